@@ -1,0 +1,23 @@
+"""The model, hand-written; one idea a file, in the order in which data flows.
+
+config → embeddings (+ positions) → blocks (attention, feedforward, norm) → model → heads
+"""
+
+from encoder.config import PRESETS, EncoderConfig
+from encoder.heads import MaskedLM, SequenceClassifier, pool
+from encoder.model import Encoder, EncoderOutput
+from encoder.ops import use_backend
+from encoder.packing import Packing, Sequences
+
+__all__ = [
+    "PRESETS",
+    "Encoder",
+    "EncoderConfig",
+    "EncoderOutput",
+    "MaskedLM",
+    "Packing",
+    "SequenceClassifier",
+    "Sequences",
+    "pool",
+    "use_backend",
+]

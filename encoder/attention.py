@@ -1,0 +1,57 @@
+"""Multi-head self-attention: every token looks at the tokens of its sequence.
+
+    Attention(X) = concat(head₁ … headₙ) W_O
+    headᵢ = softmax(Qᵢ Kᵢᵀ / √d + B) Vᵢ,    [Q K V] = X [W_Q W_K W_V]
+
+(Vaswani et al. 2017, arXiv:1706.03762). B is what ALiBi adds, and −∞ outside the sliding window of
+a local layer; rotary positions turn Q and K before the product.
+"""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from encoder import ops
+from encoder.config import EncoderConfig
+from encoder.packing import Sequences
+from encoder.positions import Rotation, alibi_slopes
+
+
+class MultiHeadAttention(nn.Module):
+    """Self-attention of layer number `layer`."""
+
+    slopes: Tensor | None
+
+    def __init__(self, config: EncoderConfig, layer: int = 0) -> None:
+        super().__init__()
+        hidden = config.hidden_size
+        self.num_heads = config.num_attention_heads
+        self.dropout = config.attention_dropout
+        self.window = config.local_attention // 2 if config.is_local(layer) else None
+        self.qkv = nn.Linear(hidden, 3 * hidden, bias=config.bias)
+        self.output = nn.Linear(hidden, hidden, bias=config.bias)
+        slopes = alibi_slopes(self.num_heads) if config.positions == "alibi" else None
+        self.register_buffer("slopes", slopes, persistent=False)
+
+    def forward(
+        self,
+        x: Float[Tensor, "tokens hidden"],
+        sequences: Sequences,
+        rotation: Rotation | None = None,
+        output_attentions: bool = False,
+    ) -> tuple[
+        Float[Tensor, "tokens hidden"], Float[Tensor, "sequences heads length length"] | None
+    ]:
+        """The attended vectors, and the attention weights where asked."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (tokens, 3, heads, head_size)
+        query_key, value = qkv[:, :2], qkv[:, 2]
+        if rotation is not None:
+            query_key = ops.rotate(query_key, *rotation)
+        query, key = query_key.unbind(1)
+        dropout = self.dropout if self.training else 0.0
+        settings = (sequences, self.window, self.slopes, dropout)
+        weights = None
+        if output_attentions:
+            heads, weights = ops.attention_with_weights(query, key, value, *settings)
+        else:
+            heads = ops.attention(query, key, value, *settings)
+        return self.output(heads.flatten(1)), weights

@@ -1,0 +1,54 @@
+"""The residual block: attention, then feed-forward, each added to what came in.
+
+    post-norm (BERT):     x ← norm(x + f(x))
+    pre-norm (modern):    x ← x + f(norm(x))
+
+Pre-norm leaves a clean path from the last layer to the first, which makes deep models easier to
+train (Xiong et al. 2020, arXiv:2002.04745).
+"""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from encoder.attention import MultiHeadAttention
+from encoder.config import EncoderConfig
+from encoder.feedforward import FeedForward, GatedFeedForward
+from encoder.norm import make_norm
+from encoder.packing import Sequences
+from encoder.positions import Rotation
+
+
+class Block(nn.Module):
+    """Layer number `layer` of an encoder."""
+
+    def __init__(self, config: EncoderConfig, layer: int = 0) -> None:
+        super().__init__()
+        self.pre_norm = config.norm_order == "pre"
+        self.attention = MultiHeadAttention(config, layer)
+        self.feed_forward = GatedFeedForward(config) if config.gated else FeedForward(config)
+        # The embeddings come normalised, so the first pre-norm would find nothing to do.
+        first = self.pre_norm and layer == 0
+        self.attention_norm = nn.Identity() if first else make_norm(config)
+        self.feed_forward_norm = make_norm(config)
+        self.dropout = nn.Dropout(config.hidden_dropout)
+
+    def forward(
+        self,
+        x: Float[Tensor, "tokens hidden"],
+        sequences: Sequences,
+        rotation: Rotation | None = None,
+        output_attentions: bool = False,
+    ) -> tuple[
+        Float[Tensor, "tokens hidden"], Float[Tensor, "sequences heads length length"] | None
+    ]:
+        """The block's output, and its attention weights where asked."""
+        attend, feed = self.attention, self.feed_forward
+        if self.pre_norm:
+            y, weights = attend(self.attention_norm(x), sequences, rotation, output_attentions)
+            x = x + self.dropout(y)
+            x = x + self.dropout(feed(self.feed_forward_norm(x)))
+        else:
+            y, weights = attend(x, sequences, rotation, output_attentions)
+            x = self.attention_norm(x + self.dropout(y))
+            x = self.feed_forward_norm(x + self.dropout(feed(x)))
+        return x, weights

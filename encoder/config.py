@@ -1,0 +1,179 @@
+"""The shape of an encoder: one frozen dataclass, checked when it is made, with named presets.
+
+Two published architectures differ only in these fields:
+
+- `bert`: post-norm, learned positions, GELU, biases, token types (Devlin et al. 2018,
+  arXiv:1810.04805);
+- `modern`: pre-norm, rotary positions, gated GELU, no biases, global attention in every third layer
+  and a sliding window in the others (ModernBERT, Warner et al. 2024, arXiv:2412.13663).
+
+Any field may be changed on the way, so one idea at a time can be swapped and tried.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from cellar import UserError
+
+Architecture = Literal["bert", "modern"]
+Positions = Literal["learned", "sinusoidal", "rotary", "alibi"]
+Norm = Literal["layer_norm", "rms_norm"]
+NormOrder = Literal["post", "pre"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Every choice that decides an encoder's parameters and numbers. The defaults are BERT-base.
+
+    Raises `UserError` when the choices contradict each other.
+    """
+
+    architecture: Architecture = "bert"
+    """whose heads, initialisation and tensor names the model has"""
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    max_position_embeddings: int = 512
+    """the longest sequence; a hard limit where positions are a table (learned, sinusoidal)"""
+    type_vocab_size: int = 2
+    """how many segments a text may have; 0: no segment embedding"""
+    pad_token_id: int = 0
+    positions: Positions = "learned"
+    norm: Norm = "layer_norm"
+    norm_order: NormOrder = "post"
+    norm_eps: float = 1e-12
+    norm_bias: bool = True
+    bias: bool = True
+    """whether the linear layers of the blocks have biases"""
+    gated: bool = False
+    """whether the feed-forward layer is a gated unit"""
+    local_attention: int = 0
+    """width of the sliding window of local layers, in tokens; 0: every layer is global"""
+    global_attn_every_n_layers: int = 1
+    """layers 0, n, 2n … are global, the others local"""
+    global_rope_theta: float = 160_000.0
+    """base of the rotary angles in global layers"""
+    local_rope_theta: float = 10_000.0
+    """base of the rotary angles in local layers"""
+    embedding_dropout: float = 0.1
+    hidden_dropout: float = 0.1
+    attention_dropout: float = 0.1
+    classifier_dropout: float = 0.1
+    initializer_range: float = 0.02
+
+    def __post_init__(self) -> None:
+        choices = {
+            "architecture": Architecture,
+            "positions": Positions,
+            "norm": Norm,
+            "norm_order": NormOrder,
+        }
+        for field, kinds in choices.items():
+            if getattr(self, field) not in get_args(kinds):
+                known = ", ".join(get_args(kinds))
+                raise UserError(f"unknown {field} {getattr(self, field)!r}: choose one of {known}")
+        for field in (
+            "vocab_size",
+            "hidden_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "intermediate_size",
+            "max_position_embeddings",
+            "global_attn_every_n_layers",
+        ):
+            if getattr(self, field) < 1:
+                raise UserError(f"{field} must be at least 1, not {getattr(self, field)}")
+        if self.hidden_size % self.num_attention_heads:
+            raise UserError(
+                f"hidden_size {self.hidden_size} is not divisible by "
+                f"num_attention_heads {self.num_attention_heads}"
+            )
+        if self.positions == "rotary" and self.head_size % 2:
+            raise UserError(f"rotary positions need an even head size, not {self.head_size}")
+        if self.positions == "sinusoidal" and self.hidden_size % 2:
+            raise UserError(
+                f"sinusoidal positions need an even hidden_size, not {self.hidden_size}"
+            )
+        if not 0 <= self.pad_token_id < self.vocab_size:
+            raise UserError(
+                f"pad_token_id {self.pad_token_id} is outside the vocabulary of {self.vocab_size}"
+            )
+        if self.local_attention < 0 or self.local_attention % 2:
+            raise UserError(f"local_attention must be even and ≥ 0, not {self.local_attention}")
+        for field in (
+            "embedding_dropout",
+            "hidden_dropout",
+            "attention_dropout",
+            "classifier_dropout",
+        ):
+            if not 0 <= getattr(self, field) < 1:
+                raise UserError(f"{field} must be in [0, 1), not {getattr(self, field)}")
+
+    @property
+    def head_size(self) -> int:
+        """Size of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    def is_local(self, layer: int) -> bool:
+        """Whether `layer` sees only its sliding window."""
+        return self.local_attention > 0 and layer % self.global_attn_every_n_layers != 0
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> "EncoderConfig":
+        """The named shape, with `changes`: `EncoderConfig.preset("bert-tiny", vocab_size=8000)`."""
+        if name not in PRESETS:
+            raise UserError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
+        return replace(PRESETS[name], **changes)
+
+
+def _bert(layers: int, hidden: int) -> EncoderConfig:
+    return EncoderConfig(
+        num_hidden_layers=layers,
+        hidden_size=hidden,
+        num_attention_heads=hidden // 64,
+        intermediate_size=4 * hidden,
+    )
+
+
+def _modern(layers: int, hidden: int, intermediate: int) -> EncoderConfig:
+    return EncoderConfig(
+        architecture="modern",
+        vocab_size=50368,
+        num_hidden_layers=layers,
+        hidden_size=hidden,
+        num_attention_heads=hidden // 64,
+        intermediate_size=intermediate,
+        max_position_embeddings=8192,
+        type_vocab_size=0,
+        pad_token_id=50283,
+        positions="rotary",
+        norm_order="pre",
+        norm_eps=1e-5,
+        norm_bias=False,
+        bias=False,
+        gated=True,
+        local_attention=128,
+        global_attn_every_n_layers=3,
+        embedding_dropout=0.0,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        classifier_dropout=0.0,
+    )
+
+
+PRESETS: dict[str, EncoderConfig] = {
+    # Turc et al. 2019 (arXiv:1908.08962) trained BERT at these sizes.
+    "bert-tiny": _bert(2, 128),
+    "bert-mini": _bert(4, 256),
+    "bert-small": _bert(4, 512),
+    "bert-medium": _bert(8, 512),
+    "bert-base": _bert(12, 768),
+    # ModernBERT-base has 22 layers; the smaller ones keep its proportions.
+    "modern-tiny": _modern(4, 128, 256),
+    "modern-mini": _modern(6, 256, 384),
+    "modern-small": _modern(8, 512, 768),
+    "modern-medium": _modern(12, 512, 768),
+    "modern-base": _modern(22, 768, 1152),
+}

@@ -1,0 +1,47 @@
+"""Token ids become vectors: x = norm(token + position + segment)."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from encoder.config import EncoderConfig
+from encoder.norm import make_norm
+from encoder.packing import Sequences
+from encoder.positions import LearnedPositions, SinusoidalPositions, check_length
+
+
+class Embeddings(nn.Module):
+    """The sum of a token's vectors, normalised; rotary and ALiBi positions come in attention."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        places, hidden = config.max_position_embeddings, config.hidden_size
+        self.tokens = nn.Embedding(config.vocab_size, hidden, padding_idx=config.pad_token_id)
+        self.positions: LearnedPositions | SinusoidalPositions | None = None
+        if config.positions == "learned":
+            self.positions = LearnedPositions(places, hidden)
+        elif config.positions == "sinusoidal":
+            self.positions = SinusoidalPositions(places, hidden)
+        self.segments = (
+            nn.Embedding(config.type_vocab_size, hidden) if config.type_vocab_size else None
+        )
+        self.norm = make_norm(config)
+        self.dropout = nn.Dropout(config.embedding_dropout)
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, " tokens"],
+        token_type_ids: Int[Tensor, " tokens"] | None,
+        sequences: Sequences,
+    ) -> Float[Tensor, "tokens hidden"]:
+        """Shape: `(tokens,)` → `(tokens, hidden)`. Without `token_type_ids` all are segment 0."""
+        x: Tensor = self.tokens(input_ids)
+        if self.positions is not None:
+            check_length(sequences.max_length, len(self.positions.weight))
+            x = x + self.positions(sequences.positions)
+        if self.segments is not None:
+            if token_type_ids is None:
+                token_type_ids = torch.zeros_like(input_ids)
+            x = x + self.segments(token_type_ids)
+        y: Tensor = self.dropout(self.norm(x))
+        return y

@@ -1,0 +1,143 @@
+"""The encoder: embeddings → blocks → one vector for each token, with all its context in it."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from encoder.block import Block
+from encoder.config import EncoderConfig
+from encoder.embeddings import Embeddings
+from encoder.init import initialise
+from encoder.norm import make_norm
+from encoder.ops import Backend
+from encoder.packing import Packing, Sequences
+from encoder.positions import Rotation, rotation
+from encoder.pretrained import PretrainedModel
+
+
+@dataclass(frozen=True)
+class EncoderOutput:
+    """What `Encoder` gives back: padded `(batch, seq, …)`, or packed `(tokens, …)` as it came."""
+
+    last_hidden_state: Float[Tensor, "*tokens hidden"]
+    pooler_output: Float[Tensor, "batch hidden"] | None = None
+    hidden_states: tuple[Float[Tensor, "*tokens hidden"], ...] | None = None
+    """the embeddings, then the output of each block (the last one after the final norm)"""
+    attentions: tuple[Float[Tensor, "batch heads seq seq"], ...] | None = None
+
+
+class Pooler(nn.Module):
+    """tanh(W x + b) of each sequence's first token: BERT's summary of a text."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(
+        self, x: Float[Tensor, "tokens hidden"], sequences: Sequences
+    ) -> Float[Tensor, "sequences hidden"]:
+        """Shape: `(tokens, hidden)` → `(sequences, hidden)`."""
+        return torch.tanh(self.dense(x[sequences.cu_seqlens[:-1]]))
+
+
+class Encoder(PretrainedModel):
+    """A stack of blocks over embeddings, built as `config` says and freshly initialised.
+
+    `pooler`: whether to end in BERT's pooler; by default as the architecture has it.
+    """
+
+    def __init__(
+        self, config: EncoderConfig, backend: Backend = "fused", pooler: bool | None = None
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.backend = backend
+        self.embeddings = Embeddings(config)
+        self.blocks = nn.ModuleList(Block(config, i) for i in range(config.num_hidden_layers))
+        self.final_norm = make_norm(config) if config.norm_order == "pre" else nn.Identity()
+        has_pooler = config.architecture == "bert" if pooler is None else pooler
+        self.pooler = Pooler(config) if has_pooler else None
+        initialise(self, config)
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch seq"] | Int[Tensor, " tokens"],
+        attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"] | None = None,
+        token_type_ids: Int[Tensor, "*tokens"] | None = None,
+        sequences: Sequences | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> EncoderOutput:
+        """Encode a padded batch, or, when `sequences` is given, a packed one.
+
+        `attention_mask` is 1 where there is a token (default: everywhere). Attention weights come
+        from the plain form, whichever backend runs, and only for the call that asks for them.
+        """
+        packing = None
+        if sequences is None:
+            packing, input_ids, token_type_ids = enter(input_ids, attention_mask, token_type_ids)
+            sequences = packing.sequences
+        x = self.embeddings(input_ids, token_type_ids, sequences)
+        hidden_states, attentions = [x], []
+        turns = self._rotations(sequences)
+        for layer, block in enumerate(self.blocks):
+            x, weights = block(x, sequences, turns[self.config.is_local(layer)], output_attentions)
+            hidden_states.append(x)
+            attentions.append(weights)
+        x = hidden_states[-1] = self.final_norm(x)
+        pooled = None if self.pooler is None else self.pooler(x, sequences)
+        if packing is not None:
+            pooled = None if pooled is None else packing.unpack_rows(pooled)
+            x = packing.unpack(x)
+            if output_hidden_states:
+                hidden_states = [packing.unpack(h) for h in hidden_states]
+            if output_attentions:
+                attentions = [packing.unpack_attention(w) for w in attentions]
+        return EncoderOutput(
+            last_hidden_state=x,
+            pooler_output=pooled,
+            hidden_states=tuple(hidden_states) if output_hidden_states else None,
+            attentions=tuple(attentions) if output_attentions else None,
+        )
+
+    def _rotations(self, sequences: Sequences) -> dict[bool, Rotation | None]:
+        """The rotary angles of global layers (False) and of local ones (True)."""
+        config = self.config
+        if config.positions != "rotary":
+            return {False: None, True: None}
+        bases = {False: config.global_rope_theta, True: config.local_rope_theta}
+        return {
+            local: rotation(sequences.positions, config.head_size, base)
+            for local, base in bases.items()
+        }
+
+    def flops_per_token(self, seq_len: int) -> float:
+        """Floating-point operations of one forward pass, for each token of a `seq_len`-token text.
+
+        Two for each multiply-add of a matrix product: the weights of the blocks once, and in
+        attention 4 · hidden · keys, where `keys` is how many a query sees on average. Norms,
+        GELU, softmax and look-ups are not counted. A training step costs three times as much.
+        """
+        matrices = sum(p.numel() for p in self.blocks.parameters() if p.ndim == 2)
+        reach = self.config.local_attention // 2
+        near = min(reach, seq_len - 1)
+        # Places near an end see less than the whole window on one side.
+        window = 1 + 2 * near - near * (near + 1) / seq_len
+        keys = sum(
+            window if self.config.is_local(layer) else seq_len
+            for layer in range(self.config.num_hidden_layers)
+        )
+        return 2.0 * matrices + 4.0 * self.config.hidden_size * keys
+
+
+def enter(
+    input_ids: Int[Tensor, "batch seq"],
+    attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"] | None,
+    token_type_ids: Int[Tensor, "batch seq"] | None,
+) -> tuple[Packing, Int[Tensor, " tokens"], Int[Tensor, " tokens"] | None]:
+    """Through the door: the packing of a padded batch, its packed ids, and packed token types."""
+    packing = Packing.of(torch.ones_like(input_ids) if attention_mask is None else attention_mask)
+    types = None if token_type_ids is None else packing.pack(token_type_ids)
+    return packing, packing.pack(input_ids), types

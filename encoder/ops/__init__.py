@@ -1,0 +1,49 @@
+"""Every operation stands twice: once to be read (`plain`), once to be run (`fused`).
+
+One switch chooses: a model's `backend`, or, over it, the context manager.
+
+    model = Encoder(config, backend="plain")
+    with use_backend("plain"):
+        model(**batch)
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Literal, ParamSpec, TypeVar
+
+from encoder.ops import fused, plain
+
+Backend = Literal["plain", "fused"]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_chosen: ContextVar[Backend | None] = ContextVar("backend", default=None)
+
+
+@contextmanager
+def use_backend(backend: Backend, override: bool = True) -> Iterator[None]:
+    """Run the operations of the block in this form; without `override` an outer choice holds."""
+    token = _chosen.set(backend if override else _chosen.get() or backend)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def _switch(plain_form: Callable[P, R], fused_form: Callable[P, R]) -> Callable[P, R]:
+    """One name for two forms; that both have one signature is checked by the type checker."""
+
+    def operation(*args: P.args, **kwargs: P.kwargs) -> R:
+        return (plain_form if _chosen.get() == "plain" else fused_form)(*args, **kwargs)
+
+    return operation
+
+
+attention = _switch(plain.attention, fused.attention)
+attention_with_weights = plain.attention_with_weights  # no fast kernel gives the weights
+rotate = _switch(plain.rotate, fused.rotate)
+layer_norm = _switch(plain.layer_norm, fused.layer_norm)
+rms_norm = _switch(plain.rms_norm, fused.rms_norm)
+gelu = _switch(plain.gelu, fused.gelu)
+cross_entropy = _switch(plain.cross_entropy, fused.cross_entropy)

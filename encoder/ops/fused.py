@@ -1,0 +1,93 @@
+"""Every operation of `encoder.ops.plain` again, on torch's fast kernels: to be run.
+
+Attention is where the forms differ most. On CUDA in half precision `varlen_attn` reads the packed
+tokens as they are. Elsewhere one `scaled_dot_product_attention` serves each run of sequences of
+equal length, which are a view of the packed tokens: no padding, no copy.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from encoder.ops import plain
+from encoder.packing import Sequences
+
+Heads = Float[Tensor, "tokens heads head_size"]
+
+# There is no kernel to gain from: the formula is three passes over the data in any form.
+rotate = plain.rotate
+
+
+def attention(
+    query: Heads,
+    key: Heads,
+    value: Heads,
+    sequences: Sequences,
+    window: int | None = None,
+    slopes: Float[Tensor, " heads"] | None = None,
+    dropout: float = 0.0,
+) -> Heads:
+    """softmax(Q Kᵀ / √d + B) V within each sequence: see `plain.attention_with_weights`."""
+    half = query.dtype in (torch.float16, torch.bfloat16)
+    if query.is_cuda and half and slopes is None and dropout == 0.0:
+        from torch.nn.attention.varlen import varlen_attn
+
+        bounds, longest = sequences.cu_seqlens, sequences.max_length
+        reach = (-1, -1) if window is None else (window, window)
+        heads: Tensor = varlen_attn(
+            query, key, value, bounds, bounds, longest, longest, window_size=reach
+        )
+        return heads
+    outputs = []
+    for start, count, length in sequences.runs:
+        end = start + count * length
+        q, k, v = (
+            x[start:end].unflatten(0, (count, length)).transpose(1, 2) for x in (query, key, value)
+        )
+        bias = _bias(length, window, slopes, query)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
+        outputs.append(y.transpose(1, 2).flatten(0, 1))
+    return torch.cat(outputs) if outputs else value
+
+
+def _bias(length: int, window: int | None, slopes: Tensor | None, like: Tensor) -> Tensor | None:
+    """What is added to the scores of one sequence, or None where every score stands as it is."""
+    narrow = window is not None and length - 1 > window
+    if slopes is None and not narrow:
+        return None
+    distance = plain.distances(length, like.device)
+    visible = distance <= window if narrow and window is not None else None
+    if slopes is None:
+        return visible
+    bias = (-slopes[:, None, None] * distance).to(like.dtype)
+    return bias if visible is None else bias.masked_fill(~visible, float("-inf"))
+
+
+def layer_norm(
+    x: Float[Tensor, "*batch hidden"],
+    weight: Float[Tensor, " hidden"],
+    bias: Float[Tensor, " hidden"] | None,
+    eps: float,
+) -> Float[Tensor, "*batch hidden"]:
+    """(x − mean) / √(variance + eps) · weight + bias."""
+    return F.layer_norm(x, weight.shape, weight, bias, eps)
+
+
+def rms_norm(
+    x: Float[Tensor, "*batch hidden"], weight: Float[Tensor, " hidden"], eps: float
+) -> Float[Tensor, "*batch hidden"]:
+    """x / √(mean(x²) + eps) · weight."""
+    return F.rms_norm(x, weight.shape, weight, eps)
+
+
+def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """x · Φ(x)."""
+    return F.gelu(x)
+
+
+def cross_entropy(
+    logits: Float[Tensor, "items classes"], labels: Int[Tensor, " items"]
+) -> Float[Tensor, ""]:
+    """Σ −log softmax(logits)[label] over the items whose label is not −100."""
+    return F.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")

@@ -1,0 +1,116 @@
+"""Every operation as its textbook formula: to be read. `encoder.ops.fused` is to be run.
+
+Shape suffixes: tokens × heads × head size for what is packed; `b` sequences, `h` heads, `q` queries,
+`k` keys, `d` head size for what is padded.
+"""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from encoder.packing import Sequences
+
+Heads = Float[Tensor, "tokens heads head_size"]
+
+
+def attention(
+    query: Heads,
+    key: Heads,
+    value: Heads,
+    sequences: Sequences,
+    window: int | None = None,
+    slopes: Float[Tensor, " heads"] | None = None,
+    dropout: float = 0.0,
+) -> Heads:
+    """softmax(Q Kᵀ / √d + B) V within each sequence (Vaswani et al. 2017, arXiv:1706.03762)."""
+    return attention_with_weights(query, key, value, sequences, window, slopes, dropout)[0]
+
+
+def attention_with_weights(
+    query: Heads,
+    key: Heads,
+    value: Heads,
+    sequences: Sequences,
+    window: int | None = None,
+    slopes: Float[Tensor, " heads"] | None = None,
+    dropout: float = 0.0,
+) -> tuple[Heads, Float[Tensor, "sequences heads length length"]]:
+    """`attention`, and the weights that it gave (before dropout).
+
+    `window`: a query sees the keys at most this many places away. `slopes`: ALiBi adds
+    −slope · |distance| to the scores of each head. `dropout`: the share of weights set to zero.
+    """
+    q_bqhd, k_bkhd, v_bkhd = (sequences.pad(x) for x in (query, key, value))
+    scores_bhqk = torch.einsum("bqhd,bkhd->bhqk", q_bqhd, k_bkhd) / math.sqrt(query.shape[-1])
+    distance_qk = distances(sequences.max_length, query.device)
+    if slopes is not None:
+        scores_bhqk = scores_bhqk - slopes[:, None, None] * distance_qk
+    visible_bhqk = sequences.pad(torch.ones_like(sequences.rows)).bool()[:, None, None, :]
+    if window is not None:
+        visible_bhqk = visible_bhqk & (distance_qk <= window)
+    weights_bhqk = masked_softmax(scores_bhqk, visible_bhqk)
+    kept_bhqk = torch.dropout(weights_bhqk, dropout, train=dropout > 0)
+    return sequences.unpad(torch.einsum("bhqk,bkhd->bqhd", kept_bhqk, v_bkhd)), weights_bhqk
+
+
+def distances(length: int, device: torch.device) -> Int[Tensor, "length length"]:
+    """|i − j| between every two places of a sequence."""
+    place = torch.arange(length, device=device)
+    return (place[:, None] - place[None, :]).abs()
+
+
+def masked_softmax(
+    scores: Float[Tensor, "*batch keys"], visible: Bool[Tensor, "*#batch keys"]
+) -> Float[Tensor, "*batch keys"]:
+    """exp(s) / Σ exp(s) over the visible keys; zeros, never NaN, where no key is visible."""
+    scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
+    return scores.softmax(-1).masked_fill(~visible, 0.0)
+
+
+def rotate(
+    x: Float[Tensor, "tokens *heads head_size"],
+    cos: Float[Tensor, "tokens half"],
+    sin: Float[Tensor, "tokens half"],
+) -> Float[Tensor, "tokens *heads head_size"]:
+    """(x₁ + i x₂) · e^{iθ}, with x₁, x₂ the halves of each head (RoPE, Su et al. 2021)."""
+    first, second = x.chunk(2, dim=-1)
+    shape = (len(x), *[1] * (x.ndim - 2), -1)
+    cos, sin = cos.view(shape), sin.view(shape)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], -1).type_as(x)
+
+
+def layer_norm(
+    x: Float[Tensor, "*batch hidden"],
+    weight: Float[Tensor, " hidden"],
+    bias: Float[Tensor, " hidden"] | None,
+    eps: float,
+) -> Float[Tensor, "*batch hidden"]:
+    """(x − mean) / √(variance + eps) · weight + bias (Ba et al. 2016, arXiv:1607.06450)."""
+    centred = x - x.mean(-1, keepdim=True)
+    variance = centred.square().mean(-1, keepdim=True)
+    normed = centred / torch.sqrt(variance + eps) * weight
+    return normed if bias is None else normed + bias
+
+
+def rms_norm(
+    x: Float[Tensor, "*batch hidden"], weight: Float[Tensor, " hidden"], eps: float
+) -> Float[Tensor, "*batch hidden"]:
+    """x / √(mean(x²) + eps) · weight (Zhang & Sennrich 2019, arXiv:1910.07467)."""
+    return x / torch.sqrt(x.square().mean(-1, keepdim=True) + eps) * weight
+
+
+def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """x · Φ(x), Φ the normal distribution (Hendrycks & Gimpel 2016, arXiv:1606.08415)."""
+    return x * 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0)))
+
+
+def cross_entropy(
+    logits: Float[Tensor, "items classes"], labels: Int[Tensor, " items"]
+) -> Float[Tensor, ""]:
+    """Σ −log softmax(logits)[label] over the items whose label is not −100."""
+    counted = labels != -100
+    log_probabilities = logits - logits.logsumexp(-1, keepdim=True)
+    chosen = log_probabilities.gather(-1, labels.clamp(min=0)[:, None])[:, 0]
+    return -(chosen * counted).sum()

@@ -1,0 +1,125 @@
+"""Padding is removed at the door and put back at the exit.
+
+A padded batch `(batch, seq)` with its `attention_mask` becomes one row of real tokens `(tokens,)`
+and the boundaries of its sequences:
+
+    a b c .        packed:     d | e f g h | a b c     (shorter sequences first)
+    d . . .   →    lengths:    1, 4, 3 sorted → 1, 3, 4
+    e f g h        cu_seqlens: 0, 1, 4, 8
+
+Everything between door and exit works on `(tokens, …)`, so no block spends work on padding, and a
+batch gives the numbers that its sequences give one by one. Shorter sequences come first, so that
+sequences of equal length lie side by side and are a plain view `(count, length, …)`: see `runs`.
+A position counts real tokens: padding on the left, or in the middle, changes nothing. A row without
+any token does not enter at all, and leaves as zeros.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """The boundaries of packed sequences, in the order in which they lie."""
+
+    lengths: tuple[int, ...]
+    """tokens of each sequence, known to the host: no kernel has to be waited for"""
+    cu_seqlens: Int[Tensor, " sequences+1"]
+    """cumulative lengths, from 0: sequence i is tokens[cu_seqlens[i] : cu_seqlens[i + 1]]"""
+    positions: Int[Tensor, " tokens"]
+    """place of each token in its sequence, from 0"""
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], device: torch.device | str | None = None) -> Self:
+        """The boundaries of sequences of these `lengths` (each at least 1), on `device`."""
+        sizes = torch.tensor(lengths, dtype=torch.int64)
+        cu_seqlens = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+        positions = torch.arange(int(cu_seqlens[-1])) - cu_seqlens[:-1].repeat_interleave(sizes)
+        return cls(tuple(lengths), cu_seqlens.to(device, torch.int32), positions.to(device))
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same boundaries on another device."""
+        return type(self)(self.lengths, self.cu_seqlens.to(device), self.positions.to(device))
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest sequence."""
+        return max(self.lengths, default=0)
+
+    @cached_property
+    def runs(self) -> list[tuple[int, int, int]]:
+        """(first token, count, length) of each run of neighbours of equal length."""
+        runs, start = [], 0
+        for length, group in groupby(self.lengths):
+            count = len(list(group))
+            runs.append((start, count, length))
+            start += count * length
+        return runs
+
+    @cached_property
+    def rows(self) -> Int[Tensor, " tokens"]:
+        """Which sequence each token belongs to."""
+        sizes = self.cu_seqlens.diff()
+        return torch.repeat_interleave(sizes, output_size=len(self.positions))
+
+    def pad(self, x: Tensor) -> Tensor:
+        """`(tokens, …)` → `(sequences, max_length, …)`, zeros where there is no token."""
+        padded = x.new_zeros((len(self.lengths), self.max_length, *x.shape[1:]))
+        return padded.index_put((self.rows, self.positions), x)
+
+    def unpad(self, x: Tensor) -> Tensor:
+        """`(sequences, max_length, …)` → `(tokens, …)`: the reverse of `pad`."""
+        return x[self.rows, self.positions]
+
+
+@dataclass(frozen=True)
+class Packing:
+    """The door and the exit for one padded batch."""
+
+    shape: tuple[int, int]
+    """(batch, seq) of the padded batch"""
+    rows: Int[Tensor, " sequences"]
+    """the row of the batch that each packed sequence came from"""
+    index: Int[Tensor, " tokens"]
+    """the place of each packed token in the flattened batch"""
+    sequences: Sequences
+
+    @classmethod
+    def of(cls, attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"]) -> Self:
+        """Plan the packing of a batch: `attention_mask` is 1 where there is a token."""
+        mask = attention_mask.bool()
+        batch, seq = mask.shape
+        counts, rows = mask.sum(1).sort(stable=True)
+        lengths = counts.tolist()
+        empty = lengths.count(0)
+        rows = rows[empty:]
+        packed_row, column = mask[rows].nonzero(as_tuple=True)
+        index = rows[packed_row] * seq + column
+        return cls((batch, seq), rows, index, Sequences.of(lengths[empty:], mask.device))
+
+    def pack(self, x: Tensor) -> Tensor:
+        """`(batch, seq, …)` → `(tokens, …)`."""
+        return x.flatten(0, 1)[self.index]
+
+    def unpack(self, x: Tensor) -> Tensor:
+        """`(tokens, …)` → `(batch, seq, …)`, zeros where there is padding."""
+        batch, seq = self.shape
+        flat = x.new_zeros((batch * seq, *x.shape[1:])).index_copy(0, self.index, x)
+        return flat.unflatten(0, self.shape)
+
+    def unpack_rows(self, x: Tensor) -> Tensor:
+        """`(sequences, …)`, one entry a sequence → `(batch, …)`, zeros for a row without tokens."""
+        return x.new_zeros((self.shape[0], *x.shape[1:])).index_copy(0, self.rows, x)
+
+    def unpack_attention(self, weights: Tensor) -> Tensor:
+        """`(sequences, heads, length, length)` → `(batch, heads, seq, seq)`: queries, then keys."""
+        queries = self.sequences.unpad(weights.transpose(1, 2))
+        keys = self.unpack(queries)[self.rows].transpose(1, 3)
+        return self.unpack(self.sequences.unpad(keys)).permute(0, 2, 3, 1)

@@ -1,0 +1,81 @@
+"""Four ways to tell an encoder where a token stands.
+
+- learned: a trained vector for each place, added to the token's (BERT);
+- sinusoidal: the same with fixed waves, PE[p, 2i] = sin(p / 10000^(2i/d)), PE[p, 2i+1] = cos(…)
+  (Vaswani et al. 2017, arXiv:1706.03762);
+- rotary: queries and keys are turned by an angle that grows with the place, so that their product
+  depends on the distance alone (RoPE, Su et al. 2021, arXiv:2104.09864);
+- ALiBi: attention scores sink linearly with the distance (Press et al. 2021, arXiv:2108.12409; here
+  in both directions, as an encoder looks both ways).
+
+The first two are added to the embeddings; the last two act inside attention.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from cellar import UserError
+
+Rotation = tuple[Float[Tensor, "tokens half"], Float[Tensor, "tokens half"]]
+
+
+class PositionTable(nn.Module):
+    """One vector for each place: `weight[position]`."""
+
+    weight: Float[Tensor, "places hidden"]
+
+    def forward(self, positions: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens hidden"]:
+        """Shape: `(tokens,)` → `(tokens, hidden)`."""
+        return nn.functional.embedding(positions, self.weight)
+
+
+class LearnedPositions(PositionTable):
+    """The table is a parameter."""
+
+    def __init__(self, places: int, hidden: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(places, hidden))
+
+
+class SinusoidalPositions(PositionTable):
+    """The table is computed, and stays as it is."""
+
+    def __init__(self, places: int, hidden: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", sinusoids(places, hidden))
+
+
+def sinusoids(places: int, hidden: int) -> Float[Tensor, "places hidden"]:
+    """PE[p, 2i] = sin(p / 10000^(2i/d)), PE[p, 2i+1] = cos(p / 10000^(2i/d))."""
+    frequencies = 10_000.0 ** (-torch.arange(0, hidden, 2, dtype=torch.float64) / hidden)
+    angles = torch.arange(places, dtype=torch.float64)[:, None] * frequencies
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).float()
+
+
+def rotation(positions: Int[Tensor, " tokens"], head_size: int, base: float) -> Rotation:
+    """cos and sin of θ[p, i] = p · base^(−2i/d), each `(tokens, head_size / 2)`."""
+    exponents = torch.arange(0, head_size, 2, device=positions.device).float() / head_size
+    angles = positions[:, None].float() * (1.0 / base**exponents)
+    return angles.cos(), angles.sin()
+
+
+def alibi_slopes(num_heads: int) -> Float[Tensor, " heads"]:
+    """2^(−8/n), 2^(−16/n) … for n heads, n a power of two.
+
+    For another n: the slopes of the power of two below n, then every second one of the power above,
+    as in the authors' code.
+    """
+    power = 1 << (num_heads.bit_length() - 1)
+    slopes = [2.0 ** (-8.0 * (i + 1) / power) for i in range(power)]
+    finer = [2.0 ** (-8.0 * (i + 1) / (2 * power)) for i in range(0, 2 * power, 2)]
+    return torch.tensor(slopes + finer[: num_heads - power])
+
+
+def check_length(length: int, places: int) -> None:
+    """Raise `UserError` when a sequence is longer than the table of positions."""
+    if length > places:
+        raise UserError(
+            f"a sequence has {length} tokens, but the model has {places} positions: "
+            f"pass max_length={places} to the tokenizer"
+        )

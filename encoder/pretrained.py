@@ -1,0 +1,44 @@
+"""What every model here can do: be counted, switched between backends, saved and loaded."""
+
+from pathlib import Path
+from typing import Any, Self
+
+from torch import nn
+
+from encoder import weights
+from encoder.config import EncoderConfig
+from encoder.ops import Backend, use_backend
+
+
+class PretrainedModel(nn.Module):
+    """A module with a config, a backend, and a Hugging Face folder as its form on disk."""
+
+    config: EncoderConfig
+    backend: Backend = "fused"
+    newly_initialised: tuple[str, ...] = ()
+    """parameters that `from_pretrained` did not find in the folder, and was told not to expect"""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run `forward` on this model's backend, unless `use_backend` says otherwise."""
+        with use_backend(self.backend, override=False):
+            return super().__call__(*args, **kwargs)
+
+    def num_parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` with the names that `transformers` expects.
+
+        Raises `UserError` when the folder cannot be written.
+        """
+        weights.save(self, Path(folder))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **settings: Any) -> Self:
+        """The model in `folder` (or of a hub id, with `huggingface_hub`), in evaluation mode.
+
+        `settings` go to the constructor: a new number of labels, a dropout.
+        Raises `UserError` when the folder has no such model, or its tensors do not fit exactly.
+        """
+        return weights.load(cls, folder, settings)
