@@ -1,1 +1,29 @@
-"""To come."""
+"""One training loop for both stages: it knows no model and no tokenizer, only an objective.
+
+objective(model, batch) -> Loss      what is learned
+batches(step) -> [batch, ...]        from what: a pure function of (seed, step)
+train(model, objective, batches, config, out)
+"""
+
+from training.config import TrainingConfig
+from training.evaluation import evaluate
+from training.loop import Result, train
+from training.objective import Batch, Batches, Loss, Objective
+from training.order import Order, by_items, by_tokens, permutation
+from training.schedule import learning_rate
+
+__all__ = [
+    "Batch",
+    "Batches",
+    "Loss",
+    "Objective",
+    "Order",
+    "Result",
+    "TrainingConfig",
+    "by_items",
+    "by_tokens",
+    "evaluate",
+    "learning_rate",
+    "permutation",
+    "train",
+]

@@ -1,0 +1,83 @@
+"""How to train: the settings of the loop, whatever is trained."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cellar import UserError
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of the training loop: AdamW with warm-up, decay and clipping."""
+
+    steps: int = 1000
+    """Optimizer steps."""
+
+    learning_rate: float = 5e-4
+    """The rate at the top of the schedule."""
+
+    schedule: Literal["linear", "cosine", "wsd", "constant"] = "linear"
+    """How the rate goes after the warm-up: down in a line, down in a cosine, flat and then down
+    (warm-up, stable, decay), or flat."""
+
+    warmup: float = 0.1
+    """Fraction of the steps in which the rate rises."""
+
+    decay: float = 0.2
+    """Fraction of the steps in which the rate falls at the end (wsd only)."""
+
+    weight_decay: float = 0.01
+    """Decoupled weight decay, on matrices only: biases and norms are spared."""
+
+    betas: tuple[float, float] = (0.9, 0.98)
+    """AdamW's decay of the running mean of the gradient, and of its square."""
+
+    eps: float = 1e-6
+    """AdamW's term that keeps the division finite."""
+
+    clip_norm: float = 1.0
+    """Largest norm of the gradient of all parameters together; 0 clips nothing."""
+
+    seed: int = 0
+    """Seed of everything random in the loop; with the step it gives dropout."""
+
+    eval_every: int = 500
+    """Steps between evaluations (there is always one at the end); 0: at the end only."""
+
+    patience: int = 0
+    """Stop after this many evaluations without a gain; 0: never."""
+
+    checkpoint_every: int = 500
+    """Steps between checkpoints (there is always one at the end); 0: at the end only."""
+
+    keep: int = 2
+    """Checkpoints to keep, beside the best."""
+
+    device: str = "auto"
+    """Where to train: auto (a GPU where there is one), cpu, cuda, cuda:1 …"""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Number format of the matrix products; auto: bf16 on a GPU that has it, else fp32."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, before any work is done."""
+        rules = {
+            "steps": (self.steps >= 1, "at least 1"),
+            "learning_rate": (self.learning_rate > 0, "above 0"),
+            "warmup": (0 <= self.warmup <= 1, "a fraction of the steps, from 0 to 1"),
+            "decay": (0 <= self.decay <= 1, "a fraction of the steps, from 0 to 1"),
+            "weight_decay": (self.weight_decay >= 0, "0 or more"),
+            "betas": (all(0 <= beta < 1 for beta in self.betas), "two numbers from 0 to below 1"),
+            "eps": (self.eps > 0, "above 0"),
+            "clip_norm": (self.clip_norm >= 0, "0 or more"),
+            "seed": (self.seed >= 0, "0 or more"),
+            "eval_every": (self.eval_every >= 0, "0 or more"),
+            "patience": (self.patience >= 0, "0 or more"),
+            "checkpoint_every": (self.checkpoint_every >= 0, "0 or more"),
+            "keep": (self.keep >= 1, "at least 1"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                raise UserError(f"{name} must be {rule}, not {getattr(self, name)}")
+        if self.schedule == "wsd" and self.warmup + self.decay > 1:
+            raise UserError("warmup and decay together must not exceed 1")

@@ -1,0 +1,64 @@
+"""The picture of a run: its training loss, raw and smoothed, and every evaluation metric."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from cellar import atomic_path
+
+RAW, SMOOTH, HELD_OUT = "#c9d6e3", "#2b6cb0", "#dd6b20"
+
+
+def draw_curve(log: Path, png: Path, title: str) -> None:
+    """Draw the run of `log` (a log.jsonl): a panel for the loss and one for each other metric."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    training: dict[str, list[tuple[int, float]]] = {}
+    held_out: dict[str, list[tuple[int, float]]] = {}
+    with log.open(encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            evaluation = row.get("evaluation")
+            target = training if evaluation is None else held_out
+            for name, value in (row if evaluation is None else evaluation).items():
+                if value is not None:
+                    target.setdefault(name, []).append((row["step"], value))
+    panels = ["loss", *(name for name in held_out if name != "loss")]
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(5.2 * columns, 3.6 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=11)
+    for place, name in enumerate(panels, start=1):
+        axes = figure.add_subplot(rows, columns, place)
+        if name in training:
+            steps, values = np.array(training[name], dtype=np.float64).T
+            shown = slice(None, None, 1 + len(steps) // 5000)
+            axes.plot(steps[shown], values[shown], color=RAW, linewidth=0.8)
+            axes.plot(steps[shown], _smooth(values)[shown], color=SMOOTH, label="training")
+        if name in held_out:
+            steps, values = np.array(held_out[name], dtype=np.float64).T
+            axes.plot(steps, values, "o-", color=HELD_OUT, markersize=3.5, label="evaluation")
+        axes.set_xlabel("step")
+        axes.set_ylabel(name.replace("_", " "))
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        if axes.has_data():
+            axes.legend(frameon=False)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=130)
+    with atomic_path(png) as temporary:
+        temporary.write_bytes(picture.getvalue())
+
+
+def _smooth(values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+    """Mean over a centred window of a fiftieth of the curve, shortened at its ends."""
+    half = len(values) // 100
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    places = np.arange(len(values))
+    low, high = np.maximum(places - half, 0), np.minimum(places + half + 1, len(values))
+    smoothed: Float[np.ndarray, "n"] = (sums[high] - sums[low]) / (high - low)
+    return smoothed

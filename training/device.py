@@ -1,0 +1,36 @@
+"""Where to compute, and in which number format."""
+
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+
+from cellar import UserError
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device called `name`; "auto" is a GPU where there is one, else the CPU.
+
+    Raises UserError when there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"there is no device {name!r} here: use auto or cpu") from error
+    return device
+
+
+def autocast(
+    device: torch.device, precision: Literal["auto", "fp32", "bf16"]
+) -> AbstractContextManager[object]:
+    """Return the context in which models run; its matrix products are in bf16 or left alone.
+
+    "auto" is bf16 on a CUDA device whose hardware has it (compute capability 8 and above).
+    """
+    if precision == "auto":
+        native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        precision = "bf16" if native else "fp32"
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

@@ -1,0 +1,47 @@
+"""Ctrl-C that waits for a good moment to leave."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Self
+
+
+class Interruption:
+    """Within its block, the first SIGINT or SIGTERM is only remembered; the second acts at once.
+
+    True once a signal has come. Outside the main thread, where Python gives no signals, it never is.
+    """
+
+    def __init__(self) -> None:
+        self._signal: int | None = None
+        self._handlers: dict[int, signal._HANDLER] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._remember)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def __bool__(self) -> bool:
+        return self._signal is not None
+
+    def leave(self, message: str) -> None:
+        """Do what the remembered signal asked for: raise KeyboardInterrupt or SystemExit(143)."""
+        if self._signal == signal.SIGTERM:
+            raise SystemExit(128 + signal.SIGTERM)
+        raise KeyboardInterrupt(message)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        again = self._signal is not None
+        self._signal = number
+        if again:
+            self.leave("stopped at once")

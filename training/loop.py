@@ -1,0 +1,198 @@
+"""The loop of both stages.
+
+    for each step:  g = Σ ∇ loss over the micro-batches, / Σ count;  clip;  AdamW at rate η(step)
+
+Dividing once by what was counted makes k micro-batches equal to one large batch, however unequal
+they are. Data come from batches(step) and randomness from (seed, step), so there is no hidden state,
+and a run that was killed and resumed is bit for bit one that was not (on the CPU).
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cellar import UserError
+from training.checkpoint import Checkpoints, State, full_disk
+from training.config import TrainingConfig
+from training.curve import draw_curve
+from training.device import autocast, choose_device
+from training.interrupt import Interruption
+from training.objective import Batches, BatchT, ModelT, Objective
+from training.optimizer import build_optimizer
+from training.progress import Display
+from training.record import Record, Step
+from training.schedule import learning_rate
+
+CURVE_EVERY = 60.0  # seconds
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to."""
+
+    steps: int
+    best_step: int | None
+    """The step whose weights the model holds, when the run had a `monitor`."""
+    best: Mapping[str, float]
+    """The evaluation at `best_step`."""
+    last: Mapping[str, float]
+    """The last evaluation."""
+    seconds: float
+    """Spent on training, evaluation and saving left out; earlier parts of a resumed run included."""
+    tokens: int
+    stopped: Literal["finished", "patience"]
+
+
+def train(
+    model: ModelT,
+    objective: Objective[ModelT, BatchT],
+    batches: Batches[BatchT],
+    config: TrainingConfig,
+    out: Path,
+    *,
+    evaluate: Callable[[ModelT], Mapping[str, float]] | None = None,
+    monitor: str | None = None,
+    higher_is_better: bool = False,
+    resume: bool = False,
+    label: str = "training",
+    quiet: bool = False,
+) -> Result:
+    """Train `model` in place on `batches`, and leave log, curve and checkpoints in `out`.
+
+    `evaluate` gives the metrics to follow; `monitor` names the one that decides which weights are
+    the best, and when `config.patience` is over. With it the model ends with the best weights, else
+    with the last. `resume` goes on from the newest checkpoint in `out`, if there is one.
+
+    Raises UserError for a folder that holds another run, a damaged checkpoint, other settings than
+    those of the run to resume, a loss that is no number and a full disk. After a first Ctrl-C
+    (SIGINT) or SIGTERM it finishes the step, saves, and raises KeyboardInterrupt or SystemExit(143);
+    a second one leaves at once.
+    """
+    if (monitor and not evaluate) or (config.patience and not monitor):
+        raise ValueError("patience needs a monitor, and a monitor needs evaluate")
+    device = choose_device(config.device)
+    optimizer = build_optimizer(model.to(device), config)
+    checkpoints = Checkpoints(out / "checkpoints", model, optimizer, config)
+    if not resume and ((out / "log.jsonl").exists() or (out / "checkpoints").exists()):
+        raise UserError(
+            f"{out} already holds a run: resume it (--resume), or choose another folder"
+        )
+    state = (checkpoints.restore() if resume else None) or State()
+    display = Display(label, config.steps, quiet=quiet)
+    drawn = time.monotonic()
+
+    with (
+        full_disk(out),
+        Interruption() as interruption,
+        display,
+        Record(out, state, display) as record,
+    ):
+        model.train()
+        while not _over(state, config):
+            record.add(_take_step(model, objective, batches, optimizer, config, state))
+
+            if evaluate and (_over(state, config) or _due(state.step, config.eval_every)):
+                record.flush()
+                model.eval()
+                with torch.no_grad(), autocast(device, config.precision):
+                    state.last = dict(evaluate(model))
+                better = monitor is not None and _better(state, monitor, higher_is_better)
+                record.evaluation(state.last, best=better)
+                if better:
+                    state.best_step, state.best = state.step, state.last
+                    checkpoints.save_best(state)
+                state.evaluations_without_gain = 0 if better else state.evaluations_without_gain + 1
+                if time.monotonic() - drawn > CURVE_EVERY:
+                    draw_curve(out / "log.jsonl", out / "curve.png", label)
+                    drawn = time.monotonic()
+                model.train()
+                record.restart_clock()
+
+            over = _over(state, config)
+            if over or interruption or _due(state.step, config.checkpoint_every):
+                record.flush()
+                checkpoints.save(state)
+                record.restart_clock()
+            if interruption and not over:
+                draw_curve(out / "log.jsonl", out / "curve.png", label)
+                message = f"stopped after step {state.step}, saved in {out}: go on with --resume"
+                display.say(message)
+                interruption.leave(message)
+
+        draw_curve(out / "log.jsonl", out / "curve.png", label)
+        if monitor and state.best_step is not None:
+            checkpoints.restore_best()
+    model.eval()
+    return Result(
+        steps=state.step,
+        best_step=state.best_step,
+        best=state.best,
+        last=state.last,
+        seconds=state.seconds,
+        tokens=state.tokens,
+        stopped="finished" if state.step == config.steps else "patience",
+    )
+
+
+def _take_step(
+    model: ModelT,
+    objective: Objective[ModelT, BatchT],
+    batches: Batches[BatchT],
+    optimizer: torch.optim.Optimizer,
+    config: TrainingConfig,
+    state: State,
+) -> Step:
+    """Take the step after `state.step`, which moves on with it."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    device = parameters[0].device
+    seed = np.random.SeedSequence([config.seed, state.step]).generate_state(1, np.uint64)
+    torch.manual_seed(int(seed[0]))
+
+    sums: dict[str, float | Tensor] = {}
+    count = 0
+    for batch in batches(state.step):
+        with autocast(device, config.precision):
+            loss = objective(model, batch.to(device))
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        count += loss.count
+        state.tokens += batch.num_tokens
+        for name, value in {"loss": loss.total, **loss.metrics}.items():
+            value = value.detach() if isinstance(value, Tensor) else value
+            sums[name] = sums.get(name, 0.0) + value
+
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    torch._foreach_mul_(gradients, 1 / max(count, 1))
+    norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm or math.inf)
+    rate = learning_rate(config, state.step)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    optimizer.zero_grad()
+    state.step += 1
+    return Step(state.step, sums, count, rate, norm, state.tokens)
+
+
+def _over(state: State, config: TrainingConfig) -> bool:
+    impatient = 0 < config.patience <= state.evaluations_without_gain
+    return state.step >= config.steps or impatient
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _better(state: State, monitor: str, higher_is_better: bool) -> bool:
+    """Whether the last evaluation is the best so far; one that is no number (NaN) never is."""
+    if monitor not in state.last:
+        raise ValueError(f"no {monitor!r} among the evaluation's {', '.join(state.last)}")
+    value, best = state.last[monitor], state.best.get(monitor)
+    if best is None:
+        return not math.isnan(value)
+    return value > best if higher_is_better else value < best

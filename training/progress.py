@@ -1,0 +1,74 @@
+"""What a person sees while it runs: a live bar in a terminal, a line now and then elsewhere."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+LINE_EVERY = 10.0  # seconds, where there is no terminal
+
+
+class Display:
+    """Shows how far a run of `steps` steps is, on the standard error; nothing when `quiet`."""
+
+    def __init__(self, label: str, steps: int, *, quiet: bool = False) -> None:
+        self._label, self._steps = label, steps
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+            console=self._console,
+            disable=quiet or not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task(label, total=steps, status="")
+        self._spoke = time.monotonic()
+        self._pace: float | None = None
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def update(
+        self,
+        step: int,
+        *,
+        loss: float,
+        tokens_per_second: float,
+        seconds_per_step: float,
+        learning_rate: float,
+    ) -> None:
+        """Show where the run is after `step` steps."""
+        self._pace = (
+            seconds_per_step if self._pace is None else (0.9 * self._pace + 0.1 * seconds_per_step)
+        )
+        status = (
+            f"loss {loss:.4f}  {tokens_per_second:,.0f} tokens/s  lr {learning_rate:.1e}  "
+            f"{_clock((self._steps - step) * self._pace)} left"
+        )
+        self._bar.update(self._task, completed=step, status=status)
+        due = time.monotonic() - self._spoke >= LINE_EVERY or step == self._steps
+        if due and not self._console.is_terminal:
+            self.say(f"{self._label} {step}/{self._steps}  {status}")
+
+    def say(self, line: str) -> None:
+        """Print a line, above the bar where there is one."""
+        self._console.print(line, markup=False, soft_wrap=True)
+        self._spoke = time.monotonic()
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

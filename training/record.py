@@ -1,0 +1,160 @@
+"""What a run leaves to be read: log.jsonl, speed.jsonl and the line that a person watches.
+
+log.jsonl holds what is learned and is the same for every run with the same seed; speed.jsonl holds
+how fast, which never is. Numbers stay on the device until half a second has passed: reading one
+makes the CPU wait for the GPU.
+"""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from torch import Tensor
+
+from cellar import UserError
+from training.checkpoint import State
+from training.progress import Display
+
+INTERVAL = 0.5  # seconds
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one optimizer step gave; tensors are not yet read."""
+
+    step: int
+    sums: Mapping[str, float | Tensor]
+    count: int
+    learning_rate: float
+    grad_norm: Tensor
+    tokens: int
+    """Real tokens of the run up to this step."""
+
+
+class Lines:
+    """A JSONL file that goes on after its first `length` bytes."""
+
+    def __init__(self, path: Path, length: int) -> None:
+        path.touch()
+        if path.stat().st_size < length:
+            raise UserError(f"{path} is shorter than its checkpoint says: it was cut or replaced")
+        self._file = path.open("r+b")
+        self._file.seek(length)
+        self._file.truncate()
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Append `row`; a number that JSON has not (NaN, infinity) becomes null."""
+        self._file.write(json.dumps(_finite(row)).encode() + b"\n")
+
+    def flush(self) -> int:
+        """Hand what was written to the disk; return the length in bytes."""
+        self._file.flush()
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class Record:
+    """Writes the steps and evaluations of a run into `out`, and shows them."""
+
+    def __init__(self, out: Path, state: State, display: Display) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self._state, self._display = state, display
+        self._log = Lines(out / "log.jsonl", state.log_bytes)
+        self._speed = Lines(out / "speed.jsonl", state.speed_bytes)
+        self._pending: list[Step] = []
+        self._tokens, self._steps, self._since = state.tokens, state.step, time.perf_counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._log.close()
+        finally:
+            self._speed.close()
+
+    def add(self, step: Step) -> None:
+        """Take up a step; it is written now or soon."""
+        self._pending.append(step)
+        if time.perf_counter() - self._since >= INTERVAL:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the steps taken up, and the time they took.
+
+        Raises UserError when a loss or a gradient is no longer a finite number.
+        """
+        if not self._pending:
+            return
+        means: dict[str, float] = {}
+        for step in self._pending:
+            means = {name: _mean(value, step.count) for name, value in step.sums.items()}
+            norm = float(step.grad_norm)
+            if not math.isfinite(norm) or (step.count and not math.isfinite(means["loss"])):
+                raise UserError(
+                    f"step {step.step}: the loss is {means['loss']:g}, the gradient norm {norm:g}: "
+                    "try a lower learning rate, a longer warm-up or --precision fp32; "
+                    "the last checkpoint is intact"
+                )
+            self._log.write(
+                {
+                    "step": step.step,
+                    **means,
+                    "learning_rate": step.learning_rate,
+                    "grad_norm": norm,
+                    "tokens": step.tokens,
+                }
+            )
+        last = self._pending[-1]
+        self._pending.clear()
+        elapsed = time.perf_counter() - self._since
+        rate = (last.tokens - self._tokens) / elapsed
+        self._speed.write(
+            {"step": last.step, "seconds": round(elapsed, 4), "tokens_per_second": round(rate, 1)}
+        )
+        self._state.seconds += elapsed
+        self._display.update(
+            last.step,
+            loss=means["loss"],
+            tokens_per_second=rate,
+            seconds_per_step=elapsed / (last.step - self._steps),
+            learning_rate=last.learning_rate,
+        )
+        self._tokens, self._steps = last.tokens, last.step
+        self._state.log_bytes = self._log.flush()
+        self._state.speed_bytes = self._speed.flush()
+        self.restart_clock()
+
+    def evaluation(self, metrics: Mapping[str, float], *, best: bool) -> None:
+        """Write an evaluation of the weights as they are after the last step."""
+        self._log.write({"step": self._state.step, "evaluation": dict(metrics)})
+        self._state.log_bytes = self._log.flush()
+        numbers = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        self._display.say(f"step {self._state.step}: {numbers}{'  (best)' if best else ''}")
+
+    def restart_clock(self) -> None:
+        """Leave out of the rate what was done since the last flush (evaluation, saving)."""
+        self._since = time.perf_counter()
+
+
+def _mean(value: float | Tensor, count: int) -> float:
+    return float(value) / count if count else math.nan
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
