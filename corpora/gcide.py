@@ -1,0 +1,162 @@
+"""GCIDE, the Collaborative International Dictionary of English: a text and a task from one book.
+
+`gcide`      every definition and example, one a line: text to pretrain on.
+`gcide-pos`  a definition → the part of speech of the word that it defines.
+
+What `gcide-pos` tests is held out by whole entries, and `gcide` leaves those entries out: a model
+pretrained on the text has met neither the tested definitions nor their neighbours, nor the same
+words under another headword. `corpora.split.key` says which texts count as the same.
+"""
+
+import json
+import re
+import zipfile
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from corpora.split import key, split_by_hash, unit
+
+LABELS = {
+    **dict.fromkeys(("n.", "n. pl.", "prop. n."), "noun"),
+    **dict.fromkeys(("v.", "v. t.", "v. i.", "v. t. & i.", "v. i. & t."), "verb"),
+    **dict.fromkeys(("a.", "adj."), "adjective"),
+    "adv.": "adverb",
+}
+PER_LABEL = {"test": 1000, "valid": 500}
+
+SOURCE_MARK = re.compile(r"(Webster|PJC|WordNet|wn\d|Suppl\.)[^\[\]]*\]")
+REMARK = re.compile(r"<--.*?-->|\{\w+\}", re.DOTALL)
+DERIVED_WORD = re.compile(r"""\s+--\s+\S*[*"`]\S*\s*\(.*$""", re.DOTALL)
+EMPTY_BRACKETS = re.compile(r"\s*\([#,\s]*\)")
+REFERENCE = re.compile(r"(see|same as|alt\. of|cf\.)\s", re.IGNORECASE)
+PART_OF_SPEECH = re.compile(
+    r"(?<![\w.])(n|a|v|adv|adj|pron|prep|conj|interj|p|pl|imp|pret|vb)\.(?!\w)"
+)
+
+
+@dataclass
+class Text:
+    """A definition or an example: the headwords it stands under, and the labels they give it."""
+
+    text: str
+    words: set[str] = field(default_factory=set)
+    labels: set[str] = field(default_factory=set)
+
+
+def gcide(wheel: zipfile.ZipFile) -> tuple[dict[str, list[Any]], Counter[str]]:
+    """Give the lines of each part, and how many texts were left out for which reason."""
+    texts, dropped = _read(wheel)
+    _, held_out = _hold_out(_definitions(texts))
+    rest = [entry.text for entry in texts.values() if entry.words.isdisjoint(held_out)]
+    dropped["under an entry that gcide-pos holds out"] = len(texts) - len(rest)
+    return split_by_hash(rest, lambda line: line, valid=0.01, test=0.01), dropped
+
+
+def gcide_pos(wheel: zipfile.ZipFile) -> tuple[dict[str, list[Any]], Counter[str]]:
+    """Give the rows {"text", "label"} of each part; valid and test hold equal classes."""
+    texts, dropped = _read(wheel)
+    definitions = _definitions(texts, dropped)
+    place, held_out = _hold_out(definitions)
+    parts: dict[str, list[Any]] = {"train": [], "valid": [], "test": []}
+    for folded in sorted(definitions, key=unit):
+        entry = definitions[folded]
+        row = {"text": entry.text, "label": next(iter(entry.labels))}
+        if folded in place:
+            parts[place[folded]].append(row)
+        elif entry.words.isdisjoint(held_out):
+            parts["train"].append(row)
+        else:
+            dropped["beyond the equal classes, under an entry held out"] += 1
+    return parts, dropped
+
+
+def clean(text: str) -> str:
+    """Remove editors' remarks, sense numbers and derived words; make white space single spaces."""
+    for pattern in (REMARK, DERIVED_WORD, EMPTY_BRACKETS):
+        text = pattern.sub("", text)
+    return " ".join(text.replace("�", " ").split())
+
+
+def cut_short(text: str) -> bool:
+    """Tell whether the package lost a part of the text: it did wherever a special sign stood.
+
+    What is left of such a text ends in a line break, or in the editors' mark of its source
+    ("An epizo1913 Webster]"), or keeps one half of a pair of brackets.
+    """
+    return (
+        text.endswith("\n")
+        or text.count("[") != text.count("]")
+        or SOURCE_MARK.search(text) is not None
+    )
+
+
+def _read(wheel: zipfile.ZipFile) -> tuple[dict[str, Text], Counter[str]]:
+    texts: dict[str, Text] = {}
+    dropped: Counter[str] = Counter()
+    for name in sorted(wheel.namelist()):
+        if not re.fullmatch(r"dictionary/data/en/words_\w\.json", name):
+            continue
+        for word, article in json.loads(wheel.read(name)).items():
+            # The package gives a compound the part of speech of the entry before it:
+            # "adipic acid" is marked as a verb. Only single words carry their own.
+            compound = len(word.split()) != 1
+            for sense in article["pos"]:
+                label = LABELS.get(sense["part_of_speech"], "other")
+                for definition in sense["definitions"]:
+                    for text in (definition["text"], *definition["examples"]):
+                        folded = key(clean(text))
+                        if not folded or cut_short(text):
+                            dropped["cut short or empty in the package"] += 1
+                            continue
+                        dropped["repeated"] += folded in texts
+                        entry = texts.setdefault(folded, Text(clean(text)))
+                        entry.words.add(word)
+                        if text is definition["text"] and not compound:
+                            entry.labels.add(label)
+    return texts, dropped
+
+
+def _definitions(texts: dict[str, Text], dropped: Counter[str] | None = None) -> dict[str, Text]:
+    """Keep the texts that define a word of one known part of speech without naming it."""
+    kept: dict[str, Text] = {}
+    dropped = Counter() if dropped is None else dropped
+    for folded, entry in texts.items():
+        if not entry.labels:
+            dropped["an example, or the definition of a compound"] += 1
+        elif len(entry.labels) > 1:
+            dropped["one definition under several parts of speech"] += 1
+        elif entry.labels == {"other"}:
+            dropped["a part of speech other than the four"] += 1
+        elif REFERENCE.match(entry.text):
+            dropped["only a reference to another entry"] += 1
+        elif PART_OF_SPEECH.search(entry.text):
+            dropped["names a part of speech"] += 1
+        else:
+            kept[folded] = entry
+    return kept
+
+
+def _hold_out(definitions: dict[str, Text]) -> tuple[dict[str, str], set[str]]:
+    """Fill test, then valid, entry by entry in the order of the headwords' hash.
+
+    Gives the part of each definition that is tested, and the headwords that are held out.
+    """
+    under: dict[str, list[str]] = defaultdict(list)
+    for folded, entry in definitions.items():
+        for word in entry.words:
+            under[word].append(folded)
+    order = sorted(under, key=unit)
+    place: dict[str, str] = {}
+    held_out: set[str] = set()
+    for part, quota in PER_LABEL.items():
+        count: Counter[str] = Counter()
+        for word in order:
+            for folded in under[word] if word not in held_out else ():
+                (label,) = definitions[folded].labels
+                if folded not in place and count[label] < quota:
+                    count[label] += 1
+                    place[folded] = part
+            if any(place.get(folded) == part for folded in under[word]):
+                held_out.add(word)
+    return place, held_out
