@@ -141,11 +141,11 @@ def full_disk(out: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        number = getattr(error, "errno", None)
-        if isinstance(error, SafetensorError) and (
-            found := re.search(r"os error (\d+)", str(error))
-        ):
-            number = int(found[1])
+        if isinstance(error, OSError):
+            number = error.errno
+        else:
+            found = re.search(r"os error (\d+)", str(error))
+            number = int(found[1]) if found else None
         if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise UserError(
                 f"no space left to write in {out} ({os.strerror(number)}): what was saved before "

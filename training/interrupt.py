@@ -9,7 +9,7 @@ from typing import Self
 class Interruption:
     """Within its block, the first SIGINT or SIGTERM is only remembered; the second acts at once.
 
-    True once a signal has come. Outside the main thread, where Python gives no signals, it never is.
+    True once a signal has come; never outside the main thread, where Python gives no signals.
     """
 
     def __init__(self) -> None:

@@ -3,8 +3,8 @@
     for each step:  g = Σ ∇ loss over the micro-batches, / Σ count;  clip;  AdamW at rate η(step)
 
 Dividing once by what was counted makes k micro-batches equal to one large batch, however unequal
-they are. Data come from batches(step) and randomness from (seed, step), so there is no hidden state,
-and a run that was killed and resumed is bit for bit one that was not (on the CPU).
+they are. Data come from batches(step) and randomness from (seed, step): with no state hidden, a run
+that was killed and resumed is bit for bit one that was not (on the CPU).
 """
 
 import math
@@ -45,7 +45,7 @@ class Result:
     last: Mapping[str, float]
     """The last evaluation."""
     seconds: float
-    """Spent on training, evaluation and saving left out; earlier parts of a resumed run included."""
+    """Spent on training proper (no evaluation, no saving), before a resume included."""
     tokens: int
     stopped: Literal["finished", "patience"]
 
@@ -71,9 +71,9 @@ def train(
     with the last. `resume` goes on from the newest checkpoint in `out`, if there is one.
 
     Raises UserError for a folder that holds another run, a damaged checkpoint, other settings than
-    those of the run to resume, a loss that is no number and a full disk. After a first Ctrl-C
-    (SIGINT) or SIGTERM it finishes the step, saves, and raises KeyboardInterrupt or SystemExit(143);
-    a second one leaves at once.
+    those of the run to resume, a loss that is no number and a full disk. After a first SIGINT
+    (Ctrl-C) or SIGTERM it finishes the step, saves, and raises KeyboardInterrupt or
+    SystemExit(143); a second one leaves at once.
     """
     if (monitor and not evaluate) or (config.patience and not monitor):
         raise ValueError("patience needs a monitor, and a monitor needs evaluate")
@@ -81,9 +81,7 @@ def train(
     optimizer = build_optimizer(model.to(device), config)
     checkpoints = Checkpoints(out / "checkpoints", model, optimizer, config)
     if not resume and ((out / "log.jsonl").exists() or (out / "checkpoints").exists()):
-        raise UserError(
-            f"{out} already holds a run: resume it (--resume), or choose another folder"
-        )
+        raise UserError(f"{out} already holds a run: --resume it, or choose another folder")
     state = (checkpoints.restore() if resume else None) or State()
     display = Display(label, config.steps, quiet=quiet)
     drawn = time.monotonic()
@@ -105,10 +103,11 @@ def train(
                     state.last = dict(evaluate(model))
                 better = monitor is not None and _better(state, monitor, higher_is_better)
                 record.evaluation(state.last, best=better)
+                state.evaluations_without_gain += 1
                 if better:
+                    state.evaluations_without_gain = 0
                     state.best_step, state.best = state.step, state.last
                     checkpoints.save_best(state)
-                state.evaluations_without_gain = 0 if better else state.evaluations_without_gain + 1
                 if time.monotonic() - drawn > CURVE_EVERY:
                     draw_curve(out / "log.jsonl", out / "curve.png", label)
                     drawn = time.monotonic()

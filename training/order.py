@@ -1,9 +1,9 @@
 """Which items make up a step: a pure function of (seed, step), with every item once an epoch.
 
-Epoch e walks over `permutation(n, seed, e)` and cuts it into micro-batches; the micro-batches of all
-epochs stand in one long row, and step s takes the k of them from s · k on. Nothing is carried from
-step to step: what is cached can be computed again at any step, so a resumed run sees the very items
-that an unbroken one would.
+Epoch e walks over `permutation(n, seed, e)` and cuts it into micro-batches; the micro-batches of
+all epochs stand in one long row, and step s takes the k of them from s · k on. Nothing is carried
+from step to step: what is cached can be computed again at any step, so a resumed run sees the very
+items that an unbroken one would.
 """
 
 from bisect import bisect_right
