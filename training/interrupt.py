@@ -3,7 +3,7 @@
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Never, Self
 
 
 class Interruption:
@@ -34,8 +34,8 @@ class Interruption:
     def __bool__(self) -> bool:
         return self._signal is not None
 
-    def leave(self, message: str) -> None:
-        """Do what the remembered signal asked for: raise KeyboardInterrupt or SystemExit(143)."""
+    def leave(self, message: str) -> Never:
+        """Raise what the remembered signal asks for: KeyboardInterrupt, or SystemExit(143)."""
         if self._signal == signal.SIGTERM:
             raise SystemExit(128 + signal.SIGTERM)
         raise KeyboardInterrupt(message)

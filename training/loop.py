@@ -8,7 +8,6 @@ that was killed and resumed is bit for bit one that was not (on the CPU).
 """
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from torch import Tensor, nn
 from cellar import UserError
 from training.checkpoint import Checkpoints, State, full_disk
 from training.config import TrainingConfig
-from training.curve import draw_curve
 from training.device import autocast, choose_device
 from training.interrupt import Interruption
 from training.objective import Batches, BatchT, ModelT, Objective
@@ -29,8 +27,6 @@ from training.optimizer import build_optimizer
 from training.progress import Display
 from training.record import Record, Step
 from training.schedule import learning_rate
-
-CURVE_EVERY = 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -83,13 +79,11 @@ def train(
     if not resume and ((out / "log.jsonl").exists() or (out / "checkpoints").exists()):
         raise UserError(f"{out} already holds a run: --resume it, or choose another folder")
     state = (checkpoints.restore() if resume else None) or State()
-    display = Display(label, config.steps, quiet=quiet)
-    drawn = time.monotonic()
 
     with (
         full_disk(out),
         Interruption() as interruption,
-        display,
+        Display(label, config.steps, quiet=quiet) as display,
         Record(out, state, display) as record,
     ):
         model.train()
@@ -101,31 +95,26 @@ def train(
                 model.eval()
                 with torch.no_grad(), autocast(device, config.precision):
                     state.last = dict(evaluate(model))
-                better = monitor is not None and _better(state, monitor, higher_is_better)
-                record.evaluation(state.last, best=better)
-                state.evaluations_without_gain += 1
-                if better:
-                    state.evaluations_without_gain = 0
-                    state.best_step, state.best = state.step, state.last
-                    checkpoints.save_best(state)
-                if time.monotonic() - drawn > CURVE_EVERY:
-                    draw_curve(out / "log.jsonl", out / "curve.png", label)
-                    drawn = time.monotonic()
                 model.train()
+                gained = _gained(state, monitor, higher_is_better)
+                record.evaluation(state.last, best=gained)
+                if gained:
+                    checkpoints.save_best(state)
                 record.restart_clock()
 
-            over = _over(state, config)
-            if over or interruption or _due(state.step, config.checkpoint_every):
+            if interruption or _over(state, config) or _due(state.step, config.checkpoint_every):
                 record.flush()
                 checkpoints.save(state)
                 record.restart_clock()
-            if interruption and not over:
-                draw_curve(out / "log.jsonl", out / "curve.png", label)
-                message = f"stopped after step {state.step}, saved in {out}: go on with --resume"
+            if interruption:
+                record.draw()
+                message = (
+                    f"stopped after step {state.step}, saved in {out}: --resume goes on from it"
+                )
                 display.say(message)
                 interruption.leave(message)
 
-        draw_curve(out / "log.jsonl", out / "curve.png", label)
+        record.draw()
         if monitor and state.best_step is not None:
             checkpoints.restore_best()
     model.eval()
@@ -187,11 +176,18 @@ def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _better(state: State, monitor: str, higher_is_better: bool) -> bool:
+def _gained(state: State, monitor: str | None, higher_is_better: bool) -> bool:
     """Whether the last evaluation is the best so far; one that is no number (NaN) never is."""
+    if monitor is None:
+        return False
     if monitor not in state.last:
         raise ValueError(f"no {monitor!r} among the evaluation's {', '.join(state.last)}")
-    value, best = state.last[monitor], state.best.get(monitor)
-    if best is None:
-        return not math.isnan(value)
-    return value > best if higher_is_better else value < best
+    value, best = state.last[monitor], state.best.get(monitor, math.nan)
+    if higher_is_better:
+        value, best = -value, -best
+    if math.isnan(value) or value >= best:
+        state.evaluations_without_gain += 1
+        return False
+    state.evaluations_without_gain = 0
+    state.best_step, state.best = state.step, state.last
+    return True

@@ -14,7 +14,7 @@ class Display:
     """Shows how far a run of `steps` steps is, on the standard error; nothing when `quiet`."""
 
     def __init__(self, label: str, steps: int, *, quiet: bool = False) -> None:
-        self._label, self._steps = label, steps
+        self.label, self._steps = label, steps
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -60,7 +60,7 @@ class Display:
         self._bar.update(self._task, completed=step, status=status)
         due = time.monotonic() - self._spoke >= LINE_EVERY or step == self._steps
         if due and not self._console.is_terminal:
-            self.say(f"{self._label} {step}/{self._steps}  {status}")
+            self.say(f"{self.label} {step}/{self._steps}  {status}")
 
     def say(self, line: str) -> None:
         """Print a line, above the bar where there is one."""

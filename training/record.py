@@ -18,9 +18,11 @@ from torch import Tensor
 
 from cellar import UserError
 from training.checkpoint import State
+from training.curve import draw_curve
 from training.progress import Display
 
-INTERVAL = 0.5  # seconds
+INTERVAL = 0.5  # seconds from flush to flush
+DRAW_EVERY = 60.0  # seconds from curve to curve
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Record:
 
     def __init__(self, out: Path, state: State, display: Display) -> None:
         out.mkdir(parents=True, exist_ok=True)
-        self._state, self._display = state, display
+        self._out, self._state, self._display = out, state, display
+        self._drawn = time.monotonic()
         self._log = Lines(out / "log.jsonl", state.log_bytes)
         self._speed = Lines(out / "speed.jsonl", state.speed_bytes)
         self._pending: list[Step] = []
@@ -144,6 +147,13 @@ class Record:
         self._state.log_bytes = self._log.flush()
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         self._display.say(f"step {self._state.step}: {numbers}{'  (best)' if best else ''}")
+        if time.monotonic() - self._drawn > DRAW_EVERY:
+            self.draw()
+
+    def draw(self) -> None:
+        """Draw the curve of what is logged so far."""
+        draw_curve(self._out / "log.jsonl", self._out / "curve.png", self._display.label)
+        self._drawn = time.monotonic()
 
     def restart_clock(self) -> None:
         """Leave out of the rate what was done since the last flush (evaluation, saving)."""
