@@ -112,7 +112,7 @@ class Packing:
         """`(tokens, …)` → `(batch, seq, …)`, zeros where there is padding."""
         batch, seq = self.shape
         flat = x.new_zeros((batch * seq, *x.shape[1:])).index_copy(0, self.index, x)
-        return flat.unflatten(0, self.shape)
+        return flat.view(batch, seq, *x.shape[1:])
 
     def unpack_rows(self, x: Tensor) -> Tensor:
         """`(sequences, …)`, one entry a sequence → `(batch, …)`, zeros for a row without tokens."""

@@ -35,15 +35,15 @@ def attention(
 
         bounds, longest = sequences.cu_seqlens, sequences.max_length
         reach = (-1, -1) if window is None else (window, window)
-        heads: Tensor = varlen_attn(
-            query, key, value, bounds, bounds, longest, longest, window_size=reach
-        )
+        heads = varlen_attn(query, key, value, bounds, bounds, longest, longest, window_size=reach)
+        assert isinstance(heads, Tensor)
         return heads
     outputs = []
     for start, count, length in sequences.runs:
         end = start + count * length
         q, k, v = (
-            x[start:end].unflatten(0, (count, length)).transpose(1, 2) for x in (query, key, value)
+            x[start:end].view(count, length, *x.shape[1:]).transpose(1, 2)
+            for x in (query, key, value)
         )
         bias = _bias(length, window, slopes, query)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)

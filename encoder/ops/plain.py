@@ -1,7 +1,7 @@
 """Every operation as its textbook formula: to be read. `encoder.ops.fused` is to be run.
 
-Shape suffixes: tokens × heads × head size for what is packed; `b` sequences, `h` heads, `q` queries,
-`k` keys, `d` head size for what is padded.
+What is packed is tokens × heads × head size. What is padded carries its shape in its name: `b`
+sequences, `h` heads, `q` queries, `k` keys, `d` head size.
 """
 
 import math

@@ -62,7 +62,9 @@ def to_theirs(ours: Tensors, family: Family) -> Tensors:
     return renamed
 
 
-def to_ours(theirs: Tensors, wanted: Mapping[str, Tensor], family: Family) -> tuple[Tensors, list]:
+def to_ours(
+    theirs: Tensors, wanted: Mapping[str, Tensor], family: Family
+) -> tuple[Tensors, list[str]]:
     """Their tensors under our names, as far as they are there, and the names of those missing.
 
     Raises `UserError` naming every tensor whose shape is not the `wanted` one.
