@@ -1,1 +1,18 @@
-"""To come."""
+"""Text → ids with offsets: WordPiece, SentencePiece (unigram, BPE) and any `tokenizer.json`."""
+
+from tokenizer.base import SPECIAL_TOKENS, Tokenizer
+from tokenizer.encoding import Encoding, Template, Tokens
+from tokenizer.load import load_tokenizer
+from tokenizer.train import train_tokenizer
+from tokenizer.wordpiece import WordPiece
+
+__all__ = [
+    "SPECIAL_TOKENS",
+    "Encoding",
+    "Template",
+    "Tokenizer",
+    "Tokens",
+    "WordPiece",
+    "load_tokenizer",
+    "train_tokenizer",
+]

@@ -1,0 +1,188 @@
+"""What every tokenizer does: text → ids with their source, one text, a pair or a batch, and back.
+
+A kind of tokenizer gives the tokens of one text (`tokens`, and `words` where ids alone are wanted)
+and its special ids; templates, truncation, windows and padding stand here once for all of them.
+"""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from cellar import UserError, write_json
+from tokenizer.encoding import Encoding, Template, Tokens, longest_first, windows
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+"""The special tokens of every tokenizer that is trained here, at ids 0 to 4."""
+
+
+class Tokenizer(ABC):
+    """Text to ids and back.
+
+    `special_tokens` names the roles: `{"pad": "[PAD]", "unk": …, "cls": …, "sep": …, "mask": …}`.
+    `max_length` is the longest sequence that the model takes, None where no limit is known; it is
+    saved with the tokenizer, and is the `max_length` of every call that gives none.
+    """
+
+    special_tokens: dict[str, str]
+    template: Template
+    max_length: int | None = None
+
+    @property
+    @abstractmethod
+    def vocab_size(self) -> int:
+        """The number of ids."""
+
+    @property
+    @abstractmethod
+    def special_ids(self) -> frozenset[int]:
+        """The ids of all special tokens."""
+
+    @abstractmethod
+    def token(self, id: int) -> str:
+        """Give the token of an id."""
+
+    @abstractmethod
+    def id(self, token: str) -> int:
+        """Give the id of a token.
+
+        Raises:
+            UserError: the vocabulary has no such token.
+        """
+
+    @abstractmethod
+    def tokens(self, text: str) -> Tokens:
+        """Give the tokens of one text, without the template's special tokens."""
+
+    @abstractmethod
+    def words(self, text: str) -> Sequence[Sequence[int]]:
+        """Give the ids of each word, without special tokens: `tokens` at its fastest."""
+
+    @abstractmethod
+    def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
+        """Give the text of ids."""
+
+    @abstractmethod
+    def definition(self) -> dict[str, Any]:
+        """Give everything that decides how text becomes ids, in the form of `tokenizer.json`."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Give the settings of `tokenizer_config.json`."""
+
+    pad_id = property(lambda self: self._special_id("pad"))
+    unk_id = property(lambda self: self._special_id("unk"))
+    cls_id = property(lambda self: self._special_id("cls"))
+    sep_id = property(lambda self: self._special_id("sep"))
+    mask_id = property(lambda self: self._special_id("mask"))
+
+    def _special_id(self, role: str) -> int:
+        if role not in self.special_tokens:
+            raise UserError(f"this tokenizer has no {role} token: see its tokenizer_config.json")
+        return self.id(self.special_tokens[role])
+
+    def encode(
+        self, text: str, pair: str | None = None, *, max_length: int | None = None
+    ) -> Encoding:
+        """Encode a text, or a text and its pair, cut longest first to `max_length` tokens.
+
+        Raises:
+            UserError: `max_length` leaves no room for text, or the text is not valid Unicode.
+        """
+        a, b = self.tokens(text), None if pair is None else self.tokens(pair)
+        room = self.template.room(max_length or self.max_length, b is not None)
+        length = len(a) + (len(b) if b else 0)
+        keep_a, keep_b = longest_first(len(a), len(b) if b else 0, room)
+        return self.template.encode(
+            a[:keep_a], None if b is None else b[:keep_b], length - keep_a - keep_b
+        )
+
+    def windows(
+        self, text: str, pair: str | None = None, *, max_length: int | None = None, stride: int = 0
+    ) -> list[Encoding]:
+        """Encode a long text as windows of `max_length` tokens, of which `stride` overlap.
+
+        With a pair it is the pair that is cut, and the text (a question) stands whole in each.
+
+        Raises:
+            UserError: no room is left for the text that is cut, or the stride fills it.
+        """
+        a, b = self.tokens(text), None if pair is None else self.tokens(pair)
+        room = self.template.room(max_length or self.max_length, b is not None)
+        if b is None:
+            cuts = windows(len(a), max(len(a), 1) if room is None else room, stride)
+            return [self.template.encode(a[cut], None) for cut in cuts]
+        if room is not None and len(a) >= room:
+            raise UserError(f"the first text has {len(a)} tokens and leaves no room for its pair")
+        cuts = windows(len(b), max(len(b), 1) if room is None else room - len(a), stride)
+        return [self.template.encode(a, b[cut]) for cut in cuts]
+
+    def batch(
+        self, texts: Sequence[str | tuple[str, str]], *, max_length: int | None = None
+    ) -> dict[str, Int64[Tensor, "batch seq"]]:
+        """Encode texts or pairs, padded on the right to the longest: `model(**tokenizer.batch(…))`.
+
+        Returns:
+            `input_ids`, `attention_mask` (1 on tokens, 0 on padding) and `token_type_ids`.
+        """
+        if isinstance(texts, str):
+            raise TypeError("batch takes a list of texts: write batch([text])")
+        rows = [self._ids(text, max_length or self.max_length) for text in texts]
+        shape = len(rows), max((len(ids) for ids, _ in rows), default=0)
+        input_ids = torch.full(shape, self.pad_id)
+        attention_mask = torch.zeros(shape, dtype=torch.long)
+        token_type_ids = torch.zeros(shape, dtype=torch.long)
+        for row, (ids, type_ids) in enumerate(rows):
+            input_ids[row, : len(ids)] = torch.tensor(ids)
+            attention_mask[row, : len(ids)] = 1
+            token_type_ids[row, : len(ids)] = torch.tensor(type_ids)
+        return {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+        }
+
+    def _ids(
+        self, text: str | tuple[str, str], max_length: int | None
+    ) -> tuple[list[int], list[int]]:
+        texts = (text,) if isinstance(text, str) else text
+        a, *rest = (list(chain.from_iterable(self.words(part))) for part in texts)
+        b = rest[0] if rest else None
+        room = self.template.room(max_length, b is not None)
+        keep_a, keep_b = longest_first(len(a), len(b or ()), room)
+        return self.template.ids(a[:keep_a], None if b is None else b[:keep_b])
+
+    def fingerprint(self) -> str:
+        """Give a short hash over everything that decides how text becomes ids."""
+        text = json.dumps(self.definition(), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def save(self, folder: str | Path) -> None:
+        """Write `tokenizer.json` and `tokenizer_config.json`, which `AutoTokenizer` opens too.
+
+        Other files of the folder, such as the model's, stay as they are.
+        """
+        folder = Path(folder)
+        config = self.config() | {
+            f"{role}_token": token for role, token in self.special_tokens.items()
+        }
+        if self.max_length is not None:
+            config["model_max_length"] = self.max_length
+        write_json(folder / "tokenizer.json", self.definition())
+        write_json(folder / "tokenizer_config.json", config)
+
+
+def lone_surrogate(text: str) -> UserError:
+    """Name the first lone surrogate of a text that has one."""
+    where = next(i for i, character in enumerate(text) if "\ud800" <= character <= "\udfff")
+    return UserError(
+        f"text contains a lone surrogate at character {where}: it is not valid Unicode; "
+        "read the file as UTF-8 with errors='replace'"
+    )

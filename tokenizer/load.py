@@ -1,0 +1,122 @@
+"""Opening a tokenizer's folder: the files that are there decide its kind."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cellar import UserError
+from tokenizer.base import SPECIAL_TOKENS, Tokenizer
+from tokenizer.wordpiece import LONGEST_WORD, PREFIX, WordPiece
+
+ROLES = dict(zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL_TOKENS, strict=True))
+
+
+def load_tokenizer(folder: str | Path) -> Tokenizer:
+    """Open the tokenizer of a folder that was saved here or by Hugging Face.
+
+    Raises:
+        UserError: the folder or its files are missing, or a file is damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder with a tokenizer in it")
+    config = _json(folder / "tokenizer_config.json", default={})
+    if (folder / "tokenizer.json").is_file():
+        definition = _json(folder / "tokenizer.json")
+        if is_wordpiece(definition):
+            return wordpiece_from_json(definition, config)
+    if (folder / "vocab.txt").is_file():
+        return _wordpiece_from_vocab(folder / "vocab.txt", config)
+    raise UserError(f"{folder} has no tokenizer: looked for tokenizer.json and vocab.txt")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}): fetch it again") from None
+
+
+def _json(path: Path, default: dict[str, Any] | None = None) -> dict[str, Any]:
+    if default is not None and not path.exists():
+        return default
+    try:
+        value = json.loads(_text(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} is not a JSON object")
+    return value
+
+
+def special_roles(config: dict[str, Any]) -> dict[str, str]:
+    """Read the special tokens of `tokenizer_config.json`: strings, or objects with `content`."""
+    roles = {}
+    for role in ROLES:
+        token = config.get(f"{role}_token")
+        token = token.get("content") if isinstance(token, dict) else token
+        if token is not None:
+            roles[role] = str(token)
+    return roles
+
+
+def length_limit(config: dict[str, Any]) -> int | None:
+    """Read `model_max_length`; Hugging Face writes 1e30 where there is none."""
+    length = config.get("model_max_length")
+    return int(length) if isinstance(length, (int, float)) and length < 1e9 else None
+
+
+def is_wordpiece(definition: dict[str, Any]) -> bool:
+    """Tell whether a `tokenizer.json` is BERT's pipeline, and nothing else."""
+    model = definition.get("model") or {}
+    normalizer = definition.get("normalizer") or {}
+    ids = sorted((model.get("vocab") or {}).values()) if model.get("type") == "WordPiece" else []
+    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    return (
+        bool(ids)
+        and ids == list(range(len(ids)))
+        and model.get("continuing_subword_prefix") == PREFIX
+        and model.get("max_input_chars_per_word") == LONGEST_WORD
+        and normalizer.get("type") == "BertNormalizer"
+        and normalizer.get("clean_text") is True
+        and (definition.get("pre_tokenizer") or {}).get("type") == "BertPreTokenizer"
+        and all(
+            plain.items() <= added.items() and added["content"] in model["vocab"]
+            for added in definition.get("added_tokens", [])
+        )
+    )
+
+
+def wordpiece_from_json(definition: dict[str, Any], config: dict[str, Any]) -> WordPiece:
+    """Build WordPiece from BERT's `tokenizer.json`."""
+    vocabulary = definition["model"]["vocab"]
+    normalizer = definition["normalizer"]
+    return WordPiece(
+        sorted(vocabulary, key=vocabulary.__getitem__),
+        lowercase=normalizer["lowercase"],
+        strip_accents=normalizer["strip_accents"],
+        chinese_characters=normalizer["handle_chinese_chars"],
+        special_tokens=ROLES | special_roles(config),
+        added=[added["content"] for added in definition["added_tokens"]],
+        max_length=length_limit(config),
+    )
+
+
+def _wordpiece_from_vocab(path: Path, config: dict[str, Any]) -> WordPiece:
+    lines = _text(path).removesuffix("\n").split("\n")
+    vocabulary = [line.removesuffix("\r") for line in lines]
+    seen: dict[str, int] = {}
+    for number, token in enumerate(vocabulary, 1):
+        if token in seen:
+            raise UserError(
+                f"{path}, line {number}: {token!r} stands in line {seen[token]} already"
+            )
+        seen[token] = number
+    return WordPiece(
+        vocabulary,
+        lowercase=config.get("do_lower_case", True),
+        strip_accents=config.get("strip_accents"),
+        chinese_characters=config.get("tokenize_chinese_chars", True),
+        special_tokens=ROLES | special_roles(config),
+        max_length=length_limit(config),
+    )

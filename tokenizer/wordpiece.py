@@ -1,0 +1,330 @@
+"""WordPiece by hand: BERT's algorithm, with a cache of what stands between spaces.
+
+    1. clean:   drop control characters, turn white space into spaces
+    2. spread:  put spaces around Chinese characters
+    3. fold:    lower-case; strip accents (decompose by NFD, drop the marks)
+    4. split:   at spaces, and around each punctuation character
+    5. match:   take the longest piece of the vocabulary that begins the word, then the longest
+                `##` piece that continues it, …; a word that cannot be finished, or is longer than
+                100 characters, is [UNK]
+
+Devlin et al. (2019), google-research/bert `tokenization.py`; equal in ids, offsets and word ids to
+Hugging Face `tokenizers` (BertNormalizer, BertPreTokenizer, WordPiece). One difference is known:
+marks that are kept (a few Mc, and Mn newer than the tables of `tokenizers`) are not put in
+canonical order.
+
+Steps 1 to 4 look at one character at a time, so a table from each character to what becomes of it
+is all of them. They hold as well for any cut of the text at spaces, so the pieces of each chunk
+between spaces are looked up in a bounded cache: English repeats itself.
+"""
+
+import re
+import string
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+
+from cellar import UserError, write_text
+from tokenizer.base import Tokenizer, lone_surrogate
+from tokenizer.encoding import Span, Template, Tokens
+
+PREFIX = "##"
+LONGEST_WORD = 100
+
+Value = TypeVar("Value")
+
+
+class _Characters(dict[int, str]):
+    """What becomes of each character in steps 1 to 4, with spaces where a word ends.
+
+    The class of a character beyond ASCII is asked of `tokenizers`: Python's Unicode tables differ
+    from release to release, and a text must not change its ids with them.
+    """
+
+    def __init__(self, lowercase: bool, strip_accents: bool, chinese: bool) -> None:
+        self._normalize = BertNormalizer(
+            clean_text=True,
+            handle_chinese_chars=chinese,
+            strip_accents=strip_accents,
+            lowercase=lowercase,
+        ).normalize_str
+        self._split = BertPreTokenizer().pre_tokenize_str
+        for code in range(128):
+            character = chr(code)
+            if character in string.punctuation:
+                self[code] = f" {character} "
+            elif character in " \t\n\r":
+                self[code] = " "
+            elif character.isprintable():
+                self[code] = character.lower() if lowercase else character
+            else:
+                self[code] = ""
+
+    def __missing__(self, code: int) -> str:
+        normal = self._normalize(chr(code).encode().decode())
+        self[code] = "".join(
+            f" {character} " if self._is_punctuation(character) else character
+            for character in normal
+        )
+        return self[code]
+
+    def _is_punctuation(self, character: str) -> bool:
+        return len(self._split(f"a{character}a")) == 3
+
+
+class _Cache(dict[str, Value]):
+    """A function's values for short strings; it starts again when it is full."""
+
+    entries = 1 << 17
+    length = 64
+
+    def __init__(self, function: Callable[[str], Value]) -> None:
+        self._function = function
+
+    def __missing__(self, chunk: str) -> Value:
+        value = self._function(chunk)
+        if len(chunk) <= self.length:
+            if len(self) >= self.entries:
+                self.clear()
+            self[chunk] = value
+        return value
+
+
+class _Pieces(NamedTuple):
+    """The tokens of a chunk: offsets from its first character, words counted from 0."""
+
+    ids: tuple[int, ...]
+    offsets: tuple[Span, ...]
+    word_ids: tuple[int, ...]
+    words: int
+
+
+class WordPiece(Tokenizer):
+    """BERT's tokenizer over a vocabulary of whole words and `##` continuations.
+
+    `special_tokens` gives the five roles; `added` are further tokens that are found in the text
+    as they are written, as the special ones are.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        *,
+        lowercase: bool = True,
+        strip_accents: bool | None = None,
+        chinese_characters: bool = True,
+        special_tokens: Mapping[str, str],
+        added: Iterable[str] = (),
+        max_length: int | None = None,
+    ) -> None:
+        self.vocabulary = list(vocabulary)
+        self.lowercase = lowercase
+        self.strip_accents = strip_accents
+        self.chinese_characters = chinese_characters
+        self.special_tokens = dict(special_tokens)
+        self.max_length = max_length
+        self._id_of = {token: id for id, token in enumerate(self.vocabulary)}
+        self._special = {token: self.id(token) for token in (*self.special_tokens.values(), *added)}
+        self.template = Template.bert(self.cls_id, self.sep_id)
+        self._unk = self.unk_id
+        self._longest = max(map(len, self.vocabulary))
+        self._characters = _Characters(
+            lowercase, lowercase if strip_accents is None else strip_accents, chinese_characters
+        )
+        longest_token_first = sorted(self._special, key=len, reverse=True)
+        special = "|".join(map(re.escape, longest_token_first))
+        # Cutting elsewhere than at spaces only keeps chunks short, so that they come again.
+        breaks = r"\t\n\r\u3000、。，：；！？「」《》"
+        if chinese_characters:
+            breaks += r"\u3400-\u4dbf\u4e00-\u9fff"
+        self._find_special = re.compile(special).search
+        self._find_break = re.compile(f"[{breaks}]").search
+        self._split = re.compile(f"({special}|[ {breaks}])").split
+        self._pieces = _Cache(self._pieces_of)
+        self._words = _Cache(self._words_of)
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of ids."""
+        return len(self.vocabulary)
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """The ids of all special tokens."""
+        return frozenset(self._special.values())
+
+    def token(self, id: int) -> str:
+        """Give the token of an id."""
+        return self.vocabulary[id]
+
+    def id(self, token: str) -> int:
+        """Give the id of a token.
+
+        Raises:
+            UserError: the vocabulary has no such token.
+        """
+        try:
+            return self._id_of[token]
+        except KeyError:
+            raise UserError(f"the vocabulary has no token {token!r}") from None
+
+    def words(self, text: str) -> list[Sequence[int]]:
+        """Give the ids of each word, without special tokens."""
+        try:
+            return list(chain.from_iterable(map(self._words.__getitem__, self._cut(text)[0])))
+        except UnicodeEncodeError:
+            raise lone_surrogate(text) from None
+
+    def tokens(self, text: str) -> Tokens:
+        """Give the tokens of one text, without the template's special tokens."""
+        ids: list[int] = []
+        offsets: list[Span] = []
+        word_ids: list[int] = []
+        start = word = 0
+        chunks, gap = self._cut(text)
+        pieces_of = self._pieces
+        try:
+            for chunk in chunks:
+                pieces, spans, indices, words = pieces_of[chunk]
+                if len(pieces) == 1:
+                    ids.append(pieces[0])
+                    offsets.append((start + spans[0][0], start + spans[0][1]))
+                    word_ids.append(word)
+                else:
+                    ids += pieces
+                    offsets += [(start + first, start + last) for first, last in spans]
+                    word_ids += [word + index for index in indices]
+                start += len(chunk) + gap
+                word += words
+        except UnicodeEncodeError:
+            raise lone_surrogate(text) from None
+        return Tokens(ids, offsets, word_ids)
+
+    def _cut(self, text: str) -> tuple[list[str], int]:
+        """Cut a text into chunks, which stand `gap` characters apart."""
+        if self._find_break(text) or self._find_special(text):
+            return self._split(text), 0
+        return text.split(" "), 1
+
+    def _pieces_of(self, chunk: str) -> _Pieces:
+        if chunk in self._special:
+            return _Pieces((self._special[chunk],), ((0, len(chunk)),), (0,), 1)
+        ids: list[int] = []
+        offsets: list[Span] = []
+        word_ids: list[int] = []
+        words = 0
+        characters = (
+            (character, position)
+            for position, source in enumerate(chunk)
+            for character in self._characters[ord(source)]
+        )
+        for is_space, run in groupby(characters, key=lambda item: item[0] == " "):
+            if is_space:
+                continue
+            word, positions = zip(*run, strict=True)
+            for id, start, end in self._match("".join(word)):
+                ids.append(id)
+                offsets.append((positions[start], positions[end - 1] + 1))
+                word_ids.append(words)
+            words += 1
+        return _Pieces(tuple(ids), tuple(offsets), tuple(word_ids), words)
+
+    def _words_of(self, chunk: str) -> list[tuple[int, ...]]:
+        ids, _, word_ids, _ = self._pieces_of(chunk)
+        pairs = groupby(zip(word_ids, ids, strict=True), key=lambda pair: pair[0])
+        return [tuple(id for _, id in word) for _, word in pairs]
+
+    def _match(self, word: str) -> list[tuple[int, int, int]]:
+        """Match the longest pieces first, from left to right: ids with their place in the word."""
+        unknown = [(self._unk, 0, len(word))]
+        if len(word) > LONGEST_WORD:
+            return unknown
+        pieces = []
+        start = 0
+        while start < len(word):
+            prefix = PREFIX if start else ""
+            for end in range(min(len(word), start + self._longest), start, -1):
+                id = self._id_of.get(prefix + word[start:end])
+                if id is not None:
+                    break
+            else:
+                return unknown
+            pieces.append((id, start, end))
+            start = end
+        return pieces
+
+    def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
+        """Join pieces to words and words by spaces, with none before `.`, `?`, `!` and `,`."""
+        text = ""
+        special = self.special_ids if skip_special_tokens else frozenset()
+        for token in (self.vocabulary[id] for id in ids if id not in special):
+            if text and token.startswith(PREFIX):
+                text += token.removeprefix(PREFIX)
+            elif text and not token.startswith(_NO_SPACE_BEFORE):
+                text += f" {token}"
+            else:
+                text += token
+        return text
+
+    def definition(self) -> dict[str, Any]:
+        """Give the whole tokenizer in the form of `tokenizer.json`."""
+        cls, sep = self.special_tokens["cls"], self.special_tokens["sep"]
+        return {
+            "version": "1.0",
+            "truncation": None,
+            "padding": None,
+            "added_tokens": [
+                {
+                    "id": id,
+                    "content": token,
+                    "single_word": False,
+                    "lstrip": False,
+                    "rstrip": False,
+                    "normalized": False,
+                    "special": True,
+                }
+                for token, id in sorted(self._special.items(), key=lambda item: item[1])
+            ],
+            "normalizer": {
+                "type": "BertNormalizer",
+                "clean_text": True,
+                "handle_chinese_chars": self.chinese_characters,
+                "strip_accents": self.strip_accents,
+                "lowercase": self.lowercase,
+            },
+            "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "post_processor": {
+                "type": "BertProcessing",
+                "sep": [sep, self.sep_id],
+                "cls": [cls, self.cls_id],
+            },
+            "decoder": {"type": "WordPiece", "prefix": PREFIX, "cleanup": True},
+            "model": {
+                "type": "WordPiece",
+                "unk_token": self.special_tokens["unk"],
+                "continuing_subword_prefix": PREFIX,
+                "max_input_chars_per_word": LONGEST_WORD,
+                "vocab": self._id_of,
+            },
+        }
+
+    def config(self) -> dict[str, Any]:
+        """Give the settings of `tokenizer_config.json`."""
+        return {
+            "tokenizer_class": "BertTokenizer",
+            "do_lower_case": self.lowercase,
+            "strip_accents": self.strip_accents,
+            "tokenize_chinese_chars": self.chinese_characters,
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """Write `vocab.txt`, `tokenizer.json` and `tokenizer_config.json`."""
+        super().save(folder)
+        write_text(Path(folder) / "vocab.txt", "".join(f"{token}\n" for token in self.vocabulary))
+
+
+_NO_SPACE_BEFORE = (".", "?", "!", ",", "n't", "'m", "'s", "'ve", "'re")
