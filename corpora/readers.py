@@ -139,8 +139,8 @@ def _jsonl(path: Path) -> Iterator[Row]:
             continue
         try:
             fields = json.loads(line)
-            # Half of a surrogate pair can be written as an escape, and is not text.
-            json.dumps(fields, ensure_ascii=False).encode() if "\\u" in line else None
+            if "\\u" in line:  # an escape can write half of a surrogate pair, which is not text
+                json.dumps(fields, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path}:{number}: not a line of JSON: {error}") from error
         if not isinstance(fields, dict):

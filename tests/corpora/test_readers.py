@@ -1,0 +1,142 @@
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cellar import UserError
+from corpora import read_rows, read_texts
+
+LINE = "caf\u00e9 \u2028 \x0c 東京 \U0001f600"  # separators that must not break a line
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def test_a_text_file_holds_a_document_on_each_line_that_is_not_blank(tmp_path):
+    path = write(tmp_path / "a.txt", f"\ufeffone\r\n\n  two  \n \t\n{LINE}")
+    assert list(read_texts(path)) == ["one", "two", LINE]
+
+
+def test_every_format_gives_the_same_texts(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    write(tmp_path / "a.txt", "one\ntwo\n")
+    write(tmp_path / "b.jsonl", '{"text": "one"}\n\n{"text": "two", "id": 7}\n')
+    write(tmp_path / "c.csv", 'id,text\n1,one\n2,"two"\n')
+    write(tmp_path / "d.tsv", "text\tid\none\t1\ntwo\t2\n")
+    parquet.write_table(pyarrow.table({"text": ["one", "two"]}), tmp_path / "e.parquet")
+    for path in tmp_path.iterdir():
+        assert list(read_texts(path)) == ["one", "two"], path
+    assert list(read_texts(tmp_path)) == ["one", "two"] * 5
+
+
+def test_folders_and_globs_are_read_in_order_and_each_file_once(tmp_path):
+    write(tmp_path / "b.txt", "b")
+    write(tmp_path / "a" / "deep" / "a.txt", "a")
+    write(tmp_path / ".hidden" / "h.txt", "hidden")
+    write(tmp_path / "notes.pdf", b"%PDF\0")
+    assert list(read_texts(tmp_path)) == ["a", "b"]
+    assert list(read_texts(str(tmp_path / "**" / "*.txt"))) == ["a", "b"]
+    assert list(read_texts([tmp_path / "b.txt", tmp_path])) == ["b", "a"]
+    write(tmp_path / "odd[1].txt", "a name that looks like a glob")
+    assert list(read_texts(tmp_path / "odd[1].txt")) == ["a name that looks like a glob"]
+
+
+def test_paths_are_checked_before_anything_is_read(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        read_texts([write(tmp_path / "a.txt", "a"), tmp_path / "missing.txt"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", b"", "is empty"),
+        ("a.txt", b"\n \n", "holds no text"),
+        ("a.txt", b"one\ncaf\xe9\n", r"a\.txt:2: byte 0xe9 is not UTF-8.*iconv"),
+        ("a.txt", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "zero bytes"),
+        ("a.txt", "wide".encode("utf-16"), "UTF-16"),
+        ("a.json", b"[]", "jsonl"),
+        ("a.jsonl", b'{"text": "one"}\n{"text": \n', r"a\.jsonl:2: not a line of JSON"),
+        ("a.jsonl", b'\n["one"]\n', r"a\.jsonl:2: not a JSON object"),
+        ("a.jsonl", b'{"text": "\\ud800"}\n', r"a\.jsonl:1: .*surrogate"),
+        ("a.jsonl", b'{"text": 3}\n', r"a\.jsonl:1: the text is not a string"),
+        ("a.jsonl", b'{"text": null}\n', r"a\.jsonl:1: no value in column 'text'"),
+        ("a.jsonl", b'{"body": "x", "id": 1}\n', r"a\.jsonl:1: no column 'text'; .*body, id"),
+        ("a.csv", b"id,body\n1,x\n", r"a\.csv:2: no column 'text'; columns: id, body"),
+        ("a.csv", b"id,text\n1,x\n2\n", r"a\.csv:3: 1 values under 2 columns: id, text"),
+        ("a.csv", b'text\nok\n"open\nto the end\n', r"a\.csv:3: not a record"),
+        ("a.csv", b"text,text\na,b\n", r"a\.csv:1: the header names 'text' twice"),
+        ("a.csv", b"text,label\n", "holds no rows"),
+        ("a.tsv", b"text\tlabel\na\tb\tc\n", r"a\.tsv:2: 3 values under 2"),
+        ("a.parquet", b"not parquet at all", "not a Parquet file"),
+    ],
+)
+def test_a_fault_is_named_by_file_and_line(tmp_path, name, content, message):
+    path = write(tmp_path / name, content)
+    with pytest.raises(UserError, match=message) as caught:
+        list(read_texts(path))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_paths_that_name_nothing(tmp_path):
+    for paths, message in (
+        (tmp_path, "holds no .txt"),
+        (str(tmp_path / "*.txt"), "no file matches"),
+        ([], "no file was named"),
+    ):
+        with pytest.raises(UserError, match=message):
+            read_texts(paths)
+    with pytest.raises(UserError, match="is a folder"):
+        read_rows(tmp_path)
+    with pytest.raises(UserError, match=r"read from \.jsonl"):
+        read_rows(write(tmp_path / "a.txt", "a"))
+
+
+def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UserError, match=r"pip install 'plainformer\[parquet\]'"):
+        list(read_rows(write(tmp_path / "a.parquet", "x")))
+
+
+def test_a_row_knows_its_line_also_after_a_value_of_several_lines(tmp_path):
+    path = write(tmp_path / "a.csv", 'text,label\n"one\ntwo",x\n\nthree,y\n')
+    first, second = read_rows(path)
+    assert (first.fields["text"], first.line) == ("one\ntwo", 2)
+    assert (second.require("label", "text"), second.line) == (["y", "three"], 5)
+
+
+def test_a_quote_in_tsv_is_a_quote_and_long_fields_of_csv_are_read(tmp_path):
+    (row,) = read_rows(write(tmp_path / "a.tsv", 'text\tlabel\r\nhe said "no\tx\r\n'))
+    assert row.fields == {"text": 'he said "no', "label": "x"}
+    (row,) = read_rows(write(tmp_path / "a.csv", "text\n" + "x" * 200_000))
+    assert len(row.fields["text"]) == 200_000
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
+@given(st.lists(st.tuples(TEXT, TEXT), min_size=1))
+def test_what_the_csv_module_writes_is_read_back(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("csv") / "a.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("text", "label"), *rows])
+    assert [tuple(row.fields.values()) for row in read_rows(path)] == rows
+
+
+@given(st.lists(st.dictionaries(TEXT, TEXT | st.integers() | st.lists(TEXT)), min_size=1))
+def test_what_json_writes_is_read_back(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("jsonl") / "a.jsonl"
+    for ascii_only in (True, False):
+        lines = [json.dumps(row, ensure_ascii=ascii_only) for row in rows]
+        path.write_text("\n".join(lines), encoding="utf-8", newline="\n")
+        assert [row.fields for row in read_rows(path)] == rows
+        assert [row.line for row in read_rows(path)] == list(range(1, len(rows) + 1))

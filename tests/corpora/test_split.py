@@ -1,0 +1,40 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corpora.split import key, split_by_hash, unit
+
+
+def shares(texts: list[str], seed: int = 0) -> dict[str, list[str]]:
+    return split_by_hash(texts, lambda text: text, valid=0.1, test=0.2, seed=seed)
+
+
+@given(st.lists(st.text()), st.text())
+def test_a_text_keeps_its_part_whatever_else_is_there(texts, text):
+    (part,) = [name for name, rows in shares([text]).items() if rows]
+    parts = shares([*texts, text])
+    assert text in parts[part]
+    assert sorted(sum(parts.values(), [])) == sorted([*texts, text])
+
+
+def test_texts_that_read_alike_never_stand_on_both_sides():
+    assert key("  The “Cat”,\n sat.") == key('the "CAT" sat') == "the cat sat"
+    assert key("１２ ﬁne") == "12 fine"
+    assert key("不 同") != key("不")
+    words = [f"word {i}" for i in range(200)]
+    parts = shares(words + [f"WORD, {i}!" for i in range(200)])
+    sides = [{key(text) for text in rows} for rows in parts.values()]
+    assert sum(map(len, sides)) == 200
+
+
+def test_shares_are_as_asked_and_hang_on_the_seed():
+    texts = [str(i) for i in range(10_000)]
+    parts = shares(texts)
+    # four standard deviations of a binomial share
+    assert abs(len(parts["valid"]) - 1000) < 120
+    assert abs(len(parts["test"]) - 2000) < 160
+    assert set(parts["test"]) != set(shares(texts, seed=1)["test"])
+
+
+def test_the_hash_is_the_same_everywhere_and_always():
+    # blake2b of "0:plain" in 8 bytes, as coreutils gives it: echo -n 0:plain | b2sum -l 64
+    assert unit("plain") == int("3b6cdc71ffd58544", 16) / 2**64
