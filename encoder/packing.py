@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Int
@@ -31,22 +30,22 @@ class Sequences:
 
     lengths: tuple[int, ...]
     """tokens of each sequence, known to the host: no kernel has to be waited for"""
-    cu_seqlens: Int[Tensor, " sequences+1"]
+    cu_seqlens: Int[Tensor, " bounds"]
     """cumulative lengths, from 0: sequence i is tokens[cu_seqlens[i] : cu_seqlens[i + 1]]"""
     positions: Int[Tensor, " tokens"]
     """place of each token in its sequence, from 0"""
 
     @classmethod
-    def of(cls, lengths: Sequence[int], device: torch.device | str | None = None) -> Self:
+    def of(cls, lengths: Sequence[int], device: torch.device | str | None = None) -> "Sequences":
         """The boundaries of sequences of these `lengths` (each at least 1), on `device`."""
         sizes = torch.tensor(lengths, dtype=torch.int64)
         cu_seqlens = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
         positions = torch.arange(int(cu_seqlens[-1])) - cu_seqlens[:-1].repeat_interleave(sizes)
         return cls(tuple(lengths), cu_seqlens.to(device, torch.int32), positions.to(device))
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "Sequences":
         """The same boundaries on another device."""
-        return type(self)(self.lengths, self.cu_seqlens.to(device), self.positions.to(device))
+        return Sequences(self.lengths, self.cu_seqlens.to(device), self.positions.to(device))
 
     @property
     def max_length(self) -> int:
@@ -54,14 +53,9 @@ class Sequences:
         return max(self.lengths, default=0)
 
     @cached_property
-    def runs(self) -> list[tuple[int, int, int]]:
-        """(first token, count, length) of each run of neighbours of equal length."""
-        runs, start = [], 0
-        for length, group in groupby(self.lengths):
-            count = len(list(group))
-            runs.append((start, count, length))
-            start += count * length
-        return runs
+    def runs(self) -> list[tuple[int, int]]:
+        """(count, length) of each run of neighbours of equal length, in order."""
+        return [(len(list(group)), length) for length, group in groupby(self.lengths)]
 
     @cached_property
     def rows(self) -> Int[Tensor, " tokens"]:
@@ -92,7 +86,7 @@ class Packing:
     sequences: Sequences
 
     @classmethod
-    def of(cls, attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"]) -> Self:
+    def of(cls, attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"]) -> "Packing":
         """Plan the packing of a batch: `attention_mask` is 1 where there is a token."""
         mask = attention_mask.bool()
         batch, seq = mask.shape

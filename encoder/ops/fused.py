@@ -38,13 +38,12 @@ def attention(
         heads = varlen_attn(query, key, value, bounds, bounds, longest, longest, window_size=reach)
         assert isinstance(heads, Tensor)
         return heads
+    sizes = [count * length for count, length in sequences.runs]
     outputs = []
-    for start, count, length in sequences.runs:
-        end = start + count * length
-        q, k, v = (
-            x[start:end].view(count, length, *x.shape[1:]).transpose(1, 2)
-            for x in (query, key, value)
-        )
+    # One split and one concatenation: slices would each send back a gradient of the whole length.
+    split = zip(*(x.split(sizes) for x in (query, key, value)), strict=True)
+    for (count, length), parts in zip(sequences.runs, split, strict=True):
+        q, k, v = (x.view(count, length, *x.shape[1:]).transpose(1, 2) for x in parts)
         bias = _bias(length, window, slopes, query)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
         outputs.append(y.transpose(1, 2).flatten(0, 1))
