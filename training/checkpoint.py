@@ -128,7 +128,8 @@ def _readable(folder: Path) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise UserError(f"{folder} was saved from another model: {error}") from error
+        reason = " ".join(str(error).split())  # PyTorch's list, a line each and any number of them
+        raise UserError(f"{folder} was saved from another model: {reason[:300]}") from error
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{folder} is damaged ({error}): delete it to go on from the one before it"

@@ -3,7 +3,7 @@
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Never, Self
+from typing import Never
 
 
 class Interruption:
@@ -16,7 +16,7 @@ class Interruption:
         self._signal: int | None = None
         self._handlers: dict[int, signal._HANDLER] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._handlers[number] = signal.signal(number, self._remember)

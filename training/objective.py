@@ -7,11 +7,13 @@ shared out.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, Self, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+SameT = TypeVar("SameT")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Batch(Protocol):
     def num_tokens(self) -> int:
         """Real tokens in it, padding not among them: the rate is in these."""
 
-    def to(self, device: torch.device) -> Self:
+    def to(self: SameT, device: torch.device) -> SameT:
         """Return the same batch on `device`."""
 
 

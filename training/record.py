@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from torch import Tensor
 
@@ -75,7 +75,7 @@ class Record:
         self._pending: list[Step] = []
         self._tokens, self._steps, self._since = state.tokens, state.step, time.perf_counter()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Record":
         return self
 
     def __exit__(

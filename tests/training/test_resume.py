@@ -1,0 +1,284 @@
+"""What was stopped, however it was stopped, ends as if it never had been."""
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from cellar import UserError
+from tests.training import toy
+from training import Loss
+
+ROOT = Path(__file__).parents[2]
+EPOCH = toy.ORDER.steps(1)
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+import training.checkpoint
+from tests.training import toy
+
+out, where, when = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+torch.set_num_threads(1)
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def batches(step):
+    if step == when:
+        if where == "step":
+            die()
+        training.checkpoint.save_file = die  # dies between the weights and the optimizer
+    return toy.batches(step)
+toy.run(out, batches=batches)
+"""
+
+
+def kill_child(out: Path, where: str, when: int) -> None:
+    command = [sys.executable, "-c", KILLED, str(out), where, str(when)]
+    assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        pytest.param(random.randrange(1, 5), id="before-the-first-checkpoint"),
+        pytest.param(random.randrange(EPOCH + 2, 2 * EPOCH), id="second-epoch"),
+        pytest.param(random.randrange(2 * EPOCH, toy.CONFIG.steps), id="later"),
+    ],
+)
+def test_killed_at_a_random_step(tmp_path, unbroken, when):
+    kill_child(tmp_path / "run", "step", when)
+    assert (tmp_path / "run" / "log.jsonl").exists()
+    toy.run(tmp_path / "run", resume=True)
+    toy.assert_same_run(unbroken, tmp_path / "run")
+
+
+def test_killed_while_saving(tmp_path, unbroken):
+    out = tmp_path / "run"
+    kill_child(out, "save", 11)
+    names = {path.name.split(".")[1 if path.name[0] == "." else 0] for path in saved(out)}
+    assert names == {"step-00000005", "step-00000010", "step-00000015"}  # the last one unfinished
+    toy.run(out, resume=True)
+    toy.assert_same_run(unbroken, out)
+    assert sorted(path.name for path in saved(out)) == ["step-00000035", "step-00000040"]
+
+
+def saved(out: Path) -> list[Path]:
+    return list((out / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_before_it_leaves(tmp_path, unbroken, number):
+    out = tmp_path / "run"
+
+    def batches(step):
+        if step == 12:
+            os.kill(os.getpid(), number)
+        return toy.batches(step)
+
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises((KeyboardInterrupt, SystemExit)) as stopped:
+        toy.run(out, batches=batches)
+    assert handlers == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    if number == signal.SIGTERM:
+        assert stopped.value.code == 143
+    else:
+        assert "step 13" in str(stopped.value) and "--resume" in str(stopped.value)
+    assert out / "checkpoints" / "step-00000013" in saved(out)
+    toy.run(out, resume=True)
+    toy.assert_same_run(unbroken, out)
+
+
+def test_a_second_signal_leaves_at_once(tmp_path):
+    def batches(step):
+        if step == 12:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        return toy.batches(step)
+
+    with pytest.raises(KeyboardInterrupt):
+        toy.run(tmp_path / "run", batches=batches)
+    assert max(path.name for path in saved(tmp_path / "run")) == "step-00000010"
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path, capsys):
+    def batches(step):
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return toy.batches(step)
+
+    with pytest.raises(KeyboardInterrupt):
+        toy.run(tmp_path / "run", batches=batches, quiet=False)
+    assert capsys.readouterr().err.count("--resume") == 1
+
+
+def test_outside_the_main_thread(tmp_path, unbroken):
+    thread = threading.Thread(target=toy.run, args=(tmp_path / "run",))
+    thread.start()
+    thread.join()
+    toy.assert_same_run(unbroken, tmp_path / "run")
+
+
+@pytest.fixture
+def stopped(tmp_path) -> Path:
+    """A run that failed at step 12, with checkpoints of the steps 5 and 10."""
+
+    def batches(step):
+        if step == 12:
+            raise RuntimeError("power cut")
+        return toy.batches(step)
+
+    with pytest.raises(RuntimeError):
+        toy.run(tmp_path / "run", batches=batches)
+    return tmp_path / "run"
+
+
+def test_a_folder_with_a_run_is_not_overwritten(stopped):
+    log = (stopped / "log.jsonl").read_bytes()
+    with pytest.raises(UserError, match=r"already holds a run.*--resume"):
+        toy.run(stopped)
+    assert (stopped / "log.jsonl").read_bytes() == log
+
+
+def test_resume_without_a_run_starts_one(tmp_path, unbroken):
+    toy.run(tmp_path / "new", resume=True)
+    toy.assert_same_run(unbroken, tmp_path / "new")
+
+
+def test_other_settings_are_refused_by_name(stopped):
+    with pytest.raises(UserError, match=r"started with learning_rate=0\.01, not 0\.02: "):
+        toy.run(stopped, replace(toy.CONFIG, learning_rate=0.02), resume=True)
+    with pytest.raises(UserError, match="betas"):
+        toy.run(stopped, replace(toy.CONFIG, betas=(0.9, 0.999)), resume=True)
+
+
+def test_harmless_settings_may_change(stopped, unbroken):
+    toy.run(stopped, replace(toy.CONFIG, keep=1, checkpoint_every=7, device="auto"), resume=True)
+    toy.assert_same_run(unbroken, stopped)
+    assert len(saved(stopped)) == 1
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "foreign"])
+def test_a_damaged_checkpoint_is_named(stopped, unbroken, name, damage):
+    folder = stopped / "checkpoints" / "step-00000010"
+    content = (folder / name).read_bytes()
+    match damage:
+        case "cut":
+            (folder / name).write_bytes(content[: len(content) // 2])
+        case "gone":
+            (folder / name).unlink()
+        case "foreign":
+            (folder / name).write_bytes(b'{"a": 1}' + bytes(range(200, 255)))
+    with pytest.raises(UserError, match=r"step-00000010 is damaged .*delete it"):
+        toy.run(stopped, resume=True)
+    shutil.rmtree(folder)
+    toy.run(stopped, resume=True)
+    toy.assert_same_run(unbroken, stopped)
+
+
+def test_a_cut_log_is_noticed(stopped):
+    (stopped / "log.jsonl").write_text("")
+    with pytest.raises(UserError, match=r"log\.jsonl is shorter"):
+        toy.run(stopped, resume=True)
+
+
+def test_another_model_is_refused(stopped):
+    class Wider(toy.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.extra = nn.Linear(2, 2)
+
+    with pytest.raises(UserError, match=r"from another model.*extra\.weight"):
+        toy.run(stopped, model=Wider(), resume=True)
+
+
+def test_a_finished_run_is_finished_again(tmp_path):
+    first, result = toy.run(tmp_path / "run", monitor="loss")
+    again, same = toy.run(tmp_path / "run", monitor="loss", resume=True)
+    assert same == result
+    for name, tensor in first.state_dict().items():
+        assert tensor.equal(again.state_dict()[name])
+
+
+def test_resumed_best_and_patience(tmp_path):
+    """The best so far, and the patience spent, survive a stop."""
+    changes = {"monitor": "accuracy", "higher_is_better": True}
+    config = replace(toy.CONFIG, patience=2, eval_every=1, steps=400)
+    whole, result = toy.run(tmp_path / "whole", config, **changes)
+    assert result.stopped == "patience" and result.steps == result.best_step + 2
+
+    def batches(step):
+        if step == result.steps - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return toy.batches(step)
+
+    changes["batches"] = batches
+    with pytest.raises(KeyboardInterrupt):
+        toy.run(tmp_path / "broken", config, **changes)
+    parts, resumed = toy.run(tmp_path / "broken", config, **changes, resume=True)
+    assert replace(resumed, seconds=0.0) == replace(result, seconds=0.0)
+    for name, tensor in whole.state_dict().items():
+        assert tensor.equal(parts.state_dict()[name])
+
+
+@pytest.mark.parametrize("weights", ["nan", "inf"])
+def test_a_loss_that_is_no_number(tmp_path, unbroken, weights):
+    steps = 0
+
+    def objective(model, batch):
+        nonlocal steps
+        steps += 1
+        loss = toy.objective(model, batch)
+        sick = steps > 2 * 12  # two micro-batches a step
+        return Loss(loss.total * float(weights) if sick else loss.total, loss.count, loss.metrics)
+
+    with pytest.raises(UserError, match=r"step 13: the loss is .*learning rate"):
+        toy.run(tmp_path / "run", objective=objective)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").open()]
+    assert rows[-1]["step"] <= 12
+    toy.run(tmp_path / "run", resume=True)
+    toy.assert_same_run(unbroken, tmp_path / "run")
+
+
+def test_a_gradient_that_is_no_number(tmp_path):
+    def objective(model, batch):
+        loss = toy.objective(model, batch)
+        root = (model.classify.weight * 0).abs().sum().sqrt()  # value 0, gradient NaN
+        return Loss(loss.total + root, loss.count)
+
+    with pytest.raises(UserError, match=r"step 1: .*gradient norm nan"):
+        toy.run(tmp_path / "run", objective=objective)
+
+
+@pytest.mark.parametrize("limit", [100, 8_000], ids=["log", "checkpoint"])
+def test_full_disk(tmp_path, unbroken, limit):
+    """A limit on the size of files is the portable way to run out of space in earnest."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    out = tmp_path / "run"
+
+    def batches(step):
+        if step == 12:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        return toy.batches(step)
+
+    try:
+        with pytest.raises(UserError, match=r"^no space left to write in .*run .*then resume$"):
+            toy.run(out, batches=batches)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(path.name for path in saved(out)) == ["step-00000005", "step-00000010"]
+    toy.run(out, resume=True)
+    toy.assert_same_run(unbroken, out)
