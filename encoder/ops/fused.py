@@ -41,7 +41,7 @@ def attention(
     sizes = [count * length for count, length in sequences.runs]
     outputs = []
     # One split and one concatenation: slices would each send back a gradient of the whole length.
-    split = zip(*(x.split(sizes) for x in (query, key, value)), strict=True)
+    split = zip(*(torch.split(x, sizes) for x in (query, key, value)), strict=True)
     for (count, length), parts in zip(sequences.runs, split, strict=True):
         q, k, v = (x.view(count, length, *x.shape[1:]).transpose(1, 2) for x in parts)
         bias = _bias(length, window, slopes, query)
