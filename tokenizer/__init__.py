@@ -2,13 +2,17 @@
 
 from tokenizer.base import SPECIAL_TOKENS, Tokenizer
 from tokenizer.encoding import Encoding, Template, Tokens
+from tokenizer.huggingface import HuggingFace
 from tokenizer.load import load_tokenizer
+from tokenizer.sentence_piece import SentencePiece
 from tokenizer.train import train_tokenizer
 from tokenizer.wordpiece import WordPiece
 
 __all__ = [
     "SPECIAL_TOKENS",
     "Encoding",
+    "HuggingFace",
+    "SentencePiece",
     "Template",
     "Tokenizer",
     "Tokens",

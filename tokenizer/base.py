@@ -8,7 +8,8 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,14 @@ from torch import Tensor
 from cellar import UserError, write_json
 from tokenizer.encoding import Encoding, Template, Tokens, longest_first, windows
 
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-"""The special tokens of every tokenizer that is trained here, at ids 0 to 4."""
+SPECIAL_TOKENS = {
+    "pad": "[PAD]",
+    "unk": "[UNK]",
+    "cls": "[CLS]",
+    "sep": "[SEP]",
+    "mask": "[MASK]",
+}
+"""The special tokens, by role, of every tokenizer that is trained here: ids 0 to 4."""
 
 
 class Tokenizer(ABC):
@@ -177,6 +184,18 @@ class Tokenizer(ABC):
             config["model_max_length"] = self.max_length
         write_json(folder / "tokenizer.json", self.definition())
         write_json(folder / "tokenizer_config.json", config)
+
+
+def added_token(token: str, id: int) -> dict[str, Any]:
+    """Describe a token for `tokenizer.json` that is found in a text just as it is written."""
+    exactly = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    return {"id": id, "content": token, **exactly, "special": True}
+
+
+def by_word(ids: Iterable[int], word_ids: Iterable[int]) -> list[list[int]]:
+    """Group ids by the word they are of."""
+    pairs = groupby(zip(word_ids, ids, strict=True), key=itemgetter(0))
+    return [[id for _, id in word] for _, word in pairs]
 
 
 def lone_surrogate(text: str) -> UserError:

@@ -23,8 +23,8 @@ Part = tuple[int | Literal["a", "b"], int]
 class Tokens:
     """A text as tokens, without special tokens.
 
-    `text[start:end]` is the source of a token with offsets `(start, end)`; `word_ids` counts the
-    words of the text from 0.
+    `text[start:end]` is the source of a token with offsets `(start, end)`, without the white space
+    before it; `word_ids` counts the words of the text from 0.
     """
 
     ids: list[int]
@@ -35,6 +35,8 @@ class Tokens:
         return len(self.ids)
 
     def __getitem__(self, where: slice) -> "Tokens":
+        if where == slice(len(self)):
+            return self
         return Tokens(self.ids[where], self.offsets[where], self.word_ids[where])
 
 
@@ -98,10 +100,9 @@ class Template:
         ids: list[int] = []
         type_ids: list[int] = []
         for part, type_id in self.parts(b is not None):
-            piece = (part,) if isinstance(part, int) else a if part == "a" else b
-            assert piece is not None
-            ids.extend(piece)
-            type_ids.extend([type_id] * len(piece))
+            piece = a if part == "a" else (b or ()) if part == "b" else (part,)
+            ids += piece
+            type_ids += [type_id] * len(piece)
         return ids, type_ids
 
     def encode(self, a: Tokens, b: Tokens | None, dropped: int = 0) -> Encoding:
@@ -113,17 +114,18 @@ class Template:
         sequence_ids: list[int | None] = []
         for part, _ in self.parts(b is not None):
             text = a if part == "a" else b if part == "b" else None
-            if text is None:
-                offsets.append((0, 0))
-                word_ids.append(None)
-                special.append(1)
-                sequence_ids.append(None)
-            else:
-                offsets += text.offsets
-                word_ids += text.word_ids
-                special += [0] * len(text)
-                sequence_ids += [0 if part == "a" else 1] * len(text)
+            length = 1 if text is None else len(text)
+            offsets += [(0, 0)] if text is None else text.offsets
+            word_ids += [None] if text is None else text.word_ids
+            special += [int(text is None)] * length
+            sequence_ids += [None if text is None else int(part == "b")] * length
         return Encoding(ids, type_ids, offsets, word_ids, special, sequence_ids, dropped)
+
+
+def trim(text: str, start: int, end: int) -> Span:
+    """Leave white space before a token out of its source, unless it is all of it."""
+    length = len(text[start:end].lstrip())
+    return (end - length, end) if length else (start, end)
 
 
 def longest_first(a: int, b: int, room: int | None) -> tuple[int, int]:

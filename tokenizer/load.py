@@ -6,9 +6,9 @@ from typing import Any
 
 from cellar import UserError
 from tokenizer.base import SPECIAL_TOKENS, Tokenizer
+from tokenizer.huggingface import HuggingFace
+from tokenizer.sentence_piece import MODEL_FILE, SentencePiece, is_ours
 from tokenizer.wordpiece import LONGEST_WORD, PREFIX, WordPiece
-
-ROLES = dict(zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL_TOKENS, strict=True))
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
@@ -21,13 +21,32 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder with a tokenizer in it")
     config = _json(folder / "tokenizer_config.json", default={})
-    if (folder / "tokenizer.json").is_file():
-        definition = _json(folder / "tokenizer.json")
-        if is_wordpiece(definition):
-            return wordpiece_from_json(definition, config)
-    if (folder / "vocab.txt").is_file():
-        return _wordpiece_from_vocab(folder / "vocab.txt", config)
-    raise UserError(f"{folder} has no tokenizer: looked for tokenizer.json and vocab.txt")
+    model, definition, vocab = (
+        folder / name for name in (MODEL_FILE, "tokenizer.json", "vocab.txt")
+    )
+    try:
+        if model.is_file() and (is_ours(model.read_bytes()) or not definition.is_file()):
+            return SentencePiece(model.read_bytes(), max_length=_length_limit(config))
+        if definition.is_file():
+            return _from_definition(_json(definition), folder, config)
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
+    if vocab.is_file():
+        return _wordpiece_from_vocab(vocab, config)
+    raise UserError(
+        f"{folder} has no tokenizer: looked for {model.name}, {definition.name} and {vocab.name}"
+    )
+
+
+def _from_definition(
+    definition: dict[str, Any], folder: Path, config: dict[str, Any]
+) -> WordPiece | HuggingFace:
+    if _is_wordpiece(definition):
+        return _wordpiece_from_json(definition, config)
+    roles = _special_roles(_json(folder / "special_tokens_map.json", default={}) | config)
+    return HuggingFace(
+        definition, config=config, special_tokens=roles, max_length=_length_limit(config)
+    )
 
 
 def _text(path: Path) -> str:
@@ -49,10 +68,10 @@ def _json(path: Path, default: dict[str, Any] | None = None) -> dict[str, Any]:
     return value
 
 
-def special_roles(config: dict[str, Any]) -> dict[str, str]:
+def _special_roles(config: dict[str, Any]) -> dict[str, str]:
     """Read the special tokens of `tokenizer_config.json`: strings, or objects with `content`."""
     roles = {}
-    for role in ROLES:
+    for role in SPECIAL_TOKENS:
         token = config.get(f"{role}_token")
         token = token.get("content") if isinstance(token, dict) else token
         if token is not None:
@@ -60,13 +79,13 @@ def special_roles(config: dict[str, Any]) -> dict[str, str]:
     return roles
 
 
-def length_limit(config: dict[str, Any]) -> int | None:
+def _length_limit(config: dict[str, Any]) -> int | None:
     """Read `model_max_length`; Hugging Face writes 1e30 where there is none."""
     length = config.get("model_max_length")
     return int(length) if isinstance(length, (int, float)) and length < 1e9 else None
 
 
-def is_wordpiece(definition: dict[str, Any]) -> bool:
+def _is_wordpiece(definition: dict[str, Any]) -> bool:
     """Tell whether a `tokenizer.json` is BERT's pipeline, and nothing else."""
     model = definition.get("model") or {}
     normalizer = definition.get("normalizer") or {}
@@ -87,7 +106,7 @@ def is_wordpiece(definition: dict[str, Any]) -> bool:
     )
 
 
-def wordpiece_from_json(definition: dict[str, Any], config: dict[str, Any]) -> WordPiece:
+def _wordpiece_from_json(definition: dict[str, Any], config: dict[str, Any]) -> WordPiece:
     """Build WordPiece from BERT's `tokenizer.json`."""
     vocabulary = definition["model"]["vocab"]
     normalizer = definition["normalizer"]
@@ -96,9 +115,9 @@ def wordpiece_from_json(definition: dict[str, Any], config: dict[str, Any]) -> W
         lowercase=normalizer["lowercase"],
         strip_accents=normalizer["strip_accents"],
         chinese_characters=normalizer["handle_chinese_chars"],
-        special_tokens=ROLES | special_roles(config),
+        special_tokens=SPECIAL_TOKENS | _special_roles(config),
         added=[added["content"] for added in definition["added_tokens"]],
-        max_length=length_limit(config),
+        max_length=_length_limit(config),
     )
 
 
@@ -117,6 +136,6 @@ def _wordpiece_from_vocab(path: Path, config: dict[str, Any]) -> WordPiece:
         lowercase=config.get("do_lower_case", True),
         strip_accents=config.get("strip_accents"),
         chinese_characters=config.get("tokenize_chinese_chars", True),
-        special_tokens=ROLES | special_roles(config),
-        max_length=length_limit(config),
+        special_tokens=SPECIAL_TOKENS | _special_roles(config),
+        max_length=_length_limit(config),
     )

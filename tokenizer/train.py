@@ -5,16 +5,17 @@ WordPiece is trained by `tokenizers`, behind the same normalisation that encodes
 unknown.
 """
 
+import io
 import re
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from cellar import UserError
 from tokenizer.base import SPECIAL_TOKENS, Tokenizer, lone_surrogate
+from tokenizer.sentence_piece import SentencePiece
 from tokenizer.wordpiece import WordPiece
 
 Kind = Literal["wordpiece", "unigram", "bpe"]
-ROLES = dict(zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL_TOKENS, strict=True))
 
 
 def train_tokenizer(
@@ -33,7 +34,7 @@ def train_tokenizer(
         kind: what the vocabulary is made of.
         vocab_size: the number of ids, special tokens among them.
         lowercase: fold case (and, for WordPiece, strip accents).
-        min_frequency: how often a WordPiece merge must be seen.
+        min_frequency: how often a pair of pieces must be seen to become one (WordPiece).
         progress: show a bar.
 
     Raises:
@@ -41,6 +42,8 @@ def train_tokenizer(
     """
     if kind == "wordpiece":
         return _wordpiece(_checked(texts), vocab_size, lowercase, min_frequency, progress)
+    if kind in ("unigram", "bpe"):
+        return _sentencepiece(_checked(texts), kind, vocab_size, lowercase, progress)
     raise UserError(f"no kind of tokenizer is called {kind!r}: choose wordpiece, unigram or bpe")
 
 
@@ -71,13 +74,13 @@ def _wordpiece(
     from tokenizers.pre_tokenizers import BertPreTokenizer
     from tokenizers.trainers import WordPieceTrainer
 
-    backend = Backend(Model(unk_token=ROLES["unk"]))
+    backend = Backend(Model(unk_token=SPECIAL_TOKENS["unk"]))
     backend.normalizer = BertNormalizer(lowercase=lowercase)
     backend.pre_tokenizer = BertPreTokenizer()
     trainer = WordPieceTrainer(
         vocab_size=vocab_size,
         min_frequency=min_frequency,
-        special_tokens=list(SPECIAL_TOKENS),
+        special_tokens=list(SPECIAL_TOKENS.values()),
         limit_alphabet=max(1000, vocab_size // 4),
         show_progress=progress,
     )
@@ -85,6 +88,44 @@ def _wordpiece(
     vocabulary = backend.get_vocab()
     if len(vocabulary) < vocab_size:
         raise _too_large(vocab_size, len(vocabulary))
-    return WordPiece(
-        sorted(vocabulary, key=vocabulary.__getitem__), lowercase=lowercase, special_tokens=ROLES
-    )
+    return WordPiece(sorted(vocabulary, key=vocabulary.__getitem__), lowercase=lowercase)
+
+
+def _sentencepiece(
+    texts: Iterator[str], kind: str, vocab_size: int, lowercase: bool, progress: bool
+) -> SentencePiece:
+    import sentencepiece
+
+    pad, unk, *control = SPECIAL_TOKENS.values()
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=texts,
+            model_writer=model,
+            model_type=kind,
+            vocab_size=vocab_size,
+            byte_fallback=True,
+            character_coverage=0.9995,
+            normalization_rule_name="nmt_nfkc_cf" if lowercase else "nmt_nfkc",
+            pad_id=0,
+            unk_id=1,
+            bos_id=-1,
+            eos_id=-1,
+            pad_piece=pad,
+            unk_piece=unk,
+            control_symbols=control,
+            max_sentence_length=1 << 20,
+            num_threads=1,
+            minloglevel=0 if progress else 2,
+        )
+    except RuntimeError as error:
+        message = str(error)
+        if possible := re.search(r"Vocabulary size too high .* <= (\d+)", message):
+            raise _too_large(vocab_size, int(possible[1])) from None
+        if needed := re.search(r"required_chars\. \d+ vs (\d+)", message):
+            raise UserError(
+                f"a vocabulary of {vocab_size} is too small: the bytes and characters of this "
+                f"text alone need {needed[1]}"
+            ) from None
+        raise
+    return SentencePiece(model.getvalue())

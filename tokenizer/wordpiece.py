@@ -29,7 +29,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from cellar import UserError, write_text
-from tokenizer.base import Tokenizer, lone_surrogate
+from tokenizer.base import SPECIAL_TOKENS, Tokenizer, added_token, lone_surrogate
 from tokenizer.encoding import Span, Template, Tokens
 
 PREFIX = "##"
@@ -94,13 +94,13 @@ class _Cache(dict[str, Value]):
         return value
 
 
-class _Pieces(NamedTuple):
-    """The tokens of a chunk: offsets from its first character, words counted from 0."""
+class _Piece(NamedTuple):
+    """A token of a chunk, with its place counted from the chunk's first character."""
 
-    ids: tuple[int, ...]
-    offsets: tuple[Span, ...]
-    word_ids: tuple[int, ...]
-    words: int
+    id: int
+    start: int
+    end: int
+    opens_word: bool
 
 
 class WordPiece(Tokenizer):
@@ -117,7 +117,7 @@ class WordPiece(Tokenizer):
         lowercase: bool = True,
         strip_accents: bool | None = None,
         chinese_characters: bool = True,
-        special_tokens: Mapping[str, str],
+        special_tokens: Mapping[str, str] = SPECIAL_TOKENS,
         added: Iterable[str] = (),
         max_length: int | None = None,
     ) -> None:
@@ -184,22 +184,16 @@ class WordPiece(Tokenizer):
         ids: list[int] = []
         offsets: list[Span] = []
         word_ids: list[int] = []
-        start = word = 0
+        chunk_start, word = 0, -1
         chunks, gap = self._cut(text)
-        pieces_of = self._pieces
         try:
             for chunk in chunks:
-                pieces, spans, indices, words = pieces_of[chunk]
-                if len(pieces) == 1:
-                    ids.append(pieces[0])
-                    offsets.append((start + spans[0][0], start + spans[0][1]))
+                for id, start, end, opens_word in self._pieces[chunk]:
+                    word += opens_word
+                    ids.append(id)
+                    offsets.append((chunk_start + start, chunk_start + end))
                     word_ids.append(word)
-                else:
-                    ids += pieces
-                    offsets += [(start + first, start + last) for first, last in spans]
-                    word_ids += [word + index for index in indices]
-                start += len(chunk) + gap
-                word += words
+                chunk_start += len(chunk) + gap
         except UnicodeEncodeError:
             raise lone_surrogate(text) from None
         return Tokens(ids, offsets, word_ids)
@@ -210,13 +204,10 @@ class WordPiece(Tokenizer):
             return self._split(text), 0
         return text.split(" "), 1
 
-    def _pieces_of(self, chunk: str) -> _Pieces:
+    def _pieces_of(self, chunk: str) -> tuple[_Piece, ...]:
         if chunk in self._special:
-            return _Pieces((self._special[chunk],), ((0, len(chunk)),), (0,), 1)
-        ids: list[int] = []
-        offsets: list[Span] = []
-        word_ids: list[int] = []
-        words = 0
+            return (_Piece(self._special[chunk], 0, len(chunk), True),)
+        pieces = []
         characters = (
             (character, position)
             for position, source in enumerate(chunk)
@@ -227,16 +218,17 @@ class WordPiece(Tokenizer):
                 continue
             word, positions = zip(*run, strict=True)
             for id, start, end in self._match("".join(word)):
-                ids.append(id)
-                offsets.append((positions[start], positions[end - 1] + 1))
-                word_ids.append(words)
-            words += 1
-        return _Pieces(tuple(ids), tuple(offsets), tuple(word_ids), words)
+                pieces.append(_Piece(id, positions[start], positions[end - 1] + 1, start == 0))
+        return tuple(pieces)
 
     def _words_of(self, chunk: str) -> list[tuple[int, ...]]:
-        ids, _, word_ids, _ = self._pieces_of(chunk)
-        pairs = groupby(zip(word_ids, ids, strict=True), key=lambda pair: pair[0])
-        return [tuple(id for _, id in word) for _, word in pairs]
+        words: list[tuple[int, ...]] = []
+        for piece in self._pieces_of(chunk):
+            if piece.opens_word:
+                words.append((piece.id,))
+            else:
+                words[-1] += (piece.id,)
+        return words
 
     def _match(self, word: str) -> list[tuple[int, int, int]]:
         """Match the longest pieces first, from left to right: ids with their place in the word."""
@@ -278,15 +270,7 @@ class WordPiece(Tokenizer):
             "truncation": None,
             "padding": None,
             "added_tokens": [
-                {
-                    "id": id,
-                    "content": token,
-                    "single_word": False,
-                    "lstrip": False,
-                    "rstrip": False,
-                    "normalized": False,
-                    "special": True,
-                }
+                added_token(token, id)
                 for token, id in sorted(self._special.items(), key=lambda item: item[1])
             ],
             "normalizer": {

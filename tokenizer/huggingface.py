@@ -1,0 +1,128 @@
+"""Other people's `tokenizer.json`, such as RoBERTa's and ModernBERT's byte-level BPE.
+
+Hugging Face `tokenizers` reads it and makes the tokens; its template of special tokens is found by
+encoding a pair of words and seeing where they come out.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from tokenizers import Tokenizer as Backend
+
+from cellar import UserError
+from tokenizer.base import Tokenizer, by_word, lone_surrogate
+from tokenizer.encoding import Part, Template, Tokens, trim
+
+_USUAL_NAMES = {
+    "pad": ("[PAD]", "<pad>"),
+    "unk": ("[UNK]", "<unk>"),
+    "cls": ("[CLS]", "<s>"),
+    "sep": ("[SEP]", "</s>"),
+    "mask": ("[MASK]", "<mask>"),
+}
+
+
+class HuggingFace(Tokenizer):
+    """A `tokenizer.json` through `tokenizers`.
+
+    `definition` is the file's content and `config` that of `tokenizer_config.json`; roles that
+    `special_tokens` leaves open are filled by their usual names.
+
+    Raises:
+        UserError: `tokenizers` cannot read the definition.
+    """
+
+    def __init__(
+        self,
+        definition: dict[str, Any],
+        *,
+        config: dict[str, Any],
+        special_tokens: dict[str, str],
+        max_length: int | None = None,
+    ) -> None:
+        # Padding and truncation are decided call by call, not by what was last saved.
+        self._definition = definition | {"truncation": None, "padding": None}
+        try:
+            self._backend = Backend.from_str(json.dumps(self._definition))
+        except Exception as error:  # `tokenizers` raises nothing more specific
+            raise UserError(f"tokenizers cannot read this tokenizer.json: {error}") from None
+        self._config = config
+        self.max_length = max_length
+        self.special_tokens = {
+            role: next(name for name in names if self._backend.token_to_id(name) is not None)
+            for role, names in _USUAL_NAMES.items()
+            if any(self._backend.token_to_id(name) is not None for name in names)
+        } | special_tokens
+        self.template = Template(self._parts(), self._parts("b"))
+
+    def _parts(self, pair: str | None = None) -> tuple[Part, ...]:
+        encoding = self._backend.encode("a", pair)
+        parts: list[Part] = []
+        for id, type_id, sequence in zip(
+            encoding.ids, encoding.type_ids, encoding.sequence_ids, strict=True
+        ):
+            part: Part = (id if sequence is None else "b" if sequence else "a", type_id)
+            if sequence is None or part not in parts:
+                parts.append(part)
+        if sum(isinstance(part, str) for part, _ in parts) != (1 if pair is None else 2):
+            raise UserError("this tokenizer.json gives no token for a letter")
+        return tuple(parts)
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of ids, added tokens among them."""
+        return self._backend.get_vocab_size()
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """The ids of all special tokens."""
+        added = self._backend.get_added_tokens_decoder()
+        named = (self.id(token) for token in self.special_tokens.values())
+        return frozenset(id for id, token in added.items() if token.special) | frozenset(named)
+
+    def token(self, id: int) -> str:
+        """Give the token of an id."""
+        token = self._backend.id_to_token(id)
+        if token is None:
+            raise IndexError(f"no token has id {id}")
+        return token
+
+    def id(self, token: str) -> int:
+        """Give the id of a token.
+
+        Raises:
+            UserError: the vocabulary has no such token.
+        """
+        id = self._backend.token_to_id(token)
+        if id is None:
+            raise UserError(f"the vocabulary has no token {token!r}")
+        return id
+
+    def words(self, text: str) -> list[list[int]]:
+        """Give the ids of each word, without special tokens."""
+        tokens = self.tokens(text)
+        return by_word(tokens.ids, tokens.word_ids)
+
+    def tokens(self, text: str) -> Tokens:
+        """Give the tokens of one text, without the template's special tokens."""
+        try:
+            encoding = self._backend.encode(text, add_special_tokens=False)
+        except (UnicodeEncodeError, TypeError):
+            if text.isascii():
+                raise
+            raise lone_surrogate(text) from None
+        offsets = [trim(text, start, end) for start, end in encoding.offsets]
+        return Tokens(encoding.ids, offsets, [word or 0 for word in encoding.word_ids])
+
+    def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
+        """Give the text of ids, as the file's own decoder joins them."""
+        return self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
+
+    def definition(self) -> dict[str, Any]:
+        """Give the content of `tokenizer.json`."""
+        return self._definition
+
+    def config(self) -> dict[str, Any]:
+        """Give the settings of `tokenizer_config.json`, as they were loaded."""
+        return {"tokenizer_class": "PreTrainedTokenizerFast"} | self._config

@@ -1,0 +1,300 @@
+"""SentencePiece: pieces of raw text, white space included, with their source in that text.
+
+    unigram   the segmentation x with the largest Σ log p(xᵢ) (Kudo, 2018)
+    bpe       the best-ranked merge first, until none is left (Sennrich et al., 2016)
+
+The text is normalised (NFKC, and runs of white space to one `▁`), cut into pieces, and what the
+vocabulary cannot spell becomes UTF-8 bytes `<0x00>` … `<0xFF>`, so nothing is ever unknown.
+The `sentencepiece` library (Kudo & Richardson, 2018) does this; here the pieces are traced back
+through the normalisation to their source. A token that is part of a ligature or of a character's
+bytes has the whole character as its source; a `▁` that only opens the text has none.
+
+A word begins at `▁`, and every piece that begins or ends with a Chinese character or punctuation
+stands alone, so that whole-word masking has words where there are no spaces.
+
+The `tokenizer.json` that is saved beside the model is its translation for `tokenizers`, which
+normalises a grapheme at a time: on unusual combinations of marks the two can differ. Here the
+model is what decides.
+"""
+
+import base64
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+
+from cellar import UserError, atomic_path
+from tokenizer.base import SPECIAL_TOKENS, Tokenizer, added_token, by_word, lone_surrogate
+from tokenizer.encoding import Span, Template, Tokens, trim
+
+MODEL_FILE = "tokenizer.model"
+SPACE = "▁"
+_STANDS_ALONE = re.compile(r"[⺀-鿿가-힣豈-﫿＀-･𠀀-𲎯]|[^\w▁]")
+_SPECIAL = re.compile("(" + "|".join(map(re.escape, SPECIAL_TOKENS.values())) + ")")
+
+
+class SentencePiece(Tokenizer):
+    """A SentencePiece model that was trained by `train_tokenizer`.
+
+    Raises:
+        UserError: the bytes are no SentencePiece model, or one without our special pieces.
+    """
+
+    special_tokens = SPECIAL_TOKENS
+
+    def __init__(self, model: bytes, *, max_length: int | None = None) -> None:
+        try:
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        except (RuntimeError, TypeError):
+            raise UserError("not a SentencePiece model: fetch or train it again") from None
+        self._model = model
+        self.max_length = max_length
+        self._pieces = [self._processor.id_to_piece(id) for id in range(self.vocab_size)]
+        if not is_ours(model):
+            raise UserError(
+                f"the SentencePiece model lacks {', '.join(SPECIAL_TOKENS.values())} at ids 0 to "
+                "4: convert it to a tokenizer.json with transformers"
+            )
+        self._id_of = {piece: id for id, piece in enumerate(self._pieces)}
+        self._is_byte = [self._processor.is_byte(id) for id in range(self.vocab_size)]
+        self._opens = [
+            not byte and (piece[0] == SPACE or bool(_STANDS_ALONE.match(piece)))
+            for piece, byte in zip(self._pieces, self._is_byte, strict=True)
+        ]
+        self._closes = [
+            not byte and bool(_STANDS_ALONE.match(piece[-1]))
+            for piece, byte in zip(self._pieces, self._is_byte, strict=True)
+        ]
+        self.template = Template.bert(self.cls_id, self.sep_id)
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of ids."""
+        return int(self._processor.get_piece_size())
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """The ids of all special tokens."""
+        return frozenset(range(len(SPECIAL_TOKENS)))
+
+    def token(self, id: int) -> str:
+        """Give the piece of an id."""
+        return self._pieces[id]
+
+    def id(self, token: str) -> int:
+        """Give the id of a piece.
+
+        Raises:
+            UserError: the vocabulary has no such piece.
+        """
+        try:
+            return self._id_of[token]
+        except KeyError:
+            raise UserError(f"the vocabulary has no token {token!r}") from None
+
+    def words(self, text: str) -> list[list[int]]:
+        """Give the ids of each word, without special tokens."""
+        ids = [id for _, _, ids in self._segments(text) for id in ids]
+        return by_word(ids, self._word_ids(ids))
+
+    def tokens(self, text: str) -> Tokens:
+        """Give the tokens of one text, without the template's special tokens."""
+        ids: list[int] = []
+        offsets: list[Span] = []
+        for start, segment, segment_ids in self._segments(text):
+            ids += segment_ids
+            if segment in SPECIAL_TOKENS.values():
+                offsets.append((start, start + len(segment)))
+            else:
+                offsets += [
+                    trim(text, start + first, start + last)
+                    for first, last in self._sources(segment, segment_ids)
+                ]
+        return Tokens(ids, offsets, self._word_ids(ids))
+
+    def _segments(self, text: str) -> Iterator[tuple[int, str, list[int]]]:
+        """Cut a text at special tokens: where each segment starts, the segment, and its ids."""
+        start = 0
+        for segment in _SPECIAL.split(text):
+            special = self._id_of[segment] if segment in SPECIAL_TOKENS.values() else None
+            try:
+                ids = self._processor.encode(segment) if special is None else [special]
+            except UnicodeEncodeError:
+                raise lone_surrogate(text) from None
+            yield start, segment, ids
+            start += len(segment)
+
+    def _sources(self, text: str, ids: Sequence[int]) -> Iterator[Span]:
+        """Trace each piece back to the text, through the origin of each normalised character."""
+        normal, origin = self._processor.normalize(text, with_offsets=True)
+        ends = list(origin)
+        for position in range(len(normal) - 1, -1, -1):
+            following = position + 1
+            is_same = origin[position] == origin[following]
+            ends[position] = ends[following] if is_same else origin[following]
+        position = used_bytes = 0
+        for id in ids:
+            if self._is_byte[id]:
+                yield origin[position], ends[position]
+                used_bytes += 1
+                if used_bytes == len(normal[position].encode()):
+                    position, used_bytes = position + 1, 0
+                continue
+            last = position + len(self._pieces[id])
+            opens_text = position == 0 and last == 1 and normal[0] == SPACE
+            yield origin[position], origin[0] if opens_text else ends[last - 1]
+            position = last
+
+    def _word_ids(self, ids: Sequence[int]) -> list[int]:
+        word_ids = []
+        word = -1
+        opens, is_space = True, False
+        special = self.special_ids
+        for id in ids:
+            is_special = id in special
+            word += is_special or opens or (self._opens[id] and not is_space)
+            word_ids.append(word)
+            is_space = self._pieces[id] == SPACE
+            opens = is_special or self._closes[id]
+        return word_ids
+
+    def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
+        """Join pieces to text; special tokens, where they are kept, stand between spaces."""
+        parts: list[str] = []
+        run: list[int] = []
+        for id in (*ids, None):
+            if id is not None and id not in self.special_ids:
+                run.append(id)
+            elif id is None or not skip_special_tokens:
+                parts += [self._processor.decode(run)] if run else []
+                parts += [self._pieces[id]] if id is not None else []
+                run = []
+        return " ".join(parts)
+
+    def definition(self) -> dict[str, Any]:
+        """Give the model's translation to `tokenizer.json`."""
+        charsmap = base64.b64encode(_field(_field(self._model, 3), 2)).decode()
+        template = [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}]
+        template += [{"Sequence": {"id": "A", "type_id": 0}}]
+        template += [{"SpecialToken": {"id": "[SEP]", "type_id": 0}}]
+        pair = [{"Sequence": {"id": "B", "type_id": 1}}]
+        pair += [{"SpecialToken": {"id": "[SEP]", "type_id": 1}}]
+        metaspace = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "always"}
+        return {
+            "version": "1.0",
+            "truncation": None,
+            "padding": None,
+            "added_tokens": [added_token(self._pieces[id], id) for id in sorted(self.special_ids)],
+            "normalizer": {
+                "type": "Sequence",
+                "normalizers": [
+                    {"type": "Precompiled", "precompiled_charsmap": charsmap},
+                    {"type": "Replace", "pattern": {"Regex": "^ +| +$"}, "content": ""},
+                    {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "},
+                ],
+            },
+            "pre_tokenizer": metaspace | {"split": True},
+            "post_processor": {
+                "type": "TemplateProcessing",
+                "single": template,
+                "pair": template + pair,
+                "special_tokens": {
+                    token: {"id": token, "ids": [self.id(token)], "tokens": [token]}
+                    for token in ("[CLS]", "[SEP]")
+                },
+            },
+            "decoder": {
+                "type": "Sequence",
+                "decoders": [{"type": "ByteFallback"}, metaspace | {"split": True}],
+            },
+            "model": self._bpe() if self._is_bpe() else self._unigram(),
+        }
+
+    def _is_bpe(self) -> bool:
+        return _varint_field(_field(self._model, 2), 3) == 2
+
+    def _unigram(self) -> dict[str, Any]:
+        scores = [self._processor.get_score(id) for id in range(self.vocab_size)]
+        vocab = list(zip(self._pieces, scores, strict=True))
+        return {"type": "Unigram", "unk_id": self.unk_id, "vocab": vocab, "byte_fallback": True}
+
+    def _bpe(self) -> dict[str, Any]:
+        """Merge any two pieces that spell a third, in order of that one's rank."""
+        special = self.special_ids
+        merges = [
+            [piece[:cut], piece[cut:]]
+            for id, piece in sorted(
+                enumerate(self._pieces), key=lambda item: -self._processor.get_score(item[0])
+            )
+            if id not in special and not self._is_byte[id]
+            for cut in range(1, len(piece))
+            if piece[:cut] in self._id_of and piece[cut:] in self._id_of
+        ]
+        return {
+            "type": "BPE",
+            "unk_token": SPECIAL_TOKENS["unk"],
+            "fuse_unk": True,
+            "byte_fallback": True,
+            "vocab": self._id_of,
+            "merges": merges,
+        }
+
+    def config(self) -> dict[str, Any]:
+        """Give the settings of `tokenizer_config.json`."""
+        return {"tokenizer_class": "PreTrainedTokenizerFast"}
+
+    def save(self, folder: str | Path) -> None:
+        """Write the SentencePiece model, `tokenizer.json` and `tokenizer_config.json`."""
+        super().save(folder)
+        with atomic_path(Path(folder) / MODEL_FILE) as path:
+            path.write_bytes(self._model)
+
+
+def is_ours(model: bytes) -> bool:
+    """Tell whether a SentencePiece model was trained here: by its special pieces."""
+    try:
+        processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    except (RuntimeError, TypeError):
+        return False
+    first = range(min(len(SPECIAL_TOKENS), processor.get_piece_size()))
+    return [processor.id_to_piece(id) for id in first] == list(SPECIAL_TOKENS.values())
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Read the fields of a protocol-buffer message: numbers, with integers or bytes.
+
+    The library tells neither its normalisation table nor its kind, and these two are not worth
+    depending on `protobuf`.
+    """
+    position = 0
+
+    def varint() -> int:
+        nonlocal position
+        value = shift = 0
+        while True:
+            byte = message[position]
+            position += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while position < len(message):
+        key = varint()
+        wire_type = key & 7
+        if wire_type == 0:
+            yield key >> 3, varint()
+        else:
+            length = {1: 8, 5: 4}.get(wire_type) or varint()
+            yield key >> 3, message[position : position + length]
+            position += length
+
+
+def _field(message: bytes, number: int) -> bytes:
+    return next((v for n, v in _fields(message) if n == number and isinstance(v, bytes)), b"")
+
+
+def _varint_field(message: bytes, number: int) -> int:
+    return next((v for n, v in _fields(message) if n == number and isinstance(v, int)), 0)
