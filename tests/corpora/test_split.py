@@ -13,7 +13,7 @@ def test_a_text_keeps_its_part_whatever_else_is_there(texts, text):
     (part,) = [name for name, rows in shares([text]).items() if rows]
     parts = shares([*texts, text])
     assert text in parts[part]
-    assert sorted(sum(parts.values(), [])) == sorted([*texts, text])
+    assert sorted(row for rows in parts.values() for row in rows) == sorted([*texts, text])
 
 
 def test_texts_that_read_alike_never_stand_on_both_sides():
