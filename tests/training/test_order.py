@@ -5,7 +5,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellar import UserError
@@ -34,6 +34,7 @@ def row(order, k, epochs):
     return [batch.tolist() for step in steps for batch in step]
 
 
+@settings(deadline=None, max_examples=50)
 @given(lengths_lists, st.integers(9, 30), seeds, ks)
 def test_next_fit_over_epochs(lengths, budget, seed, k):
     order = by_tokens(np.array(lengths), budget, seed=seed, micro_batches=k)
@@ -47,6 +48,7 @@ def test_next_fit_over_epochs(lengths, budget, seed, k):
         assert sum(lengths[item] for item in batch) <= budget
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(1, 40), st.integers(1, 12), seeds, ks)
 def test_fixed_batches_over_epochs(n, size, seed, k):
     batches = row(by_items(n, size, seed=seed, micro_batches=k), k, 2)
@@ -57,6 +59,7 @@ def test_fixed_batches_over_epochs(n, size, seed, k):
         assert all(len(batch) == size for batch in part[:-1])
 
 
+@settings(deadline=None, max_examples=50)
 @given(lengths_lists, seeds, ks, st.randoms(use_true_random=False))
 def test_a_step_does_not_depend_on_those_before(lengths, seed, k, shuffle: random.Random):
     def build():
