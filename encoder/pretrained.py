@@ -1,13 +1,15 @@
 """What every model here can do: be counted, switched between backends, saved and loaded."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from torch import nn
 
 from encoder import weights
 from encoder.config import EncoderConfig
 from encoder.ops import Backend, use_backend
+
+Model = TypeVar("Model", bound="PretrainedModel")
 
 
 class PretrainedModel(nn.Module):
@@ -35,7 +37,7 @@ class PretrainedModel(nn.Module):
         weights.save(self, Path(folder))
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, **settings: Any) -> Self:
+    def from_pretrained(cls: "type[Model]", folder: str | Path, **settings: Any) -> "Model":
         """The model in `folder` (or of a hub id, with `huggingface_hub`), in evaluation mode.
 
         `settings` go to the constructor: a new number of labels, a dropout.
