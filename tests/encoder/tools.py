@@ -1,0 +1,90 @@
+"""Small models with every parameter drawn at random, batches of unequal lengths, and closeness."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from encoder import EncoderConfig
+
+VOCAB = 61
+
+
+def bert(**changes: Any) -> EncoderConfig:
+    """A BERT of two layers, without dropout."""
+    return EncoderConfig(
+        **{
+            "vocab_size": VOCAB,
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "intermediate_size": 48,
+            "max_position_embeddings": 40,
+            "embedding_dropout": 0.0,
+            "hidden_dropout": 0.0,
+            "attention_dropout": 0.0,
+            "classifier_dropout": 0.0,
+            **changes,
+        }
+    )
+
+
+def modern(**changes: Any) -> EncoderConfig:
+    """A ModernBERT of four layers whose local ones see two tokens on each side."""
+    return EncoderConfig.preset(
+        "modern-tiny",
+        **{
+            "vocab_size": VOCAB,
+            "hidden_size": 32,
+            "num_attention_heads": 4,
+            "intermediate_size": 48,
+            "max_position_embeddings": 64,
+            "pad_token_id": 3,
+            "local_attention": 4,
+            **changes,
+        },
+    )
+
+
+def randomise(model: nn.Module, seed: int = 0) -> Any:
+    """Every parameter drawn anew, norms and biases too, so that no swapped pair goes unseen."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            one = name.lower().endswith("norm.weight")
+            parameter.copy_(1 + 0.3 * noise if one else 0.2 * noise)
+    return model.eval()
+
+
+def padded(lengths: list[int], seed: int = 0, left: bool = False) -> dict[str, Tensor]:
+    """A padded batch of random ids and token types."""
+    generator = torch.Generator().manual_seed(seed)
+    seq = max(lengths)
+    ids = torch.randint(4, VOCAB, (len(lengths), seq), generator=generator)
+    types = torch.randint(0, 2, (len(lengths), seq), generator=generator)
+    place = torch.arange(seq)
+    size = torch.tensor(lengths)[:, None]
+    mask = (place >= seq - size if left else place < size).long()
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+
+
+def assert_close(ours: Tensor, theirs: Tensor, tolerance: float) -> None:
+    """Equal in shape, and in every number to `tolerance` of the largest (at least of 1)."""
+    assert ours.shape == theirs.shape
+    if not ours.numel():
+        return
+    assert ours.isfinite().all()
+    scale = max(1.0, theirs.abs().max().item())
+    error = (ours.double() - theirs.double()).abs().max().item()
+    assert error <= tolerance * scale, f"off by {error:.1e} of {scale:.1e}"
+
+
+def assert_relative(ours: Tensor, theirs: Tensor, tolerance: float) -> None:
+    """Equal to `tolerance` of the largest number; where all are zero, exactly."""
+    assert ours.shape == theirs.shape
+    assert ours.isfinite().all()
+    if ours.numel():
+        error = (ours.double() - theirs.double()).abs().max().item()
+        scale = theirs.double().abs().max().item()
+        assert error <= tolerance * scale, f"off by {error:.1e} of {scale:.1e}"
