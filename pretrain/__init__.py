@@ -1,1 +1,20 @@
-"""To come."""
+"""The first stage: a corpus becomes token shards, masked batches, and a pretrained encoder."""
+
+from pretrain.config import PretrainConfig
+from pretrain.data import MaskedBatch, MaskedBatches, Pieces
+from pretrain.masking import Masking
+from pretrain.objective import masked_lm
+from pretrain.run import pretrain
+from pretrain.shards import read_shards, write_shards
+
+__all__ = [
+    "MaskedBatch",
+    "MaskedBatches",
+    "Masking",
+    "Pieces",
+    "PretrainConfig",
+    "masked_lm",
+    "pretrain",
+    "read_shards",
+    "write_shards",
+]
