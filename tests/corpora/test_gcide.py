@@ -46,10 +46,11 @@ def test_nothing_that_is_tested_stands_in_any_training_text(wheel):
         assert not tested[part] & tested["train"]
         assert not lines[part] & lines["train"]
         for definition in tested[part]:
-            # nor do the examples of the entry
-            label, i = definition.split()[1], definition.split()[-2]
-            if definition.startswith("a "):
+            _, label, sense, i, *_ = definition.split() + [""]
+            if sense == "sense":  # then its neighbours are held out with it
                 assert not {f"an example {label} {i} {j}" for j in "ab"} & lines["train"]
+                neighbours = {f"a {label} sense {i} {j}" for j in "ab"}
+                assert not (neighbours | {f"shared {label} {int(i) // 2}"}) & tested["train"]
     assert not tested["valid"] & tested["test"]
 
 
