@@ -120,6 +120,12 @@ class EncoderConfig:
         """Whether `layer` sees only its sliding window."""
         return self.local_attention > 0 and layer % self.global_attn_every_n_layers != 0
 
+    def with_dropout(self, share: float) -> "EncoderConfig":
+        """The same shape with this dropout of the vectors; that of attention weights stays."""
+        return replace(
+            self, embedding_dropout=share, hidden_dropout=share, classifier_dropout=share
+        )
+
     @classmethod
     def preset(cls, name: str, **changes: Any) -> "EncoderConfig":
         """The named shape, with `changes`: `EncoderConfig.preset("bert-tiny", vocab_size=8000)`."""

@@ -88,6 +88,8 @@ class SequenceClassifier(PretrainedModel):
     - `bert`: the pooler's vector of the first token;
     - `modern`: the first token's vector or the mean over the text (`pooling`), then a prediction
       head, which starts from the one that masked-language modelling trained.
+
+    `dropout`: another share than the config's, for the vectors between the layers.
     """
 
     def __init__(
@@ -95,9 +97,11 @@ class SequenceClassifier(PretrainedModel):
         config: EncoderConfig,
         labels: Sequence[str] = ("LABEL_0", "LABEL_1"),
         pooling: Pooling = "cls",
+        dropout: float | None = None,
         backend: Backend = "fused",
     ) -> None:
         super().__init__()
+        config = config if dropout is None else config.with_dropout(dropout)
         self.config = config
         self.backend = backend
         self.labels = tuple(labels)
