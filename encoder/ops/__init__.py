@@ -10,8 +10,9 @@ One switch chooses: a model's `backend`, or, over it, the context manager.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Literal, ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar, get_args
 
+from cellar import UserError
 from encoder.ops import fused, plain
 
 Backend = Literal["plain", "fused"]
@@ -24,6 +25,9 @@ _chosen: ContextVar[Backend | None] = ContextVar("backend", default=None)
 @contextmanager
 def use_backend(backend: Backend, override: bool = True) -> Iterator[None]:
     """Run the operations of the block in this form; without `override` an outer choice holds."""
+    if backend not in get_args(Backend):
+        known = ", ".join(get_args(Backend))
+        raise UserError(f"unknown backend {backend!r}: choose one of {known}")
     token = _chosen.set(backend if override else _chosen.get() or backend)
     try:
         yield

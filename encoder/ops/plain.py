@@ -37,7 +37,7 @@ def attention_with_weights(
     slopes: Float[Tensor, " heads"] | None = None,
     dropout: float = 0.0,
 ) -> tuple[Heads, Float[Tensor, "sequences heads length length"]]:
-    """`attention`, and the weights that it gave (before dropout).
+    """`attention`, and the weights that it gave (before dropout), zeros on padding.
 
     `window`: a query sees the keys at most this many places away. `slopes`: ALiBi adds
     −slope · |distance| to the scores of each head. `dropout`: the share of weights set to zero.
@@ -47,7 +47,8 @@ def attention_with_weights(
     distance_qk = distances(sequences.max_length, query.device)
     if slopes is not None:
         scores_bhqk = scores_bhqk - slopes[:, None, None] * distance_qk
-    visible_bhqk = sequences.pad(torch.ones_like(sequences.rows)).bool()[:, None, None, :]
+    real_bq = sequences.pad(torch.ones_like(sequences.rows)).bool()
+    visible_bhqk = real_bq[:, None, :, None] & real_bq[:, None, None, :]
     if window is not None:
         visible_bhqk = visible_bhqk & (distance_qk <= window)
     weights_bhqk = masked_softmax(scores_bhqk, visible_bhqk)
@@ -111,6 +112,6 @@ def cross_entropy(
 ) -> Float[Tensor, ""]:
     """Σ −log softmax(logits)[label] over the items whose label is not −100."""
     counted = labels != -100
+    logits, labels = logits[counted], labels[counted]
     log_probabilities = logits - logits.logsumexp(-1, keepdim=True)
-    chosen = log_probabilities.gather(-1, labels.clamp(min=0)[:, None])[:, 0]
-    return -(chosen * counted).sum()
+    return -log_probabilities.gather(-1, labels[:, None]).sum()
