@@ -7,15 +7,20 @@ unknown.
 
 import io
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
 from typing import Literal
 
 from cellar import UserError
 from tokenizer.base import SPECIAL_TOKENS, Tokenizer, lone_surrogate
 from tokenizer.sentence_piece import SentencePiece
-from tokenizer.wordpiece import WordPiece
+from tokenizer.wordpiece import PREFIX, WordPiece, count_words
 
 Kind = Literal["wordpiece", "unigram", "bpe"]
+COVERAGE = 0.9995
+"""The share of a text whose characters get a place in the vocabulary first (Kudo, 2018)."""
 
 
 def train_tokenizer(
@@ -41,21 +46,32 @@ def train_tokenizer(
         UserError: the texts are empty, or too small for so large a vocabulary.
     """
     if kind == "wordpiece":
-        return _wordpiece(_checked(texts), vocab_size, lowercase, min_frequency, progress)
+        return _wordpiece(_Checked(texts), vocab_size, lowercase, min_frequency, progress)
     if kind in ("unigram", "bpe"):
-        return _sentencepiece(_checked(texts), kind, vocab_size, lowercase, progress)
+        return _sentencepiece(_Checked(texts), kind, vocab_size, lowercase, progress)
     raise UserError(f"no kind of tokenizer is called {kind!r}: choose wordpiece, unigram or bpe")
 
 
-def _checked(texts: Iterable[str]) -> Iterator[str]:
-    empty = True
-    for text in texts:
-        if not text.isascii() and re.search("[\ud800-\udfff]", text):
-            raise lone_surrogate(text)
-        empty = empty and not text.strip()
-        yield text
-    if empty:
-        raise UserError("the texts to train a tokenizer on are empty")
+class _Checked:
+    """Texts on their way to a trainer, with the error that ended them, if one did."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = texts
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        empty = True
+        try:
+            for text in self._texts:
+                if not text.isascii() and re.search("[\ud800-\udfff]", text):
+                    raise lone_surrogate(text)
+                empty = empty and not text.strip()
+                yield text
+            if empty:
+                raise UserError("the texts to train a tokenizer on are empty")
+        except Exception as error:
+            self.error = error
+            raise
 
 
 def _too_large(vocab_size: int, possible: int) -> UserError:
@@ -65,34 +81,70 @@ def _too_large(vocab_size: int, possible: int) -> UserError:
     )
 
 
+def _too_small(vocab_size: int, needed: int) -> UserError:
+    return UserError(
+        f"a vocabulary of {vocab_size} is too small: the characters of this text alone need "
+        f"{needed}"
+    )
+
+
 def _wordpiece(
-    texts: Iterator[str], vocab_size: int, lowercase: bool, min_frequency: int, progress: bool
+    texts: _Checked, vocab_size: int, lowercase: bool, min_frequency: int, progress: bool
 ) -> WordPiece:
+    """Count words, then let `tokenizers` merge their characters to pieces.
+
+    The characters are chosen here, and given in order, as `tokenizers` would break ties by chance:
+    the most frequent, until they cover 99.95 % of the text or half of the vocabulary is theirs.
+    The rare ones only fill what room is left when there is nothing more to merge.
+    """
     from tokenizers import Tokenizer as Backend
     from tokenizers.models import WordPiece as Model
-    from tokenizers.normalizers import BertNormalizer
-    from tokenizers.pre_tokenizers import BertPreTokenizer
+    from tokenizers.pre_tokenizers import WhitespaceSplit
     from tokenizers.trainers import WordPieceTrainer
 
+    words = count_words(texts, lowercase=lowercase)
+    counts: Counter[str] = Counter()
+    for word, count in words.items():
+        for character in _characters(word):
+            counts[character] += count
+    characters = sorted(counts, key=lambda character: (-counts[character], character))
+    covered = accumulate(counts[character] for character in characters)
+    enough = 1 + bisect_left(list(covered), COVERAGE * counts.total())
+    alphabet = characters[: min(enough, max(vocab_size // 2, 200))]
+    first = [*SPECIAL_TOKENS.values(), *sorted(alphabet)]
+    if len(first) > vocab_size:
+        raise _too_small(vocab_size, len(first))
+    known = set(alphabet)
+    spelled = {word: n for word, n in words.items() if known.issuperset(_characters(word))}
     backend = Backend(Model(unk_token=SPECIAL_TOKENS["unk"]))
-    backend.normalizer = BertNormalizer(lowercase=lowercase)
-    backend.pre_tokenizer = BertPreTokenizer()
+    backend.pre_tokenizer = WhitespaceSplit()
     trainer = WordPieceTrainer(
         vocab_size=vocab_size,
         min_frequency=min_frequency,
-        special_tokens=list(SPECIAL_TOKENS.values()),
-        limit_alphabet=max(1000, vocab_size // 4),
+        special_tokens=first,
         show_progress=progress,
     )
-    backend.train_from_iterator(texts, trainer)
-    vocabulary = backend.get_vocab()
+    backend.train_from_iterator(_repeat(spelled), trainer)
+    ids = backend.get_vocab()
+    vocabulary = sorted(ids, key=ids.__getitem__)
+    vocabulary += [character for character in characters if character not in ids]
     if len(vocabulary) < vocab_size:
         raise _too_large(vocab_size, len(vocabulary))
-    return WordPiece(sorted(vocabulary, key=vocabulary.__getitem__), lowercase=lowercase)
+    return WordPiece(vocabulary[:vocab_size], lowercase=lowercase)
+
+
+def _characters(word: str) -> list[str]:
+    return [word[0], *(PREFIX + character for character in word[1:])]
+
+
+def _repeat(words: Mapping[str, int]) -> Iterator[str]:
+    for word, count in words.items():
+        for start in range(0, count, 1000):
+            yield f"{word} " * min(1000, count - start)
 
 
 def _sentencepiece(
-    texts: Iterator[str], kind: str, vocab_size: int, lowercase: bool, progress: bool
+    texts: _Checked, kind: str, vocab_size: int, lowercase: bool, progress: bool
 ) -> SentencePiece:
     import sentencepiece
 
@@ -100,12 +152,12 @@ def _sentencepiece(
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=texts,
+            sentence_iterator=iter(texts),
             model_writer=model,
             model_type=kind,
             vocab_size=vocab_size,
             byte_fallback=True,
-            character_coverage=0.9995,
+            character_coverage=COVERAGE,
             normalization_rule_name="nmt_nfkc_cf" if lowercase else "nmt_nfkc",
             pad_id=0,
             unk_id=1,
@@ -119,13 +171,12 @@ def _sentencepiece(
             minloglevel=0 if progress else 2,
         )
     except RuntimeError as error:
+        if texts.error:
+            raise texts.error from None
         message = str(error)
         if possible := re.search(r"Vocabulary size too high .* <= (\d+)", message):
             raise _too_large(vocab_size, int(possible[1])) from None
         if needed := re.search(r"required_chars\. \d+ vs (\d+)", message):
-            raise UserError(
-                f"a vocabulary of {vocab_size} is too small: the bytes and characters of this "
-                f"text alone need {needed[1]}"
-            ) from None
+            raise _too_small(vocab_size, int(needed[1])) from None
         raise
     return SentencePiece(model.getvalue())

@@ -20,6 +20,7 @@ between spaces are looked up in a bounded cache: English repeats itself.
 
 import re
 import string
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, groupby
 from pathlib import Path
@@ -103,6 +104,26 @@ class _Piece(NamedTuple):
     opens_word: bool
 
 
+# Cutting elsewhere than at spaces only keeps chunks short, so that they come again.
+_BREAKS = r"\t\n\r\u3000、。，：；！？「」《》"
+_CHINESE = r"\u3400-\u4dbf\u4e00-\u9fff"
+_CHUNKS = re.compile(f"[{_CHINESE}]|[^ {_BREAKS}{_CHINESE}]+")
+
+
+def count_words(texts: Iterable[str], *, lowercase: bool) -> Counter[str]:
+    """Count the words that steps 1 to 4 make of texts, to train a vocabulary on."""
+    chunks: Counter[str] = Counter()
+    for text in texts:
+        chunks.update(_CHUNKS.findall(text))
+    characters = _Characters(lowercase, strip_accents=lowercase, chinese=True)
+    words: Counter[str] = Counter()
+    for chunk, count in chunks.items():
+        for word in chunk.translate(characters).split(" "):
+            if 0 < len(word) <= LONGEST_WORD:
+                words[word] += count
+    return words
+
+
 class WordPiece(Tokenizer):
     """BERT's tokenizer over a vocabulary of whole words and `##` continuations.
 
@@ -137,10 +158,7 @@ class WordPiece(Tokenizer):
         )
         longest_token_first = sorted(self._special, key=len, reverse=True)
         special = "|".join(map(re.escape, longest_token_first))
-        # Cutting elsewhere than at spaces only keeps chunks short, so that they come again.
-        breaks = r"\t\n\r\u3000、。，：；！？「」《》"
-        if chinese_characters:
-            breaks += r"\u3400-\u4dbf\u4e00-\u9fff"
+        breaks = _BREAKS + _CHINESE * chinese_characters
         self._find_special = re.compile(special).search
         self._find_break = re.compile(f"[{breaks}]").search
         self._split = re.compile(f"({special}|[ {breaks}])").split
