@@ -46,7 +46,7 @@ def test_nothing_that_is_tested_stands_in_any_training_text(wheel):
         assert not tested[part] & tested["train"]
         assert not lines[part] & lines["train"]
         for definition in tested[part]:
-            _, label, sense, i, *_ = definition.split() + [""]
+            _, label, sense, i, *_ = [*definition.split(), ""]
             if sense == "sense":  # then its neighbours are held out with it
                 assert not {f"an example {label} {i} {j}" for j in "ab"} & lines["train"]
                 neighbours = {f"a {label} sense {i} {j}" for j in "ab"}
