@@ -60,7 +60,7 @@ class MaskedLM(PretrainedModel):
         token_type_ids: Int[Tensor, "*tokens"] | None = None,
         sequences: Sequences | None = None,
         at: Bool[Tensor, "*tokens"] | Int[Tensor, " chosen"] | None = None,
-    ) -> Float[Tensor, "*tokens vocab"]:
+    ) -> Float[Tensor, "*places vocab"]:
         """Logits over the vocabulary, for every token, or only `at` those that are asked for.
 
         `at` is a mask of the shape of `input_ids`, or, for a packed batch, the places themselves;

@@ -77,7 +77,7 @@ def rotate(
 ) -> Float[Tensor, "tokens *heads head_size"]:
     """(x₁ + i x₂) · e^{iθ}, with x₁, x₂ the halves of each head (RoPE, Su et al. 2021)."""
     first, second = x.chunk(2, dim=-1)
-    shape = (len(x), *[1] * (x.ndim - 2), -1)
+    shape = (len(x), *[1] * (x.ndim - 2), cos.shape[-1])
     cos, sin = cos.view(shape), sin.view(shape)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1).type_as(x)
 
