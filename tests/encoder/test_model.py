@@ -1,0 +1,187 @@
+"""Whole models: both backends alike, honest attention weights, FLOPs, dropout, compilation."""
+
+from itertools import combinations, product
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from encoder import Encoder, EncoderConfig, MaskedLM, ops, use_backend
+from tests.encoder.tools import assert_close, bert, modern, padded, randomise
+
+VARIANTS = {
+    f"{positions}-{norm}-{order}": bert(positions=positions, norm=norm, norm_order=order)
+    for positions, norm, order in product(
+        ("learned", "sinusoidal", "rotary", "alibi"), ("layer_norm", "rms_norm"), ("post", "pre")
+    )
+} | {
+    "modern": modern(type_vocab_size=2),
+    "local-alibi": bert(positions="alibi", local_attention=4, global_attn_every_n_layers=2),
+    "gated-without-bias": bert(gated=True, bias=False, norm_bias=False),
+}
+
+
+def value_and_gradients(model: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    logits = model(**padded([17, 1, 9, 9]))
+    direction = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0))
+    model.zero_grad()
+    (logits * direction).sum().backward()
+    return logits.detach(), {name: p.grad.clone() for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_plain_and_fused_are_one_model(variant: str) -> None:
+    plain = randomise(MaskedLM(VARIANTS[variant], backend="plain"))
+    fused = MaskedLM(VARIANTS[variant]).eval()
+    fused.load_state_dict(plain.state_dict())
+    assert fused.backend == "fused"
+    expected, gradients = value_and_gradients(plain)
+    with use_backend("plain"):
+        within = value_and_gradients(fused)
+    assert torch.equal(within[0], expected), "the context manager chooses for every model"
+    for logits, got in (value_and_gradients(fused), within):
+        assert_close(logits, expected, 1e-5)
+        scale = max(g.abs().max().item() for g in gradients.values())
+        for name, gradient in gradients.items():
+            assert (got[name] - gradient).abs().max() <= 1e-5 * scale, name
+
+
+def test_every_choice_changes_the_numbers() -> None:
+    """A variant that is quietly ignored would be equal to another."""
+    batch = padded([9, 5])
+    outputs = [randomise(Encoder(c))(**batch).last_hidden_state for c in VARIANTS.values()]
+    for one, other in combinations(outputs, 2):
+        assert (one - other).abs().max() > 0.01
+
+
+def test_the_switch_reaches_every_operation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a plain model no fused kernel runs, and in a fused one no plain formula but `rotate`."""
+    model = MaskedLM(modern(type_vocab_size=2)).eval()
+    kernels = ("scaled_dot_product_attention", "layer_norm", "gelu", "rms_norm")
+
+    def forbidden(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("the other form")
+
+    with monkeypatch.context() as patch:
+        for kernel in kernels:
+            patch.setattr(f"torch.nn.functional.{kernel}", forbidden)
+        with pytest.raises(AssertionError, match="the other form"):
+            model(**padded([4]))
+        model.backend = "plain"
+        model(**padded([4]))
+        with use_backend("fused"), pytest.raises(AssertionError, match="the other form"):
+            model(**padded([4]))
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.einsum", forbidden)
+        patch.setattr("torch.erf", forbidden)
+        with pytest.raises(AssertionError, match="the other form"):
+            model(**padded([4]))
+        with use_backend("fused"):
+            model(**padded([4]))
+
+
+@pytest.mark.parametrize("variant", ["modern", "learned-layer_norm-post", "local-alibi"])
+@pytest.mark.parametrize("backend", ["plain", "fused"])
+def test_attention_weights(variant: str, backend: Any) -> None:
+    model = randomise(Encoder(VARIANTS[variant], backend=backend))
+    batch = padded([17, 1, 9, 9], left=True)
+    asked = model(**batch, output_attentions=True)
+    silent = model(**batch)
+    assert silent.attentions is None
+    assert silent.hidden_states is None
+    assert_close(asked.last_hidden_state, silent.last_hidden_state, 1e-6)
+    assert len(asked.attentions) == model.config.num_hidden_layers
+    real = batch["attention_mask"].float()
+    place = torch.arange(17)
+    for layer, weights in enumerate(asked.attentions):
+        assert_close(weights.sum(-1), real[:, None].expand(4, 4, 17), 1e-6)
+        assert (weights >= 0).all()
+        if model.config.is_local(layer):
+            far = (place[:, None] - place).abs() > model.config.local_attention // 2
+            assert not weights[..., far].any()
+    packed = model(batch["input_ids"][0], sequences=_one(17), output_attentions=True)
+    assert packed.attentions[0].shape == (1, 4, 17, 17)
+
+
+def _one(length: int) -> Any:
+    from encoder import Sequences
+
+    return Sequences.of([length])
+
+
+@pytest.mark.parametrize("config", [bert(), modern(local_attention=0), bert(gated=True)])
+def test_flops_are_what_torch_counts(config: EncoderConfig) -> None:
+    """In the plain form: of the fused one torch does not count the kernel that the CPU takes."""
+    model = Encoder(config, backend="plain", pooler=False).eval()
+    batch = {"input_ids": torch.full((3, 20), 7)}
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(**batch)
+    assert counter.get_total_flops() / 60 == model.flops_per_token(20)
+
+
+@pytest.mark.parametrize("seq_len", [1, 2, 3, 5, 30])
+@pytest.mark.parametrize("width", [2, 4, 10, 100])
+def test_flops_of_a_window(seq_len: int, width: int) -> None:
+    config = modern(local_attention=width)
+    layers = [config.is_local(i) for i in range(4)]
+    assert layers == [False, True, True, False]
+    place = torch.arange(seq_len)
+    band = ((place[:, None] - place).abs() <= width // 2).sum().item() / seq_len
+    keys = 2 * band + 2 * seq_len
+    matrices = 4 * (4 * 32 * 32 + 3 * 32 * 48)
+    expected = 2 * matrices + 4 * 32 * keys
+    assert Encoder(config).flops_per_token(seq_len) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("backend", ["plain", "fused"])
+@pytest.mark.parametrize("kind", ["embedding_dropout", "hidden_dropout", "attention_dropout"])
+def test_dropout_in_training_alone(backend: Any, kind: str) -> None:
+    model = randomise(Encoder(bert(**{kind: 0.5}), backend=backend))
+    batch = padded([9, 5])
+
+    def twice() -> tuple[Tensor, Tensor]:
+        return model(**batch).last_hidden_state, model(**batch).last_hidden_state
+
+    first, second = twice()
+    assert torch.equal(first, second)
+    model.train()
+    first, second = twice()
+    assert not torch.allclose(first, second)
+    torch.manual_seed(5)
+    first = model(**batch).last_hidden_state
+    torch.manual_seed(5)
+    assert torch.equal(model(**batch).last_hidden_state, first)
+
+
+def test_weights_are_given_before_dropout() -> None:
+    model = randomise(Encoder(bert(attention_dropout=0.5))).train()
+    weights = model(**padded([9]), output_attentions=True).attentions[0]
+    assert_close(weights.sum(-1), torch.ones(1, 4, 9), 1e-6)
+
+
+def test_token_types_are_zero_by_default() -> None:
+    model = randomise(Encoder(bert()))
+    batch = padded([9, 5])
+    zeros = {**batch, "token_type_ids": torch.zeros_like(batch["token_type_ids"])}
+    del batch["token_type_ids"]
+    assert torch.equal(model(**batch).last_hidden_state, model(**zeros).last_hidden_state)
+
+
+def test_threads_do_not_share_a_choice() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with use_backend("plain"), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(ops._chosen.get).result() is None
+
+
+@pytest.mark.slow
+def test_compiled() -> None:
+    model = randomise(MaskedLM(modern(type_vocab_size=2, num_hidden_layers=2)))
+    compiled = torch.compile(model)
+    for lengths in ([7, 3], [9, 9]):
+        batch = padded(lengths)
+        logits = compiled(**batch)
+        assert_close(logits, model(**batch), 1e-5)
+        logits.sum().backward()
