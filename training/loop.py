@@ -88,7 +88,9 @@ def train(
     ):
         model.train()
         while not _over(state, config):
-            record.add(_take_step(model, objective, batches, optimizer, config, state))
+            step = take_step(model, objective, batches, optimizer, config, state.step)
+            state.step, state.tokens = state.step + 1, state.tokens + step.tokens
+            record.add(step)
 
             if evaluate and (_over(state, config) or _due(state.step, config.eval_every)):
                 record.flush()
@@ -108,9 +110,7 @@ def train(
                 record.restart_clock()
             if interruption:
                 record.draw()
-                message = (
-                    f"stopped after step {state.step}, saved in {out}: --resume goes on from it"
-                )
+                message = f"step {state.step} is saved in {out}: --resume goes on from there"
                 display.say(message)
                 interruption.leave(message)
 
@@ -129,28 +129,28 @@ def train(
     )
 
 
-def _take_step(
+def take_step(
     model: ModelT,
     objective: Objective[ModelT, BatchT],
     batches: Batches[BatchT],
     optimizer: torch.optim.Optimizer,
     config: TrainingConfig,
-    state: State,
+    step: int,
 ) -> Step:
-    """Take the step after `state.step`, which moves on with it."""
+    """Take optimizer step `step` (from 0); `model` and `optimizer` move on."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     device = parameters[0].device
-    seed = np.random.SeedSequence([config.seed, state.step]).generate_state(1, np.uint64)
+    seed = np.random.SeedSequence([config.seed, step]).generate_state(1, np.uint64)
     torch.manual_seed(int(seed[0]))
 
     sums: dict[str, float | Tensor] = {}
-    count = 0
-    for batch in batches(state.step):
+    count = tokens = 0
+    for batch in batches(step):
         with autocast(device, config.precision):
             loss = objective(model, batch.to(device))
         loss.total.backward()  # type: ignore[no-untyped-call]
         count += loss.count
-        state.tokens += batch.num_tokens
+        tokens += batch.num_tokens
         for name, value in {"loss": loss.total, **loss.metrics}.items():
             value = value.detach() if isinstance(value, Tensor) else value
             sums[name] = sums.get(name, 0.0) + value
@@ -158,13 +158,12 @@ def _take_step(
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     torch._foreach_mul_(gradients, 1 / max(count, 1))
     norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm or math.inf)
-    rate = learning_rate(config, state.step)
+    rate = learning_rate(config, step)
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()
     optimizer.zero_grad()
-    state.step += 1
-    return Step(state.step, sums, count, rate, norm, state.tokens)
+    return Step(step + 1, sums, count, rate, norm, tokens)
 
 
 def _over(state: State, config: TrainingConfig) -> bool:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from torch import Tensor
@@ -30,12 +29,13 @@ class Step:
     """What one optimizer step gave; tensors are not yet read."""
 
     step: int
+    """Steps taken, this one included."""
     sums: Mapping[str, float | Tensor]
     count: int
     learning_rate: float
     grad_norm: Tensor
     tokens: int
-    """Real tokens of the run up to this step."""
+    """Real tokens in it."""
 
 
 class Lines:
@@ -78,12 +78,7 @@ class Record:
     def __enter__(self) -> "Record":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self._log.close()
         finally:
@@ -103,6 +98,7 @@ class Record:
         if not self._pending:
             return
         means: dict[str, float] = {}
+        tokens = self._tokens
         for step in self._pending:
             means = {name: _mean(value, step.count) for name, value in step.sums.items()}
             norm = float(step.grad_norm)
@@ -112,19 +108,20 @@ class Record:
                     "try a lower learning rate, a longer warm-up or --precision fp32; "
                     "the last checkpoint is intact"
                 )
+            tokens += step.tokens
             self._log.write(
                 {
                     "step": step.step,
                     **means,
                     "learning_rate": step.learning_rate,
                     "grad_norm": norm,
-                    "tokens": step.tokens,
+                    "tokens": tokens,
                 }
             )
         last = self._pending[-1]
         self._pending.clear()
         elapsed = time.perf_counter() - self._since
-        rate = (last.tokens - self._tokens) / elapsed
+        rate = (tokens - self._tokens) / elapsed
         self._speed.write(
             {"step": last.step, "seconds": round(elapsed, 4), "tokens_per_second": round(rate, 1)}
         )
@@ -136,7 +133,7 @@ class Record:
             seconds_per_step=elapsed / (last.step - self._steps),
             learning_rate=last.learning_rate,
         )
-        self._tokens, self._steps = last.tokens, last.step
+        self._tokens, self._steps = tokens, last.step
         self._state.log_bytes = self._log.flush()
         self._state.speed_bytes = self._speed.flush()
         self.restart_clock()
