@@ -3,7 +3,8 @@
 from corpora.catalogue import Dataset, catalogue
 from corpora.conll import Tagged, read_conll
 from corpora.fetch import cache_folder, fetch
-from corpora.readers import Row, read_rows, read_texts
+from corpora.readers import Row, find_files, read_rows, read_texts
+from corpora.split import is_held_out
 
 __all__ = [
     "Dataset",
@@ -12,6 +13,8 @@ __all__ = [
     "cache_folder",
     "catalogue",
     "fetch",
+    "find_files",
+    "is_held_out",
     "read_conll",
     "read_rows",
     "read_texts",

@@ -27,6 +27,11 @@ def unit(text: str, seed: int = 0) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
+def is_held_out(text: str, share: float, seed: int = 0) -> bool:
+    """Whether `text` falls among the `share` held out; copies of one text fall on one side."""
+    return unit(key(text), seed) < share
+
+
 def split_by_hash(
     rows: Iterable[T], text: Callable[[T], str], valid: float, test: float, seed: int = 0
 ) -> dict[str, list[T]]:

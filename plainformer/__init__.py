@@ -1,1 +1,1 @@
-"""To come."""
+"""The command line: thin, no logic of its own."""

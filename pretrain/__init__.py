@@ -2,17 +2,20 @@
 
 from pretrain.config import PretrainConfig
 from pretrain.data import MaskedBatch, MaskedBatches, Pieces
+from pretrain.fill_mask import Guess, fill_mask
 from pretrain.masking import Masking
 from pretrain.objective import masked_lm
 from pretrain.run import pretrain
 from pretrain.shards import read_shards, write_shards
 
 __all__ = [
+    "Guess",
     "MaskedBatch",
     "MaskedBatches",
     "Masking",
     "Pieces",
     "PretrainConfig",
+    "fill_mask",
     "masked_lm",
     "pretrain",
     "read_shards",

@@ -1,7 +1,8 @@
 """What to pretrain on: files and folders of the user's, and real sets by name.
 
-A named set brings its own held-out part. Of a user's files, a document is held out when the hash of
-its text says so: copies of one text fall on the same side, so no training text repeats a held-out one.
+A named set brings its own held-out part. Of a user's files, a document is held out when the hash
+of its text says so: copies of one text fall on the same side, so no training text repeats a
+held-out one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from cellar import UserError
-from corpora import catalogue, fetch, find_files, read_texts, unit
+from corpora import catalogue, fetch, find_files, is_held_out, read_texts
 
 Split = Literal["train", "valid"]
 
@@ -46,7 +47,7 @@ class Corpus:
     def texts(self, split: Split) -> Iterator[str]:
         """The documents of one part, in the order of the files."""
         for text in read_texts(self.files) if self.files else ():
-            if (unit(text) < self.valid_share) == (split == "valid"):
+            if is_held_out(text, self.valid_share) == (split == "valid"):
                 yield text
         for folder in self.folders:
             yield from read_texts(folder / f"{split}.txt")

@@ -1,8 +1,8 @@
 """Shards become batches: whole documents, masked anew each time, packed to a budget of tokens.
 
 A document longer than `max_length` is cut into pieces of nearly equal length. Each piece stands
-between [CLS] and [SEP] and attends to nothing but itself. What stands in a batch, and what is masked
-there, follows from (seed, step) alone.
+between [CLS] and [SEP] and attends to nothing but itself. What stands in a batch, and what is
+masked there, follows from (seed, step) alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from encoder import Sequences
 from pretrain.masking import Masking
 from pretrain.shards import Shard
 from tokenizer import Tokenizer
-from training import by_tokens
+from training import Order, by_tokens
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ class Pieces:
     @property
     def lengths(self) -> Int64[np.ndarray, " pieces"]:
         """Tokens of each piece, [CLS] and [SEP] included."""
-        return self._table[:, 2] - self._table[:, 1] + 2
+        lengths: Int64[np.ndarray, " pieces"] = self._table[:, 2] - self._table[:, 1] + 2
+        return lengths
 
     def batch(
         self, pieces: Int64[np.ndarray, " chosen"], masking: Masking, rng: np.random.Generator
@@ -119,7 +120,7 @@ class MaskedBatches:
     seed: int = 0
 
     @cached_property
-    def order(self):  # type: ignore[no-untyped-def]
+    def order(self) -> Order:
         """Which pieces make up each step."""
         return by_tokens(
             self.pieces.lengths,
@@ -157,9 +158,9 @@ def ordinary_ids(tokenizer: Tokenizer) -> Int64[np.ndarray, " ordinary"]:
 
 def unigram_entropy(shards: Sequence[Shard]) -> float:
     """Entropy of the tokens, in nats: the loss of a model that knows frequencies and no context."""
-    counts = sum(
-        np.bincount(shard.ids, minlength=1 << 16 if shard.ids.dtype == np.uint16 else 0)
-        for shard in shards
-    )
+    counts = np.zeros(1 + max(int(shard.ids.max()) for shard in shards), np.int64)
+    for shard in shards:
+        seen = np.bincount(shard.ids)
+        counts[: len(seen)] += seen
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum())

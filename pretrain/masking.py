@@ -1,9 +1,9 @@
 """Dynamic masking: which tokens a masked language model has to guess.
 
-A share of the tokens (15 % in BERT) is chosen; of these 80 % become [MASK], 10 % another token drawn
-at random, and 10 % stay as they are: three disjoint parts of one draw (Devlin et al. 2018, §3.1).
-With `whole_words`, the pieces of a word are chosen together. Special tokens are never chosen and
-never drawn.
+A share of the tokens (15 % in BERT) is chosen; of these 80 % become [MASK], 10 % a token drawn at
+random, and 10 % stay as they are: three disjoint parts of one draw (Devlin et al. 2018, §3.1). With
+`whole_words`, the pieces of a word are chosen together. Special tokens are never chosen and never
+drawn.
 """
 
 from dataclasses import dataclass

@@ -32,7 +32,7 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
     (held-out loss in nats a token, accuracy, perplexity), `log.jsonl`, `speed.jsonl`, `curve.png`,
     `tokens/` (the shards) and `checkpoints/`.
 
-    Raises `UserError` for whatever of it cannot be read, does not fit together, or cannot be written.
+    Raises `UserError` for whatever cannot be read, does not fit together, or cannot be written.
     """
     tokenizer = load_tokenizer(config.tokenizer)
     corpus = Corpus.of(config.corpus, config.valid_share)

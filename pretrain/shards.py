@@ -6,8 +6,8 @@ A shard is a safetensors file of three tensors:
     documents  int64                                    where each document begins, and the end
     words      uint8                                    1 where a word begins
 
-Its metadata name the tokenizer by fingerprint: a shard that another tokenizer wrote, or that was cut
-short, is refused by name.
+Its metadata name the tokenizer by fingerprint: a shard that another tokenizer wrote, or that was
+cut short, is refused by name.
 """
 
 from collections.abc import Iterable, Iterator
@@ -44,8 +44,8 @@ def write_shards(texts: Iterable[str], tokenizer: Tokenizer, folder: Path, split
     A document without tokens is left out. Raises `UserError` when nothing is left, or the disk is
     full; no file is left half-written.
     """
-    total = shard = 0
-    for ids, documents, words in _batches_of_documents(texts, tokenizer):
+    total = 0
+    for shard, (ids, documents, words) in enumerate(_batches_of_documents(texts, tokenizer)):
         path = folder / f"{split}-{shard:05}.safetensors"
         kind = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
         tensors = {
@@ -60,7 +60,6 @@ def write_shards(texts: Iterable[str], tokenizer: Tokenizer, folder: Path, split
         except (OSError, SafetensorError) as error:
             raise UserError(f"cannot write the token shard {path}: {error}") from None
         total += len(ids)
-        shard += 1
     if total == 0:
         raise UserError(f"the {split} text holds no tokens")
     return total
@@ -69,7 +68,7 @@ def write_shards(texts: Iterable[str], tokenizer: Tokenizer, folder: Path, split
 def _batches_of_documents(
     texts: Iterable[str], tokenizer: Tokenizer
 ) -> Iterator[tuple[list[int], list[int], list[int]]]:
-    """ids, document bounds and word starts of as many documents as fill a shard, again and again."""
+    """ids, document bounds and word starts of one shard's documents after another's."""
     ids: list[int] = []
     documents: list[int] = [0]
     words: list[int] = []

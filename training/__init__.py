@@ -10,6 +10,7 @@ from training.evaluation import evaluate
 from training.loop import Result, train
 from training.objective import Batch, Batches, Loss, Objective
 from training.order import Order, by_items, by_tokens, permutation
+from training.pace import seconds_per_step
 from training.schedule import learning_rate
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "evaluate",
     "learning_rate",
     "permutation",
+    "seconds_per_step",
     "train",
 ]

@@ -1,0 +1,74 @@
+"""The settings of a fine-tuning run: its command-line options are these fields."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from cellar import UserError
+from training import TrainingConfig
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Fine-tune a pretrained encoder on your labels."""
+
+    model: Path
+    """Folder of the pretrained model and its tokenizer."""
+
+    train: str
+    """Labelled examples: a file (.jsonl .csv .tsv .parquet) with `text`, `label` and maybe `pair`,
+    or the name of a set (see `plainformer data list`)."""
+
+    valid: str
+    """Examples that decide which checkpoint is the best, and when to stop."""
+
+    out: Path
+    """Folder for the run: the model with tokenizer and labels, log, curve, metrics."""
+
+    task: Literal["classification"] = "classification"
+    """What to learn."""
+
+    per_label: int = 0
+    """Learn from so many examples of each label, drawn by the seed; 0: from all."""
+
+    epochs: float = 3.0
+    """How often to go through the training examples."""
+
+    batch_size: int = 32
+    """Texts in a batch."""
+
+    max_length: int = 128
+    """Tokens of the longest text; longer ones are cut, and counted."""
+
+    pooling: Literal["cls", "mean"] = "mean"
+    """What stands for the whole text in a modern encoder: its first token, or the mean."""
+
+    dropout: float = 0.1
+    """Share of the vectors' entries that are dropped in training, inside the encoder and before
+    the classifier."""
+
+    from_scratch: bool = False
+    """Keep the model's shape and tokenizer, but not its weights: what pretraining is worth."""
+
+    resume: bool = False
+    """Go on from the newest checkpoint in `out`."""
+
+    training: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(
+            learning_rate=1e-4, eval_every=0, checkpoint_every=0, patience=0
+        )
+    )
+    """`steps` follows from `epochs`."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, before any work is done."""
+        rules = {
+            "per_label": (self.per_label >= 0, "0 or more"),
+            "epochs": (self.epochs > 0, "above 0"),
+            "batch_size": (self.batch_size >= 1, "at least 1"),
+            "max_length": (self.max_length >= 3, "at least 3"),
+            "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                raise UserError(f"{name} must be {rule}, not {getattr(self, name)}")

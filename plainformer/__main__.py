@@ -1,0 +1,72 @@
+"""`plainformer COMMAND …`: looks the command up, and turns a user's error into one line.
+
+Only the command that runs is imported, so that help and light commands answer at once.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from cellar import UserError
+
+COMMANDS = {
+    "demo": "the whole story on the built-in text, in minutes, on a CPU",
+    "data": "list | fetch NAME: real sets by name",
+    "tokenizer": "train --files … --vocab-size … --out DIR: learn a vocabulary",
+    "pretrain": "--corpus … --tokenizer DIR --out RUN: learn a language from text",
+    "finetune": "--model DIR --train F --valid F --out RUN: learn labels from examples",
+    "evaluate": "RUN --data F: measure a fine-tuned model",
+    "predict": "RUN --text … | --file F: use a fine-tuned model",
+    "fill-mask": "DIR --text …: what the model expects at [MASK]",
+}
+
+
+def usage() -> str:
+    """The text of `plainformer --help`."""
+    lines = [f"  {name:<10}  {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: plainformer COMMAND …",
+            "",
+            "The Transformer encoder in plain sight: pretrain it on your text, fine-tune it on",
+            "your labels.",
+            "",
+            *lines,
+            "",
+            "plainformer COMMAND --help explains a command and each of its options.",
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit code: 0, 2 for a user's error, 130 after Ctrl-C."""
+    name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name in ("-h", "--help"):
+        print(usage())
+        return 0
+    if name == "--version":
+        print(f"plainformer {import_module('importlib.metadata').version('plainformer')}")
+        return 0
+    if name not in COMMANDS:
+        print(f"plainformer: there is no command {name!r}\n\n{usage()}", file=sys.stderr)
+        return 2
+    try:
+        import_module(f"plainformer.commands.{name.replace('-', '_')}").run(rest)
+    except UserError as error:
+        print(f"plainformer {name}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # The reader of our output has left (`| head`): nothing is wrong, and nothing to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(f"plainformer {name}: {error.filename or ''} {error.strerror}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

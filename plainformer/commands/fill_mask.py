@@ -1,0 +1,37 @@
+"""`plainformer fill-mask DIR --text …`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from plainformer.options import parse
+
+
+@dataclass(frozen=True)
+class FillMaskOptions:
+    """Show what a pretrained model expects at [MASK]."""
+
+    model: tyro.conf.Positional[Path]
+    """Folder of the pretrained model."""
+
+    text: tuple[str, ...]
+    """Sentences with [MASK] where a word is to be guessed."""
+
+    top: int = 5
+    """How many guesses to show."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Guess, and print a line for each mask."""
+    options = parse(FillMaskOptions, "fill-mask", arguments)
+    from encoder import MaskedLM
+    from pretrain import fill_mask
+    from tokenizer import load_tokenizer
+
+    model, tokenizer = MaskedLM.from_pretrained(options.model), load_tokenizer(options.model)
+    for text in options.text:
+        print(text)
+        for guesses in fill_mask(model, tokenizer, text, options.top):
+            print("   " + "  ".join(f"{g.token} {g.probability:.0%}" for g in guesses))

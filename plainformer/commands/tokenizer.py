@@ -1,0 +1,63 @@
+"""`plainformer tokenizer train …`."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from cellar import UserError
+from plainformer.options import parse
+
+USAGE = """usage: plainformer tokenizer train --files … --vocab-size … --out DIR
+
+plainformer tokenizer train --help explains each option."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Learn a vocabulary from text, and save a tokenizer that `transformers` opens too."""
+
+    files: tuple[str, ...]
+    """Text to learn from: files, folders or globs, or the name of a set of text."""
+
+    out: Path
+    """Folder for the tokenizer."""
+
+    vocab_size: int = 8192
+    """Entries of the vocabulary, special tokens included."""
+
+    kind: Literal["wordpiece", "unigram", "bpe"] = "wordpiece"
+    """wordpiece: BERT's; unigram, bpe: SentencePiece's, for any language."""
+
+    lowercase: bool = True
+    """Fold case and accents (wordpiece)."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Train a tokenizer and save it."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE)
+        return
+    if arguments[0] != "train":
+        raise UserError(f"there is no `tokenizer {arguments[0]}`\n\n{USAGE}")
+    options = parse(TrainOptions, "tokenizer train", arguments[1:])
+    from tokenizer import train_tokenizer
+
+    with Console(stderr=True).status(f"learning {options.vocab_size:,} pieces"):
+        trained = train_tokenizer(
+            texts(options.files),
+            kind=options.kind,
+            vocab_size=options.vocab_size,
+            lowercase=options.lowercase,
+        )
+    trained.save(options.out)
+    print(f"{trained.vocab_size:,} pieces, saved in {options.out}")
+
+
+def texts(names: Sequence[str]) -> Iterator[str]:
+    """The training texts of files and named sets."""
+    from pretrain.corpus import Corpus
+
+    return Corpus.of(names, valid_share=0.0).texts("train")
