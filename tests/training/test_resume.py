@@ -131,8 +131,8 @@ def test_outside_the_main_thread(tmp_path, unbroken):
     toy.assert_same_run(unbroken, tmp_path / "run")
 
 
-@pytest.fixture
-def stopped(tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def power_cut(one_thread, tmp_path_factory) -> Path:
     """A run that failed at step 12, with checkpoints of the steps 5 and 10."""
 
     def batches(step):
@@ -140,9 +140,16 @@ def stopped(tmp_path) -> Path:
             raise RuntimeError("power cut")
         return toy.batches(step)
 
+    out = tmp_path_factory.mktemp("power-cut") / "run"
     with pytest.raises(RuntimeError):
-        toy.run(tmp_path / "run", batches=batches)
-    return tmp_path / "run"
+        toy.run(out, batches=batches)
+    return out
+
+
+@pytest.fixture
+def stopped(power_cut, tmp_path) -> Path:
+    """A copy of it, to be spoilt."""
+    return shutil.copytree(power_cut, tmp_path / "run")
 
 
 def test_a_folder_with_a_run_is_not_overwritten(stopped):
@@ -172,7 +179,7 @@ def test_harmless_settings_may_change(stopped, unbroken):
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
 @pytest.mark.parametrize("damage", ["cut", "gone", "foreign"])
-def test_a_damaged_checkpoint_is_named(stopped, unbroken, name, damage):
+def test_a_damaged_checkpoint_is_named(stopped, name, damage):
     folder = stopped / "checkpoints" / "step-00000010"
     content = (folder / name).read_bytes()
     match damage:
@@ -184,7 +191,10 @@ def test_a_damaged_checkpoint_is_named(stopped, unbroken, name, damage):
             (folder / name).write_bytes(b'{"a": 1}' + bytes(range(200, 255)))
     with pytest.raises(UserError, match=r"step-00000010 is damaged .*delete it"):
         toy.run(stopped, resume=True)
-    shutil.rmtree(folder)
+
+
+def test_the_checkpoint_before_will_do(stopped, unbroken):
+    shutil.rmtree(stopped / "checkpoints" / "step-00000010")
     toy.run(stopped, resume=True)
     toy.assert_same_run(unbroken, stopped)
 
