@@ -27,8 +27,11 @@ def unit(text: str, seed: int = 0) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
-def is_held_out(text: str, share: float, seed: int = 0) -> bool:
-    """Whether `text` falls among the `share` held out; copies of one text fall on one side."""
+def is_held_out(text: str, share: float, seed: int = 1) -> bool:
+    """Whether `text` falls among the `share` held out; copies of one text fall on one side.
+
+    The seed is not the one that the named sets were split with: a part of them is split anew.
+    """
     return unit(key(text), seed) < share
 
 

@@ -30,7 +30,7 @@ def parse(kind: type[T], command: str, arguments: Sequence[str]) -> T:
         prog=f"plainformer {command}",
         args=arguments,
         default=default,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff),
+        config=(tyro.conf.OmitArgPrefixes,),
     )
     return options
 
@@ -54,7 +54,7 @@ def _build(kind: type[T], values: dict[str, Any], path: Path) -> T:
     made: dict[str, Any] = {}
     for name, value in values.items():
         hint = hints[name]
-        if is_dataclass(hint) and isinstance(value, dict):
+        if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, dict):
             made[name] = _build(hint, value, path)
         elif hint is Path:
             made[name] = Path(value)

@@ -60,6 +60,7 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot work, before any work is done."""
         rules = {
+            "corpus": (len(self.corpus) > 0, "at least one file or name"),
             "max_length": (self.max_length >= 3, "at least 3"),
             "batch_tokens": (self.batch_tokens >= self.max_length, "at least max_length"),
             "accumulate": (self.accumulate >= 1, "at least 1"),

@@ -61,7 +61,10 @@ def write_shards(texts: Iterable[str], tokenizer: Tokenizer, folder: Path, split
             raise UserError(f"cannot write the token shard {path}: {error}") from None
         total += len(ids)
     if total == 0:
-        raise UserError(f"the {split} text holds no tokens")
+        raise UserError(
+            f"the {split} part of the text holds no tokens: give more text"
+            + (", or hold out a larger share of it" if split == "valid" else "")
+        )
     return total
 
 
