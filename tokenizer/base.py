@@ -6,6 +6,7 @@ and its special ids; templates, truncation, windows and padding stand here once 
 
 import hashlib
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from itertools import chain, groupby
@@ -95,6 +96,9 @@ class Tokenizer(ABC):
             raise UserError(f"this tokenizer has no {role} token: see its tokenizer_config.json")
         return self.id(self.special_tokens[role])
 
+    def _limit(self, max_length: int | None) -> int | None:
+        return self.max_length if max_length is None else max_length
+
     def encode(
         self, text: str, pair: str | None = None, *, max_length: int | None = None
     ) -> Encoding:
@@ -104,7 +108,7 @@ class Tokenizer(ABC):
             UserError: `max_length` leaves no room for text, or the text is not valid Unicode.
         """
         a, b = self.tokens(text), None if pair is None else self.tokens(pair)
-        room = self.template.room(max_length or self.max_length, b is not None)
+        room = self.template.room(self._limit(max_length), b is not None)
         length = len(a) + (len(b) if b else 0)
         keep_a, keep_b = longest_first(len(a), len(b) if b else 0, room)
         return self.template.encode(
@@ -122,7 +126,7 @@ class Tokenizer(ABC):
             UserError: no room is left for the text that is cut, or the stride fills it.
         """
         a, b = self.tokens(text), None if pair is None else self.tokens(pair)
-        room = self.template.room(max_length or self.max_length, b is not None)
+        room = self.template.room(self._limit(max_length), b is not None)
         if b is None:
             cuts = windows(len(a), max(len(a), 1) if room is None else room, stride)
             return [self.template.encode(a[cut], None) for cut in cuts]
@@ -141,7 +145,7 @@ class Tokenizer(ABC):
         """
         if isinstance(texts, str):
             raise TypeError("batch takes a list of texts: write batch([text])")
-        rows = [self._ids(text, max_length or self.max_length) for text in texts]
+        rows = [self._ids(text, self._limit(max_length)) for text in texts]
         shape = len(rows), max((len(ids) for ids, _ in rows), default=0)
         input_ids = torch.full(shape, self.pad_id)
         attention_mask = torch.zeros(shape, dtype=torch.long)
@@ -198,10 +202,17 @@ def by_word(ids: Iterable[int], word_ids: Iterable[int]) -> list[list[int]]:
     return [[id for _, id in word] for _, word in pairs]
 
 
-def lone_surrogate(text: str) -> UserError:
-    """Name the first lone surrogate of a text that has one."""
-    where = next(i for i, character in enumerate(text) if "\ud800" <= character <= "\udfff")
-    return UserError(
-        f"text contains a lone surrogate at character {where}: it is not valid Unicode; "
-        "read the file as UTF-8 with errors='replace'"
-    )
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def refuse_surrogates(text: str) -> None:
+    """Refuse a text that is not valid Unicode.
+
+    Raises:
+        UserError: names the first lone surrogate.
+    """
+    if not text.isascii() and (found := _SURROGATE.search(text)):
+        raise UserError(
+            f"text contains a lone surrogate at character {found.start()}: it is not valid "
+            "Unicode; read the file as UTF-8 with errors='replace'"
+        )

@@ -82,16 +82,15 @@ class Template:
         """Give how many tokens of text fit beside the special tokens; None is without limit.
 
         Raises:
-            UserError: `max_length` has no place for a single token of each text.
+            UserError: `max_length` has no place for a single token of text.
         """
         if max_length is None:
             return None
-        texts = 2 if is_pair else 1
-        special = len(self.parts(is_pair)) - texts
-        if max_length < special + texts:
+        special = sum(isinstance(part, int) for part, _ in self.parts(is_pair))
+        if max_length <= special:
             raise UserError(
-                f"max_length {max_length} is too short: {special} special tokens and "
-                f"{texts} of text need {special + texts}"
+                f"max_length {max_length} is too short: it leaves no room for text beside "
+                f"{special} special tokens"
             )
         return max_length - special
 

@@ -11,7 +11,7 @@ from typing import Any
 from tokenizers import Tokenizer as Backend
 
 from cellar import UserError
-from tokenizer.base import Tokenizer, by_word, lone_surrogate
+from tokenizer.base import Tokenizer, by_word, refuse_surrogates
 from tokenizer.encoding import Part, Template, Tokens, trim
 
 _USUAL_NAMES = {
@@ -106,12 +106,8 @@ class HuggingFace(Tokenizer):
 
     def tokens(self, text: str) -> Tokens:
         """Give the tokens of one text, without the template's special tokens."""
-        try:
-            encoding = self._backend.encode(text, add_special_tokens=False)
-        except (UnicodeEncodeError, TypeError):
-            if text.isascii():
-                raise
-            raise lone_surrogate(text) from None
+        refuse_surrogates(text)
+        encoding = self._backend.encode(text, add_special_tokens=False)
         offsets = [trim(text, start, end) for start, end in encoding.offsets]
         return Tokens(encoding.ids, offsets, [word or 0 for word in encoding.word_ids])
 

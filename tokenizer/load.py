@@ -98,11 +98,27 @@ def _is_wordpiece(definition: dict[str, Any]) -> bool:
         and model.get("max_input_chars_per_word") == LONGEST_WORD
         and normalizer.get("type") == "BertNormalizer"
         and normalizer.get("clean_text") is True
+        and {"lowercase", "strip_accents", "handle_chinese_chars"} <= normalizer.keys()
+        and _is_bert_template(definition.get("post_processor") or {})
         and (definition.get("pre_tokenizer") or {}).get("type") == "BertPreTokenizer"
         and all(
             plain.items() <= added.items() and added["content"] in model["vocab"]
             for added in definition.get("added_tokens", [])
         )
+    )
+
+
+def _is_bert_template(processor: dict[str, Any]) -> bool:
+    if processor.get("type") != "TemplateProcessing":
+        return processor.get("type") == "BertProcessing"
+    places = [next(iter(part.values())) for part in processor["single"] + processor["pair"]]
+    kinds = [next(iter(part)) for part in processor["single"] + processor["pair"]]
+    special, text = "SpecialToken", "Sequence"
+    return (
+        kinds == [special, text, special, special, text, special, text, special]
+        and len({places[i]["id"] for i in (2, 5, 7)}) == 1
+        and places[0] == places[3]
+        and [place["type_id"] for place in places] == [0, 0, 0, 0, 0, 0, 1, 1]
     )
 
 

@@ -26,7 +26,7 @@ from typing import Any
 import sentencepiece
 
 from cellar import UserError, atomic_path
-from tokenizer.base import SPECIAL_TOKENS, Tokenizer, added_token, by_word, lone_surrogate
+from tokenizer.base import SPECIAL_TOKENS, Tokenizer, added_token, by_word, refuse_surrogates
 from tokenizer.encoding import Span, Template, Tokens, trim
 
 MODEL_FILE = "tokenizer.model"
@@ -116,13 +116,11 @@ class SentencePiece(Tokenizer):
 
     def _segments(self, text: str) -> Iterator[tuple[int, str, list[int]]]:
         """Cut a text at special tokens: where each segment starts, the segment, and its ids."""
+        refuse_surrogates(text)
         start = 0
         for segment in _SPECIAL.split(text):
             special = self._id_of[segment] if segment in SPECIAL_TOKENS.values() else None
-            try:
-                ids = self._processor.encode(segment) if special is None else [special]
-            except UnicodeEncodeError:
-                raise lone_surrogate(text) from None
+            ids = self._processor.encode(segment) if special is None else [special]
             yield start, segment, ids
             start += len(segment)
 
@@ -243,7 +241,10 @@ class SentencePiece(Tokenizer):
 
     def config(self) -> dict[str, Any]:
         """Give the settings of `tokenizer_config.json`."""
-        return {"tokenizer_class": "PreTrainedTokenizerFast"}
+        return {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        }
 
     def save(self, folder: str | Path) -> None:
         """Write the SentencePiece model, `tokenizer.json` and `tokenizer_config.json`."""

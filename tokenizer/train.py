@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import Literal
 
 from cellar import UserError
-from tokenizer.base import SPECIAL_TOKENS, Tokenizer, lone_surrogate
+from tokenizer.base import SPECIAL_TOKENS, Tokenizer, refuse_surrogates
 from tokenizer.sentence_piece import SentencePiece
 from tokenizer.wordpiece import PREFIX, WordPiece, count_words
 
@@ -63,8 +63,7 @@ class _Checked:
         empty = True
         try:
             for text in self._texts:
-                if not text.isascii() and re.search("[\ud800-\udfff]", text):
-                    raise lone_surrogate(text)
+                refuse_surrogates(text)
                 empty = empty and not text.strip()
                 yield text
             if empty:

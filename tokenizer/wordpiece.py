@@ -30,7 +30,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from cellar import UserError, write_text
-from tokenizer.base import SPECIAL_TOKENS, Tokenizer, added_token, lone_surrogate
+from tokenizer.base import SPECIAL_TOKENS, Tokenizer, added_token, refuse_surrogates
 from tokenizer.encoding import Span, Template, Tokens
 
 PREFIX = "##"
@@ -195,7 +195,8 @@ class WordPiece(Tokenizer):
         try:
             return list(chain.from_iterable(map(self._words.__getitem__, self._cut(text)[0])))
         except UnicodeEncodeError:
-            raise lone_surrogate(text) from None
+            refuse_surrogates(text)
+            raise
 
     def tokens(self, text: str) -> Tokens:
         """Give the tokens of one text, without the template's special tokens."""
@@ -213,7 +214,8 @@ class WordPiece(Tokenizer):
                     word_ids.append(word)
                 chunk_start += len(chunk) + gap
         except UnicodeEncodeError:
-            raise lone_surrogate(text) from None
+            refuse_surrogates(text)
+            raise
         return Tokens(ids, offsets, word_ids)
 
     def _cut(self, text: str) -> tuple[list[str], int]:
