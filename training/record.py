@@ -67,7 +67,10 @@ class Record:
     """Writes the steps and evaluations of a run into `out`, and shows them."""
 
     def __init__(self, out: Path, state: State, display: Display) -> None:
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make the folder {out}: {error.strerror}") from error
         self._out, self._state, self._display = out, state, display
         self._drawn = time.monotonic()
         self._log = Lines(out / "log.jsonl", state.log_bytes)

@@ -201,6 +201,13 @@ def test_what_is_shown(tmp_path, capsys):
     )
 
 
+def test_a_file_where_the_folder_should_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(UserError, match=r"cannot make the folder .*file"):
+            toy.run(out)
+
+
 def test_misuse(tmp_path):
     with pytest.raises(ValueError, match="monitor needs evaluate"):
         toy.run(tmp_path / "run", monitor="loss", evaluate=None)
