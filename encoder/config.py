@@ -10,7 +10,7 @@ Two published architectures differ only in these fields:
 Any field may be changed on the way, so one idea at a time can be swapped and tried.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from cellar import UserError
@@ -19,6 +19,7 @@ Architecture = Literal["bert", "modern"]
 Positions = Literal["learned", "sinusoidal", "rotary", "alibi"]
 Norm = Literal["layer_norm", "rms_norm"]
 NormOrder = Literal["post", "pre"]
+MAY_BE_ZERO = ("type_vocab_size", "pad_token_id", "local_attention")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,27 +65,19 @@ class EncoderConfig:
     initializer_range: float = 0.02
 
     def __post_init__(self) -> None:
-        choices = {
-            "architecture": Architecture,
-            "positions": Positions,
-            "norm": Norm,
-            "norm_order": NormOrder,
-        }
-        for field, kinds in choices.items():
-            if getattr(self, field) not in get_args(kinds):
-                known = ", ".join(get_args(kinds))
-                raise UserError(f"unknown {field} {getattr(self, field)!r}: choose one of {known}")
-        for field in (
-            "vocab_size",
-            "hidden_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "intermediate_size",
-            "max_position_embeddings",
-            "global_attn_every_n_layers",
-        ):
-            if getattr(self, field) < 1:
-                raise UserError(f"{field} must be at least 1, not {getattr(self, field)}")
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
+            kinds, least = get_args(field.type), 0 if name in MAY_BE_ZERO else 1
+            if kinds and value not in kinds:
+                raise UserError(f"unknown {name} {value!r}: choose one of {', '.join(kinds)}")
+            if field.type is bool and not isinstance(value, bool):
+                raise UserError(f"{name} must be true or false, not {value!r}")
+            if field.type is int and not (isinstance(value, int) and value >= least):
+                raise UserError(f"{name} must be a whole number, at least {least}, not {value!r}")
+            if field.type is float and not (isinstance(value, int | float) and value >= 0):
+                raise UserError(f"{name} must be a number, at least 0, not {value!r}")
+            if name.endswith("_dropout") and value >= 1:
+                raise UserError(f"{name} must be in [0, 1), not {value}")
         if self.hidden_size % self.num_attention_heads:
             raise UserError(
                 f"hidden_size {self.hidden_size} is not divisible by "
@@ -96,20 +89,12 @@ class EncoderConfig:
             raise UserError(
                 f"sinusoidal positions need an even hidden_size, not {self.hidden_size}"
             )
-        if not 0 <= self.pad_token_id < self.vocab_size:
+        if self.pad_token_id >= self.vocab_size:
             raise UserError(
                 f"pad_token_id {self.pad_token_id} is outside the vocabulary of {self.vocab_size}"
             )
-        if self.local_attention < 0 or self.local_attention % 2:
-            raise UserError(f"local_attention must be even and ≥ 0, not {self.local_attention}")
-        for field in (
-            "embedding_dropout",
-            "hidden_dropout",
-            "attention_dropout",
-            "classifier_dropout",
-        ):
-            if not 0 <= getattr(self, field) < 1:
-                raise UserError(f"{field} must be in [0, 1), not {getattr(self, field)}")
+        if self.local_attention % 2:
+            raise UserError(f"local_attention must be even, not {self.local_attention}")
 
     @property
     def head_size(self) -> int:
