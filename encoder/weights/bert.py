@@ -40,6 +40,8 @@ def read_config(theirs: Mapping[str, Any]) -> EncoderConfig:
         raise UserError(
             f"position_embedding_type {theirs['position_embedding_type']!r} is not supported"
         )
+    if theirs.get("is_decoder", False):
+        raise UserError("is_decoder true is not supported: only encoders are")
     hidden_dropout = theirs.get("hidden_dropout_prob", 0.1)
     classifier_dropout = theirs.get("classifier_dropout")
     return EncoderConfig(
@@ -106,11 +108,8 @@ BERT = Family(
     model_type="bert",
     prefix="bert.",
     names=NAMES,
-    redundant=(
-        "bert.embeddings.position_ids",
-        "cls.predictions.decoder.weight",
-        "cls.predictions.decoder.bias",
-    ),
+    heads=("cls.", "classifier.", "qa_outputs.", "bert.pooler."),
+    redundant=("bert.embeddings.position_ids",),
     architectures={
         "Encoder": "BertModel",
         "MaskedLM": "BertForMaskedLM",

@@ -6,7 +6,7 @@ dimension on the way in, and split evenly on the way out. So each table is read 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,11 +27,13 @@ class Family:
     prefix: str
     """what their models with a head put before the encoder's names; ours put `encoder.`"""
     names: Mapping[str, str | tuple[str, ...]]
-    """our module (or parameter) → theirs, for a model with a head"""
+    """our module (or parameter) → theirs, for a model with a head; empty: every name is ours"""
+    heads: tuple[str, ...]
+    """where their names of heads begin, ours and those that we do not have"""
     redundant: tuple[str, ...]
-    """tensors of theirs that say nothing new: buffers, and copies of tied weights"""
+    """buffers of theirs that say nothing new"""
     architectures: Mapping[str, str]
-    """our class → theirs"""
+    """our class → theirs, where the names differ"""
     read_config: Callable[[Mapping[str, Any]], EncoderConfig]
     write_config: Callable[[EncoderConfig], dict[str, Any]]
     expresses: Callable[[EncoderConfig], bool]
@@ -39,6 +41,8 @@ class Family:
 
     def theirs(self, name: str) -> tuple[str, ...]:
         """Their name, or names, for our tensor `name`."""
+        if not self.names:
+            return (name,)
         template = re.sub(r"\.\d+\.", ".{}.", name)
         layer = re.findall(r"\.(\d+)\.", name)
         module, _, leaf = template.rpartition(".")
@@ -47,7 +51,7 @@ class Family:
         elif module in self.names:
             found, suffix = self.names[module], f".{leaf}"
         else:
-            raise KeyError(f"{self.model_type} has no name for {name}")
+            raise UserError(f"a model of type {self.model_type} has no {name}")
         templates = (found,) if isinstance(found, str) else found
         return tuple(t.format(*layer) + suffix for t in templates)
 
@@ -56,9 +60,7 @@ def to_theirs(ours: Tensors, family: Family) -> Tensors:
     """Our tensors under their names."""
     renamed: Tensors = {}
     for name, tensor in ours.items():
-        targets = family.theirs(name)
-        parts = tensor.chunk(len(targets)) if len(targets) > 1 else (tensor,)
-        renamed.update(zip(targets, parts, strict=True))
+        renamed.update(split(name, tensor, family))
     return renamed
 
 
@@ -67,22 +69,34 @@ def to_ours(
 ) -> tuple[Tensors, list[str]]:
     """Their tensors under our names, as far as they are there, and the names of those missing.
 
-    Raises `UserError` naming every tensor whose shape is not the `wanted` one.
+    Raises `UserError` naming the tensors whose shape is not the `wanted` one.
     """
     found: Tensors = {}
     missing: list[str] = []
     wrong: list[str] = []
     for name, target in wanted.items():
-        sources = family.theirs(name)
-        absent = [source for source in sources if source not in theirs]
-        if absent:
-            missing.extend(absent)
-            continue
-        parts = [theirs[source] for source in sources]
-        tensor = torch.cat(parts) if len(parts) > 1 else parts[0]
-        if tensor.shape != target.shape:
-            wrong.append(f"{sources[0]} is {list(tensor.shape)}, expected {list(target.shape)}")
-        found[name] = tensor
+        parts = split(name, target, family)
+        absent = [source for source in parts if source not in theirs]
+        unfit = [s for s, part in parts.items() if s in theirs and theirs[s].shape != part.shape]
+        missing += absent
+        wrong += [
+            f"{source} is {list(theirs[source].shape)}, expected {list(parts[source].shape)}"
+            for source in unfit
+        ]
+        if not absent and not unfit:
+            found[name] = torch.cat([theirs[source] for source in parts])
     if wrong:
-        raise UserError("tensors that do not have the shape the config says: " + "; ".join(wrong))
+        raise UserError("tensors of another shape than config.json says: " + listed(wrong))
     return found, missing
+
+
+def split(name: str, tensor: Tensor, family: Family) -> Tensors:
+    """Our tensor `name` as their one tensor, or as the several that it is made of."""
+    names = family.theirs(name)
+    return dict(zip(names, tensor.chunk(len(names)), strict=True))
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few of `names`, and how many more there are."""
+    first = ", ".join(names[:4])
+    return first if len(names) <= 4 else f"{first} and {len(names) - 4} more"

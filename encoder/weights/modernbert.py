@@ -62,11 +62,11 @@ def read_config(theirs: Mapping[str, Any]) -> EncoderConfig:
 
 
 def _every_n_layers(theirs: Mapping[str, Any], layers: int) -> int:
+    every = int(theirs.get("global_attn_every_n_layers", 3))
     kinds = theirs.get("layer_types")
-    if kinds is None:
-        return int(theirs.get("global_attn_every_n_layers", 3))
-    for n in range(1, layers + 1):
-        if kinds == _layer_types(layers, n):
+    n: int
+    for n in (every, *range(1, layers + 1)):
+        if kinds is None or kinds == _layer_types(layers, n):
             return n
     raise UserError("layer_types is no regular pattern of global and local layers: not supported")
 
@@ -135,7 +135,8 @@ MODERNBERT = Family(
     model_type="modernbert",
     prefix="model.",
     names=NAMES,
-    redundant=("decoder.weight",),
+    heads=("head.", "decoder.", "classifier.", "qa_outputs."),
+    redundant=(),
     architectures={
         "Encoder": "ModernBertModel",
         "MaskedLM": "ModernBertForMaskedLM",

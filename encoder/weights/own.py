@@ -8,19 +8,11 @@ from encoder.config import EncoderConfig
 from encoder.weights.family import Family
 
 
-class _SameName(dict[str, str]):
-    """Every name stands for itself."""
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-    def __missing__(self, name: str) -> str:
-        return name
-
-
 def read_config(theirs: Mapping[str, Any]) -> EncoderConfig:
     """The fields of `EncoderConfig`, as they were written."""
-    return EncoderConfig(**{f.name: theirs[f.name] for f in fields(EncoderConfig)})
+    return EncoderConfig(
+        **{f.name: theirs[f.name] for f in fields(EncoderConfig) if f.name in theirs}
+    )
 
 
 def write_config(ours: EncoderConfig) -> dict[str, Any]:
@@ -31,13 +23,10 @@ def write_config(ours: EncoderConfig) -> dict[str, Any]:
 OWN = Family(
     model_type="plainformer",
     prefix="encoder.",
-    names=_SameName(),
+    names={},
+    heads=("head.", "bias", "classifier.", "encoder.pooler."),
     redundant=(),
-    architectures={
-        "Encoder": "Encoder",
-        "MaskedLM": "MaskedLM",
-        "SequenceClassifier": "SequenceClassifier",
-    },
+    architectures={},
     read_config=read_config,
     write_config=write_config,
     expresses=lambda ours: True,
