@@ -1,5 +1,6 @@
 """The door and the exit: nothing is lost, nothing is added, and padding changes no number."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -84,7 +85,7 @@ def test_sequences(lengths: list[int]) -> None:
     assert int(grid.any(-1).sum()) == tokens
     assert [length for count, length in sequences.runs for _ in range(count)] == lengths
     neighbours = [length for _, length in sequences.runs]
-    assert all(a != b for a, b in zip(neighbours, neighbours[1:], strict=False))
+    assert all(a != b for a, b in pairwise(neighbours))
     moved = sequences.to("cpu")
     assert moved.lengths == tuple(lengths)
     assert torch.equal(moved.positions, sequences.positions)
@@ -129,11 +130,12 @@ def test_a_row_without_tokens_is_zero(config: str, backend: Any) -> None:
     encoder = randomise(Encoder(shape, backend=backend, pooler=True))
     out = encoder(**batch, output_hidden_states=True, output_attentions=True)
     values = [out.last_hidden_state, out.pooler_output, *out.hidden_states, *out.attentions]
-    for cls in (MaskedLM, SequenceClassifier):
-        values.append(randomise(cls(shape, backend=backend))(**batch))
-    mean = SequenceClassifier(modern(type_vocab_size=2), pooling="mean", backend=backend)
-    values.append(randomise(mean)(**batch))
-    for value in values:
+    heads = [
+        MaskedLM(shape, backend=backend),
+        SequenceClassifier(shape, backend=backend),
+        SequenceClassifier(modern(type_vocab_size=2), pooling="mean", backend=backend),
+    ]
+    for value in values + [randomise(head)(**batch) for head in heads]:
         assert value.isfinite().all()
         assert not value[2].any()
         assert value[1].any()
