@@ -14,10 +14,10 @@ from training.config import TrainingConfig
 
 
 def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """Return AdamW over the parameters that are to be learned (`requires_grad`)."""
-    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    matrices = [parameter for parameter in learned if parameter.ndim >= 2]
-    others = [parameter for parameter in learned if parameter.ndim < 2]
+    """Return AdamW over the parameters; those that get no gradient (frozen) stay as they are."""
+    parameters = list(model.parameters())
+    matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
+    others = [parameter for parameter in parameters if parameter.ndim < 2]
     return torch.optim.AdamW(
         [
             {"params": matrices, "weight_decay": config.weight_decay},
@@ -26,7 +26,7 @@ def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Ada
         lr=config.learning_rate,
         betas=config.betas,
         eps=config.eps,
-        fused=all(parameter.device.type in ("cpu", "cuda") for parameter in learned),
+        fused=all(parameter.device.type in ("cpu", "cuda") for parameter in parameters),
     )
 
 
