@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from encoder import Encoder, EncoderConfig, MaskedLM, ops, use_backend
+from encoder.norm import make_norm
 from tests.encoder.tools import assert_close, bert, modern, padded, randomise
 
 VARIANTS = {
@@ -46,6 +47,32 @@ def test_plain_and_fused_are_one_model(variant: str) -> None:
         scale = max(g.abs().max().item() for g in gradients.values())
         for name, gradient in gradients.items():
             assert (got[name] - gradient).abs().max() <= 1e-5 * scale, name
+
+
+def test_norm_modules_are_torchs() -> None:
+    x = torch.randn(3, 5, 32, generator=torch.Generator().manual_seed(0)) + 2
+    pairs = {
+        "layer_norm": torch.nn.LayerNorm(32, eps=1e-3),
+        "rms_norm": torch.nn.RMSNorm(32, eps=1e-3),
+    }
+    for norm, theirs in pairs.items():
+        ours = make_norm(bert(norm=norm, norm_eps=1e-3))
+        ours.load_state_dict(randomise(theirs).state_dict())
+        assert_close(ours(x), theirs(x), 1e-6)
+    assert make_norm(bert(norm_bias=False)).bias is None
+
+
+def test_alibi_alone_decides_where_content_says_nothing() -> None:
+    """With queries and keys of zero the weights are softmax(−slope · distance)."""
+    model = randomise(Encoder(bert(positions="alibi", num_attention_heads=8)))
+    for block in model.blocks:
+        block.attention.qkv.weight.data[:64] = 0
+        block.attention.qkv.bias.data[:64] = 0
+    weights = model(**padded([9]), output_attentions=True).attentions[1][0]
+    place = torch.arange(9.0)
+    for head in range(8):
+        scores = -(2.0 ** -(head + 1)) * (place[:, None] - place).abs()
+        assert_close(weights[head], scores.softmax(-1), 1e-6)
 
 
 def test_every_choice_changes_the_numbers() -> None:
