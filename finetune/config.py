@@ -40,7 +40,7 @@ class FinetuneConfig:
     max_length: int = 128
     """Tokens of the longest text; longer ones are cut, and counted."""
 
-    pooling: Literal["cls", "mean"] = "mean"
+    pooling: Literal["cls", "mean"] = "cls"
     """What stands for the whole text in a modern encoder: its first token, or the mean."""
 
     dropout: float = 0.1
