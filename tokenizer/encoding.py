@@ -106,19 +106,24 @@ class Template:
 
     def encode(self, a: Tokens, b: Tokens | None, dropped: int = 0) -> Encoding:
         """Put tokens in their places."""
-        ids, type_ids = self.ids(a.ids, None if b is None else b.ids)
-        offsets: list[Span] = []
-        word_ids: list[int | None] = []
-        special: list[int] = []
-        sequence_ids: list[int | None] = []
-        for part, _ in self.parts(b is not None):
-            text = a if part == "a" else b if part == "b" else None
-            length = 1 if text is None else len(text)
-            offsets += [(0, 0)] if text is None else text.offsets
-            word_ids += [None] if text is None else text.word_ids
-            special += [int(text is None)] * length
-            sequence_ids += [None if text is None else int(part == "b")] * length
-        return Encoding(ids, type_ids, offsets, word_ids, special, sequence_ids, dropped)
+        whole = Encoding([], [], [], [], [], [], dropped)
+        for part, type_id in self.parts(b is not None):
+            text = a if part == "a" else b
+            if isinstance(part, int):
+                whole.ids.append(part)
+                whole.type_ids.append(type_id)
+                whole.offsets.append((0, 0))
+                whole.word_ids.append(None)
+                whole.special_tokens_mask.append(1)
+                whole.sequence_ids.append(None)
+            elif text is not None:
+                whole.ids.extend(text.ids)
+                whole.type_ids.extend([type_id] * len(text))
+                whole.offsets.extend(text.offsets)
+                whole.word_ids.extend(text.word_ids)
+                whole.special_tokens_mask.extend([0] * len(text))
+                whole.sequence_ids.extend([0 if part == "a" else 1] * len(text))
+        return whole
 
 
 def trim(text: str, start: int, end: int) -> Span:

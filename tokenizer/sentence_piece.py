@@ -108,10 +108,11 @@ class SentencePiece(Tokenizer):
             if segment in SPECIAL_TOKENS.values():
                 offsets.append((start, start + len(segment)))
             else:
-                offsets += [
-                    trim(text, start + first, start + last)
-                    for first, last in self._sources(segment, segment_ids)
-                ]
+                sources = self._sources(segment, segment_ids)
+                for id, (first, last) in zip(segment_ids, sources, strict=True):
+                    span = start + first, start + last
+                    opens = self._pieces[id].startswith(SPACE)
+                    offsets.append(trim(text, *span) if opens else span)
         return Tokens(ids, offsets, self._word_ids(ids))
 
     def _segments(self, text: str) -> Iterator[tuple[int, str, list[int]]]:

@@ -22,9 +22,9 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain, groupby
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
@@ -78,31 +78,30 @@ class _Characters(dict[int, str]):
 
 
 class _Cache(dict[str, Value]):
-    """A function's values for short strings; it starts again when it is full."""
+    """A function's values for short strings, in bounded memory.
+
+    When it is full, what was not asked for since it was last full is forgotten.
+    """
 
     entries = 1 << 17
     length = 64
 
     def __init__(self, function: Callable[[str], Value]) -> None:
         self._function = function
+        self._former: dict[str, Value] = {}
 
     def __missing__(self, chunk: str) -> Value:
-        value = self._function(chunk)
+        value = self._former[chunk] if chunk in self._former else self._function(chunk)
         if len(chunk) <= self.length:
             if len(self) >= self.entries:
+                self._former = dict(self)
                 self.clear()
             self[chunk] = value
         return value
 
 
-class _Piece(NamedTuple):
-    """A token of a chunk, with its place counted from the chunk's first character."""
-
-    id: int
-    start: int
-    end: int
-    opens_word: bool
-
+_Piece = tuple[int, int, int, bool]
+"""A token of a chunk: its id, where it starts and ends in the chunk, and if it opens a word."""
 
 # Cutting elsewhere than at spaces only keeps chunks short, so that they come again.
 _BREAKS = r"\t\n\r\u3000、。，：；！？「」《》"
@@ -152,6 +151,11 @@ class WordPiece(Tokenizer):
         self._special = {token: self.id(token) for token in (*self.special_tokens.values(), *added)}
         self.template = Template.bert(self.cls_id, self.sep_id)
         self._unk = self.unk_id
+        self._continuations = {
+            token.removeprefix(PREFIX): id
+            for token, id in self._id_of.items()
+            if token.startswith(PREFIX)
+        }
         self._longest = max(map(len, self.vocabulary))
         self._characters = _Characters(
             lowercase, lowercase if strip_accents is None else strip_accents, chinese_characters
@@ -162,6 +166,7 @@ class WordPiece(Tokenizer):
         self._find_special = re.compile(special).search
         self._find_break = re.compile(f"[{breaks}]").search
         self._split = re.compile(f"({special}|[ {breaks}])").split
+        self._matches = _Cache(self._match)
         self._pieces = _Cache(self._pieces_of)
         self._words = _Cache(self._words_of)
 
@@ -226,48 +231,49 @@ class WordPiece(Tokenizer):
 
     def _pieces_of(self, chunk: str) -> tuple[_Piece, ...]:
         if chunk in self._special:
-            return (_Piece(self._special[chunk], 0, len(chunk), True),)
+            return ((self._special[chunk], 0, len(chunk), True),)
+        words = chunk.translate(self._characters).split()
+        sources: Sequence[int] = range(len(chunk))
+        # ASCII never grows, so characters were dropped or none has moved.
+        if not chunk.isascii() or sum(map(len, words)) != len(chunk):
+            sources = [
+                position
+                for position, character in enumerate(chunk)
+                for normal in self._characters[ord(character)]
+                if normal != " "
+            ]
         pieces = []
-        characters = (
-            (character, position)
-            for position, source in enumerate(chunk)
-            for character in self._characters[ord(source)]
-        )
-        for is_space, run in groupby(characters, key=lambda item: item[0] == " "):
-            if is_space:
-                continue
-            word, positions = zip(*run, strict=True)
-            for id, start, end in self._match("".join(word)):
-                pieces.append(_Piece(id, positions[start], positions[end - 1] + 1, start == 0))
+        first = 0
+        for word in words:
+            for id, start, end in self._matches[word]:
+                span = sources[first + start], sources[first + end - 1] + 1
+                pieces.append((id, *span, start == 0))
+            first += len(word)
         return tuple(pieces)
 
     def _words_of(self, chunk: str) -> list[tuple[int, ...]]:
-        words: list[tuple[int, ...]] = []
-        for piece in self._pieces_of(chunk):
-            if piece.opens_word:
-                words.append((piece.id,))
-            else:
-                words[-1] += (piece.id,)
-        return words
+        if chunk in self._special:
+            return [(self._special[chunk],)]
+        words = chunk.translate(self._characters).split()
+        return [tuple(id for id, _, _ in self._matches[word]) for word in words]
 
-    def _match(self, word: str) -> list[tuple[int, int, int]]:
+    def _match(self, word: str) -> tuple[tuple[int, int, int], ...]:
         """Match the longest pieces first, from left to right: ids with their place in the word."""
-        unknown = [(self._unk, 0, len(word))]
+        unknown = ((self._unk, 0, len(word)),)
         if len(word) > LONGEST_WORD:
             return unknown
         pieces = []
-        start = 0
+        start, ids = 0, self._id_of
         while start < len(word):
-            prefix = PREFIX if start else ""
             for end in range(min(len(word), start + self._longest), start, -1):
-                id = self._id_of.get(prefix + word[start:end])
+                id = ids.get(word[start:end])
                 if id is not None:
                     break
             else:
                 return unknown
             pieces.append((id, start, end))
-            start = end
-        return pieces
+            start, ids = end, self._continuations
+        return tuple(pieces)
 
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
         """Join pieces to words and words by spaces, with none before `.`, `?`, `!` and `,`."""
