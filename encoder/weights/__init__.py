@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -183,13 +182,12 @@ def read_config(raw: Mapping[str, Any], family: Family) -> tuple[EncoderConfig, 
 
 
 def read_tensors(folder: Path) -> Tensors:
-    """Every tensor of `model.safetensors`, mapped from the file, floating ones as float32."""
+    """Every tensor of `model.safetensors`, as it stands there; copied into a model it becomes float32."""
     path = folder / "model.safetensors"
     if not path.is_file():
         raise UserError("it has no model.safetensors, and no other format is read")
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UserError(f"model.safetensors is damaged or cut short: {error}") from None
-    return {k: v.to(torch.float32) if v.is_floating_point() else v for k, v in tensors.items()}
