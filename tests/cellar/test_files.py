@@ -35,6 +35,9 @@ def test_a_file_is_replaced(tmp_path: Path) -> None:
     with atomic_path(str(target)) as path:
         path.write_text("new")
         assert target.read_text() == "old"
+        reader = target.open()
+    with reader:
+        assert reader.read() == "old", "renamed over: who has the old file open keeps all of it"
     assert everything(tmp_path) == {"file.txt": b"new"}
 
 
