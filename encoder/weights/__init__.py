@@ -182,7 +182,7 @@ def read_config(raw: Mapping[str, Any], family: Family) -> tuple[EncoderConfig, 
 
 
 def read_tensors(folder: Path) -> Tensors:
-    """Every tensor of `model.safetensors`, as it stands there; copied into a model it becomes float32."""
+    """Every tensor of `model.safetensors` as it stands; a model makes its copy float32."""
     path = folder / "model.safetensors"
     if not path.is_file():
         raise UserError("it has no model.safetensors, and no other format is read")
