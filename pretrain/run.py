@@ -1,6 +1,7 @@
 """The first stage from end to end: text → token shards → masked batches → a model folder."""
 
 import copy
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -10,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from cellar import UserError, write_json
+from cellar import UserError, atomic_folder, write_json
 from encoder import EncoderConfig, MaskedLM
 from pretrain.config import PretrainConfig
 from pretrain.corpus import Corpus, Split
@@ -21,6 +22,8 @@ from pretrain.shards import Shard, read_shards, write_shards
 from tokenizer import Tokenizer, load_tokenizer
 from training import Result, evaluate, seconds_per_step, train
 
+MAY_DIFFER = {"out", "tokenizer", "minutes", "resume", "training"}
+"""options of which a resumed run may have others; its shards know their tokenizer"""
 HELD_OUT_MASKING = 0.15
 """the held-out loss is measured at this ratio whatever the training, so that runs compare"""
 
@@ -34,9 +37,13 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
 
     Raises `UserError` for whatever cannot be read, does not fit together, or cannot be written.
     """
+    config = settled(config)
     tokenizer = load_tokenizer(config.tokenizer)
+    model = build(config, tokenizer)
     corpus = Corpus.of(config.corpus, config.valid_share)
-    shards = tokenized(corpus, tokenizer, config.out / "tokens", quiet)
+    shards = tokenized(corpus, tokenizer, config.out / "tokens", quiet, keep=config.resume)
+    if not (config.resume and (config.out / "options.json").exists()):
+        write_options(config)
     pieces = {split: Pieces(shards[split], tokenizer, config.max_length) for split in shards}
 
     masking = Masking(
@@ -53,18 +60,19 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
             config.valid_tokens,
         )
     )
-    model = build(config, tokenizer)
+    if not any(len(batch.labels) for batch in held_out):
+        raise UserError("the held-out text is too short to measure on: hold out a larger share")
     if config.minutes:
         seconds = seconds_per_step(copy.deepcopy(model), masked_lm, batches, config.training)
         steps = max(1, int(config.minutes * 60 / seconds))
         config = replace(config, minutes=0.0, training=replace(config.training, steps=steps))
-    write_json(config.out / "options.json", asdict(config))
+        write_options(config)
     plateau = PlateauWatch(unigram_entropy(shards["train"]))
 
     def measure(model: MaskedLM) -> dict[str, float]:
         metrics = evaluate(model, masked_lm, held_out)
         plateau.see(metrics["loss"])
-        return {**metrics, "perplexity": math.exp(metrics["loss"])}
+        return {**metrics, "perplexity": math.exp(min(metrics["loss"], 700.0))}
 
     result = train(
         model,
@@ -77,29 +85,75 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
         label="pretraining",
         quiet=quiet,
     )
+    plateau.see(result.last["loss"], is_last=True)
     model.save_pretrained(config.out)
     tokenizer.save(config.out)
     write_json(config.out / "metrics.json", {"held_out": dict(result.last)})
     return result
 
 
+def settled(config: PretrainConfig) -> PretrainConfig:
+    """`config` with the steps that a run to be resumed has chosen already.
+
+    Raises `UserError` when `config.out` holds a run that is not to be resumed, or was started with
+    other options. (Those of the training loop are checked against its checkpoint.)
+    """
+    out = config.out
+    if not config.resume:
+        if (out / "log.jsonl").exists() or (out / "checkpoints").exists():
+            raise UserError(f"{out} already holds a run: --resume it, or choose another folder")
+        return config
+    options = out / "options.json"
+    if not options.exists():
+        return config
+    try:
+        saved = json.loads(options.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{options} cannot be read: {error}") from None
+    asked = json.loads(json.dumps(asdict(config), default=str))
+    differing = [
+        f"{name}={saved.get(name)}, not {value}"
+        for name, value in asked.items()
+        if name not in MAY_DIFFER and saved.get(name) != value
+    ]
+    if differing:
+        raise UserError(
+            f"the run in {out} was started with {'; '.join(differing)}: resume it with the same "
+            "options, or choose another folder"
+        )
+    if config.minutes and not saved["minutes"]:
+        steps = saved["training"]["steps"]
+        config = replace(config, minutes=0.0, training=replace(config.training, steps=steps))
+    return config
+
+
+def write_options(config: PretrainConfig) -> None:
+    """Leave `options.json`, from which the run can be repeated."""
+    write_json(config.out / "options.json", asdict(replace(config, resume=False)))
+
+
 def tokenized(
-    corpus: Corpus, tokenizer: Tokenizer, folder: Path, quiet: bool
+    corpus: Corpus, tokenizer: Tokenizer, folder: Path, quiet: bool, keep: bool
 ) -> dict[Split, list[Shard]]:
-    """The shards of both parts of the corpus, written unless `folder` has them already."""
+    """The shards of both parts of the corpus, written unless those in `folder` are to be kept."""
     splits: tuple[Split, Split] = ("valid", "train")
-    with Progress(disable=quiet, transient=True) as progress:
-        for split in splits:
-            if any(folder.glob(f"{split}-*.safetensors")):
-                continue
-            bar = progress.add_task(f"tokenizing the {split} text", total=corpus.size(split))
+    if not (keep and folder.exists()):
+        console = Console(stderr=True)
+        with (
+            atomic_folder(folder) as new,
+            Progress(
+                console=console, disable=quiet or not console.is_terminal, transient=True
+            ) as progress,
+        ):
+            for split in splits:
+                bar = progress.add_task(f"tokenizing the {split} text", total=corpus.size(split))
 
-            def watched(texts: Iterator[str], bar: TaskID = bar) -> Iterator[str]:
-                for text in texts:
-                    progress.advance(bar, len(text))
-                    yield text
+                def watched(texts: Iterator[str], bar: TaskID = bar) -> Iterator[str]:
+                    for text in texts:
+                        progress.advance(bar, len(text))
+                        yield text
 
-            write_shards(watched(corpus.texts(split)), tokenizer, folder, split)
+                write_shards(watched(corpus.texts(split)), tokenizer, new, split)
     return {split: read_shards(folder, tokenizer, split) for split in splits}
 
 
@@ -118,21 +172,29 @@ def build(config: PretrainConfig, tokenizer: Tokenizer) -> MaskedLM:
 
 
 class PlateauWatch:
-    """Warns, once, when the held-out loss sits where a model without any context would be."""
+    """Warns, once, when the held-out loss stays where a model without any context would be.
+
+    That is above 95 % of the entropy of single tokens: at the end, or with less than 2 % gained
+    from one evaluation to the next.
+    """
 
     def __init__(self, entropy: float) -> None:
         self.entropy = entropy
-        self._losses: list[float] = []
+        self._before = math.inf
+        self._warned = False
 
-    def see(self, loss: float) -> bool:
+    def see(self, loss: float, is_last: bool = False) -> bool:
         """Take note of a held-out loss; return whether this is the one to warn at."""
-        self._losses.append(loss)
-        sits = [loss > 0.95 * self.entropy for loss in self._losses]
-        if not all(sits) or len(sits) != 2:
+        stays = loss > 0.95 * self.entropy and (is_last or loss > 0.98 * self._before)
+        self._before = loss
+        if self._warned or not stays:
             return False
+        self._warned = True
         Console(stderr=True).print(
-            f"[yellow]the held-out loss ({loss:.2f}) sits near {self.entropy:.2f}, the entropy of "
-            "single tokens: the model has learned how frequent they are, and nothing of context "
-            "yet. More steps, a higher learning rate, smaller batches or a modern preset help.[/]"
+            f"[yellow]the held-out loss ({loss:.2f}) has not passed {self.entropy:.2f}, the "
+            "entropy of single tokens: the model knows at best how frequent they are, and nothing "
+            "of context yet. More steps, a higher learning rate, smaller batches or a modern "
+            "preset help.[/]",
+            soft_wrap=True,
         )
         return True

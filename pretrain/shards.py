@@ -58,7 +58,7 @@ def write_shards(texts: Iterable[str], tokenizer: Tokenizer, folder: Path, split
             with atomic_path(path) as temporary:
                 save_file(tensors, temporary, metadata)
         except (OSError, SafetensorError) as error:
-            raise UserError(f"cannot write the token shard {path}: {error}") from None
+            raise UserError(f"cannot write the token shard {path.name}: {error}") from None
         total += len(ids)
     if total == 0:
         raise UserError(
