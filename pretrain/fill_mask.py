@@ -20,6 +20,13 @@ class Guess:
 @torch.no_grad()
 def fill_mask(model: MaskedLM, tokenizer: Tokenizer, text: str, top: int = 5) -> list[list[Guess]]:
     """The `top` guesses for each [MASK] of `text`, in order; `UserError` when it has none."""
+    if top < 1:
+        raise UserError(f"top must be at least 1, not {top}")
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise UserError(
+            f"the tokenizer has {tokenizer.vocab_size} tokens, the model only "
+            f"{model.config.vocab_size}: they do not belong together"
+        )
     batch = tokenizer.batch([text], max_length=model.config.max_position_embeddings)
     at = batch["input_ids"] == tokenizer.mask_id
     if not at.any():
@@ -28,7 +35,8 @@ def fill_mask(model: MaskedLM, tokenizer: Tokenizer, text: str, top: int = 5) ->
     device = next(model.parameters()).device
     moved = {name: tensor.to(device) for name, tensor in batch.items()}
     probabilities = model(**moved, at=at.to(device)).float().softmax(-1)
-    best = probabilities.topk(min(top, model.config.vocab_size), dim=-1)
+    # A vocabulary may be padded to a round number: what is no token is no guess.
+    best = probabilities[:, : tokenizer.vocab_size].topk(min(top, tokenizer.vocab_size), dim=-1)
     return [
         [Guess(tokenizer.token(i), p) for i, p in zip(ids, values, strict=True)]
         for ids, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
