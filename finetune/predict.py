@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from cellar import UserError
 from encoder import SequenceClassifier
 from finetune.data import Text, Texts, encode
 from tokenizer import Tokenizer, load_tokenizer
@@ -39,6 +40,7 @@ class Classifier:
         """What `finetune` left in `folder`; `UserError` when that is no classifier."""
         model = SequenceClassifier.from_pretrained(folder)
         tokenizer = load_tokenizer(folder)
+        check_vocabulary(model, tokenizer)
         longest = tokenizer.max_length or model.config.max_position_embeddings
         return cls(model, tokenizer, min(longest, model.config.max_position_embeddings))
 
@@ -53,6 +55,15 @@ class Classifier:
         ranked = np.argsort(-row, kind="stable")
         labels = self.model.labels
         return Prediction(labels[ranked[0]], {labels[i]: float(row[i]) for i in ranked})
+
+
+def check_vocabulary(model: SequenceClassifier, tokenizer: Tokenizer) -> None:
+    """Raise `UserError` when the tokenizer has ids for which the model has no vector."""
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise UserError(
+            f"the tokenizer has {tokenizer.vocab_size} tokens, the model only "
+            f"{model.config.vocab_size}: they do not belong together"
+        )
 
 
 @torch.no_grad()

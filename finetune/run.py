@@ -1,5 +1,6 @@
 """The second stage from end to end: a pretrained folder and labelled texts → a classifier."""
 
+import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from finetune.config import FinetuneConfig
 from finetune.data import Texts, few_of_each, label_names, read_examples
 from finetune.metrics import Report
 from finetune.objective import classification
-from finetune.predict import Classifier, probabilities
+from finetune.predict import Classifier, check_vocabulary, probabilities
 from tokenizer import load_tokenizer
 from training import Result, by_items, evaluate, train
 
+MAY_DIFFER = {"out", "resume", "training"}
+"""options of which a resumed run may have others"""
 EVALUATIONS = 10
 """in a whole run, at most, unless the settings say how often"""
 
@@ -40,6 +43,7 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
     accuracy. Raises `UserError` for examples that cannot be read or learned, and for a model that
     cannot be loaded.
     """
+    refuse_another_run(config)
     seed = config.training.seed
     tokenizer = load_tokenizer(config.model)
     examples = read_examples(config.train, "train")
@@ -49,6 +53,7 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
     texts = Texts.of(examples, labels, tokenizer, config.max_length)
     held_out = Texts.of(read_examples(config.valid, "valid"), labels, tokenizer, config.max_length)
     model = build(config, labels)
+    check_vocabulary(model, tokenizer)
 
     order = by_items(len(texts), config.batch_size, seed=seed)
     steps = max(1, round(config.epochs * order.steps(epochs=1)))
@@ -57,7 +62,9 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
         steps=steps,
         eval_every=config.training.eval_every or max(order.steps(epochs=1), steps // EVALUATIONS),
     )
-    write_json(config.out / "options.json", asdict(config))
+    resolved = replace(config, training=settings, resume=False)
+    if not (config.resume and (config.out / "options.json").exists()):
+        write_json(config.out / "options.json", asdict(resolved))
     result = train(
         model,
         classification,
@@ -80,6 +87,38 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
     write_json(config.out / "metrics.json", {"valid": report.to_json()})
     report.draw(config.out / "confusion.png")
     return Outcome(result, report, texts.num_cut)
+
+
+def refuse_another_run(config: FinetuneConfig) -> None:
+    """Raise `UserError` when `config.out` holds a run that this one is not, or does not resume.
+
+    (The options of the training loop are checked against its checkpoint.)
+    """
+    out = config.out
+    if out.resolve() == config.model.resolve():
+        raise UserError(f"{out} is the pretrained model: choose another folder for what it learns")
+    if not config.resume:
+        if (out / "log.jsonl").exists() or (out / "checkpoints").exists():
+            raise UserError(f"{out} already holds a run: --resume it, or choose another folder")
+        return
+    options = out / "options.json"
+    if not options.exists():
+        return
+    try:
+        saved = json.loads(options.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{options} cannot be read: {error}") from None
+    asked = json.loads(json.dumps(asdict(config), default=str))
+    differing = [
+        f"{name}={saved.get(name)}, not {value}"
+        for name, value in asked.items()
+        if name not in MAY_DIFFER and saved.get(name) != value
+    ]
+    if differing:
+        raise UserError(
+            f"the run in {out} was started with {'; '.join(differing)}: resume it with the same "
+            "options, or choose another folder"
+        )
 
 
 def build(config: FinetuneConfig, labels: list[str]) -> SequenceClassifier:
