@@ -44,6 +44,8 @@ def read_examples(source: str, split: str) -> list[Example]:
         place = f"{row.file}:{row.line}"
         if not str(text).strip():
             raise UserError(f"{place}: the text is empty")
+        if not str(label).strip():
+            raise UserError(f"{place}: the label is empty")
         whole = str(text) if pair is None else (str(text), str(pair))
         examples.append(Example(whole, str(label), place))
     return examples
