@@ -78,7 +78,7 @@ class Report:
         """The confusion matrix as a picture (PNG): shares of each true label, and counts."""
         from matplotlib.figure import Figure
 
-        size = 2.2 + 0.75 * len(self.labels)
+        size = min(2.2 + 0.75 * len(self.labels), 24.0)
         figure = Figure(figsize=(size + 0.6, size), layout="constrained")
         axes = figure.subplots()
         support = self.confusion.sum(1, keepdims=True)
@@ -88,8 +88,9 @@ class Report:
             colour = "white" if shares[i, j] > 0.5 else "black"
             axes.text(j, i, f"{count}", ha="center", va="center", color=colour)
         ticks = range(len(self.labels))
-        axes.set_xticks(ticks, self.labels, rotation=30, ha="right")
-        axes.set_yticks(ticks, self.labels)
+        # A label may hold a "$", which begins a formula elsewhere.
+        axes.set_xticks(ticks, self.labels, rotation=30, ha="right", parse_math=False)
+        axes.set_yticks(ticks, self.labels, parse_math=False)
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
         axes.set_title(f"accuracy {self.accuracy:.1%}, {self.confusion.sum():,} texts")
