@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from types import NoneType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
 from cellar import UserError
 
 T = TypeVar("T")
+WORDS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+WORDS |= {Path: "a path", NoneType: "null"}
 
 
 def parse(kind: type[T], command: str, arguments: Sequence[str]) -> T:
@@ -41,28 +44,50 @@ def load(kind: type[T], path: Path) -> T:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is no readable options file: {error}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path} is no options file: it holds no JSON object")
-    return _build(kind, values, path)
-
-
-def _build(kind: type[T], values: dict[str, Any], path: Path) -> T:
-    hints: dict[str, Any] = get_type_hints(kind)
-    unknown = set(values) - set(hints)
-    if unknown:
-        raise UserError(f"{path}: unknown options {', '.join(sorted(unknown))}")
-    made: dict[str, Any] = {}
-    for name, value in values.items():
-        hint = hints[name]
-        if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, dict):
-            made[name] = _build(hint, value, path)
-        elif hint is Path:
-            made[name] = Path(value)
-        elif isinstance(value, list):
-            made[name] = tuple(value)
-        else:
-            made[name] = value
     try:
-        return kind(**made)
+        return kind(**_values(kind, values, "it"))
     except TypeError as error:
+        raise UserError(f"{path}: {str(error).partition(' ')[2]}") from None
+    except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _values(kind: Any, values: Any, name: str) -> dict[str, Any]:
+    """The fields of the dataclass `kind`, each of its type."""
+    if not isinstance(values, dict):
+        raise UserError(f"{name} must be an object with options, not {values!r}")
+    hints = get_type_hints(kind)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise UserError(f"unknown options {', '.join(unknown)}")
+    made = {}
+    for field in fields(kind):
+        if field.name in values:
+            value, hint = values[field.name], hints[field.name]
+            if is_dataclass(hint) and field.default_factory is not MISSING:
+                changes = _values(hint, value, field.name)
+                made[field.name] = replace(field.default_factory(), **changes)
+            else:
+                made[field.name] = _value(hint, value, field.name)
+    return made
+
+
+def _value(hint: Any, value: Any, name: str) -> Any:
+    """`value`, as JSON has it, in the type of the field `name`."""
+    kinds = get_args(hint)
+    if get_origin(hint) is Literal:
+        if value in kinds:
+            return value
+        raise UserError(f"{name} must be one of {', '.join(kinds)}, not {value!r}")
+    if get_origin(hint) is tuple:
+        inner = kinds[:1] * len(value) if isinstance(value, list) and ... in kinds else kinds
+        if isinstance(value, list) and len(value) == len(inner):
+            return tuple(_value(k, v, name) for k, v in zip(inner, value, strict=True))
+        raise UserError(f"{name} must be a list, not {value!r}")
+    for kind in kinds or (hint,):
+        if type(value) is {Path: str}.get(kind, kind):
+            return kind(value) if kind is Path else value
+        if kind is float and type(value) is int:
+            return float(value)
+    allowed = " or ".join(WORDS[kind] for kind in kinds or (hint,))
+    raise UserError(f"{name} must be {allowed}, not {value!r}")
