@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         import_module(f"plainformer.commands.{name.replace('-', '_')}").run(rest)
+        sys.stdout.flush()
     except UserError as error:
         print(f"plainformer {name}: {error}", file=sys.stderr)
         return 2
@@ -61,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"plainformer {name}: {error.filename or ''} {error.strerror}", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"plainformer {name}: {where}{error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
