@@ -47,7 +47,7 @@ def read(file: Path) -> list[str | tuple[str, str]]:
     """The texts, or pairs, of a file."""
     from corpora import read_rows, read_texts
 
-    if file.suffix not in (".jsonl", ".csv", ".tsv", ".parquet"):
+    if file.suffix.lower() not in (".jsonl", ".csv", ".tsv", ".parquet"):
         return list(read_texts(file))
     texts: list[str | tuple[str, str]] = []
     for row in read_rows(file):
