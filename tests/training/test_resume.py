@@ -1,6 +1,7 @@
 """What was stopped, however it was stopped, ends as if it never had been."""
 
 import json
+import math
 import os
 import random
 import resource
@@ -205,6 +206,16 @@ def test_a_cut_log_is_noticed(stopped):
         toy.run(stopped, resume=True)
 
 
+def test_what_was_logged_after_the_checkpoint_is_dropped(stopped, unbroken):
+    for name in ("log.jsonl", "speed.jsonl"):
+        with (stopped / name).open("a") as file:
+            file.write('{"step": 12, "lo' * 2000)
+    toy.run(stopped, resume=True)
+    toy.assert_same_run(unbroken, stopped)
+    steps = [json.loads(line)["step"] for line in (stopped / "speed.jsonl").open()]
+    assert steps == sorted(set(steps)) and steps[-1] == 40
+
+
 def test_another_model_is_refused(stopped):
     class Wider(toy.Model):
         def __init__(self) -> None:
@@ -244,8 +255,8 @@ def test_resumed_best_and_patience(tmp_path):
         assert tensor.equal(parts.state_dict()[name])
 
 
-@pytest.mark.parametrize("weights", ["nan", "inf"])
-def test_a_loss_that_is_no_number(tmp_path, unbroken, weights):
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number(tmp_path, unbroken, value):
     steps = 0
 
     def objective(model, batch):
@@ -253,7 +264,8 @@ def test_a_loss_that_is_no_number(tmp_path, unbroken, weights):
         steps += 1
         loss = toy.objective(model, batch)
         sick = steps > 2 * 12  # two micro-batches a step
-        return Loss(loss.total * float(weights) if sick else loss.total, loss.count, loss.metrics)
+        # Added, it leaves the gradient as it was: the loss itself must be looked at.
+        return Loss(loss.total + value if sick else loss.total, loss.count, loss.metrics)
 
     with pytest.raises(UserError, match=r"step 13: the loss is .*learning rate"):
         toy.run(tmp_path / "run", objective=objective)
