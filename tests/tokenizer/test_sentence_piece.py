@@ -62,6 +62,7 @@ def test_sources_of_ligatures_bytes_and_spaces(sentencepiece: SentencePiece) -> 
     in_ligature = [o for o in tokens.offsets if o[0] == 6]
     assert in_ligature[-2:] == [(6, 7)] * 2
     assert tokens.offsets[-5:] == [(8, 9)] * 4 + [(10, 16)]
+    assert sentencepiece.tokens("😀").offsets == [(0, 0)] + [(0, 1)] * 4
 
 
 def test_words_without_spaces(sentencepiece: SentencePiece) -> None:
