@@ -55,10 +55,10 @@ class FinetuneConfig:
 
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(
-            learning_rate=1e-4, eval_every=0, checkpoint_every=0, patience=0
+            learning_rate=1e-4, eval_every=0, checkpoint_every=0, patience=5
         )
     )
-    """`steps` follows from `epochs`."""
+    """`steps` follows from `epochs`; `eval_every` 0 measures ten times, at most once an epoch."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, before any work is done."""
