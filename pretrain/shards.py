@@ -10,6 +10,7 @@ Its metadata name the tokenizer by fingerprint: a shard that another tokenizer w
 cut short, is refused by name.
 """
 
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -34,7 +35,7 @@ class Shard:
     """One shard, as mapped arrays."""
 
     ids: Shaped[np.ndarray, " tokens"]
-    documents: Int64[np.ndarray, " documents+1"]
+    documents: Int64[np.ndarray, " bounds"]
     words: Shaped[np.ndarray, " tokens"]
 
 
@@ -51,7 +52,7 @@ def write_shards(texts: Iterable[str], tokenizer: Tokenizer, folder: Path, split
         tensors = {
             "ids": torch.from_numpy(np.array(ids, kind)),
             "documents": torch.from_numpy(np.array(documents, np.int64)),
-            "words": torch.from_numpy(np.array(words, np.uint8)),
+            "words": torch.from_numpy(np.frombuffer(words, np.uint8)),
         }
         metadata = {"format": FORMAT, "tokenizer": tokenizer.fingerprint()}
         try:
@@ -70,22 +71,19 @@ def write_shards(texts: Iterable[str], tokenizer: Tokenizer, folder: Path, split
 
 def _batches_of_documents(
     texts: Iterable[str], tokenizer: Tokenizer
-) -> Iterator[tuple[list[int], list[int], list[int]]]:
+) -> Iterator[tuple["array[int]", list[int], bytearray]]:
     """ids, document bounds and word starts of one shard's documents after another's."""
-    ids: list[int] = []
-    documents: list[int] = [0]
-    words: list[int] = []
+    ids, documents, words = array("I"), [0], bytearray()
     for text in texts:
         pieces = tokenizer.words(text)
         ids.extend(chain.from_iterable(pieces))
         for piece in pieces:
-            words.append(1)
-            words.extend([0] * (len(piece) - 1))
+            words.extend(b"\1".ljust(len(piece), b"\0"))
         if len(ids) > documents[-1]:
             documents.append(len(ids))
         if len(ids) >= SHARD_TOKENS:
             yield ids, documents, words
-            ids, documents, words = [], [0], []
+            ids, documents, words = array("I"), [0], bytearray()
     if ids:
         yield ids, documents, words
 
