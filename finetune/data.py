@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
@@ -88,7 +87,7 @@ class TextBatch:
         """Tokens in the batch."""
         return len(self.input_ids)
 
-    def to(self, device: torch.device) -> Self:
+    def to(self, device: torch.device) -> "TextBatch":
         """The same batch on `device`."""
         return replace(
             self,
@@ -113,7 +112,7 @@ class Texts:
         labels: Sequence[str],
         tokenizer: Tokenizer,
         max_length: int,
-    ) -> Self:
+    ) -> "Texts":
         """Encode labelled examples; `UserError` for a label that is not among `labels`."""
         numbers = {label: number for number, label in enumerate(labels)}
         for example in examples:

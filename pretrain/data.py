@@ -8,7 +8,6 @@ masked there, follows from (seed, step) alone.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
 
 import numpy as np
 import torch
@@ -39,7 +38,7 @@ class MaskedBatch:
         """Tokens in the batch."""
         return len(self.input_ids)
 
-    def to(self, device: torch.device) -> Self:
+    def to(self, device: torch.device) -> "MaskedBatch":
         """The same batch on `device`."""
         return replace(
             self,
