@@ -14,6 +14,9 @@ from jaxtyping import Int64
 
 from cellar import atomic_path
 
+LEGIBLE = 30
+"""labels of which a picture can show the counts"""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -43,14 +46,14 @@ class Report:
     @property
     def per_label(self) -> dict[str, dict[str, float]]:
         """Precision, recall, F1 and number of texts of each label; 0 where nothing is to count."""
-        right = self.confusion.diagonal()
-        support, taken = self.confusion.sum(1), self.confusion.sum(0)
+        right = self.confusion.diagonal().tolist()
+        support, taken = self.confusion.sum(1).tolist(), self.confusion.sum(0).tolist()
         return {
             label: {
                 "precision": _share(right[i], taken[i]),
                 "recall": _share(right[i], support[i]),
                 "f1": _share(2 * right[i], support[i] + taken[i]),
-                "support": int(support[i]),
+                "support": support[i],
             }
             for i, label in enumerate(self.labels)
         }
@@ -75,16 +78,20 @@ class Report:
         }
 
     def draw(self, path: Path) -> None:
-        """The confusion matrix as a picture (PNG): shares of each true label, and counts."""
+        """The confusion matrix as a picture (PNG): shares of each true label, and counts.
+
+        Beyond `LEGIBLE` labels there is no room for counts.
+        """
         from matplotlib.figure import Figure
 
-        size = min(2.2 + 0.75 * len(self.labels), 24.0)
+        size = 2.2 + 0.75 * min(len(self.labels), LEGIBLE)
         figure = Figure(figsize=(size + 0.6, size), layout="constrained")
         axes = figure.subplots()
         support = self.confusion.sum(1, keepdims=True)
         shares = self.confusion / np.maximum(support, 1)
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for (i, j), count in np.ndenumerate(self.confusion):
+        counts = self.confusion if len(self.labels) <= LEGIBLE else self.confusion[:0]
+        for (i, j), count in np.ndenumerate(counts):
             colour = "white" if shares[i, j] > 0.5 else "black"
             axes.text(j, i, f"{count}", ha="center", va="center", color=colour)
         ticks = range(len(self.labels))
@@ -99,5 +106,5 @@ class Report:
             figure.savefig(temporary, format="png", dpi=150)
 
 
-def _share(part: float, whole: float) -> float:
-    return float(part / whole) if whole else 0.0
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
