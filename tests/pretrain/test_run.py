@@ -1,0 +1,321 @@
+"""The first stage from end to end, on a toy language."""
+
+import io
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from contextlib import redirect_stderr
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import pretrain.run
+import training.pace
+from cellar import UserError
+from encoder import MaskedLM
+from pretrain import PretrainConfig, read_shards
+from pretrain import pretrain as run
+from pretrain.data import unigram_entropy
+from pretrain.run import PlateauWatch
+from tests.pretrain import tiny
+from tokenizer import load_tokenizer
+from training import TrainingConfig
+
+ROOT = Path(__file__).parents[2]
+TRAINING = TrainingConfig(
+    steps=210,
+    learning_rate=2e-2,
+    schedule="wsd",
+    warmup=0.05,
+    decay=0.4,
+    eval_every=70,
+    checkpoint_every=25,
+)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> PretrainConfig:
+    folder = tmp_path_factory.mktemp("toy")
+    (folder / "toy.txt").write_text("\n".join(tiny.sentences(500)))
+    tiny.make_tokenizer().save(folder / "tokenizer")
+    return PretrainConfig(
+        corpus=(str(folder / "toy.txt"),),
+        tokenizer=folder / "tokenizer",
+        out=folder / "run",
+        preset=tiny.PRESET,
+        max_length=32,
+        batch_tokens=512,
+        mask_ratio=0.3,
+        valid_share=0.1,
+        training=TRAINING,
+    )
+
+
+@pytest.fixture(scope="module")
+def said() -> io.StringIO:
+    """What the finished run wrote to the standard error."""
+    return io.StringIO()
+
+
+@pytest.fixture(scope="module")
+def finished(config, said, one_thread, speck) -> PretrainConfig:
+    with redirect_stderr(said):
+        run(config, quiet=True)
+    return config
+
+
+def short(config: PretrainConfig, out: Path, steps: int = 6, **changes) -> PretrainConfig:
+    settings = replace(config.training, steps=steps, eval_every=0, checkpoint_every=0)
+    return replace(config, out=out, **{"training": settings, **changes})
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    for name in ("model.safetensors", "log.jsonl", "metrics.json"):
+        assert (a / name).read_bytes() == (b / name).read_bytes(), name
+
+
+def test_everything_is_left_in_the_folder(finished):
+    names = {path.name for path in finished.out.iterdir()}
+    assert names >= {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "options.json",
+        "metrics.json",
+        "log.jsonl",
+        "curve.png",
+        "tokens",
+        "checkpoints",
+    }
+    assert not [name for name in names if name.startswith(".")]
+    assert (finished.out / "curve.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_context_is_learned(finished):
+    """The loss is far below what a model without context can reach, and stands as reported."""
+    tokenizer = load_tokenizer(finished.out)
+    entropy = unigram_entropy(read_shards(finished.out / "tokens", tokenizer, "train"))
+    metrics = json.loads((finished.out / "metrics.json").read_text())["held_out"]
+    assert metrics["perplexity"] < math.exp(entropy) / 3
+    assert metrics["perplexity"] == pytest.approx(math.exp(metrics["loss"]))
+    last = json.loads((finished.out / "log.jsonl").read_text().splitlines()[-1])
+    assert last["evaluation"] == metrics
+
+
+def test_the_folder_opens_in_transformers(finished):
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    text = "the red [MASK] eats the red fish ."
+    theirs = AutoModelForMaskedLM.from_pretrained(finished.out)
+    inputs = AutoTokenizer.from_pretrained(finished.out)(text, return_tensors="pt")
+    ours = MaskedLM.from_pretrained(finished.out)
+    batch = load_tokenizer(finished.out).batch([text])
+    assert torch.equal(inputs["input_ids"], batch["input_ids"])
+    with torch.no_grad():
+        torch.testing.assert_close(ours(**batch), theirs(**inputs).logits, rtol=1e-4, atol=1e-4)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from encoder.config import PRESETS
+from plainformer.options import load
+from pretrain import MaskedBatches, PretrainConfig, pretrain
+from dataclasses import replace
+from tests.pretrain import tiny
+
+torch.set_num_threads(1)
+PRESETS[tiny.PRESET] = tiny.SHAPE
+call = MaskedBatches.__call__
+
+def batches(self, step):
+    if step == 63:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return call(self, step)
+
+MaskedBatches.__call__ = batches
+options, out = sys.argv[1:]
+pretrain(replace(load(PretrainConfig, Path(options)), out=Path(out)), quiet=True)
+"""
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(finished, tmp_path):
+    """Started from the options of the finished run, killed in its third epoch, resumed."""
+    out = tmp_path / "killed"
+    command = [sys.executable, "-c", KILLED, str(finished.out / "options.json"), str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    killed = subprocess.run(command, cwd=ROOT, env=environment)
+    assert killed.returncode == -signal.SIGKILL
+    assert (out / "checkpoints" / "step-00000050").is_dir()
+    assert not (out / "model.safetensors").exists()
+    run(replace(finished, out=out, resume=True), quiet=True)
+    assert_same_run(finished.out, out)
+    before, after = (json.loads((f / "options.json").read_text()) for f in (finished.out, out))
+    assert {**before, "out": ""} == {**after, "out": ""}
+
+
+def test_a_finished_run_resumes_to_itself(config, tmp_path):
+    once = short(config, tmp_path / "run")
+    first = run(once, quiet=True)
+    weights = (once.out / "model.safetensors").read_bytes()
+    again = run(replace(once, resume=True), quiet=True)
+    assert again.last == first.last
+    assert (once.out / "model.safetensors").read_bytes() == weights
+
+
+def test_options_reproduce_the_run(config, tmp_path):
+    from plainformer.options import load
+
+    first = short(config, tmp_path / "a")
+    run(first, quiet=True)
+    saved = load(PretrainConfig, tmp_path / "a" / "options.json")
+    assert saved == first
+    run(replace(saved, out=tmp_path / "b"), quiet=True)
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    run(replace(saved, out=tmp_path / "c", training=replace(saved.training, seed=1)), quiet=True)
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in "ac"]
+    assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_minutes_become_steps_once(config, tmp_path, monkeypatch):
+    """The number of steps is written down, and a resumed run does not choose anew."""
+    monkeypatch.setattr(training.pace, "SECONDS", 0.0)
+    pace = 0.5
+    monkeypatch.setattr(pretrain.run, "seconds_per_step", lambda *_: pace)
+    timed = short(config, tmp_path / "run", minutes=0.1)
+    stop = KeyboardInterrupt()
+
+    def interrupted(*arguments, **settings):
+        raise stop
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pretrain.run, "train", interrupted)
+        run(timed, quiet=True)
+    saved = json.loads((timed.out / "options.json").read_text())
+    assert saved["training"]["steps"] == 12 and saved["minutes"] == 0
+    pace = 0.1
+    assert run(replace(timed, resume=True), quiet=True).steps == 12
+    assert json.loads((timed.out / "options.json").read_text()) == saved
+
+
+def test_minutes_are_kept_roughly(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(training.pace, "SECONDS", 0.3)
+    result = run(short(config, tmp_path / "run", minutes=0.02), quiet=True)
+    assert result.steps > 6
+    assert 0.1 < result.seconds < 12  # 1.2 asked; the machine may be busy
+    # Timing the steps has left no trace in what is learned.
+    settings = {"steps": result.steps, "eval_every": 0, "checkpoint_every": 0}
+    plain = replace(config, out=tmp_path / "b", training=replace(config.training, **settings))
+    run(plain, quiet=True)
+    assert_same_run(tmp_path / "run", tmp_path / "b")
+
+
+def test_a_folder_with_a_run_is_left_alone(finished):
+    before = {p: p.read_bytes() for p in finished.out.iterdir() if p.is_file()}
+    with pytest.raises(UserError, match="already holds a run: --resume it"):
+        run(replace(finished, max_length=12, training=replace(TRAINING, steps=3)), quiet=True)
+    for changes, fault in (
+        ({"max_length": 12}, "max_length=32, not 12"),
+        ({"mask_ratio": 0.4}, "mask_ratio=0.3, not 0.4"),
+        ({"corpus": ("other.txt",)}, "corpus="),
+        ({"training": replace(TRAINING, learning_rate=1e-3)}, "learning_rate=0.02, not 0.001"),
+    ):
+        with pytest.raises(UserError, match=fault):
+            run(replace(finished, resume=True, **changes), quiet=True)
+    assert {p: p.read_bytes() for p in finished.out.iterdir() if p.is_file()} == before
+
+
+def test_shards_of_an_earlier_start_are_not_taken_for_this_corpus(config, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    (tmp_path / "other.txt").write_text("\n".join(f"{s} the the" for s in tiny.sentences(500)))
+
+    def fails(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pretrain.run, "unigram_entropy", fails)  # after the shards are written
+        run(short(config, out, corpus=(str(tmp_path / "other.txt"),)), quiet=True)
+    assert (out / "tokens").is_dir()
+    run(short(config, out), quiet=True)
+    run(short(config, tmp_path / "clean"), quiet=True)
+    assert_same_run(out, tmp_path / "clean")
+
+
+def test_a_fault_in_the_text_leaves_no_shards(config, tmp_path, monkeypatch):
+    """Not even of the text before it: half of a corpus must not look like the whole."""
+    monkeypatch.setattr("pretrain.shards.SHARD_TOKENS", 100)
+    (tmp_path / "a.txt").write_text("\n".join(tiny.sentences(200)))
+    (tmp_path / "b.txt").write_bytes("the cat\nthe caf\xe9\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"b\.txt:2: byte 0xe9 is not UTF-8"):
+        run(short(config, tmp_path / "run", corpus=(str(tmp_path / "*.txt"),)), quiet=True)
+    assert not list((tmp_path / "run").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"preset": "modern-huge"}, "unknown preset 'modern-huge'"),
+        ({"max_length": 65}, "max_length 65 is more than the 64 positions"),
+        ({"valid_share": 1e-9}, "valid part of the text holds no tokens"),
+        ({"corpus": ("nowhere.txt",)}, "no such file"),
+        ({"tokenizer": Path("nowhere")}, "nowhere is not a folder"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_any_work(config, tmp_path, changes, fault):
+    with pytest.raises(UserError, match=fault):
+        run(short(config, tmp_path / "run", **changes), quiet=True)
+    assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
+
+
+def test_a_held_out_part_without_a_masked_token_is_refused_at_once(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrain.run, "HELD_OUT_MASKING", 1e-9)
+    with pytest.raises(UserError, match="held-out text is too short"):
+        run(short(config, tmp_path / "run"), quiet=True)
+    assert not (tmp_path / "run" / "log.jsonl").exists()
+
+
+def test_a_tokenizer_that_was_trained_anew_does_not_fit_the_shards(config, tmp_path):
+    folder = tmp_path / "tokenizer"
+    tiny.make_tokenizer().save(folder)
+    once = short(config, tmp_path / "run", tokenizer=folder)
+    run(once, quiet=True)
+    tiny.train_tokenizer(tiny.sentences(400), vocab_size=80).save(folder)
+    with pytest.raises(UserError, match=r"valid-00000\.safetensors was written with another"):
+        run(replace(once, resume=True), quiet=True)
+
+
+def test_whole_words_and_accumulation_train_too(config, tmp_path):
+    run(short(config, tmp_path / "run", whole_words=True, accumulate=2, preset=tiny.PRESET))
+    first = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[0])
+    assert 512 < first["tokens"] <= 1024
+
+
+def test_a_model_that_learns_nothing_is_warned_of(config, tmp_path, capsys):
+    lazy = replace(config.training, steps=8, learning_rate=1e-9, eval_every=2)
+    run(short(config, tmp_path / "run", training=lazy), quiet=True)
+    assert capsys.readouterr().err.count("the entropy of single tokens") == 1
+    run(short(config, tmp_path / "one", steps=3), quiet=True)  # a single evaluation, at the end
+    assert capsys.readouterr().err.count("the entropy of single tokens") == 1
+
+
+def test_a_model_that_learns_is_not(finished, said):
+    assert said.getvalue() == ""
+
+
+def test_the_watch_waits_for_a_loss_that_stays():
+    def warned(*losses: float) -> list[bool]:
+        watch = PlateauWatch(entropy=6.0)
+        return [watch.see(loss) for loss in losses]
+
+    assert warned(9.0, 8.0, 7.0, 6.2, 5.0) == [False] * 5
+    assert warned(9.0, 6.1, 6.05, 6.04) == [False, False, True, False]
+    assert warned(6.1, 5.6, 5.6) == [False] * 3
+    assert PlateauWatch(6.0).see(6.1, is_last=True)
+    assert not PlateauWatch(6.0).see(5.5, is_last=True)
