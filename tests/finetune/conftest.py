@@ -1,0 +1,52 @@
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from cellar import write_text
+from tests.pretrain import tiny
+from tokenizer import Tokenizer
+
+
+@pytest.fixture(autouse=True, scope="package")
+def one_thread() -> Iterator[None]:
+    """Sums depend on how many threads share them: the same here and in child processes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="package")
+def tokenizer() -> Tokenizer:
+    return tiny.make_tokenizer()
+
+
+@pytest.fixture(scope="package")
+def models(tokenizer, tmp_path_factory) -> dict[str, Path]:
+    """A folder of each architecture, as pretraining would leave it; the weights are fresh."""
+    torch.manual_seed(0)
+    root = tmp_path_factory.mktemp("models")
+    return {a: tiny.save_untrained(root / a, a, tokenizer) for a in ("bert", "modern")}
+
+
+def rows(count: int, seed: int) -> list[tuple[str, str]]:
+    """Sentences and whether their animal is a bird or a beast."""
+    texts = tiny.sentences(count, seed)
+    return [(t, "bird" if t.split()[2] in ("hen", "owl") else "beast") for t in texts]
+
+
+@pytest.fixture(scope="package")
+def files(tmp_path_factory) -> Callable[[str], str]:
+    """The path of the learnable task's train.tsv, valid.tsv or test.tsv."""
+    folder = tmp_path_factory.mktemp("task")
+    for seed, split in enumerate(("train", "valid", "test")):
+        lines = rows(300 if split == "train" else 50, seed)
+        random.Random(seed).shuffle(lines)
+        write_text(
+            folder / f"{split}.tsv",
+            "text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in lines),
+        )
+    return lambda split: str(folder / f"{split}.tsv")
