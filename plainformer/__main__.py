@@ -19,6 +19,9 @@ COMMANDS = {
     "evaluate": "RUN --data F: measure a fine-tuned model",
     "predict": "RUN --text … | --file F: use a fine-tuned model",
     "fill-mask": "DIR --text …: what the model expects at [MASK]",
+    "embed": "DIR --text … | --file F --out F.npy: sentences as vectors",
+    "compare": "DIR: layer by layer against transformers",
+    "convert": "DIR --out DIR: an old pytorch_model.bin as safetensors",
 }
 
 
@@ -40,7 +43,7 @@ def usage() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit code: 0, 2 for a user's error, 130 after Ctrl-C."""
+    """Run a command; return its exit code: 0 by default, 2 for a user's error, 130 after Ctrl-C."""
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in ("-h", "--help"):
         print(usage())
@@ -51,8 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"plainformer: there is no command {name!r}\n\n{usage()}", file=sys.stderr)
         return 2
+    # Threads that wait sleep instead of spinning: on a machine with other work that is several
+    # times as fast, on an idle one about the same (benchmarks/LOG.md). Read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        import_module(f"plainformer.commands.{name.replace('-', '_')}").run(rest)
+        code = import_module(f"plainformer.commands.{name.replace('-', '_')}").run(rest) or 0
         sys.stdout.flush()
     except UserError as error:
         print(f"plainformer {name}: {error}", file=sys.stderr)
@@ -62,12 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"plainformer {name}: {where}{error.strerror or error}", file=sys.stderr)
+        where = error.filename or "reading or writing failed"
+        print(f"plainformer {name}: {where}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    return 0
+    return int(code)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,12 @@
 """Shapes are checked at run time in every test: the hook comes before the first import."""
 
+import os
+
 from jaxtyping import install_import_hook
+
+# The test processes share the cores: one thread each, and none that spins while it waits.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 install_import_hook(
     ["encoder", "tokenizer", "corpora", "training", "pretrain", "finetune"], "beartype.beartype"
