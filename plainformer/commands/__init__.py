@@ -1,1 +1,1 @@
-"""One module for each command, with a function `run(arguments)`."""
+"""One module for each command, with a function `run(arguments)`, which may give an exit code."""

@@ -1,0 +1,253 @@
+"""A model folder here and in `transformers` (eager attention, fp32), on the same text.
+
+Stage by stage and head by head (`explain.parity`), the tokenizers id by id, the number of
+parameters, and the time for each real token: median over rounds in which both sides take turns.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from itertools import cycle, islice, pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+import encoder
+from cellar import UserError, atomic_path
+from encoder import Encoder
+from encoder.pretrained import PretrainedModel
+from encoder.weights import family_of, find, read_json
+from explain.parity import Batch, Difference, accepted_by, compare_models, encoder_of
+from tokenizer import Tokenizer, load_tokenizer
+from tokenizer.encoding import trim
+
+BATCH_SIZE = 16
+ROUNDS = 7
+SENTENCES = (
+    "Plain text.",
+    "A model is trusted when it can be checked, number by number.",
+    "The naïve façade of the café on Straße 42 didn't survive 1,000,000 visitors!",
+    "我们在中国学习语言模型。",
+    "unbelievably, 「quoted」 text – with dashes … and an emoji 😀 at the end",
+    "Attention lets every token look at all others, and weighs what it finds there. The layers "
+    "above do the same with what the layers below have found, so that each vector holds more and "
+    "more of its context; at the end a head reads off what was asked for.",
+    "x",
+    "",
+)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """On how many texts the two tokenizers give the same of one thing."""
+
+    what: str
+    equal: int
+    texts: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that `plainformer compare` shows; "ours" stands before "theirs" in each pair."""
+
+    architecture: str
+    tolerance: float
+    stages: list[Difference]
+    hint: str | None
+    tokenizers: list[Agreement]
+    parameters: tuple[int, int]
+    microseconds_per_token: tuple[float, float]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every stage is within the tolerance, and the tokenizers agree on every text."""
+        exact = all(agreement.equal == agreement.texts for agreement in self.tokenizers)
+        return exact and all(stage.within(self.tolerance) for stage in self.stages)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, for a file."""
+        return asdict(self)
+
+    def draw(self, png: Path) -> None:
+        """Save a picture of error against depth, with the tolerance as a line."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(max(5.0, 1.5 + 0.4 * len(self.stages)), 3.8), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        names = [stage.stage for stage in self.stages]
+        # A logarithm has no place for zero: what is exact stands at the foot.
+        foot = min(self.tolerance, 1e-5) * 1e-5
+        for kind, colour in (("maximum", "#dd6b20"), ("mean", "#2b6cb0")):
+            errors = [max(getattr(stage, kind), foot) for stage in self.stages]
+            axes.plot(names, errors, "o-", color=colour, markersize=3.5, label=kind)
+        bounds = [stage.bound(self.tolerance) for stage in self.stages]
+        axes.plot(names, bounds, "--", color="#718096", label="tolerance")
+        axes.set_yscale("log")
+        axes.set_ylabel("absolute difference")
+        axes.set_title(f"{self.architecture}: plainformer against transformers", fontsize=11)
+        axes.tick_params(axis="x", labelrotation=90 if len(names) > 6 else 0)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+        with atomic_path(png) as temporary:
+            figure.savefig(temporary, format="png", dpi=130)
+
+
+def compare_folder(
+    folder: str | Path, texts: Sequence[str] = SENTENCES, tolerance: float = 1e-5
+) -> Comparison:
+    """Load `folder` on both sides, and compare them on `texts`, in padded batches of 16.
+
+    Raises `UserError` where `transformers` is not installed, or one side cannot load the folder.
+    """
+    if not texts:
+        raise UserError("there is no text to compare on")
+    folder = find(folder)
+    ours, architecture = our_model(folder)
+    tokenizer = load_tokenizer(folder)
+    theirs, their_tokenizer = their_model(folder, architecture), their_tokenizer_of(folder)
+    limit = length_limit(encoder_of(ours), tokenizer)
+    batches = [
+        tokenizer.batch(texts[start : start + BATCH_SIZE], max_length=limit)
+        for start in range(0, len(texts), BATCH_SIZE)
+    ]
+    if max(int(batch["input_ids"].max()) for batch in batches) >= ours.config.vocab_size:
+        raise UserError(
+            f"{folder}: the tokenizer has ids for which the model has no vector: "
+            "they do not belong together"
+        )
+    stages, hint = compare_models(ours, theirs, batches, tolerance)
+    return Comparison(
+        architecture=architecture or type(theirs).__name__,
+        tolerance=tolerance,
+        stages=stages,
+        hint=hint,
+        tokenizers=compare_tokenizers(tokenizer, their_tokenizer, texts, limit),
+        parameters=(_parameters(ours), _parameters(theirs)),
+        microseconds_per_token=timed(ours, theirs, batches),
+    )
+
+
+def our_model(folder: Path) -> tuple[PretrainedModel, str | None]:
+    """The model of `folder` with the head that its `architectures` names, and that name.
+
+    The bare encoder, and no name, where there is no such head here.
+    """
+    raw = read_json(folder / "config.json")
+    family = family_of(raw)
+    for architecture in raw.get("architectures") or []:
+        for kind, name in family.architectures.items():
+            if name == architecture and kind != "Encoder":
+                return getattr(encoder, kind).from_pretrained(folder), architecture
+    return Encoder.from_pretrained(folder), None
+
+
+def their_model(folder: Path, architecture: str | None) -> Any:
+    """The same folder in `transformers`."""
+    transformers = import_transformers()
+    kind = getattr(transformers, architecture) if architecture else transformers.AutoModel
+    return _opened(
+        lambda: kind.from_pretrained(
+            folder, attn_implementation="eager", dtype=torch.float32, local_files_only=True
+        ),
+        folder,
+    ).eval()
+
+
+def their_tokenizer_of(folder: Path) -> Any:
+    """The tokenizer that `transformers` opens."""
+    transformers = import_transformers()
+    return _opened(
+        lambda: transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True), folder
+    )
+
+
+def import_transformers() -> Any:
+    """The library, quiet; `UserError` that says how to install it."""
+    try:
+        transformers: Any = import_module("transformers")
+    except ImportError:
+        raise UserError(
+            "this compares with transformers, which is not installed: "
+            "pip install 'plainformer[compare]'"
+        ) from None
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    return transformers
+
+
+def _opened(load: Callable[[], Any], folder: Path) -> Any:
+    # The library raises whatever its parts raise.
+    try:
+        return load()
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"{folder}: transformers cannot open it: {reason}") from None
+
+
+def length_limit(model: PretrainedModel, tokenizer: Tokenizer) -> int:
+    """The longest sequence that both the model and its tokenizer take."""
+    places = model.config.max_position_embeddings
+    return min(tokenizer.max_length or places, places)
+
+
+def compare_tokenizers(
+    ours: Tokenizer, theirs: Any, texts: Sequence[str], max_length: int
+) -> list[Agreement]:
+    """How often ids, type ids, mask and offsets agree, on each text and each pair of neighbours.
+
+    Offsets are compared without the white space before a token, which theirs leave in for some.
+    """
+    pairs = [*((text, None) for text in texts), *pairwise(texts)]
+    offsets = ["offsets"] if theirs.is_fast else []
+    equal = dict.fromkeys(["ids", "type ids", "attention mask", *offsets], 0)
+    for text, pair in pairs:
+        # As lists: called with two strings, theirs forgets a pair that is empty.
+        found = theirs(
+            [text],
+            None if pair is None else [pair],
+            truncation="longest_first",
+            max_length=max_length,
+            padding="max_length",
+            padding_side="right",
+            return_token_type_ids=True,
+            return_offsets_mapping=theirs.is_fast,
+        )
+        other = {name: rows[0] for name, rows in found.items()}
+        mine = ours.encode(text, pair, max_length=max_length)
+        size = len(mine)
+        padding = max_length - size
+        equal["ids"] += mine.ids == other["input_ids"][:size]
+        equal["type ids"] += mine.type_ids == other["token_type_ids"][:size]
+        equal["attention mask"] += other["attention_mask"] == [1] * size + [0] * padding
+        if theirs.is_fast:
+            sources = [text if n != 1 else pair for n in mine.sequence_ids]
+            spans = zip(sources, other["offset_mapping"][:size], strict=True)
+            equal["offsets"] += mine.offsets == [
+                trim(source or "", *span) if span[1] > span[0] else tuple(span)
+                for source, span in spans
+            ]
+    return [Agreement(what, count, len(pairs)) for what, count in equal.items()]
+
+
+@torch.no_grad()
+def timed(ours: PretrainedModel, theirs: Any, batches: Sequence[Batch]) -> tuple[float, float]:
+    """Microseconds for each real token: medians over rounds in which both sides take turns."""
+    inputs = [accepted_by(theirs, batch) for batch in batches]
+    times: tuple[list[float], list[float]] = ([], [])
+    for batch in islice(cycle(inputs), ROUNDS):
+        tokens = int(batch["attention_mask"].sum())
+        for model, taken in zip((ours, theirs), times, strict=True):
+            start = time.perf_counter()
+            model(**batch)
+            taken.append(1e6 * (time.perf_counter() - start) / tokens)
+    return median(times[0]), median(times[1])
+
+
+def _parameters(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,172 @@
+"""Our encoder and that of `transformers` on the same batches, stage by stage.
+
+The stages are the embeddings, the output of each layer, the pooler, and the head's logits. At each,
+over the real tokens,
+
+    max = max |o − t|,    mean = mean |o − t|,    cosine = min o · t / (|o| |t|)
+
+with o a vector of ours, t its counterpart, the maximum and the mean over all their numbers and the
+least cosine over all vectors. A stage agrees when max ≤ tolerance · max(1, largest |t|): float32
+has seven digits, so logits of 30 or 40 differ in the fifth place even between two kernels of one
+library.
+
+A mistake stands in the first stage that does not agree; `explain.departure` looks for its part.
+"""
+
+import inspect
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from encoder import SequenceClassifier
+from encoder.pretrained import PretrainedModel
+from explain.departure import first_departure
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far the vectors of one stage are apart."""
+
+    stage: str
+    maximum: float
+    mean: float
+    cosine: float
+    largest: float
+    """the largest of their numbers"""
+    vectors: int
+    """how many were compared"""
+
+    @classmethod
+    def between(
+        cls, stage: str, ours: Float[Tensor, "vectors size"], theirs: Float[Tensor, "vectors size"]
+    ) -> "Difference":
+        """The difference of two stacks of vectors, taken in float64."""
+        ours, theirs = ours.double(), theirs.double()
+        error = (ours - theirs).abs()
+        cosine = torch.cosine_similarity(ours, theirs, dim=-1).min()
+        maximum, mean, largest = error.max(), error.mean(), theirs.abs().max()
+        return cls(stage, float(maximum), float(mean), float(cosine), float(largest), len(ours))
+
+    @classmethod
+    def over(cls, batches: Sequence["Difference"]) -> "Difference":
+        """The difference of one stage over several batches."""
+        # torch keeps a NaN; Python's max and min may lose it.
+        maxima, means, cosines, sizes, counts = torch.tensor(
+            [(d.maximum, d.mean, d.cosine, d.largest, d.vectors) for d in batches],
+            dtype=torch.float64,
+        ).T
+        return cls(
+            batches[0].stage,
+            maximum=float(maxima.max()),
+            mean=float((means * counts).sum() / counts.sum()),
+            cosine=float(cosines.min()),
+            largest=float(sizes.max()),
+            vectors=int(counts.sum()),
+        )
+
+    def bound(self, tolerance: float) -> float:
+        """The largest difference that agrees."""
+        return tolerance * max(1.0, self.largest)
+
+    def within(self, tolerance: float) -> bool:
+        """Whether no number is off by more than the bound; NaN is."""
+        return self.maximum <= self.bound(tolerance)
+
+
+@torch.no_grad()
+def compare_models(
+    ours: PretrainedModel, theirs: Any, batches: Iterable[Batch], tolerance: float = 1e-5
+) -> tuple[list[Difference], str | None]:
+    """The difference of each stage, in order of depth, and a hint where one is above `tolerance`.
+
+    `theirs` is a `transformers` model of the same family and head, or a base model where ours is an
+    `Encoder`; both are in evaluation mode. A batch holds `input_ids` and `attention_mask`
+    (batch, seq), and may hold `token_type_ids`.
+    """
+    inputs = [accepted_by(theirs, batch) for batch in batches]
+    found = [
+        [
+            Difference.between(stage, mine, other)
+            for (stage, mine), (_, other) in zip(*both, strict=True)
+        ]
+        for both in (common(our_stages(ours, b), their_stages(theirs, ours, b)) for b in inputs)
+    ]
+    differences = [Difference.over(batch) for batch in zip(*found, strict=True)]
+    for number, difference in enumerate(differences):
+        if not difference.within(tolerance):
+            worst = max(range(len(inputs)), key=lambda i: _size(found[i][number].maximum))
+            part = first_departure(ours, theirs, inputs[worst], tolerance)
+            return differences, f"the first difference is in {difference.stage}: {part}"
+    return differences, None
+
+
+def accepted_by(theirs: Any, batch: Mapping[str, Tensor]) -> Batch:
+    """What of a batch their model takes: a family without segments has no `token_type_ids`."""
+    names = inspect.signature(theirs.forward).parameters
+    return {name: tensor for name, tensor in batch.items() if name in names}
+
+
+def encoder_of(ours: PretrainedModel) -> PretrainedModel:
+    """The encoder under a head, or the encoder itself."""
+    inner = getattr(ours, "encoder", ours)
+    assert isinstance(inner, PretrainedModel)
+    return inner
+
+
+def our_stages(ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
+    """The vectors of each stage, `(vectors, size)`."""
+    encoder = encoder_of(ours)
+    out = encoder(**batch, output_hidden_states=True)
+    logits = None if ours is encoder else ours(**batch)
+    return _stages(ours, batch, out.hidden_states, out.pooler_output, logits)
+
+
+def their_stages(theirs: Any, ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
+    """The same stages of their model, where it has them."""
+    base = theirs.base_model
+    out = base(**batch, output_hidden_states=True, return_dict=True)
+    logits = None if theirs is base else _logits(theirs(**batch, return_dict=True))
+    return _stages(ours, batch, out.hidden_states, getattr(out, "pooler_output", None), logits)
+
+
+def _logits(out: Any) -> Tensor:
+    if "start_logits" in out:
+        return torch.stack([out.start_logits, out.end_logits], dim=-1)
+    logits: Tensor = out.logits
+    return logits
+
+
+def _stages(
+    ours: PretrainedModel,
+    batch: Batch,
+    hidden_states: Sequence[Tensor],
+    pooled: Tensor | None,
+    logits: Tensor | None,
+) -> dict[str, Tensor]:
+    real = batch["attention_mask"].bool()
+    names = ["embeddings", *(f"layer {i}" for i in range(len(hidden_states) - 1))]
+    stages = {name: states[real] for name, states in zip(names, hidden_states, strict=True)}
+    if pooled is not None:
+        stages["pooler"] = pooled
+    if logits is not None:
+        stages["logits"] = logits if isinstance(ours, SequenceClassifier) else logits[real]
+    return stages
+
+
+def common(
+    ours: dict[str, Tensor], theirs: dict[str, Tensor]
+) -> tuple[list[tuple[str, Tensor]], list[tuple[str, Tensor]]]:
+    """The stages that both have, in order."""
+    names = [name for name in ours if name in theirs]
+    return [(name, ours[name]) for name in names], [(name, theirs[name]) for name in names]
+
+
+def _size(error: float) -> float:
+    return math.inf if math.isnan(error) else error
