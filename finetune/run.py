@@ -17,6 +17,7 @@ from finetune.objective import classification
 from finetune.predict import Classifier, check_vocabulary, probabilities
 from tokenizer import load_tokenizer
 from training import Result, by_items, evaluate, train
+from training.checkpoint import full_disk
 
 MAY_DIFFER = {"out", "resume", "training"}
 """options of which a resumed run may have others"""
@@ -64,7 +65,8 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
     )
     resolved = replace(config, training=settings, resume=False)
     if not (config.resume and (config.out / "options.json").exists()):
-        write_json(config.out / "options.json", asdict(resolved))
+        with full_disk(config.out):
+            write_json(config.out / "options.json", asdict(resolved))
     result = train(
         model,
         classification,
@@ -81,11 +83,12 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
         quiet=quiet,
     )
     tokenizer.max_length = config.max_length
-    model.save_pretrained(config.out)
-    tokenizer.save(config.out)
     report = measure(model, held_out)
-    write_json(config.out / "metrics.json", {"valid": report.to_json()})
-    report.draw(config.out / "confusion.png")
+    with full_disk(config.out):
+        model.save_pretrained(config.out)
+        tokenizer.save(config.out)
+        write_json(config.out / "metrics.json", {"valid": report.to_json()})
+        report.draw(config.out / "confusion.png")
     return Outcome(result, report, texts.num_cut)
 
 

@@ -21,6 +21,7 @@ from pretrain.objective import masked_lm
 from pretrain.shards import Shard, read_shards, write_shards
 from tokenizer import Tokenizer, load_tokenizer
 from training import Result, evaluate, seconds_per_step, train
+from training.checkpoint import full_disk
 
 MAY_DIFFER = {"out", "tokenizer", "minutes", "resume", "training"}
 """options of which a resumed run may have others; its shards know their tokenizer"""
@@ -86,9 +87,10 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
         quiet=quiet,
     )
     plateau.see(result.last["loss"], is_last=True)
-    model.save_pretrained(config.out)
-    tokenizer.save(config.out)
-    write_json(config.out / "metrics.json", {"held_out": dict(result.last)})
+    with full_disk(config.out):
+        model.save_pretrained(config.out)
+        tokenizer.save(config.out)
+        write_json(config.out / "metrics.json", {"held_out": dict(result.last)})
     return result
 
 
@@ -129,7 +131,8 @@ def settled(config: PretrainConfig) -> PretrainConfig:
 
 def write_options(config: PretrainConfig) -> None:
     """Leave `options.json`, from which the run can be repeated."""
-    write_json(config.out / "options.json", asdict(replace(config, resume=False)))
+    with full_disk(config.out):
+        write_json(config.out / "options.json", asdict(replace(config, resume=False)))
 
 
 def tokenized(
