@@ -38,8 +38,8 @@ class Classifier:
     @classmethod
     def load(cls, folder: str | Path) -> "Classifier":
         """What `finetune` left in `folder`; `UserError` when that is no classifier."""
-        model = SequenceClassifier.from_pretrained(folder)
         tokenizer = load_tokenizer(folder)
+        model = SequenceClassifier.from_pretrained(folder)
         check_vocabulary(model, tokenizer)
         longest = tokenizer.max_length or model.config.max_position_embeddings
         return cls(model, tokenizer, min(longest, model.config.max_position_embeddings))

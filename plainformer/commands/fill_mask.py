@@ -30,7 +30,7 @@ def run(arguments: Sequence[str]) -> None:
     from pretrain import fill_mask
     from tokenizer import load_tokenizer
 
-    model, tokenizer = MaskedLM.from_pretrained(options.model), load_tokenizer(options.model)
+    tokenizer, model = load_tokenizer(options.model), MaskedLM.from_pretrained(options.model)
     for text in options.text:
         print(text)
         for guesses in fill_mask(model, tokenizer, text, options.top):
