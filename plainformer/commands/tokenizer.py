@@ -52,7 +52,10 @@ def run(arguments: Sequence[str]) -> None:
             vocab_size=options.vocab_size,
             lowercase=options.lowercase,
         )
-    trained.save(options.out)
+    try:
+        trained.save(options.out)
+    except OSError as error:
+        raise UserError(f"cannot write the tokenizer to {options.out}: {error.strerror}") from None
     print(f"{trained.vocab_size:,} pieces, saved in {options.out}")
 
 
