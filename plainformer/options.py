@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
+from inspect import getdoc
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -31,6 +32,7 @@ def parse(kind: type[T], command: str, arguments: Sequence[str]) -> T:
     options: T = tyro.cli(
         kind,
         prog=f"plainformer {command}",
+        description=f"{getdoc(kind)} --config FILE takes options from a file: a run's options.json.",
         args=arguments,
         default=default,
         config=(tyro.conf.OmitArgPrefixes,),
@@ -46,8 +48,6 @@ def load(kind: type[T], path: Path) -> T:
         raise UserError(f"{path} is no readable options file: {error}") from None
     try:
         return kind(**_values(kind, values, "it"))
-    except TypeError as error:
-        raise UserError(f"{path}: {str(error).partition(' ')[2]}") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
@@ -60,6 +60,13 @@ def _values(kind: Any, values: Any, name: str) -> dict[str, Any]:
     unknown = sorted(set(values) - set(hints))
     if unknown:
         raise UserError(f"unknown options {', '.join(unknown)}")
+    missing = [
+        field.name
+        for field in fields(kind)
+        if field.name not in values and field.default is field.default_factory is MISSING
+    ]
+    if missing:
+        raise UserError(f"missing options {', '.join(missing)}")
     made = {}
     for field in fields(kind):
         if field.name in values:
