@@ -1,0 +1,124 @@
+"""--config runs what another run wrote down, and says what is wrong with a file that is not one."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from cellar import UserError, write_json
+from finetune import FinetuneConfig
+from plainformer.options import load, parse
+from pretrain import PretrainConfig
+from training import TrainingConfig
+
+PRETRAIN = PretrainConfig(
+    corpus=("a.txt", "b c.txt"),
+    tokenizer=Path("tok"),
+    out=Path("run"),
+    whole_words=True,
+    mask_ratio=0.3,
+    training=TrainingConfig(steps=7, betas=(0.8, 0.9), schedule="cosine"),
+)
+FINETUNE = FinetuneConfig(
+    model=Path("m"), train="a.csv", valid="b.csv", out=Path("o"), pooling="mean", per_label=3
+)
+
+
+@pytest.mark.parametrize("options", [PRETRAIN, FINETUNE], ids=["pretrain", "finetune"])
+def test_options_come_back(options, tmp_path):
+    write_json(tmp_path / "options.json", asdict(options))
+    assert load(type(options), tmp_path / "options.json") == options
+    for arguments in (
+        ["--config", str(tmp_path / "options.json")],
+        [f"--config={tmp_path / 'options.json'}"],
+    ):
+        assert parse(type(options), "x", arguments) == options
+
+
+def test_the_line_has_the_last_word(tmp_path):
+    write_json(tmp_path / "o.json", asdict(PRETRAIN))
+    line = ["--out", "other", "--config", str(tmp_path / "o.json"), "--steps", "9"]
+    changed = replace(PRETRAIN, out=Path("other"), training=replace(PRETRAIN.training, steps=9))
+    assert parse(PretrainConfig, "pretrain", line) == changed
+    assert not parse(PretrainConfig, "pretrain", [*line, "--no-whole-words"]).whole_words
+
+
+def test_the_line_alone():
+    line = ["--corpus", "a.txt", "b.txt", "--tokenizer", "t", "--out", "o"]
+    line += ["--learning-rate", "1e-2", "--betas", "0.5", "0.6"]
+    options = parse(PretrainConfig, "pretrain", line)
+    assert options.corpus == ("a.txt", "b.txt")
+    assert (options.training.learning_rate, options.training.betas) == (0.01, (0.5, 0.6))
+    assert options.training.schedule == "wsd"  # pretraining's own default
+
+
+def test_what_a_file_leaves_out_is_the_commands_default(tmp_path):
+    values = {"corpus": ["a"], "tokenizer": "t", "out": "o", "training": {"steps": 3}}
+    write_json(tmp_path / "o.json", values)
+    options = load(PretrainConfig, tmp_path / "o.json")
+    plain = PretrainConfig(("a",), Path("t"), Path("o"))
+    assert options == replace(plain, training=replace(plain.training, steps=3))
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"max_length": "long"}, "max_length must be a whole number, not 'long'"),
+        ({"max_length": 12.5}, "max_length must be a whole number, not 12.5"),
+        ({"max_length": True}, "max_length must be a whole number, not True"),
+        ({"mask_ratio": "0.3"}, "mask_ratio must be a number, not '0.3'"),
+        ({"whole_words": 1}, "whole_words must be true or false, not 1"),
+        ({"out": 5}, "out must be a path, not 5"),
+        ({"corpus": "a.txt"}, "corpus must be a list, not 'a.txt'"),
+        ({"corpus": ["a", 1]}, "corpus must be a string, not 1"),
+        ({"preset": None}, "preset must be a string, not None"),
+        ({"training": 3}, "training must be an object with options, not 3"),
+        ({"training": {"betas": [0.9]}}, r"betas must be a list, not \[0.9\]"),
+        ({"training": {"schedule": "up"}}, "schedule must be one of linear, .*, not 'up'"),
+        ({"training": {"stepz": 3}}, "unknown options stepz"),
+        ({"maxlength": 3, "a": 1}, "unknown options a, maxlength"),
+        ({"mask_ratio": 7}, "mask_ratio must be between 0 and 1, not 7"),
+    ],
+)
+def test_a_wrong_value_is_named(tmp_path, changes, fault):
+    write_json(tmp_path / "o.json", {**asdict(PRETRAIN), **changes})
+    with pytest.raises(UserError, match=rf"o\.json: {fault}"):
+        load(PretrainConfig, tmp_path / "o.json")
+
+
+def test_a_missing_value_is_named(tmp_path):
+    write_json(tmp_path / "o.json", {"tokenizer": "t", "out": "o"})
+    with pytest.raises(UserError, match=r"o\.json: missing options corpus"):
+        load(PretrainConfig, tmp_path / "o.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe\x00", b"3"])
+def test_a_broken_file_is_named(tmp_path, content):
+    (tmp_path / "o.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"o\.json"):
+        load(PretrainConfig, tmp_path / "o.json")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"none\.json"):
+        parse(PretrainConfig, "pretrain", ["--config", str(tmp_path / "none.json")])
+    with pytest.raises(UserError, match="--config needs a file"):
+        parse(PretrainConfig, "pretrain", ["--config"])
+
+
+@dataclass(frozen=True)
+class Sorts:
+    """Every sort of field."""
+
+    path: Path | None = None
+    number: float = 0.5
+    choice: Literal["a", "b"] = "a"
+
+
+@pytest.mark.parametrize("path", [None, "x/y"])
+def test_what_may_be_missing(tmp_path, path):
+    (tmp_path / "o.json").write_text(json.dumps({"path": path, "number": 2, "choice": "b"}))
+    wanted = Sorts(None if path is None else Path(path), 2.0, "b")
+    assert load(Sorts, tmp_path / "o.json") == wanted
