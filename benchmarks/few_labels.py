@@ -1,0 +1,82 @@
+"""Which way of fine-tuning makes the most of few labels?
+
+    python benchmarks/few_labels.py runs/demo/pretrained [--seeds 3]
+
+Learns the types of words from 25 definitions of each (`gcide-pos`), as the demo does, and changes
+one choice at a time: what stands for the text, dropout, epochs, learning rate. Prints the mean test
+accuracy over the seeds and its standard deviation.
+"""
+
+import argparse
+import os
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, stdev
+from tempfile import TemporaryDirectory
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+
+from finetune import FinetuneConfig, evaluate_folder, few_of_each, finetune, read_examples
+from plainformer.demo import PER_LABEL, VALID_PER_LABEL, write_examples
+from training import TrainingConfig
+
+CHOICES: dict[str, dict[str, Any]] = {
+    "as the demo": {},
+    "mean pooling": {"pooling": "mean"},
+    "no dropout": {"dropout": 0.0},
+    "40 epochs": {"epochs": 40.0},
+    "learning rate 0.0003": {"learning_rate": 3e-4},
+    "learning rate 0.003": {"learning_rate": 3e-3},
+    "random weights": {"from_scratch": True},
+    "random, mean pooling": {"from_scratch": True, "pooling": "mean"},
+    "random, 40 epochs": {"from_scratch": True, "epochs": 40.0},
+    "random, 0.0003": {"from_scratch": True, "learning_rate": 3e-4},
+}
+
+
+def accuracies(model: Path, change: dict[str, Any], seeds: int, test: Path) -> list[float]:
+    """Test accuracy of each seed with one choice changed."""
+    rate = change.pop("learning_rate", 1e-3)
+    pool = read_examples("gcide-pos", "train")
+    found = []
+    for seed in range(seeds):
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            write_examples(folder / "train.jsonl", few_of_each(pool, PER_LABEL, seed))
+            valid = few_of_each(read_examples("gcide-pos", "valid"), VALID_PER_LABEL, seed=0)
+            write_examples(folder / "valid.jsonl", valid)
+            config = FinetuneConfig(
+                model=model,
+                train=str(folder / "train.jsonl"),
+                valid=str(folder / "valid.jsonl"),
+                out=folder / "run",
+                epochs=20.0,
+                batch_size=16,
+                training=TrainingConfig(learning_rate=rate, seed=seed, checkpoint_every=0),
+            )
+            finetune(replace(config, **change), quiet=True)
+            found.append(evaluate_folder(folder / "run", str(test)).accuracy)
+    return found
+
+
+def main() -> None:
+    """Run every choice, print a line for each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path, help="folder of the pretrained model")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--choices", nargs="*", default=list(CHOICES))
+    options = parser.parse_args()
+    print(f"torch {torch.__version__}, {options.seeds} seeds, 1,000 test definitions")
+    with TemporaryDirectory() as name:
+        test = Path(name) / "test.jsonl"
+        write_examples(test, few_of_each(read_examples("gcide-pos", "test"), 250, seed=0))
+        for choice in options.choices:
+            scores = accuracies(options.model, dict(CHOICES[choice]), options.seeds, test)
+            print(f"{choice:<24} {mean(scores):6.1%} ± {stdev(scores):.1%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
