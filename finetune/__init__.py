@@ -2,6 +2,7 @@
 
 from finetune.config import FinetuneConfig
 from finetune.data import Example, Texts, few_of_each, label_names, read_examples
+from finetune.embedding import Embedder
 from finetune.metrics import Report
 from finetune.objective import classification
 from finetune.predict import Classifier, Prediction, probabilities
@@ -9,6 +10,7 @@ from finetune.run import Outcome, evaluate_folder, finetune, measure
 
 __all__ = [
     "Classifier",
+    "Embedder",
     "Example",
     "FinetuneConfig",
     "Outcome",

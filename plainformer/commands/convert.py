@@ -1,0 +1,32 @@
+"""`plainformer convert FOLDER --out DIR`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from plainformer.options import parse
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """Turn an old pytorch_model.bin into a safetensors folder, which opens here and elsewhere.
+
+    The file is a pickle, and is read with weights_only: what could run code is refused.
+    """
+
+    model: tyro.conf.Positional[Path]
+    """Folder with config.json and pytorch_model.bin, or its shards and their index."""
+
+    out: Path
+    """A new folder for model.safetensors, config.json and the tokenizer's files."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Convert, and say what was written."""
+    options = parse(ConvertOptions, "convert", arguments)
+    from encoder.weights.convert import convert
+
+    count = convert(options.model, options.out)
+    print(f"{count:,} tensors, and the files beside them, are in {options.out}")

@@ -1,0 +1,193 @@
+"""A pickle of tensors becomes safetensors, bit for bit; any other pickle is refused unopened."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from cellar import UserError
+from encoder import Encoder, MaskedLM
+from encoder.weights.convert import convert
+from tests.encoder.tools import assert_close, bert, padded, randomise
+from tokenizer import train_tokenizer
+
+OLD_NAMES = {"weight": "LayerNorm.gamma", "bias": "LayerNorm.beta"}
+BATCH = padded([5, 9, 1])
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> MaskedLM:
+    """A masked language model, saved in `tmp_path / "model"` without its weights."""
+    model: MaskedLM = randomise(MaskedLM(bert()))
+    model.save_pretrained(tmp_path / "model")
+    return model
+
+
+def pickled(tmp_path: Path) -> dict[str, Tensor]:
+    """What `transformers` 4 would have pickled: with a tied decoder, as one memory."""
+    path = tmp_path / "model" / "model.safetensors"
+    tensors = load_file(path)
+    path.unlink()
+    tensors["cls.predictions.decoder.weight"] = tensors["bert.embeddings.word_embeddings.weight"]
+    tensors["cls.predictions.decoder.bias"] = tensors["cls.predictions.bias"]
+    return tensors
+
+
+@pytest.mark.parametrize("new_format", [True, False], ids=["archive", "legacy"])
+def test_the_same_numbers_here_and_in_transformers(
+    model: MaskedLM, new_format: bool, tmp_path: Path
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    path = tmp_path / "model" / "pytorch_model.bin"
+    tensors = pickled(tmp_path)
+    torch.save(tensors, path, _use_new_zipfile_serialization=new_format)
+    out = tmp_path / "out"
+    assert convert(tmp_path / "model", out) == len(tensors) - 2
+    written = load_file(out / "model.safetensors")
+    assert set(tensors) - set(written) == {
+        "cls.predictions.decoder.weight",
+        "cls.predictions.decoder.bias",
+    }
+    assert all(torch.equal(written[name], tensors[name]) for name in written)
+    again = MaskedLM.from_pretrained(out)
+    theirs, report = transformers.BertForMaskedLM.from_pretrained(out, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    with torch.no_grad():
+        expected = model(**BATCH)
+        assert torch.equal(again(**BATCH), expected)
+        mask = BATCH["attention_mask"].bool()
+        assert_close(theirs.eval()(**BATCH).logits[mask], expected[mask], 1e-5)
+
+
+def test_shards_names_of_old_half_precision_and_the_tokenizer(
+    model: MaskedLM, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    train_tokenizer(["tokens travel packed"] * 9, vocab_size=40).save(folder)
+    old = {
+        re.sub(r"LayerNorm\.(weight|bias)", lambda found: OLD_NAMES[found[1]], name): tensor.half()
+        for name, tensor in pickled(tmp_path).items()
+    }
+    old["bert.embeddings.position_ids"] = torch.arange(40)[None]
+    index = {name: f"pytorch_model-{i % 2}.bin" for i, name in enumerate(old)}
+    for shard in set(index.values()):
+        torch.save({n: old[n] for n in old if index[n] == shard}, folder / shard)
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": index}))
+    convert(folder, tmp_path / "out")
+    assert load_file(tmp_path / "out/model.safetensors")["cls.predictions.bias"].dtype == torch.half
+    again = MaskedLM.from_pretrained(tmp_path / "out")
+    for mine, other in zip(model.parameters(), again.parameters(), strict=True):
+        assert torch.equal(mine.half().float(), other)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt"} <= names
+    assert not any(name.endswith(".bin") for name in names)
+
+
+def test_what_shares_memory_without_being_tied_is_kept_whole(
+    model: MaskedLM, tmp_path: Path
+) -> None:
+    folder, tensors = tmp_path / "model", pickled(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    config["tie_word_embeddings"] = False
+    (folder / "config.json").write_text(json.dumps(config))
+    both = torch.randn(2, 32)
+    layer = "bert.encoder.layer.0.attention.output"
+    tensors[f"{layer}.LayerNorm.weight"], tensors[f"{layer}.LayerNorm.bias"] = both
+    tensors[f"{layer}.dense.weight"] = tensors[f"{layer}.dense.weight"].T
+    torch.save(tensors, folder / "pytorch_model.bin")
+    convert(folder, tmp_path / "out")
+    written = load_file(tmp_path / "out" / "model.safetensors")
+    assert set(written) == set(tensors)
+    assert all(torch.equal(written[name], tensors[name]) for name in tensors)
+    Encoder.from_pretrained(tmp_path / "out")
+
+
+class Trap:
+    """What a malicious pickle does: call something when it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("new_format", [True, False], ids=["archive", "legacy"])
+def test_a_pickle_that_holds_more_than_tensors_is_refused_and_not_run(
+    model: MaskedLM, new_format: bool, tmp_path: Path
+) -> None:
+    tensors = {**pickled(tmp_path), "extra": Trap(tmp_path / "sprung")}
+    path = tmp_path / "model" / "pytorch_model.bin"
+    torch.save(tensors, path, _use_new_zipfile_serialization=new_format)
+    with pytest.raises(UserError, match=r"refused: beside tensors it holds posix.mkdir"):
+        convert(tmp_path / "model", tmp_path / "out")
+    assert not (tmp_path / "sprung").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_that_are_no_weights_are_named(model: MaskedLM, tmp_path: Path) -> None:
+    folder, out = tmp_path / "model", tmp_path / "out"
+    path = folder / "pytorch_model.bin"
+
+    def refuses(message: str) -> None:
+        with pytest.raises(UserError, match=message):
+            convert(folder, out)
+        assert not out.exists()
+        assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+    refuses("holds safetensors already")
+    tensors = pickled(tmp_path)
+    refuses(r"has no pytorch_model.bin, and no pytorch_model.bin.index.json")
+    (folder / "tf_model.h5").write_bytes(b"\x89HDF")
+    refuses(r"tf_model.h5 is a TensorFlow checkpoint, which is not read")
+    (folder / "tf_model.h5").rename(folder / "flax_model.msgpack")
+    refuses(r"flax_model.msgpack is a Flax checkpoint")
+    torch.save(tensors, path)
+    whole = path.read_bytes()
+    for content in (b"", b"version https://git-lfs", whole[: len(whole) // 2], whole[:100]):
+        path.write_bytes(content)
+        refuses(r"pytorch_model.bin is damaged")
+    torch.save([1, 2], path)
+    refuses("holds no named tensors, but a list")
+    torch.save({"epoch": 3, "model": tensors}, path)
+    refuses("holds 'epoch', a int: a checkpoint of training")
+    del tensors["bert.encoder.layer.1.output.dense.bias"]
+    torch.save(tensors, path)
+    refuses(r"no model that loads here: missing tensors: bert.encoder.layer.1.output.dense.bias")
+
+
+def test_an_index_names_files_of_its_folder_that_are_there(model: MaskedLM, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    pickled(tmp_path)
+    index = folder / "pytorch_model.bin.index.json"
+    for content, message in [
+        ("{", "has no weight_map"),
+        ('{"weight_map": []}', "has no weight_map"),
+        ('{"weight_map": {"a": "../x.bin"}}', "no file of its folder"),
+        ('{"weight_map": {"a": "x.bin"}}', "x.bin, which is missing"),
+    ]:
+        index.write_text(content)
+        with pytest.raises(UserError, match=message):
+            convert(folder, tmp_path / "out")
+
+
+def test_nothing_is_overwritten(model: MaskedLM, tmp_path: Path) -> None:
+    torch.save(pickled(tmp_path), tmp_path / "model" / "pytorch_model.bin")
+    with pytest.raises(UserError, match="exists already"):
+        convert(tmp_path / "model", tmp_path / "model")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="exists already"):
+        convert(tmp_path / "model", tmp_path / "file")
+    (tmp_path / "empty").mkdir()
+    convert(tmp_path / "model", tmp_path / "empty")
+    with pytest.raises(UserError, match="there is no folder"):
+        convert(tmp_path / "nowhere", tmp_path / "out")
+    with pytest.raises(UserError, match=r"it has no config.json"):
+        convert(tmp_path, tmp_path / "out")

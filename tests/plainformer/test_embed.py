@@ -1,0 +1,57 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from encoder import Encoder
+from finetune import Embedder
+from plainformer.__main__ import main
+from tests.encoder.tools import bert, randomise
+from tokenizer import train_tokenizer
+
+TEXTS = ["the encoder reads", "from left to right, and back again", "tokens travel packed"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = train_tokenizer(TEXTS * 20, vocab_size=60)
+    tokenizer.save(folder)
+    randomise(Encoder(bert(vocab_size=tokenizer.vocab_size))).save_pretrained(folder)
+    return folder
+
+
+def test_a_row_for_each_text(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    file, out = tmp_path / "text.txt", tmp_path / "made" / "vectors.npy"
+    file.write_text("\n".join(TEXTS))
+    assert main(["embed", str(folder), "--file", str(file), "--out", str(out)]) == 0
+    assert "3 vectors of 32 numbers" in capsys.readouterr().out
+    vectors = np.load(out, allow_pickle=False)
+    np.testing.assert_array_equal(vectors, Embedder.load(folder)(TEXTS))
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    assert [path.name for path in out.parent.iterdir()] == ["vectors.npy"]
+
+
+def test_options_reach_the_vectors(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "vectors.npy"
+    options = ["--pooling", "cls", "--no-normalise", "--max-length", "4"]
+    assert main(["embed", str(folder), "--text", *TEXTS, "--out", str(out), *options]) == 0
+    expected = Embedder.load(folder, "cls", False, 4)(TEXTS)
+    np.testing.assert_array_equal(np.load(out), expected)
+
+
+def test_errors_are_one_line_and_leave_nothing(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "vectors.npy"
+    for arguments, message in [
+        (["--out", str(out)], "give either --text or --file"),
+        (["--text", "x", "--out", str(tmp_path / "vectors.txt")], "must end in .npy"),
+        (["--text", "x", "--out", str(out), "--max-length", "99"], "is more than the 40"),
+        (["--text", "x\ud800", "--out", str(out)], "lone surrogate"),
+        (["--file", str(tmp_path / "none.txt"), "--out", str(out)], "none.txt"),
+    ]:
+        assert main(["embed", str(folder), *arguments]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
