@@ -32,7 +32,7 @@ def parse(kind: type[T], command: str, arguments: Sequence[str]) -> T:
     options: T = tyro.cli(
         kind,
         prog=f"plainformer {command}",
-        description=f"{getdoc(kind)} --config FILE takes options from a file: a run's options.json.",
+        description=f"{getdoc(kind)} --config FILE takes options from a run's options.json.",
         args=arguments,
         default=default,
         config=(tyro.conf.OmitArgPrefixes,),
