@@ -4,10 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from cellar import write_text
 from tests.pretrain import tiny
 from tokenizer import Tokenizer
+
+settings.register_profile("shared cores", deadline=None)
+settings.load_profile("shared cores")
 
 
 @pytest.fixture(autouse=True, scope="package")

@@ -3,14 +3,13 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
 
-from encoder.config import PRESETS
 from plainformer.__main__ import main
 from tests.pretrain import tiny
 
@@ -23,13 +22,6 @@ class Said(NamedTuple):
     code: int
     out: str
     err: str
-
-
-@pytest.fixture(autouse=True, scope="package")
-def speck() -> Iterator[None]:
-    PRESETS[tiny.PRESET] = tiny.SHAPE
-    yield
-    del PRESETS[tiny.PRESET]
 
 
 @pytest.fixture

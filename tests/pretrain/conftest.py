@@ -2,10 +2,13 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import settings
 
-from encoder.config import PRESETS
 from tests.pretrain import tiny
 from tokenizer import Tokenizer
+
+settings.register_profile("shared cores", deadline=None)
+settings.load_profile("shared cores")
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -15,14 +18,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True, scope="package")
-def speck() -> Iterator[None]:
-    """A preset that trains in seconds."""
-    PRESETS[tiny.PRESET] = tiny.SHAPE
-    yield
-    del PRESETS[tiny.PRESET]
 
 
 @pytest.fixture(scope="package")

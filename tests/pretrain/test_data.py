@@ -45,7 +45,7 @@ def batches(pieces: Pieces, budget: int, **settings) -> MaskedBatches:
 sizes = st.lists(st.integers(1, 40), min_size=1, max_size=12)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.lists(sizes, min_size=1, max_size=3), st.integers(3, 30), st.integers(0, 30))
 def test_every_token_once_an_epoch_in_pieces_of_like_length(tokenizers, rows, length, spare):
     tokenizer = tokenizers["wordpiece"]

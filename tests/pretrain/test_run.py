@@ -64,7 +64,7 @@ def said() -> io.StringIO:
 
 
 @pytest.fixture(scope="module")
-def finished(config, said, one_thread, speck) -> PretrainConfig:
+def finished(config, said, one_thread) -> PretrainConfig:
     with redirect_stderr(said):
         run(config, quiet=True)
     return config
@@ -125,14 +125,12 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from encoder.config import PRESETS
 from plainformer.options import load
 from pretrain import MaskedBatches, PretrainConfig, pretrain
 from dataclasses import replace
-from tests.pretrain import tiny
+from tests.pretrain import tiny  # for its preset
 
 torch.set_num_threads(1)
-PRESETS[tiny.PRESET] = tiny.SHAPE
 call = MaskedBatches.__call__
 
 def batches(self, step):
