@@ -4,7 +4,7 @@ config → embeddings (+ positions) → blocks (attention, feedforward, norm) �
 """
 
 from encoder.config import PRESETS, EncoderConfig
-from encoder.heads import MaskedLM, SequenceClassifier, pool
+from encoder.heads import MaskedLM, QuestionAnswerer, SequenceClassifier, TokenClassifier, pool
 from encoder.model import Encoder, EncoderOutput
 from encoder.ops import use_backend
 from encoder.packing import Packing, Sequences
@@ -16,8 +16,10 @@ __all__ = [
     "EncoderOutput",
     "MaskedLM",
     "Packing",
+    "QuestionAnswerer",
     "SequenceClassifier",
     "Sequences",
+    "TokenClassifier",
     "pool",
     "use_backend",
 ]

@@ -1,9 +1,13 @@
 """The shape of an encoder: one frozen dataclass, checked when it is made, with named presets.
 
-Two published architectures differ only in these fields:
+The published architectures differ only in these fields:
 
 - `bert`: post-norm, learned positions, GELU, biases, token types (Devlin et al. 2018,
   arXiv:1810.04805);
+- `roberta`, `xlm-roberta`, `camembert`: positions start above the padding token's id;
+- `distilbert`: no token types;
+- `electra`: embeddings of their own size;
+- `albert`: the same, and one block for all layers;
 - `modern`: pre-norm, rotary positions, gated GELU, no biases, global attention in every third layer
   and a sliding window in the others (ModernBERT, Warner et al. 2024, arXiv:2412.13663).
 
@@ -15,11 +19,21 @@ from typing import Any, Literal, get_args
 
 from cellar import UserError
 
-Architecture = Literal["bert", "modern"]
+Architecture = Literal[
+    "bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "albert", "modern"
+]
 Positions = Literal["learned", "sinusoidal", "rotary", "alibi"]
 Norm = Literal["layer_norm", "rms_norm"]
 NormOrder = Literal["post", "pre"]
-MAY_BE_ZERO = ("type_vocab_size", "pad_token_id", "local_attention")
+Activation = Literal["gelu", "gelu_tanh", "relu"]
+ClassifierHead = Literal["pooler", "tanh", "relu", "gelu", "prediction"]
+MAY_BE_ZERO = (
+    "type_vocab_size",
+    "pad_token_id",
+    "local_attention",
+    "embedding_size",
+    "position_offset",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +44,15 @@ class EncoderConfig:
     """
 
     architecture: Architecture = "bert"
-    """whose heads, initialisation and tensor names the model has"""
+    """whose initialisation and tensor names the model has"""
     vocab_size: int = 30522
+    embedding_size: int = 0
+    """size of the vectors before the first block, which a projection then widens to `hidden_size`
+    (Lan et al. 2019, arXiv:1909.11942); 0: `hidden_size`, and no projection"""
     hidden_size: int = 768
     num_hidden_layers: int = 12
+    share_layers: bool = False
+    """whether one block serves as every layer (Lan et al. 2019)"""
     num_attention_heads: int = 12
     intermediate_size: int = 3072
     max_position_embeddings: int = 512
@@ -42,6 +61,8 @@ class EncoderConfig:
     """how many segments a text may have; 0: no segment embedding"""
     pad_token_id: int = 0
     positions: Positions = "learned"
+    position_offset: int = 0
+    """the row of the first place in a table of positions: the rows before it are never read"""
     norm: Norm = "layer_norm"
     norm_order: NormOrder = "post"
     norm_eps: float = 1e-12
@@ -50,6 +71,8 @@ class EncoderConfig:
     """whether the linear layers of the blocks have biases"""
     gated: bool = False
     """whether the feed-forward layer is a gated unit"""
+    hidden_act: Activation = "gelu"
+    """between the two matrices of the feed-forward layer, and in the masked-LM head"""
     local_attention: int = 0
     """width of the sliding window of local layers, in tokens; 0: every layer is global"""
     global_attn_every_n_layers: int = 1
@@ -58,6 +81,12 @@ class EncoderConfig:
     """base of the rotary angles in global layers"""
     local_rope_theta: float = 10_000.0
     """base of the rotary angles in local layers"""
+    tie_word_embeddings: bool = True
+    """whether masked-LM scores a token with its input embedding (Press & Wolf 2017)"""
+    classifier_head: ClassifierHead = "pooler"
+    """what stands before a text's decision: the encoder's own pooler (BERT); a dense layer with
+    this activation (RoBERTa: tanh, DistilBERT: relu, ELECTRA: gelu); or the prediction head of
+    masked-LM (ModernBERT), which then stands before a token's decision, too"""
     embedding_dropout: float = 0.1
     hidden_dropout: float = 0.1
     attention_dropout: float = 0.1
@@ -85,10 +114,10 @@ class EncoderConfig:
             )
         if self.positions == "rotary" and self.head_size % 2:
             raise UserError(f"rotary positions need an even head size, not {self.head_size}")
-        if self.positions == "sinusoidal" and self.hidden_size % 2:
-            raise UserError(
-                f"sinusoidal positions need an even hidden_size, not {self.hidden_size}"
-            )
+        if self.positions == "sinusoidal" and self.token_size % 2:
+            raise UserError(f"sinusoidal positions need an even size, not {self.token_size}")
+        if self.share_layers and (self.norm_order == "pre" or self.local_attention):
+            raise UserError("share_layers needs layers that are all alike: post-norm and global")
         if self.pad_token_id >= self.vocab_size:
             raise UserError(
                 f"pad_token_id {self.pad_token_id} is outside the vocabulary of {self.vocab_size}"
@@ -100,6 +129,11 @@ class EncoderConfig:
     def head_size(self) -> int:
         """Size of one attention head."""
         return self.hidden_size // self.num_attention_heads
+
+    @property
+    def token_size(self) -> int:
+        """Size of the vectors before the first block."""
+        return self.embedding_size or self.hidden_size
 
     def is_local(self, layer: int) -> bool:
         """Whether `layer` sees only its sliding window."""
@@ -151,6 +185,7 @@ def _modern(layers: int, hidden: int, intermediate: int) -> EncoderConfig:
         hidden_dropout=0.0,
         attention_dropout=0.0,
         classifier_dropout=0.0,
+        classifier_head="prediction",
     )
 
 

@@ -1,4 +1,8 @@
-"""Token ids become vectors: x = norm(token + position + segment)."""
+"""Token ids become vectors: x = P norm(token + position + segment).
+
+The projection P stands only where the sum has a size of its own: a large vocabulary is cheaper in a
+small one (Lan et al. 2019, arXiv:1909.11942).
+"""
 
 import torch
 from jaxtyping import Float, Int
@@ -15,18 +19,20 @@ class Embeddings(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        places, hidden = config.max_position_embeddings, config.hidden_size
-        self.tokens = nn.Embedding(config.vocab_size, hidden, padding_idx=config.pad_token_id)
+        size = config.token_size
+        table = (config.max_position_embeddings, size, config.position_offset)
+        self.tokens = nn.Embedding(config.vocab_size, size, padding_idx=config.pad_token_id)
         self.positions: LearnedPositions | SinusoidalPositions | None = None
         if config.positions == "learned":
-            self.positions = LearnedPositions(places, hidden)
+            self.positions = LearnedPositions(*table)
         elif config.positions == "sinusoidal":
-            self.positions = SinusoidalPositions(places, hidden)
+            self.positions = SinusoidalPositions(*table)
         self.segments = (
-            nn.Embedding(config.type_vocab_size, hidden) if config.type_vocab_size else None
+            nn.Embedding(config.type_vocab_size, size) if config.type_vocab_size else None
         )
-        self.norm = make_norm(config)
+        self.norm = make_norm(config, size)
         self.dropout = nn.Dropout(config.embedding_dropout)
+        self.projection = nn.Linear(size, config.hidden_size) if config.embedding_size else None
 
     def forward(
         self,
@@ -37,11 +43,11 @@ class Embeddings(nn.Module):
         """Shape: `(tokens,)` → `(tokens, hidden)`. Without `token_type_ids` all are segment 0."""
         x: Tensor = self.tokens(input_ids)
         if self.positions is not None:
-            check_length(sequences.max_length, len(self.positions.weight))
+            check_length(sequences.max_length, self.positions.places)
             x = x + self.positions(sequences.positions)
         if self.segments is not None:
             if token_type_ids is None:
                 token_type_ids = torch.zeros_like(input_ids)
             x = x + self.segments(token_type_ids)
-        y: Tensor = self.dropout(self.norm(x))
-        return y
+        x = self.dropout(self.norm(x))
+        return x if self.projection is None else self.projection(x)

@@ -1,7 +1,7 @@
 """The feed-forward layer: each token by itself, up to a wider space and down again.
 
-plain:  W_down gelu(W_up x)
-gated:  W_down (gelu(a) · g),   [a g] = W_up x      (GeGLU, Shazeer 2020, arXiv:2002.05202)
+plain:  W_down act(W_up x)
+gated:  W_down (act(a) · g),   [a g] = W_up x      (GeGLU, Shazeer 2020, arXiv:2002.05202)
 """
 
 from jaxtyping import Float
@@ -12,31 +12,33 @@ from encoder.config import EncoderConfig
 
 
 class FeedForward(nn.Module):
-    """W_down gelu(W_up x)."""
+    """W_down act(W_up x)."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         hidden, wide = config.hidden_size, config.intermediate_size
+        self.act = ops.ACTIVATIONS[config.hidden_act]
         self.up = nn.Linear(hidden, wide, bias=config.bias)
         self.down = nn.Linear(wide, hidden, bias=config.bias)
 
     def forward(self, x: Float[Tensor, "tokens hidden"]) -> Float[Tensor, "tokens hidden"]:
         """Shape: as it came."""
-        y: Tensor = self.down(ops.gelu(self.up(x)))
+        y: Tensor = self.down(self.act(self.up(x)))
         return y
 
 
 class GatedFeedForward(nn.Module):
-    """W_down (gelu(a) · g), where W_up gives both a and the gate g."""
+    """W_down (act(a) · g), where W_up gives both a and the gate g."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         hidden, wide = config.hidden_size, config.intermediate_size
+        self.act = ops.ACTIVATIONS[config.hidden_act]
         self.up = nn.Linear(hidden, 2 * wide, bias=config.bias)
         self.down = nn.Linear(wide, hidden, bias=config.bias)
 
     def forward(self, x: Float[Tensor, "tokens hidden"]) -> Float[Tensor, "tokens hidden"]:
         """Shape: as it came."""
         a, gate = self.up(x).chunk(2, dim=-1)
-        y: Tensor = self.down(ops.gelu(a) * gate)
+        y: Tensor = self.down(self.act(a) * gate)
         return y

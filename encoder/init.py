@@ -1,10 +1,10 @@
 """How parameters begin: one rule for each architecture, in one table.
 
-| parameter                                        | bert | modern                         |
-|--------------------------------------------------|------|--------------------------------|
-| embeddings, and matrices that read the stream    | σ    | σ                              |
-| matrices that write to the stream, head matrices | σ    | σ / √(2 · layers)              |
-| classifier                                       | σ    | 1 / √hidden                    |
+| parameter                                        | all others | modern                   |
+|--------------------------------------------------|------------|--------------------------|
+| embeddings, and matrices that read the stream    | σ          | σ                        |
+| matrices that write to the stream, head matrices | σ          | σ / √(2 · layers)        |
+| classifier                                       | σ          | 1 / √hidden              |
 | distribution                                     | normal | normal, cut at ±2 deviations |
 
 σ is `initializer_range`. Norm weights are 1; biases and the vector of the padding token are 0.
@@ -26,7 +26,7 @@ def initialise(model: nn.Module, config: EncoderConfig) -> None:
         module = name.rpartition(".")[0]
         if parameter.ndim == 1:
             nn.init.constant_(parameter, 1.0 if name.endswith("norm.weight") else 0.0)
-        elif config.architecture == "bert":
+        elif config.architecture != "modern":
             nn.init.normal_(parameter, std=config.initializer_range)
         else:
             std = config.initializer_range

@@ -45,7 +45,7 @@ class Pooler(nn.Module):
 class Encoder(PretrainedModel):
     """A stack of blocks over embeddings, built as `config` says and freshly initialised.
 
-    `pooler`: whether to end in BERT's pooler; by default as the architecture has it.
+    `pooler`: whether to end in BERT's pooler; by default where its classifier stands on one.
     """
 
     def __init__(
@@ -55,9 +55,10 @@ class Encoder(PretrainedModel):
         self.config = config
         self.backend = backend
         self.embeddings = Embeddings(config)
-        self.blocks = nn.ModuleList(Block(config, i) for i in range(config.num_hidden_layers))
+        blocks = 1 if config.share_layers else config.num_hidden_layers
+        self.blocks = nn.ModuleList(Block(config, i) for i in range(blocks))
         self.final_norm = make_norm(config) if config.norm_order == "pre" else nn.Identity()
-        has_pooler = config.architecture == "bert" if pooler is None else pooler
+        has_pooler = config.classifier_head == "pooler" if pooler is None else pooler
         self.pooler = Pooler(config) if has_pooler else None
         initialise(self, config)
 
@@ -82,7 +83,8 @@ class Encoder(PretrainedModel):
         x = self.embeddings(input_ids, token_type_ids, sequences)
         hidden_states, attentions = [x], []
         turns = self._rotations(sequences)
-        for layer, block in enumerate(self.blocks):
+        for layer in range(self.config.num_hidden_layers):
+            block = self.blocks[0 if self.config.share_layers else layer]
             x, weights = block(x, sequences, turns[self.config.is_local(layer)], output_attentions)
             hidden_states.append(x)
             attentions.append(weights)
@@ -116,11 +118,14 @@ class Encoder(PretrainedModel):
     def flops_per_token(self, seq_len: int) -> float:
         """Floating-point operations of one forward pass, for each token of a `seq_len`-token text.
 
-        Two for each multiply-add of a matrix product: the weights of the blocks once, and in
+        Two for each multiply-add of a matrix product: the weights of each layer once, and in
         attention 4 · hidden · keys, where `keys` is how many a query sees on average. Norms,
         GELU, softmax and look-ups are not counted. A training step costs three times as much.
         """
         matrices = sum(p.numel() for p in self.blocks.parameters() if p.ndim == 2)
+        matrices *= self.config.num_hidden_layers // len(self.blocks)
+        if self.embeddings.projection is not None:
+            matrices += self.embeddings.projection.weight.numel()
         reach = self.config.local_attention // 2
         near = min(reach, seq_len - 1)
         # Places near an end see less than the whole window on one side.

@@ -38,8 +38,9 @@ class RMSNorm(nn.Module):
         return ops.rms_norm(x, self.weight, self.eps)
 
 
-def make_norm(config: EncoderConfig) -> LayerNorm | RMSNorm:
-    """The norm that `config` asks for, over `hidden_size`."""
+def make_norm(config: EncoderConfig, size: int | None = None) -> LayerNorm | RMSNorm:
+    """The norm that `config` asks for, over vectors of this `size` (default: `hidden_size`)."""
+    size = config.hidden_size if size is None else size
     if config.norm == "rms_norm":
-        return RMSNorm(config.hidden_size, config.norm_eps)
-    return LayerNorm(config.hidden_size, config.norm_eps, bias=config.norm_bias)
+        return RMSNorm(size, config.norm_eps)
+    return LayerNorm(size, config.norm_eps, bias=config.norm_bias)

@@ -1,6 +1,7 @@
 """Four ways to tell an encoder where a token stands.
 
-- learned: a trained vector for each place, added to the token's (BERT);
+- learned: a trained vector for each place, added to the token's (BERT; RoBERTa's begin at a later
+  row of the table);
 - sinusoidal: the same with fixed waves, PE[p, 2i] = sin(p / 10000^(2i/d)), PE[p, 2i+1] = cos(…)
   (Vaswani et al. 2017, arXiv:1706.03762);
 - rotary: queries and keys are turned by an angle that grows with the place, so that their product
@@ -21,29 +22,37 @@ Rotation = tuple[Float[Tensor, "tokens half"], Float[Tensor, "tokens half"]]
 
 
 class PositionTable(nn.Module):
-    """One vector for each place: `weight[position]`."""
+    """One vector for each place: `weight[offset + position]`."""
 
-    weight: Float[Tensor, "places hidden"]
+    weight: Float[Tensor, "rows hidden"]
+    offset: int
+
+    @property
+    def places(self) -> int:
+        """The longest sequence for which there are rows."""
+        return len(self.weight) - self.offset
 
     def forward(self, positions: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens hidden"]:
         """Shape: `(tokens,)` → `(tokens, hidden)`."""
-        return nn.functional.embedding(positions, self.weight)
+        return nn.functional.embedding(self.offset + positions, self.weight)
 
 
 class LearnedPositions(PositionTable):
     """The table is a parameter."""
 
-    def __init__(self, places: int, hidden: int) -> None:
+    def __init__(self, places: int, hidden: int, offset: int = 0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(places, hidden))
+        self.offset = offset
+        self.weight = nn.Parameter(torch.empty(offset + places, hidden))
 
 
 class SinusoidalPositions(PositionTable):
     """The table is computed, and stays as it is."""
 
-    def __init__(self, places: int, hidden: int) -> None:
+    def __init__(self, places: int, hidden: int, offset: int = 0) -> None:
         super().__init__()
-        self.register_buffer("weight", sinusoids(places, hidden))
+        self.offset = offset
+        self.register_buffer("weight", sinusoids(offset + places, hidden))
 
 
 def sinusoids(places: int, hidden: int) -> Float[Tensor, "places hidden"]:

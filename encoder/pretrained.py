@@ -37,10 +37,13 @@ class PretrainedModel(nn.Module):
         weights.save(self, Path(folder))
 
     @classmethod
-    def from_pretrained(cls: "type[Model]", folder: str | Path, **settings: Any) -> "Model":
+    def from_pretrained(
+        cls: "type[Model]", folder: str | Path, new_head: bool = False, **settings: Any
+    ) -> "Model":
         """The model in `folder` (or of a hub id, with `huggingface_hub`), in evaluation mode.
 
-        `settings` go to the constructor: a new number of labels, a dropout.
+        `settings` go to the constructor: new labels, a dropout. With `new_head`, or new labels,
+        what stands on the encoder may begin anew: `newly_initialised` names it.
         Raises `UserError` when the folder has no such model, or its tensors do not fit exactly.
         """
-        return weights.load(cls, folder, settings)
+        return weights.load(cls, folder, new_head, settings)

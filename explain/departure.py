@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from encoder.packing import Packing
 from encoder.pretrained import PretrainedModel
 from encoder.weights import FAMILIES, under_a_head
-from encoder.weights.family import Family, to_theirs
+from encoder.weights.family import Family
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def paired_modules(ours: PretrainedModel, theirs: Any, family: Family) -> dict[s
         module_name, _, leaf = name.rpartition(".")
         if leaf != "weight":
             continue
-        names = [n.removesuffix(".weight") for n in family.theirs(name)]
+        names = [n.removesuffix(".weight") for n in family.theirs(name, type(ours).__name__)]
         modules = [_submodule(theirs, n, family) for n in names]
         role = re.sub(r"\.\d+\.", ".{}.", module_name)
         kind = kinds.setdefault(role, Kind([], [[] for _ in names]))
@@ -144,7 +144,7 @@ def packed(output: Tensor, packing: Packing) -> Tensor | None:
 
 def weights_of(name: str, ours: PretrainedModel, theirs: Any, family: Family) -> str:
     """Say how the weights of their module `name` differ from ours."""
-    mine = to_theirs(dict(under_a_head(ours).state_dict()), family)
+    mine = family.to_theirs(under_a_head(ours).state_dict(), type(ours).__name__)
     other = {_full(n, family): tensor for n, tensor in theirs.state_dict().items()}
     for leaf in ("weight", "bias"):
         ours_here, theirs_here = mine.get(f"{name}.{leaf}"), other.get(f"{name}.{leaf}")
@@ -158,7 +158,7 @@ def weights_of(name: str, ours: PretrainedModel, theirs: Any, family: Family) ->
 
 
 def _full(name: str, family: Family) -> str:
-    headed = name.startswith((family.prefix, *family.heads))
+    headed = name.startswith((family.prefix, *family.head_prefixes))
     return name if headed else family.prefix + name
 
 

@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal, ParamSpec, TypeVar, get_args
 
+import torch
+from torch import Tensor
+
 from cellar import UserError
 from encoder.ops import fused, plain
 
@@ -50,4 +53,12 @@ rotate = _switch(plain.rotate, fused.rotate)
 layer_norm = _switch(plain.layer_norm, fused.layer_norm)
 rms_norm = _switch(plain.rms_norm, fused.rms_norm)
 gelu = _switch(plain.gelu, fused.gelu)
+gelu_tanh = _switch(plain.gelu_tanh, fused.gelu_tanh)
 cross_entropy = _switch(plain.cross_entropy, fused.cross_entropy)
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+}

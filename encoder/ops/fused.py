@@ -85,6 +85,11 @@ def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return F.gelu(x)
 
 
+def gelu_tanh(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))."""
+    return F.gelu(x, approximate="tanh")
+
+
 def cross_entropy(
     logits: Float[Tensor, "items classes"], labels: Int[Tensor, " items"]
 ) -> Float[Tensor, ""]:

@@ -107,6 +107,11 @@ def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return x * 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0)))
 
 
+def gelu_tanh(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))): GELU's approximation, of the same authors."""
+    return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
+
+
 def cross_entropy(
     logits: Float[Tensor, "items classes"], labels: Int[Tensor, " items"]
 ) -> Float[Tensor, ""]:

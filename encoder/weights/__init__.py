@@ -1,9 +1,10 @@
 """Safetensors in and out: a model folder is a Hugging Face folder.
 
-`config.json` names the family; the family's table (`bert.py`, `modernbert.py`) names the tensors.
-Loading is strict: a tensor that is missing, unknown or of another shape is an error that names it.
-Another head's tensors are left in the file; a head that the caller declares new (`labels=…`) may be
-missing.
+`config.json` names the family; the family's tables (`bert.py`, `roberta.py` …) name the tensors.
+Loading is strict: a tensor that is missing, unknown, of another shape or no floating-point number
+is an error that names it. Another head's tensors are left in the file; a head that the caller
+declares new (`labels=…`, `new_head=True`) may be missing. Files are mapped, and each tensor goes
+straight from the file to its parameter: loading needs little more memory than the model.
 """
 
 import json
@@ -17,17 +18,34 @@ from torch import nn
 
 from cellar import UserError, atomic_path, write_json
 from encoder.config import EncoderConfig
+from encoder.weights.albert import ALBERT
 from encoder.weights.bert import BERT
-from encoder.weights.family import Family, Tensors, listed, to_ours, to_theirs
+from encoder.weights.distilbert import DISTILBERT
+from encoder.weights.electra import ELECTRA
+from encoder.weights.family import Family, Tensors, listed
 from encoder.weights.modernbert import MODERNBERT
 from encoder.weights.own import OWN
+from encoder.weights.roberta import CAMEMBERT, ROBERTA, XLM_ROBERTA
 
 if TYPE_CHECKING:
     from encoder.pretrained import PretrainedModel
 
     Model = TypeVar("Model", bound=PretrainedModel)
 
-FAMILIES = {family.model_type: family for family in (BERT, MODERNBERT, OWN)}
+FAMILIES = {
+    family.model_type: family
+    for family in (
+        BERT,
+        ROBERTA,
+        XLM_ROBERTA,
+        CAMEMBERT,
+        DISTILBERT,
+        ELECTRA,
+        ALBERT,
+        MODERNBERT,
+        OWN,  # the last: it takes what no other can express
+    )
+}
 
 
 def save(model: "PretrainedModel", folder: Path) -> None:
@@ -38,14 +56,14 @@ def save(model: "PretrainedModel", folder: Path) -> None:
     family = next(f for f in FAMILIES.values() if f.expresses(model.config))
     kind = type(model).__name__
     config = family.write_config(model.config)
-    config["architectures"] = [family.architectures.get(kind, kind)]
-    config["tie_word_embeddings"] = True
+    config["architectures"] = [family.architectures[kind]]
     labels = getattr(model, "labels", None)
     if labels is not None:
         config["id2label"] = {str(i): label for i, label in enumerate(labels)}
         config["label2id"] = {label: i for i, label in enumerate(labels)}
-        config["classifier_pooling"] = getattr(model, "pooling", "cls")
-    tensors = to_theirs(under_a_head(model).state_dict(), family)
+    if hasattr(model, "pooling"):
+        config["classifier_pooling"] = model.pooling
+    tensors = family.to_theirs(under_a_head(model).state_dict(), kind)
     if kind == "Encoder":
         tensors = {name.removeprefix(family.prefix): tensor for name, tensor in tensors.items()}
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
@@ -60,33 +78,45 @@ def save(model: "PretrainedModel", folder: Path) -> None:
         raise UserError(f"cannot write the model to {folder}: {error}") from None
 
 
-def load(cls: "type[Model]", folder: str | Path, settings: Mapping[str, Any]) -> "Model":
+def load(
+    cls: "type[Model]", folder: str | Path, new_head: bool, settings: Mapping[str, Any]
+) -> "Model":
     """Build a `cls` as `config.json` says, and fill it with the folder's tensors.
 
-    With `labels` among the `settings`, a head may be missing, and the classifier is new unless the
-    folder's has the same labels. Raises `UserError` for a folder without a model, a family that is
-    not known, a damaged file, and tensors that are missing, unexpected or of the wrong shape.
+    With `new_head`, or `labels` among the `settings`, a head may be missing. A decision that was
+    learned for other labels, or by another kind of model, is left in the file. Raises `UserError`
+    for a folder without a model, a family that is not known, a damaged file, and tensors that are
+    missing, unexpected, of the wrong shape or no floating-point numbers.
     """
     folder = find(folder)
     raw = read_json(folder / "config.json")
+    kind = cls.__name__
     try:
         family = family_of(raw)
         config, labels = read_config(raw, family)
         tensors = under_their_prefix(read_tensors(folder), family)
-        if list(settings.get("labels", labels)) != labels:
-            tensors = {k: v for k, v in tensors.items() if not k.startswith("classifier.")}
+        if list(settings.get("labels", labels)) != labels or made_by_another(raw, family, kind):
+            decision = family.heads.get(kind, {}).get("classifier", "classifier")
+            tensors = {k: v for k, v in tensors.items() if not k.startswith(f"{decision}.")}
         arguments: dict[str, Any] = {}
-        if cls.__name__ == "Encoder":
-            arguments = {"pooler": any(".pooler." in name for name in tensors)}
-        elif cls.__name__ == "SequenceClassifier":
-            arguments = {"labels": labels, "pooling": raw.get("classifier_pooling", "cls")}
-        elif not raw.get("tie_word_embeddings", True):
-            raise UserError("tie_word_embeddings false is not supported")
+        if kind == "Encoder":
+            arguments["pooler"] = any(n.startswith(f"{family.prefix}pooler.") for n in tensors)
+        if kind in ("SequenceClassifier", "TokenClassifier"):
+            arguments["labels"] = labels
+        if kind == "SequenceClassifier":
+            arguments["pooling"] = raw.get("classifier_pooling", "cls")
         model = cls(config, **{**arguments, **settings})
-        model.newly_initialised = fill(model, tensors, family, "labels" in settings)
+        model.newly_initialised = fill(model, tensors, family, new_head or "labels" in settings)
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
     return model.eval()
+
+
+def made_by_another(raw: Mapping[str, Any], family: Family, kind: str) -> bool:
+    """Whether `config.json` says that a head of another kind than `kind` was saved."""
+    named = raw.get("architectures") or []
+    known = family.architectures
+    return known[kind] not in named and any(name in named for name in known.values())
 
 
 def fill(
@@ -94,22 +124,38 @@ def fill(
 ) -> tuple[str, ...]:
     """Copy their tensors into `model`; give the names of those of a `new_head` that are not there.
 
-    Raises `UserError` naming the tensors that are missing, unexpected or of the wrong shape.
+    Raises `UserError` naming the tensors that are missing, unexpected, of the wrong shape or no
+    floating-point numbers.
     """
-    whole = under_a_head(model)
-    wanted = whole.state_dict()
-    found, missing = to_ours(tensors, wanted, family)
-    heads = all(name.startswith(family.heads) for name in missing)
+    kind = type(model).__name__
+    wanted = under_a_head(model).state_dict()
+    places = {name: family.split(name, tensor, kind) for name, tensor in wanted.items()}
+    pairs = [(source, place) for parts in places.values() for source, place in parts.items()]
+
+    missing = [source for source, _ in pairs if source not in tensors]
+    heads = all(name.startswith(family.head_prefixes) for name in missing)
     if missing and not (heads and new_head):
-        hint = "; for a new head pass labels=[…]" if heads and hasattr(model, "labels") else ""
-        raise UserError("missing tensors: " + listed(missing) + hint)
-    known = {source for name in wanted for source in family.theirs(name)}
-    known.update(family.redundant)
-    unexpected = [n for n in tensors if n not in known and not n.startswith(family.heads)]
+        hint = "; for a new head pass labels=[…]" if hasattr(model, "labels") else ""
+        hint = hint or "; for a new head pass new_head=True"
+        raise UserError("missing tensors: " + listed(missing) + (hint if heads else ""))
+    known = {source for source, _ in pairs} | {family.prefix + "embeddings.position_ids"}
+    unexpected = [n for n in tensors if n not in known and not n.startswith(family.head_prefixes)]
     if unexpected:
         raise UserError("unexpected tensors: " + listed(sorted(unexpected)))
-    whole.load_state_dict(found, strict=False)
-    return tuple(name for name in wanted if name not in found)
+    there = [(source, tensors[source], place) for source, place in pairs if source in tensors]
+    wrong = [
+        f"{source} is {list(tensor.shape)}, expected {list(place.shape)}"
+        for source, tensor, place in there
+        if tensor.shape != place.shape
+    ]
+    if wrong:
+        raise UserError("tensors of another shape than config.json says: " + listed(wrong))
+    odd = [f"{name} is {t.dtype}" for name, t, _ in there if not t.is_floating_point()]
+    if odd:
+        raise UserError("tensors that are no floating-point numbers: " + listed(odd))
+    for _, tensor, place in there:
+        place.copy_(tensor)
+    return tuple(n for n, parts in places.items() if any(source in missing for source in parts))
 
 
 def under_a_head(model: "PretrainedModel") -> nn.Module:
@@ -123,8 +169,8 @@ def under_their_prefix(tensors: Tensors, family: Family) -> Tensors:
     for name, tensor in tensors.items():
         name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
         name = name.replace("LayerNorm.beta", "LayerNorm.bias")
-        full = name if name.startswith((family.prefix, *family.heads)) else family.prefix + name
-        renamed[full] = tensor
+        with_head = name.startswith((family.prefix, *family.head_prefixes))
+        renamed[name if with_head else family.prefix + name] = tensor
     return renamed
 
 
@@ -182,12 +228,32 @@ def read_config(raw: Mapping[str, Any], family: Family) -> tuple[EncoderConfig, 
 
 
 def read_tensors(folder: Path) -> Tensors:
-    """Every tensor of `model.safetensors` as it stands; a model makes its copy float32."""
-    path = folder / "model.safetensors"
-    if not path.is_file():
+    """Every tensor of `model.safetensors`, or of the parts that its index names, still on disk."""
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.is_file():
+        return mapped(whole)
+    if not index.is_file():
         raise UserError("it has no model.safetensors, and no other format is read")
+    files = read_json(index).get("weight_map")
+    if not isinstance(files, dict) or not all(isinstance(file, str) for file in files.values()):
+        raise UserError(f"{index.name} has no weight_map from tensors to files")
+    tensors: Tensors = {}
+    for part in sorted(set(files.values())):
+        # A name is a file beside the index, never a way out of the folder.
+        path = folder / Path(part).name
+        if not path.is_file():
+            raise UserError(f"{part} is missing: {index.name} names it")
+        tensors.update(mapped(path))
+    lost = sorted(files.keys() - tensors.keys())
+    if lost:
+        raise UserError(f"tensors that {index.name} names and no file has: {listed(lost)}")
+    return tensors
+
+
+def mapped(path: Path) -> Tensors:
+    """The tensors of one file: pages of it, read when they are looked at."""
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise UserError(f"model.safetensors is damaged or cut short: {error}") from None
+        raise UserError(f"{path.name} is damaged or cut short: {error}") from None

@@ -1,22 +1,48 @@
-"""A family of models on disk: one table of tensor names, and one translation of the config.
+"""A family of models on disk: tables of tensor names and of config fields, read in both directions.
 
-A table pairs our name with theirs; `{}` stands for the number of the layer. Where they keep several
-tensors that are one of ours, the right side is a tuple: theirs are concatenated along the first
-dimension on the way in, and split evenly on the way out. So each table is read in both directions.
+A table of names pairs our module (or parameter) with theirs; `{}` stands for the number of the
+layer. Where they keep several tensors that are one of ours, the right side is a tuple: theirs are
+its equal parts along the first dimension.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from cellar import UserError
 from encoder.config import EncoderConfig
 
 Tensors = dict[str, Tensor]
+Names = Mapping[str, str | tuple[str, ...]]
+
+ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu"}
+"""their names → ours"""
+ENCODERS_ONLY = {
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "position_embedding_type": "absolute",
+}
+
+
+ARCHITECTURES = {
+    "Encoder": "Model",
+    "MaskedLM": "ForMaskedLM",
+    "SequenceClassifier": "ForSequenceClassification",
+    "TokenClassifier": "ForTokenClassification",
+    "QuestionAnswerer": "ForQuestionAnswering",
+}
+"""our classes → theirs, after the family's own prefix"""
+
+
+def _as_it_is(theirs: Mapping[str, Any]) -> dict[str, Any]:
+    return {}
+
+
+def _nothing(ours: EncoderConfig) -> dict[str, Any]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -24,76 +50,101 @@ class Family:
     """How one `model_type` of Hugging Face maps to ours, and back."""
 
     model_type: str
+    class_prefix: str
+    """with what the names of their classes begin"""
     prefix: str
-    """what their models with a head put before the encoder's names; ours put `encoder.`"""
-    names: Mapping[str, str | tuple[str, ...]]
-    """our module (or parameter) → theirs, for a model with a head; empty: every name is ours"""
-    heads: tuple[str, ...]
-    """where their names of heads begin, ours and those that we do not have"""
-    redundant: tuple[str, ...]
-    """buffers of theirs that say nothing new"""
-    architectures: Mapping[str, str]
-    """our class → theirs, where the names differ"""
-    read_config: Callable[[Mapping[str, Any]], EncoderConfig]
-    write_config: Callable[[EncoderConfig], dict[str, Any]]
-    expresses: Callable[[EncoderConfig], bool]
-    """whether a config of this architecture can be written in their terms"""
+    """what a model with a head puts before the encoder's names; ours put `encoder.`"""
+    names: Names
+    """of the encoder, without the prefix; empty: every name is ours"""
+    heads: Mapping[str, Names]
+    """of what stands on the encoder, by our class"""
+    head_prefixes: tuple[str, ...]
+    """where the names of heads begin, of those here and of those that only they have"""
+    defaults: EncoderConfig
+    """what `config.json` may leave out, and what it takes for granted"""
+    fields: Mapping[str, tuple[str, ...]]
+    """our config field → theirs: the first that is there is read, the first is written"""
+    fixed: Mapping[str, Any]
+    """their fields of which only one value is supported"""
+    positive: tuple[str, ...] = ()
+    """our fields that may be 0 here, and not there"""
+    read: Callable[[Mapping[str, Any]], dict[str, Any]] = _as_it_is
+    """our fields that take more than another name"""
+    write: Callable[[EncoderConfig], dict[str, Any]] = _nothing
+    """and theirs"""
 
-    def theirs(self, name: str) -> tuple[str, ...]:
-        """Their name, or names, for our tensor `name`."""
+    def read_config(self, theirs: Mapping[str, Any]) -> EncoderConfig:
+        """Their `config.json` as ours; `UserError` for what is not supported."""
+        for name, value in self.fixed.items():
+            if theirs.get(name) not in (None, value):
+                raise UserError(f"{name} {theirs[name]!r} is not supported: only {value!r} is")
+        ours: dict[str, Any] = {}
+        for name, sources in self.fields.items():
+            values = [theirs[source] for source in sources if theirs.get(source) is not None]
+            if values:
+                ours[name] = values[0]
+        if "hidden_act" in ours:
+            if ours["hidden_act"] not in ACTIVATIONS:
+                known = ", ".join(ACTIVATIONS)
+                raise UserError(f"hidden_act {ours['hidden_act']!r} is not supported: {known} are")
+            ours["hidden_act"] = ACTIVATIONS[ours["hidden_act"]]
+        config = replace(self.defaults, **{**ours, **self.read(theirs)})
+        for name in self.positive:
+            if not getattr(config, name):
+                raise UserError(f"{name} 0 is not supported in a model of type {self.model_type}")
+        return config
+
+    def write_config(self, ours: EncoderConfig) -> dict[str, Any]:
+        """Our config in their terms."""
+        theirs = {"model_type": self.model_type, **self.fixed}
+        for name, (field, *_) in self.fields.items():
+            theirs[field] = getattr(ours, name)
+            if name == "hidden_act":
+                theirs[field] = next(k for k, v in ACTIVATIONS.items() if v == ours.hidden_act)
+        return {**theirs, **self.write(ours)}
+
+    def expresses(self, ours: EncoderConfig) -> bool:
+        """Whether `ours` comes back the same, once written in their terms."""
+        try:
+            return self.read_config(self.write_config(ours)) == ours
+        except UserError:
+            return False
+
+    @property
+    def architectures(self) -> dict[str, str]:
+        """Our classes → theirs."""
+        return {k: self.class_prefix + v if self.names else k for k, v in ARCHITECTURES.items()}
+
+    def theirs(self, name: str, kind: str) -> tuple[str, ...]:
+        """Their name, or names, for the tensor `name` of a model of our class `kind`."""
         if not self.names:
             return (name,)
         template = re.sub(r"\.\d+\.", ".{}.", name)
         layer = re.findall(r"\.(\d+)\.", name)
+        prefix, names = "", self.heads.get(kind, {})
+        if template.startswith("encoder."):
+            prefix, names, template = self.prefix, self.names, template.removeprefix("encoder.")
         module, _, leaf = template.rpartition(".")
-        if template in self.names:
-            found, suffix = self.names[template], ""
-        elif module in self.names:
-            found, suffix = self.names[module], f".{leaf}"
+        if template in names:
+            found, suffix = names[template], ""
+        elif module in names:
+            found, suffix = names[module], f".{leaf}"
         else:
-            raise UserError(f"a model of type {self.model_type} has no {name}")
+            hint = ": its tie_word_embeddings must be true" if module == "decoder" else ""
+            raise UserError(f"a model of type {self.model_type} has no {name}{hint}")
         templates = (found,) if isinstance(found, str) else found
-        return tuple(t.format(*layer) + suffix for t in templates)
+        return tuple(prefix + t.format(*layer) + suffix for t in templates)
 
+    def split(self, name: str, tensor: Tensor, kind: str) -> Tensors:
+        """Our tensor `name` as their one tensor, or as the several that it is made of: views."""
+        names = self.theirs(name, kind)
+        return dict(zip(names, tensor.chunk(len(names)), strict=True))
 
-def to_theirs(ours: Tensors, family: Family) -> Tensors:
-    """Our tensors under their names."""
-    renamed: Tensors = {}
-    for name, tensor in ours.items():
-        renamed.update(split(name, tensor, family))
-    return renamed
-
-
-def to_ours(
-    theirs: Tensors, wanted: Mapping[str, Tensor], family: Family
-) -> tuple[Tensors, list[str]]:
-    """Their tensors under our names, as far as they are there, and the names of those missing.
-
-    Raises `UserError` naming the tensors whose shape is not the `wanted` one.
-    """
-    found: Tensors = {}
-    missing: list[str] = []
-    wrong: list[str] = []
-    for name, target in wanted.items():
-        parts = split(name, target, family)
-        absent = [source for source in parts if source not in theirs]
-        unfit = [s for s, part in parts.items() if s in theirs and theirs[s].shape != part.shape]
-        missing += absent
-        wrong += [
-            f"{source} is {list(theirs[source].shape)}, expected {list(parts[source].shape)}"
-            for source in unfit
-        ]
-        if not absent and not unfit:
-            found[name] = torch.cat([theirs[source] for source in parts])
-    if wrong:
-        raise UserError("tensors of another shape than config.json says: " + listed(wrong))
-    return found, missing
-
-
-def split(name: str, tensor: Tensor, family: Family) -> Tensors:
-    """Our tensor `name` as their one tensor, or as the several that it is made of."""
-    names = family.theirs(name)
-    return dict(zip(names, tensor.chunk(len(names)), strict=True))
+    def to_theirs(self, ours: Mapping[str, Tensor], kind: str) -> Tensors:
+        """The tensors of a model of our class `kind` under their names."""
+        return {
+            k: v for name, tensor in ours.items() for k, v in self.split(name, tensor, kind).items()
+        }
 
 
 def listed(names: Sequence[str]) -> str:

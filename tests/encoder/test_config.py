@@ -13,6 +13,8 @@ from cellar import UserError
 from encoder import PRESETS, Encoder, EncoderConfig
 from tests.encoder.tools import bert, padded
 
+ARCHITECTURES = "bert, roberta, xlm-roberta, camembert, distilbert, electra, albert, modern"
+
 
 @pytest.mark.parametrize(
     ("changes", "message"),
@@ -29,7 +31,7 @@ from tests.encoder.tools import bert, padded
         ({"hidden_size": 12, "positions": "rotary"}, "need an even head size, not 3"),
         (
             {"hidden_size": 3, "num_attention_heads": 3, "positions": "sinusoidal"},
-            "need an even hidden_size, not 3",
+            "need an even size, not 3",
         ),
         ({"pad_token_id": 61}, "pad_token_id 61 is outside the vocabulary of 61"),
         ({"pad_token_id": -1}, "pad_token_id"),
@@ -75,8 +77,8 @@ for changes in (dict(hidden_size="big"), dict(vocab_size=None), dict(num_hidden_
         "norm_eps must be a number, at least 0, not 'small'",
         "hidden_dropout must be a number, at least 0, not None",
         "gated must be true or false, not 'yes'",
-        "unknown architecture ['bert']: choose one of bert, modern",
-        "unknown architecture 'gpt': choose one of bert, modern",
+        "unknown architecture ['bert']: choose one of " + ARCHITECTURES,
+        "unknown architecture 'gpt': choose one of " + ARCHITECTURES,
         "unknown positions 'none': choose one of learned, sinusoidal, rotary, alibi",
         "unknown norm 'batch_norm': choose one of layer_norm, rms_norm",
         "unknown norm_order 'middle': choose one of post, pre",

@@ -58,7 +58,6 @@ def test_transformers_begin_alike() -> None:
     """Deviation by deviation: bert, and modern's four kinds of matrices."""
     transformers = pytest.importorskip("transformers")
     from encoder.weights import FAMILIES
-    from encoder.weights.family import to_theirs
 
     torch.manual_seed(0)
     for config, cls in ((bert(**WIDE), "Bert"), (modern(**WIDE), "ModernBert")):
@@ -70,7 +69,7 @@ def test_transformers_begin_alike() -> None:
             getattr(transformers, f"{cls}Config")(**settings)
         )
         expected = dict(theirs.named_parameters())
-        renamed = to_theirs(dict(ours.named_parameters()), family)
+        renamed = family.to_theirs(dict(ours.named_parameters()), "SequenceClassifier")
         assert renamed.keys() == expected.keys()
         for name, tensor in renamed.items():
             std = expected[name].std().item()

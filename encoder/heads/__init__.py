@@ -1,0 +1,26 @@
+"""What stands on an encoder: the heads that the published families define.
+
+Each model speaks as `Encoder` does: a padded batch, or a packed one when `sequences` is given.
+
+| model                | answers                           | from                           |
+|----------------------|-----------------------------------|--------------------------------|
+| `MaskedLM`           | which token stands here?          | the token's vector             |
+| `SequenceClassifier` | which label has this text?        | one vector for the whole text  |
+| `TokenClassifier`    | which label has this token?       | the token's vector             |
+| `QuestionAnswerer`   | where does an answer begin, end?  | the token's vector             |
+"""
+
+from encoder.heads.masked_lm import MaskedLM
+from encoder.heads.parts import Pooling, pool
+from encoder.heads.sequence import SequenceClassifier
+from encoder.heads.span import QuestionAnswerer
+from encoder.heads.token import TokenClassifier
+
+__all__ = [
+    "MaskedLM",
+    "Pooling",
+    "QuestionAnswerer",
+    "SequenceClassifier",
+    "TokenClassifier",
+    "pool",
+]

@@ -1,0 +1,56 @@
+"""Which token stands here? logits = E · head(x) + b, with E the token embeddings themselves.
+
+Sharing E between input and output (Press & Wolf 2017, arXiv:1608.05859) halves the parameters of a
+small model; a model whose config says `tie_word_embeddings=False` has a matrix of its own instead.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from encoder.config import EncoderConfig
+from encoder.heads.parts import HeadedModel, PredictionHead
+from encoder.init import initialise
+from encoder.model import Encoder
+from encoder.ops import Backend
+from encoder.packing import Sequences
+
+
+class MaskedLM(HeadedModel):
+    """A score for each token of the vocabulary, at each place."""
+
+    def __init__(self, config: EncoderConfig, backend: Backend = "fused") -> None:
+        super().__init__()
+        self.config = config
+        self.backend = backend
+        self.encoder = Encoder(config, pooler=False)
+        self.head = PredictionHead(config)
+        tied = config.tie_word_embeddings
+        self.decoder = None if tied else nn.Linear(config.token_size, config.vocab_size, bias=False)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+        initialise(self, config)
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch seq"] | Int[Tensor, " tokens"],
+        attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"] | None = None,
+        token_type_ids: Int[Tensor, "*tokens"] | None = None,
+        sequences: Sequences | None = None,
+        at: Bool[Tensor, "*tokens"] | Int[Tensor, " chosen"] | None = None,
+    ) -> Float[Tensor, "*places vocab"]:
+        """Logits over the vocabulary, for every token, or only `at` those that are asked for.
+
+        `at` is a mask of the shape of `input_ids`, or, for a packed batch, the places themselves;
+        the result is then `(chosen, vocab)`. The vocabulary is the widest product of a small model,
+        so pretraining asks for the masked places alone.
+        """
+        encoded, _, packing = self.encode(input_ids, attention_mask, token_type_ids, sequences)
+        x = encoded.last_hidden_state
+        if packing is not None and at is not None:
+            return self._logits(packing.unpack(x)[at])
+        logits = self._logits(x if at is None else x[at])
+        return logits if packing is None else packing.unpack(logits)
+
+    def _logits(self, x: Float[Tensor, "chosen hidden"]) -> Float[Tensor, "chosen vocab"]:
+        scores = self.encoder.embeddings.tokens if self.decoder is None else self.decoder
+        return nn.functional.linear(self.head(x), scores.weight, self.bias)

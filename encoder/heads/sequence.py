@@ -1,0 +1,75 @@
+"""Which label has this text? A linear layer on one vector for the whole text.
+
+`config.classifier_head` says where the vector comes from:
+
+- `pooler`: tanh(W x) of the first token, by the encoder's own pooler (BERT, ALBERT);
+- `tanh`, `gelu`, `relu`: a dense layer of the classifier's on the first token, with this activation
+  (RoBERTa, ELECTRA, DistilBERT);
+- `prediction`: the first token's vector or the mean over the text (`pooling`), then a prediction
+  head, which starts from the one that masked-language modelling trained (ModernBERT).
+"""
+
+from collections.abc import Sequence
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from encoder.config import EncoderConfig
+from encoder.heads.parts import DenseHead, HeadedModel, Pooling, PredictionHead, pool
+from encoder.init import initialise
+from encoder.model import Encoder
+from encoder.ops import Backend
+from encoder.packing import Sequences
+
+
+class SequenceClassifier(HeadedModel):
+    """A score for each label of a text.
+
+    `pooling`: for a prediction head; the other heads read the first token.
+    `dropout`: another share than the config's, for the vectors between the layers.
+    """
+
+    def __init__(
+        self,
+        config: EncoderConfig,
+        labels: Sequence[str] = ("LABEL_0", "LABEL_1"),
+        pooling: Pooling = "cls",
+        dropout: float | None = None,
+        backend: Backend = "fused",
+    ) -> None:
+        super().__init__()
+        config = config if dropout is None else config.with_dropout(dropout)
+        self.config = config
+        self.backend = backend
+        self.labels = tuple(labels)
+        self.pooling = pooling
+        self.encoder = Encoder(config)
+        self.head: PredictionHead | DenseHead | None = None
+        if config.classifier_head == "prediction":
+            self.head = PredictionHead(config)
+        elif config.classifier_head != "pooler":
+            self.head = DenseHead(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = nn.Linear(config.hidden_size, len(self.labels))
+        initialise(self, config)
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch seq"] | Int[Tensor, " tokens"],
+        attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"] | None = None,
+        token_type_ids: Int[Tensor, "*tokens"] | None = None,
+        sequences: Sequences | None = None,
+    ) -> Float[Tensor, "batch labels"]:
+        """One row of logits for each text; zeros for a row without tokens."""
+        encoded, sequences, packing = self.encode(
+            input_ids, attention_mask, token_type_ids, sequences
+        )
+        x = encoded.last_hidden_state
+        if isinstance(self.head, PredictionHead):
+            pooled = self.head(pool(x, sequences, self.pooling))
+        elif isinstance(self.head, DenseHead):
+            pooled = self.head(self.dropout(pool(x, sequences, "cls")))
+        else:
+            pooled = encoded.pooler_output
+        logits: Tensor = self.classifier(self.dropout(pooled))
+        return logits if packing is None else packing.unpack_rows(logits)

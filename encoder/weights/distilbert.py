@@ -1,0 +1,83 @@
+"""DistilBERT (Sanh et al. 2019, arXiv:1910.01108): half of BERT's layers, no segments, no pooler.
+
+Its layer before a label has no dropout before it in `transformers`; here it has, as RoBERTa's.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from encoder.config import EncoderConfig
+from encoder.weights.family import Family, Names
+
+FIELDS = {
+    "vocab_size": ("vocab_size",),
+    "hidden_size": ("dim",),
+    "num_hidden_layers": ("n_layers",),
+    "num_attention_heads": ("n_heads",),
+    "intermediate_size": ("hidden_dim",),
+    "hidden_act": ("activation",),
+    "max_position_embeddings": ("max_position_embeddings",),
+    "pad_token_id": ("pad_token_id",),
+    "tie_word_embeddings": ("tie_word_embeddings",),
+    "embedding_dropout": ("dropout",),
+    "hidden_dropout": ("dropout",),
+    "attention_dropout": ("attention_dropout",),
+    "classifier_dropout": ("seq_classif_dropout",),
+    "initializer_range": ("initializer_range",),
+}
+NAMES: Names = {
+    "embeddings.tokens": "embeddings.word_embeddings",
+    "embeddings.positions": "embeddings.position_embeddings",
+    "embeddings.norm": "embeddings.LayerNorm",
+    "blocks.{}.attention.qkv": (
+        "transformer.layer.{}.attention.q_lin",
+        "transformer.layer.{}.attention.k_lin",
+        "transformer.layer.{}.attention.v_lin",
+    ),
+    "blocks.{}.attention.output": "transformer.layer.{}.attention.out_lin",
+    "blocks.{}.attention_norm": "transformer.layer.{}.sa_layer_norm",
+    "blocks.{}.feed_forward.up": "transformer.layer.{}.ffn.lin1",
+    "blocks.{}.feed_forward.down": "transformer.layer.{}.ffn.lin2",
+    "blocks.{}.feed_forward_norm": "transformer.layer.{}.output_layer_norm",
+}
+MASKED_LM = {
+    "head.dense": "vocab_transform",
+    "head.norm": "vocab_layer_norm",
+    "decoder": "vocab_projector",
+    "bias": "vocab_projector.bias",
+}
+SEQUENCE = {"head.dense": "pre_classifier", "classifier": "classifier"}
+
+
+def _read(theirs: Mapping[str, Any]) -> dict[str, Any]:
+    return {"positions": "sinusoidal"} if theirs.get("sinusoidal_pos_embds", False) else {}
+
+
+def _write(ours: EncoderConfig) -> dict[str, Any]:
+    return {"sinusoidal_pos_embds": ours.positions == "sinusoidal"}
+
+
+DISTILBERT = Family(
+    model_type="distilbert",
+    class_prefix="DistilBert",
+    prefix="distilbert.",
+    names=NAMES,
+    heads={
+        "MaskedLM": MASKED_LM,
+        "SequenceClassifier": SEQUENCE,
+        "TokenClassifier": {"classifier": "classifier"},
+        "QuestionAnswerer": {"classifier": "qa_outputs"},
+    },
+    head_prefixes=("vocab_", "pre_classifier.", "classifier.", "qa_outputs."),
+    defaults=EncoderConfig(
+        architecture="distilbert",
+        num_hidden_layers=6,
+        type_vocab_size=0,
+        classifier_head="relu",
+        classifier_dropout=0.2,
+    ),
+    fields=FIELDS,
+    fixed={},
+    read=_read,
+    write=_write,
+)

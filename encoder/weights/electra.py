@@ -1,0 +1,61 @@
+"""ELECTRA (Clark et al. 2020, arXiv:2003.10555): BERT, its embeddings of a size of their own.
+
+The discriminator is what is fine-tuned; masked-language modelling is its generator's.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from encoder.config import EncoderConfig
+from encoder.weights.bert import FIELDS, NAMES
+from encoder.weights.family import ENCODERS_ONLY, Family
+
+MASKED_LM = {
+    "head.dense": "generator_predictions.dense",
+    "head.norm": "generator_predictions.LayerNorm",
+    "decoder": "generator_lm_head",
+    "bias": "generator_lm_head.bias",
+}
+SEQUENCE = {"head.dense": "classifier.dense", "classifier": "classifier.out_proj"}
+EMBEDDING, HIDDEN = 128, 256
+
+
+def _read(theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """A projection is there only where it changes the size."""
+    size = theirs.get("embedding_size", EMBEDDING)
+    return {"embedding_size": 0 if size == theirs.get("hidden_size", HIDDEN) else size}
+
+
+def _write(ours: EncoderConfig) -> dict[str, Any]:
+    return {"embedding_size": ours.token_size}
+
+
+ELECTRA = Family(
+    model_type="electra",
+    class_prefix="Electra",
+    prefix="electra.",
+    names={
+        **{k: v for k, v in NAMES.items() if k != "pooler.dense"},
+        "embeddings.projection": "embeddings_project",
+    },
+    heads={
+        "MaskedLM": MASKED_LM,
+        "SequenceClassifier": SEQUENCE,
+        "TokenClassifier": {"classifier": "classifier"},
+        "QuestionAnswerer": {"classifier": "qa_outputs"},
+    },
+    head_prefixes=("generator_", "discriminator_", "classifier.", "qa_outputs."),
+    defaults=EncoderConfig(
+        architecture="electra",
+        embedding_size=EMBEDDING,
+        hidden_size=HIDDEN,
+        num_attention_heads=4,
+        intermediate_size=1024,
+        classifier_head="gelu",
+    ),
+    fields=FIELDS,
+    fixed={**ENCODERS_ONLY, "hidden_act": "gelu"},
+    positive=("type_vocab_size",),
+    read=_read,
+    write=_write,
+)

@@ -1,0 +1,65 @@
+"""RoBERTa (Liu et al. 2019, arXiv:1907.11692), and the families that are it in all but vocabulary.
+
+Positions begin at `pad_token_id + 1`: the first rows of the table are never read. Theirs counts
+those rows among `max_position_embeddings`; ours counts the places that a text can use.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from encoder.config import Architecture, EncoderConfig
+from encoder.weights.bert import FIELDS, NAMES
+from encoder.weights.family import ENCODERS_ONLY, Family
+
+MASKED_LM = {
+    "head.dense": "lm_head.dense",
+    "head.norm": "lm_head.layer_norm",
+    "bias": "lm_head.bias",
+}
+SEQUENCE = {"head.dense": "classifier.dense", "classifier": "classifier.out_proj"}
+PAD, ROWS = 1, 512
+
+
+def _read(theirs: Mapping[str, Any]) -> dict[str, Any]:
+    pad = theirs.get("pad_token_id")
+    offset = (PAD if pad is None else pad) + 1
+    rows = theirs.get("max_position_embeddings", ROWS)
+    return {"position_offset": offset, "max_position_embeddings": rows - offset}
+
+
+def _write(ours: EncoderConfig) -> dict[str, Any]:
+    return {"max_position_embeddings": ours.max_position_embeddings + ours.position_offset}
+
+
+def _family(model_type: Architecture, class_prefix: str, vocab_size: int) -> Family:
+    return Family(
+        model_type=model_type,
+        class_prefix=class_prefix,
+        prefix="roberta.",
+        names=NAMES,
+        heads={
+            "MaskedLM": MASKED_LM,
+            "SequenceClassifier": SEQUENCE,
+            "TokenClassifier": {"classifier": "classifier"},
+            "QuestionAnswerer": {"classifier": "qa_outputs"},
+        },
+        head_prefixes=("lm_head.", "classifier.", "qa_outputs.", "roberta.pooler."),
+        defaults=EncoderConfig(
+            architecture=model_type,
+            vocab_size=vocab_size,
+            max_position_embeddings=ROWS - PAD - 1,
+            position_offset=PAD + 1,
+            pad_token_id=PAD,
+            classifier_head="tanh",
+        ),
+        fields=FIELDS,
+        fixed={**ENCODERS_ONLY, "hidden_act": "gelu"},
+        positive=("type_vocab_size",),
+        read=_read,
+        write=_write,
+    )
+
+
+ROBERTA = _family("roberta", "Roberta", 50265)
+XLM_ROBERTA = _family("xlm-roberta", "XLMRoberta", 30522)
+CAMEMBERT = _family("camembert", "Camembert", 30522)
