@@ -10,6 +10,9 @@ from tokenizer.huggingface import HuggingFace
 from tokenizer.sentence_piece import MODEL_FILE, SentencePiece, is_ours
 from tokenizer.wordpiece import LONGEST_WORD, PREFIX, WordPiece
 
+SOURCES = ("spiece.model", "sentencepiece.bpe.model", "vocab.json", "merges.txt")
+"""what older folders have in place of a `tokenizer.json`"""
+
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
     """Open the tokenizer of a folder that was saved here or by Hugging Face.
@@ -33,6 +36,12 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         raise UserError(f"{folder}: {error}") from None
     if vocab.is_file():
         return _wordpiece_from_vocab(vocab, config)
+    for name in SOURCES:
+        if (folder / name).is_file():
+            raise UserError(
+                f"{folder} has {name}, but no {definition.name}: open it once with transformers' "
+                "AutoTokenizer, and save_pretrained writes one"
+            )
     raise UserError(
         f"{folder} has no tokenizer: looked for {model.name}, {definition.name} and {vocab.name}"
     )
