@@ -194,7 +194,7 @@ class PlateauWatch:
             return False
         self._warned = True
         Console(stderr=True).print(
-            f"[yellow]the held-out loss ({loss:.2f}) has not passed {self.entropy:.2f}, the "
+            f"[yellow]the held-out loss ({loss:.2f}) is not well below {self.entropy:.2f}, the "
             "entropy of single tokens: the model knows at best how frequent they are, and nothing "
             "of context yet. More steps, a higher learning rate, smaller batches or a modern "
             "preset help.[/]",
