@@ -60,7 +60,7 @@ def start(*arguments: object, **settings) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "plainformer", *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""},
         text=True,
         stderr=subprocess.PIPE,
         **settings,
