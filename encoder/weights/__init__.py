@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
     Model = TypeVar("Model", bound=PretrainedModel)
 
+FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+"""what a folder needs of a hub's repository: config, weights and tokenizer"""
+
 FAMILIES = {
     family.model_type: family
     for family in (
@@ -192,10 +195,11 @@ def find(folder: str | Path) -> Path:
             "pip install 'plainformer[hub]'"
         ) from None
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt"]))
+        return Path(snapshot_download(name, allow_patterns=FETCHED))
     except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"there is no folder {name}, and the hub did not give it: {error}"
+            f"there is no folder {name}, and the hub did not give it: {reason}"
         ) from None
 
 

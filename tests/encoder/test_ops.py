@@ -194,6 +194,15 @@ def test_gelu(dtype: torch.dtype, bound: float) -> None:
 
 
 @PRECISIONS
+def test_gelu_tanh(dtype: torch.dtype, bound: float) -> None:
+    x = torch.linspace(-6, 6, 101, dtype=torch.float64).to(dtype)
+    for y, expected in both(fused.gelu_tanh, plain.gelu_tanh, x):
+        assert_relative(y, expected, bound)
+    if dtype == torch.float64:
+        assert 1e-5 < (plain.gelu_tanh(x) - plain.gelu(x)).abs().max() < 1e-3
+
+
+@PRECISIONS
 @pytest.mark.parametrize(
     "labels", [[0, 4, 2], [0, -100, 2], [-100, -100, -100], [-100, 1, -100], []]
 )

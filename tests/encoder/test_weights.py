@@ -1,10 +1,14 @@
 """Folders in and out: what is saved comes back, and what does not fit is one short error."""
 
 import json
+import os
 import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cellar import UserError
-from encoder import Encoder, MaskedLM, SequenceClassifier
+from encoder import Encoder, MaskedLM, QuestionAnswerer, SequenceClassifier, TokenClassifier
+from encoder.weights import FAMILIES
 from tests.encoder.tools import bert, modern, padded, randomise
 
 CONFIGS = {
@@ -27,10 +32,18 @@ CONFIGS = {
     "many-layers": bert(num_hidden_layers=11),
     "modern-alibi": modern(positions="alibi", type_vocab_size=2),
     "two-dropouts": bert(embedding_dropout=0.3),
+    "factorised": bert(embedding_size=12),
+    "shared": bert(share_layers=True),
+    "later-rows": bert(position_offset=3),
+    "relu": bert(hidden_act="relu"),
+    "tanh-form": bert(hidden_act="gelu_tanh"),
+    "prediction-head": bert(classifier_head="prediction"),
+    "dense-head": modern(positions="alibi", type_vocab_size=2, classifier_head="relu"),
+    "untied": bert(positions="alibi", tie_word_embeddings=False),
 }
 FAMILY = {"bert": "bert", "modern": "modernbert", "one-layer-modern": "modernbert"}
-FAMILY |= {"sinusoidal": "bert", "many-layers": "bert"}
-MODELS = (Encoder, MaskedLM, SequenceClassifier)
+FAMILY |= {"sinusoidal": "bert", "many-layers": "bert", "relu": "bert", "tanh-form": "bert"}
+MODELS = (Encoder, MaskedLM, SequenceClassifier, TokenClassifier, QuestionAnswerer)
 ONE_OF_EACH = pytest.mark.parametrize("config", ["bert", "modern", "alibi"])
 
 
@@ -53,6 +66,8 @@ def test_what_is_saved_comes_back(config: str, cls: Any, tmp_path: Path) -> None
     one, other = model(**batch), again(**batch)
     if cls is Encoder:
         one, other = one.last_hidden_state, other.last_hidden_state
+    if cls is QuestionAnswerer:
+        one, other = torch.stack(one), torch.stack(other)
     assert torch.equal(one, other)
     kind = json.loads((tmp_path / "a" / "b" / "config.json").read_text())["model_type"]
     assert kind == FAMILY.get(config, "plainformer")
@@ -81,8 +96,8 @@ def test_the_tied_matrix_is_written_once(tmp_path: Path) -> None:
         model = MaskedLM(config)
         model.save_pretrained(tmp_path)
         stored = load_file(tmp_path / "model.safetensors")
-        tables = [n for n, t in stored.items() if t.shape == (config.vocab_size, 32)]
-        assert len(tables) == 1
+        tables = [n for n, t in stored.items() if t.shape == (config.vocab_size, config.token_size)]
+        assert len(tables) == (1 if config.tie_word_embeddings else 2)
         size = sum(t.numel() for t in stored.values())
         fixed = 40 * 32 if config.positions == "sinusoidal" else 0
         assert size == model.num_parameters() + fixed
@@ -141,6 +156,39 @@ def test_a_classifier_under_new_labels(config: str, tmp_path: Path) -> None:
         MaskedLM.from_pretrained(tmp_path)
 
 
+@ONE_OF_EACH
+def test_a_head_of_another_kind_is_left_in_the_file(config: str, tmp_path: Path) -> None:
+    """Even where its classifier has the same name and the same shape."""
+    old = randomise(SequenceClassifier(CONFIGS[config], ["no", "yes"]))
+    old.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"missing tensors: .*classifier.*labels="):
+        TokenClassifier.from_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"missing tensors: .*; for a new head pass new_head=True"):
+        QuestionAnswerer.from_pretrained(tmp_path)
+    tags = TokenClassifier.from_pretrained(tmp_path, labels=["no", "yes"])
+    spans = QuestionAnswerer.from_pretrained(tmp_path, new_head=True)
+    for model in (tags, spans):
+        assert set(model.newly_initialised) == {"classifier.weight", "classifier.bias"}
+        assert not torch.equal(model.classifier.weight, old.classifier.weight)
+        if config == "modern":
+            assert torch.equal(model.head.dense.weight, old.head.dense.weight)
+
+
+def test_a_new_head_for_words(tmp_path: Path) -> None:
+    encoder = randomise(Encoder(bert()))
+    encoder.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"missing tensors: cls\.predictions"):
+        MaskedLM.from_pretrained(tmp_path)
+    model = MaskedLM.from_pretrained(tmp_path, new_head=True)
+    assert set(model.newly_initialised) == {
+        "head.dense.weight",
+        "head.dense.bias",
+        "head.norm.weight",
+        "head.norm.bias",
+        "bias",
+    }
+
+
 def test_settings_reach_the_constructor(tmp_path: Path) -> None:
     SequenceClassifier(bert()).save_pretrained(tmp_path)
     model = SequenceClassifier.from_pretrained(tmp_path, dropout=0.4, backend="plain")
@@ -150,9 +198,13 @@ def test_settings_reach_the_constructor(tmp_path: Path) -> None:
         SequenceClassifier.from_pretrained(tmp_path, lables=["a"])
 
 
-@pytest.mark.parametrize("prefix", ["bert.", ""])
-def test_a_legacy_checkpoint(prefix: str, tmp_path: Path) -> None:
-    model = randomise(Encoder(bert(num_hidden_layers=2)))
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in ("modernbert", "plainformer")])
+@pytest.mark.parametrize("with_prefix", [True, False])
+def test_a_legacy_checkpoint(family: str, with_prefix: bool, tmp_path: Path) -> None:
+    defaults = FAMILIES[family].defaults
+    small = {"vocab_size": 61, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    model = randomise(Encoder(replace(defaults, **small, intermediate_size=48)))
+    prefix = FAMILIES[family].prefix if with_prefix else ""
     model.save_pretrained(tmp_path)
     stored = load_file(tmp_path / "model.safetensors")
     legacy = {
@@ -163,9 +215,10 @@ def test_a_legacy_checkpoint(prefix: str, tmp_path: Path) -> None:
         for k, v in stored.items()
     }
     assert f"{prefix}embeddings.LayerNorm.gamma" in legacy
-    legacy[f"{prefix}embeddings.position_ids"] = torch.arange(40)[None]
+    legacy[f"{prefix}embeddings.position_ids"] = torch.arange(512)[None]
     save_file(legacy, tmp_path / "model.safetensors")
     again = Encoder.from_pretrained(tmp_path)
+    assert again.config == model.config
     for name, tensor in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor)
 
@@ -180,6 +233,124 @@ def test_half_precision_on_disk(dtype: torch.dtype, tmp_path: Path) -> None:
     for name, tensor in model.state_dict().items():
         assert again.state_dict()[name].dtype == torch.float32
         assert torch.equal(again.state_dict()[name], tensor.float())
+
+
+def shard(folder: Path) -> Path:
+    """Spread the tensors over three files and an index, as Hugging Face does."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    files = {name: f"model-{i % 3 + 1:05}-of-00003.safetensors" for i, name in enumerate(tensors)}
+    for file in set(files.values()):
+        save_file({n: t for n, t in tensors.items() if files[n] == file}, folder / file)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 0}, "weight_map": files}))
+    return index
+
+
+def test_weights_in_several_files(folder: Path) -> None:
+    before = Encoder.from_pretrained(folder).state_dict()
+    index = shard(folder)
+    after = Encoder.from_pretrained(folder).state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+    part = folder / "model-00002-of-00003.safetensors"
+    whole = part.read_bytes()
+    part.write_bytes(whole[:-7])
+    refused(folder, rf"{part.name} is damaged or cut short")
+    save_file({}, part)
+    refused(folder, r"tensors that model\.safetensors\.index\.json names and no file has: ")
+    part.unlink()
+    refused(folder, rf"{part.name} is missing")
+    index.write_text("{")
+    refused(folder, "is not readable JSON")
+    for other in ("{}", '{"weight_map": []}', '{"weight_map": {"a": 3}}'):
+        index.write_text(other)
+        refused(folder, "no weight_map")
+
+
+def test_weights_in_several_files_of_theirs(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(hidden_size=32, num_attention_heads=4, num_hidden_layers=2)
+    theirs = randomise(transformers.BertModel(config))
+    theirs.save_pretrained(tmp_path, max_shard_size="2MB")
+    assert not (tmp_path / "model.safetensors").exists()
+    ours = Encoder.from_pretrained(tmp_path)
+    weight = theirs.encoder.layer[1].output.dense.weight
+    assert torch.equal(ours.blocks[1].feed_forward.down.weight, weight)
+
+
+def test_a_name_of_the_hub(folder: Path, tmp_path: Path) -> None:
+    """From the hub's cache, in its layout, without a network; in a process of its own."""
+    pytest.importorskip("huggingface_hub")
+    repository = tmp_path / "hub" / "models--some--model"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0123abcd")
+    (repository / "blobs").mkdir()
+    snapshot = repository / "snapshots" / "0123abcd"
+    snapshot.mkdir(parents=True)
+    for i, file in enumerate(folder.iterdir()):
+        shutil.copy(file, repository / "blobs" / str(i))
+        (snapshot / file.name).symlink_to(f"../../blobs/{i}")
+    program = """
+from cellar import UserError
+from encoder import Encoder
+print(Encoder.from_pretrained("some/model").num_parameters())
+try:
+    Encoder.from_pretrained("some/other")
+except UserError as error:
+    print(error)
+"""
+    done = python(program, HF_HUB_CACHE=str(tmp_path / "hub"), HF_HUB_OFFLINE="1")
+    count, message = done.splitlines()
+    assert int(count) == Encoder.from_pretrained(folder).num_parameters()
+    assert message.startswith("there is no folder some/other, and the hub did not give it: ")
+
+
+def python(program: str, **environment: str) -> str:
+    """What `program` prints, run in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's own account")
+def test_loading_takes_little_more_memory_than_the_model(tmp_path: Path) -> None:
+    """Of the memory that is no page of a file: the weights once, and not their copy."""
+    big = bert(
+        hidden_size=512, intermediate_size=2048, num_hidden_layers=8, max_position_embeddings=512
+    )
+    Encoder(big).save_pretrained(tmp_path)
+    size = (tmp_path / "model.safetensors").stat().st_size
+    assert size > 100e6
+    program = f"""
+import re, threading, time
+from pathlib import Path
+from encoder import Encoder
+
+def anonymous():
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(r"RssAnon:\\s+(\\d+)", status)[1])
+
+def watch():
+    while watching:
+        seen.append(anonymous())
+        time.sleep(0.001)
+
+watching, seen, before = True, [], anonymous()
+thread = threading.Thread(target=watch)
+thread.start()
+model = Encoder.from_pretrained({str(tmp_path)!r})
+watching = False
+thread.join()
+print(max(seen) - before)
+"""
+    assert 0.9 * size < int(python(program)) < 1.3 * size
 
 
 @pytest.fixture
@@ -297,6 +468,13 @@ def test_a_tensor_is_unexpected(folder: Path) -> None:
 def test_a_tensor_has_another_shape(folder: Path) -> None:
     edit_config(folder, intermediate_size=50)
     refused(folder, r"intermediate\.dense\.weight is \[48, 32\], expected \[50, 32\]")
+
+
+def test_a_tensor_is_no_floating_point_number(folder: Path) -> None:
+    """Quantised to eight bits, say: the numbers mean nothing without their scale."""
+    name = "encoder.layer.0.intermediate.dense.weight"
+    edit_tensors(folder, **{name: torch.ones(48, 32, dtype=torch.int8)})
+    refused(folder, rf"no floating-point numbers: bert\.{name} is torch\.int8")
 
 
 def test_query_and_key_of_other_shapes(folder: Path) -> None:
