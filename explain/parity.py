@@ -125,6 +125,8 @@ def our_stages(ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
     encoder = encoder_of(ours)
     out = encoder(**batch, output_hidden_states=True)
     logits = None if ours is encoder else ours(**batch)
+    if isinstance(logits, tuple):
+        logits = torch.stack(logits, dim=-1)
     return _stages(ours, batch, out.hidden_states, out.pooler_output, logits)
 
 
@@ -132,15 +134,12 @@ def their_stages(theirs: Any, ours: PretrainedModel, batch: Batch) -> dict[str, 
     """The same stages of their model, where it has them."""
     base = theirs.base_model
     out = base(**batch, output_hidden_states=True, return_dict=True)
-    logits = None if theirs is base else _logits(theirs(**batch, return_dict=True))
+    logits = None
+    if theirs is not base:
+        head = theirs(**batch, return_dict=True)
+        span = "start_logits" in head
+        logits = torch.stack([head.start_logits, head.end_logits], -1) if span else head.logits
     return _stages(ours, batch, out.hidden_states, getattr(out, "pooler_output", None), logits)
-
-
-def _logits(out: Any) -> Tensor:
-    if "start_logits" in out:
-        return torch.stack([out.start_logits, out.end_logits], dim=-1)
-    logits: Tensor = out.logits
-    return logits
 
 
 def _stages(

@@ -14,9 +14,11 @@ from torch import Tensor
 from cellar import UserError
 from encoder import Encoder, MaskedLM
 from encoder.weights.convert import convert
+from tests.encoder.test_parity import EVERY, FAMILY, pair
 from tests.encoder.tools import assert_close, bert, padded, randomise
 from tokenizer import train_tokenizer
 
+transformers = pytest.importorskip("transformers")
 OLD_NAMES = {"weight": "LayerNorm.gamma", "bias": "LayerNorm.beta"}
 BATCH = padded([5, 9, 1])
 
@@ -43,7 +45,6 @@ def pickled(tmp_path: Path) -> dict[str, Tensor]:
 def test_the_same_numbers_here_and_in_transformers(
     model: MaskedLM, new_format: bool, tmp_path: Path
 ) -> None:
-    transformers = pytest.importorskip("transformers")
     path = tmp_path / "model" / "pytorch_model.bin"
     tensors = pickled(tmp_path)
     torch.save(tensors, path, _use_new_zipfile_serialization=new_format)
@@ -64,6 +65,23 @@ def test_the_same_numbers_here_and_in_transformers(
         assert torch.equal(again(**BATCH), expected)
         mask = BATCH["attention_mask"].bool()
         assert_close(theirs.eval()(**BATCH).logits[mask], expected[mask], 1e-5)
+
+
+@EVERY
+@FAMILY
+def test_every_family_and_head(family: str, head: str, tmp_path: Path) -> None:
+    theirs, ours = pair(family, head, tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    torch.save(theirs.state_dict(), tmp_path / "model" / "pytorch_model.bin")
+    convert(tmp_path / "model", tmp_path / "out")
+    again = type(ours).from_pretrained(tmp_path / "out")
+    assert all(map(torch.equal, ours.state_dict().values(), again.state_dict().values()))
+    opened, report = type(theirs).from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    assert all(torch.equal(theirs.state_dict()[n], t) for n, t in opened.state_dict().items())
+    written = load_file(tmp_path / "out" / "model.safetensors")
+    assert sum(t.numel() for t in written.values()) == sum(p.numel() for p in theirs.parameters())
 
 
 def test_shards_names_of_old_half_precision_and_the_tokenizer(

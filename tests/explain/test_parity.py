@@ -12,6 +12,7 @@ from cellar import UserError
 from encoder import Encoder, EncoderConfig, MaskedLM
 from explain import Comparison, Difference, compare_folder, compare_models
 from explain.compare import compare_tokenizers
+from tests.encoder.test_parity import EVERY, FAMILY, inputs, pair
 from tests.encoder.tools import bert, modern, padded, randomise
 from tokenizer import load_tokenizer, train_tokenizer
 
@@ -51,6 +52,27 @@ def test_the_pooler_is_a_stage_of_its_own(tmp_path: Path) -> None:
     assert [s.stage for s in stages if not s.within(1e-5)] == ["pooler"]
     assert hint is not None
     assert "look at bert.pooler.dense: its bias differs" in hint
+
+
+@EVERY
+@FAMILY
+def test_every_family_and_head(family: str, head: str, tmp_path: Path) -> None:
+    theirs, ours = pair(family, head, tmp_path, "eager")
+    batch = {"token_type_ids": torch.zeros_like(inputs(family)["input_ids"]), **inputs(family)}
+    stages, hint = compare_models(ours, theirs, [batch])
+    assert hint is None
+    assert all(stage.within(1e-5) for stage in stages)
+    assert (stages[-1].stage == "logits") == (head != "Encoder")
+    layer = ours.config.num_hidden_layers - 1
+    block = getattr(ours, "encoder", ours).blocks[-1]
+    with torch.no_grad():
+        block.feed_forward.up.weight[0] += 1.0
+    _, hint = compare_models(ours, theirs, [batch])
+    # ALBERT has one block: what is wrong in it is wrong from the first layer on.
+    name = f"layer {0 if family == 'albert' else layer}: look at"
+    assert hint is not None
+    assert hint.startswith(f"the first difference is in {name}")
+    assert hint.endswith("its weight differs")
 
 
 def swap_key_and_value(model: Any) -> None:
