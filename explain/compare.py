@@ -107,6 +107,7 @@ def compare_folder(
     """
     if not texts:
         raise UserError("there is no text to compare on")
+    import_transformers()
     folder = find(folder)
     ours, architecture = our_model(folder)
     tokenizer = load_tokenizer(folder)
