@@ -75,9 +75,7 @@ def buckets(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences) -> Tensor:
 def nested(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences) -> Tensor:
     """One call on jagged nested tensors."""
     offsets = sequences.cu_seqlens.long()
-    parts = (
-        torch.nested.nested_tensor_from_jagged(x, offsets).transpose(1, 2) for x in (q, k, v)
-    )
+    parts = (torch.nested.nested_tensor_from_jagged(x, offsets).transpose(1, 2) for x in (q, k, v))
     return F.scaled_dot_product_attention(*parts).transpose(1, 2).values()
 
 

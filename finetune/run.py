@@ -1,7 +1,6 @@
 """The second stage from end to end: a pretrained folder and labelled texts → a classifier."""
 
-import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,7 @@ from finetune.metrics import Report
 from finetune.objective import classification
 from finetune.predict import Classifier, check_vocabulary, probabilities
 from tokenizer import load_tokenizer
-from training import Result, by_items, evaluate, train
-from training.checkpoint import full_disk
+from training import Result, by_items, evaluate, full_disk, save_options, saved_options, train
 
 MAY_DIFFER = {"out", "resume", "training"}
 """options of which a resumed run may have others"""
@@ -44,7 +42,9 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
     accuracy. Raises `UserError` for examples that cannot be read or learned, and for a model that
     cannot be loaded.
     """
-    refuse_another_run(config)
+    if config.out.resolve() == config.model.resolve():
+        raise UserError(f"{config.out} is the pretrained model: choose another folder for the run")
+    saved = saved_options(config, config.out, resume=config.resume, may_differ=MAY_DIFFER)
     seed = config.training.seed
     tokenizer = load_tokenizer(config.model)
     examples = read_examples(config.train, "train")
@@ -63,10 +63,8 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
         steps=steps,
         eval_every=config.training.eval_every or max(order.steps(epochs=1), steps // EVALUATIONS),
     )
-    resolved = replace(config, training=settings, resume=False)
-    if not (config.resume and (config.out / "options.json").exists()):
-        with full_disk(config.out):
-            write_json(config.out / "options.json", asdict(resolved))
+    if saved is None:
+        save_options(replace(config, training=settings, resume=False), config.out)
     result = train(
         model,
         classification,
@@ -90,38 +88,6 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
         write_json(config.out / "metrics.json", {"valid": report.to_json()})
         report.draw(config.out / "confusion.png")
     return Outcome(result, report, texts.num_cut)
-
-
-def refuse_another_run(config: FinetuneConfig) -> None:
-    """Raise `UserError` when `config.out` holds a run that this one is not, or does not resume.
-
-    (The options of the training loop are checked against its checkpoint.)
-    """
-    out = config.out
-    if out.resolve() == config.model.resolve():
-        raise UserError(f"{out} is the pretrained model: choose another folder for what it learns")
-    if not config.resume:
-        if (out / "log.jsonl").exists() or (out / "checkpoints").exists():
-            raise UserError(f"{out} already holds a run: --resume it, or choose another folder")
-        return
-    options = out / "options.json"
-    if not options.exists():
-        return
-    try:
-        saved = json.loads(options.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{options} cannot be read: {error}") from None
-    asked = json.loads(json.dumps(asdict(config), default=str))
-    differing = [
-        f"{name}={saved.get(name)}, not {value}"
-        for name, value in asked.items()
-        if name not in MAY_DIFFER and saved.get(name) != value
-    ]
-    if differing:
-        raise UserError(
-            f"the run in {out} was started with {'; '.join(differing)}: resume it with the same "
-            "options, or choose another folder"
-        )
 
 
 def build(config: FinetuneConfig, labels: list[str]) -> SequenceClassifier:

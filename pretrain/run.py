@@ -1,10 +1,9 @@
 """The first stage from end to end: text → token shards → masked batches → a model folder."""
 
 import copy
-import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,8 +19,15 @@ from pretrain.masking import Masking
 from pretrain.objective import masked_lm
 from pretrain.shards import Shard, read_shards, write_shards
 from tokenizer import Tokenizer, load_tokenizer
-from training import Result, evaluate, seconds_per_step, train
-from training.checkpoint import full_disk
+from training import (
+    Result,
+    evaluate,
+    full_disk,
+    save_options,
+    saved_options,
+    seconds_per_step,
+    train,
+)
 
 MAY_DIFFER = {"out", "tokenizer", "minutes", "resume", "training"}
 """options of which a resumed run may have others; its shards know their tokenizer"""
@@ -38,13 +44,13 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
 
     Raises `UserError` for whatever cannot be read, does not fit together, or cannot be written.
     """
-    config = settled(config)
+    saved = saved_options(config, config.out, resume=config.resume, may_differ=MAY_DIFFER)
     tokenizer = load_tokenizer(config.tokenizer)
     model = build(config, tokenizer)
     corpus = Corpus.of(config.corpus, config.valid_share)
     shards = tokenized(corpus, tokenizer, config.out / "tokens", quiet, keep=config.resume)
-    if not (config.resume and (config.out / "options.json").exists()):
-        write_options(config)
+    if saved is None:
+        save_options(replace(config, resume=False), config.out)
     pieces = {split: Pieces(shards[split], tokenizer, config.max_length) for split in shards}
 
     masking = Masking(
@@ -63,11 +69,12 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
     )
     if not any(len(batch.labels) for batch in held_out):
         raise UserError("the held-out text is too short to measure on: hold out a larger share")
-    if config.minutes:
+    if config.minutes and saved and not saved["minutes"]:
+        config = with_steps(config, saved["training"]["steps"])
+    elif config.minutes:
         seconds = seconds_per_step(copy.deepcopy(model), masked_lm, batches, config.training)
-        steps = max(1, int(config.minutes * 60 / seconds))
-        config = replace(config, minutes=0.0, training=replace(config.training, steps=steps))
-        write_options(config)
+        config = with_steps(config, max(1, int(config.minutes * 60 / seconds)))
+        save_options(replace(config, resume=False), config.out)
     plateau = PlateauWatch(unigram_entropy(shards["train"]))
 
     def measure(model: MaskedLM) -> dict[str, float]:
@@ -94,45 +101,9 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
     return result
 
 
-def settled(config: PretrainConfig) -> PretrainConfig:
-    """`config` with the steps that a run to be resumed has chosen already.
-
-    Raises `UserError` when `config.out` holds a run that is not to be resumed, or was started with
-    other options. (Those of the training loop are checked against its checkpoint.)
-    """
-    out = config.out
-    if not config.resume:
-        if (out / "log.jsonl").exists() or (out / "checkpoints").exists():
-            raise UserError(f"{out} already holds a run: --resume it, or choose another folder")
-        return config
-    options = out / "options.json"
-    if not options.exists():
-        return config
-    try:
-        saved = json.loads(options.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{options} cannot be read: {error}") from None
-    asked = json.loads(json.dumps(asdict(config), default=str))
-    differing = [
-        f"{name}={saved.get(name)}, not {value}"
-        for name, value in asked.items()
-        if name not in MAY_DIFFER and saved.get(name) != value
-    ]
-    if differing:
-        raise UserError(
-            f"the run in {out} was started with {'; '.join(differing)}: resume it with the same "
-            "options, or choose another folder"
-        )
-    if config.minutes and not saved["minutes"]:
-        steps = saved["training"]["steps"]
-        config = replace(config, minutes=0.0, training=replace(config.training, steps=steps))
-    return config
-
-
-def write_options(config: PretrainConfig) -> None:
-    """Leave `options.json`, from which the run can be repeated."""
-    with full_disk(config.out):
-        write_json(config.out / "options.json", asdict(replace(config, resume=False)))
+def with_steps(config: PretrainConfig, steps: int) -> PretrainConfig:
+    """`config` with the number of steps that its minutes have come to."""
+    return replace(config, minutes=0.0, training=replace(config.training, steps=steps))
 
 
 def tokenized(

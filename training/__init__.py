@@ -5,10 +5,12 @@ batches(step) -> [batch, ...]        from what: a pure function of (seed, step)
 train(model, objective, batches, config, out)
 """
 
+from training.checkpoint import full_disk
 from training.config import TrainingConfig
 from training.evaluation import evaluate
 from training.loop import Result, train
 from training.objective import Batch, Batches, Loss, Objective
+from training.options import save_options, saved_options
 from training.order import Order, by_items, by_tokens, permutation
 from training.pace import seconds_per_step
 from training.schedule import learning_rate
@@ -24,8 +26,11 @@ __all__ = [
     "by_items",
     "by_tokens",
     "evaluate",
+    "full_disk",
     "learning_rate",
     "permutation",
+    "save_options",
+    "saved_options",
     "seconds_per_step",
     "train",
 ]
