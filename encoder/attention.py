@@ -3,8 +3,8 @@
     Attention(X) = concat(head₁ … headₙ) W_O
     headᵢ = softmax(Qᵢ Kᵢᵀ / √d + B) Vᵢ,    [Q K V] = X [W_Q W_K W_V]
 
-(Vaswani et al. 2017, arXiv:1706.03762). B is what ALiBi adds, and −∞ outside the sliding window of
-a local layer; rotary positions turn Q and K before the product.
+(Vaswani et al. 2017, arXiv:1706.03762). B is what ALiBi or a learned relative bias adds, and −∞
+outside the sliding window of a local layer; rotary positions turn Q and K before the product.
 """
 
 from jaxtyping import Float
@@ -13,13 +13,11 @@ from torch import Tensor, nn
 from encoder import ops
 from encoder.config import EncoderConfig
 from encoder.packing import Sequences
-from encoder.positions import Rotation, alibi_slopes
+from encoder.positions import Rotation
 
 
 class MultiHeadAttention(nn.Module):
     """Self-attention of layer number `layer`."""
-
-    slopes: Tensor | None
 
     def __init__(self, config: EncoderConfig, layer: int = 0) -> None:
         super().__init__()
@@ -29,14 +27,13 @@ class MultiHeadAttention(nn.Module):
         self.window = config.local_attention // 2 if config.is_local(layer) else None
         self.qkv = nn.Linear(hidden, 3 * hidden, bias=config.bias)
         self.output = nn.Linear(hidden, hidden, bias=config.bias)
-        slopes = alibi_slopes(self.num_heads) if config.positions == "alibi" else None
-        self.register_buffer("slopes", slopes, persistent=False)
 
     def forward(
         self,
         x: Float[Tensor, "tokens hidden"],
         sequences: Sequences,
         rotation: Rotation | None = None,
+        bias: Float[Tensor, "heads distances"] | None = None,
         output_attentions: bool = False,
     ) -> tuple[
         Float[Tensor, "tokens hidden"], Float[Tensor, "sequences heads length length"] | None
@@ -48,7 +45,7 @@ class MultiHeadAttention(nn.Module):
             query_key = ops.rotate(query_key, *rotation)
         query, key = query_key.unbind(1)
         dropout = self.dropout if self.training else 0.0
-        settings = (sequences, self.window, self.slopes, dropout)
+        settings = (sequences, self.window, bias, dropout)
         weights = None
         if output_attentions:
             heads, weights = ops.attention_with_weights(query, key, value, *settings)

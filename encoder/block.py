@@ -37,18 +37,20 @@ class Block(nn.Module):
         x: Float[Tensor, "tokens hidden"],
         sequences: Sequences,
         rotation: Rotation | None = None,
+        bias: Float[Tensor, "heads distances"] | None = None,
         output_attentions: bool = False,
     ) -> tuple[
         Float[Tensor, "tokens hidden"], Float[Tensor, "sequences heads length length"] | None
     ]:
         """The block's output, and its attention weights where asked."""
         attend, feed = self.attention, self.feed_forward
+        settings = (sequences, rotation, bias, output_attentions)
         if self.pre_norm:
-            y, weights = attend(self.attention_norm(x), sequences, rotation, output_attentions)
+            y, weights = attend(self.attention_norm(x), *settings)
             x = x + self.dropout(y)
             x = x + self.dropout(feed(self.feed_forward_norm(x)))
         else:
-            y, weights = attend(x, sequences, rotation, output_attentions)
+            y, weights = attend(x, *settings)
             x = self.attention_norm(x + self.dropout(y))
             x = self.feed_forward_norm(x + self.dropout(feed(x)))
         return x, weights

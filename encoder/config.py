@@ -8,6 +8,7 @@ The published architectures differ only in these fields:
 - `distilbert`: no token types;
 - `electra`: embeddings of their own size;
 - `albert`: the same, and one block for all layers;
+- `mpnet`: as RoBERTa, without token types, and a learned bias for each distance;
 - `modern`: pre-norm, rotary positions, gated GELU, no biases, global attention in every third layer
   and a sliding window in the others (ModernBERT, Warner et al. 2024, arXiv:2412.13663).
 
@@ -20,7 +21,15 @@ from typing import Any, Literal, get_args
 from cellar import UserError
 
 Architecture = Literal[
-    "bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "albert", "modern"
+    "bert",
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    "distilbert",
+    "electra",
+    "albert",
+    "mpnet",
+    "modern",
 ]
 Positions = Literal["learned", "sinusoidal", "rotary", "alibi"]
 Norm = Literal["layer_norm", "rms_norm"]
@@ -63,6 +72,8 @@ class EncoderConfig:
     positions: Positions = "learned"
     position_offset: int = 0
     """the row of the first place in a table of positions: the rows before it are never read"""
+    relative_bias: bool = False
+    """whether attention scores also change by a learned number for each distance (MPNet)"""
     norm: Norm = "layer_norm"
     norm_order: NormOrder = "post"
     norm_eps: float = 1e-12
@@ -116,6 +127,8 @@ class EncoderConfig:
             raise UserError(f"rotary positions need an even head size, not {self.head_size}")
         if self.positions == "sinusoidal" and self.token_size % 2:
             raise UserError(f"sinusoidal positions need an even size, not {self.token_size}")
+        if self.positions == "alibi" and self.relative_bias:
+            raise UserError("alibi and relative_bias both change the scores: choose one")
         if self.share_layers and (self.norm_order == "pre" or self.local_attention):
             raise UserError("share_layers needs layers that are all alike: post-norm and global")
         if self.pad_token_id >= self.vocab_size:

@@ -13,7 +13,7 @@ from encoder.init import initialise
 from encoder.norm import make_norm
 from encoder.ops import Backend
 from encoder.packing import Packing, Sequences
-from encoder.positions import Rotation, rotation
+from encoder.positions import AlibiBias, RelativeBias, Rotation, rotation
 from encoder.pretrained import PretrainedModel
 
 
@@ -55,6 +55,11 @@ class Encoder(PretrainedModel):
         self.config = config
         self.backend = backend
         self.embeddings = Embeddings(config)
+        self.distance_bias: AlibiBias | RelativeBias | None = None
+        if config.positions == "alibi":
+            self.distance_bias = AlibiBias(config.num_attention_heads)
+        elif config.relative_bias:
+            self.distance_bias = RelativeBias(config.num_attention_heads)
         blocks = 1 if config.share_layers else config.num_hidden_layers
         self.blocks = nn.ModuleList(Block(config, i) for i in range(blocks))
         self.final_norm = make_norm(config) if config.norm_order == "pre" else nn.Identity()
@@ -83,9 +88,11 @@ class Encoder(PretrainedModel):
         x = self.embeddings(input_ids, token_type_ids, sequences)
         hidden_states, attentions = [x], []
         turns = self._rotations(sequences)
+        bias = None if self.distance_bias is None else self.distance_bias(sequences.max_length)
         for layer in range(self.config.num_hidden_layers):
             block = self.blocks[0 if self.config.share_layers else layer]
-            x, weights = block(x, sequences, turns[self.config.is_local(layer)], output_attentions)
+            turn = turns[self.config.is_local(layer)]
+            x, weights = block(x, sequences, turn, bias, output_attentions)
             hidden_states.append(x)
             attentions.append(weights)
         x = hidden_states[-1] = self.final_norm(x)

@@ -1,4 +1,4 @@
-"""Four ways to tell an encoder where a token stands.
+"""Five ways to tell an encoder where a token stands.
 
 - learned: a trained vector for each place, added to the token's (BERT; RoBERTa's begin at a later
   row of the table);
@@ -7,10 +7,14 @@
 - rotary: queries and keys are turned by an angle that grows with the place, so that their product
   depends on the distance alone (RoPE, Su et al. 2021, arXiv:2104.09864);
 - ALiBi: attention scores sink linearly with the distance (Press et al. 2021, arXiv:2108.12409; here
-  in both directions, as an encoder looks both ways).
+  in both directions, as an encoder looks both ways);
+- relative bias: attention scores change by a learned number for each bucket of distances (Raffel et
+  al. 2019, arXiv:1910.10683; MPNet adds it to learned positions).
 
-The first two are added to the embeddings; the last two act inside attention.
+The first two are added to the embeddings; the others act inside attention.
 """
+
+import math
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +22,7 @@ from torch import Tensor, nn
 
 from cellar import UserError
 
+BUCKETS, FARTHEST = 32, 128
 Rotation = tuple[Float[Tensor, "tokens half"], Float[Tensor, "tokens half"]]
 
 
@@ -79,6 +84,50 @@ def alibi_slopes(num_heads: int) -> Float[Tensor, " heads"]:
     slopes = [2.0 ** (-8.0 * (i + 1) / power) for i in range(power)]
     finer = [2.0 ** (-8.0 * (i + 1) / (2 * power)) for i in range(0, 2 * power, 2)]
     return torch.tensor(slopes + finer[: num_heads - power])
+
+
+class AlibiBias(nn.Module):
+    """−slope · |distance|: nothing is learned."""
+
+    slopes: Tensor
+
+    def __init__(self, num_heads: int) -> None:
+        super().__init__()
+        self.register_buffer("slopes", alibi_slopes(num_heads), persistent=False)
+
+    def forward(self, length: int) -> Float[Tensor, "heads distances"]:
+        """What each head adds at the distances 1 − length … length − 1."""
+        return -self.slopes[:, None] * all_distances(length, self.slopes.device).abs()
+
+
+class RelativeBias(nn.Module):
+    """weight[bucket(distance)]: shared by all layers."""
+
+    def __init__(self, num_heads: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(BUCKETS, num_heads))
+
+    def forward(self, length: int) -> Float[Tensor, "heads distances"]:
+        """What each head adds at the distances 1 − length … length − 1."""
+        buckets = bucket(all_distances(length, self.weight.device))
+        return nn.functional.embedding(buckets, self.weight).T
+
+
+def all_distances(length: int, device: torch.device) -> Int[Tensor, " distances"]:
+    """1 − length … length − 1: from any token of a sequence to any other."""
+    return torch.arange(1 - length, max(length, 1), device=device)
+
+
+def bucket(distance: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+    """Half of the buckets for each direction: one a distance while near, then ever wider ones.
+
+    From `FARTHEST` on, all distances share the last.
+    """
+    each, near = BUCKETS // 2, BUCKETS // 4
+    size = distance.abs()
+    steps = torch.log(size.clamp(min=1).float() / near) / math.log(FARTHEST / near) * (each - near)
+    wide = (near + steps.long()).clamp(max=each - 1)
+    return torch.where(size < near, size, wide) + each * (distance > 0)
 
 
 def check_length(length: int, places: int) -> None:

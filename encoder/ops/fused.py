@@ -25,12 +25,12 @@ def attention(
     value: Heads,
     sequences: Sequences,
     window: int | None = None,
-    slopes: Float[Tensor, " heads"] | None = None,
+    bias: Float[Tensor, "heads distances"] | None = None,
     dropout: float = 0.0,
 ) -> Heads:
     """softmax(Q Kᵀ / √d + B) V within each sequence: see `plain.attention_with_weights`."""
     half = query.dtype in (torch.float16, torch.bfloat16)
-    if query.is_cuda and half and slopes is None and dropout == 0.0:
+    if query.is_cuda and half and bias is None and dropout == 0.0:
         from torch.nn.attention.varlen import varlen_attn
 
         bounds, longest = sequences.cu_seqlens, sequences.max_length
@@ -44,23 +44,23 @@ def attention(
     split = zip(*(torch.split(x, sizes) for x in (query, key, value)), strict=True)
     for (count, length), parts in zip(sequences.runs, split, strict=True):
         q, k, v = (x.view(count, length, *x.shape[1:]).transpose(1, 2) for x in parts)
-        bias = _bias(length, window, slopes, query)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
+        mask = _mask(length, window, bias, query)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         outputs.append(y.transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs) if outputs else value
 
 
-def _bias(length: int, window: int | None, slopes: Tensor | None, like: Tensor) -> Tensor | None:
+def _mask(length: int, window: int | None, bias: Tensor | None, like: Tensor) -> Tensor | None:
     """What is added to the scores of one sequence, or None where every score stands as it is."""
     narrow = window is not None and length - 1 > window
-    if slopes is None and not narrow:
+    if bias is None and not narrow:
         return None
     distance = plain.distances(length, like.device)
-    visible = distance <= window if narrow and window is not None else None
-    if slopes is None:
+    visible = distance.abs() <= window if narrow and window is not None else None
+    if bias is None:
         return visible
-    bias = (-slopes[:, None, None] * distance).to(like.dtype)
-    return bias if visible is None else bias.masked_fill(~visible, float("-inf"))
+    added = plain.at_distances(bias, distance).to(like.dtype)
+    return added if visible is None else added.masked_fill(~visible, float("-inf"))
 
 
 def layer_norm(

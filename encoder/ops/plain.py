@@ -21,11 +21,11 @@ def attention(
     value: Heads,
     sequences: Sequences,
     window: int | None = None,
-    slopes: Float[Tensor, " heads"] | None = None,
+    bias: Float[Tensor, "heads distances"] | None = None,
     dropout: float = 0.0,
 ) -> Heads:
     """softmax(Q Kᵀ / √d + B) V within each sequence (Vaswani et al. 2017, arXiv:1706.03762)."""
-    return attention_with_weights(query, key, value, sequences, window, slopes, dropout)[0]
+    return attention_with_weights(query, key, value, sequences, window, bias, dropout)[0]
 
 
 def attention_with_weights(
@@ -34,32 +34,40 @@ def attention_with_weights(
     value: Heads,
     sequences: Sequences,
     window: int | None = None,
-    slopes: Float[Tensor, " heads"] | None = None,
+    bias: Float[Tensor, "heads distances"] | None = None,
     dropout: float = 0.0,
 ) -> tuple[Heads, Float[Tensor, "sequences heads length length"]]:
     """`attention`, and the weights that it gave (before dropout), zeros on padding.
 
-    `window`: a query sees the keys at most this many places away. `slopes`: ALiBi adds
-    −slope · |distance| to the scores of each head. `dropout`: the share of weights set to zero.
+    `window`: a query sees the keys at most this many places away. `bias`: what each head adds to
+    the score of a key at each distance: see `at_distances`. `dropout`: the share of weights set to
+    zero.
     """
     q_bqhd, k_bkhd, v_bkhd = (sequences.pad(x) for x in (query, key, value))
     scores_bhqk = torch.einsum("bqhd,bkhd->bhqk", q_bqhd, k_bkhd) / math.sqrt(query.shape[-1])
     distance_qk = distances(sequences.max_length, query.device)
-    if slopes is not None:
-        scores_bhqk = scores_bhqk - slopes[:, None, None] * distance_qk
+    if bias is not None:
+        scores_bhqk = scores_bhqk + at_distances(bias, distance_qk)
     real_bq = sequences.pad(torch.ones_like(sequences.rows)).bool()
     visible_bhqk = real_bq[:, None, :, None] & real_bq[:, None, None, :]
     if window is not None:
-        visible_bhqk = visible_bhqk & (distance_qk <= window)
+        visible_bhqk = visible_bhqk & (distance_qk.abs() <= window)
     weights_bhqk = masked_softmax(scores_bhqk, visible_bhqk)
     kept_bhqk = torch.dropout(weights_bhqk, dropout, train=dropout > 0)
     return sequences.unpad(torch.einsum("bhqk,bkhd->bqhd", kept_bhqk, v_bkhd)), weights_bhqk
 
 
 def distances(length: int, device: torch.device) -> Int[Tensor, "length length"]:
-    """|i − j| between every two places of a sequence."""
+    """j − i, from each query i to each key j of a sequence."""
     place = torch.arange(length, device=device)
-    return (place[:, None] - place[None, :]).abs()
+    return place[None, :] - place[:, None]
+
+
+def at_distances(
+    bias: Float[Tensor, "heads distances"], distance: Int[Tensor, "length length"]
+) -> Float[Tensor, "heads length length"]:
+    """The number of each head for each pair of places: distance 0 is the middle column."""
+    return bias[:, bias.shape[1] // 2 + distance]
 
 
 def masked_softmax(

@@ -24,6 +24,7 @@ from encoder.weights.distilbert import DISTILBERT
 from encoder.weights.electra import ELECTRA
 from encoder.weights.family import Family, Tensors, listed
 from encoder.weights.modernbert import MODERNBERT
+from encoder.weights.mpnet import MPNET
 from encoder.weights.own import OWN
 from encoder.weights.roberta import CAMEMBERT, ROBERTA, XLM_ROBERTA
 
@@ -45,6 +46,7 @@ FAMILIES = {
         DISTILBERT,
         ELECTRA,
         ALBERT,
+        MPNET,
         MODERNBERT,
         OWN,  # the last: it takes what no other can express
     )

@@ -18,7 +18,12 @@ from encoder.config import EncoderConfig
 Tensors = dict[str, Tensor]
 Names = Mapping[str, str | tuple[str, ...]]
 
-ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu"}
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+}
 """their names → ours"""
 ENCODERS_ONLY = {
     "is_decoder": False,

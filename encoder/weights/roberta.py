@@ -20,14 +20,16 @@ SEQUENCE = {"head.dense": "classifier.dense", "classifier": "classifier.out_proj
 PAD, ROWS = 1, 512
 
 
-def _read(theirs: Mapping[str, Any]) -> dict[str, Any]:
+def read_places(theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """The first row that is read, and how many there are from it on."""
     pad = theirs.get("pad_token_id")
     offset = (PAD if pad is None else pad) + 1
     rows = theirs.get("max_position_embeddings", ROWS)
     return {"position_offset": offset, "max_position_embeddings": rows - offset}
 
 
-def _write(ours: EncoderConfig) -> dict[str, Any]:
+def write_places(ours: EncoderConfig) -> dict[str, Any]:
+    """All rows."""
     return {"max_position_embeddings": ours.max_position_embeddings + ours.position_offset}
 
 
@@ -55,8 +57,8 @@ def _family(model_type: Architecture, class_prefix: str, vocab_size: int) -> Fam
         fields=FIELDS,
         fixed={**ENCODERS_ONLY, "hidden_act": "gelu"},
         positive=("type_vocab_size",),
-        read=_read,
-        write=_write,
+        read=read_places,
+        write=write_places,
     )
 
 

@@ -13,7 +13,7 @@ from cellar import UserError
 from encoder import PRESETS, Encoder, EncoderConfig
 from tests.encoder.tools import bert, padded
 
-ARCHITECTURES = "bert, roberta, xlm-roberta, camembert, distilbert, electra, albert, modern"
+ARCHITECTURES = "bert, roberta, xlm-roberta, camembert, distilbert, electra, albert, mpnet, modern"
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,7 @@ ARCHITECTURES = "bert, roberta, xlm-roberta, camembert, distilbert, electra, alb
         ({"embedding_size": -1}, "embedding_size must be a whole number, at least 0"),
         ({"position_offset": -1}, "position_offset must be a whole number, at least 0"),
         ({"embedding_size": 5, "positions": "sinusoidal"}, "need an even size, not 5"),
+        ({"relative_bias": True, "positions": "alibi"}, "choose one"),
         ({"share_layers": True, "norm_order": "pre"}, "share_layers needs"),
         ({"share_layers": True, "local_attention": 4}, "share_layers needs"),
         ({"norm_eps": -1e-5}, "norm_eps must be a number, at least 0"),

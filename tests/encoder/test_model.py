@@ -31,6 +31,9 @@ VARIANTS = {
     "tanh-form": bert(hidden_act="gelu_tanh"),
     "relu": bert(hidden_act="relu"),
     "gated-relu": bert(hidden_act="relu", gated=True),
+    "relative": bert(relative_bias=True),
+    "relative-alone": bert(relative_bias=True, positions="rotary"),
+    "relative-shared": bert(relative_bias=True, share_layers=True),
     "untied": bert(tie_word_embeddings=False),
 }
 

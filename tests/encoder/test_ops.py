@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from cellar import UserError
 from encoder import Sequences, ops, use_backend
 from encoder.ops import fused, plain
-from encoder.positions import alibi_slopes
 from tests.encoder.tools import assert_relative
 
 LENGTHS = [1, 3, 3, 8, 8, 8, 13]
@@ -55,7 +54,7 @@ def test_signatures_are_equal() -> None:
 
 
 SETTINGS = pytest.mark.parametrize(
-    ("window", "alibi"),
+    ("window", "biased"),
     [(None, False), (2, False), (100, False), (None, True), (2, True), (7, True)],
 )
 
@@ -64,21 +63,21 @@ SETTINGS = pytest.mark.parametrize(
 @PRECISIONS
 @pytest.mark.parametrize("head_size", [8, 32, 64])
 def test_attention_fused_is_plain(
-    window: int | None, alibi: bool, head_size: int, dtype: torch.dtype, bound: float
+    window: int | None, biased: bool, head_size: int, dtype: torch.dtype, bound: float
 ) -> None:
     sequences = Sequences.of(LENGTHS)
     q, k, v = draw(3, sum(LENGTHS), 4, head_size, dtype=dtype).unbind()
-    slopes = alibi_slopes(4).to(dtype) if alibi else None
+    bias = draw(4, 2 * max(LENGTHS) - 1, dtype=dtype, seed=4) if biased else None
 
     def run(form: Any) -> Callable[..., Tensor]:
-        return lambda q, k, v: form.attention(q, k, v, sequences, window, slopes)
+        return lambda q, k, v, bias: form.attention(q, k, v, sequences, window, bias)
 
-    for y, expected in both(run(fused), run(plain), q, k, v):
+    for y, expected in both(run(fused), run(plain), q, k, v, bias):
         assert_relative(y, expected, bound)
 
 
 def reference(
-    q: Tensor, k: Tensor, v: Tensor, window: int | None, slopes: Tensor | None
+    q: Tensor, k: Tensor, v: Tensor, window: int | None, bias: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """One sequence, one query, one key at a time."""
     length, heads, size = q.shape
@@ -87,7 +86,8 @@ def reference(
         for i in range(length):
             keys = [j for j in range(length) if window is None or abs(i - j) <= window]
             scores = [
-                q[i, h] @ k[j, h] / size**0.5 - (0 if slopes is None else slopes[h] * abs(i - j))
+                q[i, h] @ k[j, h] / size**0.5
+                + (0 if bias is None else bias[h, bias.shape[1] // 2 + j - i])
                 for j in keys
             ]
             powers = torch.stack(scores).exp()
@@ -98,16 +98,16 @@ def reference(
 
 
 @SETTINGS
-def test_attention_plain_is_the_formula(window: int | None, alibi: bool) -> None:
+def test_attention_plain_is_the_formula(window: int | None, biased: bool) -> None:
     lengths = [1, 4, 4, 9]
     sequences = Sequences.of(lengths)
-    slopes = alibi_slopes(2).double() if alibi else None
+    bias = draw(2, 41, seed=4) if biased else None
     q, k, v = draw(3, sum(lengths), 2, 8).unbind()
-    heads, weights = plain.attention_with_weights(q, k, v, sequences, window, slopes)
+    heads, weights = plain.attention_with_weights(q, k, v, sequences, window, bias)
     start = 0
     for i, length in enumerate(lengths):
         part = slice(start, start + length)
-        expected, shares = reference(q[part], k[part], v[part], window, slopes)
+        expected, shares = reference(q[part], k[part], v[part], window, bias)
         assert_relative(heads[part], expected, 1e-13)
         assert_relative(weights[i, :, :length, :length], shares, 1e-13)
         assert not weights[i, :, length:].any(), "a query that is no token has no weights"
@@ -266,12 +266,12 @@ def test_a_misspelt_backend_is_refused() -> None:
 @given(
     lengths=st.lists(st.integers(1, 6), max_size=6),
     window=st.none() | st.integers(0, 7),
-    alibi=st.booleans(),
+    biased=st.booleans(),
 )
-def test_attention_for_any_lengths(lengths: list[int], window: int | None, alibi: bool) -> None:
+def test_attention_for_any_lengths(lengths: list[int], window: int | None, biased: bool) -> None:
     """Also unsorted ones: the packing sorts, a caller of `sequences=` need not."""
     sequences = Sequences.of(lengths)
     q, k, v = draw(3, sum(lengths), 2, 4).unbind()
-    slopes = alibi_slopes(2).double() if alibi else None
-    expected = plain.attention(q, k, v, sequences, window, slopes)
-    assert_relative(fused.attention(q, k, v, sequences, window, slopes), expected, 1e-13)
+    bias = draw(2, 41, seed=4) if biased else None
+    expected = plain.attention(q, k, v, sequences, window, bias)
+    assert_relative(fused.attention(q, k, v, sequences, window, bias), expected, 1e-13)

@@ -56,6 +56,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "electra": {**SIZES, "embedding_size": 16},
     "albert": {**SIZES, "embedding_size": 16, "num_hidden_layers": 3},
+    "mpnet": {**SIZES, "max_position_embeddings": 42},
     "modernbert": {
         "vocab_size": VOCAB,
         "hidden_size": 32,
@@ -96,7 +97,7 @@ def pair(
 ) -> tuple[Any, Any]:
     """Their model with random parameters, and ours loaded from what they saved."""
     config = their_config(family, head, **changes)
-    config._attn_implementation = attention
+    config._attn_implementation = "eager" if family == "mpnet" else attention
     theirs = randomise(their_class(family, head)(config))
     theirs.save_pretrained(folder)
     return theirs, OURS[head].from_pretrained(folder)
@@ -107,8 +108,10 @@ def inputs(family: str) -> dict[str, Tensor]:
     batch = padded(LENGTHS)
     config = their_config(family)
     batch["input_ids"][batch["attention_mask"] == 0] = config.pad_token_id
-    batch["token_type_ids"] %= getattr(config, "type_vocab_size", 1)
-    if family in ("distilbert", "modernbert"):
+    segments = FAMILIES[family].read_config(CONFIGS[family]).type_vocab_size
+    if segments:
+        batch["token_type_ids"] %= segments
+    else:
         del batch["token_type_ids"]
     return batch
 
@@ -437,6 +440,8 @@ def test_a_second_bias_is_refused(family: str, tmp_path: Path) -> None:
         ("roberta", {"add_cross_attention": True}),
         ("electra", {"position_embedding_type": "relative_key"}),
         ("electra", {"hidden_act": "relu"}),
+        ("mpnet", {"relative_attention_num_buckets": 16}),
+        ("mpnet", {"pad_token_id": 0}),
         ("albert", {"num_hidden_groups": 2}),
         ("albert", {"inner_group_num": 2}),
         ("albert", {"embedding_size": 0}),

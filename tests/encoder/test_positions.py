@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cellar import UserError
 from encoder import Encoder, Packing
 from encoder.ops import plain
-from encoder.positions import alibi_slopes, check_length, rotation, sinusoids
+from encoder.positions import AlibiBias, alibi_slopes, bucket, check_length, rotation, sinusoids
 from tests.encoder.tools import assert_close, bert, modern, padded
 
 
@@ -115,3 +115,19 @@ def padded_without_types(lengths: list[int]) -> dict[str, torch.Tensor]:
 def test_positions_count_real_tokens() -> None:
     packing = Packing.of(torch.tensor([[0, 1, 0, 1, 1]]))
     assert packing.sequences.positions.tolist() == [0, 1, 2]
+
+
+def test_alibi_at_every_distance() -> None:
+    expected = [[-(2.0 ** -(h + 1)) * abs(d) for d in range(-4, 5)] for h in range(8)]
+    assert AlibiBias(8)(5).tolist() == expected
+    assert AlibiBias(8)(0).shape == (8, 0)
+
+
+def test_buckets_are_theirs() -> None:
+    """Rounding included: float32's logarithm decides where a bucket ends."""
+    pytest.importorskip("transformers")
+    from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
+
+    distance = torch.arange(-2000, 2001)
+    assert torch.equal(bucket(distance), MPNetEncoder.relative_position_bucket(distance))
+    assert bucket(torch.tensor([0, -1, 1, -7, 7, -128, 128])).tolist() == [0, 1, 17, 7, 23, 15, 31]

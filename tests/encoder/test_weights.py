@@ -35,6 +35,7 @@ CONFIGS = {
     "factorised": bert(embedding_size=12),
     "shared": bert(share_layers=True),
     "later-rows": bert(position_offset=3),
+    "relative": bert(relative_bias=True),
     "relu": bert(hidden_act="relu"),
     "tanh-form": bert(hidden_act="gelu_tanh"),
     "prediction-head": bert(classifier_head="prediction"),
