@@ -9,5 +9,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 install_import_hook(
-    ["encoder", "tokenizer", "corpora", "training", "pretrain", "finetune"], "beartype.beartype"
+    ["encoder", "tokenizer", "corpora", "training", "pretrain", "finetune", "explain"],
+    "beartype.beartype",
 )

@@ -11,8 +11,8 @@ GROUND = {"encoder", "tokenizer", "corpora", "training"}
 STAGES = {"pretrain", "finetune"}
 MAY_IMPORT = {
     "cellar": set(),
-    **dict.fromkeys(GROUND, CELLAR),
-    **dict.fromkeys(STAGES, CELLAR | GROUND),
+    **dict.fromkeys(sorted(GROUND), CELLAR),
+    **dict.fromkeys(sorted(STAGES), CELLAR | GROUND),
     "explain": CELLAR | GROUND | STAGES,
     "plainformer": CELLAR | GROUND | STAGES | {"explain"},
 }
