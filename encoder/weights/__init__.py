@@ -3,16 +3,15 @@
 `config.json` names the family; the family's tables (`bert.py`, `roberta.py` …) name the tensors.
 Loading is strict: a tensor that is missing, unknown, of another shape or no floating-point number
 is an error that names it. Another head's tensors are left in the file; a head that the caller
-declares new (`labels=…`, `new_head=True`) may be missing. Files are mapped, and each tensor goes
-straight from the file to its parameter: loading needs little more memory than the model.
+declares new (`labels=…`, `new_head=True`) may be missing. Each tensor goes straight from the mapped
+file to its parameter: loading needs little more memory than the model.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
@@ -23,6 +22,7 @@ from encoder.weights.bert import BERT
 from encoder.weights.distilbert import DISTILBERT
 from encoder.weights.electra import ELECTRA
 from encoder.weights.family import Family, Tensors, listed
+from encoder.weights.folder import find, read_json, read_tensors
 from encoder.weights.modernbert import MODERNBERT
 from encoder.weights.mpnet import MPNET
 from encoder.weights.own import OWN
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
     Model = TypeVar("Model", bound=PretrainedModel)
 
-FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
-"""what a folder needs of a hub's repository: config, weights and tokenizer"""
+__all__ = ["FAMILIES", "family_of", "fill", "find", "load", "read_json", "save", "under_a_head"]
 
 FAMILIES = {
     family.model_type: family
@@ -69,6 +68,8 @@ def save(model: "PretrainedModel", folder: Path) -> None:
     if hasattr(model, "pooling"):
         config["classifier_pooling"] = model.pooling
     tensors = family.to_theirs(under_a_head(model).state_dict(), kind)
+    if kind == "MaskedLM" and not model.config.tie_word_embeddings:
+        tensors = family.with_second_bias(tensors)
     if kind == "Encoder":
         tensors = {name.removeprefix(family.prefix): tensor for name, tensor in tensors.items()}
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
@@ -110,6 +111,10 @@ def load(
             arguments["labels"] = labels
         if kind == "SequenceClassifier":
             arguments["pooling"] = raw.get("classifier_pooling", "cls")
+            if arguments["pooling"] not in ("cls", "mean"):
+                raise UserError(f"classifier_pooling {arguments['pooling']!r} is not supported")
+        if kind == "MaskedLM":
+            family.settle_decoder(tensors, config.tie_word_embeddings)
         model = cls(config, **{**arguments, **settings})
         model.newly_initialised = fill(model, tensors, family, new_head or "labels" in settings)
     except UserError as error:
@@ -179,43 +184,6 @@ def under_their_prefix(tensors: Tensors, family: Family) -> Tensors:
     return renamed
 
 
-def find(folder: str | Path) -> Path:
-    """The folder itself, or the cached copy of a hub id where `huggingface_hub` is installed."""
-    path = Path(folder)
-    if (path / "config.json").is_file():
-        return path
-    if path.exists():
-        raise UserError(f"{path} is no model folder: it has no config.json")
-    name = str(folder)
-    if name.count("/") > 1 or name.startswith((".", "/", "~")):
-        raise UserError(f"there is no folder {name}")
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise UserError(
-            f"there is no folder {name}; to fetch a model of that name from the hub: "
-            "pip install 'plainformer[hub]'"
-        ) from None
-    try:
-        return Path(snapshot_download(name, allow_patterns=FETCHED))
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"there is no folder {name}, and the hub did not give it: {reason}"
-        ) from None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object, or a `UserError` that names the file."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path} is not readable JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} is not a JSON object")
-    return value
-
-
 def family_of(raw: Mapping[str, Any]) -> Family:
     """The family that `model_type` names."""
     kind = raw.get("model_type")
@@ -231,35 +199,3 @@ def read_config(raw: Mapping[str, Any], family: Family) -> tuple[EncoderConfig, 
         return family.read_config(raw), [id2label[key] for key in sorted(id2label, key=int)]
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"config.json has a value that makes no sense: {error}") from None
-
-
-def read_tensors(folder: Path) -> Tensors:
-    """Every tensor of `model.safetensors`, or of the parts that its index names, still on disk."""
-    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if whole.is_file():
-        return mapped(whole)
-    if not index.is_file():
-        raise UserError("it has no model.safetensors, and no other format is read")
-    files = read_json(index).get("weight_map")
-    if not isinstance(files, dict) or not all(isinstance(file, str) for file in files.values()):
-        raise UserError(f"{index.name} has no weight_map from tensors to files")
-    tensors: Tensors = {}
-    for part in sorted(set(files.values())):
-        # A name is a file beside the index, never a way out of the folder.
-        path = folder / Path(part).name
-        if not path.is_file():
-            raise UserError(f"{part} is missing: {index.name} names it")
-        tensors.update(mapped(path))
-    lost = sorted(files.keys() - tensors.keys())
-    if lost:
-        raise UserError(f"tensors that {index.name} names and no file has: {listed(lost)}")
-    return tensors
-
-
-def mapped(path: Path) -> Tensors:
-    """The tensors of one file: pages of it, read when they are looked at."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path.name} is damaged or cut short: {error}") from None

@@ -27,6 +27,7 @@ NAMES: Names = {
 MASKED_LM = {
     "head.dense": "predictions.dense",
     "head.norm": "predictions.LayerNorm",
+    "decoder": "predictions.decoder",
     "bias": "predictions.bias",
 }
 

@@ -46,6 +46,7 @@ NAMES: Names = {
 MASKED_LM = {
     "head.dense": "cls.predictions.transform.dense",
     "head.norm": "cls.predictions.transform.LayerNorm",
+    "decoder": "cls.predictions.decoder",
     "bias": "cls.predictions.bias",
 }
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from cellar import UserError
@@ -135,8 +136,7 @@ class Family:
         elif module in names:
             found, suffix = names[module], f".{leaf}"
         else:
-            hint = ": its tie_word_embeddings must be true" if module == "decoder" else ""
-            raise UserError(f"a model of type {self.model_type} has no {name}{hint}")
+            raise UserError(f"a model of type {self.model_type} has no {name}")
         templates = (found,) if isinstance(found, str) else found
         return tuple(prefix + t.format(*layer) + suffix for t in templates)
 
@@ -149,6 +149,36 @@ class Family:
         """The tensors of a model of our class `kind` under their names."""
         return {
             k: v for name, tensor in ours.items() for k, v in self.split(name, tensor, kind).items()
+        }
+
+    def settle_decoder(self, tensors: Tensors, tied: bool) -> None:
+        """Leave one bias of the masked-LM decoder, and make sure that what is tied is equal.
+
+        Files often hold the decoder beside what it is tied to. Untied, theirs adds the decoder's
+        bias, and keeps another that does nothing. Raises `UserError` where a copy is none.
+        """
+        for copy, original in self._copies(tied).items():
+            if copy in tensors and (not tied or original not in tensors):
+                tensors[original] = tensors[copy]
+            elif copy in tensors and not torch.equal(tensors[copy], tensors[original]):
+                raise UserError(f"tie_word_embeddings is true, but {copy} is not {original}")
+
+    def with_second_bias(self, tensors: Tensors) -> Tensors:
+        """Beside the bias of an untied decoder, the other one that theirs expects to find."""
+        copies = {copy: tensors[name].clone() for copy, name in self._copies(tied=False).items()}
+        return {**tensors, **copies}
+
+    def _copies(self, tied: bool) -> dict[str, str]:
+        """Their names of the decoder's tensors that only repeat another's."""
+        if not self.names:
+            return {}
+        (weight,) = self.theirs("decoder.weight", "MaskedLM")
+        (bias,) = self.theirs("bias", "MaskedLM")
+        (table,) = self.theirs("encoder.embeddings.tokens.weight", "MaskedLM")
+        own_bias = weight.removesuffix("weight") + "bias"
+        return {
+            **({weight: table} if tied else {}),
+            **({own_bias: bias} if own_bias != bias else {}),
         }
 
 

@@ -14,6 +14,7 @@ from encoder.weights.family import ENCODERS_ONLY, Family
 MASKED_LM = {
     "head.dense": "lm_head.dense",
     "head.norm": "lm_head.layer_norm",
+    "decoder": "lm_head.decoder",
     "bias": "lm_head.bias",
 }
 SEQUENCE = {"head.dense": "classifier.dense", "classifier": "classifier.out_proj"}

@@ -439,6 +439,12 @@ def test_modernbert_config_that_is_not_supported(tmp_path: Path) -> None:
         refused(tmp_path / str(i), pattern)
 
 
+def test_a_pooling_that_is_not_known(tmp_path: Path) -> None:
+    SequenceClassifier(modern()).save_pretrained(tmp_path)
+    edit_config(tmp_path, classifier_pooling="max")
+    refused(tmp_path, "classifier_pooling 'max' is not supported", SequenceClassifier)
+
+
 def test_no_tensors(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     refused(folder, r"no model\.safetensors")
