@@ -8,14 +8,11 @@ accuracy over the seeds and its standard deviation.
 """
 
 import argparse
-import os
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from tempfile import TemporaryDirectory
 from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 

@@ -54,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"plainformer: there is no command {name!r}\n\n{usage()}", file=sys.stderr)
         return 2
-    # Threads that wait sleep instead of spinning: on a machine with other work that is several
-    # times as fast, on an idle one about the same (benchmarks/LOG.md). Read when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads that wait spin only briefly before they sleep: on a machine with other work that is
+    # several times as fast, on an idle one the same (benchmarks/LOG.md). Read when torch is loaded.
+    os.environ.setdefault("GOMP_SPINCOUNT", "4000")
     try:
         code = import_module(f"plainformer.commands.{name.replace('-', '_')}").run(rest) or 0
         sys.stdout.flush()

@@ -4,9 +4,8 @@ import os
 
 from jaxtyping import install_import_hook
 
-# The test processes share the cores: one thread each, and none that spins while it waits.
+# The test processes share the cores: one thread each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 install_import_hook(
     ["encoder", "tokenizer", "corpora", "training", "pretrain", "finetune", "explain"],
