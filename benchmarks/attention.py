@@ -75,7 +75,11 @@ def buckets(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences) -> Tensor:
 def nested(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences) -> Tensor:
     """One call on jagged nested tensors."""
     offsets = sequences.cu_seqlens.long()
-    parts = (torch.nested.nested_tensor_from_jagged(x, offsets).transpose(1, 2) for x in (q, k, v))
+    bounds = {"min_seqlen": min(sequences.lengths), "max_seqlen": sequences.max_length}
+    parts = (
+        torch.nested.nested_tensor_from_jagged(x, offsets, **bounds).transpose(1, 2)
+        for x in (q, k, v)
+    )
     return F.scaled_dot_product_attention(*parts).transpose(1, 2).values()
 
 

@@ -249,7 +249,7 @@ def draw(comparison: Comparison, path: Path) -> None:
         axes.annotate(f"{mean(scores):.1f}", (mean(scores), row - 0.36), ha="center", va="bottom")
     axes.set_yticks(range(len(STARTS)), [f"{start} weights" for start in STARTS])
     axes.set_ylim(1.5, -0.7)
-    axes.set_xlabel(f"test accuracy (%), {PER_LABEL} labelled definitions of each of four types")
+    axes.set_xlabel(f"test accuracy (%) after {PER_LABEL} examples of each type")
     axes.grid(axis="x", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     with atomic_path(path) as temporary:

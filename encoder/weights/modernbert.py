@@ -88,6 +88,8 @@ def _write(ours: EncoderConfig) -> dict[str, Any]:
             "full_attention": {"rope_type": "default", "rope_theta": ours.global_rope_theta},
             "sliding_attention": {"rope_type": "default", "rope_theta": ours.local_rope_theta},
         },
+        # The tokenizer knows these; theirs would take the published vocabulary's for granted.
+        **dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")),
     }
 
 
