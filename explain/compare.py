@@ -20,6 +20,7 @@ from cellar import UserError, atomic_path
 from encoder import Encoder
 from encoder.pretrained import PretrainedModel
 from encoder.weights import family_of, find, read_json
+from encoder.weights.own import OWN
 from explain.parity import Batch, Difference, accepted_by, compare_models, encoder_of
 from tokenizer import Tokenizer, load_tokenizer
 from tokenizer.encoding import trim
@@ -141,6 +142,11 @@ def our_model(folder: Path) -> tuple[PretrainedModel, str | None]:
     """
     raw = read_json(folder / "config.json")
     family = family_of(raw)
+    if family is OWN:
+        raise UserError(
+            f"{folder} has a shape that transformers cannot express (its model_type is "
+            f"{OWN.model_type}): there is nothing to compare it with"
+        )
     for architecture in raw.get("architectures") or []:
         for kind, name in family.architectures.items():
             if name == architecture and kind != "Encoder":

@@ -62,3 +62,11 @@ def test_tensors_that_do_not_fit_are_the_loaders_error(
     save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
     assert main(["compare", str(tmp_path)]) == 2
     assert "bert.embeddings.LayerNorm.bias" in capsys.readouterr().err
+
+
+def test_what_transformers_cannot_express_has_no_counterpart(
+    folder: Path, tmp_path: Path, capsys: Any
+) -> None:
+    MaskedLM(bert(positions="alibi")).save_pretrained(tmp_path)
+    assert main(["compare", str(tmp_path)]) == 2
+    assert "transformers cannot express" in capsys.readouterr().err
