@@ -86,16 +86,18 @@ class Encoder(PretrainedModel):
             packing, input_ids, token_type_ids = enter(input_ids, attention_mask, token_type_ids)
             sequences = packing.sequences
         x = self.embeddings(input_ids, token_type_ids, sequences)
-        hidden_states, attentions = [x], []
+        hidden_states, attentions = [], []
         turns = self._rotations(sequences)
         bias = None if self.distance_bias is None else self.distance_bias(sequences.max_length)
         for layer in range(self.config.num_hidden_layers):
             block = self.blocks[0 if self.config.share_layers else layer]
             turn = turns[self.config.is_local(layer)]
+            if output_hidden_states:
+                hidden_states.append(x)
             x, weights = block(x, sequences, turn, bias, output_attentions)
-            hidden_states.append(x)
             attentions.append(weights)
-        x = hidden_states[-1] = self.final_norm(x)
+        x = self.final_norm(x)
+        hidden_states.append(x)
         pooled = None if self.pooler is None else self.pooler(x, sequences)
         if packing is not None:
             pooled = None if pooled is None else packing.unpack_rows(pooled)
