@@ -1,6 +1,7 @@
-"""What every room of the house stands on: the error that a user sees, and files written whole."""
+"""What every room of the house stands on: a user's error, files written whole, folders by name."""
 
 from cellar.errors import UserError
 from cellar.files import atomic_folder, atomic_path, write_json, write_text
+from cellar.hub import find_folder
 
-__all__ = ["UserError", "atomic_folder", "atomic_path", "write_json", "write_text"]
+__all__ = ["UserError", "atomic_folder", "atomic_path", "find_folder", "write_json", "write_text"]

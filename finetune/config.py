@@ -32,7 +32,7 @@ class FinetuneConfig:
     """Learn from so many examples of each label, drawn by the seed; 0: from all."""
 
     epochs: float = 3.0
-    """How often to go through the training examples."""
+    """How often to go through the training examples; the number of steps follows from it."""
 
     batch_size: int = 32
     """Texts in a batch."""

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cellar import UserError
+from cellar import UserError, find_folder
 from tokenizer.base import SPECIAL_TOKENS, Tokenizer
 from tokenizer.huggingface import HuggingFace
 from tokenizer.sentence_piece import MODEL_FILE, SentencePiece, is_ours
@@ -15,14 +15,12 @@ SOURCES = ("spiece.model", "sentencepiece.bpe.model", "vocab.json", "merges.txt"
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
-    """Open the tokenizer of a folder that was saved here or by Hugging Face.
+    """Open the tokenizer of a folder (or a hub id) that was saved here or by Hugging Face.
 
     Raises:
         UserError: the folder or its files are missing, or a file is damaged.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder with a tokenizer in it")
+    folder = find_folder(folder)
     config = _json(folder / "tokenizer_config.json", default={})
     model, definition, vocab = (
         folder / name for name in (MODEL_FILE, "tokenizer.json", "vocab.txt")

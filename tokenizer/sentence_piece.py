@@ -7,7 +7,8 @@ The text is normalised (NFKC, and runs of white space to one `▁`), cut into pi
 vocabulary cannot spell becomes UTF-8 bytes `<0x00>` … `<0xFF>`, so nothing is ever unknown.
 The `sentencepiece` library (Kudo & Richardson, 2018) does this; here the pieces are traced back
 through the normalisation to their source. A token that is part of a ligature or of a character's
-bytes has the whole character as its source; a `▁` that only opens the text has none.
+bytes has the whole character as its source; a `▁` that only opens the text has none. Behind a special
+token no `▁` is added: `on [MASK]day` goes on within the word, as Chinese text does without spaces.
 
 A word begins at `▁`, and every piece that begins or ends with a Chinese character or punctuation
 stands alone, so that whole-word masking has words where there are no spaces.
@@ -31,6 +32,8 @@ from tokenizer.encoding import Span, Template, Tokens, trim
 
 MODEL_FILE = "tokenizer.model"
 SPACE = "▁"
+# `add_dummy_prefix: false`, as bytes of a model: of a field that comes twice the last counts.
+_NO_PREFIX = b"\x1a\x02\x18\x00"
 _STANDS_ALONE = re.compile(r"[⺀-鿿가-힣豈-﫿＀-･𠀀-𲎯]|[^\w▁]")
 _SPECIAL = re.compile("(" + "|".join(map(re.escape, SPECIAL_TOKENS.values())) + ")")
 
@@ -47,6 +50,7 @@ class SentencePiece(Tokenizer):
     def __init__(self, model: bytes, *, max_length: int | None = None) -> None:
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+            self._inside = sentencepiece.SentencePieceProcessor(model_proto=model + _NO_PREFIX)
         except (RuntimeError, TypeError):
             raise UserError("not a SentencePiece model: fetch or train it again") from None
         self._model = model
@@ -108,7 +112,8 @@ class SentencePiece(Tokenizer):
             if segment in SPECIAL_TOKENS.values():
                 offsets.append((start, start + len(segment)))
             else:
-                sources = self._sources(segment, segment_ids)
+                processor = self._processor_at(start, segment)
+                sources = self._sources(processor, segment, segment_ids)
                 for id, (first, last) in zip(segment_ids, sources, strict=True):
                     span = start + first, start + last
                     opens = self._pieces[id].startswith(SPACE)
@@ -121,13 +126,20 @@ class SentencePiece(Tokenizer):
         start = 0
         for segment in _SPECIAL.split(text):
             special = self._id_of[segment] if segment in SPECIAL_TOKENS.values() else None
-            ids = self._processor.encode(segment) if special is None else [special]
+            processor = self._processor_at(start, segment)
+            ids = processor.encode(segment) if special is None else [special]
             yield start, segment, ids
             start += len(segment)
 
-    def _sources(self, text: str, ids: Sequence[int]) -> Iterator[Span]:
+    def _processor_at(self, start: int, segment: str) -> sentencepiece.SentencePieceProcessor:
+        """The processor that opens a segment with `▁`, if it opens the text or a word in it."""
+        return self._processor if start == 0 or segment[:1].isspace() else self._inside
+
+    def _sources(
+        self, processor: sentencepiece.SentencePieceProcessor, text: str, ids: Sequence[int]
+    ) -> Iterator[Span]:
         """Trace each piece back to the text, through the origin of each normalised character."""
-        normal, origin = self._processor.normalize(text, with_offsets=True)
+        normal, origin = processor.normalize(text, with_offsets=True)
         ends = list(origin)
         for position in range(len(normal) - 1, -1, -1):
             following = position + 1
@@ -180,7 +192,7 @@ class SentencePiece(Tokenizer):
         template += [{"SpecialToken": {"id": "[SEP]", "type_id": 0}}]
         pair = [{"Sequence": {"id": "B", "type_id": 1}}]
         pair += [{"SpecialToken": {"id": "[SEP]", "type_id": 1}}]
-        metaspace = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "always"}
+        metaspace = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "first"}
         return {
             "version": "1.0",
             "truncation": None,
@@ -190,7 +202,7 @@ class SentencePiece(Tokenizer):
                 "type": "Sequence",
                 "normalizers": [
                     {"type": "Precompiled", "precompiled_charsmap": charsmap},
-                    {"type": "Replace", "pattern": {"Regex": "^ +| +$"}, "content": ""},
+                    {"type": "Replace", "pattern": {"Regex": " +$"}, "content": ""},
                     {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "},
                 ],
             },

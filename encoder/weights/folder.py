@@ -6,37 +6,16 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from cellar import UserError
+from cellar import UserError, find_folder
 from encoder.weights.family import Tensors, listed
 
-FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
-"""what a folder needs of a hub's repository: config, weights and tokenizer"""
 
-
-def find(folder: str | Path) -> Path:
-    """The folder itself, or the cached copy of a hub id where `huggingface_hub` is installed."""
-    path = Path(folder)
-    if (path / "config.json").is_file():
-        return path
-    if path.exists():
-        raise UserError(f"{path} is no model folder: it has no config.json")
-    name = str(folder)
-    if name.count("/") > 1 or name.startswith((".", "/", "~")):
-        raise UserError(f"there is no folder {name}")
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise UserError(
-            f"there is no folder {name}; to fetch a model of that name from the hub: "
-            "pip install 'plainformer[hub]'"
-        ) from None
-    try:
-        return Path(snapshot_download(name, allow_patterns=FETCHED))
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"there is no folder {name}, and the hub did not give it: {reason}"
-        ) from None
+def find(name: str | Path) -> Path:
+    """The model folder of that name, here or on the hub."""
+    folder = find_folder(name)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} is no model folder: it has no config.json")
+    return folder
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def test_unusual_wordpiece_is_left_to_tokenizers(wordpiece: WordPiece, tmp_path:
 
 
 def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a folder"):
+    with pytest.raises(UserError, match="there is no folder"):
         load_tokenizer(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"looked for tokenizer.model, tokenizer.json and vocab.t"):
         load_tokenizer(tmp_path)
