@@ -198,7 +198,7 @@ def compare(options: DemoOptions, story: Story) -> Comparison:
             train=str(train),
             valid=str(out / "few" / "valid.jsonl"),
             out=folder,
-            epochs=20,
+            epochs=20.0,
             batch_size=16,
             from_scratch=start == "random",
             training=TrainingConfig(learning_rate=rate, seed=seed, checkpoint_every=0),

@@ -1,0 +1,33 @@
+"""The whole story, shortened; it fetches the dictionary where the cache does not have it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from finetune import Classifier
+from plainformer.__main__ import main
+
+
+@pytest.mark.slow
+def test_the_demo_tells_its_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "demo"
+    assert main(["demo", "--out", str(out), "--minutes", "0.3", "--seeds", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "held-out loss" in printed
+    assert "points of accuracy" in printed
+    summary = json.loads((out / "summary.json").read_text("utf-8"))
+    assert {name: len(scores) for name, scores in summary["accuracy"].items()} == {
+        "pretrained": 2,
+        "random": 2,
+    }
+    assert min(summary["accuracy"]["random"]) > 0.4  # four labels: chance is a quarter
+    assert set(summary["seconds"]) == {"data", "tokenizer", "pretrain", "fine-tune"}
+    for picture in ("accuracy.png", "pretrained/curve.png", "classifier/confusion.png"):
+        assert (out / picture).read_bytes().startswith(b"\x89PNG")
+    assert len(Classifier.load(out / "classifier")(["To run quickly."])) == 1
+
+
+def test_a_comparison_needs_a_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--out", str(tmp_path), "--seeds", "1"]) == 2
+    assert "seeds must be at least 2" in capsys.readouterr().err
