@@ -7,8 +7,8 @@ The text is normalised (NFKC, and runs of white space to one `▁`), cut into pi
 vocabulary cannot spell becomes UTF-8 bytes `<0x00>` … `<0xFF>`, so nothing is ever unknown.
 The `sentencepiece` library (Kudo & Richardson, 2018) does this; here the pieces are traced back
 through the normalisation to their source. A token that is part of a ligature or of a character's
-bytes has the whole character as its source; a `▁` that only opens the text has none. Behind a special
-token no `▁` is added: `on [MASK]day` goes on within the word, as Chinese text does without spaces.
+bytes has the whole character as its source; a `▁` that only opens the text has none. Behind a
+special token none is added: `[MASK]文` reads as the masked text of pretraining does.
 
 A word begins at `▁`, and every piece that begins or ends with a Chinese character or punctuation
 stands alone, so that whole-word masking has words where there are no spaces.

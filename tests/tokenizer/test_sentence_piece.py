@@ -83,12 +83,23 @@ def test_saved_folder_encodes_identically(sentencepiece, texts, tmp_path: Path) 
     assert isinstance(again, SentencePiece)
     assert again.fingerprint() == sentencepiece.fingerprint()
     assert theirs.mask_token_id == again.mask_id
-    for text in [*texts, "the [MASK] ﬁ 中文龘 😀  x\n\n", "", " "]:
+    inside = ["中[MASK]文 [MASK] [MASK] 的[MASK]th", "[MASK]the  [MASK] ", "  th[MASK]\u3000e"]
+    for text in [*texts, *inside, "the [MASK] ﬁ 中文龘 😀  x\n\n", "", " "]:
         mine = sentencepiece.encode(text, "its pair")
         other = theirs(text, "its pair")
         assert again.encode(text, "its pair") == mine
         assert other["input_ids"] == mine.ids
         assert other["token_type_ids"] == mine.type_ids
+
+
+def test_a_text_goes_on_behind_a_mask(sentencepiece: SentencePiece) -> None:
+    def pieces(text: str) -> list[str]:
+        return [sentencepiece.token(id) for id in sentencepiece.tokens(text).ids]
+
+    whole, first = pieces("我们"), pieces("我")
+    assert pieces("我[MASK]们") == [*first, "[MASK]", *whole[len(first) :]]
+    assert pieces("我 [MASK] the") == [*first, "[MASK]", *pieces("the")]
+    assert sentencepiece.tokens("我[MASK]们").offsets[-1] == (7, 8)
 
 
 def test_lone_surrogate_is_refused(sentencepiece: SentencePiece) -> None:
