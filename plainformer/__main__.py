@@ -42,23 +42,28 @@ def usage() -> str:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit code: 0 by default, 2 for a user's error, 130 after Ctrl-C."""
-    name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+def run(name: str, rest: Sequence[str]) -> int:
+    """Run one command or answer for all of them; return the exit code."""
     if name in ("-h", "--help"):
         print(usage())
         return 0
     if name == "--version":
         print(f"plainformer {import_module('importlib.metadata').version('plainformer')}")
         return 0
-    if name not in COMMANDS:
+    return int(import_module(f"plainformer.commands.{name.replace('-', '_')}").run(rest) or 0)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit code: 0 by default, 2 for a user's error, 130 after Ctrl-C."""
+    name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name not in (*COMMANDS, "-h", "--help", "--version"):
         print(f"plainformer: there is no command {name!r}\n\n{usage()}", file=sys.stderr)
         return 2
     # Threads that wait spin only briefly before they sleep: on a machine with other work that is
     # several times as fast, on an idle one the same (benchmarks/LOG.md). Read when torch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "4000")
     try:
-        code = import_module(f"plainformer.commands.{name.replace('-', '_')}").run(rest) or 0
+        code = run(name, rest)
         sys.stdout.flush()
     except UserError as error:
         print(f"plainformer {name}: {error}", file=sys.stderr)
@@ -73,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    return int(code)
+    return code
 
 
 if __name__ == "__main__":
