@@ -4,6 +4,7 @@ With tp, fp, fn the right, the false and the missed of a label: precision = tp /
 recall = tp / (tp + fn), F1 their harmonic mean; macro averages are plain means over the labels.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,18 @@ from cellar import atomic_path
 
 LEGIBLE = 30
 """labels of which a picture can show the counts"""
+CJK_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Source Han Sans SC",
+    "WenQuanYi Zen Hei",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Microsoft YaHei",
+    "SimHei",
+    "Malgun Gothic",
+)
+"""what matplotlib's own font lacks, as the usual systems bring it"""
 
 
 @dataclass(frozen=True)
@@ -96,14 +109,24 @@ class Report:
             axes.text(j, i, f"{count}", ha="center", va="center", color=colour)
         ticks = range(len(self.labels))
         # A label may hold a "$", which begins a formula elsewhere.
-        axes.set_xticks(ticks, self.labels, rotation=30, ha="right", parse_math=False)
-        axes.set_yticks(ticks, self.labels, parse_math=False)
+        style: dict[str, Any] = {"parse_math": False, "fontfamily": _fonts()}
+        axes.set_xticks(ticks, self.labels, rotation=30, ha="right", **style)
+        axes.set_yticks(ticks, self.labels, **style)
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
         axes.set_title(f"accuracy {self.accuracy:.1%}, {self.confusion.sum():,} texts")
         figure.colorbar(image, ax=axes, shrink=0.75, label="share of the true label")
-        with atomic_path(path) as temporary:
+        with atomic_path(path) as temporary, warnings.catch_warnings():
+            # What no font here can write is drawn as a box; the table has it in full.
+            warnings.filterwarnings("ignore", message="Glyph .* missing")
             figure.savefig(temporary, format="png", dpi=150)
+
+
+def _fonts() -> list[str]:
+    """The default font, and those of this machine that it is commonly completed with."""
+    from matplotlib.font_manager import fontManager
+
+    return ["sans-serif", *(font for font in CJK_FONTS if font in fontManager.get_font_names())]
 
 
 def _share(part: int, whole: int) -> float:
