@@ -47,6 +47,14 @@ class Row:
                 raise UserError(f"{self.file}:{self.line}: no value in column {name!r}")
         return [self.fields[name] for name in names]
 
+    def string(self, name: str) -> str:
+        """Give the value of a field as text; UserError for a list or an object, too."""
+        (value,) = self.require(name)
+        if isinstance(value, list | dict):
+            found = f"{value!r:.40}"
+            raise UserError(f"{self.file}:{self.line}: column {name!r} is not one text: {found}")
+        return str(value)
+
 
 def read_texts(paths: str | Path | Iterable[str | Path]) -> Iterator[str]:
     """Give every document under `paths`: files, folders (searched to the bottom) and globs.

@@ -38,15 +38,14 @@ def read_examples(source: str, split: str) -> list[Example]:
         path = fetch(source) / f"{split}.jsonl"
     examples = []
     for row in read_rows(path):
-        text, label = row.require("text", "label")
-        pair = row.fields.get("pair")
+        text, label = row.string("text"), row.string("label")
+        pair = row.string("pair") if row.fields.get("pair") is not None else None
         place = f"{row.file}:{row.line}"
-        if not str(text).strip():
+        if not text.strip():
             raise UserError(f"{place}: the text is empty")
-        if not str(label).strip():
+        if not label.strip():
             raise UserError(f"{place}: the label is empty")
-        whole = str(text) if pair is None else (str(text), str(pair))
-        examples.append(Example(whole, str(label), place))
+        examples.append(Example(text if pair is None else (text, pair), label, place))
     return examples
 
 

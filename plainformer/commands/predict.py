@@ -51,7 +51,7 @@ def read(file: Path) -> list[str | tuple[str, str]]:
         return list(read_texts(file))
     texts: list[str | tuple[str, str]] = []
     for row in read_rows(file):
-        (text,) = row.require("text")
-        pair = row.fields.get("pair")
-        texts.append(str(text) if pair is None else (str(text), str(pair)))
+        text = row.string("text")
+        pair = row.string("pair") if row.fields.get("pair") is not None else None
+        texts.append(text if pair is None else (text, pair))
     return texts

@@ -1,6 +1,8 @@
 """Labelled texts: faults by file and line, every text once, pairs as pairs."""
 
+import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,3 +121,11 @@ def test_cut_texts_are_counted(tokenizer):
     assert max(len(encoding) for encoding in texts.encodings) == 8
     assert Texts.of(every, ["a"], tokenizer, 64).num_cut == 0
     assert np.array_equal(texts.labels, np.zeros(5))
+
+
+@pytest.mark.parametrize("name", ["text", "pair", "label"])
+def test_a_list_is_no_text(name: str, tmp_path: Path) -> None:
+    row = {"text": "a", "pair": "b", "label": "c"} | {name: ["a", "b"]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    with pytest.raises(UserError, match=rf"rows\.jsonl:1: column '{name}' is not one text: \['a'"):
+        read_examples(str(tmp_path / "rows.jsonl"), "train")
