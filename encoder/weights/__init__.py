@@ -145,9 +145,9 @@ def fill(
     missing = [source for source, _ in pairs if source not in tensors]
     heads = all(name.startswith(family.head_prefixes) for name in missing)
     if missing and not (heads and new_head):
-        hint = "; for a new head pass labels=[…]" if hasattr(model, "labels") else ""
-        hint = hint or "; for a new head pass new_head=True"
-        raise UserError("missing tensors: " + listed(missing) + (hint if heads else ""))
+        new = "labels=[…]" if hasattr(model, "labels") else "new_head=True"
+        hint = f"; it was not trained as a {kind}; for a new head pass {new}" if heads else ""
+        raise UserError("missing tensors: " + listed(missing) + hint)
     known = {source for source, _ in pairs} | {family.prefix + "embeddings.position_ids"}
     unexpected = [n for n in tensors if n not in known and not n.startswith(family.head_prefixes)]
     if unexpected:
