@@ -167,3 +167,10 @@ def test_a_user_error_is_no_bug() -> None:
     assert issubclass(UserError, Exception)
     assert not issubclass(UserError, ValueError | OSError)
     assert str(UserError("names the fault")) == "names the fault"
+
+
+def test_a_failure_without_a_name_is_given_the_files(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as failure, atomic_path(tmp_path / "vectors.npy"):
+        raise OSError("Not enough free space")
+    assert failure.value.filename == str(tmp_path / "vectors.npy")
+    assert not list(tmp_path.iterdir())
