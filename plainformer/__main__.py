@@ -74,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         where = error.filename or "reading or writing failed"
-        print(f"plainformer {name}: {where}: {error.strerror or error}", file=sys.stderr)
+        reason = error.strerror or " ".join(map(str, error.args))  # numpy's have words alone
+        print(f"plainformer {name}: {where}: {reason}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
