@@ -6,6 +6,8 @@ from jaxtyping import install_import_hook
 
 # The test processes share the cores: one thread each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# No test asks the hub for a folder that is not here.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 install_import_hook(
     ["encoder", "tokenizer", "corpora", "training", "pretrain", "finetune", "explain"],

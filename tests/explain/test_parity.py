@@ -201,5 +201,5 @@ def test_what_cannot_be_compared_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="do not belong together"):
         compare_folder(tmp_path, TEXTS)
     randomise(Encoder(bert(positions="alibi", vocab_size=60))).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="transformers cannot open it"):
+    with pytest.raises(UserError, match="transformers cannot express"):
         compare_folder(tmp_path, TEXTS)

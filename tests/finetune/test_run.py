@@ -294,7 +294,7 @@ def test_the_pretrained_folder_is_never_written_into(models, files, tmp_path):
     ("changes", "fault"),
     [
         ({"max_length": 65}, "max_length 65 is more than the model's 64 positions"),
-        ({"model": Path("nowhere")}, "nowhere is not a folder"),
+        ({"model": Path("nowhere")}, "there is no folder nowhere"),
         ({"train": "nowhere.tsv"}, "no such file"),
     ],
 )
@@ -323,5 +323,5 @@ def test_a_tokenizer_of_another_model_is_refused(models, files, tmp_path):
 def test_a_folder_without_a_classifier_does_not_predict(models, tmp_path):
     with pytest.raises(UserError, match="missing tensors"):
         Classifier.load(models["modern"])
-    with pytest.raises(UserError, match="is not a folder"):
+    with pytest.raises(UserError, match="there is no folder"):
         Classifier.load(tmp_path / "none" / "at" / "all")

@@ -263,7 +263,7 @@ def test_a_fault_in_the_text_leaves_no_shards(config, tmp_path, monkeypatch):
         ({"max_length": 65}, "max_length 65 is more than the 64 positions"),
         ({"valid_share": 1e-9}, "valid part of the text holds no tokens"),
         ({"corpus": ("nowhere.txt",)}, "no such file"),
-        ({"tokenizer": Path("nowhere")}, "nowhere is not a folder"),
+        ({"tokenizer": Path("nowhere")}, "there is no folder nowhere"),
     ],
 )
 def test_what_cannot_work_is_refused_before_any_work(config, tmp_path, changes, fault):
