@@ -8,6 +8,8 @@ Each folder is loaded on both sides (theirs: eager attention, fp32), and compare
 padded batches of 16 hold short and long ones; the tokenizers on the same sentences, and on pairs of
 neighbours. For MiniLM also: Spearman's correlation of the cosine of two sentences' mean-pooled
 vectors with the score that people gave them, through our own tokenizer and encoder.
+
+With `--attention plain` both sides do the same arithmetic in the same order.
 """
 
 import argparse
@@ -22,6 +24,8 @@ import torch
 from scipy.stats import spearmanr
 
 from corpora import fetch
+from encoder import ops
+from encoder.ops import plain
 from explain import compare_folder
 from finetune import Embedder
 from plainformer.commands.compare import show
@@ -52,7 +56,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minilm", type=Path, help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--splade", type=Path, help="folder of SPLADE-tiny")
+    parser.add_argument(
+        "--attention",
+        choices=("fused", "plain"),
+        default="fused",
+        help="plain: spelled out, as their eager form has it; all else on the fast kernels",
+    )
     options = parser.parse_args()
+    if options.attention == "plain":
+        ops.attention = plain.attention
     names = ("plainformer", "torch", "transformers", "tokenizers")
     print(", ".join(f"{name} {version(name)}" for name in names), end="; ")
     print(f"{torch.get_num_threads()} threads, {platform.machine()}")

@@ -42,12 +42,12 @@ class Embeddings(nn.Module):
     ) -> Float[Tensor, "tokens hidden"]:
         """Shape: `(tokens,)` → `(tokens, hidden)`. Without `token_type_ids` all are segment 0."""
         x: Tensor = self.tokens(input_ids)
-        if self.positions is not None:
-            check_length(sequences.max_length, self.positions.places)
-            x = x + self.positions(sequences.positions)
         if self.segments is not None:
             if token_type_ids is None:
                 token_type_ids = torch.zeros_like(input_ids)
             x = x + self.segments(token_type_ids)
+        if self.positions is not None:
+            check_length(sequences.max_length, self.positions.places)
+            x = x + self.positions(sequences.positions)
         x = self.dropout(self.norm(x))
         return x if self.projection is None else self.projection(x)
