@@ -35,6 +35,15 @@ def read_lines(path: Path, megabytes: float) -> list[str]:
     return lines[::every]
 
 
+def open_wordpiece(folder: Path) -> WordPiece:
+    """The tokenizer of a folder, with an empty cache, cutting nothing."""
+    tokenizer = load_tokenizer(folder)
+    if not isinstance(tokenizer, WordPiece):
+        sys.exit(f"{folder} is not a WordPiece tokenizer")
+    tokenizer.max_length = None
+    return tokenizer
+
+
 def main() -> None:
     """Check equality, then measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -44,11 +53,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
 
-    loaded = load_tokenizer(options.tokenizer)
-    if not isinstance(loaded, WordPiece):
-        sys.exit(f"{options.tokenizer} is not a WordPiece tokenizer")
-    ours = loaded
-    ours.max_length = None
+    ours = open_wordpiece(options.tokenizer)
     theirs = tokenizers.Tokenizer.from_str(json.dumps(ours.definition()))
     lines = read_lines(options.text, options.megabytes)
     megabytes = sum(len(line.encode()) for line in lines) / 1e6
@@ -61,17 +66,13 @@ def main() -> None:
             sys.exit(f"words differ on {line!r}")
     print(f"{len(lines):,} lines, {megabytes:.2f} MB: ids, offsets and word ids are equal")
 
-    def fresh() -> WordPiece:
-        return load_tokenizer(options.tokenizer)  # type: ignore[return-value]
-
     def each(call: Callable[[str], object]) -> None:
         for line in lines:
             call(line)
 
     def cold(name: str) -> Callable[[], None]:
-        tokenizer = fresh()
-        tokenizer.max_length = None
-        return lambda: each(getattr(tokenizer, name))
+        fresh = open_wordpiece(options.tokenizer)
+        return lambda: each(getattr(fresh, name))
 
     calls: dict[str, Callable[[], Callable[[], object]]] = {
         "ours words (ids), warm": lambda: lambda: each(ours.words),

@@ -148,7 +148,7 @@ def take_step(
     for batch in batches(step):
         with autocast(device, config.precision):
             loss = objective(model, batch.to(device))
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss.total)
         count += loss.count
         tokens += batch.num_tokens
         for name, value in {"loss": loss.total, **loss.metrics}.items():
