@@ -110,7 +110,7 @@ def test_the_smallest_values() -> None:
 
 def test_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
-        bert().hidden_size = 8  # type: ignore[misc]
+        bert().hidden_size = 8
     assert hash(bert()) == hash(bert())
 
 

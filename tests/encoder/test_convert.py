@@ -14,7 +14,7 @@ from torch import Tensor
 from cellar import UserError
 from encoder import Encoder, MaskedLM
 from encoder.weights.convert import convert
-from tests.encoder.test_parity import EVERY, FAMILY, pair
+from tests.encoder.families import EVERY, FAMILY, pair
 from tests.encoder.tools import assert_close, bert, padded, randomise
 from tokenizer import train_tokenizer
 

@@ -1,13 +1,11 @@
 """Equal to `transformers`: every hidden state, attention map, logit, loss and gradient."""
 
-import json
-import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -15,105 +13,12 @@ from cellar import UserError
 from encoder import (
     Encoder,
     EncoderConfig,
-    MaskedLM,
-    QuestionAnswerer,
-    SequenceClassifier,
     Sequences,
-    TokenClassifier,
     ops,
 )
 from encoder.weights import FAMILIES
-from tests.encoder.tools import VOCAB, assert_close, bert, modern, padded, randomise
-
-transformers = pytest.importorskip("transformers")
-logging.getLogger("transformers").setLevel(logging.ERROR)
-
-LENGTHS = [17, 1, 9, 30, 9]
-SIZES = {
-    "vocab_size": VOCAB,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-    "max_position_embeddings": 40,
-    "hidden_dropout_prob": 0.0,
-    "attention_probs_dropout_prob": 0.0,
-}
-CONFIGS: dict[str, dict[str, Any]] = {
-    "bert": SIZES,
-    "roberta": {**SIZES, "type_vocab_size": 1, "max_position_embeddings": 42},
-    "xlm-roberta": {**SIZES, "type_vocab_size": 1, "max_position_embeddings": 42},
-    "camembert": {**SIZES, "pad_token_id": 2, "max_position_embeddings": 43},
-    "distilbert": {
-        "vocab_size": VOCAB,
-        "dim": 32,
-        "n_layers": 2,
-        "n_heads": 4,
-        "hidden_dim": 48,
-        "max_position_embeddings": 40,
-        "dropout": 0.0,
-        "attention_dropout": 0.0,
-    },
-    "electra": {**SIZES, "embedding_size": 16},
-    "albert": {**SIZES, "embedding_size": 16, "num_hidden_layers": 3},
-    "mpnet": {**SIZES, "max_position_embeddings": 42},
-    "modernbert": {
-        "vocab_size": VOCAB,
-        "hidden_size": 32,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "intermediate_size": 48,
-        "max_position_embeddings": 64,
-        "local_attention": 4,
-        "pad_token_id": 3,
-        "norm_bias": True,
-        "attention_bias": True,
-        "mlp_bias": True,
-    },
-}
-OURS = {
-    model.__name__: model
-    for model in (Encoder, MaskedLM, SequenceClassifier, TokenClassifier, QuestionAnswerer)
-}
-FAMILY = pytest.mark.parametrize("family", list(CONFIGS))
-HEAD = pytest.mark.parametrize("head", [head for head in OURS if head != "Encoder"])
-EVERY = pytest.mark.parametrize("head", list(OURS))
-PRECISION = pytest.mark.parametrize(
-    ("dtype", "bound"), [(torch.float32, 1e-5), (torch.float64, 1e-10)], ids=["single", "double"]
-)
-
-
-def their_class(family: str, head: str) -> Any:
-    return getattr(transformers, FAMILIES[family].architectures[head])
-
-
-def their_config(family: str, head: str = "Encoder", **changes: Any) -> Any:
-    labels = {"num_labels": 2 if head == "QuestionAnswerer" else 3}
-    return their_class(family, head).config_class(**{**CONFIGS[family], **labels, **changes})
-
-
-def pair(
-    family: str, head: str, folder: Path, attention: str = "sdpa", **changes: Any
-) -> tuple[Any, Any]:
-    """Their model with random parameters, and ours loaded from what they saved."""
-    config = their_config(family, head, **changes)
-    config._attn_implementation = "eager" if family == "mpnet" else attention
-    theirs = randomise(their_class(family, head)(config))
-    theirs.save_pretrained(folder)
-    return theirs, OURS[head].from_pretrained(folder)
-
-
-def inputs(family: str) -> dict[str, Tensor]:
-    """A padded batch: token types as far as the family has them, its own id on the padding."""
-    batch = padded(LENGTHS)
-    config = their_config(family)
-    batch["input_ids"][batch["attention_mask"] == 0] = config.pad_token_id
-    segments = FAMILIES[family].read_config(CONFIGS[family]).type_vocab_size
-    if segments:
-        batch["token_type_ids"] %= segments
-    else:
-        del batch["token_type_ids"]
-    return batch
+from tests.encoder.families import FAMILY, HEAD, OURS, PRECISION, inputs, pair, their_class
+from tests.encoder.tools import VOCAB, assert_close
 
 
 @pytest.fixture(autouse=True)
@@ -309,42 +214,6 @@ def test_both_names_of_the_tanh_form() -> None:
         assert FAMILIES["bert"].read_config({"hidden_act": name}).hidden_act == "gelu_tanh"
 
 
-@FAMILY
-@EVERY
-def test_there_and_back_again(family: str, head: str, tmp_path: Path) -> None:
-    """Ours → theirs → ours: their class, no name too many or too few, the same bits."""
-    ours = pair(family, head, tmp_path / "start")[1]
-    ours.save_pretrained(tmp_path / "here")
-    cls = their_class(family, head)
-    theirs, report = cls.from_pretrained(tmp_path / "here", output_loading_info=True)
-    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    assert theirs.config.architectures == [cls.__name__]
-    assert (
-        type(transformers.AutoModel.from_pretrained(tmp_path / "here")).__name__
-        == (FAMILIES[family].architectures["Encoder"])
-    )
-    theirs.save_pretrained(tmp_path / "there")
-    again = OURS[head].from_pretrained(tmp_path / "there")
-    assert again.config == ours.config
-    before, after = ours.state_dict(), again.state_dict()
-    assert before.keys() == after.keys()
-    for name, tensor in before.items():
-        assert torch.equal(after[name], tensor), name
-    first, last = (load_file(tmp_path / f / "model.safetensors") for f in ("start", "here"))
-    assert first.keys() == last.keys()
-    for name, tensor in first.items():
-        assert torch.equal(last[name], tensor), name
-
-
-@pytest.mark.parametrize("family", list(CONFIGS))
-def test_a_config_of_defaults(family: str) -> None:
-    """A published `config.json` leaves out what is default there; the defaults here agree."""
-    empty = FAMILIES[family].read_config({})
-    full = their_class(family, "Encoder").config_class().to_dict()
-    assert FAMILIES[family].read_config(full) == empty
-    assert FAMILIES[family].expresses(empty)
-
-
 @pytest.mark.parametrize(
     ("preset", "family", "published"),
     [("bert-base", "bert", 109_482_240), ("modern-base", "modernbert", 149_014_272)],
@@ -354,58 +223,6 @@ def test_published_sizes(preset: str, family: str, published: int) -> None:
         ours = Encoder(EncoderConfig.preset(preset))
         theirs = their_class(family, "Encoder")(their_class(family, "Encoder").config_class())
     assert ours.num_parameters() == theirs.num_parameters() == published
-
-
-@pytest.mark.parametrize("family", ["bert", "modernbert"])
-@EVERY
-def test_what_is_made_here_opens_there(family: str, head: str, tmp_path: Path) -> None:
-    ours = randomise(OURS[head](bert() if family == "bert" else modern()))
-    ours.save_pretrained(tmp_path)
-    cls = their_class(family, head)
-    theirs, report = cls.from_pretrained(tmp_path, output_loading_info=True)
-    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    batch = inputs(family)
-    mask = batch["attention_mask"].bool()
-    with torch.no_grad():
-        expected, got = theirs.eval()(**batch), ours(**batch)
-    if head == "Encoder":
-        assert_close(got.last_hidden_state[mask], expected.last_hidden_state[mask], 1e-5)
-    elif head == "SequenceClassifier":
-        assert_close(got, expected.logits, 1e-5)
-    elif head == "QuestionAnswerer":
-        assert_close(got[0][mask], expected.start_logits[mask], 1e-5)
-        assert_close(got[1][mask], expected.end_logits[mask], 1e-5)
-    else:
-        assert_close(got[mask], expected.logits[mask], 1e-5)
-
-
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
-def test_labels_and_pooling_open_there(pooling: Any, tmp_path: Path) -> None:
-    ours = SequenceClassifier(modern(), labels=["no", "yes", "maybe"], pooling=pooling)
-    ours.save_pretrained(tmp_path)
-    config = transformers.AutoConfig.from_pretrained(tmp_path)
-    assert config.id2label == {0: "no", 1: "yes", 2: "maybe"}
-    assert config.label2id == {"no": 0, "yes": 1, "maybe": 2}
-    assert config.classifier_pooling == pooling
-
-
-@pytest.mark.parametrize("family", ["bert", "distilbert"])
-def test_sinusoidal_opens_there_with_its_table(family: str, tmp_path: Path) -> None:
-    config = bert(positions="sinusoidal")
-    if family == "distilbert":
-        shape = {**CONFIGS[family], "sinusoidal_pos_embds": True, "seq_classif_dropout": 0.0}
-        config = FAMILIES[family].read_config(shape)
-    ours = randomise(Encoder(config))
-    ours.save_pretrained(tmp_path)
-    theirs, report = transformers.AutoModel.from_pretrained(tmp_path, output_loading_info=True)
-    assert type(theirs) is their_class(family, "Encoder")
-    assert not report["missing_keys"]
-    assert not report["unexpected_keys"]
-    assert Encoder.from_pretrained(tmp_path).config == config
-    batch = inputs(family)
-    mask = batch["attention_mask"].bool()
-    got, expected = ours(**batch), theirs.eval()(**batch)
-    assert_close(got.last_hidden_state[mask], expected.last_hidden_state[mask], 1e-5)
 
 
 def test_positions_of_roberta_start_above_the_padding(tmp_path: Path) -> None:
@@ -421,70 +238,3 @@ def test_positions_of_roberta_start_above_the_padding(tmp_path: Path) -> None:
     assert_close(ours(longest).last_hidden_state, expected, 1e-5)
     with pytest.raises(UserError, match="41 tokens, but the model has 40 positions"):
         ours(torch.full((1, 41), 7))
-
-
-def test_heads_that_are_not_here_are_left_in_the_file(tmp_path: Path) -> None:
-    """The published BERT, ALBERT and ELECTRA were saved with what pretrained them."""
-    for family, masked_lm in (("bert", True), ("albert", True), ("electra", False)):
-        name = FAMILIES[family].class_prefix + "ForPreTraining"
-        theirs = randomise(getattr(transformers, name)(their_config(family)))
-        theirs.save_pretrained(tmp_path / family)
-        Encoder.from_pretrained(tmp_path / family)
-        SequenceClassifier.from_pretrained(tmp_path / family, labels=["a", "b"])
-        if masked_lm:
-            batch = inputs(family)
-            mask = batch["attention_mask"].bool()
-            ours = MaskedLM.from_pretrained(tmp_path / family)
-            assert_close(ours(**batch)[mask], theirs(**batch).prediction_logits[mask], 1e-5)
-
-
-@FAMILY
-def test_a_decoder_beside_what_it_is_tied_to(family: str, tmp_path: Path) -> None:
-    """Files converted from pickles hold both; only one bias of the two is in some."""
-    ours = pair(family, "MaskedLM", tmp_path)[1]
-    (weight,) = FAMILIES[family].theirs("decoder.weight", "MaskedLM")
-    (table,) = FAMILIES[family].theirs("encoder.embeddings.tokens.weight", "MaskedLM")
-    (bias,) = FAMILIES[family].theirs("bias", "MaskedLM")
-    path = tmp_path / "model.safetensors"
-    tensors = load_file(path)
-    tensors[weight] = tensors[table].clone()
-    tensors[weight.replace("weight", "bias")] = tensors.pop(bias)
-    save_file(tensors, path)
-    again = MaskedLM.from_pretrained(tmp_path)
-    for name, tensor in ours.state_dict().items():
-        assert torch.equal(again.state_dict()[name], tensor), name
-    tensors[weight][0, 0] += 1
-    save_file(tensors, path)
-    with pytest.raises(UserError, match=r"tie_word_embeddings is true, but .* is not"):
-        MaskedLM.from_pretrained(tmp_path)
-    Encoder.from_pretrained(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("family", "changes"),
-    [
-        ("bert", {"is_decoder": True}),
-        ("roberta", {"add_cross_attention": True}),
-        ("electra", {"position_embedding_type": "relative_key"}),
-        ("electra", {"hidden_act": "relu"}),
-        ("mpnet", {"relative_attention_num_buckets": 16}),
-        ("mpnet", {"pad_token_id": 0}),
-        ("albert", {"num_hidden_groups": 2}),
-        ("albert", {"inner_group_num": 2}),
-        ("albert", {"embedding_size": 0}),
-        ("roberta", {"type_vocab_size": 0}),
-        ("xlm-roberta", {"hidden_act": "gelu_new"}),
-        ("distilbert", {"activation": "silu"}),
-        ("modernbert", {"classifier_bias": True}),
-    ],
-)
-def test_what_is_not_supported_is_named(
-    family: str, changes: dict[str, Any], tmp_path: Path
-) -> None:
-    pair(family, "Encoder", tmp_path)
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-    (name,) = changes
-    name = "hidden_act" if name == "activation" else name
-    with pytest.raises(UserError, match=rf"{name} \S+ is not supported"):
-        Encoder.from_pretrained(tmp_path)

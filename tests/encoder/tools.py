@@ -1,11 +1,17 @@
-"""Small models with every parameter drawn at random, batches of unequal lengths, and closeness."""
+"""Small random models, batches of unequal lengths, closeness, refusals, a process of its own."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
-from encoder import EncoderConfig
+from cellar import UserError
+from encoder import Encoder, EncoderConfig
 
 VOCAB = 61
 
@@ -88,3 +94,25 @@ def assert_relative(ours: Tensor, theirs: Tensor, tolerance: float) -> None:
         error = (ours.double() - theirs.double()).abs().max().item()
         scale = theirs.double().abs().max().item()
         assert error <= tolerance * scale, f"off by {error:.1e} of {scale:.1e}"
+
+
+def refused(folder: Path, pattern: str, cls: Any = Encoder) -> None:
+    """One short message that names the folder; no chain of others behind it."""
+    with pytest.raises(UserError, match=pattern) as caught:
+        cls.from_pretrained(folder)
+    assert str(folder) in str(caught.value)
+    assert len(str(caught.value)) < 500
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def python(program: str, **environment: str) -> str:
+    """What `program` prints, run in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout

@@ -12,7 +12,7 @@ from cellar import UserError
 from encoder import Encoder, EncoderConfig, MaskedLM
 from explain import Comparison, Difference, compare_folder, compare_models
 from explain.compare import compare_tokenizers
-from tests.encoder.test_parity import EVERY, FAMILY, inputs, pair
+from tests.encoder.families import EVERY, FAMILY, inputs, pair
 from tests.encoder.tools import bert, modern, padded, randomise
 from tokenizer import load_tokenizer, train_tokenizer
 
