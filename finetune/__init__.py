@@ -1,28 +1,27 @@
-"""The second stage: a pretrained encoder learns labels, is measured, and predicts."""
+"""The second stage: a pretrained encoder learns a task, is measured, and predicts."""
 
 from finetune.config import FinetuneConfig
-from finetune.data import Example, Texts, few_of_each, label_names, read_examples
 from finetune.embedding import Embedder
-from finetune.metrics import Report
-from finetune.objective import classification
-from finetune.predict import Classifier, Prediction, probabilities
-from finetune.run import Outcome, evaluate_folder, finetune, measure
+from finetune.examples import few_of_each, read_examples
+from finetune.metrics import Metric, Mistake, Table
+from finetune.predict import Predictor
+from finetune.run import Evaluation, Outcome, evaluate_folder, finetune
+from finetune.task import Task
+from finetune.tasks import TASKS
 
 __all__ = [
-    "Classifier",
+    "TASKS",
     "Embedder",
-    "Example",
+    "Evaluation",
     "FinetuneConfig",
+    "Metric",
+    "Mistake",
     "Outcome",
-    "Prediction",
-    "Report",
-    "Texts",
-    "classification",
+    "Predictor",
+    "Table",
+    "Task",
     "evaluate_folder",
     "few_of_each",
     "finetune",
-    "label_names",
-    "measure",
-    "probabilities",
     "read_examples",
 ]

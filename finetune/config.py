@@ -7,6 +7,8 @@ from typing import Literal
 from cellar import UserError
 from training import TrainingConfig
 
+TaskName = Literal["classification"]
+
 
 @dataclass(frozen=True)
 class FinetuneConfig:
@@ -16,8 +18,9 @@ class FinetuneConfig:
     """Folder of the pretrained model and its tokenizer."""
 
     train: str
-    """Labelled examples: a file (.jsonl .csv .tsv .parquet) with `text`, `label` and maybe `pair`,
-    or the name of a set (see `plainformer data list`)."""
+    """Labelled examples: a file (.jsonl .csv .tsv .parquet, or a format of the task's own), or the
+    name of a set (see `plainformer data list`). What its columns are called, each task says in the
+    README."""
 
     valid: str
     """Examples that decide which checkpoint is the best, and when to stop."""
@@ -25,20 +28,24 @@ class FinetuneConfig:
     out: Path
     """Folder for the run: the model with tokenizer and labels, log, curve, metrics."""
 
-    task: Literal["classification"] = "classification"
+    task: TaskName = "classification"
     """What to learn."""
 
     per_label: int = 0
     """Learn from so many examples of each label, drawn by the seed; 0: from all."""
 
     epochs: float = 3.0
-    """How often to go through the training examples; the number of steps follows from it."""
+    """How often to go through the training examples; the number of steps follows from it. 0 only
+    measures, which makes sense where the model has nothing new to learn."""
 
     batch_size: int = 32
-    """Texts in a batch."""
+    """Examples in a batch."""
 
     max_length: int = 128
-    """Tokens of the longest text; longer ones are cut, and counted."""
+    """Tokens of the longest sequence that the model reads at once."""
+
+    long: Literal["cut", "windows"] = "cut"
+    """What becomes of longer texts: they are cut, and counted, or read in overlapping windows."""
 
     pooling: Literal["cls", "mean"] = "cls"
     """What stands for the whole text in a modern encoder: its first token, or the mean."""
@@ -64,7 +71,7 @@ class FinetuneConfig:
         """Refuse what cannot work, before any work is done."""
         rules = {
             "per_label": (self.per_label >= 0, "0 or more"),
-            "epochs": (self.epochs > 0, "above 0"),
+            "epochs": (self.epochs >= 0, "0 or more"),
             "batch_size": (self.batch_size >= 1, "at least 1"),
             "max_length": (self.max_length >= 3, "at least 3"),
             "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),

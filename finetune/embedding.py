@@ -21,7 +21,7 @@ from jaxtyping import Float
 from cellar import UserError
 from encoder import Encoder, pool
 from encoder.heads import Pooling
-from finetune.data import Text, Texts, encode
+from finetune.batch import Item, by_length
 from tokenizer import Tokenizer, load_tokenizer
 
 
@@ -64,24 +64,25 @@ class Embedder:
         )
 
     @torch.no_grad()
-    def __call__(self, texts: Sequence[Text]) -> Float[np.ndarray, "texts hidden"]:
+    def __call__(self, texts: Sequence[str | tuple[str, str]]) -> Float[np.ndarray, "texts hidden"]:
         """One float32 vector for each text (or pair), in order.
 
         Texts of like length are computed together. Raises `UserError` for a text that gives no
         token at all.
         """
-        encodings = encode(texts, self.tokenizer, self.max_length)
+        pairs = [(text, None) if isinstance(text, str) else text for text in texts]
+        encodings = [self.tokenizer.encode(*pair, max_length=self.max_length) for pair in pairs]
         for number, encoding in enumerate(encodings, 1):
             if not len(encoding):
                 raise UserError(f"text {number} has no tokens: leave it out")
-        encoded = Texts(encodings, np.full(len(texts), -1, np.int64))
+        items = [Item((encoding,)) for encoding in encodings]
         device = next(self.model.parameters()).device
         vectors = np.zeros((len(texts), self.model.config.hidden_size), np.float32)
-        for chosen, batch in encoded.by_length():
+        for chosen, batch in by_length(items):
             moved = batch.to(device)
             states = self.model(moved.input_ids, None, moved.token_type_ids, moved.sequences)
             pooled = pool(states.last_hidden_state, moved.sequences, self.pooling).float()
             if self.normalise:
                 pooled = torch.nn.functional.normalize(pooled, dim=-1)
-            vectors[chosen] = pooled.cpu().numpy()
+            vectors[chosen] = batch.in_order(pooled.cpu()).numpy()
         return vectors

@@ -1,63 +1,123 @@
-"""Prediction from a folder that holds model, tokenizer and labels.
+"""Prediction from a folder that holds model, tokenizer and task.
 
-classifier = Classifier.load("runs/questions")
-classifier(["who wrote this?"])[0].label
+predictor = Predictor.load("runs/questions")
+predictor(["who wrote this?"])[0].label
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
-from jaxtyping import Float
 
 from cellar import UserError
-from encoder import SequenceClassifier
-from finetune.data import Text, Texts, encode
+from encoder.pretrained import PretrainedModel
+from finetune.batch import Item, by_length
+from finetune.folder import load_task
+from finetune.metrics import Metric
+from finetune.task import ExampleT, Input, PredictionT, Task, as_rows
 from tokenizer import Tokenizer, load_tokenizer
+from training import Loss, choose_device
+
+T = TypeVar("T")
+
+CHUNK = 1024
+"""examples that are in memory at a time, sorted by length among themselves"""
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """The most probable label of a text, and the probabilities of all."""
+class Predictor:
+    """A fine-tuned model with its tokenizer, and what it was fine-tuned for."""
 
-    label: str
-    probabilities: dict[str, float]
-    """most probable first"""
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """A fine-tuned model with the tokenizer and the labels it was trained with."""
-
-    model: SequenceClassifier
+    task: Task[Any, Any]
+    model: PretrainedModel
     tokenizer: Tokenizer
-    max_length: int
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Classifier":
-        """What `finetune` left in `folder`; `UserError` when that is no classifier."""
+    def load(cls, folder: str | Path, device: str = "auto") -> "Predictor":
+        """What `finetune` left in `folder`; `UserError` when it left nothing there."""
+        task = load_task(Path(folder))
         tokenizer = load_tokenizer(folder)
-        model = SequenceClassifier.from_pretrained(folder)
+        model = task.load(Path(folder)).to(choose_device(device))
         check_vocabulary(model, tokenizer)
-        longest = tokenizer.max_length or model.config.max_position_embeddings
-        return cls(model, tokenizer, min(longest, model.config.max_position_embeddings))
+        return cls(task, model, tokenizer)
 
-    def __call__(self, texts: Sequence[Text]) -> list[Prediction]:
-        """One prediction for each text (or pair), in order."""
-        encoded = Texts(
-            encode(texts, self.tokenizer, self.max_length), np.full(len(texts), -1, np.int64)
-        )
-        return [self._prediction(row) for row in probabilities(self.model, encoded)]
+    def __call__(self, inputs: Iterable[Input]) -> list[Any]:
+        """One prediction for each text, pair or row, in order."""
+        examples = (self.task.read(row, labelled=False) for row in as_rows(inputs))
+        return [prediction for _, _, prediction in self.stream(examples)]
 
-    def _prediction(self, row: Float[np.ndarray, " labels"]) -> Prediction:
-        ranked = np.argsort(-row, kind="stable")
-        labels = self.model.labels
-        return Prediction(labels[ranked[0]], {labels[i]: float(row[i]) for i in ranked})
+    def stream(self, examples: Iterable[Any]) -> Iterator[tuple[Any, Item, Any]]:
+        """Each example as the model reads it, and its prediction, in order, as they come."""
+        return answered(self.task, self.model, encoded(self.task, self.tokenizer, examples))
 
 
-def check_vocabulary(model: SequenceClassifier, tokenizer: Tokenizer) -> None:
+def encoded(
+    task: Task[ExampleT, PredictionT], tokenizer: Tokenizer, examples: Iterable[ExampleT]
+) -> Iterator[tuple[ExampleT, Item]]:
+    """Each example, and what the model reads of it."""
+    return ((example, task.encode(example, tokenizer)) for example in examples)
+
+
+@dataclass
+class MeanLoss:
+    """The loss over batches, in a stream."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, loss: Loss) -> None:
+        """Count one batch."""
+        self.total += float(loss.total)
+        self.count += loss.count
+
+    @property
+    def value(self) -> float:
+        """The mean so far."""
+        return self.total / max(self.count, 1)
+
+
+def answered(
+    task: Task[ExampleT, PredictionT],
+    model: PretrainedModel,
+    pairs: Iterable[tuple[ExampleT, Item]],
+    loss: MeanLoss | None = None,
+) -> Iterator[tuple[ExampleT, Item, PredictionT]]:
+    """Each example with its prediction, in order; those of like length are computed together.
+
+    `CHUNK` examples are in memory at a time. `loss` grows by that of labelled examples.
+    """
+    device = next(model.parameters()).device
+    model.eval()
+    for some in chunks(pairs, CHUNK):
+        predictions: dict[int, PredictionT] = {}
+        for chosen, batch in by_length([item for _, item in some]):
+            with torch.no_grad():
+                moved = batch.to(device)
+                outputs = task.outputs(model, moved)
+                if loss is not None:
+                    loss.add(task.loss(outputs, moved))
+                predictions |= zip(chosen, task.predict(outputs, moved), strict=True)
+        for index, (example, item) in enumerate(some):
+            yield example, item, predictions[index]
+
+
+def measure(
+    task: Task[ExampleT, PredictionT],
+    model: PretrainedModel,
+    pairs: Iterable[tuple[ExampleT, Item]],
+    loss: MeanLoss | None = None,
+) -> Metric[ExampleT, PredictionT]:
+    """How the model does on labelled examples."""
+    metric = task.metric()
+    for example, _, prediction in answered(task, model, pairs, loss):
+        metric.add(example, prediction)
+    return metric
+
+
+def check_vocabulary(model: PretrainedModel, tokenizer: Tokenizer) -> None:
     """Raise `UserError` when the tokenizer has ids for which the model has no vector."""
     if tokenizer.vocab_size > model.config.vocab_size:
         raise UserError(
@@ -66,14 +126,8 @@ def check_vocabulary(model: SequenceClassifier, tokenizer: Tokenizer) -> None:
         )
 
 
-@torch.no_grad()
-def probabilities(model: SequenceClassifier, texts: Texts) -> Float[np.ndarray, "texts labels"]:
-    """softmax(logits) of every text, in order; texts of like length are computed together."""
-    device = next(model.parameters()).device
-    model.eval()
-    result = np.zeros((len(texts), len(model.labels)), np.float32)
-    for chosen, batch in texts.by_length():
-        moved = batch.to(device)
-        logits = model(moved.input_ids, None, moved.token_type_ids, moved.sequences)
-        result[chosen] = logits.float().softmax(-1).cpu().numpy()
-    return result
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items, the last of what is left."""
+    iterator = iter(items)
+    while some := list(islice(iterator, size)):
+        yield some

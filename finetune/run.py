@@ -1,101 +1,89 @@
-"""The second stage from end to end: a pretrained folder and labelled texts → a classifier."""
+"""The second stage from end to end: a pretrained folder, labelled examples → a fine-tuned one."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
 from cellar import UserError, write_json
-from encoder import SequenceClassifier
 from encoder.init import initialise
+from encoder.pretrained import PretrainedModel
+from finetune.batch import Batch, Item
 from finetune.config import FinetuneConfig
-from finetune.data import Texts, few_of_each, label_names, read_examples
-from finetune.metrics import Report
-from finetune.objective import classification
-from finetune.predict import Classifier, check_vocabulary, probabilities
-from tokenizer import load_tokenizer
-from training import Result, by_items, evaluate, full_disk, save_options, saved_options, train
+from finetune.examples import few_of_each, read_examples
+from finetune.folder import save_task
+from finetune.metrics import Metric
+from finetune.metrics.pictures import save as save_picture
+from finetune.predict import MeanLoss, Predictor, answered, check_vocabulary, encoded, measure
+from finetune.task import Task
+from finetune.tasks import TASKS
+from tokenizer import Tokenizer, load_tokenizer
+from training import Loss, Result, by_items, full_disk, save_options, saved_options, train
 
 MAY_DIFFER = {"out", "resume", "training"}
 """options of which a resumed run may have others"""
 EVALUATIONS = 10
 """in a whole run, at most, unless the settings say how often"""
 
+AnyTask = Task[Any, Any]
+AnyMetric = Metric[Any, Any]
+
 
 @dataclass(frozen=True)
 class Outcome:
     """What a fine-tuning run came to."""
 
-    result: Result
-    report: Report
+    result: Result | None
+    """of the training loop; None when nothing was trained"""
+    metric: AnyMetric
     """on the validation examples, with the best weights"""
     num_cut: int
     """training texts that were cut to `max_length`"""
 
+    @property
+    def score(self) -> float:
+        """The figure by which the run is judged."""
+        return next(iter(self.metric.scores().values()))
+
 
 def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
-    """Run `config`, and leave in `config.out` one folder with model, tokenizer and labels.
+    """Run `config`, and leave in `config.out` one folder with model, tokenizer and task.
 
-    Beside them: `options.json`, `metrics.json` (on the validation examples), `confusion.png`,
-    `log.jsonl`, `curve.png` and `checkpoints/`. The weights are those of the best validation
-    accuracy. Raises `UserError` for examples that cannot be read or learned, and for a model that
-    cannot be loaded.
+    Beside them: `options.json`, `metrics.json` (on the validation examples), pictures, `log.jsonl`,
+    `curve.png` and `checkpoints/`. The weights are those of the best validation score. Raises
+    `UserError` for examples that cannot be read or learned, and for a model that cannot be loaded.
     """
     if config.out.resolve() == config.model.resolve():
         raise UserError(f"{config.out} is the pretrained model: choose another folder for the run")
     saved = saved_options(config, config.out, resume=config.resume, may_differ=MAY_DIFFER)
-    seed = config.training.seed
+    kind = TASKS[config.task]
     tokenizer = load_tokenizer(config.model)
-    examples = read_examples(config.train, "train")
-    labels = label_names(examples)
+    examples = list(read_examples(kind, config.train, "train"))
     if config.per_label:
-        examples = few_of_each(examples, config.per_label, seed)
-    texts = Texts.of(examples, labels, tokenizer, config.max_length)
-    held_out = Texts.of(read_examples(config.valid, "valid"), labels, tokenizer, config.max_length)
-    model = build(config, labels)
+        examples = few_of_each(kind, examples, config.per_label, config.training.seed)
+    task = kind.fit(config, examples)
+    items = [item for _, item in encoded(task, tokenizer, examples)]
+    held_out = list(encoded(task, tokenizer, read_examples(kind, config.valid, "valid")))
+    model = build(task, config)
     check_vocabulary(model, tokenizer)
 
-    order = by_items(len(texts), config.batch_size, seed=seed)
-    steps = max(1, round(config.epochs * order.steps(epochs=1)))
-    settings = replace(
-        config.training,
-        steps=steps,
-        eval_every=config.training.eval_every or max(order.steps(epochs=1), steps // EVALUATIONS),
-    )
-    if saved is None:
-        save_options(replace(config, training=settings, resume=False), config.out)
-    result = train(
-        model,
-        classification,
-        lambda step: [texts.batch(items) for items in order(step)],
-        settings,
-        config.out,
-        evaluate=lambda model: evaluate(
-            model, classification, (batch for _, batch in held_out.by_length())
-        ),
-        monitor="accuracy",
-        higher_is_better=True,
-        resume=config.resume,
-        label="fine-tuning",
-        quiet=quiet,
-    )
-    tokenizer.max_length = config.max_length
-    report = measure(model, held_out)
+    result = learn(task, model, items, held_out, config, saved is None, quiet)
+    results = [(example, said) for example, _, said in answered(task, model, held_out)]
+    task = task.tune(results)
+    metric = measure(task, model, held_out)
     with full_disk(config.out):
-        model.save_pretrained(config.out)
-        tokenizer.save(config.out)
-        write_json(config.out / "metrics.json", {"valid": report.to_json()})
-        report.draw(config.out / "confusion.png")
-    return Outcome(result, report, texts.num_cut)
+        write_folder(config.out, task, model, tokenizer)
+        write_json(config.out / "metrics.json", {"valid": metric.to_json()})
+        for name, figure in metric.figures().items():
+            save_picture(figure, config.out / f"{name}.png")
+    return Outcome(result, metric, sum(item.is_cut for item in items))
 
 
-def build(config: FinetuneConfig, labels: list[str]) -> SequenceClassifier:
-    """The pretrained model under a new classifier, or the same shape with fresh weights."""
+def build(task: AnyTask, config: FinetuneConfig) -> PretrainedModel:
+    """The pretrained model under a new head, or the same shape with fresh weights."""
     torch.manual_seed(config.training.seed)
-    model = SequenceClassifier.from_pretrained(
-        config.model, labels=labels, pooling=config.pooling, dropout=config.dropout
-    )
+    model = task.build(config)
     if config.max_length > model.config.max_position_embeddings:
         raise UserError(
             f"max_length {config.max_length} is more than the model's "
@@ -106,15 +94,75 @@ def build(config: FinetuneConfig, labels: list[str]) -> SequenceClassifier:
     return model
 
 
-def measure(model: SequenceClassifier, texts: Texts) -> Report:
-    """How the model does on labelled texts."""
-    predicted = probabilities(model, texts).argmax(-1)
-    return Report.of(model.labels, texts.labels, predicted.astype(np.int64))
+def learn(
+    task: AnyTask,
+    model: PretrainedModel,
+    items: list[Item],
+    held_out: list[tuple[Any, Item]],
+    config: FinetuneConfig,
+    is_new: bool,
+    quiet: bool,
+) -> Result | None:
+    """Train on `items`; the model ends with the weights that did best on `held_out`."""
+    order = by_items(len(items), config.batch_size, seed=config.training.seed)
+    steps = round(config.epochs * order.steps(epochs=1))
+    every = config.training.eval_every or max(order.steps(epochs=1), steps // EVALUATIONS)
+    settings = replace(config.training, steps=max(1, steps), eval_every=every)
+    if is_new:
+        save_options(replace(config, training=settings, resume=False), config.out)
+    if config.epochs == 0:
+        return None
+
+    def objective(model: PretrainedModel, batch: Batch) -> Loss:
+        return task.loss(task.outputs(model, batch), batch)
+
+    def evaluate(model: PretrainedModel) -> dict[str, float]:
+        loss = MeanLoss()
+        metric = measure(task, model, held_out, loss)
+        return {"loss": loss.value, **metric.scores()}
+
+    return train(
+        model,
+        objective,
+        lambda step: [Batch.of([items[i] for i in chosen]) for chosen in order(step)],
+        settings,
+        config.out,
+        evaluate=evaluate,
+        monitor=task.monitor,
+        higher_is_better=True,
+        resume=config.resume,
+        label="fine-tuning",
+        quiet=quiet,
+    )
 
 
-def evaluate_folder(folder: Path, source: str) -> Report:
-    """How the classifier in `folder` does on the examples of a file, or a set's test split."""
-    classifier = Classifier.load(folder)
-    examples = read_examples(source, "test")
-    texts = Texts.of(examples, classifier.model.labels, classifier.tokenizer, classifier.max_length)
-    return measure(classifier.model, texts)
+def write_folder(folder: Path, task: AnyTask, model: PretrainedModel, tokenizer: Tokenizer) -> None:
+    """Leave everything that prediction needs in `folder`."""
+    tokenizer.max_length = task.max_length
+    model.save_pretrained(folder)
+    tokenizer.save(folder)
+    save_task(task, folder)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a fine-tuned model came to on a set."""
+
+    metric: AnyMetric
+    num_cut: int
+    """texts that were cut to the longest length"""
+
+
+def evaluate_folder(folder: Path, source: str) -> Evaluation:
+    """How the model in `folder` does on the examples of a file, or a set's test split.
+
+    The examples are read as they are needed: memory does not grow with their number.
+    """
+    predictor = Predictor.load(folder)
+    metric, num_cut = predictor.task.metric(), 0
+    for example, item, prediction in predictor.stream(
+        read_examples(type(predictor.task), source, "test")
+    ):
+        metric.add(example, prediction)
+        num_cut += item.is_cut
+    return Evaluation(metric, num_cut)

@@ -1,0 +1,50 @@
+"""Labelled examples: of a file, or of one split of a named set."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cellar import UserError
+from corpora import Row, catalogue, fetch
+from finetune.task import ExampleT, PredictionT, Task
+
+
+def read_examples(
+    task: type[Task[ExampleT, PredictionT]], source: str, split: str
+) -> Iterator[ExampleT]:
+    """The examples of `source`, one by one: a file, or the `split` of a named set.
+
+    Raises `UserError` naming file and line.
+    """
+    return (task.read(row) for row in source_rows(task, source, split))
+
+
+def source_rows(task: type[Task[Any, Any]], source: str, split: str) -> Iterator[Row]:
+    """The rows of `source`: a file, or the `split` of a named set."""
+    path = Path(source)
+    if source in catalogue and not path.exists():
+        path = fetch(source) / f"{split}.jsonl"
+    return task.rows(path)
+
+
+def few_of_each(
+    task: type[Task[ExampleT, Any]], examples: Iterable[ExampleT], count: int, seed: int
+) -> list[ExampleT]:
+    """`count` examples of each label, drawn by `seed`; fewer where there are no more.
+
+    Raises `UserError` where examples have no label by which to count them.
+    """
+    given: Sequence[ExampleT] = list(examples)
+    taken: Counter[str] = Counter()
+    chosen = []
+    for index in np.random.default_rng(seed).permutation(len(given)):
+        label = task.label_of(given[index])
+        if label is None:
+            raise UserError(f"{given[index].place}: without a label there are no few of each")
+        if taken[label] < count:
+            taken[label] += 1
+            chosen.append(given[index])
+    return chosen

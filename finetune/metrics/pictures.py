@@ -1,0 +1,136 @@
+"""Pictures of a metric: the few that its tasks share, and how one becomes a file."""
+
+import io
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from cellar import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LEGIBLE = 30
+"""labels of which a picture can show the counts"""
+CURVES = 10
+"""labels of which a picture can show the curves"""
+CJK_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Source Han Sans SC",
+    "WenQuanYi Zen Hei",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Microsoft YaHei",
+    "SimHei",
+    "Malgun Gothic",
+)
+"""what matplotlib's own font lacks, as the usual systems bring it"""
+
+
+def confusion_figure(
+    labels: Sequence[str], confusion: Int64[np.ndarray, "labels labels"], title: str
+) -> "Figure":
+    """Shares of each true label that were taken for each label, and counts.
+
+    Beyond `LEGIBLE` labels there is no room for counts.
+    """
+    from matplotlib.figure import Figure
+
+    size = 2.2 + 0.75 * min(len(labels), LEGIBLE)
+    figure = Figure(figsize=(size + 0.6, size), layout="constrained")
+    axes = figure.subplots()
+    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    counts = confusion if len(labels) <= LEGIBLE else confusion[:0]
+    for (i, j), count in np.ndenumerate(counts):
+        colour = "white" if shares[i, j] > 0.5 else "black"
+        axes.text(j, i, f"{count}", ha="center", va="center", color=colour)
+    ticks = range(len(labels))
+    axes.set_xticks(ticks, labels, rotation=30, ha="right", **label_style())
+    axes.set_yticks(ticks, labels, **label_style())
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(title)
+    figure.colorbar(image, ax=axes, shrink=0.75, label="share of the true label")
+    return figure
+
+
+def roc_figure(
+    curves: Mapping[str, tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]],
+    areas: Mapping[str, float],
+) -> "Figure":
+    """Receiver operating characteristics: false against true positives, a curve a label."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 4.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="#a0aec0", linestyle=":")
+    for label, (false, true) in list(curves.items())[:CURVES]:
+        axes.plot(false, true, label=f"{label} ({areas[label]:.3f})")
+    axes.set_xlabel("share of the others that are taken for it")
+    axes.set_ylabel("share of the label that is found")
+    axes.set_title("ROC, and the area under it")
+    legend = axes.legend(loc="lower right", frameon=False, fontsize=8)
+    for text in legend.get_texts():
+        text.set(**label_style())
+    return figure
+
+
+def calibration_figure(
+    confidence: Float[np.ndarray, " bins"],
+    accuracy: Float[np.ndarray, " bins"],
+    counts: Int64[np.ndarray, " bins"],
+    error: float,
+) -> "Figure":
+    """How often the model is right against how sure it is; on the diagonal it knows itself."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 4.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="#a0aec0", linestyle=":")
+    seen = counts > 0
+    sizes = 20 + 300 * counts[seen] / max(int(counts.sum()), 1)
+    axes.plot(confidence[seen], accuracy[seen], color="#2b6cb0", linewidth=1)
+    axes.scatter(confidence[seen], accuracy[seen], s=sizes, color="#2b6cb0", alpha=0.7)
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("probability that the model gives its answer")
+    axes.set_ylabel("share of these answers that are right")
+    axes.set_title(f"calibration: off by {error:.1%} on average")
+    return figure
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write a picture as PNG."""
+    with atomic_path(path) as temporary, _boxes_for_unknown_glyphs():
+        figure.savefig(temporary, format="png", dpi=150)
+
+
+def as_svg(figure: "Figure") -> str:
+    """The picture as an `<svg>` element, to stand in a page."""
+    with io.StringIO() as file, _boxes_for_unknown_glyphs():
+        figure.savefig(file, format="svg", metadata={"Date": None})
+        text = file.getvalue()
+    return text[text.index("<svg") :]
+
+
+def label_style() -> dict[str, Any]:
+    """Text that users wrote: a "$" begins no formula, and any script finds a font."""
+    from matplotlib.font_manager import fontManager
+
+    fonts = ["sans-serif", *(f for f in CJK_FONTS if f in fontManager.get_font_names())]
+    return {"parse_math": False, "fontfamily": fonts}
+
+
+@contextmanager
+def _boxes_for_unknown_glyphs() -> Iterator[None]:
+    """What no font here can write is drawn as a box; the table has it in full."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield

@@ -1,0 +1,143 @@
+"""What a task is: a data shape, a head and a metric.
+
+    rows → read → Example → encode → Item → Batch → outputs → loss
+                                                       └────→ predict → Prediction → metric
+
+`run`, `evaluate` and `predict` know a task by this alone; each file of `tasks/` is one.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+from corpora import Row, read_rows
+from encoder.pretrained import PretrainedModel
+from finetune.batch import Batch, Item
+from finetune.metrics import Metric
+from tokenizer import Encoding, Tokenizer
+from training import Loss
+
+if TYPE_CHECKING:
+    from finetune.config import FinetuneConfig
+
+OVERLAP = 4
+"""two windows share one part in so many of their length"""
+
+
+class Example(Protocol):
+    """What was read from a row: at least where it stands, for messages."""
+
+    @property
+    def place(self) -> str:
+        """File and line."""
+
+
+class Prediction(Protocol):
+    """What a model says of an example."""
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, for a line of JSON."""
+
+
+ExampleT = TypeVar("ExampleT", bound=Example)
+PredictionT = TypeVar("PredictionT", bound=Prediction)
+Self = TypeVar("Self", bound="Task[Any, Any]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(ABC, Generic[ExampleT, PredictionT]):
+    """One thing to learn. Its fields are kept in `task.json`, beside the model."""
+
+    monitor: ClassVar[str]
+    """the score that decides which weights are the best"""
+
+    max_length: int
+    """tokens of the longest sequence"""
+    long: Literal["cut", "windows"] = "cut"
+    """what becomes of a longer text: it is cut, or read in windows"""
+
+    @classmethod
+    @abstractmethod
+    def fit(cls: type[Self], config: "FinetuneConfig", examples: Sequence[ExampleT]) -> Self:
+        """The task that these training examples pose; `UserError` when they pose none."""
+
+    @classmethod
+    def rows(cls, path: Path) -> Iterator[Row]:
+        """The rows of a file; a task with a format of its own reads it here."""
+        return read_rows(path)
+
+    @classmethod
+    @abstractmethod
+    def read(cls, row: Row, labelled: bool = True) -> ExampleT:
+        """The example of a row; `UserError` by file and line for one that is none.
+
+        Without `labelled` what is to be predicted may be missing.
+        """
+
+    @classmethod
+    def label_of(cls, example: ExampleT) -> str | None:
+        """The one label of an example, by which few of each are drawn; None where it has none."""
+        return None
+
+    @abstractmethod
+    def build(self, config: "FinetuneConfig") -> PretrainedModel:
+        """The pretrained model under a new head."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> PretrainedModel:
+        """The model that was fine-tuned for this task."""
+
+    @abstractmethod
+    def encode(self, example: ExampleT, tokenizer: Tokenizer) -> Item:
+        """What the model reads of an example, and its targets where it is labelled.
+
+        Raises `UserError` by file and line for a label that the task does not know.
+        """
+
+    def outputs(self, model: PretrainedModel, batch: Batch) -> Any:
+        """What the model says of a batch."""
+        return model(batch.input_ids, None, batch.token_type_ids, batch.sequences)
+
+    @abstractmethod
+    def loss(self, outputs: Any, batch: Batch) -> Loss:
+        """What is to become small: summed over what is counted."""
+
+    @abstractmethod
+    def predict(self, outputs: Any, batch: Batch) -> list[PredictionT]:
+        """What the outputs say of each item, in order."""
+
+    def tune(self: Self, results: Sequence[tuple[ExampleT, PredictionT]]) -> Self:
+        """The task with thresholds that suit the validation examples; by default as it is."""
+        return self
+
+    @abstractmethod
+    def metric(self) -> Metric[ExampleT, PredictionT]:
+        """An empty account of how good predictions are."""
+
+    def encodings(self, tokenizer: Tokenizer, text: str, pair: str | None) -> tuple[Encoding, ...]:
+        """A text, or a text and its pair, as one sequence, or, where asked for, as windows."""
+        if self.long == "cut":
+            return (tokenizer.encode(text, pair, max_length=self.max_length),)
+        return tuple(
+            tokenizer.windows(
+                text, pair, max_length=self.max_length, stride=self.max_length // OVERLAP
+            )
+        )
+
+
+Input = str | tuple[str, str] | Mapping[str, Any]
+"""what a prediction is asked of: a text, a text and its pair, or the fields of a row"""
+
+
+def as_rows(inputs: Iterable[Input]) -> Iterator[Row]:
+    """Inputs as rows, which are named by their number where one is at fault."""
+    for number, given in enumerate(inputs, start=1):
+        if isinstance(given, str):
+            fields: dict[str, Any] = {"text": given}
+        elif isinstance(given, tuple):
+            fields = {"text": given[0], "pair": given[1]}
+        else:
+            fields = dict(given)
+        yield Row(fields, Path("input"), number)

@@ -1,0 +1,146 @@
+"""Classification: which one label has a text, or a pair of texts?
+
+    loss = −log softmax(logits)[label]        answer = the most probable label
+
+The logits of a text that is read in windows are the mean of its windows' logits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from cellar import UserError
+from corpora import Row
+from encoder import SequenceClassifier, ops
+from finetune.batch import Batch, Item
+from finetune.metrics import ClassMetric
+from finetune.task import Task
+from finetune.tasks.texts import Text
+from tokenizer import Tokenizer
+from training import Loss
+
+if TYPE_CHECKING:
+    from finetune.config import FinetuneConfig
+
+
+@dataclass(frozen=True)
+class ClassExample:
+    """A text with its label; None where it is not known."""
+
+    text: Text
+    label: str | None
+
+    @property
+    def place(self) -> str:
+        """File and line."""
+        return self.text.place
+
+    @property
+    def shown(self) -> str:
+        """The text, as a person reads it."""
+        return self.text.shown
+
+
+@dataclass(frozen=True)
+class ClassPrediction:
+    """The most probable label of a text, and the probabilities of all."""
+
+    label: str
+    probabilities: dict[str, float]
+    """most probable first"""
+
+    def to_json(self) -> dict[str, Any]:
+        """Label and probabilities."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification(Task[ClassExample, ClassPrediction]):
+    """Which label?"""
+
+    monitor = "accuracy"
+
+    labels: tuple[str, ...]
+
+    @classmethod
+    def fit(cls, config: "FinetuneConfig", examples: Sequence[ClassExample]) -> Self:
+        """The labels are those that occur, sorted."""
+        return cls(labels=label_names(examples), max_length=config.max_length, long=config.long)
+
+    @classmethod
+    def read(cls, row: Row, labelled: bool = True) -> ClassExample:
+        """A row has `text` and `label`, and may have `pair`."""
+        text = Text.of(row)
+        if not labelled and row.fields.get("label") is None:
+            return ClassExample(text, None)
+        label = row.string("label")
+        if not label.strip():
+            raise UserError(f"{text.place}: the label is empty")
+        return ClassExample(text, label)
+
+    @classmethod
+    def label_of(cls, example: ClassExample) -> str | None:
+        """Its label."""
+        return example.label
+
+    def build(self, config: "FinetuneConfig") -> SequenceClassifier:
+        """A new classifier on the pretrained encoder."""
+        return SequenceClassifier.from_pretrained(
+            config.model, labels=self.labels, pooling=config.pooling, dropout=config.dropout
+        )
+
+    def load(self, folder: Path) -> SequenceClassifier:
+        """The classifier in `folder`."""
+        return SequenceClassifier.from_pretrained(folder)
+
+    def encode(self, example: ClassExample, tokenizer: Tokenizer) -> Item:
+        """One sequence, or windows of which each has the text's label."""
+        text = example.text
+        encodings = self.encodings(tokenizer, text.text, text.pair)
+        if example.label is None:
+            return Item(encodings)
+        if example.label not in self.labels:
+            raise UserError(
+                f"{example.place}: the label {example.label!r} is not among those the model "
+                f"learns: {', '.join(self.labels)}"
+            )
+        number = np.array([self.labels.index(example.label)])
+        return Item(encodings, (number,) * len(encodings))
+
+    def loss(self, outputs: Float[Tensor, "sequences labels"], batch: Batch) -> Loss:
+        """The cross-entropy of the labels, and how many are right ("accuracy")."""
+        logits, labels = batch.mean(outputs), batch.first(batch.targets)
+        correct = (logits.detach().argmax(-1) == labels).sum()
+        return Loss(ops.cross_entropy(logits, labels), len(labels), {"accuracy": correct})
+
+    def predict(
+        self, outputs: Float[Tensor, "sequences labels"], batch: Batch
+    ) -> list[ClassPrediction]:
+        """The softmax of the logits, most probable label first."""
+        rows = batch.mean(outputs.float()).softmax(-1).cpu().numpy()
+        return [self._prediction(row) for row in rows]
+
+    def _prediction(self, row: Float[np.ndarray, " labels"]) -> ClassPrediction:
+        ranked = np.argsort(-row, kind="stable")
+        probabilities = {self.labels[i]: float(row[i]) for i in ranked}
+        return ClassPrediction(self.labels[ranked[0]], probabilities)
+
+    def metric(self) -> ClassMetric:
+        """Accuracy, F1, AUC, calibration."""
+        return ClassMetric(self.labels)
+
+
+def label_names(examples: Sequence[ClassExample]) -> tuple[str, ...]:
+    """The labels that occur, sorted; `UserError` when there is nothing to tell apart."""
+    names = sorted({example.label for example in examples if example.label is not None})
+    if len(names) < 2:
+        raise UserError(
+            f"{examples[0].place.rpartition(':')[0]}: every example has the label {names[0]!r}: "
+            "there is nothing to learn"
+        )
+    return tuple(names)

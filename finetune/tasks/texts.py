@@ -1,0 +1,30 @@
+"""The data shape that several tasks share: a text, or a text and its pair."""
+
+from dataclasses import dataclass
+
+from cellar import UserError
+from corpora import Row
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text, maybe with its pair, and where it stands."""
+
+    text: str
+    pair: str | None
+    place: str
+
+    @classmethod
+    def of(cls, row: Row) -> "Text":
+        """The columns `text` and, where there is one, `pair`; `UserError` for a blank text."""
+        place = f"{row.file}:{row.line}"
+        text = row.string("text")
+        if not text.strip():
+            raise UserError(f"{place}: the text is empty")
+        pair = row.string("pair") if row.fields.get("pair") is not None else None
+        return cls(text, pair, place)
+
+    @property
+    def shown(self) -> str:
+        """Both texts, as a person reads them."""
+        return self.text if self.pair is None else f"{self.text} ⟷ {self.pair}"
