@@ -7,6 +7,7 @@ train(model, objective, batches, config, out)
 
 from training.checkpoint import full_disk
 from training.config import TrainingConfig
+from training.device import autocast, choose_device
 from training.evaluation import evaluate
 from training.loop import Result, train
 from training.objective import Batch, Batches, Loss, Objective
@@ -23,8 +24,10 @@ __all__ = [
     "Order",
     "Result",
     "TrainingConfig",
+    "autocast",
     "by_items",
     "by_tokens",
+    "choose_device",
     "evaluate",
     "full_disk",
     "learning_rate",

@@ -138,7 +138,7 @@ class ClassMetric(Metric[Labelled, Labelling]):
     def tables(self) -> list[Table]:
         """The scores of each label, and the confusions."""
         columns = ("precision", "recall", "f1", "auc", "support")
-        rows = [
+        rows: list[list[str | float]] = [
             [label, *(row[column] for column in columns)] for label, row in self.per_label.items()
         ]
         counts = zip(self.labels, self.confusion.tolist(), strict=True)
