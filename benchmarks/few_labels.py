@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from finetune import FinetuneConfig, evaluate_folder, few_of_each, finetune, read_examples
+from finetune.tasks.classification import Classification
 from plainformer.demo import PER_LABEL, VALID_PER_LABEL, write_examples
 from training import TrainingConfig
 
@@ -37,14 +38,17 @@ CHOICES: dict[str, dict[str, Any]] = {
 def accuracies(model: Path, change: dict[str, Any], seeds: int, test: Path) -> list[float]:
     """Test accuracy of each seed with one choice changed."""
     rate = change.pop("learning_rate", 1e-3)
-    pool = read_examples("gcide-pos", "train")
+    pool = list(read_examples(Classification, "gcide-pos", "train"))
+    valid = list(read_examples(Classification, "gcide-pos", "valid"))
     found = []
     for seed in range(seeds):
         with TemporaryDirectory() as name:
             folder = Path(name)
-            write_examples(folder / "train.jsonl", few_of_each(pool, PER_LABEL, seed))
-            valid = few_of_each(read_examples("gcide-pos", "valid"), VALID_PER_LABEL, seed=0)
-            write_examples(folder / "valid.jsonl", valid)
+            write_examples(
+                folder / "train.jsonl", few_of_each(Classification, pool, PER_LABEL, seed)
+            )
+            few = few_of_each(Classification, valid, VALID_PER_LABEL, seed=0)
+            write_examples(folder / "valid.jsonl", few)
             config = FinetuneConfig(
                 model=model,
                 train=str(folder / "train.jsonl"),
@@ -55,7 +59,8 @@ def accuracies(model: Path, change: dict[str, Any], seeds: int, test: Path) -> l
                 training=TrainingConfig(learning_rate=rate, seed=seed, checkpoint_every=0),
             )
             finetune(replace(config, **change), quiet=True)
-            found.append(evaluate_folder(folder / "run", str(test)).accuracy)
+            metric = evaluate_folder(folder / "run", str(test)).metric
+            found.append(metric.scores()["accuracy"])
     return found
 
 
@@ -69,7 +74,8 @@ def main() -> None:
     print(f"torch {torch.__version__}, {options.seeds} seeds, 1,000 test definitions")
     with TemporaryDirectory() as name:
         test = Path(name) / "test.jsonl"
-        write_examples(test, few_of_each(read_examples("gcide-pos", "test"), 250, seed=0))
+        held_out = read_examples(Classification, "gcide-pos", "test")
+        write_examples(test, few_of_each(Classification, held_out, 250, seed=0))
         for choice in options.choices:
             scores = accuracies(options.model, dict(CHOICES[choice]), options.seeds, test)
             print(f"{choice:<24} {mean(scores):6.1%} ± {stdev(scores):.1%}", flush=True)

@@ -4,8 +4,8 @@
 
 OpenMP's threads wait for each other at the end of every operation, and `GOMP_SPINCOUNT` says how
 many turns they wait awake. Awake is fast on an idle machine, and a disaster where another process
-wants the core. A pretraining step of the demo's shape (4 layers × 128, batches of 2,048 tokens) runs
-in a process of its own for each value, interleaved, with the machine idle and beside one busy
+wants the core. A pretraining step of the demo's shape (4 layers × 128, batches of 2,048 tokens)
+runs in a process of its own for each value, interleaved, with the machine idle and beside one busy
 process. Figures are thousands of tokens a second, the median and the range of the rounds.
 """
 

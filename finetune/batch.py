@@ -8,11 +8,10 @@ length and knows the way back: `in_order`, `first`, `mean`, `split`.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from encoder import Sequences
@@ -28,7 +27,7 @@ class Item:
 
     encodings: tuple[Encoding, ...]
     """one sequence, or several that belong together"""
-    targets: tuple[np.ndarray[Any, Any], ...] = ()
+    targets: tuple[Shaped[np.ndarray, "..."], ...] = ()
     """for each sequence: (1, …) what is true of it, or (length, …) of its tokens; () if unknown"""
 
     @property

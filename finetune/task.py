@@ -10,7 +10,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    Protocol,
+    TypeVar,
+    runtime_checkable,
+)
 
 from corpora import Row, read_rows
 from encoder.pretrained import PretrainedModel
@@ -26,6 +35,7 @@ OVERLAP = 4
 """two windows share one part in so many of their length"""
 
 
+@runtime_checkable
 class Example(Protocol):
     """What was read from a row: at least where it stands, for messages."""
 
@@ -34,6 +44,7 @@ class Example(Protocol):
         """File and line."""
 
 
+@runtime_checkable
 class Prediction(Protocol):
     """What a model says of an example."""
 
@@ -43,7 +54,6 @@ class Prediction(Protocol):
 
 ExampleT = TypeVar("ExampleT", bound=Example)
 PredictionT = TypeVar("PredictionT", bound=Prediction)
-Self = TypeVar("Self", bound="Task[Any, Any]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +70,9 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
 
     @classmethod
     @abstractmethod
-    def fit(cls: type[Self], config: "FinetuneConfig", examples: Sequence[ExampleT]) -> Self:
+    def fit(
+        cls, config: "FinetuneConfig", examples: Sequence[ExampleT]
+    ) -> "Task[ExampleT, PredictionT]":
         """The task that these training examples pose; `UserError` when they pose none."""
 
     @classmethod
@@ -108,7 +120,9 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     def predict(self, outputs: Any, batch: Batch) -> list[PredictionT]:
         """What the outputs say of each item, in order."""
 
-    def tune(self: Self, results: Sequence[tuple[ExampleT, PredictionT]]) -> Self:
+    def tune(
+        self, results: Sequence[tuple[ExampleT, PredictionT]]
+    ) -> "Task[ExampleT, PredictionT]":
         """The task with thresholds that suit the validation examples; by default as it is."""
         return self
 

@@ -26,15 +26,16 @@ from cellar import UserError, atomic_path, write_json, write_text
 from corpora import fetch, read_texts
 from encoder import MaskedLM
 from finetune import (
-    Classifier,
-    Example,
     FinetuneConfig,
     Outcome,
+    Predictor,
     evaluate_folder,
     few_of_each,
     finetune,
     read_examples,
 )
+from finetune.metrics.pictures import save
+from finetune.tasks.classification import ClassExample, Classification
 from pretrain import PretrainConfig, fill_mask, pretrain
 from tokenizer import load_tokenizer, train_tokenizer
 from training import TrainingConfig
@@ -184,14 +185,16 @@ def show_guesses(story: Story, folder: Path) -> None:
 def compare(options: DemoOptions, story: Story) -> Comparison:
     """Fine-tune from both starts; keep the best pretrained run in `out/classifier`."""
     out = options.out
-    pool = read_examples("gcide-pos", "train")
-    valid = few_of_each(read_examples("gcide-pos", "valid"), VALID_PER_LABEL, seed=0)
-    write_examples(out / "few" / "valid.jsonl", valid)
+    pool = list(read_examples(Classification, "gcide-pos", "train"))
+    valid = read_examples(Classification, "gcide-pos", "valid")
+    write_examples(
+        out / "few" / "valid.jsonl", few_of_each(Classification, valid, VALID_PER_LABEL, seed=0)
+    )
 
     def run(start: str, rate: float, seed: int) -> tuple[Path, Outcome]:
         train = out / "few" / f"train-{seed}.jsonl"
         if not train.exists():
-            write_examples(train, few_of_each(pool, PER_LABEL, seed))
+            write_examples(train, few_of_each(Classification, pool, PER_LABEL, seed))
         folder = out / "runs" / f"{start}-{rate:g}-{seed}"
         config = FinetuneConfig(
             model=out / "pretrained",
@@ -211,7 +214,7 @@ def compare(options: DemoOptions, story: Story) -> Comparison:
     best_rate: dict[str, float] = {}
     for start in STARTS:
         found = {
-            rate: mean(run(start, rate, seed)[1].report.accuracy for seed in SEARCH_SEEDS)
+            rate: mean(run(start, rate, seed)[1].score for seed in SEARCH_SEEDS)
             for rate in LEARNING_RATES
         }
         best_rate[start] = max(found, key=lambda rate: found[rate])
@@ -220,19 +223,21 @@ def compare(options: DemoOptions, story: Story) -> Comparison:
         runs = [run(start, best_rate[start], seed) for seed in range(options.seeds)]
         accuracy[start] = []
         for folder, _ in runs:
-            report = evaluate_folder(folder, "gcide-pos")
-            report.draw(folder / "confusion.png")
-            accuracy[start].append(report.accuracy)
-            story.say(f"{start}: test accuracy {report.accuracy:.1%}")
+            metric = evaluate_folder(folder, "gcide-pos").metric
+            save(metric.figures()["confusion"], folder / "confusion.png")
+            accuracy[start].append(metric.scores()["accuracy"])
+            story.say(f"{start}: test accuracy {accuracy[start][-1]:.1%}")
         if start == "pretrained":
-            best = max(runs, key=lambda pair: pair[1].report.accuracy)[0]
+            best = max(runs, key=lambda pair: pair[1].score)[0]
             shutil.copytree(best, out / "classifier")
     return Comparison(accuracy, best_rate)
 
 
-def write_examples(path: Path, examples: Sequence[Example]) -> None:
+def write_examples(path: Path, examples: Sequence[ClassExample]) -> None:
     """Labelled examples as JSONL, for a person to look at and a run to read."""
-    rows = [json.dumps({"text": e.text, "label": e.label}, ensure_ascii=False) for e in examples]
+    rows = [
+        json.dumps({"text": e.text.text, "label": e.label}, ensure_ascii=False) for e in examples
+    ]
     write_text(path, "\n".join(rows) + "\n")
 
 
@@ -258,8 +263,8 @@ def draw(comparison: Comparison, path: Path) -> None:
 
 def show_predictions(story: Story, folder: Path) -> None:
     """Label definitions that are in no dictionary of 1913."""
-    classifier = Classifier.load(folder)
-    for text, prediction in zip(NEW_DEFINITIONS, classifier(NEW_DEFINITIONS), strict=True):
+    predictor = Predictor.load(folder)
+    for text, prediction in zip(NEW_DEFINITIONS, predictor(NEW_DEFINITIONS), strict=True):
         probability = prediction.probabilities[prediction.label]
         story.say(f"{text}  [bold]{prediction.label}[/] {probability:.0%}")
 

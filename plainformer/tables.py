@@ -1,26 +1,38 @@
-"""A classifier's report, as tables for the terminal."""
+"""What a metric found, as tables for the terminal."""
+
+import math
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from finetune import Report
+from finetune import Metric
+
+WIDEST = 12
+"""columns that a terminal can show beside each other"""
 
 
-def report_table(report: Report) -> None:
-    """Print the scores of each label, the confusions, and the averages."""
-    console = Console()
-    scores = Table("label", box=None, header_style="bold")
-    for name in ("precision", "recall", "f1", "texts"):
-        scores.add_column(name, justify="right")
-    for label, row in report.per_label.items():
-        values = [f"{row[name]:.3f}" for name in ("precision", "recall", "f1")]
-        scores.add_row(escape(label), *values, f"{row['support']:,}")
-    console.print(scores)
-    confusion = Table("true \\ predicted", box=None, header_style="bold")
-    for label in report.labels:
-        confusion.add_column(escape(label), justify="right")
-    for label, counts in zip(report.labels, report.confusion.tolist(), strict=True):
-        confusion.add_row(escape(label), *[f"{count:,}" for count in counts])
-    console.print(confusion)
-    console.print(f"accuracy {report.accuracy:.3f}, macro F1 {report.macro_f1:.3f}")
+def report_table(metric: Metric[Any, Any]) -> None:
+    """Print the metric's tables, and its scores; a table that is too wide is left to the report."""
+    console = Console(highlight=False)
+    for table in metric.tables():
+        if len(table.columns) > WIDEST:
+            continue
+        shown = Table(box=None, header_style="bold")
+        for number, column in enumerate(table.columns):
+            shown.add_column(escape(column), justify="right" if number else "left")
+        for row in table.rows:
+            shown.add_row(*map(cell, row))
+        console.print(shown)
+    scores = (f"{name.replace('_', ' ')} {cell(value)}" for name, value in metric.scores().items())
+    console.print(", ".join(scores), soft_wrap=True)
+
+
+def cell(value: str | float) -> str:
+    """A number to three places, a count with its commas, a text as it is."""
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "–" if math.isnan(value) else f"{value:.3f}"

@@ -9,7 +9,7 @@ equal bins of the top probability, each counted by its texts (Guo et al. 2017, a
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CALIBRATION_BINS = 15
 
 
+@runtime_checkable
 class Labelled(Protocol):
     """An example with one label."""
 
@@ -40,6 +41,7 @@ class Labelled(Protocol):
         """The text as a person reads it."""
 
 
+@runtime_checkable
 class Labelling(Protocol):
     """A prediction of one label."""
 

@@ -8,7 +8,7 @@ The logits of a text that is read in windows are the mean of its windows' logits
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -68,14 +68,14 @@ class Classification(Task[ClassExample, ClassPrediction]):
     labels: tuple[str, ...]
 
     @classmethod
-    def fit(cls, config: "FinetuneConfig", examples: Sequence[ClassExample]) -> Self:
+    def fit(cls, config: "FinetuneConfig", examples: Sequence[ClassExample]) -> "Classification":
         """The labels are those that occur, sorted."""
         return cls(labels=label_names(examples), max_length=config.max_length, long=config.long)
 
     @classmethod
     def read(cls, row: Row, labelled: bool = True) -> ClassExample:
         """A row has `text` and `label`, and may have `pair`."""
-        text = Text.of(row)
+        text = Text.of(row, labelled)
         if not labelled and row.fields.get("label") is None:
             return ClassExample(text, None)
         label = row.string("label")

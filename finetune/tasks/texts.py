@@ -15,11 +15,14 @@ class Text:
     place: str
 
     @classmethod
-    def of(cls, row: Row) -> "Text":
-        """The columns `text` and, where there is one, `pair`; `UserError` for a blank text."""
+    def of(cls, row: Row, labelled: bool = True) -> "Text":
+        """The columns `text` and, where there is one, `pair`.
+
+        Raises `UserError` for a blank text that is labelled: there is nothing to learn from it.
+        """
         place = f"{row.file}:{row.line}"
         text = row.string("text")
-        if not text.strip():
+        if labelled and not text.strip():
             raise UserError(f"{place}: the text is empty")
         pair = row.string("pair") if row.fields.get("pair") is not None else None
         return cls(text, pair, place)

@@ -17,16 +17,16 @@ from safetensors.torch import load_file
 from cellar import UserError
 from encoder import MaskedLM, SequenceClassifier
 from finetune import (
-    Classifier,
     FinetuneConfig,
     Outcome,
-    Texts,
+    Predictor,
     evaluate_folder,
     finetune,
-    probabilities,
     read_examples,
 )
+from finetune.predict import answered, encoded
 from finetune.run import build
+from finetune.tasks.classification import Classification
 from tests.pretrain import tiny
 from tokenizer import load_tokenizer
 from training import TrainingConfig
@@ -60,19 +60,21 @@ def trained(request, one_thread, models, files, tmp_path_factory) -> tuple[Finet
 
 def test_the_task_is_learned(trained):
     config, outcome = trained
-    assert outcome.report.accuracy > 0.97
-    assert evaluate_folder(config.out, config.train.replace("train", "test")).accuracy > 0.9
+    assert outcome.score > 0.97
+    evaluation = evaluate_folder(config.out, config.train.replace("train", "test"))
+    assert evaluation.metric.accuracy > 0.9 and evaluation.num_cut == 0
     assert outcome.num_cut == 0
     names = {path.name for path in config.out.iterdir()}
-    assert names >= {"options.json", "metrics.json", "confusion.png", "log.jsonl", "curve.png"}
+    assert names >= {"options.json", "metrics.json", "task.json", "log.jsonl", "curve.png"}
+    assert names >= {"confusion.png", "roc.png", "calibration.png"}
     assert not [name for name in names if name.startswith(".")]
 
 
 def test_what_is_saved_is_the_best(trained):
     """The accuracy of the folder is the one that was reported, monitored, and logged as best."""
     config, outcome = trained
-    saved = evaluate_folder(config.out, config.valid)
-    assert saved.accuracy == outcome.report.accuracy == outcome.result.best["accuracy"]
+    saved = evaluate_folder(config.out, config.valid).metric
+    assert saved.accuracy == outcome.score == outcome.result.best["accuracy"]
     assert json.loads((config.out / "metrics.json").read_text()) == {"valid": saved.to_json()}
     log = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
     accuracies = {r["step"]: r["evaluation"]["accuracy"] for r in log if "evaluation" in r}
@@ -82,18 +84,18 @@ def test_what_is_saved_is_the_best(trained):
 def test_a_reloaded_model_predicts_as_before(trained):
     """Same texts cut at the same length, same labels, same numbers."""
     config, _ = trained
-    classifier = Classifier.load(config.out)
-    assert classifier.max_length == config.max_length
-    assert classifier.model.labels == ("beast", "bird")
-    examples = read_examples(config.valid, "valid")
-    texts = Texts.of(examples, ["beast", "bird"], load_tokenizer(config.model), config.max_length)
-    best = SequenceClassifier(classifier.model.config, ("beast", "bird"), config.pooling).eval()
+    predictor = Predictor.load(config.out)
+    task = Classification(labels=("beast", "bird"), max_length=config.max_length)
+    assert predictor.task == task
+    assert predictor.tokenizer.max_length == config.max_length
+    examples = list(read_examples(Classification, config.valid, "valid"))
+    best = SequenceClassifier(predictor.model.config, ("beast", "bird"), config.pooling).eval()
     best.load_state_dict(load_file(config.out / "checkpoints" / "best" / "model.safetensors"))
-    wanted = probabilities(best, texts)
-    for row, prediction in zip(wanted, classifier([e.text for e in examples]), strict=True):
-        found = [prediction.probabilities[label] for label in ("beast", "bird")]
-        assert found == pytest.approx(row.tolist(), abs=1e-6)
-        assert prediction.label == ("beast", "bird")[int(row.argmax())]
+    pairs = encoded(task, load_tokenizer(config.model), examples)
+    wanted = [prediction for _, _, prediction in answered(task, best, pairs)]
+    for row, prediction in zip(wanted, predictor([e.text.text for e in examples]), strict=True):
+        assert row.label == prediction.label
+        assert row.probabilities == pytest.approx(prediction.probabilities, abs=1e-6)
 
 
 def test_transformers_predicts_the_same(trained):
@@ -104,14 +106,14 @@ def test_transformers_predicts_the_same(trained):
     tokenizer = AutoTokenizer.from_pretrained(config.out)
     assert theirs.config.id2label == {0: "beast", 1: "bird"}
     assert tokenizer.model_max_length == config.max_length
-    texts = [e.text for e in read_examples(config.valid, "valid")]
+    texts = [e.text.text for e in read_examples(Classification, config.valid, "valid")]
     texts += [" ".join(texts[:4])]  # to be cut
     inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
     if config.model.name == "modern":
         inputs.pop("token_type_ids", None)
     with torch.no_grad():
         rows = theirs(**inputs).logits.softmax(-1)
-    for row, prediction in zip(rows, Classifier.load(config.out)(texts), strict=True):
+    for row, prediction in zip(rows, Predictor.load(config.out)(texts), strict=True):
         assert prediction.label == theirs.config.id2label[int(row.argmax())]
         found = [prediction.probabilities[label] for label in ("beast", "bird")]
         assert found == pytest.approx(row.tolist(), abs=1e-4)
@@ -127,7 +129,7 @@ def test_options_say_what_was_run(trained):
 
 
 def test_the_first_text_of_a_batch_is_as_it_is_alone(trained):
-    classifier = Classifier.load(trained[0].out)
+    classifier = Predictor.load(trained[0].out)
     texts = [*tiny.sentences(30, seed=9), "", ("the cat .", "the owl ."), "the"]
     together = classifier(texts)
     for text, prediction in zip(texts, together, strict=True):
@@ -137,7 +139,7 @@ def test_the_first_text_of_a_batch_is_as_it_is_alone(trained):
 
 
 def test_unusual_inputs_are_predicted(trained):
-    classifier = Classifier.load(trained[0].out)
+    classifier = Predictor.load(trained[0].out)
     assert classifier([]) == []
     long = " ".join(tiny.sentences(50))
     predictions = classifier([long, "", "猫 ☕ \u200b", ("the cat", long), (long, long)])
@@ -145,7 +147,7 @@ def test_unusual_inputs_are_predicted(trained):
         values = list(prediction.probabilities.values())
         assert values == sorted(values, reverse=True) and sum(values) == pytest.approx(1, abs=1e-5)
         assert next(iter(prediction.probabilities)) == prediction.label
-    ids = classifier.tokenizer.encode(long, max_length=classifier.max_length).ids
+    ids = classifier.tokenizer.encode(long, max_length=classifier.task.max_length).ids
     cut = classifier.tokenizer.decode(ids)
     assert classifier([cut])[0].probabilities == pytest.approx(
         predictions[0].probabilities, abs=1e-6
@@ -166,21 +168,21 @@ from pathlib import Path
 import torch
 import finetune.run
 from dataclasses import replace
-from finetune import FinetuneConfig, Texts
+from finetune import FinetuneConfig
+from finetune.batch import Batch
 from plainformer.options import load
 
 torch.set_num_threads(1)
-batch, calls = Texts.batch, []
+step, calls = Batch.to, []
 
-def counted(self, chosen):
-    if isinstance(chosen, list):  # an evaluation's
-        return batch(self, chosen)
-    calls.append(0)
+def counted(self, device):
+    if torch.is_grad_enabled():  # not an evaluation's
+        calls.append(0)
     if len(calls) == 27:
         os.kill(os.getpid(), signal.SIGKILL)
-    return batch(self, chosen)
+    return step(self, device)
 
-Texts.batch = counted
+Batch.to = counted
 finetune.run.finetune(load(FinetuneConfig, Path(sys.argv[1])), quiet=True)
 """
 
@@ -212,7 +214,7 @@ def test_from_scratch_keeps_the_shape_and_forgets_the_weights(models, files, tok
     tiny.save_untrained(other, "modern", tokenizer)
     config = settings(models, files, tmp_path / "run", from_scratch=True)
     a, b, seeded, kept = (
-        build(c, ["x", "y"]).state_dict()
+        build(Classification(labels=("x", "y"), max_length=32), c).state_dict()
         for c in (
             config,
             replace(config, model=other),
@@ -241,7 +243,8 @@ def test_few_examples_of_each_label_are_learned_from(models, files, tmp_path):
 def test_cut_texts_are_counted_and_stay_cut(models, files, tmp_path):
     config = settings(models, files, tmp_path / "run", max_length=8, epochs=0.3)
     assert finetune(config, quiet=True).num_cut == 300
-    assert Classifier.load(config.out).max_length == 8
+    assert Predictor.load(config.out).task.max_length == 8
+    assert evaluate_folder(config.out, files("test")).num_cut == 50
 
 
 def test_pairs_are_learned(models, tmp_path):
@@ -262,7 +265,7 @@ def test_pairs_are_learned(models, tmp_path):
         training=TRAINING,
     )
     outcome = finetune(config, quiet=True)
-    assert sum(row["support"] for row in outcome.report.per_label.values()) == 40
+    assert sum(row["support"] for row in outcome.metric.per_label.values()) == 40
 
 
 def test_a_folder_with_a_run_is_left_alone(trained, files):
@@ -321,7 +324,7 @@ def test_a_tokenizer_of_another_model_is_refused(models, files, tmp_path):
 
 
 def test_a_folder_without_a_classifier_does_not_predict(models, tmp_path):
-    with pytest.raises(UserError, match="missing tensors"):
-        Classifier.load(models["modern"])
+    with pytest.raises(UserError, match=r"holds no task\.json"):
+        Predictor.load(models["modern"])
     with pytest.raises(UserError, match="there is no folder"):
-        Classifier.load(tmp_path / "none" / "at" / "all")
+        Predictor.load(tmp_path / "none" / "at" / "all")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune import Classifier
+from finetune import Predictor
 from plainformer.__main__ import main
 
 
@@ -25,7 +25,7 @@ def test_the_demo_tells_its_story(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert set(summary["seconds"]) == {"data", "tokenizer", "pretrain", "fine-tune"}
     for picture in ("accuracy.png", "pretrained/curve.png", "classifier/confusion.png"):
         assert (out / picture).read_bytes().startswith(b"\x89PNG")
-    assert len(Classifier.load(out / "classifier")(["To run quickly."])) == 1
+    assert len(Predictor.load(out / "classifier")(["To run quickly."])) == 1
 
 
 def test_a_comparison_needs_a_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
