@@ -10,6 +10,7 @@
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -21,12 +22,17 @@ from encoder.model import Encoder
 from encoder.ops import Backend
 from encoder.packing import Sequences
 
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+
 
 class SequenceClassifier(HeadedModel):
     """A score for each label of a text.
 
     `pooling`: for a prediction head; the other heads read the first token.
     `dropout`: another share than the config's, for the vectors between the layers.
+    `problem_type`: what the scores are, as `transformers` calls it: logits of which one label is
+    true, or each on its own, or the answer itself. None: an only score is the answer, several are
+    of one label.
     """
 
     def __init__(
@@ -35,6 +41,7 @@ class SequenceClassifier(HeadedModel):
         labels: Sequence[str] = ("LABEL_0", "LABEL_1"),
         pooling: Pooling = "cls",
         dropout: float | None = None,
+        problem_type: ProblemType | None = None,
         backend: Backend = "fused",
     ) -> None:
         super().__init__()
@@ -43,6 +50,8 @@ class SequenceClassifier(HeadedModel):
         self.backend = backend
         self.labels = tuple(labels)
         self.pooling = pooling
+        alone = "regression" if len(self.labels) == 1 else "single_label_classification"
+        self.problem_type = problem_type or alone
         self.encoder = Encoder(config)
         self.head: PredictionHead | DenseHead | None = None
         if config.classifier_head == "prediction":

@@ -50,6 +50,14 @@ FAMILIES = {
         OWN,  # the last: it takes what no other can express
     )
 }
+SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "pooling": ("classifier_pooling", ("cls", "mean")),
+    "problem_type": (
+        "problem_type",
+        ("single_label_classification", "multi_label_classification", "regression"),
+    ),
+}
+"""of a sequence classifier: ours → the field of `config.json`, and what it may be"""
 
 
 def save(model: "PretrainedModel", folder: Path) -> None:
@@ -65,8 +73,9 @@ def save(model: "PretrainedModel", folder: Path) -> None:
     if labels is not None:
         config["id2label"] = {str(i): label for i, label in enumerate(labels)}
         config["label2id"] = {label: i for i, label in enumerate(labels)}
-    if hasattr(model, "pooling"):
-        config["classifier_pooling"] = model.pooling
+    for name, (field, _) in SETTINGS.items():
+        if hasattr(model, name):
+            config[field] = getattr(model, name)
     tensors = family.to_theirs(under_a_head(model).state_dict(), kind)
     if kind == "MaskedLM" and not model.config.tie_word_embeddings:
         tensors = family.with_second_bias(tensors)
@@ -110,9 +119,7 @@ def load(
         if kind in ("SequenceClassifier", "TokenClassifier"):
             arguments["labels"] = labels
         if kind == "SequenceClassifier":
-            arguments["pooling"] = raw.get("classifier_pooling", "cls")
-            if arguments["pooling"] not in ("cls", "mean"):
-                raise UserError(f"classifier_pooling {arguments['pooling']!r} is not supported")
+            arguments |= read_settings(raw)
         if kind == "MaskedLM":
             family.settle_decoder(tensors, config.tie_word_embeddings)
         model = cls(config, **{**arguments, **settings})
@@ -199,3 +206,14 @@ def read_config(raw: Mapping[str, Any], family: Family) -> tuple[EncoderConfig, 
         return family.read_config(raw), [id2label[key] for key in sorted(id2label, key=int)]
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"config.json has a value that makes no sense: {error}") from None
+
+
+def read_settings(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What `config.json` says of a sequence classifier beside its labels."""
+    settings = {}
+    for name, (field, choices) in SETTINGS.items():
+        if raw.get(field) is not None:
+            settings[name] = raw[field]
+            if raw[field] not in choices:
+                raise UserError(f"{field} {raw[field]!r} is not supported")
+    return settings

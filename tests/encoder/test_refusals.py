@@ -93,6 +93,12 @@ def test_a_pooling_that_is_not_known(tmp_path: Path) -> None:
     refused(tmp_path, "classifier_pooling 'max' is not supported", SequenceClassifier)
 
 
+def test_a_problem_type_that_is_not_known(tmp_path: Path) -> None:
+    SequenceClassifier(bert()).save_pretrained(tmp_path)
+    edit_config(tmp_path, problem_type="ranking")
+    refused(tmp_path, "problem_type 'ranking' is not supported", SequenceClassifier)
+
+
 def test_no_tensors(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     refused(folder, r"no model\.safetensors")

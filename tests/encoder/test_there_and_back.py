@@ -99,6 +99,24 @@ def test_labels_and_pooling_open_there(pooling: Any, tmp_path: Path) -> None:
     assert config.classifier_pooling == pooling
 
 
+@pytest.mark.parametrize(
+    ("labels", "problem_type"),
+    [("ab", None), ("a", None), ("ab", "multi_label_classification"), ("ab", "regression")],
+)
+def test_what_the_scores_are_is_known_there_and_here(
+    labels: str, problem_type: Any, tmp_path: Path
+) -> None:
+    ours = SequenceClassifier(bert(), labels=list(labels), problem_type=problem_type)
+    ours.save_pretrained(tmp_path)
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert theirs.config.problem_type == ours.problem_type
+    assert SequenceClassifier.from_pretrained(tmp_path).problem_type == ours.problem_type
+    if problem_type is None:  # they decide it by the labels, once they see some
+        theirs.config.problem_type = None
+        theirs(torch.tensor([[5, 6, 7]]), labels=torch.tensor([0.0] if labels == "a" else [0]))
+        assert theirs.config.problem_type == ours.problem_type
+
+
 @pytest.mark.parametrize("family", ["bert", "distilbert"])
 def test_sinusoidal_opens_there_with_its_table(family: str, tmp_path: Path) -> None:
     config = bert(positions="sinusoidal")
