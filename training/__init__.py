@@ -11,6 +11,7 @@ from training.device import autocast, choose_device
 from training.evaluation import evaluate
 from training.loop import Result, train
 from training.objective import Batch, Batches, Loss, Objective
+from training.optimizer import Shares
 from training.options import save_options, saved_options
 from training.order import Order, by_items, by_tokens, permutation
 from training.pace import seconds_per_step
@@ -23,6 +24,7 @@ __all__ = [
     "Objective",
     "Order",
     "Result",
+    "Shares",
     "TrainingConfig",
     "autocast",
     "by_items",

@@ -23,7 +23,7 @@ from training.config import TrainingConfig
 from training.device import autocast, choose_device
 from training.interrupt import Interruption
 from training.objective import Batches, BatchT, ModelT, Objective
-from training.optimizer import build_optimizer
+from training.optimizer import Shares, build_optimizer, equal
 from training.progress import Display
 from training.record import Record, Step
 from training.schedule import learning_rate
@@ -56,6 +56,7 @@ def train(
     evaluate: Callable[[ModelT], Mapping[str, float]] | None = None,
     monitor: str | None = None,
     higher_is_better: bool = False,
+    shares: Shares = equal,
     resume: bool = False,
     label: str = "training",
     quiet: bool = False,
@@ -64,7 +65,8 @@ def train(
 
     `evaluate` gives the metrics to follow; `monitor` names the one that decides which weights are
     the best, and when `config.patience` is over. With it the model ends with the best weights, else
-    with the last. `resume` goes on from the newest checkpoint in `out`, if there is one.
+    with the last. `shares` gives each parameter, by its name, a share of the learning rate; 0
+    freezes it. `resume` goes on from the newest checkpoint in `out`, if there is one.
 
     Raises UserError for a folder that holds another run, a damaged checkpoint, other settings than
     those of the run to resume, a loss that is no number and a full disk. After a first SIGINT
@@ -74,7 +76,7 @@ def train(
     if (monitor and not evaluate) or (config.patience and not monitor):
         raise ValueError("patience needs a monitor, and a monitor needs evaluate")
     device = choose_device(config.device)
-    optimizer = build_optimizer(model.to(device), config)
+    optimizer = build_optimizer(model.to(device), config, shares)
     checkpoints = Checkpoints(out / "checkpoints", model, optimizer, config)
     if not resume and ((out / "log.jsonl").exists() or (out / "checkpoints").exists()):
         raise UserError(f"{out} already holds a run: --resume it, or choose another folder")
@@ -160,7 +162,7 @@ def take_step(
     norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm or math.inf)
     rate = learning_rate(config, step)
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["share"]
     optimizer.step()
     optimizer.zero_grad()
     return Step(step + 1, sums, count, rate, norm, tokens)

@@ -1,32 +1,62 @@
 """AdamW (Loshchilov and Hutter, 2019), with weight decay on matrices only.
 
     m ← β₁m + (1 − β₁)g        v ← β₂v + (1 − β₂)g²
-    θ ← θ − η · (λθ + m̂ / (√v̂ + ε))      λ = 0 where θ has fewer than two dimensions
+    θ ← θ − sη · (λθ + m̂ / (√v̂ + ε))     λ = 0 where θ has fewer than two dimensions
 
 A bias or the gain of a norm has no direction to be shrunk in, so these are spared, as in BERT.
+s is the parameter's share of the learning rate; where it is 0 the parameter is frozen.
 The optimizer's state is kept under the names of the parameters, to be saved as plain tensors.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from cellar import UserError
 from training.config import TrainingConfig
 
+Shares = Callable[[str], float]
+"""Name of a parameter -> the share of the learning rate that it gets; 0: it is frozen."""
 
-def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """Return AdamW over the parameters; those that get no gradient (frozen) stay as they are."""
-    parameters = list(model.parameters())
-    matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
-    others = [parameter for parameter in parameters if parameter.ndim < 2]
+
+def equal(name: str) -> float:
+    """Every parameter gets the whole rate."""
+    return 1.0
+
+
+def build_optimizer(
+    model: nn.Module, config: TrainingConfig, shares: Shares = equal
+) -> torch.optim.AdamW:
+    """Return AdamW over the parameters that are trained, in groups of one `share` each.
+
+    A parameter whose share is 0 gets no gradient from now on; one that had none before stays as it
+    is. One that stands under several names (tied) goes by the first. Raises UserError when nothing
+    is left to train.
+    """
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        share = shares(name)
+        if share == 0:
+            parameter.requires_grad_(False)
+        if parameter.requires_grad:
+            groups.setdefault((share, parameter.ndim >= 2), []).append(parameter)
+    if not groups:
+        raise UserError("every parameter is frozen: there is nothing to train")
+    trained = [parameter for group in groups.values() for parameter in group]
     return torch.optim.AdamW(
         [
-            {"params": matrices, "weight_decay": config.weight_decay},
-            {"params": others, "weight_decay": 0.0},
+            {
+                "params": group,
+                "share": share,
+                "weight_decay": config.weight_decay if is_matrix else 0.0,
+            }
+            for (share, is_matrix), group in groups.items()
         ],
         lr=config.learning_rate,
         betas=config.betas,
         eps=config.eps,
-        fused=all(parameter.device.type in ("cpu", "cuda") for parameter in parameters),
+        fused=all(parameter.device.type in ("cpu", "cuda") for parameter in trained),
     )
 
 

@@ -1,13 +1,18 @@
 """AdamW against its formula in float64, and its state through the names of parameters."""
 
+import copy
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from cellar import UserError
 from tests.training import toy
-from training import TrainingConfig
+from training import TrainingConfig, learning_rate
 from training.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 
 
@@ -65,3 +70,101 @@ def test_state_goes_by_name_and_comes_back():
         assert tensor.equal(other.state_dict()[name])
     with pytest.raises(KeyError):
         restore_optimizer(other, two, {"nowhere.step": torch.zeros(())})
+
+
+SHARES = {"embed": 0.0, "norm": 0.5, "hidden": 0.5, "classify": 1.0}
+
+
+def shares(name):
+    return SHARES[name.partition(".")[0]]
+
+
+def test_shares_equal_groups_made_by_hand(tmp_path):
+    """Against torch.optim.AdamW with a group for each rate and decay, and nothing of the frozen."""
+    config = replace(toy.CONFIG, steps=6, clip_norm=0.3, weight_decay=0.3)
+    found, _ = toy.run(tmp_path / "run", config, model=toy.Model(0).double(), shares=shares)
+    model = toy.Model(0).double()
+    start = copy.deepcopy(model.state_dict())
+    model.embed.requires_grad_(False)
+    groups = [
+        (
+            {"params": [model.norm.weight, model.norm.bias, model.hidden.bias], "weight_decay": 0},
+            0.5,
+        ),
+        ({"params": [model.hidden.weight], "weight_decay": 0.3}, 0.5),
+        ({"params": [model.classify.bias], "weight_decay": 0}, 1.0),
+        ({"params": [model.classify.weight], "weight_decay": 0.3}, 1.0),
+    ]
+    optimizer = torch.optim.AdamW([g for g, _ in groups], 0.0, config.betas, config.eps)
+    trained = [p for group, _ in groups for p in group["params"]]
+    for step in range(config.steps):
+        ids = torch.cat([batch.input_ids for batch in toy.batches(step)])
+        ids = ids[ids % 3 == 0]
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(ids), ids % 2).backward()
+        nn.utils.clip_grad_norm_(trained, 0.3)
+        for group, (_, share) in zip(optimizer.param_groups, groups, strict=True):
+            group["lr"] = share * learning_rate(config, step)
+        optimizer.step()
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(found.state_dict()[name], tensor, rtol=1e-6, atol=1e-9)
+    assert found.embed.weight.equal(start["embed.weight"])
+    assert found.embed.weight.grad is None and not found.embed.weight.requires_grad
+    assert not found.hidden.weight.equal(start["hidden.weight"])
+
+
+def test_what_is_frozen_is_not_in_the_optimizer():
+    model = toy.Model()
+    optimizer = build_optimizer(model, toy.CONFIG, shares)
+    held = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    wanted = [id(p) for name, p in model.named_parameters() if not name.startswith("embed")]
+    assert sorted(held) == sorted(wanted)
+    with pytest.raises(UserError, match="every parameter is frozen"):
+        build_optimizer(model, toy.CONFIG, lambda name: 0.0)
+
+
+def test_a_tied_parameter_is_counted_once_and_goes_by_its_first_name():
+    model = toy.Model()
+    model.decoder = nn.Linear(64, 20, bias=False)
+    model.decoder.weight = model.embed.weight
+    optimizer = build_optimizer(model, toy.CONFIG, lambda n: 0.25 if n == "embed.weight" else 1.0)
+    quarter = [p for g in optimizer.param_groups if g["share"] == 0.25 for p in g["params"]]
+    assert len(quarter) == 1 and quarter[0] is model.embed.weight
+    count = sum(len(group["params"]) for group in optimizer.param_groups)
+    assert count == len(list(model.parameters()))
+
+
+def test_a_run_with_shares_is_resumed_bit_for_bit(tmp_path):
+    toy.run(tmp_path / "whole", shares=shares)
+
+    def batches(step):
+        if step == 12:
+            os.kill(os.getpid(), signal.SIGINT)
+        return toy.batches(step)
+
+    with pytest.raises(KeyboardInterrupt):
+        toy.run(tmp_path / "parts", batches=batches, shares=shares)
+    toy.run(tmp_path / "parts", shares=shares, resume=True)
+    toy.assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_decay_falls_on_the_parameters_that_transformers_lets_it_fall_on():
+    """By the trainer of transformers: no bias and no LayerNorm."""
+    from transformers import BertConfig, BertForSequenceClassification, Trainer
+
+    from encoder import SequenceClassifier
+    from encoder.weights.bert import BERT
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes |= {"intermediate_size": 64, "vocab_size": 50}
+    theirs = BertForSequenceClassification(BertConfig(**sizes))
+    model = SequenceClassifier(replace(BERT.defaults, **sizes))
+    optimizer = build_optimizer(model, replace(toy.CONFIG, weight_decay=0.1))
+    decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
+    names = {
+        their_name
+        for name, parameter in model.named_parameters()
+        if id(parameter) in decayed
+        for their_name in BERT.theirs(name, "SequenceClassifier")
+    }
+    assert names == set(Trainer.get_decay_parameter_names(None, theirs))

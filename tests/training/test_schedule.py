@@ -35,6 +35,24 @@ def test_equals_pytorch(schedule):
     assert rates == pytest.approx(reference(50, 10, schedule), rel=1e-9)
 
 
+@pytest.mark.parametrize("warmup", [0, 10])
+@pytest.mark.filterwarnings("ignore:Detected call of")
+def test_transformers_linear_schedule(warmup):
+    """The very same without warm-up; with it, theirs rises one step later, from a step at zero."""
+    from transformers import get_linear_schedule_with_warmup
+
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
+    scheduler = get_linear_schedule_with_warmup(optimizer, warmup, 50)
+    theirs = []
+    for _ in range(50):
+        theirs.append(scheduler.get_last_lr()[0])
+        scheduler.step()
+    config = TrainingConfig(steps=50, warmup=warmup / 50, learning_rate=0.3)
+    ours = [learning_rate(config, step) for step in range(50)]
+    assert ours[:warmup] == pytest.approx(theirs[1 : warmup + 1], rel=1e-12)
+    assert ours[warmup:] == pytest.approx(theirs[warmup:], rel=1e-12)
+
+
 def test_warmup_stable_decay():
     config = TrainingConfig(steps=100, warmup=0.1, decay=0.2, learning_rate=2.0, schedule="wsd")
     rates = [learning_rate(config, step) for step in range(100)]
