@@ -8,7 +8,7 @@ The logits of a text that is read in windows are the mean of its windows' logits
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -17,15 +17,19 @@ from torch import Tensor
 from cellar import UserError
 from corpora import Row
 from encoder import SequenceClassifier, ops
+from encoder.pretrained import PretrainedModel
 from finetune.batch import Batch, Item
 from finetune.metrics import ClassMetric
+from finetune.metrics.classes import Labelled
 from finetune.task import Task
 from finetune.tasks.texts import Text
-from tokenizer import Tokenizer
+from tokenizer import Encoding, Tokenizer
 from training import Loss
 
 if TYPE_CHECKING:
     from finetune.config import FinetuneConfig
+
+LabelledT = TypeVar("LabelledT", bound=Labelled)
 
 
 @dataclass(frozen=True)
@@ -60,48 +64,30 @@ class ClassPrediction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Classification(Task[ClassExample, ClassPrediction]):
-    """Which label?"""
+class OneLabel(Task[LabelledT, ClassPrediction]):
+    """What all tasks share that choose one label for an example."""
 
     monitor = "accuracy"
 
     labels: tuple[str, ...]
 
     @classmethod
-    def fit(cls, config: "FinetuneConfig", examples: Sequence[ClassExample]) -> "Classification":
-        """The labels are those that occur, sorted."""
-        return cls(labels=label_names(examples), max_length=config.max_length, long=config.long)
-
-    @classmethod
-    def read(cls, row: Row, labelled: bool = True) -> ClassExample:
-        """A row has `text` and `label`, and may have `pair`."""
-        text = Text.of(row, labelled)
-        if not labelled and row.fields.get("label") is None:
-            return ClassExample(text, None)
-        label = row.string("label")
-        if not label.strip():
-            raise UserError(f"{text.place}: the label is empty")
-        return ClassExample(text, label)
-
-    @classmethod
-    def label_of(cls, example: ClassExample) -> str | None:
+    def label_of(cls, example: LabelledT) -> str | None:
         """Its label."""
         return example.label
 
-    def build(self, config: "FinetuneConfig") -> SequenceClassifier:
+    def build(self, config: "FinetuneConfig") -> PretrainedModel:
         """A new classifier on the pretrained encoder."""
         return SequenceClassifier.from_pretrained(
             config.model, labels=self.labels, pooling=config.pooling, dropout=config.dropout
         )
 
-    def load(self, folder: Path) -> SequenceClassifier:
+    def load(self, folder: Path) -> PretrainedModel:
         """The classifier in `folder`."""
         return SequenceClassifier.from_pretrained(folder)
 
-    def encode(self, example: ClassExample, tokenizer: Tokenizer) -> Item:
-        """One sequence, or windows of which each has the text's label."""
-        text = example.text
-        encodings = self.encodings(tokenizer, text.text, text.pair)
+    def item(self, example: LabelledT, encodings: tuple[Encoding, ...]) -> Item:
+        """The sequences, of which each has the label of the example."""
         if example.label is None:
             return Item(encodings)
         if example.label not in self.labels:
@@ -122,7 +108,7 @@ class Classification(Task[ClassExample, ClassPrediction]):
         self, outputs: Float[Tensor, "sequences labels"], batch: Batch
     ) -> list[ClassPrediction]:
         """The softmax of the logits, most probable label first."""
-        rows = batch.mean(outputs.float()).softmax(-1).cpu().numpy()
+        rows = batch.mean(outputs.detach().float()).softmax(-1).cpu().numpy()
         return [self._prediction(row) for row in rows]
 
     def _prediction(self, row: Float[np.ndarray, " labels"]) -> ClassPrediction:
@@ -135,7 +121,37 @@ class Classification(Task[ClassExample, ClassPrediction]):
         return ClassMetric(self.labels)
 
 
-def label_names(examples: Sequence[ClassExample]) -> tuple[str, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Classification(OneLabel[ClassExample]):
+    """Which label?"""
+
+    @classmethod
+    def fit(cls, config: "FinetuneConfig", examples: Sequence[ClassExample]) -> "Classification":
+        """The labels are those that occur, sorted."""
+        return cls(labels=label_names(examples), max_length=config.max_length, long=config.long)
+
+    @classmethod
+    def read(cls, row: Row, labelled: bool = True) -> ClassExample:
+        """A row has `text` and `label`, and may have `pair`."""
+        return ClassExample(Text.of(row, labelled), label_of(row, labelled))
+
+    def encode(self, example: ClassExample, tokenizer: Tokenizer) -> Item:
+        """One sequence, or windows."""
+        text = example.text
+        return self.item(example, self.encodings(tokenizer, text.text, text.pair))
+
+
+def label_of(row: Row, labelled: bool) -> str | None:
+    """The column `label`; None where it may be missing, and is."""
+    if not labelled and row.fields.get("label") is None:
+        return None
+    label = row.string("label")
+    if not label.strip():
+        raise UserError(f"{row.file}:{row.line}: the label is empty")
+    return label
+
+
+def label_names(examples: Sequence[Labelled]) -> tuple[str, ...]:
     """The labels that occur, sorted; `UserError` when there is nothing to tell apart."""
     names = sorted({example.label for example in examples if example.label is not None})
     if len(names) < 2:
