@@ -8,7 +8,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -74,6 +74,15 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         cls, config: "FinetuneConfig", examples: Sequence[ExampleT]
     ) -> "Task[ExampleT, PredictionT]":
         """The task that these training examples pose; `UserError` when they pose none."""
+
+    @classmethod
+    def foreign(cls, labels: tuple[str, ...], max_length: int) -> "Task[ExampleT, PredictionT]":
+        """The task of a model that was fine-tuned elsewhere, of which no more is known than this.
+
+        A task without `labels` among its fields has no use for them.
+        """
+        known: dict[str, Any] = {"labels": labels, "max_length": max_length}
+        return cls(**{f.name: known[f.name] for f in fields(cls) if f.name in known})
 
     @classmethod
     def rows(cls, path: Path) -> Iterator[Row]:

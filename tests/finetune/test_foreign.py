@@ -1,0 +1,65 @@
+"""A folder that was fine-tuned elsewhere is used as if it had been here."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cellar import UserError
+from finetune import Predictor
+from tests.pretrain import tiny
+
+transformers = pytest.importorskip("transformers")
+
+TEXTS = ["the red cat eats the red fish .", "the blue owl grabs the blue mice ."]
+
+
+@pytest.fixture
+def foreign(tokenizer, tmp_path):
+    """A BERT of transformers with some head, saved with the toy language's tokenizer."""
+
+    def make(head: str, **config: Any) -> tuple[Path, Any]:
+        torch.manual_seed(0)
+        shape = transformers.BertConfig(
+            vocab_size=tokenizer.vocab_size,
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=64,
+            initializer_range=0.5,
+            pad_token_id=tokenizer.pad_id,
+            **config,
+        )
+        theirs = getattr(transformers, f"BertFor{head}")(shape).eval()
+        theirs.save_pretrained(tmp_path)
+        tokenizer.save(tmp_path)
+        return tmp_path, theirs
+
+    return make
+
+
+def logits(theirs: Any, tokenizer: Any, text: str) -> torch.Tensor:
+    with torch.no_grad():
+        return theirs(torch.tensor([tokenizer.encode(text).ids])).logits[0]
+
+
+def test_a_classifier(foreign, tokenizer) -> None:
+    folder, theirs = foreign("SequenceClassification", id2label={0: "b", 1: "a", 2: "c"})
+    predictor = Predictor.load(folder)
+    assert predictor.task.labels == ("b", "a", "c")
+    assert predictor.task.max_length == 64
+    for text, said in zip(TEXTS, predictor(TEXTS), strict=True):
+        expected = logits(theirs, tokenizer, text).softmax(-1)
+        assert said.label == "bac"[int(expected.argmax())]
+        for label, p in zip("bac", expected.tolist(), strict=True):
+            assert said.probabilities[label] == pytest.approx(p, abs=1e-5)
+
+
+def test_a_model_for_no_task(foreign, tmp_path: Path) -> None:
+    folder, _ = foreign("MaskedLM")
+    for path in (folder, tmp_path / "empty"):
+        path.mkdir(exist_ok=True)
+        with pytest.raises(UserError, match=r"holds no task\.json: it was not fine-tuned"):
+            Predictor.load(path)
