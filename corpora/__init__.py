@@ -4,9 +4,11 @@ from corpora.catalogue import Dataset, catalogue
 from corpora.conll import Tagged, read_conll
 from corpora.fetch import cache_folder, fetch
 from corpora.readers import Row, find_files, read_rows, read_texts
-from corpora.split import is_held_out
+from corpora.split import is_held_out, key
+from corpora.squad import Answer, read_answers, read_squad
 
 __all__ = [
+    "Answer",
     "Dataset",
     "Row",
     "Tagged",
@@ -15,7 +17,10 @@ __all__ = [
     "fetch",
     "find_files",
     "is_held_out",
+    "key",
+    "read_answers",
     "read_conll",
     "read_rows",
+    "read_squad",
     "read_texts",
 ]

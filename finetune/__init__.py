@@ -2,10 +2,11 @@
 
 from finetune.config import FinetuneConfig
 from finetune.embedding import Embedder
+from finetune.evaluate import Evaluation, evaluate_folder
 from finetune.examples import few_of_each, read_examples
 from finetune.metrics import Metric, Mistake, Table
 from finetune.predict import Predictor
-from finetune.run import Evaluation, Outcome, evaluate_folder, finetune
+from finetune.run import Outcome, finetune
 from finetune.task import Task
 from finetune.tasks import TASKS
 

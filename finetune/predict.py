@@ -4,9 +4,8 @@ predictor = Predictor.load("runs/questions")
 predictor(["who wrote this?"])[0].label
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +24,13 @@ T = TypeVar("T")
 
 CHUNK = 1024
 """examples that are in memory at a time, sorted by length among themselves"""
+
+Progress = Callable[[int], None]
+"""is told of so many more examples that were answered"""
+
+
+def unwatched(count: int) -> None:
+    """Nobody looks on."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +55,12 @@ class Predictor:
         examples = (self.task.read(row, labelled=False) for row in as_rows(inputs))
         return [prediction for _, _, prediction in self.stream(examples)]
 
-    def stream(self, examples: Iterable[Any]) -> Iterator[tuple[Any, Item, Any]]:
+    def stream(
+        self, examples: Iterable[Any], progress: Progress = unwatched
+    ) -> Iterator[tuple[Any, Item, Any]]:
         """Each example as the model reads it, and its prediction, in order, as they come."""
-        return answered(self.task, self.model, encoded(self.task, self.tokenizer, examples))
+        pairs = encoded(self.task, self.tokenizer, examples)
+        return answered(self.task, self.model, pairs, progress=progress)
 
 
 def encoded(
@@ -84,10 +93,12 @@ def answered(
     model: PretrainedModel,
     pairs: Iterable[tuple[ExampleT, Item]],
     loss: MeanLoss | None = None,
+    progress: Progress = unwatched,
 ) -> Iterator[tuple[ExampleT, Item, PredictionT]]:
     """Each example with its prediction, in order; those of like length are computed together.
 
-    `CHUNK` examples are in memory at a time. `loss` grows by that of labelled examples.
+    `CHUNK` examples are in memory at a time. `loss` grows by that of labelled examples. Where an
+    example is at fault, those before it are given first.
     """
     device = next(model.parameters()).device
     model.eval()
@@ -100,6 +111,7 @@ def answered(
                 if loss is not None:
                     loss.add(task.loss(outputs, moved))
                 predictions |= zip(chosen, task.predict(outputs, moved), strict=True)
+            progress(len(chosen))
         for index, (example, item) in enumerate(some):
             yield example, item, predictions[index]
 
@@ -127,7 +139,16 @@ def check_vocabulary(model: PretrainedModel, tokenizer: Tokenizer) -> None:
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` items, the last of what is left."""
-    iterator = iter(items)
-    while some := list(islice(iterator, size)):
+    """Lists of `size` items, the last of what is left: before the end, or before a user's error."""
+    some: list[T] = []
+    try:
+        for item in items:
+            some.append(item)
+            if len(some) == size:
+                yield some
+                some = []
+    except UserError:
+        yield some
+        raise
+    if some:
         yield some

@@ -1,5 +1,6 @@
 """The second stage from end to end: a pretrained folder, labelled examples → a fine-tuned one."""
 
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from finetune.batch import Batch, Item
 from finetune.config import FinetuneConfig
 from finetune.examples import few_of_each, read_examples
 from finetune.folder import save_task
+from finetune.layers import layer_shares
 from finetune.metrics import Metric
 from finetune.metrics.pictures import save as save_picture
-from finetune.predict import MeanLoss, Predictor, answered, check_vocabulary, encoded, measure
+from finetune.overlap import Overlap
+from finetune.predict import MeanLoss, answered, check_vocabulary, encoded, measure
 from finetune.task import Task
 from finetune.tasks import TASKS
 from tokenizer import Tokenizer, load_tokenizer
@@ -40,6 +43,8 @@ class Outcome:
     """on the validation examples, with the best weights"""
     num_cut: int
     """training texts that were cut to `max_length`"""
+    warnings: tuple[str, ...] = ()
+    """what a person should know before believing the score"""
 
     @property
     def score(self) -> float:
@@ -65,6 +70,13 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
     task = kind.fit(config, examples)
     items = [item for _, item in encoded(task, tokenizer, examples)]
     held_out = list(encoded(task, tokenizer, read_examples(kind, config.valid, "valid")))
+    overlap = Overlap(kind, lambda: examples)
+    for example, _ in held_out:
+        overlap.add(example)
+    warnings = overlap.warnings()
+    if not quiet:
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
     model = build(task, config)
     check_vocabulary(model, tokenizer)
 
@@ -77,7 +89,7 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
         write_json(config.out / "metrics.json", {"valid": metric.to_json()})
         for name, figure in metric.figures().items():
             save_picture(figure, config.out / f"{name}.png")
-    return Outcome(result, metric, sum(item.is_cut for item in items))
+    return Outcome(result, metric, sum(item.is_cut for item in items), warnings)
 
 
 def build(task: AnyTask, config: FinetuneConfig) -> PretrainedModel:
@@ -104,6 +116,7 @@ def learn(
     quiet: bool,
 ) -> Result | None:
     """Train on `items`; the model ends with the weights that did best on `held_out`."""
+    shares = layer_shares(model, config.layer_decay, config.freeze_embeddings, config.freeze_layers)
     order = by_items(len(items), config.batch_size, seed=config.training.seed)
     steps = round(config.epochs * order.steps(epochs=1))
     every = config.training.eval_every or max(order.steps(epochs=1), steps // EVALUATIONS)
@@ -130,6 +143,7 @@ def learn(
         evaluate=evaluate,
         monitor=task.monitor,
         higher_is_better=True,
+        shares=shares,
         resume=config.resume,
         label="fine-tuning",
         quiet=quiet,
@@ -142,27 +156,3 @@ def write_folder(folder: Path, task: AnyTask, model: PretrainedModel, tokenizer:
     model.save_pretrained(folder)
     tokenizer.save(folder)
     save_task(task, folder)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a fine-tuned model came to on a set."""
-
-    metric: AnyMetric
-    num_cut: int
-    """texts that were cut to the longest length"""
-
-
-def evaluate_folder(folder: Path, source: str) -> Evaluation:
-    """How the model in `folder` does on the examples of a file, or a set's test split.
-
-    The examples are read as they are needed: memory does not grow with their number.
-    """
-    predictor = Predictor.load(folder)
-    metric, num_cut = predictor.task.metric(), 0
-    for example, item, prediction in predictor.stream(
-        read_examples(type(predictor.task), source, "test")
-    ):
-        metric.add(example, prediction)
-        num_cut += item.is_cut
-    return Evaluation(metric, num_cut)

@@ -98,6 +98,14 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         """
 
     @classmethod
+    def shown(cls, example: ExampleT) -> str:
+        """The example as a person reads it, by which it is known again: its `shown`, if it has one.
+
+        By default its place, which no other example has.
+        """
+        return str(getattr(example, "shown", example.place))
+
+    @classmethod
     def label_of(cls, example: ExampleT) -> str | None:
         """The one label of an example, by which few of each are drawn; None where it has none."""
         return None

@@ -1,0 +1,74 @@
+"""How a fine-tuned model does on labelled examples, in a stream.
+
+The examples are read twice: once to be checked, counted and compared with the training examples,
+before any work is done, and once to be answered. Memory does not grow with their number.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cellar import UserError
+from corpora import cache_folder, catalogue
+from finetune.examples import read_examples
+from finetune.metrics import Metric
+from finetune.overlap import Overlap
+from finetune.predict import Predictor, Progress
+from finetune.progress import counting, watched
+from finetune.task import Task
+
+AnyTask = type[Task[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a fine-tuned model came to on a set."""
+
+    metric: Metric[Any, Any]
+    num_cut: int
+    """texts that were cut to the longest length"""
+    max_length: int
+    """tokens of the longest sequence"""
+    training: str | None
+    """the training examples with which the set was compared; None where they are gone"""
+    warnings: tuple[str, ...]
+    """what a person should know before believing a score"""
+
+
+def evaluate_folder(folder: Path, source: str, quiet: bool = False) -> Evaluation:
+    """How the model in `folder` does on the examples of a file, or a set's test split.
+
+    Raises `UserError` for a folder without such a model, and examples that cannot be read.
+    """
+    predictor = Predictor.load(folder)
+    task = predictor.task
+    kind = type(task)
+    with counting("reading", quiet=quiet) as advance:
+        training, overlap = against_training(kind, folder, advance)
+        for example in watched(read_examples(kind, source, "test"), advance):
+            overlap.add(example)
+        warnings = overlap.warnings() if training else ()
+    metric, num_cut = task.metric(), 0
+    with counting("evaluating", overlap.count, quiet=quiet) as advance:
+        examples = read_examples(kind, source, "test")
+        for example, item, prediction in predictor.stream(examples, advance):
+            metric.add(example, prediction)
+            num_cut += item.is_cut
+    return Evaluation(metric, num_cut, task.max_length, training, warnings)
+
+
+def against_training(
+    kind: AnyTask, folder: Path, advance: Progress
+) -> tuple[str | None, Overlap[Any]]:
+    """What the run in `folder` was trained on, ready to be compared; None where that is gone."""
+    try:
+        options = json.loads((folder / "options.json").read_text(encoding="utf-8"))
+        source = str(options["train"])
+        if Path(source).exists() or (source in catalogue and (cache_folder() / source).is_dir()):
+            return source, Overlap(
+                kind, lambda: watched(read_examples(kind, source, "train"), advance)
+            )
+    except (OSError, ValueError, LookupError, TypeError, UserError):
+        pass
+    return None, Overlap(kind, tuple)
