@@ -1,0 +1,133 @@
+"""Questions on passages, as in SQuAD: an answer is a span of its passage, or there is none.
+
+| suffix          | a question is                                                  |
+|-----------------|----------------------------------------------------------------|
+| .json           | data[i].paragraphs[j].qas[k], on data[i].paragraphs[j].context |
+| .jsonl .parquet | a row with `question`, `context`, `answers` and maybe `id`     |
+| .csv .tsv       | a row with `question` and `context`, to be answered            |
+
+`answers` is a list of {"text", "answer_start"} (SQuAD), or {"text": […], "answer_start": […]} of
+two lists (Hugging Face); where it is empty, the question has no answer (SQuAD 2.0). `answer_start`
+counts characters. (Rajpurkar et al. 2016, arXiv:1606.05250; 2018, arXiv:1806.03822)
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cellar import UserError
+from corpora.lines import read_lines
+from corpora.readers import Row, read_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`text` is `context[start:end]`."""
+
+    text: str
+    start: int
+
+    @property
+    def end(self) -> int:
+        """Just behind its last character."""
+        return self.start + len(self.text)
+
+
+def read_squad(path: str | Path) -> Iterator[Row]:
+    """Give the questions of a file, one by one, with `question`, `context` and what else is there.
+
+    In a .json file, which is read whole, the line of a row is the number of the question. Raises
+    UserError for a file of another shape, naming the element, and for the faults of `read_rows`.
+    """
+    path = Path(path)
+    return _questions(path) if path.suffix.lower() == ".json" else read_rows(path)
+
+
+def read_answers(row: Row) -> list[Answer]:
+    """Give the answers of a row; none where the question has none.
+
+    Raises UserError by file, line and question for answers of another form, and for one that does
+    not stand in the passage where it is said to.
+    """
+    context = row.string("context")
+    (given,) = row.require("answers")
+    name = row.fields.get("id")
+    place = f"{row.file}:{row.line}" + (f": question {name!r}" if name is not None else "")
+    answers = [_answer(text, start, context, place) for text, start in _pairs(given, place)]
+    impossible = row.fields.get("is_impossible")
+    if isinstance(impossible, bool) and impossible == bool(answers):
+        count = f"has {len(answers)} answers" if answers else "has no answer"
+        raise UserError(f"{place}: is_impossible is {str(impossible).lower()}, yet it {count}")
+    return answers
+
+
+def _questions(path: Path) -> Iterator[Row]:
+    try:
+        whole = json.loads("".join(line for _, line in read_lines(path)))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON: {error}") from None
+    number = 0
+    for i, article in enumerate(_get(whole, "data", list, f"{path}: the whole")):
+        place = f"{path}: data[{i}]"
+        for j, paragraph in enumerate(_get(article, "paragraphs", list, place)):
+            place = f"{path}: data[{i}].paragraphs[{j}]"
+            context = _get(paragraph, "context", str, place)
+            for k, asked in enumerate(_get(paragraph, "qas", list, place)):
+                _get(asked, "question", str, f"{place}.qas[{k}]")
+                number += 1
+                yield Row({**asked, "context": context}, path, number)
+    if not number:
+        raise UserError(f"{path} holds no questions")
+
+
+def _get(element: Any, name: str, kind: type[list[Any] | str], place: str) -> Any:
+    """Give `element[name]`, which is to be a list or a string."""
+    if not isinstance(element, dict):
+        raise UserError(f"{place} is not an object: {element!r:.40}")
+    if name not in element:
+        raise UserError(f"{place} has no {name!r}; it has: {', '.join(element) or 'nothing'}")
+    value = element[name]
+    if not isinstance(value, kind):
+        wanted = "a string" if kind is str else "a list"
+        raise UserError(f"{place}: {name!r} is not {wanted}: {value!r:.40}")
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:  # half of a surrogate pair, written as an escape
+            raise UserError(f"{place}: {name!r} is not Unicode: {error}") from None
+    return value
+
+
+def _pairs(given: Any, place: str) -> Iterator[tuple[Any, Any]]:
+    """Give text and start of each answer, in either form."""
+    if isinstance(given, dict):
+        texts, starts = given.get("text"), given.get("answer_start")
+        if isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts):
+            return zip(texts, starts, strict=True)
+    elif isinstance(given, list) and all(isinstance(answer, dict) for answer in given):
+        return ((answer.get("text"), answer.get("answer_start")) for answer in given)
+    raise UserError(
+        f'{place}: the answers are neither a list of {{"text", "answer_start"}} nor two lists of '
+        f"the same length under these names: {given!r:.60}"
+    )
+
+
+def _answer(text: Any, start: Any, context: str, place: str) -> Answer:
+    if not isinstance(text, str) or type(start) is not int:
+        raise UserError(
+            f'{place}: an answer has "text" and, as a whole number, "answer_start"; here they are '
+            f"{text!r:.40} and {start!r:.40}"
+        )
+    if not text.strip():
+        raise UserError(f"{place}: an answer is empty; a question without one has no answers: []")
+    answer = Answer(text, start)
+    found = context[start : answer.end] if start >= 0 else ""
+    if found != text:
+        first = context.find(text)
+        hint = f"it is found at {first}" if first >= 0 else "it is not found in the passage"
+        raise UserError(
+            f"{place}: at {start} stands {found!r:.60}, not the answer {text!r:.60}; {hint}"
+        )
+    return answer
