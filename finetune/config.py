@@ -7,7 +7,7 @@ from typing import Literal
 from cellar import UserError
 from training import TrainingConfig
 
-TaskName = Literal["classification"]
+TaskName = Literal["classification", "question-answering"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,16 @@ class FinetuneConfig:
     """Share of the vectors' entries that are dropped in training, inside the encoder and before
     the classifier."""
 
+    layer_decay: float = 1.0
+    """How much smaller the learning rate is from each layer to the one below it; 1: the same for
+    all."""
+
+    freeze_embeddings: bool = False
+    """Leave the embeddings as they were pretrained."""
+
+    freeze_layers: int = 0
+    """Leave so many layers, from the bottom, as they were pretrained, and the embeddings."""
+
     from_scratch: bool = False
     """Keep the model's shape and tokenizer, but not its weights: what pretraining is worth."""
 
@@ -75,6 +85,8 @@ class FinetuneConfig:
             "batch_size": (self.batch_size >= 1, "at least 1"),
             "max_length": (self.max_length >= 3, "at least 3"),
             "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
+            "layer_decay": (0 < self.layer_decay <= 1, "above 0 and at most 1"),
+            "freeze_layers": (self.freeze_layers >= 0, "0 or more"),
         }
         for name, (holds, rule) in rules.items():
             if not holds:
