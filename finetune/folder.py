@@ -15,6 +15,7 @@ from finetune.tasks import TASKS
 
 FILE = "task.json"
 FOREIGN = {
+    "QuestionAnswerer": "question-answering",
     "SequenceClassifier": "classification",
 }
 """what a model is for that was fine-tuned elsewhere, by the head that `config.json` names"""

@@ -4,7 +4,9 @@ from typing import Any
 
 from finetune.task import Task
 from finetune.tasks.classification import Classification
+from finetune.tasks.question_answering import QuestionAnswering
 
 TASKS: dict[str, type[Task[Any, Any]]] = {
     "classification": Classification,
+    "question-answering": QuestionAnswering,
 }
