@@ -94,7 +94,7 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     def read(cls, row: Row, labelled: bool = True) -> ExampleT:
         """The example of a row; `UserError` by file and line for one that is none.
 
-        Without `labelled` what is to be predicted may be missing.
+        Without `labelled` what is to be predicted may be missing, and is not looked at.
         """
 
     @classmethod

@@ -142,8 +142,8 @@ class Classification(OneLabel[ClassExample]):
 
 
 def label_of(row: Row, labelled: bool) -> str | None:
-    """The column `label`; None where it may be missing, and is."""
-    if not labelled and row.fields.get("label") is None:
+    """The column `label`; it is not looked at where it is what is asked for."""
+    if not labelled:
         return None
     label = row.string("label")
     if not label.strip():
