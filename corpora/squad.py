@@ -69,35 +69,45 @@ def _questions(path: Path) -> Iterator[Row]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON: {error}") from None
     number = 0
-    for i, article in enumerate(_get(whole, "data", list, f"{path}: the whole")):
+    for i, article in enumerate(_list(whole, "data", f"{path}: the whole")):
         place = f"{path}: data[{i}]"
-        for j, paragraph in enumerate(_get(article, "paragraphs", list, place)):
+        for j, paragraph in enumerate(_list(article, "paragraphs", place)):
             place = f"{path}: data[{i}].paragraphs[{j}]"
-            context = _get(paragraph, "context", str, place)
-            for k, asked in enumerate(_get(paragraph, "qas", list, place)):
-                _get(asked, "question", str, f"{place}.qas[{k}]")
+            context = _text(paragraph, "context", place)
+            for k, asked in enumerate(_list(paragraph, "qas", place)):
+                _text(asked, "question", f"{place}.qas[{k}]")
                 number += 1
                 yield Row({**asked, "context": context}, path, number)
     if not number:
         raise UserError(f"{path} holds no questions")
 
 
-def _get(element: Any, name: str, kind: type[list[Any] | str], place: str) -> Any:
-    """Give `element[name]`, which is to be a list or a string."""
+def _list(element: Any, name: str, place: str) -> list[Any]:
+    """Give the list `element[name]`."""
+    value = _value(element, name, place)
+    if not isinstance(value, list):
+        raise UserError(f"{place}: {name!r} is not a list: {value!r:.40}")
+    return value
+
+
+def _text(element: Any, name: str, place: str) -> str:
+    """Give the text `element[name]`."""
+    value = _value(element, name, place)
+    if not isinstance(value, str):
+        raise UserError(f"{place}: {name!r} is not a text: {value!r:.40}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # half of a surrogate pair, written as an escape
+        raise UserError(f"{place}: {name!r} is not Unicode: {error}") from None
+    return value
+
+
+def _value(element: Any, name: str, place: str) -> Any:
     if not isinstance(element, dict):
         raise UserError(f"{place} is not an object: {element!r:.40}")
     if name not in element:
         raise UserError(f"{place} has no {name!r}; it has: {', '.join(element) or 'nothing'}")
-    value = element[name]
-    if not isinstance(value, kind):
-        wanted = "a string" if kind is str else "a list"
-        raise UserError(f"{place}: {name!r} is not {wanted}: {value!r:.40}")
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:  # half of a surrogate pair, written as an escape
-            raise UserError(f"{place}: {name!r} is not Unicode: {error}") from None
-    return value
+    return element[name]
 
 
 def _pairs(given: Any, place: str) -> Iterator[tuple[Any, Any]]:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from corpora import Answer
 from finetune.metrics.metric import Metric, Mistake, Table, share
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -24,19 +25,11 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 NOTHING = "(no answer)"
 
 
-class Gold(Protocol):
-    """A text that is a right answer."""
-
-    @property
-    def text(self) -> str:
-        """The text."""
-
-
 class Asked(Protocol):
     """A question with its right answers."""
 
     @property
-    def answers(self) -> Sequence[Gold] | None:
+    def answers(self) -> Sequence[Answer] | None:
         """The right answers; empty where there is none, None where they are not known."""
 
     @property
@@ -44,8 +37,8 @@ class Asked(Protocol):
         """File and line."""
 
     @property
-    def shown(self) -> str:
-        """The question as a person reads it."""
+    def question(self) -> str:
+        """The question, without its passage."""
 
 
 class Answered(Protocol):
@@ -139,7 +132,7 @@ class AnswerMetric(Metric[Asked, Answered]):
         self.count += 1
         if not exact:
             true, said = gold[0] if gold else NOTHING, prediction.answer or NOTHING
-            self.mistaken(Mistake(prediction.score, example.place, example.shown, true, said))
+            self.mistaken(Mistake(prediction.score, example.place, example.question, true, said))
 
     def scores(self) -> dict[str, float]:
         """F1 first; where there are questions with and without an answer, those of both kinds, too.

@@ -57,8 +57,8 @@ class QuestionExample:
 
     @property
     def shown(self) -> str:
-        """The question."""
-        return self.question
+        """Question and passage, as a person reads them."""
+        return f"{self.question} ⟷ {self.context}"
 
 
 @dataclass(frozen=True)
