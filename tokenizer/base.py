@@ -8,7 +8,8 @@ import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property, lru_cache
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -19,7 +20,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from cellar import UserError, write_json
-from tokenizer.encoding import Encoding, Template, Tokens, longest_first, windows
+from tokenizer.encoding import Encoding, Span, Template, Tokens, longest_first, windows
 
 SPECIAL_TOKENS = {
     "pad": "[PAD]",
@@ -29,6 +30,12 @@ SPECIAL_TOKENS = {
     "mask": "[MASK]",
 }
 """The special tokens, by role, of every tokenizer that is trained here: ids 0 to 4."""
+
+
+Text = str | Sequence[str]
+"""a text, or its words, which are tokenised apart: see `Tokenizer.word_tokens`"""
+REMEMBERED = 1 << 16
+"""words whose tokens are kept: language repeats itself"""
 
 
 class Tokenizer(ABC):
@@ -69,6 +76,38 @@ class Tokenizer(ABC):
     def tokens(self, text: str) -> Tokens:
         """Give the tokens of one text, without the template's special tokens."""
 
+    def word_tokens(self, words: Iterable[str]) -> Tokens:
+        """Give the tokens of words that are parted already; none of them spans two words.
+
+        Here `word_ids` number these words, offsets point into the token's own word, and a word of
+        which nothing is left is one unknown token. Each is read as a word behind a space, as
+        `transformers` does with `is_split_into_words=True` (where that is a choice, with
+        `add_prefix_space=True`).
+        """
+        ids: list[int] = []
+        offsets: list[Span] = []
+        word_ids: list[int] = []
+        for number, word in enumerate(words):
+            tokens = self._remembered(word)
+            ids += tokens.ids
+            offsets += tokens.offsets
+            word_ids += [number] * len(tokens)
+        return Tokens(ids, offsets, word_ids)
+
+    @cached_property
+    def _remembered(self) -> Callable[[str], Tokens]:
+        def tokens(word: str) -> Tokens:
+            return self._word(word) or Tokens([self.unk_id], [(0, len(word))], [0])
+
+        return lru_cache(REMEMBERED)(tokens)
+
+    def _word(self, word: str) -> Tokens:
+        """Give the tokens of one word behind a space."""
+        return self.tokens(word)
+
+    def _tokens(self, text: Text) -> Tokens:
+        return self.tokens(text) if isinstance(text, str) else self.word_tokens(text)
+
     @abstractmethod
     def words(self, text: str) -> Sequence[Sequence[int]]:
         """Give the ids of each word, without special tokens: `tokens` at its fastest."""
@@ -100,14 +139,16 @@ class Tokenizer(ABC):
         return self.max_length if max_length is None else max_length
 
     def encode(
-        self, text: str, pair: str | None = None, *, max_length: int | None = None
+        self, text: Text, pair: Text | None = None, *, max_length: int | None = None
     ) -> Encoding:
         """Encode a text, or a text and its pair, cut longest first to `max_length` tokens.
+
+        Either may be a list of words instead: then `word_ids` and offsets are theirs.
 
         Raises:
             UserError: `max_length` leaves no room for text, or the text is not valid Unicode.
         """
-        a, b = self.tokens(text), None if pair is None else self.tokens(pair)
+        a, b = self._tokens(text), None if pair is None else self._tokens(pair)
         room = self.template.room(self._limit(max_length), b is not None)
         length = len(a) + (len(b) if b else 0)
         keep_a, keep_b = longest_first(len(a), len(b) if b else 0, room)
@@ -116,7 +157,12 @@ class Tokenizer(ABC):
         )
 
     def windows(
-        self, text: str, pair: str | None = None, *, max_length: int | None = None, stride: int = 0
+        self,
+        text: Text,
+        pair: Text | None = None,
+        *,
+        max_length: int | None = None,
+        stride: int = 0,
     ) -> list[Encoding]:
         """Encode a long text as windows of `max_length` tokens, of which `stride` overlap.
 
@@ -125,7 +171,7 @@ class Tokenizer(ABC):
         Raises:
             UserError: no room is left for the text that is cut, or the stride fills it.
         """
-        a, b = self.tokens(text), None if pair is None else self.tokens(pair)
+        a, b = self._tokens(text), None if pair is None else self._tokens(pair)
         room = self.template.room(self._limit(max_length), b is not None)
         if b is None:
             cuts = windows(len(a), max(len(a), 1) if room is None else room, stride)

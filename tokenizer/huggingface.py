@@ -6,6 +6,7 @@ encoding a pair of words and seeing where they come out.
 
 import json
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 from tokenizers import Tokenizer as Backend
@@ -106,10 +107,21 @@ class HuggingFace(Tokenizer):
 
     def tokens(self, text: str) -> Tokens:
         """Give the tokens of one text, without the template's special tokens."""
-        refuse_surrogates(text)
-        encoding = self._backend.encode(text, add_special_tokens=False)
-        offsets = [trim(text, start, end) for start, end in encoding.offsets]
-        return Tokens(encoding.ids, offsets, [word or 0 for word in encoding.word_ids])
+        return _tokens(self._backend, text)
+
+    def _word(self, word: str) -> Tokens:
+        return _tokens(self._behind_space, word)
+
+    @cached_property
+    def _behind_space(self) -> Backend:
+        """The backend to which every text is a word behind a space: bytes of a word begin with it."""
+        splits = json.dumps(self._definition.get("pre_tokenizer"))
+        spaced = splits.replace('"add_prefix_space": false', '"add_prefix_space": true')
+        if spaced == splits:
+            return self._backend
+        return Backend.from_str(
+            json.dumps(self._definition | {"pre_tokenizer": json.loads(spaced)})
+        )
 
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
         """Give the text of ids, as the file's own decoder joins them."""
@@ -122,3 +134,10 @@ class HuggingFace(Tokenizer):
     def config(self) -> dict[str, Any]:
         """Give the settings of `tokenizer_config.json`, as they were loaded."""
         return {"tokenizer_class": "PreTrainedTokenizerFast"} | self._config
+
+
+def _tokens(backend: Backend, text: str) -> Tokens:
+    refuse_surrogates(text)
+    encoding = backend.encode(text, add_special_tokens=False)
+    offsets = [trim(text, start, end) for start, end in encoding.offsets]
+    return Tokens(encoding.ids, offsets, [word or 0 for word in encoding.word_ids])

@@ -1,0 +1,79 @@
+"""Words that are parted already: as `transformers` reads them with `is_split_into_words`."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.tokenizer.conftest import sentences
+from tests.tokenizer.hostile import hostile
+from tests.tokenizer.test_families import FAMILIES
+from tokenizer import Tokenizer, load_tokenizer
+
+transformers = pytest.importorskip("transformers")
+WORDS = st.lists(hostile, max_size=6)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def pair(request: Any, tmp_path_factory: Any) -> tuple[Tokenizer, Any]:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    FAMILIES[request.param]().save_pretrained(folder)
+    theirs = transformers.AutoTokenizer.from_pretrained(folder, add_prefix_space=True)
+    if request.param == "modernbert":  # which does not listen to the argument
+        theirs.backend_tokenizer.pre_tokenizer.add_prefix_space = True
+    return load_tokenizer(folder), theirs
+
+
+def assert_same(ours: Tokenizer, theirs: Any, words: list[str]) -> None:
+    encoding = ours.encode(words)
+    other = theirs(words, is_split_into_words=True, return_token_type_ids=True)
+    lost = {n for n in range(len(words)) if n not in other.word_ids()}
+    kept = [n for n, word in enumerate(encoding.word_ids) if word is None or word not in lost]
+    assert [encoding.ids[n] for n in kept] == other["input_ids"]
+    assert [encoding.word_ids[n] for n in kept] == other.word_ids()
+    assert [encoding.type_ids[n] for n in kept] == other["token_type_ids"]
+    for number in lost:  # they leave the word out; here it is one unknown token
+        assert encoding.word_ids.count(number) == 1
+        assert encoding.ids[encoding.word_ids.index(number)] == ours.unk_id
+
+
+def test_sentences_by_word(pair: Any) -> None:
+    for text in sentences(40):
+        assert_same(*pair, text.split())
+
+
+@settings(max_examples=60, deadline=None)
+@given(words=WORDS)
+def test_any_words(pair: Any, words: list[str]) -> None:
+    assert_same(*pair, words)
+
+
+@settings(max_examples=60, deadline=None)
+@given(words=WORDS.filter(bool))
+def test_tokens_know_their_word(pair: Any, words: list[str]) -> None:
+    ours, _ = pair
+    tokens = ours.word_tokens(words)
+    assert sorted(set(tokens.word_ids)) == list(range(len(words)))
+    assert tokens.word_ids == sorted(tokens.word_ids)
+    for number, (start, end) in zip(tokens.word_ids, tokens.offsets, strict=True):
+        assert 0 <= start <= end <= len(words[number])
+
+
+def test_offsets_are_of_the_word(sentencepiece: Any, wordpiece: Any) -> None:
+    for tokenizer in (sentencepiece, wordpiece):
+        tokens = tokenizer.word_tokens(["unbelievable", "café", "walked"])
+        words = ["", "", ""]
+        for number, (start, end) in zip(tokens.word_ids, tokens.offsets, strict=True):
+            words[number] += ["unbelievable", "café", "walked"][number][start:end]
+        assert words == ["unbelievable", "café", "walked"]
+
+
+def test_words_are_cut_and_read_in_windows(wordpiece: Any) -> None:
+    words = ["walked", "unbelievable"] * 20
+    tokens = wordpiece.word_tokens(words)
+    cut = wordpiece.encode(words, max_length=10)
+    assert cut.ids[1:-1] == tokens.ids[:8] and cut.dropped == len(tokens) - 8
+    windows = wordpiece.windows(words, max_length=10, stride=2)
+    assert windows[1].ids[1:-1] == tokens.ids[6:14]
+    assert windows[1].word_ids[1:-1] == tokens.word_ids[6:14]
