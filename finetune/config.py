@@ -7,7 +7,14 @@ from typing import Literal
 from cellar import UserError
 from training import TrainingConfig
 
-TaskName = Literal["classification", "question-answering"]
+TaskName = Literal["classification", "multiple-choice", "question-answering"]
+
+BALANCED: dict[str, tuple[TaskName, ...]] = {
+    "weights": ("classification", "multi-label"),
+    "sampling": ("classification",),
+    "focal": ("classification", "multi-label"),
+}
+"""the tasks that know each way to help rare labels"""
 
 
 @dataclass(frozen=True)
@@ -22,11 +29,11 @@ class FinetuneConfig:
     name of a set (see `plainformer data list`). What its columns are called, each task says in the
     README."""
 
-    valid: str
-    """Examples that decide which checkpoint is the best, and when to stop."""
-
     out: Path
     """Folder for the run: the model with tokenizer and labels, log, curve, metrics."""
+
+    valid: str | None = None
+    """Examples that decide which checkpoint is the best, and when to stop."""
 
     task: TaskName = "classification"
     """What to learn."""
@@ -52,7 +59,7 @@ class FinetuneConfig:
 
     dropout: float = 0.1
     """Share of the vectors' entries that are dropped in training, inside the encoder and before
-    the classifier."""
+    the classifier; attention weights keep the model's own share, but never more than this."""
 
     layer_decay: float = 1.0
     """How much smaller the learning rate is from each layer to the one below it; 1: the same for
@@ -64,8 +71,20 @@ class FinetuneConfig:
     freeze_layers: int = 0
     """Leave so many layers, from the bottom, as they were pretrained, and the embeddings."""
 
+    balance: Literal["none", "weights", "sampling", "focal"] = "none"
+    """What helps labels that are rare: weights in the loss, repeating their examples, or the focal
+    loss, to which what is known already hardly counts."""
+
+    tune_threshold: bool = False
+    """Of two labels, give the rarer one from that probability on which makes its F1 the best on the
+    validation examples; multi-label classification does so always."""
+
     from_scratch: bool = False
     """Keep the model's shape and tokenizer, but not its weights: what pretraining is worth."""
+
+    select: bool = True
+    """Keep what does best on the validation examples: the weights of one evaluation, and thresholds
+    where a task has them. Without: the last weights, as they are, and no early stop."""
 
     resume: bool = False
     """Go on from the newest checkpoint in `out`."""
@@ -91,3 +110,8 @@ class FinetuneConfig:
         for name, (holds, rule) in rules.items():
             if not holds:
                 raise UserError(f"{name} must be {rule}, not {getattr(self, name)}")
+        able = BALANCED.get(self.balance, (self.task,))
+        if self.task not in able:
+            raise UserError(f"balance {self.balance} is for {', '.join(able)}, not for {self.task}")
+        if self.tune_threshold and self.task != "classification":
+            raise UserError(f"tune_threshold is for classification, not for {self.task}")

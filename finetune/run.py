@@ -40,7 +40,7 @@ class Outcome:
     result: Result | None
     """of the training loop; None when nothing was trained"""
     metric: AnyMetric
-    """on the validation examples, with the best weights"""
+    """on the validation examples; it has counted none where there were none"""
     num_cut: int
     """training texts that were cut to `max_length`"""
     warnings: tuple[str, ...] = ()
@@ -59,37 +59,73 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
     `curve.png` and `checkpoints/`. The weights are those of the best validation score. Raises
     `UserError` for examples that cannot be read or learned, and for a model that cannot be loaded.
     """
+    is_new = begins(config)
+    if config.valid is None:
+        raise UserError("give examples that decide which weights are the best: --valid")
+    kind = TASKS[config.task]
+    examples = training_examples(config)
+    held_out = list(read_examples(kind, config.valid, "valid"))
+    return finetune_on(kind.fit(config, examples), examples, held_out, config, is_new, quiet)
+
+
+def begins(config: FinetuneConfig) -> bool:
+    """Whether a run begins in `config.out`; `UserError` where it holds one that is not resumed."""
     if config.out.resolve() == config.model.resolve():
         raise UserError(f"{config.out} is the pretrained model: choose another folder for the run")
     saved = saved_options(config, config.out, resume=config.resume, may_differ=MAY_DIFFER)
+    return saved is None
+
+
+def training_examples(config: FinetuneConfig) -> list[Any]:
+    """The examples to learn from."""
     kind = TASKS[config.task]
-    tokenizer = load_tokenizer(config.model)
     examples = list(read_examples(kind, config.train, "train"))
     if config.per_label:
         examples = few_of_each(kind, examples, config.per_label, config.training.seed)
-    task = kind.fit(config, examples)
+    return examples
+
+
+def finetune_on(
+    task: AnyTask,
+    examples: list[Any],
+    held_out: list[Any],
+    config: FinetuneConfig,
+    is_new: bool,
+    quiet: bool,
+) -> Outcome:
+    """Learn from `examples`, choose by `held_out` and measure on it; what is left is as above.
+
+    Without `held_out` nothing is chosen and nothing measured.
+    """
+    tokenizer = load_tokenizer(config.model)
     items = [item for _, item in encoded(task, tokenizer, examples)]
-    held_out = list(encoded(task, tokenizer, read_examples(kind, config.valid, "valid")))
-    overlap = Overlap(kind, lambda: examples)
-    for example, _ in held_out:
+    measured = list(encoded(task, tokenizer, held_out))
+    warnings = told(Overlap(type(task), lambda: examples), held_out, quiet) if held_out else ()
+    model = build(task, config)
+    check_vocabulary(model, tokenizer)
+
+    result = learn(task, model, items, measured, config, is_new, quiet)
+    if config.select and measured:
+        task = task.tune([(example, said) for example, _, said in answered(task, model, measured)])
+    metric = measure(task, model, measured)
+    with full_disk(config.out):
+        write_folder(config.out, task, model, tokenizer)
+        if measured:
+            write_json(config.out / "metrics.json", {"valid": metric.to_json()})
+            for name, figure in metric.figures().items():
+                save_picture(figure, config.out / f"{name}.png")
+    return Outcome(result, metric, sum(item.is_cut for item in items), warnings)
+
+
+def told(overlap: Overlap[Any], held_out: list[Any], quiet: bool) -> tuple[str, ...]:
+    """What training and validation examples have in common, said unless `quiet`."""
+    for example in held_out:
         overlap.add(example)
     warnings = overlap.warnings()
     if not quiet:
         for warning in warnings:
             print(f"warning: {warning}", file=sys.stderr)
-    model = build(task, config)
-    check_vocabulary(model, tokenizer)
-
-    result = learn(task, model, items, held_out, config, saved is None, quiet)
-    results = [(example, said) for example, _, said in answered(task, model, held_out)]
-    task = task.tune(results)
-    metric = measure(task, model, held_out)
-    with full_disk(config.out):
-        write_folder(config.out, task, model, tokenizer)
-        write_json(config.out / "metrics.json", {"valid": metric.to_json()})
-        for name, figure in metric.figures().items():
-            save_picture(figure, config.out / f"{name}.png")
-    return Outcome(result, metric, sum(item.is_cut for item in items), warnings)
+    return warnings
 
 
 def build(task: AnyTask, config: FinetuneConfig) -> PretrainedModel:
@@ -115,12 +151,18 @@ def learn(
     is_new: bool,
     quiet: bool,
 ) -> Result | None:
-    """Train on `items`; the model ends with the weights that did best on `held_out`."""
+    """Train on `items`; with `select` the model ends with what did best on `held_out`."""
     shares = layer_shares(model, config.layer_decay, config.freeze_embeddings, config.freeze_layers)
     order = by_items(len(items), config.batch_size, seed=config.training.seed)
     steps = round(config.epochs * order.steps(epochs=1))
     every = config.training.eval_every or max(order.steps(epochs=1), steps // EVALUATIONS)
-    settings = replace(config.training, steps=max(1, steps), eval_every=every)
+    choosing = config.select and bool(held_out)
+    settings = replace(
+        config.training,
+        steps=max(1, steps),
+        eval_every=every,
+        patience=config.training.patience if choosing else 0,
+    )
     if is_new:
         save_options(replace(config, training=settings, resume=False), config.out)
     if config.epochs == 0:
@@ -140,8 +182,8 @@ def learn(
         lambda step: [Batch.of([items[i] for i in chosen]) for chosen in order(step)],
         settings,
         config.out,
-        evaluate=evaluate,
-        monitor=task.monitor,
+        evaluate=evaluate if held_out else None,
+        monitor=task.monitor if choosing else None,
         higher_is_better=True,
         shares=shares,
         resume=config.resume,
