@@ -153,9 +153,13 @@ class EncoderConfig:
         return self.local_attention > 0 and layer % self.global_attn_every_n_layers != 0
 
     def with_dropout(self, share: float) -> "EncoderConfig":
-        """The same shape with this dropout of the vectors; that of attention weights stays."""
+        """The same shape with this dropout of the vectors, and no more of the attention weights."""
         return replace(
-            self, embedding_dropout=share, hidden_dropout=share, classifier_dropout=share
+            self,
+            embedding_dropout=share,
+            hidden_dropout=share,
+            classifier_dropout=share,
+            attention_dropout=min(self.attention_dropout, share),
         )
 
     @classmethod

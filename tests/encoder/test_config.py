@@ -144,6 +144,7 @@ def test_another_dropout() -> None:
     shares = (config.embedding_dropout, config.hidden_dropout, config.classifier_dropout)
     assert shares == (0.4, 0.4, 0.4)
     assert config.attention_dropout == 0.1
+    assert config.with_dropout(0.0).attention_dropout == 0.0
 
 
 def test_token_types_can_be_left_out() -> None:
