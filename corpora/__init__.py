@@ -3,6 +3,7 @@
 from corpora.catalogue import Dataset, catalogue
 from corpora.conll import Tagged, read_conll
 from corpora.fetch import cache_folder, fetch
+from corpora.lines import read_lines
 from corpora.readers import Row, find_files, read_rows, read_texts
 from corpora.split import is_held_out, key
 from corpora.squad import Answer, read_answers, read_squad
@@ -20,6 +21,7 @@ __all__ = [
     "key",
     "read_answers",
     "read_conll",
+    "read_lines",
     "read_rows",
     "read_squad",
     "read_texts",

@@ -34,6 +34,7 @@ def counting(
         console=console,
         disable=quiet or not console.is_terminal,
         transient=True,
+        redirect_stdout=False,
     )
     task = bar.add_task(label, total=total, status="")
     begin = spoke = time.monotonic()

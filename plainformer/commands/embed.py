@@ -50,7 +50,6 @@ def run(arguments: Sequence[str]) -> None:
     import numpy as np
 
     from finetune import Embedder
-    from plainformer.commands.predict import read
 
     texts = list(options.text) if options.file is None else read(options.file)
     embedder = Embedder.load(options.model, options.pooling, options.normalise, options.max_length)
@@ -58,3 +57,17 @@ def run(arguments: Sequence[str]) -> None:
     with atomic_path(options.out) as temporary, temporary.open("wb") as file:
         np.save(file, vectors, allow_pickle=False)
     print(f"{len(vectors):,} vectors of {vectors.shape[1]} numbers are in {options.out}")
+
+
+def read(file: Path) -> list[str | tuple[str, str]]:
+    """The texts, or pairs, of a file."""
+    from corpora import read_rows, read_texts
+
+    if file.suffix.lower() not in (".jsonl", ".csv", ".tsv", ".parquet"):
+        return list(read_texts(file))
+    texts: list[str | tuple[str, str]] = []
+    for row in read_rows(file):
+        text = row.string("text")
+        pair = row.string("pair") if row.fields.get("pair") is not None else None
+        texts.append(text if pair is None else (text, pair))
+    return texts
