@@ -15,7 +15,7 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from corpora import Answer
 from finetune.metrics.metric import Metric, Mistake, Table, share
@@ -25,6 +25,7 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 NOTHING = "(no answer)"
 
 
+@runtime_checkable
 class Asked(Protocol):
     """A question with its right answers."""
 
@@ -41,6 +42,7 @@ class Asked(Protocol):
         """The question, without its passage."""
 
 
+@runtime_checkable
 class Answered(Protocol):
     """What was answered."""
 

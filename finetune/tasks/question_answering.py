@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -165,7 +165,9 @@ class QuestionAnswering(Task[QuestionExample, AnswerPrediction]):
     """a question is not answered where its margin is above; None: every question has an answer"""
 
     @classmethod
-    def fit(cls, config: "FinetuneConfig", examples: Sequence[QuestionExample]) -> Self:
+    def fit(
+        cls, config: "FinetuneConfig", examples: Sequence[QuestionExample]
+    ) -> "QuestionAnswering":
         """Answers may be missing where they are missing here."""
         answered = [bool(example.answers) for example in examples]
         if not any(answered):
@@ -272,7 +274,9 @@ class QuestionAnswering(Task[QuestionExample, AnswerPrediction]):
             abstains=may_lack and margin > (self.threshold or 0.0),
         )
 
-    def tune(self, results: Sequence[tuple[QuestionExample, AnswerPrediction]]) -> Self:
+    def tune(
+        self, results: Sequence[tuple[QuestionExample, AnswerPrediction]]
+    ) -> "QuestionAnswering":
         """The threshold of the best F1 here, halfway between two margins."""
         margins, gains = [], []
         for example, prediction in results:
