@@ -32,8 +32,6 @@ SPECIAL_TOKENS = {
 """The special tokens, by role, of every tokenizer that is trained here: ids 0 to 4."""
 
 
-Text = str | Sequence[str]
-"""a text, or its words, which are tokenised apart: see `Tokenizer.word_tokens`"""
 REMEMBERED = 1 << 16
 """words whose tokens are kept: language repeats itself"""
 
@@ -105,9 +103,6 @@ class Tokenizer(ABC):
         """Give the tokens of one word behind a space."""
         return self.tokens(word)
 
-    def _tokens(self, text: Text) -> Tokens:
-        return self.tokens(text) if isinstance(text, str) else self.word_tokens(text)
-
     @abstractmethod
     def words(self, text: str) -> Sequence[Sequence[int]]:
         """Give the ids of each word, without special tokens: `tokens` at its fastest."""
@@ -139,16 +134,14 @@ class Tokenizer(ABC):
         return self.max_length if max_length is None else max_length
 
     def encode(
-        self, text: Text, pair: Text | None = None, *, max_length: int | None = None
+        self, text: str, pair: str | None = None, *, max_length: int | None = None
     ) -> Encoding:
         """Encode a text, or a text and its pair, cut longest first to `max_length` tokens.
-
-        Either may be a list of words instead: then `word_ids` and offsets are theirs.
 
         Raises:
             UserError: `max_length` leaves no room for text, or the text is not valid Unicode.
         """
-        a, b = self._tokens(text), None if pair is None else self._tokens(pair)
+        a, b = self.tokens(text), None if pair is None else self.tokens(pair)
         room = self.template.room(self._limit(max_length), b is not None)
         length = len(a) + (len(b) if b else 0)
         keep_a, keep_b = longest_first(len(a), len(b) if b else 0, room)
@@ -157,12 +150,7 @@ class Tokenizer(ABC):
         )
 
     def windows(
-        self,
-        text: Text,
-        pair: Text | None = None,
-        *,
-        max_length: int | None = None,
-        stride: int = 0,
+        self, text: str, pair: str | None = None, *, max_length: int | None = None, stride: int = 0
     ) -> list[Encoding]:
         """Encode a long text as windows of `max_length` tokens, of which `stride` overlap.
 
@@ -171,7 +159,7 @@ class Tokenizer(ABC):
         Raises:
             UserError: no room is left for the text that is cut, or the stride fills it.
         """
-        a, b = self._tokens(text), None if pair is None else self._tokens(pair)
+        a, b = self.tokens(text), None if pair is None else self.tokens(pair)
         room = self.template.room(self._limit(max_length), b is not None)
         if b is None:
             cuts = windows(len(a), max(len(a), 1) if room is None else room, stride)

@@ -114,7 +114,7 @@ class HuggingFace(Tokenizer):
 
     @cached_property
     def _behind_space(self) -> Backend:
-        """The backend to which a text is a word behind a space: where bytes are tokens it counts."""
+        """The backend to which a text is a word behind a space, where that makes a difference."""
         splits = json.dumps(self._definition.get("pre_tokenizer"))
         spaced = splits.replace('"add_prefix_space": false', '"add_prefix_space": true')
         if spaced == splits:

@@ -26,7 +26,7 @@ def pair(request: Any, tmp_path_factory: Any) -> tuple[Tokenizer, Any]:
 
 
 def assert_same(ours: Tokenizer, theirs: Any, words: list[str]) -> None:
-    encoding = ours.encode(words)
+    encoding = ours.template.encode(ours.word_tokens(words), None)
     other = theirs(words, is_split_into_words=True, return_token_type_ids=True)
     lost = {n for n in range(len(words)) if n not in other.word_ids()}
     kept = [n for n, word in enumerate(encoding.word_ids) if word is None or word not in lost]
@@ -67,13 +67,3 @@ def test_offsets_are_of_the_word(sentencepiece: Any, wordpiece: Any) -> None:
         for number, (start, end) in zip(tokens.word_ids, tokens.offsets, strict=True):
             words[number] += ["unbelievable", "café", "walked"][number][start:end]
         assert words == ["unbelievable", "café", "walked"]
-
-
-def test_words_are_cut_and_read_in_windows(wordpiece: Any) -> None:
-    words = ["walked", "unbelievable"] * 20
-    tokens = wordpiece.word_tokens(words)
-    cut = wordpiece.encode(words, max_length=10)
-    assert cut.ids[1:-1] == tokens.ids[:8] and cut.dropped == len(tokens) - 8
-    windows = wordpiece.windows(words, max_length=10, stride=2)
-    assert windows[1].ids[1:-1] == tokens.ids[6:14]
-    assert windows[1].word_ids[1:-1] == tokens.word_ids[6:14]
