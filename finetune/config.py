@@ -7,7 +7,13 @@ from typing import Literal
 from cellar import UserError
 from training import TrainingConfig
 
-TaskName = Literal["classification", "multiple-choice", "question-answering"]
+TaskName = Literal[
+    "classification",
+    "multi-label",
+    "multiple-choice",
+    "question-answering",
+    "regression",
+]
 
 BALANCED: dict[str, tuple[TaskName, ...]] = {
     "weights": ("classification", "multi-label"),
@@ -33,7 +39,7 @@ class FinetuneConfig:
     """Folder for the run: the model with tokenizer and labels, log, curve, metrics."""
 
     valid: str | None = None
-    """Examples that decide which checkpoint is the best, and when to stop."""
+    """Examples that decide which checkpoint is the best, and when to stop; only folds need none."""
 
     task: TaskName = "classification"
     """What to learn."""
@@ -86,6 +92,18 @@ class FinetuneConfig:
     """Keep what does best on the validation examples: the weights of one evaluation, and thresholds
     where a task has them. Without: the last weights, as they are, and no early stop."""
 
+    seeds: int = 1
+    """Repeat the run with so many seeds, give mean and spread of every score, and keep the model
+    that does best on the validation examples."""
+
+    search: bool = False
+    """Try a third of the learning rate and three times as much, then twice the epochs, with the
+    first seed; go on with what does best on the validation examples."""
+
+    folds: int = 0
+    """Measure by cross-validation in so many folds of the training examples, then learn from all
+    of them; 0: by the validation examples."""
+
     resume: bool = False
     """Go on from the newest checkpoint in `out`."""
 
@@ -104,12 +122,24 @@ class FinetuneConfig:
             "batch_size": (self.batch_size >= 1, "at least 1"),
             "max_length": (self.max_length >= 3, "at least 3"),
             "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
+            "seeds": (self.seeds >= 1, "at least 1"),
+            "folds": (self.folds == 0 or self.folds >= 2, "0 or at least 2"),
             "layer_decay": (0 < self.layer_decay <= 1, "above 0 and at most 1"),
             "freeze_layers": (self.freeze_layers >= 0, "0 or more"),
         }
         for name, (holds, rule) in rules.items():
             if not holds:
                 raise UserError(f"{name} must be {rule}, not {getattr(self, name)}")
+        if self.folds and (self.seeds > 1 or self.search):
+            raise UserError("folds go with neither seeds nor search: run them one after the other")
+        if self.folds and self.valid is not None:
+            raise UserError("folds take turns at validation: leave out either folds or valid")
+        if not self.folds and self.valid is None:
+            raise UserError(
+                "give examples that decide which weights are the best (--valid), or --folds"
+            )
+        if self.search and self.epochs == 0:
+            raise UserError("search needs epochs in which to learn")
         able = BALANCED.get(self.balance, (self.task,))
         if self.task not in able:
             raise UserError(f"balance {self.balance} is for {', '.join(able)}, not for {self.task}")

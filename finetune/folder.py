@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cellar import UserError, find_folder, write_json
+from encoder.heads.sequence import usual_problem
 from encoder.weights import family_of, read_config, read_json
 from finetune.task import Task
 from finetune.tasks import TASKS
@@ -16,9 +17,12 @@ from finetune.tasks import TASKS
 FILE = "task.json"
 FOREIGN = {
     "QuestionAnswerer": "question-answering",
-    "SequenceClassifier": "classification",
+    "single_label_classification": "classification",
+    "multi_label_classification": "multi-label",
+    "regression": "regression",
 }
-"""what a model is for that was fine-tuned elsewhere, by the head that `config.json` names"""
+"""what a model is for that was fine-tuned elsewhere, by the head that `config.json` names, or the
+kind of its scores"""
 
 
 def save_task(task: Task[Any, Any], folder: Path) -> None:
@@ -50,6 +54,8 @@ def foreign_task(folder: Path) -> Task[Any, Any]:
         heads = {theirs: ours for ours, theirs in family.architectures.items()}
         for name in config.get("architectures") or []:
             head = heads.get(name, name)
+            if head == "SequenceClassifier":
+                head = config.get("problem_type") or usual_problem(labels)
             if head in FOREIGN:
                 task = TASKS[FOREIGN[head]]
                 return task.foreign(tuple(labels), shape.max_position_embeddings)

@@ -10,6 +10,7 @@ import torch
 from cellar import UserError, write_json
 from encoder.init import initialise
 from encoder.pretrained import PretrainedModel
+from finetune.balance import evenly
 from finetune.batch import Batch, Item
 from finetune.config import FinetuneConfig
 from finetune.examples import few_of_each, read_examples
@@ -26,6 +27,8 @@ from training import Loss, Result, by_items, full_disk, save_options, saved_opti
 
 MAY_DIFFER = {"out", "resume", "training"}
 """options of which a resumed run may have others"""
+SUMMARY = "summary.json"
+"""stands in a folder that holds several runs"""
 EVALUATIONS = 10
 """in a whole run, at most, unless the settings say how often"""
 
@@ -59,9 +62,9 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
     `curve.png` and `checkpoints/`. The weights are those of the best validation score. Raises
     `UserError` for examples that cannot be read or learned, and for a model that cannot be loaded.
     """
-    is_new = begins(config)
     if config.valid is None:
-        raise UserError("give examples that decide which weights are the best: --valid")
+        raise ValueError("folds are several runs: finetune.several")
+    is_new = begins(config)
     kind = TASKS[config.task]
     examples = training_examples(config)
     held_out = list(read_examples(kind, config.valid, "valid"))
@@ -72,6 +75,8 @@ def begins(config: FinetuneConfig) -> bool:
     """Whether a run begins in `config.out`; `UserError` where it holds one that is not resumed."""
     if config.out.resolve() == config.model.resolve():
         raise UserError(f"{config.out} is the pretrained model: choose another folder for the run")
+    if (config.out / SUMMARY).exists():
+        raise UserError(f"{config.out} holds several runs: choose another folder for this one")
     saved = saved_options(config, config.out, resume=config.resume, may_differ=MAY_DIFFER)
     return saved is None
 
@@ -104,7 +109,10 @@ def finetune_on(
     model = build(task, config)
     check_vocabulary(model, tokenizer)
 
-    result = learn(task, model, items, measured, config, is_new, quiet)
+    learned = items
+    if config.balance == "sampling":
+        learned = [items[place] for place in evenly([task.label_of(e) for e in examples])]
+    result = learn(task, model, learned, measured, config, is_new, quiet)
     if config.select and measured:
         task = task.tune([(example, said) for example, _, said in answered(task, model, measured)])
     metric = measure(task, model, measured)

@@ -31,8 +31,7 @@ class SequenceClassifier(HeadedModel):
     `pooling`: for a prediction head; the other heads read the first token.
     `dropout`: another share than the config's, for the vectors between the layers.
     `problem_type`: what the scores are, as `transformers` calls it: logits of which one label is
-    true, or each on its own, or the answer itself. None: an only score is the answer, several are
-    of one label.
+    true, or each on its own, or the answer itself.
     """
 
     def __init__(
@@ -50,8 +49,7 @@ class SequenceClassifier(HeadedModel):
         self.backend = backend
         self.labels = tuple(labels)
         self.pooling = pooling
-        alone = "regression" if len(self.labels) == 1 else "single_label_classification"
-        self.problem_type = problem_type or alone
+        self.problem_type = problem_type or usual_problem(self.labels)
         self.encoder = Encoder(config)
         self.head: PredictionHead | DenseHead | None = None
         if config.classifier_head == "prediction":
@@ -82,3 +80,8 @@ class SequenceClassifier(HeadedModel):
             pooled = encoded.pooler_output
         logits: Tensor = self.classifier(self.dropout(pooled))
         return logits if packing is None else packing.unpack_rows(logits)
+
+
+def usual_problem(labels: Sequence[str]) -> ProblemType:
+    """What scores are where nothing is said of it: an only one is the answer, of several one is."""
+    return "regression" if len(labels) == 1 else "single_label_classification"

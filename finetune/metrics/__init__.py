@@ -2,6 +2,16 @@
 
 from finetune.metrics.answers import AnswerMetric
 from finetune.metrics.classes import ClassMetric
+from finetune.metrics.labels import LabelsMetric
 from finetune.metrics.metric import Metric, Mistake, Table
+from finetune.metrics.numbers import NumberMetric
 
-__all__ = ["AnswerMetric", "ClassMetric", "Metric", "Mistake", "Table"]
+__all__ = [
+    "AnswerMetric",
+    "ClassMetric",
+    "LabelsMetric",
+    "Metric",
+    "Mistake",
+    "NumberMetric",
+    "Table",
+]

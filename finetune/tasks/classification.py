@@ -2,11 +2,15 @@
 
     loss = −log softmax(logits)[label]        answer = the most probable label
 
+Where labels are unbalanced the loss may be weighted or focal, and the rarer of two labels may be
+given from another probability than ½ on: `finetune/balance.py`.
+
 The logits of a text that is read in windows are the mean of its windows' logits.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,8 +20,9 @@ from torch import Tensor
 
 from cellar import UserError
 from corpora import Row
-from encoder import SequenceClassifier, ops
+from encoder import SequenceClassifier
 from encoder.pretrained import PretrainedModel
+from finetune.balance import GAMMA, best_threshold, class_weights, cross_entropy
 from finetune.batch import Batch, Item
 from finetune.metrics import ClassMetric
 from finetune.metrics.classes import Labelled
@@ -70,6 +75,29 @@ class OneLabel(Task[LabelledT, ClassPrediction]):
     monitor = "accuracy"
 
     labels: tuple[str, ...]
+    weights: tuple[float, ...] = ()
+    """of the labels in the loss; (): all weigh the same"""
+    gamma: float = 0.0
+    """of the focal loss; 0: plain cross-entropy"""
+    positive: str | None = None
+    """the label that is given from `threshold` on; None: the most probable one is"""
+    threshold: float = 0.5
+
+    @classmethod
+    def fit(
+        cls, config: "FinetuneConfig", examples: Sequence[LabelledT]
+    ) -> Task[LabelledT, ClassPrediction]:
+        """The labels are those that occur, sorted; how often they do decides what they weigh."""
+        names = label_names(examples)
+        labels = [example.label for example in examples if example.label is not None]
+        return cls(
+            labels=names,
+            weights=class_weights(labels, names) if config.balance == "weights" else (),
+            gamma=GAMMA if config.balance == "focal" else 0.0,
+            positive=rarer(labels) if config.tune_threshold else None,
+            max_length=config.max_length,
+            long=config.long,
+        )
 
     @classmethod
     def label_of(cls, example: LabelledT) -> str | None:
@@ -79,7 +107,11 @@ class OneLabel(Task[LabelledT, ClassPrediction]):
     def build(self, config: "FinetuneConfig") -> PretrainedModel:
         """A new classifier on the pretrained encoder."""
         return SequenceClassifier.from_pretrained(
-            config.model, labels=self.labels, pooling=config.pooling, dropout=config.dropout
+            config.model,
+            labels=self.labels,
+            pooling=config.pooling,
+            dropout=config.dropout,
+            problem_type="single_label_classification",
         )
 
     def load(self, folder: Path) -> PretrainedModel:
@@ -102,7 +134,8 @@ class OneLabel(Task[LabelledT, ClassPrediction]):
         """The cross-entropy of the labels, and how many are right ("accuracy")."""
         logits, labels = batch.mean(outputs), batch.first(batch.targets)
         correct = (logits.detach().argmax(-1) == labels).sum()
-        return Loss(ops.cross_entropy(logits, labels), len(labels), {"accuracy": correct})
+        total = cross_entropy(logits, labels, self.weights, self.gamma)
+        return Loss(total, len(labels), {"accuracy": correct})
 
     def predict(
         self, outputs: Float[Tensor, "sequences labels"], batch: Batch
@@ -114,7 +147,21 @@ class OneLabel(Task[LabelledT, ClassPrediction]):
     def _prediction(self, row: Float[np.ndarray, " labels"]) -> ClassPrediction:
         ranked = np.argsort(-row, kind="stable")
         probabilities = {self.labels[i]: float(row[i]) for i in ranked}
-        return ClassPrediction(self.labels[ranked[0]], probabilities)
+        label = self.labels[ranked[0]]
+        if self.positive is not None:
+            (other,) = set(self.labels) - {self.positive}
+            label = self.positive if probabilities[self.positive] >= self.threshold else other
+        return ClassPrediction(label, probabilities)
+
+    def tune(
+        self, results: Sequence[tuple[LabelledT, ClassPrediction]]
+    ) -> Task[LabelledT, ClassPrediction]:
+        """The threshold with the best F1 of the rarer label, where one was asked for."""
+        if self.positive is None:
+            return self
+        truth = np.array([example.label == self.positive for example, _ in results])
+        said = np.array([answer.probabilities[self.positive] for _, answer in results])
+        return replace(self, threshold=best_threshold(truth, said))
 
     def metric(self) -> ClassMetric:
         """Accuracy, F1, AUC, calibration."""
@@ -124,11 +171,6 @@ class OneLabel(Task[LabelledT, ClassPrediction]):
 @dataclass(frozen=True, kw_only=True)
 class Classification(OneLabel[ClassExample]):
     """Which label?"""
-
-    @classmethod
-    def fit(cls, config: "FinetuneConfig", examples: Sequence[ClassExample]) -> "Classification":
-        """The labels are those that occur, sorted."""
-        return cls(labels=label_names(examples), max_length=config.max_length, long=config.long)
 
     @classmethod
     def read(cls, row: Row, labelled: bool = True) -> ClassExample:
@@ -160,3 +202,11 @@ def label_names(examples: Sequence[Labelled]) -> tuple[str, ...]:
             "there is nothing to learn"
         )
     return tuple(names)
+
+
+def rarer(labels: Sequence[str]) -> str:
+    """The one of two labels that occurs less often; `UserError` where there are more of them."""
+    counts = Counter(labels)
+    if len(counts) != 2:
+        raise UserError(f"tune_threshold is for two labels, and there are {len(counts)}")
+    return min(sorted(counts), key=counts.__getitem__)

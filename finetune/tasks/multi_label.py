@@ -1,0 +1,193 @@
+"""Multi-label classification: which of the labels has a text? Any number of them, or none.
+
+    loss = mean over the labels of −log σ(±logit)      answer = the labels with σ(logit) ≥ threshold
+
+The sign is that of the truth. Each label has a threshold of its own, the one with the best F1 on
+the validation examples. The logits of a text that is read in windows are the mean of its windows'.
+
+Where labels are rare a label's own texts may weigh others / own times as much (`balance weights`),
+or what is known already hardly count (`focal`): `finetune/balance.py`.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from cellar import UserError
+from corpora import Row
+from encoder import SequenceClassifier
+from encoder.pretrained import PretrainedModel
+from finetune.balance import GAMMA, best_threshold, binary_cross_entropy
+from finetune.batch import Batch, Item
+from finetune.metrics import LabelsMetric
+from finetune.task import Task
+from finetune.tasks.texts import Text
+from tokenizer import Tokenizer
+from training import Loss
+
+if TYPE_CHECKING:
+    from finetune.config import FinetuneConfig
+
+
+@dataclass(frozen=True)
+class LabelsExample:
+    """A text with its labels; None where they are not known."""
+
+    text: Text
+    labels: tuple[str, ...] | None
+
+    @property
+    def place(self) -> str:
+        """File and line."""
+        return self.text.place
+
+    @property
+    def shown(self) -> str:
+        """The text, as a person reads it."""
+        return self.text.shown
+
+
+@dataclass(frozen=True)
+class LabelsPrediction:
+    """The labels of a text, and the probability of each that there is."""
+
+    labels: tuple[str, ...]
+    """most probable first"""
+    probabilities: dict[str, float]
+    """most probable first; they do not add up to 1, as each is of its own question"""
+
+    def to_json(self) -> dict[str, Any]:
+        """Labels and probabilities."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiLabel(Task[LabelsExample, LabelsPrediction]):
+    """Which labels?"""
+
+    monitor = "micro_f1"
+
+    labels: tuple[str, ...]
+    thresholds: tuple[float, ...] = ()
+    """from which probability on each label is given; (): from 0.5 on"""
+    weights: tuple[float, ...] = ()
+    """of each label's own texts in its loss; (): they weigh as much as the others"""
+    gamma: float = 0.0
+    """of the focal loss; 0: plain cross-entropy"""
+
+    @classmethod
+    def fit(
+        cls, config: "FinetuneConfig", examples: Sequence[LabelsExample]
+    ) -> Task[LabelsExample, LabelsPrediction]:
+        """The labels are those that occur, sorted."""
+        counts = Counter(label for example in examples for label in example.labels or ())
+        if all(count == len(examples) for count in counts.values()):
+            file = examples[0].place.rpartition(":")[0]
+            shared = f"the labels {', '.join(sorted(counts))}" if counts else "no label"
+            raise UserError(f"{file}: every example has {shared}: there is nothing to learn")
+        labels = sorted(counts)
+        weights = (max(1, len(examples) - counts[label]) / counts[label] for label in labels)
+        return cls(
+            labels=tuple(labels),
+            weights=tuple(weights) if config.balance == "weights" else (),
+            gamma=GAMMA if config.balance == "focal" else 0.0,
+            max_length=config.max_length,
+            long=config.long,
+        )
+
+    @classmethod
+    def read(cls, row: Row, labelled: bool = True) -> LabelsExample:
+        """A row has `text` and `labels`, and may have `pair`.
+
+        `labels` is a list; or, as in CSV and TSV, one field with the labels parted by "|", or,
+        where there is no "|" in it, by ",". An empty list or field says that no label is true.
+        """
+        text = Text.of(row, labelled)
+        if not labelled and row.fields.get("labels") is None:
+            return LabelsExample(text, None)
+        return LabelsExample(text, read_labels(row))
+
+    def build(self, config: "FinetuneConfig") -> PretrainedModel:
+        """A new classifier on the pretrained encoder."""
+        return SequenceClassifier.from_pretrained(
+            config.model,
+            labels=self.labels,
+            pooling=config.pooling,
+            dropout=config.dropout,
+            problem_type="multi_label_classification",
+        )
+
+    def load(self, folder: Path) -> PretrainedModel:
+        """The classifier in `folder`."""
+        return SequenceClassifier.from_pretrained(folder)
+
+    def encode(self, example: LabelsExample, tokenizer: Tokenizer) -> Item:
+        """One sequence, or windows of which each has the text's labels."""
+        text = example.text
+        encodings = self.encodings(tokenizer, text.text, text.pair)
+        if example.labels is None:
+            return Item(encodings)
+        unknown = [label for label in example.labels if label not in self.labels]
+        if unknown:
+            raise UserError(
+                f"{example.place}: the label {unknown[0]!r} is not among those the model learns: "
+                f"{', '.join(self.labels)}"
+            )
+        truth = np.array([[label in example.labels for label in self.labels]])
+        return Item(encodings, (truth.astype(np.float32),) * len(encodings))
+
+    def loss(self, outputs: Float[Tensor, "sequences labels"], batch: Batch) -> Loss:
+        """The cross-entropy of each label's truth, as a mean over the labels; summed over texts."""
+        logits, truth = batch.mean(outputs), batch.first(batch.targets)
+        return Loss(binary_cross_entropy(logits, truth, self.weights, self.gamma), len(truth))
+
+    def predict(
+        self, outputs: Float[Tensor, "sequences labels"], batch: Batch
+    ) -> list[LabelsPrediction]:
+        """The labels whose probability reaches their threshold."""
+        rows = batch.mean(outputs.detach().float()).sigmoid().cpu().numpy()
+        return [self._prediction(row) for row in rows]
+
+    def _prediction(self, row: Float[np.ndarray, " labels"]) -> LabelsPrediction:
+        thresholds = self.thresholds or (0.5,) * len(self.labels)
+        probabilities = {self.labels[i]: float(row[i]) for i in np.argsort(-row, kind="stable")}
+        least = dict(zip(self.labels, thresholds, strict=True))
+        given = tuple(label for label, p in probabilities.items() if p >= least[label])
+        return LabelsPrediction(given, probabilities)
+
+    def tune(
+        self, results: Sequence[tuple[LabelsExample, LabelsPrediction]]
+    ) -> Task[LabelsExample, LabelsPrediction]:
+        """The threshold of each label with its best F1."""
+        thresholds = []
+        for label in self.labels:
+            truth = np.array([label in (example.labels or ()) for example, _ in results])
+            said = np.array([answer.probabilities[label] for _, answer in results])
+            thresholds.append(best_threshold(truth, said))
+        return replace(self, thresholds=tuple(thresholds))
+
+    def metric(self) -> LabelsMetric:
+        """F1 over all labels and of each, AUC, exact matches."""
+        return LabelsMetric(self.labels)
+
+
+def read_labels(row: Row) -> tuple[str, ...]:
+    """The column `labels`, each label once; `UserError` by file and line where it holds none."""
+    (given,) = row.require("labels")
+    if isinstance(given, str):
+        parts = given.split("|" if "|" in given else ",")
+        labels = [part.strip() for part in parts if part.strip()]
+    elif isinstance(given, list) and not any(isinstance(x, list | dict | None) for x in given):
+        labels = [str(label) for label in given]
+    else:
+        found = f"{given!r:.40}"
+        raise UserError(f"{row.file}:{row.line}: column 'labels' is no list of labels: {found}")
+    if not all(label.strip() for label in labels):
+        raise UserError(f"{row.file}:{row.line}: a label is empty")
+    return tuple(dict.fromkeys(labels))

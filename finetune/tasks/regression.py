@@ -1,0 +1,135 @@
+"""Regression: what number has a text, or how alike are two?
+
+    loss = (output − score)²
+
+The numbers are learned as they are, on whatever scale; the only output is the answer. The output
+for a text that is read in windows is the mean of its windows'.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from cellar import UserError
+from corpora import Row
+from encoder import SequenceClassifier
+from encoder.pretrained import PretrainedModel
+from finetune.batch import Batch, Item
+from finetune.metrics import NumberMetric
+from finetune.task import Task
+from finetune.tasks.texts import Text
+from tokenizer import Tokenizer
+from training import Loss
+
+if TYPE_CHECKING:
+    from finetune.config import FinetuneConfig
+
+OUTPUT = ("LABEL_0",)
+"""what `transformers` calls an only output: a published model's goes on being trained"""
+
+
+@dataclass(frozen=True)
+class ScoreExample:
+    """A text with its number; None where it is not known."""
+
+    text: Text
+    score: float | None
+
+    @property
+    def place(self) -> str:
+        """File and line."""
+        return self.text.place
+
+    @property
+    def shown(self) -> str:
+        """The text, as a person reads it."""
+        return self.text.shown
+
+
+@dataclass(frozen=True)
+class ScorePrediction:
+    """The number that the model gives a text."""
+
+    score: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The number."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regression(Task[ScoreExample, ScorePrediction]):
+    """What number?"""
+
+    monitor = "spearman"
+
+    @classmethod
+    def fit(
+        cls, config: "FinetuneConfig", examples: Sequence[ScoreExample]
+    ) -> Task[ScoreExample, ScorePrediction]:
+        """Any numbers, unless they are all the same."""
+        if len({example.score for example in examples}) < 2:
+            file, score = examples[0].place.rpartition(":")[0], examples[0].score
+            raise UserError(f"{file}: every example has the score {score}: nothing to learn")
+        return cls(max_length=config.max_length, long=config.long)
+
+    @classmethod
+    def read(cls, row: Row, labelled: bool = True) -> ScoreExample:
+        """A row has `text` and `score`, a finite number, and may have `pair`."""
+        text = Text.of(row, labelled)
+        if not labelled and row.fields.get("score") is None:
+            return ScoreExample(text, None)
+        return ScoreExample(text, read_score(row))
+
+    def build(self, config: "FinetuneConfig") -> PretrainedModel:
+        """A classifier with one output on the pretrained encoder."""
+        return SequenceClassifier.from_pretrained(
+            config.model,
+            labels=OUTPUT,
+            pooling=config.pooling,
+            dropout=config.dropout,
+            problem_type="regression",
+        )
+
+    def load(self, folder: Path) -> PretrainedModel:
+        """The model in `folder`."""
+        return SequenceClassifier.from_pretrained(folder)
+
+    def encode(self, example: ScoreExample, tokenizer: Tokenizer) -> Item:
+        """One sequence, or windows of which each has the text's number."""
+        text = example.text
+        encodings = self.encodings(tokenizer, text.text, text.pair)
+        if example.score is None:
+            return Item(encodings)
+        return Item(encodings, (np.array([example.score], np.float32),) * len(encodings))
+
+    def loss(self, outputs: Float[Tensor, "sequences 1"], batch: Batch) -> Loss:
+        """The squared error."""
+        errors = batch.mean(outputs).squeeze(-1).float() - batch.first(batch.targets)
+        return Loss(errors.square().sum(), len(errors))
+
+    def predict(self, outputs: Float[Tensor, "sequences 1"], batch: Batch) -> list[ScorePrediction]:
+        """The output as it is."""
+        rows = batch.mean(outputs.detach().float()).squeeze(-1)
+        return [ScorePrediction(score) for score in rows.tolist()]
+
+    def metric(self) -> NumberMetric:
+        """Correlations and errors."""
+        return NumberMetric()
+
+
+def read_score(row: Row) -> float:
+    """The column `score`; `UserError` by file and line where it is no finite number."""
+    try:
+        score = float(row.string("score"))
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise UserError(f"{row.file}:{row.line}: no finite number: score {row.fields['score']!r}")
+    return score
