@@ -11,9 +11,9 @@ wait for others, and lines that come faster than they are answered are taken tog
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from cellar import UserError
 from corpora import Row, read_lines
@@ -32,21 +32,21 @@ def file_rows(task: type[Task[Any, Any]], path: Path) -> Iterator[Row]:
     return (Row({"text": line}, path, number) for number, line in lines if line)
 
 
-def arriving_rows(stream: BinaryIO, name: Path) -> Iterator[Iterator[Row]]:
+def arriving_rows(read: Callable[[int], bytes], name: Path) -> Iterator[Iterator[Row]]:
     """The rows of a stream, in portions: each is what has arrived, and waits for no more.
 
-    A portion is to be used up before the next is asked for. `UserError` by the number of the line
-    for one that is not UTF-8.
+    `read` gives up to so many bytes, as soon as there are any, and none at the end. Raises
+    `UserError` by the number of the line for one that is not UTF-8.
     """
     number = 1
-    for lines in _arriving_lines(stream):
+    for lines in _arriving_lines(read):
         yield _rows(lines, name, number)
         number += len(lines)
 
 
-def _arriving_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
+def _arriving_lines(read: Callable[[int], bytes]) -> Iterator[list[bytes]]:
     begun: list[bytes] = []
-    while data := stream.read1(PORTION):  # type: ignore[attr-defined]
+    while data := read(PORTION):
         whole, newline, rest = data.rpartition(b"\n")
         if newline:
             yield b"".join([*begun, whole]).split(b"\n")

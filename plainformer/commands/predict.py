@@ -1,11 +1,13 @@
 """`plainformer predict RUN --text … | --file F`."""
 
 import json
+import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -84,10 +86,10 @@ def portions(options: PredictOptions, predictor: "Predictor") -> Iterator[Iterab
     if options.text:
         yield as_rows(options.text)
     elif path is None or str(path) == "-":
-        yield from arriving_rows(sys.stdin.buffer, STANDARD_INPUT)
+        yield from arriving_rows(partial(os.read, sys.stdin.fileno()), STANDARD_INPUT)
     elif is_stream(path):
-        with path.open("rb") as stream:
-            yield from arriving_rows(stream, path)
+        with path.open("rb", buffering=0) as stream:
+            yield from arriving_rows(stream.read, path)
     else:
         yield file_rows(type(predictor.task), path)
 

@@ -63,26 +63,6 @@ def test_other_kinds_of_tokenizer(call, corpus, tmp_path, kind):
     assert (tmp_path / "tok" / "tokenizer.json").exists()
 
 
-def test_texts_of_a_file_are_labelled_in_order(call, classifier, tmp_path):
-    files = {
-        "a.txt": "the cat\n\n  the owl \n",
-        "b.CSV": 'text,pair\n"the cat",the owl\nthe dog,\n',
-        "c.jsonl": '{"text": "the cat", "pair": "the owl"}\n{"text": "the dog"}\n',
-    }
-    for name, content in files.items():
-        (tmp_path / name).write_text(content)
-    texts = {
-        name: [
-            json.loads(row)["text"]
-            for row in call("predict", classifier, "--file", tmp_path / name).out.splitlines()
-        ]
-        for name in files
-    }
-    assert texts["a.txt"] == ["the cat", "the owl"]
-    assert texts["b.CSV"] == [["the cat", "the owl"], ["the dog", ""]]
-    assert texts["c.jsonl"] == [["the cat", "the owl"], "the dog"]
-
-
 def test_labels_are_printed_as_they_are(call, classifier, examples, capfd):
     assert "[b]beast[/b]" in call("evaluate", classifier, "--data", examples).out
     numbers = torch.arange(2).numpy()
@@ -205,11 +185,6 @@ def test_options_that_cannot_work(call, pretraining, options, fault):
 
 def test_max_length_beyond_the_models_positions(refused, finetuning):
     assert "more than the model's 64 positions" in refused(*finetuning, "--max-length", 65)
-
-
-@pytest.mark.parametrize("arguments", [[], ["--text", "x", "--file", "y"]])
-def test_predict_wants_texts_or_a_file(refused, classifier, arguments):
-    assert "give either --text or --file" in refused("predict", classifier, *arguments)
 
 
 def test_fill_mask_wants_a_mask(call, pretrained):

@@ -1,0 +1,207 @@
+"""Predictions on the command line: a line for each text, in order, as soon as it is known."""
+
+import contextlib
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import hypothesis
+import pyarrow
+import pytest
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from finetune import Predictor
+from finetune.inputs import arriving_rows
+from tests.plainformer.conftest import ROOT, start
+from tests.pretrain import tiny
+
+
+@pytest.fixture
+def answers(call):
+    """The objects that a prediction prints, one a line."""
+
+    def run(*arguments: object) -> list[dict[str, object]]:
+        code, out, _ = call("predict", *arguments)
+        assert code == 0
+        return [json.loads(line) for line in out.splitlines()]
+
+    return run
+
+
+@pytest.fixture
+def given(tmp_path, monkeypatch):
+    """Put this on the standard input."""
+    with contextlib.ExitStack() as opened:
+
+        def put(content: str | bytes) -> None:
+            path = tmp_path / "given"
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+            monkeypatch.setattr(sys, "stdin", opened.enter_context(path.open()))
+
+        yield put
+
+
+def test_answers_are_those_of_the_model(answers, classifier):
+    texts = ["the red hen", "the cat 猫", "", "the red hen", *tiny.sentences(5)]
+    for row, wanted in zip(
+        answers(classifier, "--text", *texts), Predictor.load(classifier)(texts), strict=True
+    ):
+        assert row["label"] == wanted.label
+        assert row["probabilities"] == pytest.approx(wanted.probabilities, abs=1e-6)
+        assert all(round(p, 6) == p for p in row["probabilities"].values())
+    assert [row["text"] for row in answers(classifier, "--text", *texts)] == texts
+
+
+def test_rows_and_lines_of_files_are_answered_in_order(answers, classifier, tmp_path):
+    files = {
+        "a.txt": "the cat\n\n  the owl \n",
+        "b.CSV": 'text,pair\n"the cat",the owl\nthe dog,\n',
+        "c.jsonl": '{"text": "the cat", "pair": "the owl"}\n{"text": "the dog"}\n',
+        "d.jsonl": '{"id": 7, "text": "the cat"}\n{"id": null, "text": "the dog"}\n',
+        "e.tsv": "label\ttext\tid\n?\tthe cat\tx\n\tthe dog\ty\n",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    table = pyarrow.table({"id": [3, 1], "text": ["the cat", "the dog"]})
+    parquet.write_table(table, tmp_path / "f.parquet")
+    found = {
+        name: [row.get("id", row.get("text")) for row in answers(classifier, "--file", path)]
+        for name in (*files, "f.parquet")
+        for path in [tmp_path / name]
+    }
+    assert found == {
+        "a.txt": ["the cat", "the owl"],
+        "b.CSV": [["the cat", "the owl"], ["the dog", ""]],
+        "c.jsonl": [["the cat", "the owl"], "the dog"],
+        "d.jsonl": [7, "the dog"],
+        "e.tsv": ["x", "y"],
+        "f.parquet": [3, 1],
+    }
+
+
+def test_standard_input_holds_rows_and_texts(answers, classifier, given):
+    content = (
+        '\ufeffthe cat\n\n{"id": "a", "text": "the owl"}\r\n{half of\n[1]\n'
+        '{"text": "x", "pair": "y"}'
+    )
+    wanted = ["the cat", "a", "{half of", "[1]", ["x", "y"]]
+    for arguments in ([], ["--file", "-"]):
+        given(content)
+        found = answers(classifier, *arguments)
+        assert [row.get("id", row.get("text")) for row in found] == wanted
+    given("")
+    assert answers(classifier) == []
+
+
+def test_a_line_is_answered_before_the_next_one_is_written(classifier):
+    with start("predict", classifier, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        for text in ("the cat", "the owl", "猫"):
+            process.stdin.write(text + "\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["text"] == text
+        process.stdin.close()
+        assert process.wait() == 0 and process.stdout.read() == ""
+
+
+@hypothesis.given(st.lists(st.text("ab \n猫", max_size=9)), st.integers(1, 5))
+def test_portions_are_the_lines_however_they_arrive(texts, size):
+    """A stream cut into pieces of any size gives the numbered lines of the whole."""
+    content = "\n".join(texts)
+    stream = io.BytesIO(content.encode())
+    portions = arriving_rows(lambda _: stream.read(size), Path("in"))
+    found = [(row.line, row.fields["text"]) for portion in portions for row in portion]
+    lines = enumerate(content.split("\n"), start=1)
+    assert found == [(number, line.strip()) for number, line in lines if line.strip()]
+
+
+def test_a_named_pipe_is_read_once(answers, classifier, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["sh", "-c", f"echo the cat > {pipe}"]):
+        assert [row["text"] for row in answers(classifier, "--file", pipe)] == ["the cat"]
+
+
+def test_out_is_written_whole_or_not_at_all(call, classifier, tmp_path):
+    out = tmp_path / "deep" / "answers.jsonl"
+    texts = ["the cat", "the owl"]
+    assert call("predict", classifier, "--text", *texts, "--out", out)[:2] == (0, "")
+    printed = call("predict", classifier, "--text", *texts).out
+    assert out.read_text() == printed
+    (tmp_path / "bad.jsonl").write_text('{"text": "the cat"}\n{"txt": "the owl"}\n')
+    said = call("predict", classifier, "--file", tmp_path / "bad.jsonl", "--out", out)
+    assert said.code == 2 and out.read_text() == printed
+    assert os.listdir(out.parent) == [out.name]
+    assert "is a folder" in call("predict", classifier, "--text", "x", "--out", tmp_path).err
+
+
+def test_what_stands_before_a_fault_is_answered(call, classifier, tmp_path):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"text": "the cat"}\n{"text": "the owl"}\n{"txt": "x"}\n{"text": "y"}\n')
+    code, out, err = call("predict", classifier, "--file", bad)
+    assert code == 2 and [json.loads(line)["text"] for line in out.splitlines()] == [
+        "the cat", "the owl",
+    ]  # fmt: skip
+    assert err == f"plainformer predict: {bad}:3: no column 'text'; columns: txt\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (b'{"txt": 1}', "standard input:2: no column 'text'; columns: txt"),
+        (b"\xff", "standard input:2: byte 0xff is not UTF-8"),
+        (b'{"text": "\\ud800"}', "standard input:2: not a line of JSON: "),
+    ],
+)
+def test_a_fault_in_standard_input_is_named_by_line(call, classifier, given, line, fault):
+    given(b"the cat\n" + line + b"\nthe owl\n")
+    code, out, err = call("predict", classifier)
+    assert code == 2 and json.loads(out)["text"] == "the cat"
+    assert err.startswith(f"plainformer predict: {fault}") and err.count("\n") == 1
+
+
+def test_cut_texts_are_counted(call, classifier):
+    long = " ".join(tiny.sentences(20))
+    said = call("predict", classifier, "--text", long, "the cat", long)
+    assert said.err == "2 texts were cut to 32 tokens\n"
+    assert call("predict", classifier, "--text", "the cat").err == ""
+
+
+def test_texts_come_from_one_place(refused, classifier, tmp_path):
+    (tmp_path / "a.txt").write_text("the cat\n")
+    arguments = ["--text", "x", "--file", tmp_path / "a.txt"]
+    assert "give either --text or --file" in refused("predict", classifier, *arguments)
+
+
+def test_a_person_at_the_keyboard_is_asked_for_texts(refused, classifier, monkeypatch):
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours), os.fdopen(theirs) as keyboard:
+        monkeypatch.setattr(sys, "stdin", keyboard)
+        assert "give --text or --file, or pipe texts into standard input" in refused(
+            "predict", classifier
+        )
+
+
+def test_a_bar_is_shown_where_it_is_in_nobodys_way(classifier):
+    """On a terminal, and only where the answers go elsewhere."""
+    command = [sys.executable, "-m", "plainformer", "predict", str(classifier), "--text", "the cat"]
+    started = []
+    for elsewhere in (True, False):
+        ours, theirs = pty.openpty()
+        stdout = subprocess.DEVNULL if elsewhere else theirs
+        environment = {**os.environ, "TERM": "xterm"}
+        process = subprocess.Popen(command, cwd=ROOT, stdout=stdout, stderr=theirs, env=environment)
+        os.close(theirs)
+        started.append((elsewhere, process, ours))
+    for elsewhere, process, ours in started:
+        said = b""
+        with contextlib.suppress(OSError):  # which Linux raises at the end
+            while data := os.read(ours, 4096):
+                said += data
+        os.close(ours)
+        assert process.wait() == 0
+        assert (b"predicting" in said) == elsewhere != (b'{"text"' in said)
