@@ -1,17 +1,21 @@
 """How good predictions are: each metric grows by one example at a time, and hoards nothing."""
 
 from finetune.metrics.answers import AnswerMetric
+from finetune.metrics.choices import ChoiceMetric
 from finetune.metrics.classes import ClassMetric
 from finetune.metrics.labels import LabelsMetric
 from finetune.metrics.metric import Metric, Mistake, Table
 from finetune.metrics.numbers import NumberMetric
+from finetune.metrics.relations import RelationMetric
 
 __all__ = [
     "AnswerMetric",
+    "ChoiceMetric",
     "ClassMetric",
     "LabelsMetric",
     "Metric",
     "Mistake",
     "NumberMetric",
+    "RelationMetric",
     "Table",
 ]

@@ -5,12 +5,14 @@ from typing import Any
 from finetune.task import Task
 from finetune.tasks.classification import Classification
 from finetune.tasks.multi_label import MultiLabel
+from finetune.tasks.multiple_choice import MultipleChoice
 from finetune.tasks.question_answering import QuestionAnswering
 from finetune.tasks.regression import Regression
 
 TASKS: dict[str, type[Task[Any, Any]]] = {
     "classification": Classification,
     "multi-label": MultiLabel,
+    "multiple-choice": MultipleChoice,
     "question-answering": QuestionAnswering,
     "regression": Regression,
 }

@@ -1,9 +1,13 @@
 """The data shape that several tasks share: a text, or a text and its pair."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cellar import UserError
 from corpora import Row
+
+if TYPE_CHECKING:
+    from finetune.config import FinetuneConfig
 
 
 @dataclass(frozen=True)
@@ -31,3 +35,9 @@ class Text:
     def shown(self) -> str:
         """Both texts, as a person reads them."""
         return self.text if self.pair is None else f"{self.text} ⟷ {self.pair}"
+
+
+def no_windows(config: "FinetuneConfig") -> None:
+    """Raise `UserError` where windows are asked of a task that reads each text as one sequence."""
+    if config.long == "windows":
+        raise UserError(f"{config.task} reads no windows: leave out --long windows")
