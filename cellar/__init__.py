@@ -1,7 +1,15 @@
 """What every room of the house stands on: a user's error, files written whole, folders by name."""
 
 from cellar.errors import UserError
-from cellar.files import atomic_folder, atomic_path, write_json, write_text
+from cellar.files import atomic_folder, atomic_path, finite, write_json, write_text
 from cellar.hub import find_folder
 
-__all__ = ["UserError", "atomic_folder", "atomic_path", "find_folder", "write_json", "write_text"]
+__all__ = [
+    "UserError",
+    "atomic_folder",
+    "atomic_path",
+    "find_folder",
+    "finite",
+    "write_json",
+    "write_text",
+]

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all: write beside the target, then rename."""
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -69,6 +70,15 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` to `path` as indented JSON, whole or not at all; a `Path` becomes a string."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=_plain) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """The same value, with None for each number in it that JSON has not: NaN, infinity."""
+    if isinstance(value, dict):
+        return {name: finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(value: Any) -> str:

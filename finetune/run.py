@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from cellar import UserError, write_json
+from cellar import UserError, finite, write_json
 from encoder.init import initialise
 from encoder.pretrained import PretrainedModel
 from finetune.balance import evenly
@@ -119,7 +119,7 @@ def finetune_on(
     with full_disk(config.out):
         write_folder(config.out, task, model, tokenizer)
         if measured:
-            write_json(config.out / "metrics.json", {"valid": metric.to_json()})
+            write_json(config.out / "metrics.json", finite({"valid": metric.to_json()}))
             for name, figure in metric.figures().items():
                 save_picture(figure, config.out / f"{name}.png")
     return Outcome(result, metric, sum(item.is_cut for item in items), warnings)

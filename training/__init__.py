@@ -7,6 +7,7 @@ train(model, objective, batches, config, out)
 
 from training.checkpoint import full_disk
 from training.config import TrainingConfig
+from training.curve import curve_figure
 from training.device import autocast, choose_device
 from training.evaluation import evaluate
 from training.loop import Result, train
@@ -30,6 +31,7 @@ __all__ = [
     "by_items",
     "by_tokens",
     "choose_device",
+    "curve_figure",
     "evaluate",
     "full_disk",
     "learning_rate",

@@ -3,18 +3,29 @@
 import io
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from cellar import atomic_path
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 RAW, SMOOTH, HELD_OUT = "#c9d6e3", "#2b6cb0", "#dd6b20"
 
 
 def draw_curve(log: Path, png: Path, title: str) -> None:
-    """Draw the run of `log` (a log.jsonl): a panel for the loss and one for each other metric."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    """Write the picture of a run as PNG."""
+    picture = io.BytesIO()
+    curve_figure(log, title).savefig(picture, format="png", dpi=130)
+    with atomic_path(png) as temporary:
+        temporary.write_bytes(picture.getvalue())
+
+
+def curve_figure(log: Path, title: str) -> "Figure":
+    """The run of `log` (a log.jsonl): a panel for the loss and one for each other metric."""
     from matplotlib.figure import Figure
 
     training: dict[str, list[tuple[int, float]]] = {}
@@ -30,7 +41,6 @@ def draw_curve(log: Path, png: Path, title: str) -> None:
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(5.2 * columns, 3.6 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=11)
     for place, name in enumerate(panels, start=1):
         axes = figure.add_subplot(rows, columns, place)
@@ -48,10 +58,7 @@ def draw_curve(log: Path, png: Path, title: str) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         if axes.has_data():
             axes.legend(frameon=False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=130)
-    with atomic_path(png) as temporary:
-        temporary.write_bytes(picture.getvalue())
+    return figure
 
 
 def _smooth(values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from cellar import UserError
+from cellar import UserError, finite
 from training.checkpoint import State
 from training.curve import draw_curve
 from training.progress import Display
@@ -51,7 +51,7 @@ class Lines:
 
     def write(self, row: dict[str, Any]) -> None:
         """Append `row`; a number that JSON has not (NaN, infinity) becomes null."""
-        self._file.write(json.dumps(_finite(row)).encode() + b"\n")
+        self._file.write(json.dumps(finite(row)).encode() + b"\n")
 
     def flush(self) -> int:
         """Hand what was written to the disk; return the length in bytes."""
@@ -162,9 +162,3 @@ class Record:
 
 def _mean(value: float | Tensor, count: int) -> float:
     return float(value) / count if count else math.nan
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
