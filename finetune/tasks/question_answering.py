@@ -138,7 +138,7 @@ class Passage(Item):
         return np.array([[first, last]])
 
     def scores(
-        self, logits: Sequence[Float[np.ndarray, "length 2"]]
+        self, logits: Sequence[Float[np.ndarray, "_ 2"]]
     ) -> Float[np.ndarray, "tokens longest"]:
         """[i, k]: of the span of the passage's tokens i … i + k, the best over the windows.
 
@@ -148,9 +148,9 @@ class Passage(Item):
         for cut, window in zip(self.cuts, logits, strict=True):
             inside = window[self.first : self.first + cut.stop - cut.start]
             start, end = np.where(self.visible[cut, None], inside, -np.inf).T
-            end = np.pad(end, (0, LONGEST_ANSWER - 1), constant_values=-np.inf)
-            spans = start[:, None] + sliding_window_view(end, LONGEST_ANSWER)
-            scores[cut] = np.maximum(scores[cut], spans)
+            end = np.pad(end, (0, LONGEST_ANSWER), constant_values=-np.inf)
+            ends = sliding_window_view(end, LONGEST_ANSWER)[: len(start)]
+            scores[cut] = np.maximum(scores[cut], start[:, None] + ends)
         return scores
 
 
@@ -249,11 +249,12 @@ class QuestionAnswering(Task[QuestionExample, AnswerPrediction]):
         ]
 
     def _prediction(
-        self, item: Item, logits: Sequence[Float[np.ndarray, "length 2"]]
+        self, item: Item, logits: Sequence[Float[np.ndarray, "_ 2"]]
     ) -> AnswerPrediction:
         assert isinstance(item, Passage)
         scores = item.scores(logits)
-        null, best = min(float(window[0].sum()) for window in logits), scores.max(initial=-np.inf)
+        null = min(float(window[0].sum()) for window in logits)
+        best = float(scores.max(initial=-np.inf))
         may_lack = self.threshold is not None or best == -np.inf
         highest = max(null, best) if may_lack else best
         parts = np.exp(scores - highest)
@@ -266,7 +267,7 @@ class QuestionAnswering(Task[QuestionExample, AnswerPrediction]):
                 start, end = int(item.offsets[first, 0]), int(item.offsets[first + more, 1])
                 span = Span(item.context[start:end], start, end, float(parts[first, more] / whole))
                 spans.setdefault((start, end), span)
-        margin = float(null - best)
+        margin = null - best
         return AnswerPrediction(
             spans=tuple(spans.values())[:SHOWN],
             no_answer=float(none / whole) if may_lack else None,
