@@ -13,6 +13,7 @@ TaskName = Literal[
     "multiple-choice",
     "question-answering",
     "regression",
+    "tagging",
 ]
 
 BALANCED: dict[str, tuple[TaskName, ...]] = {
@@ -85,6 +86,10 @@ class FinetuneConfig:
     """Of two labels, give the rarer one from that probability on which makes its F1 the best on the
     validation examples; multi-label classification does so always."""
 
+    crf: bool = False
+    """Learn which tags follow each other, and weigh those of a whole sentence together: for the
+    entities of tagging."""
+
     from_scratch: bool = False
     """Keep the model's shape and tokenizer, but not its weights: what pretraining is worth."""
 
@@ -138,8 +143,12 @@ class FinetuneConfig:
             raise UserError(
                 "give examples that decide which weights are the best (--valid), or --folds"
             )
+        if self.crf and self.task != "tagging":
+            raise UserError(f"crf is for tagging: {self.task} has no tags")
         if self.search and self.epochs == 0:
             raise UserError("search needs epochs in which to learn")
+        if self.tune_threshold and (self.folds or not self.select):
+            raise UserError("tune_threshold needs validation examples by which things are chosen")
         able = BALANCED.get(self.balance, (self.task,))
         if self.task not in able:
             raise UserError(f"balance {self.balance} is for {', '.join(able)}, not for {self.task}")

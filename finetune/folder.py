@@ -17,6 +17,7 @@ from finetune.tasks import TASKS
 FILE = "task.json"
 FOREIGN = {
     "QuestionAnswerer": "question-answering",
+    "TokenClassifier": "tagging",
     "single_label_classification": "classification",
     "multi_label_classification": "multi-label",
     "regression": "regression",

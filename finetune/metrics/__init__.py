@@ -3,6 +3,7 @@
 from finetune.metrics.answers import AnswerMetric
 from finetune.metrics.choices import ChoiceMetric
 from finetune.metrics.classes import ClassMetric
+from finetune.metrics.entities import EntityMetric, TagMetric
 from finetune.metrics.labels import LabelsMetric
 from finetune.metrics.metric import Metric, Mistake, Table
 from finetune.metrics.numbers import NumberMetric
@@ -12,10 +13,12 @@ __all__ = [
     "AnswerMetric",
     "ChoiceMetric",
     "ClassMetric",
+    "EntityMetric",
     "LabelsMetric",
     "Metric",
     "Mistake",
     "NumberMetric",
     "RelationMetric",
     "Table",
+    "TagMetric",
 ]

@@ -8,6 +8,7 @@ from finetune.tasks.multi_label import MultiLabel
 from finetune.tasks.multiple_choice import MultipleChoice
 from finetune.tasks.question_answering import QuestionAnswering
 from finetune.tasks.regression import Regression
+from finetune.tasks.tagging import Tagging
 
 TASKS: dict[str, type[Task[Any, Any]]] = {
     "classification": Classification,
@@ -15,4 +16,5 @@ TASKS: dict[str, type[Task[Any, Any]]] = {
     "multiple-choice": MultipleChoice,
     "question-answering": QuestionAnswering,
     "regression": Regression,
+    "tagging": Tagging,
 }

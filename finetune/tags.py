@@ -1,0 +1,86 @@
+"""Entities as tags of words, and back.
+
+    EU     rejects  German  call        entities: ORG at word 0, MISC at word 2
+    B-ORG  O        B-MISC  O           IOB2: B- begins an entity, I- goes on with it, O is outside
+
+Tags are read by one rule, which holds for IOB1, IOB2, BIOES, BILOU and BMES alike and is total:
+
+    a tag goes on with the entity before it if it is I, M, E or L, the tag before it is B, I or M,
+    and both are of one type; any other tag but O begins an entity
+
+So an I- after O, or after another type, begins one, as `conlleval` counts (Tjong Kim Sang &
+Buchholz 2000, https://aclanthology.org/W00-0726). A position without a type (`B`, `I`) is of
+the type `_`. Written are IOB2 tags alone.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+OUTSIDE = "O"
+_TAG = re.compile(r"([BIMELSU])(?:-(.+))?", re.DOTALL)
+_OPEN, _GOING_ON = frozenset("BIM"), frozenset("IMEL")
+
+
+class Span(NamedTuple):
+    """An entity: its type and its words, `words[begin:end]`."""
+
+    type: str
+    begin: int
+    end: int
+
+
+def is_tag(tag: str) -> bool:
+    """Whether this is a tag of entities, in any of the schemes."""
+    return tag == OUTSIDE or _TAG.fullmatch(tag) is not None
+
+
+def are_entities(tags: Iterable[str]) -> bool:
+    """Whether tags mark entities, rather than being plain labels such as parts of speech.
+
+    They do if one has the form `B-type` or `I-type`, or all are `O` and positions, `B` among them.
+    """
+    known = set(tags)
+    typed = any(re.fullmatch(r"[BI]-.+", tag, re.DOTALL) for tag in known)
+    return typed or ("B" in known and known <= {OUTSIDE, *"BIMELSU"})
+
+
+def goes_on(tag: str, before: str) -> bool:
+    """Whether `tag` goes on with the entity of the tag before it."""
+    (position, kind), (last, last_kind) = _parts(tag), _parts(before)
+    return position in _GOING_ON and last in _OPEN and kind == last_kind
+
+
+def spans(tags: Sequence[str]) -> list[Span]:
+    """The entities of any tags, in order; what is no tag of entities is outside."""
+    found: list[Span] = []
+    before = OUTSIDE
+    for place, tag in enumerate(tags):
+        if goes_on(tag, before):
+            found[-1] = found[-1]._replace(end=place + 1)
+        elif _parts(tag)[1]:
+            found.append(Span(_parts(tag)[1], place, place + 1))
+        before = tag
+    return found
+
+
+def iob2(entities: Iterable[Span], length: int) -> list[str]:
+    """The tags of `length` words with these entities."""
+    tags = [OUTSIDE] * length
+    for kind, begin, end in entities:
+        tags[begin] = f"B-{kind}"
+        tags[begin + 1 : end] = [f"I-{kind}"] * (end - begin - 1)
+    return tags
+
+
+def is_legal(tag: str, before: str) -> bool:
+    """Whether `tag` may follow `before` in IOB2: an I- only within an entity of its type."""
+    return not tag.startswith("I-") or goes_on(tag, before)
+
+
+@lru_cache(maxsize=4096)
+def _parts(tag: str) -> tuple[str, str]:
+    """Position and type; two empty strings for what is outside."""
+    match = _TAG.fullmatch(tag)
+    return (match[1], match[2] or "_") if match else ("", "")
