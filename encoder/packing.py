@@ -15,7 +15,7 @@ any token does not enter at all, and leaves as zeros.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 
@@ -26,7 +26,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sequences:
-    """The boundaries of packed sequences, in the order in which they lie."""
+    """The boundaries of packed sequences, in the order in which they lie, and who sees whom."""
 
     lengths: tuple[int, ...]
     """tokens of each sequence, known to the host: no kernel has to be waited for"""
@@ -34,18 +34,28 @@ class Sequences:
     """cumulative lengths, from 0: sequence i is tokens[cu_seqlens[i] : cu_seqlens[i + 1]]"""
     positions: Int[Tensor, " tokens"]
     """place of each token in its sequence, from 0"""
+    causal: bool = False
+    """whether a token sees only those before it, and itself"""
 
     @classmethod
-    def of(cls, lengths: Sequence[int], device: torch.device | str | None = None) -> "Sequences":
+    def of(
+        cls,
+        lengths: Sequence[int],
+        device: torch.device | str | None = None,
+        causal: bool = False,
+    ) -> "Sequences":
         """The boundaries of sequences of these `lengths` (each at least 1), on `device`."""
         sizes = torch.tensor(lengths, dtype=torch.int64)
         cu_seqlens = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
         positions = torch.arange(int(cu_seqlens[-1])) - cu_seqlens[:-1].repeat_interleave(sizes)
-        return cls(tuple(lengths), cu_seqlens.to(device, torch.int32), positions.to(device))
+        bounds = cu_seqlens.to(device, torch.int32)
+        return cls(tuple(lengths), bounds, positions.to(device), causal)
 
     def to(self, device: torch.device | str) -> "Sequences":
         """The same boundaries on another device."""
-        return Sequences(self.lengths, self.cu_seqlens.to(device), self.positions.to(device))
+        return replace(
+            self, cu_seqlens=self.cu_seqlens.to(device), positions=self.positions.to(device)
+        )
 
     @property
     def max_length(self) -> int:

@@ -34,7 +34,8 @@ def attention(
         from torch.nn.attention.varlen import varlen_attn
 
         bounds, longest = sequences.cu_seqlens, sequences.max_length
-        reach = (-1, -1) if window is None else (window, window)
+        back = -1 if window is None else window
+        reach = (back, 0 if sequences.causal else back)
         heads = varlen_attn(query, key, value, bounds, bounds, longest, longest, window_size=reach)
         assert isinstance(heads, Tensor)
         return heads
@@ -44,23 +45,27 @@ def attention(
     split = zip(*(torch.split(x, sizes) for x in (query, key, value)), strict=True)
     for (count, length), parts in zip(sequences.runs, split, strict=True):
         q, k, v = (x.view(count, length, *x.shape[1:]).transpose(1, 2) for x in parts)
-        mask = _mask(length, window, bias, query)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        mask = _mask(length, window, bias, sequences.causal, query)
+        only_causal = sequences.causal and mask is None
+        y = F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=only_causal)
         outputs.append(y.transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs) if outputs else value
 
 
-def _mask(length: int, window: int | None, bias: Tensor | None, like: Tensor) -> Tensor | None:
-    """What is added to the scores of one sequence, or None where every score stands as it is."""
+def _mask(
+    length: int, window: int | None, bias: Tensor | None, causal: bool, like: Tensor
+) -> Tensor | None:
+    """What is added to the scores of one sequence; None where a kernel needs no telling."""
     narrow = window is not None and length - 1 > window
     if bias is None and not narrow:
         return None
     distance = plain.distances(length, like.device)
-    visible = distance.abs() <= window if narrow and window is not None else None
+    back = window if narrow and window is not None else length
+    visible = (distance >= -back) & (distance <= (0 if causal else back))
     if bias is None:
         return visible
     added = plain.at_distances(bias, distance).to(like.dtype)
-    return added if visible is None else added.masked_fill(~visible, float("-inf"))
+    return added.masked_fill(~visible, float("-inf")) if narrow or causal else added
 
 
 def layer_norm(

@@ -41,7 +41,7 @@ def attention_with_weights(
 
     `window`: a query sees the keys at most this many places away. `bias`: what each head adds to
     the score of a key at each distance: see `at_distances`. `dropout`: the share of weights set to
-    zero.
+    zero. Where the `sequences` are causal, a query sees no key that comes after it.
     """
     q_bqhd, k_bkhd, v_bkhd = (sequences.pad(x) for x in (query, key, value))
     scores_bhqk = torch.einsum("bqhd,bkhd->bhqk", q_bqhd, k_bkhd) / math.sqrt(query.shape[-1])
@@ -52,6 +52,8 @@ def attention_with_weights(
     visible_bhqk = real_bq[:, None, :, None] & real_bq[:, None, None, :]
     if window is not None:
         visible_bhqk = visible_bhqk & (distance_qk.abs() <= window)
+    if sequences.causal:
+        visible_bhqk = visible_bhqk & (distance_qk <= 0)
     weights_bhqk = masked_softmax(scores_bhqk, visible_bhqk)
     kept_bhqk = torch.dropout(weights_bhqk, dropout, train=dropout > 0)
     return sequences.unpad(torch.einsum("bhqk,bkhd->bqhd", kept_bhqk, v_bkhd)), weights_bhqk
