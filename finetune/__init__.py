@@ -7,6 +7,7 @@ from finetune.examples import few_of_each, read_examples
 from finetune.metrics import Metric, Mistake, Table
 from finetune.predict import Predictor
 from finetune.run import Outcome, finetune
+from finetune.several import Summary, several
 from finetune.task import Task
 from finetune.tasks import TASKS
 
@@ -19,10 +20,12 @@ __all__ = [
     "Mistake",
     "Outcome",
     "Predictor",
+    "Summary",
     "Table",
     "Task",
     "evaluate_folder",
     "few_of_each",
     "finetune",
     "read_examples",
+    "several",
 ]

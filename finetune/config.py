@@ -13,6 +13,7 @@ TaskName = Literal[
     "multiple-choice",
     "question-answering",
     "regression",
+    "relation",
     "tagging",
 ]
 

@@ -73,12 +73,17 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
 
 def begins(config: FinetuneConfig) -> bool:
     """Whether a run begins in `config.out`; `UserError` where it holds one that is not resumed."""
-    if config.out.resolve() == config.model.resolve():
-        raise UserError(f"{config.out} is the pretrained model: choose another folder for the run")
+    refuse_model_folder(config)
     if (config.out / SUMMARY).exists():
         raise UserError(f"{config.out} holds several runs: choose another folder for this one")
     saved = saved_options(config, config.out, resume=config.resume, may_differ=MAY_DIFFER)
     return saved is None
+
+
+def refuse_model_folder(config: FinetuneConfig) -> None:
+    """Raise `UserError` when the run would write into the pretrained model's own folder."""
+    if config.out.resolve() == config.model.resolve():
+        raise UserError(f"{config.out} is the pretrained model: choose another folder for the run")
 
 
 def training_examples(config: FinetuneConfig) -> list[Any]:

@@ -1,7 +1,7 @@
 """The options of a run stand beside it in `options.json`: to repeat it, and to resume no other."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,17 +36,26 @@ def saved_options(
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     asked = json.loads(json.dumps(asdict(options), default=str))
-    differing = [
-        f"{name}={saved.get(name)}, not {value}"
-        for name, value in asked.items()
-        if name not in may_differ and saved.get(name) != value
-    ]
+    differing = list(_differing(saved, asked, may_differ))
     if differing:
         raise UserError(
             f"the run in {out} was started with {'; '.join(differing)}: resume it with the same "
             "options, or choose another folder"
         )
     return saved
+
+
+def _differing(
+    saved: dict[str, Any], asked: dict[str, Any], may_differ: Collection[str]
+) -> Iterator[str]:
+    """What differs, by the names that a user gives: those of options within options, too."""
+    for name, value in asked.items():
+        if name in may_differ or saved.get(name) == value:
+            continue
+        if isinstance(value, dict) and isinstance(saved.get(name), dict):
+            yield from _differing(saved[name], value, may_differ)
+        else:
+            yield f"{name}={saved.get(name)}, not {value}"
 
 
 def save_options(options: "DataclassInstance", out: Path) -> None:
