@@ -429,11 +429,11 @@ def test_a_small_model_learns_to_answer_and_to_abstain(tmp_path, missing):
     tokenizer.save(tmp_path / "model")
     config = FinetuneConfig(
         model=tmp_path / "model",
-        train=write_stories(tmp_path / "train.json", 300, 1, missing),
+        train=write_stories(tmp_path / "train.json", 400, 1, missing),
         valid=write_stories(tmp_path / "valid.json", 40, 2, missing),
         out=tmp_path / "run",
         task="question-answering",
-        epochs=5,
+        epochs=6,
         batch_size=16,
         max_length=22,  # stories are read in two windows
         dropout=0.0,
