@@ -4,6 +4,7 @@ Nothing is hoarded: memory does not grow with the number of examples.
 """
 
 import heapq
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -76,6 +77,15 @@ class Metric(ABC, Generic[ExampleT, PredictionT]):
             heapq.heappush(self._mistakes, mistake)
         else:
             heapq.heappushpop(self._mistakes, mistake)
+
+
+def spoken(value: str | float) -> str:
+    """A text as it is, a count with its commas, a number to three places, a dash for none (NaN)."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "–" if math.isnan(value) else f"{value:.3f}"
 
 
 def share(part: float, whole: float) -> float:

@@ -19,6 +19,8 @@ LEGIBLE = 30
 """labels of which a picture can show the counts"""
 CURVES = 10
 """labels of which a picture can show the curves"""
+LONGEST = 24
+"""characters of a label that a picture shows"""
 CJK_FONTS = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -52,8 +54,9 @@ def confusion_figure(
         colour = "white" if shares[i, j] > 0.5 else "black"
         axes.text(j, i, f"{count}", ha="center", va="center", color=colour)
     ticks = range(len(labels))
-    axes.set_xticks(ticks, labels, rotation=30, ha="right", **label_style())
-    axes.set_yticks(ticks, labels, **label_style())
+    names = [shortened(label) for label in labels]
+    axes.set_xticks(ticks, names, rotation=30, ha="right", **label_style())
+    axes.set_yticks(ticks, names, **label_style())
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(title)
@@ -72,7 +75,7 @@ def roc_figure(
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#a0aec0", linestyle=":")
     for label, (false, true) in list(curves.items())[:CURVES]:
-        axes.plot(false, true, label=f"{label} ({areas[label]:.3f})")
+        axes.plot(false, true, label=f"{shortened(label)} ({areas[label]:.3f})")
     axes.set_xlabel("share of the others that are taken for it")
     axes.set_ylabel("share of the label that is found")
     axes.set_title("ROC, and the area under it")
@@ -113,11 +116,21 @@ def save(figure: "Figure", path: Path) -> None:
 
 
 def as_svg(figure: "Figure") -> str:
-    """The picture as an `<svg>` element, to stand in a page."""
-    with io.StringIO() as file, _boxes_for_unknown_glyphs():
-        figure.savefig(file, format="svg", metadata={"Date": None})
+    """The picture as an `<svg>` element, to stand in a page; its words stay words."""
+    import matplotlib
+
+    words = matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "plainformer"})
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with io.StringIO() as file, words, _boxes_for_unknown_glyphs():
+        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
         text = file.getvalue()
     return text[text.index("<svg") :]
+
+
+def shortened(label: str) -> str:
+    """A label on one line, and not longer than there is room for."""
+    label = " ".join(label.split())
+    return label if len(label) <= LONGEST else label[: LONGEST - 1] + "…"
 
 
 def label_style() -> dict[str, Any]:

@@ -1,18 +1,19 @@
 """`plainformer evaluate RUN --data F`."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
-from cellar import write_json
+from cellar import UserError
 from plainformer.options import parse
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Measure a fine-tuned model on labelled examples."""
+    """Measure a fine-tuned model on labelled examples, and leave a report."""
 
     run: tyro.conf.Positional[Path]
     """Folder of the fine-tuned model."""
@@ -21,17 +22,24 @@ class EvaluateOptions:
     """Labelled examples: a file, or the name of a set (its test split)."""
 
     out: Path | None = None
-    """Also write the report as JSON here, and the confusion matrix as a PNG of the same name."""
+    """Folder for the report: report.html, its pictures, metrics.json; by default `evaluation-` and
+    the name of the data, in the folder of the model."""
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Measure, and show the report."""
+    """Measure, show the tables, and write the report."""
     options = parse(EvaluateOptions, "evaluate", arguments)
+    out = options.out or options.run / f"evaluation-{Path(options.data).stem}"
+    if out.is_file() or out.resolve() == options.run.resolve():
+        raise UserError(f"{out} is no folder for a report: choose another --out")
     from finetune import evaluate_folder
+    from finetune.report import write_report
     from plainformer.tables import report_table
 
-    report = evaluate_folder(options.run, options.data)
-    report_table(report)
-    if options.out is not None:
-        write_json(options.out, report.to_json())
-        report.draw(options.out.with_suffix(".png"))
+    evaluation = evaluate_folder(options.run, options.data)
+    report_table(evaluation.metric)
+    for warning in evaluation.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if evaluation.num_cut:
+        print(f"{evaluation.num_cut:,} texts were cut to {evaluation.max_length} tokens")
+    print(f"the report is {write_report(out, evaluation, options.run, options.data)}")
