@@ -41,7 +41,7 @@ class Ranking:
     def curve(self, label: int) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
         """The ROC curve of a label: shares of the others and of its own above each threshold."""
         from_top = self._counts[label, :, ::-1].cumsum(1)
-        corners = np.concatenate([[True], np.diff(from_top.sum(0)) > 0])
+        corners = np.diff(from_top.sum(0), prepend=0) > 0
         kept = from_top[:, corners] / np.maximum(from_top[:, -1:], 1)
         return np.concatenate([[0.0], kept[0]]), np.concatenate([[0.0], kept[1]])
 
