@@ -8,6 +8,7 @@ from finetune.tasks.multi_label import MultiLabel
 from finetune.tasks.multiple_choice import MultipleChoice
 from finetune.tasks.question_answering import QuestionAnswering
 from finetune.tasks.regression import Regression
+from finetune.tasks.relation import Relation
 from finetune.tasks.tagging import Tagging
 
 TASKS: dict[str, type[Task[Any, Any]]] = {
@@ -16,5 +17,6 @@ TASKS: dict[str, type[Task[Any, Any]]] = {
     "multiple-choice": MultipleChoice,
     "question-answering": QuestionAnswering,
     "regression": Regression,
+    "relation": Relation,
     "tagging": Tagging,
 }

@@ -1,0 +1,182 @@
+"""Relations: how do two things that a text names stand to each other?
+
+    @ Marie Curie @ was born in # Warsaw # .        →  city_of_birth
+
+Head and tail are put between signs, and the marked text is classified: the "entity marker (punct)"
+of Zhou & Chen 2021 (arXiv:2102.01373), for which no vocabulary has to grow. Of a text that is too
+long the tokens nearest to an entity are kept, so that no mark is ever cut away.
+
+A label may say that there is no relation; `RelationMetric` does not count it as an answer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Int
+
+from cellar import UserError
+from corpora import Row
+from finetune.batch import Item
+from finetune.metrics import RelationMetric
+from finetune.tasks.classification import OneLabel, label_names, label_of
+from finetune.tasks.tagging import strings
+from finetune.tasks.texts import no_windows
+from finetune.words import join_words
+from tokenizer import Tokenizer, Tokens
+
+if TYPE_CHECKING:
+    from finetune.config import FinetuneConfig
+
+Span = tuple[int, int]
+
+ENTITIES = ("head", "tail")
+HEAD, TAIL = "@", "#"
+"""what stands on both sides of each"""
+NO_RELATION = ("no_relation", "na", "none", "other")
+"""labels that say so, whatever their case"""
+
+
+@dataclass(frozen=True)
+class RelationExample:
+    """A text of which `text[start:end]` are head and tail; the label is None if not known."""
+
+    text: str
+    head: Span
+    tail: Span
+    label: str | None
+    place: str
+
+    @property
+    def shown(self) -> str:
+        """The text with its marks."""
+        return marked(self.text, self.head, self.tail)[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relation(OneLabel[RelationExample]):
+    """Which relation?"""
+
+    monitor = "micro_f1"
+
+    negative: str | None
+    """the label that says there is no relation; None where every label is one"""
+
+    @classmethod
+    def fit(cls, config: "FinetuneConfig", examples: Sequence[RelationExample]) -> "Relation":
+        """The labels are those that occur, sorted; one of them may stand for no relation."""
+        no_windows(config)
+        labels = label_names(examples)
+        found = [label for label in labels if label.lower() in NO_RELATION]
+        if len(found) > 1:
+            file = examples[0].place.rpartition(":")[0]
+            raise UserError(f"{file}: {' and '.join(found)} say both that there is no relation")
+        negative = found[0] if found else None
+        return cls(labels=labels, negative=negative, max_length=config.max_length)
+
+    @classmethod
+    def read(cls, row: Row, labelled: bool = True) -> RelationExample:
+        """A row has `text`, `head` and `tail` as [start, end] in characters, and `label`.
+
+        In place of the text it may have a list of `words`; head and tail are then counted in words.
+        The end is the first that is outside, as in Python. Head and tail may overlap.
+        """
+        place = f"{row.file}:{row.line}"
+        if row.fields.get("words") is None:
+            text = row.string("text")
+            head, tail = (read_span(row, name, len(text), "characters") for name in ENTITIES)
+        else:
+            text, words = join_words(strings(row, "words"))
+            spans = (read_span(row, name, len(words), "words") for name in ENTITIES)
+            head, tail = ((words[start][0], words[end - 1][1]) for start, end in spans)
+        for name, (start, end) in zip(ENTITIES, (head, tail), strict=True):
+            if not text[start:end].strip():
+                raise UserError(f"{place}: there is nothing at the place of the {name}")
+        return RelationExample(text, head, tail, label_of(row, labelled), place)
+
+    def encode(self, example: RelationExample, tokenizer: Tokenizer) -> Item:
+        """The marked text as one sequence."""
+        if tokenizer.tokens(HEAD).ids == tokenizer.tokens(TAIL).ids:
+            raise UserError(
+                f"{HEAD!r} and {TAIL!r}, which mark head and tail, are both unknown to the "
+                "tokenizer: take a model whose vocabulary has them"
+            )
+        text, marks = marked(example.text, example.head, example.tail)
+        tokens = tokenizer.tokens(text)
+        room = tokenizer.template.room(self.max_length, is_pair=False)
+        assert room is not None
+        kept = nearest(tokens, marks, room)
+        some = Tokens(*([values[i] for i in kept] for values in vars(tokens).values()))
+        whole = tokenizer.template.encode(some, None, dropped=len(tokens) - len(kept))
+        return self.item(example, (whole,))
+
+    def metric(self) -> RelationMetric:
+        """Micro F1 over the relations."""
+        return RelationMetric(self.labels, self.negative)
+
+
+def marked(text: str, head: Span, tail: Span) -> tuple[str, tuple[Span, Span]]:
+    """The text with its marks, each between spaces; and head and tail in it, with their marks.
+
+    Where an entity ends and another begins, the one is closed before the other is opened.
+    """
+    cuts = sorted(
+        (place, opens, sign)
+        for span, sign in ((head, HEAD), (tail, TAIL))
+        for place, opens in zip(span, (True, False), strict=True)
+    )
+    whole, before = "", 0
+    found: dict[str, list[int]] = {HEAD: [], TAIL: []}
+    for place, _, sign in cuts:
+        whole = spaced(spaced(whole, text[before:place]), sign)
+        found[sign].append(len(whole) - 1)
+        before = place
+    (a, b), (c, d) = found[HEAD], found[TAIL]
+    return spaced(whole, text[before:]), ((a, b + 1), (c, d + 1))
+
+
+def spaced(before: str, after: str) -> str:
+    """One behind the other, with white space between."""
+    is_apart = not before or not after or before[-1].isspace() or after[0].isspace()
+    return before + after if is_apart else f"{before} {after}"
+
+
+def nearest(tokens: Tokens, entities: Sequence[Span], room: int) -> list[int]:
+    """The tokens that are kept, in order: marks first, then entities, then what is near to them.
+
+    Raises `UserError` when not even the marks find room.
+    """
+    if len(tokens) <= room:
+        return list(range(len(tokens)))
+    places = np.arange(len(tokens))
+    starts, ends = np.array(tokens.offsets).T
+
+    def distance(span: Span) -> Int[np.ndarray, " tokens"]:
+        (inside,) = np.nonzero((starts < span[1]) & (ends > span[0]))
+        away: Int[np.ndarray, " tokens"] = np.maximum(inside[0] - places, places - inside[-1])
+        return away.clip(min=0)
+
+    to_entity = np.min([distance(entity) for entity in entities], axis=0)
+    marks = [(mark, mark + 1) for start, end in entities for mark in (start, end - 1)]
+    to_mark = np.min([distance(mark) for mark in marks], axis=0)
+    if np.count_nonzero(to_mark == 0) > room:
+        raise UserError(f"max_length leaves room for {room} tokens: too few to mark head and tail")
+    kept: list[int] = np.lexsort((to_mark, to_entity))[:room].tolist()
+    return sorted(kept)
+
+
+def read_span(row: Row, name: str, length: int, unit: str) -> Span:
+    """The column `name`: [start, end] within a text of `length` units."""
+    (span,) = row.require(name)
+    if not isinstance(span, list | tuple) or [type(i) for i in span] != [int, int]:
+        raise UserError(
+            f"{row.file}:{row.line}: column {name!r} is not [start, end]: {span!r:.40}; "
+            "lists stand in .jsonl and .parquet files"
+        )
+    start, end = span
+    if not 0 <= start < end <= length:
+        raise UserError(
+            f"{row.file}:{row.line}: the {name} [{start}, {end}] is no part of {length} {unit}"
+        )
+    return start, end
