@@ -2,15 +2,27 @@
 
 from collections.abc import Sequence
 
+from cellar import UserError
 from plainformer.options import parse
-from plainformer.tables import report_table
+from plainformer.tables import print_table, report_table
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Fine-tune, and show how the model does on the validation examples."""
-    from finetune import FinetuneConfig, finetune
+    """Fine-tune, once or several times, and show how the model does on the validation examples."""
+    from finetune import FinetuneConfig, finetune, several
 
+    if any(argument.partition("=")[0] == "--steps" for argument in arguments):
+        raise UserError("--steps: fine-tuning goes by --epochs, from which the steps follow")
     config = parse(FinetuneConfig, "finetune", arguments)
+    if config.seeds > 1 or config.search or config.folds:
+        summary = several(config)
+        for table in summary.tables():
+            print(f"{table.title}:")
+            print_table(table)
+        print(
+            f"the model of the run {summary.model!r}, with tokenizer and labels, is in {config.out}"
+        )
+        return
     outcome = finetune(config)
     if outcome.num_cut:
         print(f"{outcome.num_cut:,} training texts were cut to {config.max_length} tokens")
