@@ -122,12 +122,11 @@ class Chain:
         _, last = ends(sequences)
         final = (sequences.unpad(torch.stack(scores, 1))[last] + self.end).argmax(-1)
         end = sequences.positions[last]
-        tag, tags = final, [final]
-        for t in range(sequences.max_length - 1, 0, -1):
+        tag, tags = final, []
+        for t in reversed(range(sequences.max_length)):
             tag = torch.where(end == t, final, tag)
-            tags[-1] = tag
-            tags.append(came_from[t].gather(1, tag[:, None])[:, 0])
-        tags[-1] = torch.where(end == 0, final, tags[-1])
+            tags.append(tag)
+            tag = came_from[t].gather(1, tag[:, None])[:, 0]
         return sequences.unpad(torch.stack(tags[::-1], 1))
 
 
