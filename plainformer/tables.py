@@ -3,8 +3,8 @@
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as Shown
+from rich.text import Text
 
 from finetune import Metric, Table
 from finetune.metrics.metric import spoken
@@ -18,20 +18,17 @@ def report_table(metric: Metric[Any, Any]) -> None:
     for table in metric.tables():
         if len(table.columns) <= WIDEST:
             print_table(table)
-    scores = (f"{name.replace('_', ' ')} {cell(value)}" for name, value in metric.scores().items())
-    Console(highlight=False).print(", ".join(scores), soft_wrap=True)
+    scores = (
+        f"{name.replace('_', ' ')} {spoken(value)}" for name, value in metric.scores().items()
+    )
+    Console(highlight=False).print(", ".join(scores), markup=False, soft_wrap=True)
 
 
 def print_table(table: Table) -> None:
-    """Print the columns and rows of a table."""
+    """Print the columns and rows of a table; what users wrote is no markup."""
     shown = Shown(box=None, header_style="bold")
     for number, column in enumerate(table.columns):
-        shown.add_column(escape(column), justify="right" if number else "left")
+        shown.add_column(Text(column), justify="right" if number else "left")
     for row in table.rows:
-        shown.add_row(*map(cell, row))
+        shown.add_row(*(Text(spoken(value)) for value in row))
     Console(highlight=False).print(shown)
-
-
-def cell(value: str | float) -> str:
-    """A value as it is shown everywhere; nothing in it is markup."""
-    return escape(spoken(value))

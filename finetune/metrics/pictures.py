@@ -1,6 +1,7 @@
 """Pictures of a metric: the few that its tasks share, and how one becomes a file."""
 
 import io
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -129,7 +130,7 @@ def as_svg(figure: "Figure") -> str:
 
 def shortened(label: str) -> str:
     """A label on one line, and not longer than there is room for."""
-    label = " ".join(label.split())
+    label = " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", label).split())
     return label if len(label) <= LONGEST else label[: LONGEST - 1] + "…"
 
 

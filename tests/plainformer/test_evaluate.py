@@ -1,0 +1,124 @@
+"""Evaluation on the command line: tables, warnings, a report, and memory that does not grow."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from finetune import Predictor, evaluate_folder
+from finetune.predict import CHUNK
+from finetune.tasks.classification import ClassExample
+from finetune.tasks.texts import Text
+from tests.plainformer.conftest import ROOT
+from tests.pretrain import tiny
+
+REPORT = {"report.html", "metrics.json", "confusion.png", "roc.png", "calibration.png"}
+
+
+@pytest.fixture
+def run(classifier, tmp_path) -> Path:
+    """The classifier's folder, to be written into."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for path in classifier.iterdir():
+        if path.is_file():
+            (folder / path.name).symlink_to(path)
+    return folder
+
+
+def test_a_report_is_left_in_the_run(call, run, examples):
+    code, out, err = call("evaluate", run, "--data", examples)
+    report = run / "evaluation-examples"
+    assert code == 0 and {path.name for path in report.iterdir()} == REPORT
+    wanted = evaluate_folder(run, str(examples), quiet=True)
+    saved = json.loads((report / "metrics.json").read_text())
+    assert saved["accuracy"] == wanted.metric.scores()["accuracy"]
+    assert f"accuracy {saved['accuracy']:.3f}" in out
+    assert out.endswith(f"the report is {report / 'report.html'}\n")
+    assert "warning: 24 of 24 examples have a text that was trained on" in err
+    assert "cut to" not in out
+    before = (report / "metrics.json").stat().st_mtime_ns
+    assert call("evaluate", run, "--data", examples).code == 0
+    assert (report / "metrics.json").stat().st_mtime_ns > before
+
+
+def test_a_report_goes_where_it_is_told(call, classifier, tmp_path):
+    long = tmp_path / "a <b>.csv"
+    long.write_text(f"text,label\nhen,bird\n{' '.join(tiny.sentences(20))},bird\n")
+    out = tmp_path / "deep" / "report"
+    said = call("evaluate", classifier, "--data", long, "--out", out)
+    assert said.code == 0 and {path.name for path in out.iterdir()} == REPORT
+    assert "1 texts were cut to 32 tokens\n" in said.out
+    assert "labels that occur in training alone: '[b]beast[/b]'" in said.err
+    assert "a &lt;b&gt;.csv" in (out / "report.html").read_text()
+
+
+def test_what_is_no_folder_for_a_report(refused, run, examples, tmp_path):
+    before = sorted(path.name for path in run.iterdir())
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", run, run / ".." / "run"):
+        message = refused("evaluate", run, "--data", examples, "--out", out)
+        assert "is no folder for a report" in message
+    assert (tmp_path / "file").read_text() == "mine"
+    assert sorted(path.name for path in run.iterdir()) == before
+
+
+def test_a_fault_is_found_before_any_work(refused, run, tmp_path):
+    bad = tmp_path / "bad.tsv"
+    bad.write_text("text\tlabel\n" + "the hen\tbird\n" * 3000 + "the hen\n")
+    assert f"{bad}:3002: 1 values under 2 columns" in refused("evaluate", run, "--data", bad)
+    assert not (run / "evaluation-bad").exists()
+
+
+def test_examples_are_read_as_they_are_answered(classifier):
+    """A thousand at a time, however many there are."""
+    predictor = Predictor.load(classifier)
+    read = []
+
+    def examples():
+        for number in range(3000):
+            read.append(number)
+            yield ClassExample(Text("the hen", None, "f:1"), "bird")
+
+    answers = predictor.stream(examples())
+    for answered in range(0, 3000, 500):
+        next(answers)
+        assert len(read) <= answered + CHUNK
+        for _ in range(499):
+            next(answers)
+
+
+MEASURED = """
+import resource, sys
+from plainformer.__main__ import main
+main(["evaluate", *sys.argv[1:]])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_set(classifier, tmp_path):
+    """Ten times as many texts need no more than what a few megabytes of noise explain."""
+
+    def peak(count: int) -> subprocess.Popen:
+        path = tmp_path / f"{count}.tsv"
+        with path.open("w") as file:
+            file.write("text\tlabel\n")
+            for number in range(count):
+                file.write(f"the {number} hen {'pecks ' * (number % 7)}\tbird\n")
+        command = [sys.executable, "-c", MEASURED, classifier, "--data", path]
+        command += ["--out", tmp_path / str(count)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            list(map(str, command)), cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        )
+
+    few, many = (
+        int(re.search(r"(\d+)\n\Z", process.communicate()[0]).group(1))
+        for process in (peak(2000), peak(20_000))
+    )
+    assert many - few < 30, f"{few} MB for 2,000 texts, {many} MB for 20,000"
