@@ -4,18 +4,28 @@ config → embeddings (+ positions) → blocks (attention, feedforward, norm) �
 """
 
 from encoder.config import PRESETS, EncoderConfig
-from encoder.heads import MaskedLM, QuestionAnswerer, SequenceClassifier, TokenClassifier, pool
+from encoder.heads import (
+    Discriminator,
+    MaskedLM,
+    PairedMaskedLM,
+    QuestionAnswerer,
+    SequenceClassifier,
+    TokenClassifier,
+    pool,
+)
 from encoder.model import Encoder, EncoderOutput
 from encoder.ops import use_backend
 from encoder.packing import Packing, Sequences
 
 __all__ = [
     "PRESETS",
+    "Discriminator",
     "Encoder",
     "EncoderConfig",
     "EncoderOutput",
     "MaskedLM",
     "Packing",
+    "PairedMaskedLM",
     "QuestionAnswerer",
     "SequenceClassifier",
     "Sequences",

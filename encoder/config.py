@@ -179,6 +179,28 @@ def _bert(layers: int, hidden: int) -> EncoderConfig:
     )
 
 
+def _electra(layers: int, hidden: int, embedding: int) -> EncoderConfig:
+    return replace(
+        _bert(layers, hidden),
+        architecture="electra",
+        embedding_size=0 if embedding == hidden else embedding,
+        classifier_head="gelu",
+    )
+
+
+def _albert(layers: int, hidden: int, embedding: int) -> EncoderConfig:
+    return replace(
+        _bert(layers, hidden),
+        architecture="albert",
+        embedding_size=embedding,
+        share_layers=True,
+        hidden_act="gelu_tanh",
+        embedding_dropout=0.0,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+    )
+
+
 def _modern(layers: int, hidden: int, intermediate: int) -> EncoderConfig:
     return EncoderConfig(
         architecture="modern",
@@ -213,6 +235,12 @@ PRESETS: dict[str, EncoderConfig] = {
     "bert-small": _bert(4, 512),
     "bert-medium": _bert(8, 512),
     "bert-base": _bert(12, 768),
+    # The small and base ones are the published ones, the others in their proportions.
+    "electra-tiny": _electra(4, 128, 64),
+    "electra-small": _electra(12, 256, 128),
+    "electra-base": _electra(12, 768, 768),
+    "albert-tiny": _albert(4, 128, 64),
+    "albert-base": _albert(12, 768, 128),
     # ModernBERT-base has 22 layers; the smaller ones keep its proportions.
     "modern-tiny": _modern(4, 128, 256),
     "modern-mini": _modern(6, 256, 384),

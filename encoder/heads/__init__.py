@@ -5,19 +5,25 @@ Each model speaks as `Encoder` does: a padded batch, or a packed one when `seque
 | model                | answers                           | from                           |
 |----------------------|-----------------------------------|--------------------------------|
 | `MaskedLM`           | which token stands here?          | the token's vector             |
+| `PairedMaskedLM`     | and do two segments follow?       | the pooler's, of the whole     |
+| `Discriminator`      | was this token replaced?          | the token's vector             |
 | `SequenceClassifier` | which label has this text?        | one vector for the whole text  |
 | `TokenClassifier`    | which label has this token?       | the token's vector             |
 | `QuestionAnswerer`   | where does an answer begin, end?  | the token's vector             |
 """
 
+from encoder.heads.discriminator import Discriminator
 from encoder.heads.masked_lm import MaskedLM
+from encoder.heads.paired_masked_lm import PairedMaskedLM
 from encoder.heads.parts import Pooling, pool
 from encoder.heads.sequence import SequenceClassifier
 from encoder.heads.span import QuestionAnswerer
 from encoder.heads.token import TokenClassifier
 
 __all__ = [
+    "Discriminator",
     "MaskedLM",
+    "PairedMaskedLM",
     "Pooling",
     "QuestionAnswerer",
     "SequenceClassifier",

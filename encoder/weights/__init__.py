@@ -58,6 +58,8 @@ SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
 }
 """of a sequence classifier: ours → the field of `config.json`, and what it may be"""
+SCORES_TOKENS = ("MaskedLM", "PairedMaskedLM")
+"""our classes that have a decoder, which may be tied to the embeddings"""
 
 
 def save(model: "PretrainedModel", folder: Path) -> None:
@@ -77,7 +79,7 @@ def save(model: "PretrainedModel", folder: Path) -> None:
         if hasattr(model, name):
             config[field] = getattr(model, name)
     tensors = family.to_theirs(under_a_head(model).state_dict(), kind)
-    if kind == "MaskedLM" and not model.config.tie_word_embeddings:
+    if kind in SCORES_TOKENS and not model.config.tie_word_embeddings:
         tensors = family.with_second_bias(tensors)
     if kind == "Encoder":
         tensors = {name.removeprefix(family.prefix): tensor for name, tensor in tensors.items()}
@@ -120,7 +122,7 @@ def load(
             arguments["labels"] = labels
         if kind == "SequenceClassifier":
             arguments |= read_settings(raw)
-        if kind == "MaskedLM":
+        if kind in SCORES_TOKENS:
             family.settle_decoder(tensors, config.tie_word_embeddings)
         model = cls(config, **{**arguments, **settings})
         model.newly_initialised = fill(model, tensors, family, new_head or "labels" in settings)

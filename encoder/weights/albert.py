@@ -38,6 +38,7 @@ ALBERT = Family(
     names=NAMES,
     heads={
         "MaskedLM": MASKED_LM,
+        "PairedMaskedLM": {**MASKED_LM, "classifier": "sop_classifier.classifier"},
         "SequenceClassifier": {"classifier": "classifier"},
         "TokenClassifier": {"classifier": "classifier"},
         "QuestionAnswerer": {"classifier": "qa_outputs"},

@@ -69,6 +69,7 @@ BERT = Family(
     names=NAMES,
     heads={
         "MaskedLM": MASKED_LM,
+        "PairedMaskedLM": {**MASKED_LM, "classifier": "cls.seq_relationship"},
         "SequenceClassifier": {"classifier": "classifier"},
         "TokenClassifier": {"classifier": "classifier"},
         "QuestionAnswerer": {"classifier": "qa_outputs"},

@@ -16,6 +16,10 @@ MASKED_LM = {
     "decoder": "generator_lm_head",
     "bias": "generator_lm_head.bias",
 }
+DISCRIMINATOR = {
+    "head.dense": "discriminator_predictions.dense",
+    "classifier": "discriminator_predictions.dense_prediction",
+}
 SEQUENCE = {"head.dense": "classifier.dense", "classifier": "classifier.out_proj"}
 EMBEDDING, HIDDEN = 128, 256
 
@@ -40,6 +44,7 @@ ELECTRA = Family(
     },
     heads={
         "MaskedLM": MASKED_LM,
+        "Discriminator": DISCRIMINATOR,
         "SequenceClassifier": SEQUENCE,
         "TokenClassifier": {"classifier": "classifier"},
         "QuestionAnswerer": {"classifier": "qa_outputs"},

@@ -36,6 +36,8 @@ ENCODERS_ONLY = {
 ARCHITECTURES = {
     "Encoder": "Model",
     "MaskedLM": "ForMaskedLM",
+    "PairedMaskedLM": "ForPreTraining",
+    "Discriminator": "ForPreTraining",
     "SequenceClassifier": "ForSequenceClassification",
     "TokenClassifier": "ForTokenClassification",
     "QuestionAnswerer": "ForQuestionAnswering",
