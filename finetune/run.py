@@ -118,7 +118,7 @@ def finetune_on(
     if config.balance == "sampling":
         learned = [items[place] for place in evenly([task.label_of(e) for e in examples])]
     result = learn(task, model, learned, measured, config, is_new, quiet)
-    if config.select and measured:
+    if config.select and measured and type(task).tune is not Task.tune:
         task = task.tune([(example, said) for example, _, said in answered(task, model, measured)])
     metric = measure(task, model, measured)
     with full_disk(config.out):

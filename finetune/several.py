@@ -74,9 +74,7 @@ class Summary:
     over: str
     """what the runs differ in: seeds, or folds"""
     runs: dict[str, Scores]
-    """the scores of each, by the name of its folder"""
-    monitor: str
-    """the score by which models are chosen"""
+    """the scores of each, by the name of its folder; the first is the one that decides"""
     model: str
     """the folder of the run whose model `out` holds"""
     tried: tuple[Tried, ...] = ()
@@ -99,7 +97,8 @@ class Summary:
         if not self.tried:
             return [found]
         tried = [(f"{t.learning_rate:g}", f"{t.epochs:g}", t.score) for t in self.tried]
-        return [Table("search", ("learning rate", "epochs", self.monitor), tried), found]
+        monitor = next(iter(self.scores))
+        return [Table("search", ("learning rate", "epochs", monitor), tried), found]
 
     def to_json(self) -> dict[str, Any]:
         """Means, deviations and every value."""
@@ -176,7 +175,6 @@ class Runs:
 
 def over_seeds(config: FinetuneConfig, runs: Runs) -> Summary:
     """Run `config`, or the best settings that a search finds, with each seed."""
-    monitor = TASKS[config.task].monitor
     once = replace(config, seeds=1, search=False)
 
     def run(settings: FinetuneConfig, number: int) -> tuple[str, Scores]:
@@ -191,7 +189,7 @@ def over_seeds(config: FinetuneConfig, runs: Runs) -> Summary:
     tried: dict[str, Tried] = {}
 
     def score(settings: FinetuneConfig) -> float:
-        value = run(settings, 0)[1][monitor]
+        value = first(run(settings, 0)[1])
         tried[named(settings)] = Tried(settings.training.learning_rate, settings.epochs, value)
         return ordered(value)
 
@@ -204,9 +202,14 @@ def over_seeds(config: FinetuneConfig, runs: Runs) -> Summary:
             for weights in (config.out / name).glob("*/model.safetensors"):
                 weights.unlink()
     found = dict(run(chosen, number) for number in range(config.seeds))
-    best = max(found, key=lambda name: ordered(found[name][monitor]))
-    first = [tried.pop(named(chosen))] if config.search else []
-    return Summary("seeds", found, monitor, best, (*first, *tried.values()))
+    best = max(found, key=lambda name: ordered(first(found[name])))
+    winner = [tried.pop(named(chosen))] if config.search else []
+    return Summary("seeds", found, best, (*winner, *tried.values()))
+
+
+def first(scores: Scores) -> float:
+    """The score by which models are chosen."""
+    return next(iter(scores.values()))
 
 
 def with_rate(config: FinetuneConfig, times: float) -> FinetuneConfig:
@@ -239,7 +242,7 @@ def cross_validate(config: FinetuneConfig, runs: Runs) -> Summary:
         name = f"fold-{number + 1}"
         found[name] = runs(name, settings, run_on(learned, held_out))
     runs("all", settings, run_on(examples, []))
-    return Summary("folds", found, kind.monitor, "all")
+    return Summary("folds", found, "all")
 
 
 def folds(kind: type[Task[Any, Any]], examples: Sequence[Any], count: int, seed: int) -> list[int]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Any,
-    ClassVar,
     Generic,
     Literal,
     Protocol,
@@ -59,9 +58,6 @@ PredictionT = TypeVar("PredictionT", bound=Prediction)
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC, Generic[ExampleT, PredictionT]):
     """One thing to learn. Its fields are kept in `task.json`, beside the model."""
-
-    monitor: ClassVar[str]
-    """the score that decides which weights are the best"""
 
     max_length: int
     """tokens of the longest sequence"""
@@ -146,6 +142,11 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     @abstractmethod
     def metric(self) -> Metric[ExampleT, PredictionT]:
         """An empty account of how good predictions are."""
+
+    @property
+    def monitor(self) -> str:
+        """The score that decides which weights are the best: the metric's first."""
+        return next(iter(self.metric().scores()))
 
     def encodings(self, tokenizer: Tokenizer, text: str, pair: str | None) -> tuple[Encoding, ...]:
         """A text, or a text and its pair, as one sequence, or, where asked for, as windows."""

@@ -72,8 +72,6 @@ class ClassPrediction:
 class OneLabel(Task[LabelledT, ClassPrediction]):
     """What all tasks share that choose one label for an example."""
 
-    monitor = "accuracy"
-
     labels: tuple[str, ...]
     weights: tuple[float, ...] = ()
     """of the labels in the loss; (): all weigh the same"""

@@ -71,8 +71,6 @@ class LabelsPrediction:
 class MultiLabel(Task[LabelsExample, LabelsPrediction]):
     """Which labels?"""
 
-    monitor = "micro_f1"
-
     labels: tuple[str, ...]
     thresholds: tuple[float, ...] = ()
     """from which probability on each label is given; (): from 0.5 on"""

@@ -77,8 +77,6 @@ class Choice(Item):
 class MultipleChoice(Task[ChoiceExample, ChoicePrediction]):
     """Which option?"""
 
-    monitor = "accuracy"
-
     @classmethod
     def fit(cls, config: "FinetuneConfig", examples: Sequence[ChoiceExample]) -> "MultipleChoice":
         """Options are read, not known by name: there is nothing to remember."""

@@ -158,8 +158,6 @@ class Passage(Item):
 class QuestionAnswering(Task[QuestionExample, AnswerPrediction]):
     """Which span answers?"""
 
-    monitor = "f1"
-
     long: Literal["cut", "windows"] = "windows"
     threshold: float | None = None
     """a question is not answered where its margin is above; None: every question has an answer"""

@@ -67,8 +67,6 @@ class ScorePrediction:
 class Regression(Task[ScoreExample, ScorePrediction]):
     """What number?"""
 
-    monitor = "spearman"
-
     @classmethod
     def fit(
         cls, config: "FinetuneConfig", examples: Sequence[ScoreExample]

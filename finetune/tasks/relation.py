@@ -58,8 +58,6 @@ class RelationExample:
 class Relation(OneLabel[RelationExample]):
     """Which relation?"""
 
-    monitor = "micro_f1"
-
     negative: str | None
     """the label that says there is no relation; None where every label is one"""
 

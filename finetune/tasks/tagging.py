@@ -143,8 +143,6 @@ class WordScores:
 class Tagging(Task[Sentence, Tags]):
     """Which tags?"""
 
-    monitor = "f1"
-
     labels: tuple[str, ...]
     decoding: Decoding
     """each word by itself, the best legal IOB2, or the best under the chain that was learned"""

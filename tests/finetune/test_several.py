@@ -203,7 +203,7 @@ def test_a_search_tries_rates_then_epochs(base, few, tmp_path):
 def test_a_score_that_is_not_defined_is_never_the_best():
     found = {"seed-0": {"r": math.nan}, "seed-1": {"r": -0.5}}
     assert max(found, key=lambda name: ordered(found[name]["r"])) == "seed-1"
-    summary = Summary("seeds", found, "r", "seed-1", (Tried(1e-4, 3.0, math.nan),))
+    summary = Summary("seeds", found, "seed-1", (Tried(1e-4, 3.0, math.nan),))
     assert summary.tables()[1].rows == [("r", "–", "–")]
     written = finite(summary.to_json())
     assert written["search"] == [{"learning_rate": 1e-4, "epochs": 3.0, "score": None}]
@@ -211,7 +211,7 @@ def test_a_score_that_is_not_defined_is_never_the_best():
 
 
 def test_a_single_run_has_no_deviation():
-    summary = Summary("seeds", {"seed-0": {"r": 0.25}}, "r", "seed-0")
+    summary = Summary("seeds", {"seed-0": {"r": 0.25}}, "seed-0")
     assert summary.tables()[0].rows == [("r", "0.250", "0.250 – 0.250")]
     assert summary.to_json()["scores"]["r"]["sd"] is None
 
