@@ -3,14 +3,16 @@
 from corpora.catalogue import Dataset, catalogue
 from corpora.conll import Tagged, read_conll
 from corpora.fetch import cache_folder, fetch
+from corpora.files import File, find_files, kind, stamp
 from corpora.lines import read_lines
-from corpora.readers import Row, find_files, read_rows, read_texts
+from corpora.readers import Row, read_documents, read_rows, read_texts
 from corpora.split import is_held_out, key
 from corpora.squad import Answer, read_answers, read_squad
 
 __all__ = [
     "Answer",
     "Dataset",
+    "File",
     "Row",
     "Tagged",
     "cache_folder",
@@ -19,10 +21,13 @@ __all__ = [
     "find_files",
     "is_held_out",
     "key",
+    "kind",
     "read_answers",
     "read_conll",
+    "read_documents",
     "read_lines",
     "read_rows",
     "read_squad",
     "read_texts",
+    "stamp",
 ]

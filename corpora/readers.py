@@ -1,6 +1,6 @@
 """What users have, read as a stream: texts to pretrain on, and rows of labelled examples.
 
-| suffix      | a text is                 | a row is                                             |
+| kind        | a text is                 | a row is                                             |
 |-------------|---------------------------|------------------------------------------------------|
 | .jsonl      | the field "text"          | an object on a line                                  |
 | .csv        | the column "text"         | a record under the header, quoted as in RFC 4180     |
@@ -8,25 +8,28 @@
 | .parquet    | the column "text"         | a row                                                |
 | any other   | a line that is not blank  | –                                                    |
 
-Nothing but a Parquet batch is ever held whole. A fault is named by file and line; in a Parquet
+Each may be packed (.gz .bz2 .xz .zst) and may be elsewhere: see `corpora.files`. Nothing but a
+record, or a Parquet batch, is ever held whole. A fault is named by file and line; in a Parquet
 file the line is the number of the row.
 """
 
 import csv
-import glob
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cellar import UserError
-from corpora.lines import check_file, read_lines
+from corpora.files import BUFFER, File, check_file, find_files, is_packed, kind, open_file
+from corpora.lines import LONGEST_LINE, read_lines
 
 T = TypeVar("T")
+Watch = Callable[[int], object] | None
+"""told how many bytes of a file were read, as it is read"""
 
-SUFFIXES = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
-LONGEST_FIELD = 2**31 - 1
+PARQUET_BATCH = 256
+"""rows of a Parquet file that are held at once"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Row:
     """One labelled example, and where it stands."""
 
     fields: dict[str, Any]
-    file: Path
+    file: File
     line: int
 
     def require(self, *names: str) -> list[Any]:
@@ -57,72 +60,45 @@ class Row:
 
 
 def read_texts(paths: str | Path | Iterable[str | Path]) -> Iterator[str]:
-    """Give every document under `paths`: files, folders (searched to the bottom) and globs.
+    """Give every document under `paths`: files, folders (searched to the bottom), globs and URLs.
 
-    A plain text file holds a document on each line that is not blank; white space at its ends is
-    dropped. The paths are looked up at once, and the files are read as the texts are asked for.
+    The paths are looked up at once, and the files are read as the texts are asked for.
     Raises UserError for a path that names nothing, and for the faults of a file.
     """
-    return _texts(find_files([paths] if isinstance(paths, str | Path) else paths))
+    files = find_files([paths] if isinstance(paths, str | Path) else paths)
+    return (text for file in files for text in read_documents(file))
 
 
-def find_files(paths: Iterable[str | Path]) -> list[Path]:
-    """Give the files that these files, folders and globs name, in a fixed order.
+def read_documents(file: File, watch: Watch = None) -> Iterator[str]:
+    """Give the documents of one file; white space at their ends is dropped, and blank ones are.
 
-    Of a folder, hidden files and files of a suffix that no reader here knows are passed over.
+    `watch` is told of the bytes of the file that were read. Raises UserError for a file without
+    text, and for a fault by its line.
     """
-    files: list[Path] = []
-    for given in paths:
-        path = Path(given).expanduser()
-        if path.is_dir():
-            found = [p for p in path.rglob("*") if _is_known(p) and not _is_hidden(p, path)]
-            if not found:
-                raise UserError(f"{path} holds no {', '.join(SUFFIXES)} file")
-        elif path.exists() or not glob.has_magic(str(given)):
-            found = [path]
-        else:
-            matches = glob.glob(str(path), recursive=True)  # noqa: PTH207 (takes absolute patterns)
-            found = [p for p in map(Path, matches) if p.is_file()]
-            if not found:
-                raise UserError(f"no file matches {given}")
-        files += sorted(check_file(file) for file in found)
-    if not files:
-        raise UserError("no file was named to read texts from")
-    return list(dict.fromkeys(files))
+    texts: Iterator[str]
+    if kind(file) == ".parquet":
+        texts = map(_text_of, _parquet(check_file(file), watch, only="text"))
+    elif kind(file) in _ROW_READERS:
+        texts = map(_text_of, _ROW_READERS[kind(file)](check_file(file), watch))
+    elif kind(file) == ".json":
+        raise UserError(f"{file}: JSON is read as .jsonl, one object a line")
+    else:
+        texts = (line.strip() for _, line in read_lines(file, watch))
+    return _some(filter(None, texts), f"{file} holds no text")
 
 
-def read_rows(path: str | Path) -> Iterator[Row]:
-    """Give the rows of a .jsonl, .csv, .tsv or .parquet file.
+def read_rows(file: str | Path) -> Iterator[Row]:
+    """Give the rows of a .jsonl, .csv, .tsv or .parquet file, packed or not.
 
     Values of .csv and .tsv are strings; those of .jsonl and .parquet have the types they are
     stored with. Raises UserError for a file of another kind, a file that is missing, empty or
     without rows, and a row that cannot be read.
     """
-    path = check_file(path)
-    reader = _ROW_READERS.get(path.suffix.lower())
+    file = check_file(file)
+    reader = _ROW_READERS.get(kind(file))
     if reader is None:
-        raise UserError(f"{path}: labelled examples are read from {', '.join(_ROW_READERS)} files")
-    return _some(reader(path), f"{path} holds no rows")
-
-
-def _is_known(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
-
-
-def _is_hidden(path: Path, folder: Path) -> bool:
-    return any(name.startswith(".") for name in path.relative_to(folder).parts)
-
-
-def _texts(files: list[Path]) -> Iterator[str]:
-    texts: Iterator[str]
-    for path in files:
-        if path.suffix.lower() in _ROW_READERS:
-            texts = map(_text_of, read_rows(path))
-        elif path.suffix.lower() == ".json":
-            raise UserError(f"{path}: JSON is read as .jsonl, one object a line")
-        else:
-            texts = (line.strip() for _, line in read_lines(path))
-        yield from _some(filter(None, texts), f"{path} holds no text")
+        raise UserError(f"{file}: labelled examples are read from {', '.join(_ROW_READERS)} files")
+    return _some(reader(file), f"{file} holds no rows")
 
 
 def _text_of(row: Row) -> str:
@@ -141,8 +117,8 @@ def _some(items: Iterator[T], complaint: str) -> Iterator[T]:
         raise UserError(complaint)
 
 
-def _jsonl(path: Path) -> Iterator[Row]:
-    for number, line in read_lines(path):
+def _jsonl(file: File, watch: Watch = None) -> Iterator[Row]:
+    for number, line in read_lines(file, watch):
         if not line.strip():
             continue
         try:
@@ -150,19 +126,19 @@ def _jsonl(path: Path) -> Iterator[Row]:
             if "\\u" in line:  # an escape can write half of a surrogate pair, which is not text
                 json.dumps(fields, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}:{number}: not a line of JSON: {error}") from error
+            raise UserError(f"{file}:{number}: not a line of JSON: {error}") from error
         if not isinstance(fields, dict):
-            raise UserError(f"{path}:{number}: not a JSON object: {line.strip():.40}")
-        yield Row(fields, path, number)
+            raise UserError(f"{file}:{number}: not a JSON object: {line.strip():.40}")
+        yield Row(fields, file, number)
 
 
-def _csv(path: Path) -> Iterator[Row]:
-    csv.field_size_limit(LONGEST_FIELD)
-    records = csv.reader((line for _, line in read_lines(path)), strict=True)
-    return _under_header(_numbered(records, path), path)
+def _csv(file: File, watch: Watch = None) -> Iterator[Row]:
+    csv.field_size_limit(LONGEST_LINE)
+    records = csv.reader((line for _, line in read_lines(file, watch)), strict=True)
+    return _under_header(_numbered(records, file), file)
 
 
-def _numbered(records: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
+def _numbered(records: Any, file: File) -> Iterator[tuple[int, list[str]]]:
     while True:
         start = records.line_num + 1
         try:
@@ -170,49 +146,60 @@ def _numbered(records: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
         except StopIteration:
             return
         except csv.Error as error:
-            raise UserError(f"{path}:{start}: not a record of CSV: {error}") from error
+            raise UserError(f"{file}:{start}: not a record of CSV: {error}") from error
         yield start, values
 
 
-def _tsv(path: Path) -> Iterator[Row]:
-    lines = ((number, line.rstrip("\r\n")) for number, line in read_lines(path))
-    return _under_header(((n, line.split("\t") if line else []) for n, line in lines), path)
+def _tsv(file: File, watch: Watch = None) -> Iterator[Row]:
+    lines = ((number, line.rstrip("\r\n")) for number, line in read_lines(file, watch))
+    return _under_header(((n, line.split("\t") if line else []) for n, line in lines), file)
 
 
-def _under_header(records: Iterator[tuple[int, list[str]]], path: Path) -> Iterator[Row]:
+def _under_header(records: Iterator[tuple[int, list[str]]], file: File) -> Iterator[Row]:
     _, header = next(records, (1, []))
     twice = [name for name in dict.fromkeys(header) if header.count(name) > 1]
     if twice or not header:
         fault = f"the header names {twice[0]!r} twice" if twice else "the header is blank"
-        raise UserError(f"{path}:1: {fault}")
+        raise UserError(f"{file}:1: {fault}")
     for line, values in records:
         if not values:
             continue
         if len(values) != len(header):
             raise UserError(
-                f"{path}:{line}: {len(values)} values under {len(header)} columns: "
+                f"{file}:{line}: {len(values)} values under {len(header)} columns: "
                 f"{', '.join(header)}"
             )
-        yield Row(dict(zip(header, values, strict=True)), path, line)
+        yield Row(dict(zip(header, values, strict=True)), file, line)
 
 
-def _parquet(path: Path) -> Iterator[Row]:
+def _parquet(file: File, watch: Watch = None, only: str | None = None) -> Iterator[Row]:
+    """Give the rows; with `only`, of a file that has such a column, nothing else is read."""
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
         raise UserError(
-            f"{path}: Parquet is read with pyarrow: pip install 'plainformer[parquet]'"
+            f"{file}: Parquet is read with pyarrow: pip install 'plainformer[parquet]'"
         ) from None
+    if is_packed(file):
+        raise UserError(f"{file}: Parquet is packed within; unpack the file first")
     try:
         number = 0
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
+        # Buffered, a column is read as it is needed rather than a row group at once.
+        options = {"buffer_size": BUFFER, "pre_buffer": False}
+        with open_file(file, watch) as stream, parquet.ParquetFile(stream, **options) as table:
+            columns = [only] if only in table.schema_arrow.names else None
+            for batch in table.iter_batches(batch_size=PARQUET_BATCH, columns=columns):
                 for fields in batch.to_pylist():
                     number += 1
-                    yield Row(fields, path, number)
+                    yield Row(fields, file, number)
     except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a Parquet file that can be read: {error}") from error
+        raise UserError(f"{file}: not a Parquet file that can be read: {error}") from error
 
 
-_ROW_READERS = {".jsonl": _jsonl, ".csv": _csv, ".tsv": _tsv, ".parquet": _parquet}
+_ROW_READERS: dict[str, Callable[..., Iterator[Row]]] = {
+    ".jsonl": _jsonl,
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".parquet": _parquet,
+}

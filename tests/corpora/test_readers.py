@@ -74,7 +74,7 @@ def test_paths_are_checked_before_anything_is_read(tmp_path):
         ("a.csv", b"id,text\n1,x\n2\n", r"a\.csv:3: 1 values under 2 columns: id, text"),
         ("a.csv", b'text\nok\n"open\nto the end\n', r"a\.csv:3: not a record"),
         ("a.csv", b"text,text\na,b\n", r"a\.csv:1: the header names 'text' twice"),
-        ("a.csv", b"text,label\n", "holds no rows"),
+        ("a.csv", b"text,label\n", "holds no text"),
         ("a.tsv", b"text\tlabel\na\tb\tc\n", r"a\.tsv:2: 3 values under 2"),
         ("a.parquet", b"not parquet at all", "not a Parquet file"),
     ],

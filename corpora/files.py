@@ -1,0 +1,255 @@
+"""A file wherever it stands and however it is packed, opened as the bytes that it holds.
+
+| suffix | unpacked with                                       |
+|--------|-----------------------------------------------------|
+| .gz    | gzip                                                |
+| .bz2   | bz2                                                 |
+| .xz    | lzma                                                |
+| .zst   | compression.zstd (backports.zstd before Python 3.14) |
+
+A file that is here is a `Path`. One that is elsewhere is a URL, which `fsspec` opens: s3://, gs://,
+hf://, https://, memory:// … Either is read as a stream: only a buffer of it is ever held.
+"""
+
+import glob
+import io
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from pathlib import Path, PurePosixPath
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+from cellar import UserError
+
+File = Path | str
+"""a file that is here, or the URL of one that is elsewhere"""
+
+KINDS = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
+"""what is picked from a folder, packed or not"""
+PACKED: dict[str, tuple[str, ...]] = {
+    ".gz": ("gzip",),
+    ".bz2": ("bz2",),
+    ".xz": ("lzma",),
+    ".zst": ("compression.zstd", "backports.zstd"),
+}
+"""the modules that unpack, the first that is there"""
+BUFFER = 1 << 17
+
+
+def find_files(paths: Iterable[str | Path]) -> list[File]:
+    """Give the files that these files, folders, globs and URLs name, in a fixed order.
+
+    Of a folder, hidden files and files of a kind that no reader knows are passed over. Raises
+    UserError for what names nothing, and for an empty file.
+    """
+    files: list[File] = []
+    for given in paths:
+        find = _elsewhere if _is_url(given) else _here
+        files += sorted(check_file(file) for file in find(str(given)))
+    if not files:
+        raise UserError("no file was named to read texts from")
+    return list(dict.fromkeys(files))
+
+
+def check_file(file: File) -> File:
+    """Give a file that exists and is not empty, as `Path` or URL; UserError for any other."""
+    if _is_url(file):
+        if stamp(file)["bytes"] == 0:
+            raise UserError(f"{file} is empty")
+        return str(file)
+    path = Path(file).expanduser()
+    try:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder; name a file in it")
+        if path.stat().st_size == 0:
+            raise UserError(f"{path} is empty")
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    return path
+
+
+def kind(file: File) -> str:
+    """Give the suffix that says how a file is read: ".jsonl" of a.jsonl and of a.jsonl.gz."""
+    path = _name(file)
+    return Path(path.stem if path.suffix.lower() in PACKED else path.name).suffix.lower()
+
+
+def is_packed(file: File) -> bool:
+    """Whether a file has to be unpacked."""
+    return _name(file).suffix.lower() in PACKED
+
+
+def stamp(file: File) -> dict[str, int | str | None]:
+    """Give what tells a file from its earlier self: how many bytes it has, and when it was written.
+
+    Of a file elsewhere it is what its system says; None where that says nothing.
+    """
+    if not _is_url(file):
+        state = Path(file).stat()
+        return {"bytes": state.st_size, "modified": state.st_mtime_ns}
+    with _asking(file):
+        system, path = _system(str(file))
+        info = system.info(path)
+    known = (info[name] for name in ("ETag", "etag", "LastModified", "mtime") if name in info)
+    return {"bytes": info.get("size"), "modified": next(map(str, known), None)}
+
+
+@contextmanager
+def open_file(
+    file: File, watch: Callable[[int], object] | None = None
+) -> Iterator[io.BufferedReader]:
+    """Open a file to read the bytes that it holds, unpacked.
+
+    `watch` is told how many bytes of the file itself were read, again and again. Raises UserError
+    for a file that cannot be read, and for one whose packing is damaged or cut short.
+    """
+    faults: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error)
+    with ExitStack() as open_files:
+        if _is_url(file):
+            faults = (Exception,)
+            with _asking(file):
+                system, path = _system(str(file))
+                raw = open_files.enter_context(system.open(path, "rb"))
+        else:
+            try:
+                raw = open_files.enter_context(Path(file).open("rb", buffering=0))
+            except OSError as error:
+                raise UserError(f"cannot read {file}: {error.strerror}") from error
+        stream: io.BufferedReader = io.BufferedReader(_Watched(raw, watch, faults, file), BUFFER)
+        if is_packed(file):
+            module = _unpacker(file)
+            damage = [vars(module)[n] for n in ("LZMAError", "ZstdError") if n in vars(module)]
+            unpacked = open_files.enter_context(module.open(stream, "rb"))
+            faults = (OSError, EOFError, zlib.error, *damage)
+            stream = io.BufferedReader(_Watched(unpacked, None, faults, file), BUFFER)
+        yield stream
+
+
+class _Watched(io.RawIOBase):
+    """A file of which each read is told, and whose faults are named."""
+
+    def __init__(
+        self,
+        inner: Any,
+        watch: Callable[[int], object] | None,
+        faults: tuple[type[Exception], ...],
+        file: File,
+    ) -> None:
+        self._inner, self._watch, self._faults, self._file = inner, watch, faults, file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return bool(self._inner.seekable())
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return int(self._inner.seek(offset, whence))
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._inner.read(len(buffer))
+        except UserError:
+            raise
+        except self._faults as error:
+            packed = is_packed(self._file)
+            fault = (
+                f"{self._file} is damaged or cut short" if packed else f"cannot read {self._file}"
+            )
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{fault}: {reason}") from error
+        buffer[: len(data)] = data
+        if self._watch:
+            self._watch(len(data))
+        return len(data)
+
+
+def _is_url(given: str | Path) -> bool:
+    return isinstance(given, str) and "://" in given
+
+
+def _name(file: File) -> PurePosixPath | Path:
+    if isinstance(file, Path):
+        return file
+    # Behind the ? of a web address stands what is asked of it.
+    return PurePosixPath(urlsplit(file).path if file.startswith("http") else file)
+
+
+def _unpacker(file: File) -> ModuleType:
+    for name in PACKED[_name(file).suffix.lower()]:
+        try:
+            return import_module(name)
+        except ImportError:
+            continue
+    raise UserError(
+        f"{file}: .zst is unpacked with backports.zstd: pip install 'plainformer[zstd]'"
+    )
+
+
+def _here(given: str) -> list[File]:
+    path = Path(given).expanduser()
+    if path.is_dir():
+        found = [p for p in path.rglob("*") if p.is_file() and _is_picked(p.relative_to(path))]
+        if not found:
+            raise UserError(f"{path} holds no {', '.join(KINDS)} file")
+    elif path.exists() or not glob.has_magic(given):
+        found = [path]
+    else:
+        matches = glob.glob(str(path), recursive=True)  # noqa: PTH207 (takes absolute patterns)
+        found = [p for p in map(Path, matches) if p.is_file()]
+        if not found:
+            raise UserError(f"no file matches {given}")
+    return list(found)
+
+
+def _elsewhere(given: str) -> list[File]:
+    with _asking(given):
+        system, path = _system(given)
+        if system.isfile(path):
+            found = [path]
+        elif glob.has_magic(path):
+            found = [name for name in system.glob(path) if system.isfile(name)]
+            if not found:
+                raise UserError(f"no file matches {given}")
+        else:
+            if not system.isdir(path):
+                raise UserError(f"no such file: {given}")
+            top = str(path).rstrip("/")
+            found = [n for n in system.find(path) if _is_picked(Path(n.removeprefix(top)))]
+            if not found:
+                raise UserError(f"{given} holds no {', '.join(KINDS)} file")
+        return [str(system.unstrip_protocol(name)) for name in found]
+
+
+def _is_picked(path: Path) -> bool:
+    return kind(path) in KINDS and not any(name.startswith(".") for name in path.parts)
+
+
+def _system(url: str) -> tuple[Any, str]:
+    try:
+        fsspec = import_module("fsspec.core")
+    except ImportError:
+        raise UserError(
+            f"{url}: files elsewhere are read with fsspec: pip install 'plainformer[remote]'"
+        ) from None
+    system, path = fsspec.url_to_fs(url)
+    return system, path
+
+
+@contextmanager
+def _asking(file: File) -> Iterator[None]:
+    """Turn whatever a file system elsewhere raises into one message: each has errors of its own."""
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"no such file: {file}") from None
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"cannot read {file}: {reason}") from error

@@ -1,0 +1,38 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corpora.copies import Seen, hashes
+
+texts = st.lists(st.text(st.sampled_from("ab"), max_size=4), max_size=12)
+
+
+@given(st.lists(texts, max_size=12))
+def test_each_text_is_new_once(portions):
+    seen, known = Seen(), set()
+    for portion in portions:
+        expected = []
+        for text in portion:
+            expected.append(text not in known)
+            known.add(text)
+        assert seen.add(hashes(portion)).tolist() == expected
+    assert len(seen) == len(known)
+
+
+def test_a_text_costs_eight_bytes():
+    rng = np.random.default_rng(0)
+    seen, total = Seen(), 0
+    for size in rng.integers(1, 900, 300):
+        total += int(seen.add(rng.integers(-(2**63), 2**63 - 1, size)).sum())
+        runs = [len(run) for run in seen._runs]
+        assert sum(runs) == total
+        assert all(a >= 2 * b for a, b in zip(runs, runs[1:], strict=False))
+        assert all(np.all(np.diff(run.astype(object)) > 0) for run in seen._runs[-1:])
+        assert {run.itemsize for run in seen._runs} == {8}
+
+
+def test_the_hash_is_the_same_everywhere_and_always():
+    # as coreutils gives it, read from the lowest byte: echo -n plain | b2sum -l 64
+    (found,) = hashes(["plain"])
+    assert int(found) == int.from_bytes(bytes.fromhex("0db28b934cd2ead5"), "little", signed=True)
+    assert len(hashes(["", "a", "b"])) == 3
