@@ -33,13 +33,15 @@ class Seen:
 
     def add(self, hashes: Int64[np.ndarray, " texts"]) -> Bool[np.ndarray, " texts"]:
         """Take these in; give for each whether it is new: the first of its kind, here as well."""
-        new = np.zeros(len(hashes), bool)
-        new[np.unique(hashes, return_index=True)[1]] = True
+        values, places = np.unique(hashes, return_index=True)
+        fresh = np.ones(len(values), bool)
         for run in self._runs:
-            place = np.searchsorted(run, hashes)
-            new &= run[np.minimum(place, len(run) - 1)] != hashes
-        run = np.sort(hashes[new])
-        while len(run) and self._runs and len(self._runs[-1]) < 2 * len(run):
+            at = np.minimum(np.searchsorted(run, values), len(run) - 1)
+            fresh &= run[at] != values
+        new = np.zeros(len(hashes), bool)
+        new[places[fresh]] = True
+        run = values[fresh]
+        while self._runs and len(self._runs[-1]) < 2 * len(run):
             run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")
         if len(run):
             self._runs.append(run)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cellar import UserError
+from corpora.files import File, check_file, kind
 from corpora.lines import read_lines
 from corpora.readers import Row, read_rows
 
@@ -35,14 +36,14 @@ class Answer:
         return self.start + len(self.text)
 
 
-def read_squad(path: str | Path) -> Iterator[Row]:
-    """Give the questions of a file, one by one, with `question`, `context` and what else is there.
+def read_squad(file: str | Path) -> Iterator[Row]:
+    """Give the questions of a file, packed or not, with `question`, `context` and what else is there.
 
     In a .json file, which is read whole, the line of a row is the number of the question. Raises
     UserError for a file of another shape, naming the element, and for the faults of `read_rows`.
     """
-    path = Path(path)
-    return _questions(path) if path.suffix.lower() == ".json" else read_rows(path)
+    file = check_file(file)
+    return _questions(file) if kind(file) == ".json" else read_rows(file)
 
 
 def read_answers(row: Row) -> list[Answer]:
@@ -63,23 +64,23 @@ def read_answers(row: Row) -> list[Answer]:
     return answers
 
 
-def _questions(path: Path) -> Iterator[Row]:
+def _questions(file: File) -> Iterator[Row]:
     try:
-        whole = json.loads("".join(line for _, line in read_lines(path)))
+        whole = json.loads("".join(line for _, line in read_lines(file)))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON: {error}") from None
+        raise UserError(f"{file} is not JSON: {error}") from None
     number = 0
-    for i, article in enumerate(_list(whole, "data", f"{path}: the whole")):
-        place = f"{path}: data[{i}]"
+    for i, article in enumerate(_list(whole, "data", f"{file}: the whole")):
+        place = f"{file}: data[{i}]"
         for j, paragraph in enumerate(_list(article, "paragraphs", place)):
-            place = f"{path}: data[{i}].paragraphs[{j}]"
+            place = f"{file}: data[{i}].paragraphs[{j}]"
             context = _text(paragraph, "context", place)
             for k, asked in enumerate(_list(paragraph, "qas", place)):
                 _text(asked, "question", f"{place}.qas[{k}]")
                 number += 1
-                yield Row({**asked, "context": context}, path, number)
+                yield Row({**asked, "context": context}, file, number)
     if not number:
-        raise UserError(f"{path} holds no questions")
+        raise UserError(f"{file} holds no questions")
 
 
 def _list(element: Any, name: str, place: str) -> list[Any]:

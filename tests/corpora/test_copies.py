@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +28,7 @@ def test_a_text_costs_eight_bytes():
         total += int(seen.add(rng.integers(-(2**63), 2**63 - 1, size)).sum())
         runs = [len(run) for run in seen._runs]
         assert sum(runs) == total
-        assert all(a >= 2 * b for a, b in zip(runs, runs[1:], strict=False))
+        assert all(a >= 2 * b for a, b in pairwise(runs))
         assert all(np.all(np.diff(run.astype(object)) > 0) for run in seen._runs[-1:])
         assert {run.itemsize for run in seen._runs} == {8}
 

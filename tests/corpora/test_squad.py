@@ -1,5 +1,6 @@
 """Questions on passages: both forms of SQuAD's answers, and what can be wrong with a file."""
 
+import gzip
 import json
 
 import pytest
@@ -70,6 +71,13 @@ def test_parquet_rows_are_read_as_they_are_published(tmp_path):
     parquet.write_table(pyarrow.table(columns | {"answers": answers}), tmp_path / "a.parquet")
     rows = list(read_squad(tmp_path / "a.parquet"))
     assert [read_answers(row) for row in rows] == [[Answer("tea", 15)], []]
+
+
+def test_a_file_may_be_packed(tmp_path):
+    with gzip.open(tmp_path / "a.json.gz", "wt") as file:
+        json.dump(squad(asked(("tea", 15))), file)
+    (row,) = read_squad(tmp_path / "a.json.gz")
+    assert read_answers(row) == [Answer("tea", 15)]
 
 
 @given(st.text(min_size=1).filter(lambda text: text.strip()), st.data())
