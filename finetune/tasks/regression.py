@@ -129,5 +129,6 @@ def read_score(row: Row) -> float:
     except ValueError:
         score = math.nan
     if not math.isfinite(score):
-        raise UserError(f"{row.file}:{row.line}: no finite number: score {row.fields['score']!r}")
+        found = f"{row.fields['score']!r:.40}"
+        raise UserError(f"{row.file}:{row.line}: the score is no finite number: {found}")
     return score
