@@ -46,12 +46,18 @@ class Encoder(PretrainedModel):
     """A stack of blocks over embeddings, built as `config` says and freshly initialised.
 
     `pooler`: whether to end in BERT's pooler; by default where its classifier stands on one.
+    `dropout`: another share than the config's, for the vectors between the layers.
     """
 
     def __init__(
-        self, config: EncoderConfig, backend: Backend = "fused", pooler: bool | None = None
+        self,
+        config: EncoderConfig,
+        backend: Backend = "fused",
+        pooler: bool | None = None,
+        dropout: float | None = None,
     ) -> None:
         super().__init__()
+        config = config if dropout is None else config.with_dropout(dropout)
         self.config = config
         self.backend = backend
         self.embeddings = Embeddings(config)

@@ -47,9 +47,15 @@ class VocabularyModel(HeadedModel):
 
 
 class MaskedLM(VocabularyModel):
-    """A score for each token of the vocabulary, at each place."""
+    """A score for each token of the vocabulary, at each place.
 
-    def __init__(self, config: EncoderConfig, backend: Backend = "fused") -> None:
+    `dropout`: another share than the config's, for the vectors between the layers.
+    """
+
+    def __init__(
+        self, config: EncoderConfig, backend: Backend = "fused", dropout: float | None = None
+    ) -> None:
+        config = config if dropout is None else config.with_dropout(dropout)
         super().__init__(config, backend, pooler=False)
         initialise(self, config)
 
