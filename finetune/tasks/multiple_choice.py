@@ -91,7 +91,7 @@ class MultipleChoice(Task[ChoiceExample, ChoicePrediction]):
         """
         text = Text.of(row, labelled)
         options = read_options(row, text.place)
-        if not labelled and row.fields.get("label") is None:
+        if not labelled:
             return ChoiceExample(text, options, None)
         (label,) = row.require("label")
         return ChoiceExample(text, options, number_of(label, options, text.place))
