@@ -37,7 +37,7 @@ class Answer:
 
 
 def read_squad(file: str | Path) -> Iterator[Row]:
-    """Give the questions of a file, packed or not, with `question`, `context` and what else is there.
+    """Give the questions of a file: `question`, `context` and what else stands with them.
 
     In a .json file, which is read whole, the line of a row is the number of the question. Raises
     UserError for a file of another shape, naming the element, and for the faults of `read_rows`.

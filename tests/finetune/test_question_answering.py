@@ -20,7 +20,6 @@ from finetune.batch import Batch
 from finetune.folder import load_task, save_task
 from finetune.metrics.answers import word_f1
 from finetune.tasks.question_answering import (
-    LONGEST_ANSWER,
     Passage,
     QuestionAnswering,
     QuestionExample,
@@ -30,6 +29,7 @@ from tests.pretrain import tiny
 from tokenizer import train_tokenizer
 from training import TrainingConfig
 
+LONGEST_ANSWER = 30
 TOKENIZERS = {kind: tiny.make_tokenizer(kind) for kind in ("wordpiece", "unigram", "bpe")}
 TASK = QuestionAnswering(max_length=24)
 STORY = " ".join(tiny.sentences(5))
