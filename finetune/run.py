@@ -118,9 +118,7 @@ def finetune_on(
     if config.balance == "sampling":
         learned = [items[place] for place in evenly([task.label_of(e) for e in examples])]
     result = learn(task, model, learned, measured, config, is_new, quiet)
-    if config.select and measured and type(task).tune is not Task.tune:
-        task = task.tune([(example, said) for example, _, said in answered(task, model, measured)])
-    metric = measure(task, model, measured)
+    task, metric = judge(task, model, measured, config.select)
     with full_disk(config.out):
         write_folder(config.out, task, model, tokenizer)
         if measured:
@@ -186,7 +184,7 @@ def learn(
 
     def evaluate(model: PretrainedModel) -> dict[str, float]:
         loss = MeanLoss()
-        metric = measure(task, model, held_out, loss)
+        _, metric = judge(task, model, held_out, config.select, loss)
         return {"loss": loss.value, **metric.scores()}
 
     return train(
@@ -203,6 +201,27 @@ def learn(
         label="fine-tuning",
         quiet=quiet,
     )
+
+
+def judge(
+    task: AnyTask,
+    model: PretrainedModel,
+    held_out: list[tuple[Any, Item]],
+    select: bool,
+    loss: MeanLoss | None = None,
+) -> tuple[AnyTask, AnyMetric]:
+    """The task with the thresholds that suit `held_out`, unless nothing is chosen, and how it does.
+
+    In training, too: labels that are rare, and as yet improbable, would all look alike at ½.
+    """
+    if not select or not held_out or type(task).tune is Task.tune:
+        return task, measure(task, model, held_out, loss)
+    results = [(example, said) for example, _, said in answered(task, model, held_out, loss)]
+    task = task.tune(results)
+    metric = task.metric()
+    for example, said in results:
+        metric.add(example, task.decide(said))
+    return task, metric
 
 
 def write_folder(folder: Path, task: AnyTask, model: PretrainedModel, tokenizer: Tokenizer) -> None:

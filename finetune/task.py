@@ -139,6 +139,10 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         """The task with thresholds that suit the validation examples; by default as it is."""
         return self
 
+    def decide(self, prediction: PredictionT) -> PredictionT:
+        """The prediction as this task's thresholds have it; by default as it is."""
+        return prediction
+
     @abstractmethod
     def metric(self) -> Metric[ExampleT, PredictionT]:
         """An empty account of how good predictions are."""

@@ -145,11 +145,15 @@ class OneLabel(Task[LabelledT, ClassPrediction]):
     def _prediction(self, row: Float[np.ndarray, " labels"]) -> ClassPrediction:
         ranked = np.argsort(-row, kind="stable")
         probabilities = {self.labels[i]: float(row[i]) for i in ranked}
-        label = self.labels[ranked[0]]
-        if self.positive is not None:
-            (other,) = set(self.labels) - {self.positive}
-            label = self.positive if probabilities[self.positive] >= self.threshold else other
-        return ClassPrediction(label, probabilities)
+        return self.decide(ClassPrediction(self.labels[ranked[0]], probabilities))
+
+    def decide(self, prediction: ClassPrediction) -> ClassPrediction:
+        """Of two labels the one that the threshold says, where one was asked for."""
+        if self.positive is None:
+            return prediction
+        (other,) = set(self.labels) - {self.positive}
+        taken = prediction.probabilities[self.positive] >= self.threshold
+        return replace(prediction, label=self.positive if taken else other)
 
     def tune(
         self, results: Sequence[tuple[LabelledT, ClassPrediction]]

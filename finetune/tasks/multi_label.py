@@ -153,11 +153,15 @@ class MultiLabel(Task[LabelsExample, LabelsPrediction]):
         return [self._prediction(row) for row in rows]
 
     def _prediction(self, row: Float[np.ndarray, " labels"]) -> LabelsPrediction:
-        thresholds = self.thresholds or (0.5,) * len(self.labels)
         probabilities = {self.labels[i]: float(row[i]) for i in np.argsort(-row, kind="stable")}
+        return self.decide(LabelsPrediction((), probabilities))
+
+    def decide(self, prediction: LabelsPrediction) -> LabelsPrediction:
+        """The labels whose probability reaches their threshold."""
+        thresholds = self.thresholds or (0.5,) * len(self.labels)
         least = dict(zip(self.labels, thresholds, strict=True))
-        given = tuple(label for label, p in probabilities.items() if p >= least[label])
-        return LabelsPrediction(given, probabilities)
+        given = (label for label, p in prediction.probabilities.items() if p >= least[label])
+        return replace(prediction, labels=tuple(given))
 
     def tune(
         self, results: Sequence[tuple[LabelsExample, LabelsPrediction]]

@@ -287,6 +287,12 @@ class QuestionAnswering(Task[QuestionExample, AnswerPrediction]):
             return self
         return replace(self, threshold=best_threshold(np.array(margins), np.array(gains)))
 
+    def decide(self, prediction: AnswerPrediction) -> AnswerPrediction:
+        """An answer, or none where the margin is above the threshold."""
+        if self.threshold is None:
+            return prediction
+        return replace(prediction, abstains=prediction.margin > self.threshold)
+
     def metric(self) -> AnswerMetric:
         """Exact match and F1."""
         return AnswerMetric()

@@ -248,6 +248,8 @@ def test_from_rows_to_a_folder_that_transformers_opens(models, tokenizer, tmp_pa
         quiet=True,
     )
     assert outcome.score > 0.95
+    assert outcome.result is not None
+    assert outcome.result.best["micro_f1"] == outcome.score, "thresholds are tuned in training, too"
     evaluation = evaluate_folder(run, test, quiet=True)
     assert evaluation.metric.scores()["micro_f1"] > 0.9
     assert {path.name for path in run.glob("*.png")} == {"roc.png", "curve.png"}
