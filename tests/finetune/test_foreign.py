@@ -57,6 +57,25 @@ def test_a_classifier(foreign, tokenizer) -> None:
             assert said.probabilities[label] == pytest.approx(p, abs=1e-5)
 
 
+def test_a_model_of_several_labels(foreign, tokenizer) -> None:
+    folder, theirs = foreign(
+        "SequenceClassification",
+        problem_type="multi_label_classification",
+        id2label={0: "b", 1: "a"},
+    )
+    for text, said in zip(TEXTS, Predictor.load(folder)(TEXTS), strict=True):
+        expected = logits(theirs, tokenizer, text).sigmoid().tolist()
+        assert [said.probabilities[label] for label in "ba"] == pytest.approx(expected, abs=1e-5)
+        assert set(said.labels) == {n for n, p in zip("ba", expected, strict=True) if p >= 0.5}
+
+
+@pytest.mark.parametrize("said", [None, "regression"])
+def test_a_model_of_one_number(foreign, tokenizer, said) -> None:
+    folder, theirs = foreign("SequenceClassification", num_labels=1, problem_type=said)
+    for text, answer in zip(TEXTS, Predictor.load(folder)(TEXTS), strict=True):
+        assert answer.score == pytest.approx(logits(theirs, tokenizer, text).item(), abs=1e-5)
+
+
 def test_a_model_for_no_task(foreign, tmp_path: Path) -> None:
     folder, _ = foreign("MaskedLM")
     for path in (folder, tmp_path / "empty"):
