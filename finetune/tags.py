@@ -39,11 +39,13 @@ def is_tag(tag: str) -> bool:
 def are_entities(tags: Iterable[str]) -> bool:
     """Whether tags mark entities, rather than being plain labels such as parts of speech.
 
-    They do if one has the form `B-type` or `I-type`, or all are `O` and positions, `B` among them.
+    They do if one has the form `B-type` or `I-type`; or if all are of a scheme, and one has a type
+    or is `B`.
     """
     known = set(tags)
-    typed = any(re.fullmatch(r"[BI]-.+", tag, re.DOTALL) for tag in known)
-    return typed or ("B" in known and known <= {OUTSIDE, *"BIMELSU"})
+    if any(re.fullmatch(r"[BI]-.+", tag, re.DOTALL) for tag in known):
+        return True
+    return all(map(is_tag, known)) and any("-" in tag or tag == "B" for tag in known)
 
 
 def goes_on(tag: str, before: str) -> bool:

@@ -21,7 +21,10 @@ from finetune.tags import Span, iob2, spans
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NOTHING = "–"
+NOTHING = ""
+"""the name of what was not found, or is not there; no tag and no type is empty"""
+DASH = "–"
+"""how that is shown"""
 COLUMNS = ("precision", "recall", "f1", "support")
 SHOWN = 15
 """the most frequent confusions, in the table"""
@@ -112,7 +115,8 @@ class Counted(Metric[TaggedWords, WordTagging]):
         ]
         wrong = Counter({pair: n for pair, n in self.confusion.items() if pair[0] != pair[1]})
         confused: list[list[str | float]] = [
-            [*pair, n] for pair, n in sorted(wrong.items(), key=lambda item: (-item[1], item[0]))
+            [true or DASH, said or DASH, n]
+            for (true, said), n in sorted(wrong.items(), key=lambda item: (-item[1], item[0]))
         ]
         return [
             Table(self.unit, (self.unit, *COLUMNS), rows),
@@ -122,12 +126,18 @@ class Counted(Metric[TaggedWords, WordTagging]):
     def figures(self) -> dict[str, "Figure"]:
         """What was taken for what."""
         names = self.names
+        if not names:
+            return {}
         names += [NOTHING] * any(NOTHING in pair for pair in self.confusion)
         counts: Int64[np.ndarray, "names names"] = np.array(
             [[self.confusion[true, said] for said in names] for true in names], np.int64
-        ).reshape(len(names), len(names))
+        )
         score, value = next(iter(self.scores().items()))
-        return {"confusion": confusion_figure(names, counts, f"{score} {value:.1%}")}
+        return {
+            "confusion": confusion_figure(
+                [n or DASH for n in names], counts, f"{score} {value:.1%}"
+            )
+        }
 
     def to_json(self) -> dict[str, Any]:
         """All of it, for `metrics.json`."""
@@ -175,7 +185,7 @@ class EntityMetric(Counted):
         ]
         confidence = min(prediction.scores[where.begin : where.end])
         place = example.place_of(where.begin)
-        self.mistaken(Mistake(confidence, place, example.shown, *(n or NOTHING for n in names)))
+        self.mistaken(Mistake(confidence, place, example.shown, *(n or DASH for n in names)))
 
     def scores(self) -> dict[str, float]:
         """F1 over all entities first."""
@@ -204,11 +214,11 @@ class TagMetric(Counted):
         for number, (true, said) in enumerate(pairs):
             self.words += 1
             self.right_words += true == said
-            self.confusion[true, said or NOTHING] += 1
+            self.confusion[true, said] += 1
             if true != said:
                 word = example.words[number]
                 confidence, place = prediction.scores[number], example.place_of(number)
-                names = f"{true}: {word}", f"{said or NOTHING}: {word}"
+                names = f"{true}: {word}", f"{said or DASH}: {word}"
                 self.mistaken(Mistake(confidence, place, example.shown, *names))
 
     def scores(self) -> dict[str, float]:

@@ -63,7 +63,7 @@ class Sentence:
     """as it was given, or the words side by side"""
     offsets: tuple[tuple[int, int], ...]
     """of each word in `text`"""
-    file: Path
+    file: Path | str
     line: int
     """of the first word"""
     is_column: bool = False
@@ -263,15 +263,14 @@ class Tagging(Task[Sentence, Tags]):
         check_scheme(example)
         numbers = []
         for place, tag in enumerate(iob2(spans(tags), len(tags))):
-            # A model from elsewhere may know a type by its I- or its B- alone.
-            other = {"B": "I", "I": "B"}.get(tag[0], tag[0]) + tag[1:]
-            if tag not in self._numbers and other not in self._numbers:
+            kind = tag.partition("-")[2]
+            if kind not in self._types:
                 raise UserError(
                     f"{example.place_of(place)}: the tag {tags[place]!r} of "
                     f"{example.words[place]!r} is not among those the model learns: "
                     f"{', '.join(self.labels)}"
                 )
-            numbers.append(self._numbers.get(tag, self._numbers.get(other, IGNORED)))
+            numbers.append(self._numbers.get(tag, self._types[kind]))
         return numbers
 
     def outputs(self, model: PretrainedModel, batch: Batch) -> WordScores:
@@ -338,6 +337,12 @@ class Tagging(Task[Sentence, Tags]):
     @cached_property
     def _numbers(self) -> dict[str, int]:
         return {label: number for number, label in enumerate(self.labels)}
+
+    @cached_property
+    def _types(self) -> dict[str, int]:
+        """A label of each type: for tags of which a model from elsewhere has another form."""
+        kinds = {label.partition("-")[2]: n for n, label in enumerate(self.labels)}
+        return {"": IGNORED} | kinds
 
     @cached_property
     def _chain(self) -> Chain:

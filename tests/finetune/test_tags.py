@@ -71,7 +71,7 @@ def test_as_conlleval_counts(tags):
 
 
 def test_an_entity_without_its_beginning():
-    assert spans("I-A I-A O I-A I-B E-B E-B".split()) == [
+    assert spans(["I-A", "I-A", "O", "I-A", "I-B", "E-B", "E-B"]) == [
         Span("A", 0, 2),
         Span("A", 3, 4),
         Span("B", 4, 6),
@@ -85,6 +85,8 @@ def test_an_entity_without_its_beginning():
     [
         ("O B-PER I-PER", True),
         ("O I-ORG", True),
+        ("O S-ORG", True),
+        ("O S-ORG NN", False),
         ("B I O", True),
         ("B M E S", True),
         ("NN PRP$ -LRB- , . ''", False),

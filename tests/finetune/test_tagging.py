@@ -1,0 +1,417 @@
+"""Tags from file to model and back: aligned, read in windows, learned, predicted, reloaded."""
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cellar import UserError, write_text
+from encoder import TokenClassifier
+from finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
+from finetune.batch import Batch
+from finetune.crf import ChainTagger
+from finetune.folder import load_task
+from finetune.run import build
+from finetune.tags import iob2, spans
+from finetune.tasks.tagging import IGNORED, Sentence, TaggedItem, Tagging, Tags
+from finetune.words import join_words
+from tests.pretrain import tiny
+from training import TrainingConfig
+
+TOKENIZERS = {kind: tiny.make_tokenizer(kind) for kind in ("wordpiece", "unigram", "bpe")}
+TYPES = ("A", "B")
+LABELS = ("O", "B-A", "I-A", "B-B", "I-B")
+PLAIN = ("-LRB-", "NN", "PRP$")
+HOSTILE = st.sampled_from(
+    ["\u200b", "\u3000", " ", "", "[SEP]", "[UNK]", "e\u0301", "😀", "中文", "x" * 120]
+)
+WORD = st.sampled_from(["the", "red", "fish", "nectar", "steals"]) | HOSTILE | st.text(max_size=4)
+ENTITY_TAG = st.just("O") | st.builds(
+    "{}-{}".format, st.sampled_from("BIES"), st.sampled_from(TYPES)
+)
+
+
+def sentence(words: list[str], tags: list[str] | None) -> Sentence:
+    text, offsets = join_words(words)
+    known = None if tags is None else tuple(tags)
+    return Sentence(tuple(words), known, text, tuple(offsets), Path("f"), 1)
+
+
+def task(max_length: int = 512, long: str = "cut", plain: bool = False) -> Tagging:
+    decoding, labels = ("each", PLAIN) if plain else ("legal", LABELS)
+    return Tagging(labels=labels, decoding=decoding, max_length=max_length, long=long)
+
+
+def answers(task: Tagging, items: list[TaggedItem], seed: int = 0) -> list[Tags]:
+    """What a model says that is right at every word, and says anything elsewhere."""
+    batch = Batch.of(items)
+    logits = torch.randn(batch.num_tokens, len(task.labels), generator=torch.manual_seed(seed))
+    known = batch.targets != IGNORED
+    logits[known] = 20 * torch.eye(len(task.labels))[batch.targets[known]]
+    return task.predict(task.of_words(logits, batch), batch)
+
+
+def tagged(tag=ENTITY_TAG) -> st.SearchStrategy[list[list[tuple[str, str]]]]:
+    return st.lists(st.lists(st.tuples(WORD, tag), min_size=1, max_size=12), min_size=1, max_size=4)
+
+
+def sentences(drawn: list[list[tuple[str, str]]]) -> list[Sentence]:
+    return [sentence([w for w, _ in pairs], [t for _, t in pairs]) for pairs in drawn]
+
+
+def wanted(example: Sentence) -> tuple[str, ...]:
+    return tuple(iob2(spans(example.tags), len(example.tags)))
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@settings(max_examples=40)
+@given(tagged(), tagged(st.sampled_from(PLAIN)))
+def test_nothing_is_lost_on_the_way(kind, drawn, drawn_plain):
+    examples, plain = sentences(drawn), sentences(drawn_plain)
+    items = [task().encode(example, TOKENIZERS[kind]) for example in examples]
+    for example, answer in zip(examples, answers(task(), items), strict=True):
+        assert answer.tags == wanted(example)
+        assert [(e.type, *e.words) for e in answer.entities] == spans(example.tags)
+        assert min(answer.scores) > 0.99 and all(e.score > 0.99 for e in answer.entities)
+        for entity in answer.entities:
+            start, end = entity.characters
+            assert example.text[start:end] == entity.text
+    items = [task(plain=True).encode(example, TOKENIZERS[kind]) for example in plain]
+    for example, answer in zip(plain, answers(task(plain=True), items), strict=True):
+        assert answer.tags == example.tags and answer.entities is None
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@settings(max_examples=40)
+@given(tagged(), st.integers(4, 20))
+def test_windows_read_every_word(kind, drawn, max_length):
+    examples = sentences(drawn)
+    reader = task(max_length, "windows")
+    items = [reader.encode(example, TOKENIZERS[kind]) for example in examples]
+    for example, item, answer in zip(examples, items, answers(reader, items), strict=True):
+        assert answer.tags == wanted(example) and min(answer.scores) > 0.99
+        assert not item.is_cut and max(map(len, item.encodings)) <= max_length
+        assert (
+            len(item.places)
+            == len(example.words)
+            == sum((t != IGNORED).sum() for t in item.targets)
+        )
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@settings(max_examples=40)
+@given(tagged(), st.integers(4, 20))
+def test_words_that_fit_are_tagged_and_those_cut_are_outside(kind, drawn, max_length):
+    examples = sentences(drawn)
+    reader, tokenizer = task(max_length), TOKENIZERS[kind]
+    items = [reader.encode(example, tokenizer) for example in examples]
+    for example, item, answer in zip(examples, items, answers(reader, items), strict=True):
+        fit, room = 0, max_length - 2
+        for word in example.words:
+            if room <= 0:
+                break
+            fit, room = fit + 1, room - len(tokenizer.word_tokens([word]))
+        whole = len(tokenizer.word_tokens(example.words))
+        assert item.encodings[0].dropped == max(0, whole - (max_length - 2))
+        kept = wanted(example)[:fit]
+        assert answer.tags == kept + ("O",) * (len(example.words) - fit)
+        assert answer.scores[fit:] == (0.0,) * (len(example.words) - fit)
+
+
+def test_a_word_is_read_where_it_has_the_most_context():
+    example = sentence(
+        ["the", "red", "fish", "nectar", "steals", "the", "red", "corn", "of", "the", "red", "hen"]
+        * 4,
+        None,
+    )
+    tokenizer = TOKENIZERS["wordpiece"]
+    reader = task(14, "windows")
+    item = reader.encode(example, tokenizer)
+    encodings = tokenizer.windows(" ".join(example.words), max_length=14, stride=3)
+    assert [e.ids for e in item.encodings] == [e.ids for e in encodings]
+    ids = tokenizer.word_tokens(example.words)
+    for word, (window, place) in enumerate(item.places):
+        encoding = item.encodings[window]
+        first = ids.word_ids.index(word)
+        assert encoding.word_ids[place] == word and encoding.ids[place] == ids.ids[first]
+        context = min(place - 1, len(encoding) - 2 - place)
+        for other in item.encodings:
+            for there, number in enumerate(other.word_ids):
+                if number == word and other.ids[there] == ids.ids[first] and other is not encoding:
+                    assert min(there - 1, len(other) - 2 - there) <= context
+
+
+@pytest.mark.parametrize("decoding", ["legal", "crf"])
+@settings(max_examples=20)
+@given(tagged())
+def test_a_batch_says_and_costs_what_its_sentences_do(decoding, drawn):
+    examples = sentences(drawn)
+    reader = replace(task(10, "windows"), decoding=decoding)
+    items = [reader.encode(example, TOKENIZERS["bpe"]) for example in examples]
+
+    def run(some: list[TaggedItem]) -> tuple[list[Tags], float, int]:
+        batch = Batch.of(some)
+        at = (
+            batch.input_ids[:, None] * torch.arange(1, 6) * 7 % 11
+            + batch.sequences.positions[:, None]
+        )
+        outputs = reader.of_words(torch.sin(at.float()), batch)
+        loss = reader.loss(outputs, batch)
+        return reader.predict(outputs, batch), float(loss.total), loss.count
+
+    together, total, count = run(items)
+    apart = [run([item]) for item in items]
+    assert total == pytest.approx(sum(one for _, one, _ in apart), rel=1e-4)
+    assert count == sum(n for *_, n in apart) == sum(len(e.words) for e in examples)
+    for answer, ((alone,), _, _) in zip(together, apart, strict=True):
+        assert answer.tags == alone.tags
+        assert answer.scores == pytest.approx(alone.scores, abs=1e-6)
+
+
+# Files
+
+
+def written(path: Path, *rows: object) -> Path:
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return path
+
+
+def config(model: Path, train: Path, out: Path, **changes) -> FinetuneConfig:
+    settings = {"epochs": 8.0, "batch_size": 16, "max_length": 32, "task": "tagging"}
+    training = TrainingConfig(learning_rate=1e-2, eval_every=0, checkpoint_every=0)
+    return FinetuneConfig(
+        **{
+            "model": model,
+            "train": str(train),
+            "valid": str(train),
+            "out": out,
+            "training": training,
+        }
+        | settings
+        | changes
+    )
+
+
+def fitted(path: Path, crf: bool = False) -> Tagging:
+    examples = [Tagging.read(row) for row in Tagging.rows(path)]
+    return Tagging.fit(config(Path("model"), path, Path("out"), crf=crf), examples)
+
+
+def test_both_formats_give_the_same_sentences(tmp_path):
+    words, tags = ["EU", "rejects"], ["B-ORG", "O"]
+    write_text(tmp_path / "a.conll", "-DOCSTART- O\n\nEU B-ORG\nrejects O\n")
+    written(tmp_path / "a.jsonl", {"words": words, "tags": tags})
+    (column,) = map(Tagging.read, Tagging.rows(tmp_path / "a.conll"))
+    (line,) = map(Tagging.read, Tagging.rows(tmp_path / "a.jsonl"))
+    assert (column.words, column.tags, column.text) == (line.words, line.tags, "EU rejects")
+    assert [column.place_of(n)[-2:] for n in (0, 1)] == [":3", ":4"]
+    assert [line.place_of(n)[-2:] for n in (0, 1)] == [":1", ":1"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"words": ["a", "b"], "tags": ["O"]}, r"a.jsonl:1: 1 tags for 2 words"),
+        ({"words": "a b", "tags": ["O"]}, r"a.jsonl:1: column 'words' is not a list of texts"),
+        ({"words": ["a"], "tags": [["O"]]}, r"a.jsonl:1: column 'tags' is not a list of texts"),
+        ({"words": ["a"]}, r"a.jsonl:1: no column 'tags'"),
+        ({"text": "a", "label": "b"}, r"a.jsonl:1: no column 'words'; columns: text, label"),
+        ({"words": [], "tags": []}, r"a.jsonl:1: there are no words"),
+        ({"words": ["a"], "tags": [" "]}, r"a.jsonl:1: the tag of 'a' is empty"),
+        ({"words": ["a"], "tags": ["O"]}, r"a.jsonl: every word has the tag 'O'"),
+    ],
+)
+def test_a_row_at_fault_is_named(tmp_path, row, message):
+    with pytest.raises(UserError, match=message):
+        fitted(written(tmp_path / "a.jsonl", row))
+
+
+def test_a_tag_outside_the_scheme_is_named_by_its_own_line(tmp_path):
+    write_text(tmp_path / "a.txt", "EU B-ORG\nof O\n\nPeter B-PER\nBlackburn PER-I\n")
+    with pytest.raises(UserError, match=r"a.txt:5: the tag 'PER-I' of 'Blackburn' is not of the"):
+        fitted(tmp_path / "a.txt")
+    path = tmp_path / "b.jsonl"
+    written(path, {"words": ["EU"], "tags": ["B-ORG"]}, {"words": ["a", "b"], "tags": ["O", "NN"]})
+    with pytest.raises(UserError, match=r"b.jsonl:2: the tag 'NN' of 'b' is not of the form O, B-"):
+        fitted(path)
+
+
+def test_types_that_training_has_not_seen_are_refused_but_plain_labels_count_as_mistakes(tmp_path):
+    known = fitted(written(tmp_path / "a.jsonl", {"words": ["EU", "a"], "tags": ["S-ORG", "O"]}))
+    assert known.labels == ("O", "B-ORG", "I-ORG") and known.decoding == "legal"
+    other = sentence(["x", "Peter"], ["O", "I-PER"])
+    with pytest.raises(UserError, match=r"f:1: the tag 'I-PER' of 'Peter' is not among .* I-ORG"):
+        known.encode(other, TOKENIZERS["bpe"])
+    plain = fitted(written(tmp_path / "b.jsonl", {"words": ["a", "("], "tags": ["NN", "-LRB-"]}))
+    assert plain.labels == ("-LRB-", "NN") and plain.decoding == "each"
+    (targets,) = plain.encode(sentence(["a", "b"], ["NN", "SYM"]), TOKENIZERS["wordpiece"]).targets
+    assert np.unique(targets).tolist() == [IGNORED, 1]
+    with pytest.raises(
+        UserError, match=r"b.jsonl: the tags are no entities, for which crf is made"
+    ):
+        fitted(tmp_path / "b.jsonl", crf=True)
+    with pytest.raises(UserError, match="crf is for tagging"):
+        config(tmp_path, tmp_path, tmp_path, task="classification", crf=True)
+
+
+def test_raw_text_is_split_and_words_are_taken_as_they_are():
+    from finetune.task import as_rows
+
+    raw, given = (
+        Tagging.read(row, labelled=False)
+        for row in as_rows(["Herr Müller, 我!", {"words": ["Herr", "Müller"], "tags": ["?"]}])
+    )
+    assert raw.words == ("Herr", "Müller", ",", "我", "!") and raw.text == "Herr Müller, 我!"
+    assert given.words == ("Herr", "Müller") and given.tags is None
+
+
+# Learning
+
+
+def learnable(path: Path, count: int, seed: int, scheme: str = "{}") -> Path:
+    """The colour and the animal are one entity, a bird or a beast; the food one of its own."""
+    rows = []
+    for text in tiny.sentences(count, seed):
+        kind = "BIRD" if text.split()[2] in ("hen", "owl") else "BEAST"
+        tags = ["O", f"B-{kind}", f"I-{kind}", "O", "O", "O", "B-FOOD", "O"]
+        rows.append({"words": text.split(), "tags": tags})
+    random.Random(seed).shuffle(rows)
+    return written(path, *rows)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tagging")
+    learnable(folder / "train.jsonl", 100, 0)
+    return learnable(folder / "test.jsonl", 40, 1).parent
+
+
+@pytest.fixture(scope="module", params=["legal", "crf"])
+def trained(request, one_thread, models, data, tmp_path_factory) -> FinetuneConfig:
+    out = tmp_path_factory.mktemp("runs") / request.param
+    crf = request.param == "crf"
+    settings = config(models["modern"], data / "train.jsonl", out, crf=crf, epochs=5.0)
+    finetune(settings, quiet=True)
+    return settings
+
+
+def test_entities_are_learned_and_found_in_raw_text(trained, data):
+    assert evaluate_folder(trained.out, str(data / "test.jsonl")).metric.scores()["f1"] > 0.95
+    predictor = Predictor.load(trained.out)
+    text = "the  red hen pecks\nthe red corn ."
+    answer, from_words, empty = predictor([text, {"words": text.split()}, " "])
+    bird, food = answer.entities
+    assert (bird.type, bird.text, bird.words) == ("BIRD", "red hen", (1, 3))
+    assert text[slice(*bird.characters)] == "red hen" and bird.characters == (5, 12)
+    assert (food.type, text[slice(*food.characters)]) == ("FOOD", "corn")
+    assert from_words.tags == answer.tags and from_words.entities[0].characters == (4, 11)
+    assert (empty.words, empty.tags, empty.entities) == ((), (), ())
+    shown = json.loads(json.dumps(answer.to_json()))
+    assert shown["tags"][:3] == ["O", "B-BIRD", "I-BIRD"]
+    assert shown["entities"][0].keys() == {"type", "text", "words", "characters", "score"}
+    assert 0.5 < shown["entities"][0]["score"] <= 1
+
+
+def test_a_batch_says_what_its_sentences_say(trained):
+    predictor = Predictor.load(trained.out)
+    texts = [*tiny.sentences(20, seed=9), "", "the", " ".join(tiny.sentences(5)), "猫 ☕ \u200b"]
+    for text, answer in zip(texts, predictor(texts), strict=True):
+        (alone,) = predictor([text])
+        assert alone.tags == answer.tags
+        assert alone.scores == pytest.approx(answer.scores, abs=1e-4)
+
+
+def test_transformers_opens_the_folder_and_sees_the_same(trained, data):
+    from transformers import AutoModelForTokenClassification
+
+    theirs = AutoModelForTokenClassification.from_pretrained(trained.out).eval()
+    predictor = Predictor.load(trained.out)
+    assert tuple(theirs.config.id2label.values()) == predictor.task.labels
+    item = predictor.task.encode(
+        sentence(["the", "red", "hen", "pecks"], None), predictor.tokenizer
+    )
+    batch = Batch.of([item])
+    with torch.no_grad():
+        logits = theirs(batch.input_ids[None]).logits[0]
+        ours = predictor.task.outputs(predictor.model, batch)
+    torch.testing.assert_close(ours.logits, logits[ours.places], atol=1e-4, rtol=1e-4)
+
+
+def test_a_resumed_run_is_the_run_that_was_not_stopped(models, data, tmp_path):
+    """One loses its newest checkpoints and goes on: the same weights, the chain among them."""
+    changes = {"crf": True, "epochs": 2.0, "batch_size": 50}
+    stops = TrainingConfig(learning_rate=1e-2, eval_every=2, checkpoint_every=1, keep=9)
+    runs = [
+        config(models["bert"], data / "train.jsonl", tmp_path / name, training=stops, **changes)
+        for name in ("whole", "resumed")
+    ]
+    for run in runs:
+        finetune(run, quiet=True)
+    checkpoints = runs[1].out / "checkpoints"
+    for newer in sorted(checkpoints.glob("step-*"))[1:]:
+        for file in newer.iterdir():
+            file.unlink()
+        newer.rmdir()
+    finetune(replace(runs[1], resume=True), quiet=True)
+    whole, resumed = (Predictor.load(run.out).model.state_dict() for run in runs)
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+    assert whole["crf.start"].any()
+
+
+def test_from_scratch_the_chain_begins_at_nothing(models, data, tmp_path):
+    settings = config(models["bert"], data / "train.jsonl", tmp_path, crf=True, from_scratch=True)
+    model = build(fitted(data / "train.jsonl", crf=True), settings)
+    assert isinstance(model, ChainTagger)
+    assert all(not parameter.any() for parameter in model.crf.parameters())
+
+
+def test_parts_of_speech_are_learned_by_accuracy(models, tmp_path):
+    tags = ["DT", "JJ", "NN", "VBZ", "DT", "JJ", "NN", "."]
+    path = written(
+        tmp_path / "pos.jsonl", *({"words": t.split(), "tags": tags} for t in tiny.sentences(100))
+    )
+    settings = config(models["modern"], path, tmp_path / "out", long="windows", max_length=10)
+    scores = finetune(settings, quiet=True).metric.scores()
+    assert next(iter(scores)) == "accuracy" and scores["accuracy"] > 0.99
+    (answer,) = Predictor.load(settings.out)(["the red hen"])
+    assert answer.tags == ("DT", "JJ", "NN") and "entities" not in answer.to_json()
+
+
+# Models from elsewhere
+
+
+@pytest.mark.parametrize(
+    "labels", [("O", "I-PER", "B-PER", "I-LOC"), ("B-PER", "I-PER", "E-PER", "S-PER", "S-LOC", "O")]
+)
+def test_a_foreign_folder_is_read_by_its_own_labels(labels, tokenizer, tmp_path):
+    """IOB1 without a B-LOC, or BIOES: every word gets the tag that is the most probable."""
+    torch.manual_seed(1)
+    TokenClassifier(tiny.shape("bert", tokenizer), labels).save_pretrained(tmp_path)
+    tokenizer.save(tmp_path)
+    reader = load_task(tmp_path)
+    assert reader == Tagging(labels=labels, decoding="each", max_length=64, long="windows")
+    predictor = Predictor.load(tmp_path)
+    texts = [*tiny.sentences(10), " ".join(tiny.sentences(20))]
+    for text, answer in zip(texts, predictor(texts), strict=True):
+        assert len(answer.tags) == len(text.split())
+        item = reader.encode(Tagging.read(_row(text), labelled=False), tokenizer)
+        outputs = reader.outputs(predictor.model, Batch.of([item]))
+        tags = [labels[n] for n in outputs.logits.argmax(-1).tolist()]
+        assert spans(answer.tags) == spans(tags)
+        chances = outputs.logits.softmax(-1).amax(-1)
+        assert answer.scores == pytest.approx(chances.tolist(), abs=1e-5)
+    path = written(tmp_path / "a.jsonl", {"words": ["a", "b"], "tags": ["B-LOC", "O"]})
+    assert evaluate_folder(tmp_path, str(path)).metric.count == 1
+
+
+def _row(text: str):
+    from finetune.task import as_rows
+
+    (row,) = as_rows([text])
+    return row
