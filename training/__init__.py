@@ -14,9 +14,10 @@ from training.loop import Result, train
 from training.objective import Batch, Batches, Loss, Objective
 from training.optimizer import Shares
 from training.options import save_options, saved_options
-from training.order import Order, by_items, by_tokens, permutation
+from training.order import Order, by_items, by_tokens
 from training.pace import seconds_per_step
 from training.schedule import learning_rate
+from training.shuffle import Shuffle
 
 __all__ = [
     "Batch",
@@ -26,6 +27,7 @@ __all__ = [
     "Order",
     "Result",
     "Shares",
+    "Shuffle",
     "TrainingConfig",
     "autocast",
     "by_items",
@@ -35,7 +37,6 @@ __all__ = [
     "evaluate",
     "full_disk",
     "learning_rate",
-    "permutation",
     "save_options",
     "saved_options",
     "seconds_per_step",

@@ -1,7 +1,7 @@
 """Every item once an epoch, no budget exceeded, and nothing but (seed, step) that matters."""
 
 import random
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 import pytest
@@ -9,10 +9,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellar import UserError
-from training import by_items, by_tokens, permutation
+from training import Order, Shuffle, by_items, by_tokens, order
 
-lengths_lists = st.lists(st.integers(0, 9), min_size=1, max_size=40)
 seeds, ks = st.integers(0, 5), st.integers(1, 4)
+
+
+class Numbered:
+    """Items numbered through, in blocks; each has a length."""
+
+    def __init__(self, blocks: list[list[int]]) -> None:
+        self.lengths = np.array([length for block in blocks for length in block], np.int64)
+        bounds = np.cumsum([0, *map(len, blocks)])
+        self.items = [np.arange(a, b) for a, b in pairwise(bounds)]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, block: int) -> np.ndarray:
+        return self.items[block]
+
+    def order(self, budget: int, **settings) -> Order:
+        return by_tokens(self, self.lengths.__getitem__, budget, **settings)
+
+
+blocks_of_lengths = st.builds(
+    lambda first, rest: [*rest, [first]],
+    st.integers(0, 9),
+    st.lists(st.lists(st.integers(0, 9), max_size=8), max_size=9),
+)
 
 
 def next_fit(items, lengths, budget):
@@ -24,7 +48,7 @@ def next_fit(items, lengths, budget):
             room = budget
         batches[-1].append(item)
         room -= lengths[item]
-    return batches
+    return [batch for batch in batches if batch]
 
 
 def row(order, k, epochs):
@@ -34,18 +58,39 @@ def row(order, k, epochs):
     return [batch.tolist() for step in steps for batch in step]
 
 
-@settings(deadline=None, max_examples=30)
-@given(lengths_lists, st.integers(9, 30), seeds, ks)
-def test_next_fit_over_epochs(lengths, budget, seed, k):
-    order = by_tokens(np.array(lengths), budget, seed=seed, micro_batches=k)
-    expected = []
+@settings(deadline=None, max_examples=25)
+@given(blocks_of_lengths, st.integers(9, 30), st.integers(1, 4), seeds, ks)
+def test_pools_of_blocks_are_filled_by_next_fit(blocks, budget, pool, seed, k):
+    data = Numbered(blocks)
+    found = row(data.order(budget, pool=pool, seed=seed, micro_batches=k), k, 3)
+    expected = 0
     for epoch in range(3):
-        expected += next_fit(permutation(len(lengths), seed, epoch).tolist(), lengths, budget)
-    found = row(order, k, 3)
-    assert found[: len(expected)] == expected
-    assert len(found) - len(expected) < k
-    for batch in found:
-        assert sum(lengths[item] for item in batch) <= budget
+        seen = []
+        shuffled = Shuffle(len(data), seed, epoch)(np.arange(len(data))).tolist()
+        for first in range(0, len(data), pool):
+            members = [i for b in shuffled[first : first + pool] for i in data[b].tolist()]
+            batches, taken = found[expected:], []
+            while len(taken) < len(members):
+                taken += batches[0]
+                batches = batches[1:]
+            assert sorted(taken) == sorted(members)
+            assert (
+                next_fit(taken, data.lengths, budget) == found[expected:][: -len(batches) or None]
+            )
+            expected = len(found) - len(batches)
+            seen += taken
+        assert sorted(seen) == list(range(len(data.lengths)))
+    assert len(found) - expected < k
+
+
+def test_items_of_a_pool_are_shuffled_among_each_other():
+    data = Numbered([[1] * 100] * 8)
+    pool = np.concatenate(row(data.order(10**6, pool=4, seed=0), 1, 1)[0:1])
+    assert len(pool) == 400 and len(set((pool // 100).tolist())) == 4
+    assert abs(np.corrcoef(pool, np.arange(400))[0, 1]) < 0.2
+    assert len(set((pool[:40] // 100).tolist())) == 4
+    others = [row(data.order(10**6, pool=4, seed=s), 1, 2) for s in (0, 1)]
+    assert len({tuple(batch) for batches in others for batch in batches}) == 8
 
 
 @settings(deadline=None, max_examples=30)
@@ -55,30 +100,30 @@ def test_fixed_batches_over_epochs(n, size, seed, k):
     an_epoch = -(-n // size)
     for epoch in range(2):
         part = batches[epoch * an_epoch : (epoch + 1) * an_epoch]
-        assert sorted(chain(*part)) == list(range(n))
+        assert list(chain(*part)) == Shuffle(n, seed, epoch)(np.arange(n)).tolist()
         assert all(len(batch) == size for batch in part[:-1])
 
 
-@settings(deadline=None, max_examples=30)
-@given(lengths_lists, seeds, ks, st.randoms(use_true_random=False))
-def test_a_step_does_not_depend_on_those_before(lengths, seed, k, shuffle: random.Random):
+def test_fixed_batches_over_several_pools(monkeypatch):
+    whole = row(by_items(103, 5, seed=1), 1, 2)
+    monkeypatch.setattr(order, "POOL_BATCHES", 4)
+    assert row(by_items(103, 5, seed=1), 1, 2) == whole
+
+
+@settings(deadline=None, max_examples=15)
+@given(blocks_of_lengths, st.integers(1, 3), seeds, ks, st.randoms(use_true_random=False))
+def test_a_step_does_not_depend_on_those_before(blocks, pool, seed, k, shuffle: random.Random):
     def build():
-        return by_tokens(np.array(lengths), 12, seed=seed, micro_batches=k)
+        return Numbered(blocks).order(12, pool=pool, seed=seed, micro_batches=k)
 
     walked = build()
-    in_order = [walked(step) for step in range(12)]
-    steps = list(range(12))
+    in_order = [walked(step) for step in range(9)]
+    steps = list(range(9))
     shuffle.shuffle(steps)
     jumping = build()
     for step in steps:
         for one, other in zip(jumping(step), in_order[step], strict=True):
             assert one.tolist() == other.tolist()
-
-
-def test_epoch_and_seed_change_the_order():
-    orders = [tuple(permutation(50, seed, epoch)) for seed in (0, 1) for epoch in (0, 1)]
-    assert len(set(orders)) == 4
-    assert all(sorted(order) == list(range(50)) for order in orders)
 
 
 def test_epoch_of_a_step():
@@ -87,11 +132,30 @@ def test_epoch_of_a_step():
     assert [order.steps(epochs) for epochs in range(4)] == [0, 2, 3, 5]
 
 
+def test_only_the_pools_that_are_asked_for_are_read():
+    class Watched(Numbered):
+        def __getitem__(self, block):
+            read.append(block)
+            return super().__getitem__(block)
+
+    read: list[int] = []
+    order = Watched([[3] * 10] * 100).order(30, pool=5, seed=0)
+    assert not read
+    order(0), order.epoch(4)
+    assert len(read) == 5
+    order(7)
+    assert len(read) == 10
+
+
 def test_errors():
-    with pytest.raises(UserError, match="item 1 has 9 tokens, more than the 8"):
-        by_tokens(np.array([3, 9, 2]), 8, seed=0)
+    with pytest.raises(UserError, match="an item has 9 tokens, more than the 8"):
+        Numbered([[3, 9, 2]]).order(8, seed=0)(0)
     with pytest.raises(UserError, match="nothing to train on"):
-        by_tokens(np.array([], dtype=np.int64), 8, seed=0)
+        Numbered([]).order(8, seed=0)
+    with pytest.raises(UserError, match="nothing to train on"):
+        Numbered([[], []]).order(8, seed=0)(0)
+    with pytest.raises(UserError, match="nothing to train on"):
+        by_items(0, 3, seed=0)
     with pytest.raises(UserError, match="batch size"):
         by_items(3, 0, seed=0)
     with pytest.raises(UserError, match="micro-batch"):

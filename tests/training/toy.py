@@ -13,7 +13,7 @@ from training import Loss, Result, TrainingConfig, by_tokens, evaluate, train
 rng = np.random.default_rng(0)
 SEQUENCES = [torch.from_numpy(rng.integers(0, 20, rng.integers(1, 12))) for _ in range(40)]
 LENGTHS = np.array([len(sequence) for sequence in SEQUENCES])
-ORDER = by_tokens(LENGTHS, 24, seed=3, micro_batches=2)
+ORDER = by_tokens([np.arange(40)], LENGTHS.__getitem__, 24, seed=3, micro_batches=2)
 HELD_OUT = [torch.from_numpy(rng.integers(0, 20, 50)) for _ in range(3)]
 
 CONFIG = TrainingConfig(
