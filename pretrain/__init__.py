@@ -1,10 +1,11 @@
 """The first stage: a corpus becomes token shards, masked batches, and a pretrained encoder."""
 
+from pretrain.batch import MaskedBatch, Text
 from pretrain.config import PretrainConfig
-from pretrain.data import MaskedBatch, MaskedBatches, Pieces
+from pretrain.data import MaskedBatches, Pieces
 from pretrain.fill_mask import Guess, fill_mask
 from pretrain.masking import Masking
-from pretrain.objective import masked_lm
+from pretrain.objectives import masked_lm
 from pretrain.run import pretrain
 from pretrain.shards import read_shards, write_shards
 
@@ -15,6 +16,7 @@ __all__ = [
     "Masking",
     "Pieces",
     "PretrainConfig",
+    "Text",
     "fill_mask",
     "masked_lm",
     "pretrain",

@@ -2,14 +2,20 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 from cellar import UserError
+from pretrain.masking import Unit
 from training import TrainingConfig
+
+TokenObjective = Literal["mlm", "clm", "denoise", "rtd"]
+PairObjective = Literal["nsp", "sop"]
+ObjectiveName = Literal[TokenObjective, PairObjective]
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Pretrain an encoder by masked language modelling on your text."""
+    """Pretrain an encoder on your text: by masked language modelling, or another objective."""
 
     corpus: tuple[str, ...]
     """Text to learn from: files, folders or globs (.txt .jsonl .csv .tsv .parquet), or the name of
@@ -21,8 +27,15 @@ class PretrainConfig:
     out: Path
     """Folder for the run: the model, its tokenizer, log, curve and checkpoints."""
 
+    objective: tuple[ObjectiveName, ...] = ("mlm",)
+    """What to learn: mlm (guess masked tokens), clm (guess the next token), denoise (put right what
+    is masked, replaced or shuffled), rtd (find the tokens that a generator put there, as ELECTRA);
+    nsp (does the second half of a text follow the first?), sop (or are the two swapped?). One of
+    the last two may stand beside mlm or denoise: the losses are added."""
+
     preset: str = "modern-tiny"
-    """Shape of the model: bert-tiny … bert-base, modern-tiny … modern-base."""
+    """Shape of the model: bert-tiny … bert-base, modern-tiny … modern-base; for rtd: electra-tiny,
+    electra-small, electra-base; for nsp and sop: a bert, albert-tiny or albert-base."""
 
     max_length: int = 128
     """Tokens of the longest sequence; longer documents are cut."""
@@ -36,8 +49,25 @@ class PretrainConfig:
     mask_ratio: float = 0.15
     """Share of the tokens to guess (BERT: 0.15; ModernBERT: 0.3)."""
 
-    whole_words: bool = False
-    """Mask all pieces of a word together."""
+    mask_ratio_end: float | None = None
+    """The share at the last step: from `mask_ratio` it goes there in a line; none: it stays."""
+
+    masking: Unit = "tokens"
+    """What is masked together: single tokens, all pieces of a word (words), or spans of up to ten
+    words, 3.8 on average (spans, as SpanBERT)."""
+
+    generator_share: float = 0.25
+    """Width of the generator, as a share of the discriminator's (rtd only)."""
+
+    teacher: Path | None = None
+    """Folder of a pretrained masked language model with the same tokenizer: learn what it holds
+    probable, too (distillation; mlm only)."""
+
+    temperature: float = 2.0
+    """By how much the teacher's and the student's logits are divided before they are compared."""
+
+    soft_share: float = 0.5
+    """Share of the teacher in the loss; the rest is that of the tokens that stood there."""
 
     valid_share: float = 0.01
     """Share of the documents held out, where the corpus has no held-out part of its own."""
@@ -65,6 +95,13 @@ class PretrainConfig:
             "batch_tokens": (self.batch_tokens >= self.max_length, "at least max_length"),
             "accumulate": (self.accumulate >= 1, "at least 1"),
             "mask_ratio": (0 < self.mask_ratio < 1, "between 0 and 1"),
+            "mask_ratio_end": (
+                self.mask_ratio_end is None or 0 < self.mask_ratio_end < 1,
+                "between 0 and 1",
+            ),
+            "generator_share": (0 < self.generator_share <= 1, "above 0, and at most 1"),
+            "temperature": (self.temperature > 0, "above 0"),
+            "soft_share": (0 <= self.soft_share <= 1, "from 0 to 1"),
             "valid_share": (0 < self.valid_share < 1, "between 0 and 1"),
             "valid_tokens": (self.valid_tokens >= 1, "at least 1"),
             "minutes": (self.minutes >= 0, "0 or more"),
@@ -72,3 +109,28 @@ class PretrainConfig:
         for name, (holds, rule) in rules.items():
             if not holds:
                 raise UserError(f"{name} must be {rule}, not {getattr(self, name)}")
+        chosen = [name for name in (self.token_objective, self.pair_objective) if name is not None]
+        alone = self.token_objective not in ("clm", "rtd") or self.pair_objective is None
+        if not chosen or sorted(chosen) != sorted(self.objective) or not alone:
+            raise UserError(
+                f"objective must be one of mlm, clm, denoise, rtd, nsp, sop, or mlm or denoise "
+                f"with nsp or sop, not {' '.join(self.objective) or 'nothing'}"
+            )
+        if self.teacher is not None and self.objective != ("mlm",):
+            raise UserError(f"a teacher is for objective mlm, not {' '.join(self.objective)}")
+        if self.pair_objective is not None and self.max_length < 5:
+            raise UserError(
+                f"max_length must be at least 5 for {self.pair_objective}: three are special"
+            )
+
+    @property
+    def token_objective(self) -> TokenObjective | None:
+        """What is learned about tokens, if anything."""
+        names: tuple[TokenObjective, ...] = get_args(TokenObjective)
+        return next((name for name in names if name in self.objective), None)
+
+    @property
+    def pair_objective(self) -> PairObjective | None:
+        """What is learned about pairs of segments, if anything."""
+        names: tuple[PairObjective, ...] = get_args(PairObjective)
+        return next((name for name in names if name in self.objective), None)

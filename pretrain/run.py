@@ -1,22 +1,23 @@
-"""The first stage from end to end: text → token shards → masked batches → a model folder."""
+"""The first stage from end to end: text → token shards → batches → a model folder."""
 
 import copy
 import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from cellar import UserError, atomic_folder, write_json
-from encoder import EncoderConfig, MaskedLM
+from encoder import EncoderConfig
+from pretrain import choice
+from pretrain.batch import together
 from pretrain.config import PretrainConfig
 from pretrain.corpus import Corpus, Split
-from pretrain.data import MaskedBatches, Pieces, fixed_batches, ordinary_ids, unigram_entropy
-from pretrain.masking import Masking
-from pretrain.objective import masked_lm
+from pretrain.data import MaskedBatches, fixed_batches, unigram_entropy
 from pretrain.shards import Shard, read_shards, write_shards
 from tokenizer import Tokenizer, load_tokenizer
 from training import (
@@ -31,15 +32,13 @@ from training import (
 
 MAY_DIFFER = {"out", "tokenizer", "minutes", "resume", "training"}
 """options of which a resumed run may have others; its shards know their tokenizer"""
-HELD_OUT_MASKING = 0.15
-"""the held-out loss is measured at this ratio whatever the training, so that runs compare"""
 
 
 def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
     """Run `config`, and leave in `config.out` a model folder that `transformers` opens too.
 
     Beside the model and its tokenizer: `options.json` (the run's settings), `metrics.json`
-    (held-out loss in nats a token, accuracy, perplexity), `log.jsonl`, `speed.jsonl`, `curve.png`,
+    (held-out loss in nats, accuracy, perplexity), `log.jsonl`, `speed.jsonl`, `curve.png`,
     `tokens/` (the shards) and `checkpoints/`.
 
     Raises `UserError` for whatever cannot be read, does not fit together, or cannot be written.
@@ -47,45 +46,45 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
     saved = saved_options(config, config.out, resume=config.resume, may_differ=MAY_DIFFER)
     tokenizer = load_tokenizer(config.tokenizer)
     model = build(config, tokenizer)
+    loss, measured = choice.loss(config, tokenizer), choice.measure(config, tokenizer)
     corpus = Corpus.of(config.corpus, config.valid_share)
     shards = tokenized(corpus, tokenizer, config.out / "tokens", quiet, keep=config.resume)
     if saved is None:
         save_options(replace(config, resume=False), config.out)
-    pieces = {split: Pieces(shards[split], tokenizer, config.max_length) for split in shards}
+    texts = {split: choice.read_text(config, shards[split], tokenizer) for split in shards}
 
-    masking = Masking(
-        tokenizer.mask_id, ordinary_ids(tokenizer), config.mask_ratio, config.whole_words
+    hide = choice.hide_alike(config, tokenizer)
+    held_out = together(
+        list(fixed_batches(texts["valid"], hide, config.batch_tokens, config.valid_tokens))
     )
-    batches = MaskedBatches(
-        pieces["train"], masking, config.batch_tokens, config.accumulate, config.training.seed
-    )
-    held_out = list(
-        fixed_batches(
-            pieces["valid"],
-            replace(masking, ratio=HELD_OUT_MASKING),
-            config.batch_tokens,
-            config.valid_tokens,
-        )
-    )
-    if not any(len(batch.labels) for batch in held_out):
+    if config.token_objective and not held_out[0].counts.asked:
         raise UserError("the held-out text is too short to measure on: hold out a larger share")
+
+    def batches(config: PretrainConfig) -> MaskedBatches:
+        hide, seed = choice.hide(config, tokenizer), config.training.seed
+        return MaskedBatches(texts["train"], hide, config.batch_tokens, config.accumulate, seed)
+
     if config.minutes and saved and not saved["minutes"]:
         config = with_steps(config, saved["training"]["steps"])
     elif config.minutes:
-        seconds = seconds_per_step(copy.deepcopy(model), masked_lm, batches, config.training)
+        seconds = seconds_per_step(copy.deepcopy(model), loss, batches(config), config.training)
         config = with_steps(config, max(1, int(config.minutes * 60 / seconds)))
         save_options(replace(config, resume=False), config.out)
     plateau = PlateauWatch(unigram_entropy(shards["train"]))
+    name = choice.token_loss(config)
 
-    def measure(model: MaskedLM) -> dict[str, float]:
-        metrics = evaluate(model, masked_lm, held_out)
-        plateau.see(metrics["loss"])
-        return {**metrics, "perplexity": math.exp(min(metrics["loss"], 700.0))}
+    def measure(model: Any) -> dict[str, float]:
+        torch.manual_seed(0)  # what an objective draws is the same each time
+        metrics = evaluate(model, measured, held_out)
+        if name is None:
+            return metrics
+        plateau.see(metrics[name])
+        return {**metrics, "perplexity": math.exp(min(metrics[name], 700.0))}
 
     result = train(
         model,
-        masked_lm,
-        batches,
+        loss,
+        batches(config),
         config.training,
         config.out,
         evaluate=measure,
@@ -93,10 +92,10 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
         label="pretraining",
         quiet=quiet,
     )
-    plateau.see(result.last["loss"], is_last=True)
+    if name is not None:
+        plateau.see(result.last[name], is_last=True)
     with full_disk(config.out):
-        model.save_pretrained(config.out)
-        tokenizer.save(config.out)
+        choice.save(model, tokenizer, config.out)
         write_json(config.out / "metrics.json", {"held_out": dict(result.last)})
     return result
 
@@ -131,7 +130,7 @@ def tokenized(
     return {split: read_shards(folder, tokenizer, split) for split in splits}
 
 
-def build(config: PretrainConfig, tokenizer: Tokenizer) -> MaskedLM:
+def build(config: PretrainConfig, tokenizer: Tokenizer) -> Any:
     """A fresh model of the preset's shape for this vocabulary, drawn from the run's seed."""
     shape = EncoderConfig.preset(
         config.preset, vocab_size=tokenizer.vocab_size, pad_token_id=tokenizer.pad_id
@@ -142,7 +141,7 @@ def build(config: PretrainConfig, tokenizer: Tokenizer) -> MaskedLM:
             f"positions of {config.preset}"
         )
     torch.manual_seed(config.training.seed)
-    return MaskedLM(shape)
+    return choice.build_model(config, shape)
 
 
 class PlateauWatch:

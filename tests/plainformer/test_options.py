@@ -17,7 +17,8 @@ PRETRAIN = PretrainConfig(
     corpus=("a.txt", "b c.txt"),
     tokenizer=Path("tok"),
     out=Path("run"),
-    whole_words=True,
+    masking="words",
+    objective=("mlm", "sop"),
     mask_ratio=0.3,
     training=TrainingConfig(steps=7, betas=(0.8, 0.9), schedule="cosine"),
 )
@@ -42,7 +43,9 @@ def test_the_line_has_the_last_word(tmp_path):
     line = ["--out", "other", "--config", str(tmp_path / "o.json"), "--steps", "9"]
     changed = replace(PRETRAIN, out=Path("other"), training=replace(PRETRAIN.training, steps=9))
     assert parse(PretrainConfig, "pretrain", line) == changed
-    assert not parse(PretrainConfig, "pretrain", [*line, "--no-whole-words"]).whole_words
+    assert parse(PretrainConfig, "pretrain", [*line, "--masking", "spans"]).masking == "spans"
+    alone = parse(PretrainConfig, "pretrain", [*line, "--objective", "clm"])
+    assert alone.objective == ("clm",)
 
 
 def test_the_line_alone():
@@ -69,7 +72,8 @@ def test_what_a_file_leaves_out_is_the_commands_default(tmp_path):
         ({"max_length": 12.5}, "max_length must be a whole number, not 12.5"),
         ({"max_length": True}, "max_length must be a whole number, not True"),
         ({"mask_ratio": "0.3"}, "mask_ratio must be a number, not '0.3'"),
-        ({"whole_words": 1}, "whole_words must be true or false, not 1"),
+        ({"masking": 1}, "masking must be one of tokens, words, spans, not 1"),
+        ({"objective": ["mlm", 1]}, "objective must be one of mlm, clm, denoise, rtd, nsp, sop"),
         ({"out": 5}, "out must be a path, not 5"),
         ({"corpus": "a.txt"}, "corpus must be a list, not 'a.txt'"),
         ({"corpus": ["a", 1]}, "corpus must be a string, not 1"),

@@ -15,6 +15,9 @@ SPECIAL, VOCABULARY, MASK = 5, 10_000, 4
 ORDINARY = np.arange(SPECIAL, VOCABULARY)
 
 
+UNITS = st.sampled_from(["tokens", "words", "spans"])
+
+
 def masking(**settings) -> Masking:
     return Masking(MASK, ORDINARY, **settings)
 
@@ -29,12 +32,12 @@ def texts(draw):
     return np.array(ids, np.int64), np.cumsum(opens, dtype=np.int64) - 1
 
 
-@given(texts(), st.floats(0.01, 0.99), st.booleans(), st.integers(0, 2**32))
-def test_only_chosen_places_change_and_none_is_or_becomes_special(text, ratio, whole_words, seed):
+@given(texts(), st.floats(0.01, 0.99), UNITS, st.integers(0, 2**32))
+def test_only_chosen_places_change_and_none_is_or_becomes_special(text, ratio, unit, seed):
     ids, words = text
     before = ids.copy()
-    rule = masking(ratio=ratio, whole_words=whole_words)
-    masked, places = rule(ids, words, ids < SPECIAL, np.random.default_rng(seed))
+    rule = masking(ratio=ratio, unit=unit)
+    masked, places = rule.mask(ids, words, ids < SPECIAL, np.random.default_rng(seed))
     assert np.array_equal(ids, before)
     assert (ids[places] >= SPECIAL).all()
     assert len(set(places.tolist())) == len(places)
@@ -47,8 +50,8 @@ def test_only_chosen_places_change_and_none_is_or_becomes_special(text, ratio, w
 @given(texts(), st.floats(0.01, 0.99), st.integers(0, 2**32))
 def test_whole_words_are_chosen_whole(text, ratio, seed):
     ids, words = text
-    rule = masking(ratio=ratio, whole_words=True)
-    _, places = rule(ids, words, ids < SPECIAL, np.random.default_rng(seed))
+    rule = masking(ratio=ratio, unit="words")
+    _, places = rule.mask(ids, words, ids < SPECIAL, np.random.default_rng(seed))
     chosen = np.isin(np.arange(len(ids)), places)
     for word in set(words.tolist()):
         fates = chosen[(words == word) & (ids >= SPECIAL)]
@@ -61,7 +64,7 @@ def test_shares_lie_inside_their_confidence_intervals(ratio):
     rng = np.random.default_rng(7)
     ids = rng.integers(0, VOCABULARY, n)
     special = ids < SPECIAL
-    masked, places = masking(ratio=ratio)(ids, np.arange(n), special, rng)
+    masked, places = masking(ratio=ratio).mask(ids, np.arange(n), special, rng)
 
     def holds(count: int, of: int, share: float) -> None:
         low, high = binom.interval(0.999, of, share)
@@ -78,7 +81,7 @@ def test_shares_lie_inside_their_confidence_intervals(ratio):
 def test_drawn_tokens_are_spread_over_the_whole_vocabulary():
     ids = np.full(400_000, 17)
     rule = Masking(MASK, np.arange(SPECIAL, 25), ratio=0.5)
-    masked, places = rule(ids, np.arange(len(ids)), ids < SPECIAL, np.random.default_rng(0))
+    masked, places = rule.mask(ids, np.arange(len(ids)), ids < SPECIAL, np.random.default_rng(0))
     counts = np.bincount(masked[places], minlength=25)
     low, high = binom.interval(0.999, len(places), 0.1 / 20)
     drawn = [counts[i] for i in range(SPECIAL, 25) if i != 17]
@@ -89,7 +92,7 @@ def test_drawn_tokens_are_spread_over_the_whole_vocabulary():
 def test_same_generator_same_masks():
     ids = np.arange(SPECIAL, 2000)
     arguments = ids, np.arange(len(ids)), ids < SPECIAL
-    a, b, c = (masking()(*arguments, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    a, b, c = (masking().mask(*arguments, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1])
     assert not np.array_equal(a[1], c[1])
 
@@ -113,10 +116,11 @@ def test_words_of_every_kind_of_tokenizer_are_masked_whole(tokenizer, tmp_path):
     sentences = [s.replace("red", "[MASK]").replace("cat", "猫") for s in tiny.sentences(60)]
     write_shards(sentences, tokenizer, tmp_path, "train")
     pieces = Pieces(read_shards(tmp_path, tokenizer, "train"), tokenizer, 64)
-    rule = Masking(tokenizer.mask_id, ordinary_ids(tokenizer), ratio=0.4, whole_words=True)
+    rule = Masking(tokenizer.mask_id, ordinary_ids(tokenizer), ratio=0.4, unit="words")
     in_parts = 0
     for number, sentence in enumerate(sentences):
-        batch = pieces.batch(np.array([number]), rule, np.random.default_rng(number))
+        rng = np.random.default_rng(number)
+        batch = rule(pieces.text(pieces[0][[number]], rng), rng)
         chosen = set(batch.at.tolist())
         assert not set(batch.labels.tolist()) & tokenizer.special_ids
         place = 1

@@ -42,10 +42,8 @@ def test_gradient_reaches_every_parameter(wordpiece, tmp_path):
     model = MaskedLM(tiny.shape("modern", wordpiece))
     write_shards(tiny.sentences(6), wordpiece, tmp_path, "train")
     pieces = Pieces(read_shards(tmp_path, wordpiece, "train"), wordpiece, 24)
-    batch = pieces.batch(
-        np.arange(6),
-        Masking(wordpiece.mask_id, ordinary_ids(wordpiece), 0.3),
-        np.random.default_rng(0),
-    )
+    rng = np.random.default_rng(0)
+    rule = Masking(wordpiece.mask_id, ordinary_ids(wordpiece), 0.3)
+    batch = rule(pieces.text(pieces[0], rng), rng)
     masked_lm(model, batch).total.backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())

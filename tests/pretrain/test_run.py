@@ -22,6 +22,7 @@ from encoder import MaskedLM
 from pretrain import PretrainConfig, read_shards
 from pretrain import pretrain as run
 from pretrain.data import unigram_entropy
+from pretrain.objectives import nothing
 from pretrain.run import PlateauWatch
 from tests.pretrain import tiny
 from tokenizer import load_tokenizer
@@ -273,7 +274,7 @@ def test_what_cannot_work_is_refused_before_any_work(config, tmp_path, changes, 
 
 
 def test_a_held_out_part_without_a_masked_token_is_refused_at_once(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrain.run, "HELD_OUT_MASKING", 1e-9)
+    monkeypatch.setattr("pretrain.choice.hide_alike", lambda *_: nothing)
     with pytest.raises(UserError, match="held-out text is too short"):
         run(short(config, tmp_path / "run"), quiet=True)
     assert not (tmp_path / "run" / "log.jsonl").exists()
@@ -290,7 +291,7 @@ def test_a_tokenizer_that_was_trained_anew_does_not_fit_the_shards(config, tmp_p
 
 
 def test_whole_words_and_accumulation_train_too(config, tmp_path):
-    run(short(config, tmp_path / "run", whole_words=True, accumulate=2, preset=tiny.PRESET))
+    run(short(config, tmp_path / "run", masking="words", accumulate=2, preset=tiny.PRESET))
     first = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[0])
     assert 512 < first["tokens"] <= 1024
 

@@ -1,0 +1,117 @@
+"""From the names in a run's options to what they stand for: model, text, what is hidden, loss."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cellar import UserError
+from encoder import EncoderConfig, MaskedLM, PairedMaskedLM
+from pretrain.batch import Hiding, MaskedBatch
+from pretrain.config import PretrainConfig
+from pretrain.data import Pieces, Source, ordinary_ids
+from pretrain.masking import Masking
+from pretrain.objectives import (
+    Denoising,
+    Distillation,
+    Electra,
+    Pairs,
+    ReplacedTokens,
+    SentencePairs,
+    load_teacher,
+    masked_lm,
+    next_tokens,
+    nothing,
+)
+from pretrain.shards import Shard
+from tokenizer import Tokenizer
+from training import Objective
+
+Model = Any
+"""`MaskedLM`, `PairedMaskedLM` or `Electra`: whatever the loss takes, with `save_pretrained`"""
+
+
+def build_model(config: PretrainConfig, shape: EncoderConfig) -> Model:
+    """A fresh model of this shape with the heads that the objective needs.
+
+    Raises `UserError` when the family of `shape` has no such heads.
+    """
+    if config.token_objective == "rtd":
+        if shape.architecture != "electra":
+            raise UserError(
+                f"{config.preset} has no discriminator: for rtd choose a preset electra-tiny … "
+                "electra-base"
+            )
+        return Electra(shape, config.generator_share)
+    if config.pair_objective is None:
+        return MaskedLM(shape)
+    if shape.classifier_head != "pooler" or shape.type_vocab_size < 2:
+        raise UserError(
+            f"{config.preset} has no head for pairs: for {config.pair_objective} choose a preset "
+            "bert-tiny … bert-base, albert-tiny or albert-base"
+        )
+    return PairedMaskedLM(shape)
+
+
+def read_text(config: PretrainConfig, shards: Sequence[Shard], tokenizer: Tokenizer) -> Source:
+    """The documents in pieces, or in pairs of segments."""
+    if config.pair_objective is None:
+        return Pieces(shards, tokenizer, config.max_length)
+    return Pairs(Pieces(shards, tokenizer, config.max_length - 1), config.pair_objective)
+
+
+def hide(config: PretrainConfig, tokenizer: Tokenizer) -> Hiding:
+    """What is hidden of a text in training."""
+    masking = Masking(
+        tokenizer.mask_id,
+        ordinary_ids(tokenizer),
+        config.mask_ratio,
+        config.masking,
+        config.mask_ratio_end,
+        config.training.steps,
+    )
+    return _hide(config, masking)
+
+
+def hide_alike(config: PretrainConfig, tokenizer: Tokenizer) -> Hiding:
+    """What is hidden of the held-out text: as BERT did, whatever the training, so runs compare."""
+    return _hide(config, Masking(tokenizer.mask_id, ordinary_ids(tokenizer)))
+
+
+def _hide(config: PretrainConfig, masking: Masking) -> Hiding:
+    if config.token_objective is None:
+        return nothing
+    if config.token_objective == "clm":
+        return next_tokens
+    return Denoising(masking) if config.token_objective == "denoise" else masking
+
+
+def loss(config: PretrainConfig, tokenizer: Tokenizer) -> Objective[Model, MaskedBatch]:
+    """What is learned."""
+    if config.teacher is None:
+        return measure(config, tokenizer)
+    teacher = load_teacher(config.teacher, tokenizer, config.max_length)
+    return Distillation(teacher, config.temperature, config.soft_share)
+
+
+def measure(config: PretrainConfig, tokenizer: Tokenizer) -> Objective[Model, MaskedBatch]:
+    """What is measured on held-out text: what is learned, but without a teacher."""
+    if config.token_objective == "rtd":
+        return ReplacedTokens(tokenizer.special_ids)
+    if config.pair_objective is not None:
+        return SentencePairs(config.pair_objective, config.token_objective)
+    return masked_lm
+
+
+def token_loss(config: PretrainConfig) -> str | None:
+    """Under which name the metrics hold the loss of a token, which `perplexity` is of."""
+    if config.token_objective in (None, "rtd"):
+        return None
+    return "loss" if config.pair_objective is None else f"{config.token_objective}_loss"
+
+
+def save(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write the model folder; a generator gets one of its own, in `generator/`."""
+    model.save_pretrained(folder)
+    tokenizer.save(folder)
+    if isinstance(model, Electra):
+        tokenizer.save(folder / "generator")

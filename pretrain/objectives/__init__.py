@@ -1,0 +1,34 @@
+"""What is learned, one idea a file: what is hidden from the model, and the loss.
+
+| name      | what is asked                              | batches          | loss               |
+|-----------|--------------------------------------------|------------------|--------------------|
+| `mlm`     | which tokens are masked?                   | `Masking`        | `masked_lm`        |
+| `clm`     | which token comes next?                    | `next_tokens`    | `masked_lm`        |
+| `denoise` | what was the text before it was disturbed? | `Denoising`      | `masked_lm`        |
+| `rtd`     | which tokens were replaced?                | `Masking`        | `ReplacedTokens`   |
+| `nsp`     | does the second segment follow the first?  | `Pairs`          | `SentencePairs`    |
+| `sop`     | or were the two swapped?                   | `Pairs`          | `SentencePairs`    |
+
+One of the last two goes with `mlm` or `denoise`, too: both losses from one pass, added. With a
+teacher the loss of `mlm` is `Distillation`.
+"""
+
+from pretrain.objectives.causal_lm import next_tokens
+from pretrain.objectives.denoising import Denoising
+from pretrain.objectives.distillation import Distillation, load_teacher
+from pretrain.objectives.masked_lm import masked_lm
+from pretrain.objectives.replaced_tokens import Electra, ReplacedTokens
+from pretrain.objectives.sentence_pairs import Pairs, SentencePairs, nothing
+
+__all__ = [
+    "Denoising",
+    "Distillation",
+    "Electra",
+    "Pairs",
+    "ReplacedTokens",
+    "SentencePairs",
+    "load_teacher",
+    "masked_lm",
+    "next_tokens",
+    "nothing",
+]

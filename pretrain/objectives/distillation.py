@@ -1,0 +1,76 @@
+"""Distillation: what a teacher holds probable is learned beside what stood there.
+
+    loss = s · T² · KL(softmax(teacher / T) ‖ softmax(student / T)) + (1 − s) · −log p(token)
+
+at the masked places (Hinton et al. 2015, arXiv:1503.02531; for BERT: DistilBERT, Sanh et al. 2019,
+arXiv:1910.01108). T² keeps the gradient of the soft part as large as that of the hard one. The
+teacher reads the same masked text, learns nothing and is not saved with the student.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from cellar import UserError
+from encoder import MaskedLM
+from pretrain.batch import MaskedBatch
+from pretrain.objectives.parts import guessed
+from tokenizer import Tokenizer, load_tokenizer
+from training import Loss
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """Masked language modelling with soft targets."""
+
+    teacher: MaskedLM
+    temperature: float = 2.0
+    soft_share: float = 0.5
+
+    def __call__(self, model: MaskedLM, batch: MaskedBatch) -> Loss:
+        """The mixed loss; "hard" and "soft" are its two parts, without T² and their shares."""
+        teacher = self.teacher.to(batch.input_ids.device)
+        asked = {"sequences": batch.sequences, "at": batch.at}
+        with torch.no_grad():
+            wanted = teacher(batch.input_ids, **asked).float()
+        logits = model(batch.input_ids, **asked).float()
+        # A vocabulary may be padded to a round number: what is no token is not taught.
+        wanted = wanted[:, : logits.shape[1]]
+        soft = F.kl_div(
+            (logits / self.temperature).log_softmax(-1),
+            (wanted / self.temperature).log_softmax(-1),
+            reduction="sum",
+            log_target=True,
+        )
+        hard = guessed(logits, batch.labels)
+        share = self.soft_share
+        total = share * self.temperature**2 * soft + (1 - share) * hard.total
+        metrics = {**hard.metrics, "hard": hard.total.detach(), "soft": soft.detach()}
+        return Loss(total, hard.count, metrics)
+
+
+def load_teacher(folder: Path, tokenizer: Tokenizer, max_length: int) -> MaskedLM:
+    """The masked LM in `folder`, frozen.
+
+    Raises `UserError` when it has another tokenizer than the student, or fewer places than
+    `max_length`.
+    """
+    if load_tokenizer(folder).fingerprint() != tokenizer.fingerprint():
+        raise UserError(
+            f"the teacher in {folder} has another tokenizer: what it says of token 17 would be "
+            f"learned for another token; give its own with --tokenizer {folder}"
+        )
+    teacher = MaskedLM.from_pretrained(folder)
+    if teacher.config.vocab_size < tokenizer.vocab_size:
+        raise UserError(
+            f"the teacher in {folder} knows {teacher.config.vocab_size} tokens, its tokenizer "
+            f"has {tokenizer.vocab_size}: they do not belong together"
+        )
+    if teacher.config.max_position_embeddings < max_length:
+        raise UserError(
+            f"max_length {max_length} is more than the {teacher.config.max_position_embeddings} "
+            f"positions of the teacher in {folder}"
+        )
+    return teacher.requires_grad_(False)

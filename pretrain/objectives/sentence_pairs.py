@@ -1,0 +1,121 @@
+"""Pairs of segments: does the second one follow the first?
+
+    [CLS] first [SEP] second [SEP]        loss = −log softmax(W pooler(x) + c)[class]
+
+- `nsp`, next-sentence prediction (Devlin et al. 2018, arXiv:1810.04805): the second segment is that
+  of another document in half of the pairs;
+- `sop`, sentence-order prediction (Lan et al. 2019, arXiv:1909.11942): the two segments are swapped
+  in half of the pairs.
+
+A document is a text without known sentences, so its two segments are made by a cut: at the
+beginning of a word, drawn from those in the middle half of the text. Class 0 is the text as it was.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int64
+
+from encoder import PairedMaskedLM
+from pretrain.batch import MaskedBatch, Segment, Text
+from pretrain.data import Pieces, Rows
+from pretrain.objectives.parts import Part, added, guessed
+from training import Loss
+
+PairName = Literal["nsp", "sop"]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pieces of documents, each cut in two; `pieces` leave room for the second [SEP]."""
+
+    pieces: Pieces
+    name: PairName
+
+    def __len__(self) -> int:
+        """Blocks of all shards."""
+        return len(self.pieces)
+
+    def __getitem__(self, block: int) -> Rows:
+        """The pieces of a block of at least two tokens."""
+        pieces = self.pieces[block]
+        return pieces[self.pieces.lengths(pieces) >= 4]
+
+    def lengths(self, items: Rows) -> Int64[np.ndarray, " items"]:
+        """Tokens of each pair with its three special tokens."""
+        return self.pieces.lengths(items) + 1
+
+    def text(self, items: Rows, rng: np.random.Generator) -> Text:
+        """These pairs, some of them made wrong, packed, shorter ones first."""
+        items = items[np.argsort(self.lengths(items), kind="stable")]
+        pieces = items.tolist()
+        pairs = [cut(*self.pieces.tokens(piece), rng) for piece in pieces]
+        wrong = rng.random(len(pairs)) < 0.5
+        if self.name == "sop":
+            pairs = [pair[::-1] if w else pair for pair, w in zip(pairs, wrong, strict=True)]
+        else:
+            wrong = self._exchange(pieces, pairs, wrong)
+        sizes = [len(first[0]) + len(second[0]) for first, second in pairs]
+        by_size = np.argsort(sizes, kind="stable")
+        rows = [pairs[i] for i in by_size.tolist()]
+        return Text.packed(rows, self.pieces.tokenizer, wrong[by_size].astype(np.int64))
+
+    def _exchange(
+        self, pieces: list[list[int]], pairs: list[tuple[Segment, Segment]], wrong: np.ndarray
+    ) -> np.ndarray:
+        """Let neighbours among the `wrong` pairs exchange their second segments.
+
+        Neighbours are of like length, so length tells nothing; what is too long then is cut. A
+        pair without a neighbour of another document stays right. Returns which pairs are wrong.
+        """
+        room = self.pieces.max_length - 2
+        exchanged = np.zeros(len(pairs), bool)
+        chosen = np.flatnonzero(wrong).tolist()
+        for i, j in zip(chosen[::2], chosen[1::2], strict=False):
+            if self.pieces.document(pieces[i]) != self.pieces.document(pieces[j]):
+                for k, (ids, starts) in ((i, pairs[j][1]), (j, pairs[i][1])):
+                    keep = room - len(pairs[k][0][0])
+                    pairs[k] = pairs[k][0], (ids[:keep], starts[:keep])
+                exchanged[[i, j]] = True
+        return exchanged
+
+
+def cut(ids: np.ndarray, starts: np.ndarray, rng: np.random.Generator) -> tuple[Segment, Segment]:
+    """A text in two, at the beginning of a word in its middle half, or as near as there is one."""
+    size = len(ids)
+    words = np.flatnonzero(starts[1:]) + 1
+    places = words if len(words) else np.arange(1, size)
+    middle = places[np.abs(2 * places - size) <= size / 2]
+    nearest = places[np.abs(2 * places - size).argmin()]
+    at = int(rng.choice(middle) if len(middle) else nearest)
+    return (ids[:at], starts[:at]), (ids[at:], starts[at:])
+
+
+def nothing(text: Text, rng: np.random.Generator, step: int = 0) -> MaskedBatch:
+    """The text as it is, and no token asked for: pairs alone are learned from. A `Hiding`."""
+    none = np.empty(0, np.int64)
+    return text.asked(none, none)
+
+
+@dataclass(frozen=True)
+class SentencePairs:
+    """The loss of pairs, and of tokens beside it where an objective for these has a name."""
+
+    name: PairName
+    tokens: str | None = None
+
+    def __call__(self, model: PairedMaskedLM, batch: MaskedBatch) -> Loss:
+        """Both losses from one pass over the pairs; "accuracy" is the share that is right."""
+        assert batch.order is not None
+        logits, pair_logits = model(
+            batch.input_ids,
+            token_type_ids=batch.token_type_ids,
+            sequences=batch.sequences,
+            at=batch.at,
+        )
+        pairs = guessed(pair_logits, batch.order)
+        if self.tokens is None:
+            return pairs
+        tokens = Part(guessed(logits, batch.labels), batch.counts.asked)
+        return added({self.tokens: tokens, self.name: Part(pairs, batch.counts.sequences)})
