@@ -1,57 +1,60 @@
-"""Shards become batches: whole documents, masked anew each time, packed to a budget of tokens.
+"""Shards become batches: whole documents, hidden in part, packed to a budget of tokens.
 
 A document longer than `max_length` is cut into pieces of nearly equal length. Each piece stands
 between [CLS] and [SEP] and attends to nothing but itself. What stands in a batch, and what is
-masked there, follows from (seed, step) alone.
+hidden there, follows from (seed, step) alone.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, count
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-import torch
-from jaxtyping import Int, Int64
-from torch import Tensor
+from jaxtyping import Int64
 
 from cellar import UserError
-from encoder import Sequences
-from pretrain.masking import Masking
+from pretrain.batch import Hiding, MaskedBatch, Segment, Text, together
 from pretrain.shards import Shard
 from tokenizer import Tokenizer
 from training import Order, by_tokens
 
+Rows = Int64[np.ndarray, "items 3"]
+BLOCK = 1 << 15
+"""tokens of a shard that are shuffled as one"""
+POOL = 1 << 22
+POOL_BATCHES = 64
+"""tokens, and batches, whose pieces are shuffled among each other, at least"""
+SAMPLE = 1 << 24
+"""tokens by which a corpus is judged"""
 
-@dataclass(frozen=True)
-class MaskedBatch:
-    """Packed sequences with masked tokens, and what stood there."""
 
-    input_ids: Int[Tensor, " tokens"]
-    sequences: Sequences
-    at: Int[Tensor, " masked"]
-    """the places to guess"""
-    labels: Int[Tensor, " masked"]
-    """the tokens that stood there"""
+@runtime_checkable
+class Source(Protocol):
+    """Sequences to choose from, as `training.order.Blocks`: `Pieces` of documents, or pairs."""
 
-    @property
-    def num_tokens(self) -> int:
-        """Tokens in the batch."""
-        return len(self.input_ids)
+    def __len__(self) -> int:
+        """How many blocks of neighbours they stand in."""
 
-    def to(self, device: torch.device) -> "MaskedBatch":
-        """The same batch on `device`."""
-        return replace(
-            self,
-            input_ids=self.input_ids.to(device),
-            sequences=self.sequences.to(device),
-            at=self.at.to(device),
-            labels=self.labels.to(device),
-        )
+    def __getitem__(self, block: int) -> Rows:
+        """Those of one block."""
+
+    def lengths(self, items: Rows) -> Int64[np.ndarray, " items"]:
+        """Tokens of each, at most."""
+
+    def text(self, items: Rows, rng: np.random.Generator) -> Text:
+        """These, packed, shorter ones first; what is random comes from `rng`."""
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """The documents of some shards, cut to at most `max_length` tokens with [CLS] and [SEP]."""
+    """The documents of some shards, cut to at most `max_length` tokens with [CLS] and [SEP].
+
+    Where they are cut is computed when it is asked for, a block of a shard's tokens at a time: it
+    takes no memory, and of a corpus that is larger than the memory only what is read is there.
+    """
 
     shards: Sequence[Shard]
     tokenizer: Tokenizer
@@ -64,56 +67,62 @@ class Pieces:
             raise UserError("there are no token shards to read")
 
     @cached_property
-    def _table(self) -> Int64[np.ndarray, "pieces 3"]:
-        """Shard, first token and last token + 1 of each piece."""
-        room = self.max_length - 2
-        rows = []
-        for number, shard in enumerate(self.shards):
-            starts, sizes = shard.documents[:-1], np.diff(shard.documents)
-            counts = -(-sizes // room)
-            document = np.repeat(np.arange(len(sizes)), counts)
-            place = np.arange(len(document)) - np.repeat(np.cumsum(counts) - counts, counts)
-            first = starts[document] + place * sizes[document] // counts[document]
-            last = starts[document] + (place + 1) * sizes[document] // counts[document]
-            rows.append(np.stack([np.full(len(first), number), first, last], axis=1))
-        return np.concatenate(rows).astype(np.int64)
+    def _ends(self) -> list[int]:
+        """Blocks up to the end of each shard."""
+        return list(accumulate(-(-len(shard.ids) // BLOCK) for shard in self.shards))
 
-    @property
-    def lengths(self) -> Int64[np.ndarray, " pieces"]:
+    def __len__(self) -> int:
+        """Blocks of all shards."""
+        return self._ends[-1]
+
+    def __getitem__(self, block: int) -> Rows:
+        """The pieces that begin in a block: shard, first token and last token + 1 of each."""
+        number = bisect_right(self._ends, block)
+        low = (block - (self._ends[number - 1] if number else 0)) * BLOCK
+        documents = self.shards[number].documents
+        first = np.searchsorted(documents, low, side="right") - 1
+        last = np.searchsorted(documents[:-1], low + BLOCK)
+        starts, sizes = documents[first:last], np.diff(documents[first : last + 1])
+        counts = -(-sizes // (self.max_length - 2))
+        # Piece k begins at start + ⌊k · size / count⌋: the first k in the block, and behind it.
+        begin, end = (
+            -(-(bound - starts).clip(0, sizes) * counts // sizes) for bound in (low, low + BLOCK)
+        )
+        document = np.repeat(np.arange(len(sizes)), end - begin)
+        places = np.arange(len(document)) + (end - np.cumsum(end - begin))[document]
+        starts, sizes, counts = starts[document], sizes[document], counts[document]
+        cuts = [starts + place * sizes // counts for place in (places, places + 1)]
+        return np.stack([np.full(len(document), number), *cuts], axis=1)
+
+    def lengths(self, items: Rows) -> Int64[np.ndarray, " items"]:
         """Tokens of each piece, [CLS] and [SEP] included."""
-        lengths: Int64[np.ndarray, " pieces"] = self._table[:, 2] - self._table[:, 1] + 2
+        lengths: Int64[np.ndarray, " items"] = items[:, 2] - items[:, 1] + 2
         return lengths
 
-    def batch(
-        self, pieces: Int64[np.ndarray, " chosen"], masking: Masking, rng: np.random.Generator
-    ) -> MaskedBatch:
-        """The chosen pieces, packed (shorter ones first) and masked with `rng`."""
-        pieces = pieces[np.argsort(self.lengths[pieces], kind="stable")]
-        cls, sep = [self.tokenizer.cls_id], [self.tokenizer.sep_id]
-        ids: list[np.ndarray | list[int]] = []
-        word_starts: list[np.ndarray | list[int]] = []
-        for number, first, last in self._table[pieces].tolist():
-            shard = self.shards[number]
-            ids += [cls, shard.ids[first:last], sep]
-            word_starts += [[1], shard.words[first:last], [1]]
-        tokens = np.concatenate(ids).astype(np.int64)
-        words = np.cumsum(np.concatenate(word_starts)) - 1
-        special = np.isin(tokens, list(self.tokenizer.special_ids))
-        masked, places = masking(tokens, words, special, rng)
-        return MaskedBatch(
-            input_ids=torch.from_numpy(masked),
-            sequences=Sequences.of(self.lengths[pieces].tolist()),
-            at=torch.from_numpy(places),
-            labels=torch.from_numpy(tokens[places]),
-        )
+    def tokens(self, piece: Sequence[int]) -> Segment:
+        """The tokens of one piece, without [CLS] and [SEP], and where its words begin."""
+        number, first, last = piece
+        shard = self.shards[number]
+        return shard.ids[first:last], shard.words[first:last]
+
+    def document(self, piece: Sequence[int]) -> tuple[int, int]:
+        """Shard and number of the document that a piece is of."""
+        number, first, _ = piece
+        documents = self.shards[number].documents
+        return number, int(np.searchsorted(documents, first, side="right"))
+
+    def text(self, items: Rows, rng: np.random.Generator) -> Text:
+        """These pieces, packed, shorter ones first."""
+        items = items[np.argsort(self.lengths(items), kind="stable")]
+        return Text.packed([[self.tokens(piece)] for piece in items.tolist()], self.tokenizer)
 
 
 @dataclass(frozen=True)
 class MaskedBatches:
     """Step → its micro-batches: a function of (seed, step), without end."""
 
-    pieces: Pieces
-    masking: Masking
+    source: Source
+    hide: Hiding
     batch_tokens: int
     micro_batches: int = 1
     seed: int = 0
@@ -122,28 +131,31 @@ class MaskedBatches:
     def order(self) -> Order:
         """Which pieces make up each step."""
         return by_tokens(
-            self.pieces.lengths,
+            self.source,
+            self.source.lengths,
             self.batch_tokens,
+            pool=max(POOL, POOL_BATCHES * self.batch_tokens) // BLOCK,
             seed=self.seed,
             micro_batches=self.micro_batches,
         )
 
     def __call__(self, step: int) -> list[MaskedBatch]:
         """The micro-batches of `step`, from 0."""
-        return [
-            self.pieces.batch(items, self.masking, np.random.default_rng([self.seed, step, i]))
-            for i, items in enumerate(self.order(step))
-        ]
+        batches = []
+        for i, items in enumerate(self.order(step)):
+            rng = np.random.default_rng([self.seed, step, i])
+            batches.append(self.hide(self.source.text(items, rng), rng, step))
+        return together(batches)
 
 
 def fixed_batches(
-    pieces: Pieces, masking: Masking, batch_tokens: int, limit: int
+    source: Source, hide: Hiding, batch_tokens: int, limit: int
 ) -> Iterator[MaskedBatch]:
     """About `limit` tokens of held-out text under masks that never change: comparable anywhere."""
-    batches = MaskedBatches(pieces, masking, batch_tokens, seed=0)
+    batches = MaskedBatches(source, hide, batch_tokens, seed=0)
     seen = 0
-    for step in range(batches.order.steps(epochs=1)):
-        if seen >= limit:
+    for step in count():
+        if seen >= limit or batches.order.epoch(step) > 0:
             return
         (batch,) = batches(step)
         seen += batch.num_tokens
@@ -156,10 +168,15 @@ def ordinary_ids(tokenizer: Tokenizer) -> Int64[np.ndarray, " ordinary"]:
 
 
 def unigram_entropy(shards: Sequence[Shard]) -> float:
-    """Entropy of the tokens, in nats: the loss of a model that knows frequencies and no context."""
-    counts = np.zeros(1 + max(int(shard.ids.max()) for shard in shards), np.int64)
-    for shard in shards:
-        seen = np.bincount(shard.ids)
-        counts[: len(seen)] += seen
+    """Entropy of the tokens, in nats: the loss of a model that knows frequencies and no context.
+
+    Of a large corpus, that of `SAMPLE` tokens in blocks that stand evenly over it.
+    """
+    blocks = [(shard, first) for shard in shards for first in range(0, len(shard.ids), BLOCK)]
+    counts = np.zeros(0, np.int64)
+    for shard, first in blocks[:: -(-len(blocks) * BLOCK // SAMPLE)]:
+        seen = np.bincount(shard.ids[first : first + BLOCK], minlength=len(counts))
+        seen[: len(counts)] += counts
+        counts = seen
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum())
