@@ -14,6 +14,7 @@ TaskName = Literal[
     "question-answering",
     "regression",
     "relation",
+    "sentence-embedding",
     "tagging",
 ]
 

@@ -8,6 +8,7 @@ from finetune.metrics.labels import LabelsMetric
 from finetune.metrics.metric import Metric, Mistake, Table
 from finetune.metrics.numbers import NumberMetric
 from finetune.metrics.relations import RelationMetric
+from finetune.metrics.retrieval import RetrievalMetric
 
 __all__ = [
     "AnswerMetric",
@@ -19,6 +20,7 @@ __all__ = [
     "Mistake",
     "NumberMetric",
     "RelationMetric",
+    "RetrievalMetric",
     "Table",
     "TagMetric",
 ]

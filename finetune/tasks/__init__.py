@@ -9,6 +9,7 @@ from finetune.tasks.multiple_choice import MultipleChoice
 from finetune.tasks.question_answering import QuestionAnswering
 from finetune.tasks.regression import Regression
 from finetune.tasks.relation import Relation
+from finetune.tasks.sentence_embedding import SentenceEmbedding
 from finetune.tasks.tagging import Tagging
 
 TASKS: dict[str, type[Task[Any, Any]]] = {
@@ -18,5 +19,6 @@ TASKS: dict[str, type[Task[Any, Any]]] = {
     "question-answering": QuestionAnswering,
     "regression": Regression,
     "relation": Relation,
+    "sentence-embedding": SentenceEmbedding,
     "tagging": Tagging,
 }
