@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from cellar import UserError, atomic_path, write_json
+from cellar import UserError, atomic_path, finite, write_json
 from finetune.config import FinetuneConfig
 from finetune.metrics import Table
 from finetune.overlap import fingerprint
@@ -303,12 +303,3 @@ def shown(values: Sequence[float]) -> tuple[str, str]:
 def ordered(score: float) -> float:
     """A score that is not defined is the worst of all."""
     return -math.inf if math.isnan(score) else score
-
-
-def finite(value: Any) -> Any:
-    """What JSON can say of numbers: one that is not defined (NaN) is null."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import training.record
-from cellar import UserError, write_text
+from cellar import UserError, finite, write_text
 from finetune import FinetuneConfig, Predictor, evaluate_folder, finetune, several
 from finetune.metrics import ClassMetric
-from finetune.several import Summary, Tried, finite, folds, ordered
+from finetune.several import Summary, Tried, adopt, folds, ordered
 from finetune.tasks.classification import ClassExample, Classification
 from finetune.tasks.texts import Text
 from plainformer.commands.finetune import run as command
@@ -107,6 +107,7 @@ def test_the_best_run_is_what_the_folder_holds(three, few):
     for file in best.iterdir():
         if file.name != "options.json":
             assert (config.out / file.name).read_bytes() == file.read_bytes()
+    adopt(best, config.out)
     assert json.loads((config.out / "options.json").read_text())["seeds"] == 3
     found = evaluate_folder(config.out, few["valid"], quiet=True)
     assert found.metric.accuracy == accuracies[summary.model]

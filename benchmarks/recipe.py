@@ -1,0 +1,103 @@
+"""Which learning rate, and does it help when lower layers learn at a smaller one?
+
+    python benchmarks/recipe.py --model FOLDER [--sets trec stsb] [--rates 5e-5 1e-4 2e-4 4e-4]
+                                [--decays 1 0.95 0.9 0.8] [--examples 500] [--epochs 3] [--seeds 3]
+                                [--pooling pooler mean]
+
+FOLDER is all-MiniLM-L6-v2 (`benchmarks/material.py` fetches it) or another model. Learns from the
+first examples of a set, and prints the accuracy (Spearman's ρ, F1) of the last weights, of which
+nothing was chosen, on as many of its test part: in hundredths, mean and standard deviation over
+the seeds, a line for each learning rate, a column for each decay. `--pooling mean` puts a BERT's
+classifier on the mean of all tokens instead of on its pooler: a model that no BERT folder can hold,
+to see what that would be worth.
+"""
+
+import argparse
+from itertools import islice
+from pathlib import Path
+from statistics import mean, stdev
+from tempfile import TemporaryDirectory
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from encoder import Sequences, pool
+from finetune import TASKS, FinetuneConfig, read_examples
+from finetune.predict import encoded, measure
+from finetune.run import build, learn
+from tokenizer import load_tokenizer
+from training import TrainingConfig
+
+TASK_OF = {"stsb": "regression", "conll2003": "tagging", "msra-ner": "tagging"}
+
+
+class MeanPooler(nn.Module):
+    """Stands in the place of BERT's pooler."""
+
+    def forward(
+        self, x: Float[Tensor, "tokens hidden"], sequences: Sequences
+    ) -> Float[Tensor, "sequences hidden"]:
+        """The mean of each sequence."""
+        return pool(x, sequences, "mean")
+
+
+def score(config: FinetuneConfig, name: str, examples: int, pooling: str) -> float:
+    """The score by which the task is judged, after one run."""
+    kind = TASKS[config.task]
+    train, test = (
+        list(islice(read_examples(kind, name, part), examples)) for part in ("train", "test")
+    )
+    task, tokenizer = kind.fit(config, train), load_tokenizer(config.model)
+    model = build(task, config)
+    if pooling == "mean":
+        model.encoder.pooler = MeanPooler()
+    items = [item for _, item in encoded(task, tokenizer, train)]
+    learn(task, model, items, [], config, is_new=True, quiet=True)
+    return next(iter(measure(task, model, encoded(task, tokenizer, test)).scores().values()))
+
+
+def main() -> None:
+    """Run every combination, print a table for each set and pooling."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, required=True, help="folder of the pretrained model")
+    parser.add_argument("--sets", nargs="*", default=["trec", "stsb"])
+    parser.add_argument("--rates", nargs="*", type=float, default=[5e-5, 1e-4, 2e-4, 4e-4])
+    parser.add_argument("--decays", nargs="*", type=float, default=[1.0, 0.95, 0.9, 0.8])
+    parser.add_argument("--pooling", nargs="*", choices=["pooler", "mean"], default=["pooler"])
+    parser.add_argument("--examples", type=int, default=500)
+    parser.add_argument("--epochs", type=float, default=3.0)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    print(f"torch {torch.__version__}, {options.seeds} seeds, {options.examples} examples")
+    for name in options.sets:
+        kind = TASK_OF.get(name, "classification")
+        for pooling in options.pooling:
+            print(f"\n{name}, {pooling}")
+            print("rate      " + "".join(f"{f'decay {decay:g}':>18}" for decay in options.decays))
+            for rate in options.rates:
+                print(f"{rate:<10g}", end="", flush=True)
+                for decay in options.decays:
+                    scores = []
+                    for seed in range(options.seeds):
+                        with TemporaryDirectory() as out:
+                            config = FinetuneConfig(
+                                model=options.model,
+                                train=name,
+                                valid=name,
+                                out=Path(out) / "run",
+                                task=kind,
+                                epochs=options.epochs,
+                                batch_size=options.batch_size,
+                                layer_decay=decay,
+                                training=TrainingConfig(learning_rate=rate, seed=seed),
+                            )
+                            scores.append(score(config, name, options.examples, pooling))
+                    spread = f" ± {100 * stdev(scores):.1f}" if len(scores) > 1 else ""
+                    print(f"{f'{100 * mean(scores):.1f}{spread}':>18}", end="", flush=True)
+                print()
+
+
+if __name__ == "__main__":
+    main()
