@@ -48,6 +48,9 @@ class Predictor:
         tokenizer = load_tokenizer(folder)
         model = task.load(Path(folder)).to(choose_device(device))
         check_vocabulary(model, tokenizer)
+        named, there = getattr(task, "labels", None), getattr(model, "labels", None)
+        if named is not None and there is not None and tuple(named) != tuple(there):
+            raise UserError(f"{folder}: task.json and config.json name other labels")
         return cls(task, model, tokenizer)
 
     def __call__(self, inputs: Iterable[Input]) -> list[Any]:

@@ -110,9 +110,9 @@ def finetune_on(
     tokenizer = load_tokenizer(config.model)
     items = [item for _, item in encoded(task, tokenizer, examples)]
     measured = list(encoded(task, tokenizer, held_out))
-    warnings = told(Overlap(type(task), lambda: examples), held_out, quiet) if held_out else ()
     model = build(task, config)
     check_vocabulary(model, tokenizer)
+    warnings = told(Overlap(type(task), lambda: examples), held_out, quiet) if held_out else ()
 
     learned = items
     if config.balance == "sampling":

@@ -87,21 +87,31 @@ def pretrained(tmp_path_factory) -> Path:
     return tiny.save_untrained(tmp_path_factory.mktemp("model"), "bert", tiny.make_tokenizer())
 
 
-@pytest.fixture(scope="package")
-def examples(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("examples") / "examples.tsv"
+def write_examples(path: Path, sentences: list[str]) -> Path:
+    """Sentences with their labels, as TSV."""
     rows = [
-        f"{t}\t{'bird' if t.split()[2] in ('hen', 'owl') else '[b]beast[/b]'}"
-        for t in tiny.sentences(24)
+        f"{t}\t{'bird' if t.split()[2] in ('hen', 'owl') else '[b]beast[/b]'}" for t in sentences
     ]
     path.write_text("text\tlabel\n" + "\n".join(rows) + "\n")
     return path
 
 
 @pytest.fixture(scope="package")
-def classifier(pretrained, examples, tmp_path_factory) -> Path:
+def examples(tmp_path_factory) -> Path:
+    return write_examples(tmp_path_factory.mktemp("examples") / "examples.tsv", tiny.sentences(24))
+
+
+@pytest.fixture(scope="package")
+def held_out(tmp_path_factory) -> Path:
+    """None of them is among the examples."""
+    others = [t for t in tiny.sentences(100, seed=1) if t not in tiny.sentences(24)]
+    return write_examples(tmp_path_factory.mktemp("examples") / "held_out.tsv", others[:24])
+
+
+@pytest.fixture(scope="package")
+def classifier(pretrained, examples, held_out, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "classifier"
-    options = ["--train", examples, "--valid", examples, "--epochs", 1, "--max-length", 32]
+    options = ["--train", examples, "--valid", held_out, "--epochs", 1, "--max-length", 32]
     arguments = ["finetune", "--model", pretrained, "--out", out, *options]
     assert main([str(argument) for argument in arguments]) == 0
     return out
@@ -118,9 +128,9 @@ def pretraining(corpus, tokenizer, tmp_path) -> list[object]:
 
 
 @pytest.fixture
-def finetuning(pretrained, examples, tmp_path) -> list[object]:
+def finetuning(pretrained, examples, held_out, tmp_path) -> list[object]:
     """The arguments of a fine-tuning of one epoch into tmp_path/run."""
     return [
-        "finetune", "--model", pretrained, "--train", examples, "--valid", examples,
+        "finetune", "--model", pretrained, "--train", examples, "--valid", held_out,
         "--out", tmp_path / "run", "--epochs", 1, "--max-length", 32,
     ]  # fmt: skip

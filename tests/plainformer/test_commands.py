@@ -6,10 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
-from finetune import Classifier, Report
-from plainformer.tables import report_table
+from finetune import Predictor, Table
+from plainformer.tables import print_table
 from tests.pretrain import tiny
 
 
@@ -43,15 +42,15 @@ def test_from_text_to_prediction(call, corpus, examples, tmp_path):
     )  # fmt: skip
     assert said.code == 0 and "training texts were cut to 10 tokens" in said.out
 
-    report = tmp_path / "report.json"
-    said = call("evaluate", done, "--data", examples, "--out", report)
-    accuracy = json.loads(report.read_text())["accuracy"]
-    assert f"accuracy {accuracy:.3f}" in said.out and report.with_suffix(".png").exists()
+    said = call("evaluate", done, "--data", examples)
+    report = done / "evaluation-examples"
+    accuracy = json.loads((report / "metrics.json").read_text())["accuracy"]
+    assert f"accuracy {accuracy:.3f}" in said.out and (report / "report.html").exists()
 
     said = call("predict", done, "--text", "the red hen", "the cat 猫")
     rows = [json.loads(line) for line in said.out.splitlines()]
     assert [row["text"] for row in rows] == ["the red hen", "the cat 猫"]
-    for row, wanted in zip(rows, Classifier.load(done)(["the red hen", "the cat 猫"]), strict=True):
+    for row, wanted in zip(rows, Predictor.load(done)(["the red hen", "the cat 猫"]), strict=True):
         assert row["label"] == wanted.label
         assert row["probabilities"] == pytest.approx(wanted.probabilities, abs=1e-6)
 
@@ -65,9 +64,9 @@ def test_other_kinds_of_tokenizer(call, corpus, tmp_path, kind):
 
 def test_labels_are_printed_as_they_are(call, classifier, examples, capfd):
     assert "[b]beast[/b]" in call("evaluate", classifier, "--data", examples).out
-    numbers = torch.arange(2).numpy()
-    report_table(Report.of(("[/]", "[red]"), numbers, numbers))
-    assert "[/]" in capfd.readouterr().out
+    print_table(Table("labels", ("label", "[b]"), [["[/]", 1], ["[red]", 2], ["a\\", 3]]))
+    shown = capfd.readouterr().out.split()
+    assert shown == ["label", "[b]", "[/]", "1", "[red]", "2", "a\\", "3"]
 
 
 def test_data_list_names_the_sets(call):
@@ -143,7 +142,8 @@ def test_a_folder_without_a_tokenizer(refused, pretraining, bad, tmp_path, kind)
 
 
 def test_a_pretrained_model_is_no_classifier(refused, pretrained, examples):
-    assert "missing tensors: " in refused("evaluate", pretrained, "--data", examples)
+    message = refused("evaluate", pretrained, "--data", examples)
+    assert "holds no task.json: it was not fine-tuned for a task" in message
 
 
 def test_labels_unseen_in_training(refused, finetuning, classifier, tmp_path):

@@ -1,0 +1,121 @@
+"""What a fine-tuned folder says of itself is read back; one that is damaged is told in a line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cellar import UserError
+from finetune import TASKS, FinetuneConfig, Predictor, finetune
+from finetune.folder import FOREIGN, fits, load_task, save_task
+from training import TrainingConfig
+
+
+@pytest.mark.parametrize("name", sorted(FOREIGN.values()))
+def test_a_task_is_read_as_it_was_written(name, tmp_path):
+    task = TASKS[name].foreign(("a", "猫"), 24)
+    save_task(task, tmp_path)
+    assert load_task(tmp_path) == task
+    assert json.loads((tmp_path / "task.json").read_text(encoding="utf-8"))["task"] == name
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "wanted"),
+    [
+        (3, int, True),
+        (True, int, False),
+        (3, float, True),
+        ("3", float, False),
+        (None, str | None, True),
+        (("a", "b"), tuple[str, ...], True),
+        (("a", 1), tuple[str, ...], False),
+        ("ab", tuple[str, ...], False),
+        ((1.0, 2), tuple[float, float] | None, True),
+        ((1.0,), tuple[float, float] | None, False),
+    ],
+)
+def test_values_are_of_their_types(value, hint, wanted):
+    assert fits(value, hint) == wanted
+
+
+@pytest.fixture(scope="module")
+def whole(models, files, tmp_path_factory) -> Path:
+    """A folder that was fine-tuned."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    config = FinetuneConfig(
+        model=models["bert"],
+        train=files("train"),
+        valid=files("valid"),
+        out=out,
+        epochs=0.1,
+        max_length=32,
+        training=TrainingConfig(eval_every=0, checkpoint_every=0),
+    )
+    finetune(config, quiet=True)
+    return out
+
+
+@pytest.fixture
+def folder(whole, tmp_path) -> Path:
+    """A copy of it, to be damaged."""
+    shutil.copytree(whole, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"task": "divination"}, "task.json: there is no task 'divination'; there are: "),
+        ({"task": ["classification"]}, r"there is no task \('classification',\)"),
+        ({"task": None}, "there is no task None"),
+        ({"labels": None}, r"task.json is damaged, or of another version: labels cannot be None"),
+        ({"labels": "ab"}, "labels cannot be 'ab'"),
+        ({"max_length": "32"}, "max_length cannot be '32'"),
+        ({"long": "fold"}, "long cannot be 'fold'"),
+        ({"colour": 1}, "colour is unknown"),
+        ({"labels": ["beast"]}, "task.json and config.json name other labels"),
+    ],
+)
+def test_a_task_that_is_not_one_is_told(folder, changes, fault):
+    fields = json.loads((folder / "task.json").read_text(encoding="utf-8"))
+    (folder / "task.json").write_text(json.dumps({**fields, **changes}))
+    with pytest.raises(UserError, match=fault):
+        Predictor.load(folder)
+
+
+@pytest.mark.parametrize("name", ["task.json", "config.json", "tokenizer.json"])
+@pytest.mark.parametrize("content", [b'{"task": "cl', b"[1]", b"\xff\xfe", b""])
+def test_broken_files_are_named(folder, name, content):
+    if not (folder / name).exists():
+        pytest.skip(f"this tokenizer has no {name}")
+    (folder / name).write_bytes(content)
+    with pytest.raises(UserError, match=name) as told:
+        Predictor.load(folder)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("config.json", "it has no config.json"),
+        ("model.safetensors", "it has no model.safetensors"),
+    ],
+)
+def test_a_missing_part_is_named(folder, name, fault):
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=fault):
+        Predictor.load(folder)
+
+
+def test_weights_cut_short_are_told(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(UserError, match=r"model\.safetensors is damaged or cut short"):
+        Predictor.load(folder)
+
+
+def test_a_folder_that_was_never_fine_tuned_is_told(models, tmp_path):
+    for folder in (models["bert"], tmp_path):
+        with pytest.raises(UserError, match=r"holds no task\.json: it was not fine-tuned"):
+            Predictor.load(folder)
