@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 OUTPUT = ("LABEL_0",)
 """what `transformers` calls an only output: a published model's goes on being trained"""
 
+LARGEST = 1e15
+"""beyond it the sum of squared errors soon leaves the range of float32"""
+
 
 @dataclass(frozen=True)
 class ScoreExample:
@@ -123,7 +126,7 @@ class Regression(Task[ScoreExample, ScorePrediction]):
 
 
 def read_score(row: Row) -> float:
-    """The column `score`; `UserError` by file and line where it is no finite number."""
+    """The column `score`; `UserError` by file and line where it is none to learn."""
     try:
         score = float(row.string("score"))
     except ValueError:
@@ -131,4 +134,6 @@ def read_score(row: Row) -> float:
     if not math.isfinite(score):
         found = f"{row.fields['score']!r:.40}"
         raise UserError(f"{row.file}:{row.line}: the score is no finite number: {found}")
+    if abs(score) > LARGEST:
+        raise UserError(f"{row.file}:{row.line}: the score {score:g} is too large: scale them all")
     return score

@@ -138,6 +138,11 @@ def test_what_is_no_number_is_named_by_file_and_line(tmp_path, score) -> None:
         read(tmp_path, "f.jsonl", rows)
 
 
+def test_a_number_whose_square_is_none(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"f\.jsonl:1: the score 1e\+300 is too large"):
+        read(tmp_path, "f.jsonl", '{"text": "t", "score": 1e300}')
+
+
 def test_a_row_without_a_score(tmp_path) -> None:
     for row, message in [
         ('{"text": "t", "label": 1}', "no column 'score'; columns: text, label"),
