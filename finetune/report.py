@@ -135,7 +135,7 @@ def report_page(
         notes(evaluation),
         section("Pictures", pictures(figures.values()) if figures else ""),
         *(section(table.title.capitalize(), rows(table)) for table in metric.tables()),
-        section("The mistakes that the model was surest of", mistakes(metric.mistakes)),
+        section(metric.mistakes_title, mistakes(metric.badness, metric.mistakes)),
         section("How it was learned", pictures([curve]) if curve else ""),
         section("What was evaluated", definitions(about)),
     ]
@@ -188,9 +188,9 @@ def rows(table: Table) -> str:
     return grid(table.columns, [[spoken(value) for value in row] for row in table.rows])
 
 
-def mistakes(found: Sequence[Mistake]) -> str:
-    """The mistakes, the surest first."""
-    columns = ("confidence", "predicted", "true", "text", "where")
+def mistakes(badness: str, found: Sequence[Mistake]) -> str:
+    """The mistakes, the worst first."""
+    columns = (badness, "predicted", "true", "text", "where")
     lines = [
         [f"{wrong.confidence:.3f}", wrong.predicted, wrong.true, wrong.text, wrong.place]
         for wrong in found

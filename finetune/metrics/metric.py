@@ -8,7 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +30,7 @@ class Table:
 
 @dataclass(frozen=True, order=True)
 class Mistake:
-    """A prediction that is wrong, and how sure the model was of it."""
+    """A prediction that is wrong, and how sure the model was of it, or how far off."""
 
     confidence: float
     place: str = field(compare=False)
@@ -41,6 +41,10 @@ class Mistake:
 
 class Metric(ABC, Generic[ExampleT, PredictionT]):
     """A streaming account of how good predictions are."""
+
+    mistakes_title: ClassVar[str] = "The mistakes that the model was surest of"
+    badness: ClassVar[str] = "confidence"
+    """by what a mistake is bad"""
 
     def __init__(self) -> None:
         self.count = 0
@@ -68,7 +72,7 @@ class Metric(ABC, Generic[ExampleT, PredictionT]):
 
     @property
     def mistakes(self) -> list[Mistake]:
-        """The mistakes that the model was surest of, the worst first."""
+        """The worst mistakes, the worst first."""
         return sorted(self._mistakes, reverse=True)
 
     def mistaken(self, mistake: Mistake) -> None:

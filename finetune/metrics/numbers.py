@@ -54,6 +54,9 @@ class Scoring(Protocol):
 class NumberMetric(Metric[Scored, Scoring]):
     """Errors and correlations of one number a text."""
 
+    mistakes_title = "The largest errors"
+    badness = "error"
+
     def __init__(self) -> None:
         super().__init__()
         self._true, self._predicted = array("d"), array("d")
