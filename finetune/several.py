@@ -254,9 +254,7 @@ def folds(kind: type[Task[Any, Any]], examples: Sequence[Any], count: int, seed:
     texts = [fingerprint(kind.shown(example)) for example in examples]
     first = {text: index for index, text in reversed(list(enumerate(texts)))}
     if len(first) < count:
-        raise UserError(
-            f"{count} folds of {len(first)} different examples: give more, or fold less"
-        )
+        raise UserError(f"{count} folds need as many different examples, not {len(first)}")
     drawn = np.random.default_rng(seed).permutation(len(examples)).tolist()
     different = [index for index in drawn if first[texts[index]] == index]
     different.sort(key=lambda index: kind.label_of(examples[index]) or "")
