@@ -6,6 +6,8 @@
 | any other file                           | a line that is not blank: a text                     |
 | a stream: standard input, a pipe         | a line that is a JSON object; any other is a text    |
 
+A file may be packed: a .jsonl.gz is a .jsonl.
+
 A stream is answered as it comes: one portion is what has arrived, so that a single line need not
 wait for others, and lines that come faster than they are answered are taken together.
 """
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cellar import UserError
-from corpora import Row, read_lines
+from corpora import Row, kind, read_lines
 from finetune.task import Task
 
 OF_ROWS = (".jsonl", ".csv", ".tsv", ".parquet", ".json", ".conll")
@@ -26,7 +28,7 @@ PORTION = 2**16
 
 def file_rows(task: type[Task[Any, Any]], path: Path) -> Iterator[Row]:
     """The rows of a file, one by one; `UserError` for a file that cannot be read."""
-    if path.suffix.lower() in OF_ROWS:
+    if kind(path) in OF_ROWS:
         return task.rows(path)
     lines = ((number, line.strip()) for number, line in read_lines(path))
     return (Row({"text": line}, path, number) for number, line in lines if line)

@@ -107,9 +107,7 @@ class MultiLabel(Task[LabelsExample, LabelsPrediction]):
         where there is no "|" in it, by ",". An empty list or field says that no label is true.
         """
         text = Text.of(row, labelled)
-        if not labelled and row.fields.get("labels") is None:
-            return LabelsExample(text, None)
-        return LabelsExample(text, read_labels(row))
+        return LabelsExample(text, read_labels(row) if labelled else None)
 
     def build(self, config: "FinetuneConfig") -> PretrainedModel:
         """A new classifier on the pretrained encoder."""

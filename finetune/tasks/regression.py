@@ -84,9 +84,7 @@ class Regression(Task[ScoreExample, ScorePrediction]):
     def read(cls, row: Row, labelled: bool = True) -> ScoreExample:
         """A row has `text` and `score`, a finite number, and may have `pair`."""
         text = Text.of(row, labelled)
-        if not labelled and row.fields.get("score") is None:
-            return ScoreExample(text, None)
-        return ScoreExample(text, read_score(row))
+        return ScoreExample(text, read_score(row) if labelled else None)
 
     def build(self, config: "FinetuneConfig") -> PretrainedModel:
         """A classifier with one output on the pretrained encoder."""

@@ -1,6 +1,7 @@
 """Predictions on the command line: a line for each text, in order, as soon as it is known."""
 
 import contextlib
+import gzip
 import io
 import json
 import os
@@ -67,6 +68,9 @@ def test_rows_and_lines_of_files_are_answered_in_order(answers, classifier, tmp_
     }
     for name, content in files.items():
         (tmp_path / name).write_text(content)
+    files["g.txt.gz"], files["h.jsonl.gz"] = files["a.txt"], files["d.jsonl"]
+    for name in ("g.txt.gz", "h.jsonl.gz"):
+        (tmp_path / name).write_bytes(gzip.compress(files[name].encode()))
     table = pyarrow.table({"id": [3, 1], "text": ["the cat", "the dog"]})
     parquet.write_table(table, tmp_path / "f.parquet")
     found = {
@@ -81,6 +85,8 @@ def test_rows_and_lines_of_files_are_answered_in_order(answers, classifier, tmp_
         "d.jsonl": [7, "the dog"],
         "e.tsv": ["x", "y"],
         "f.parquet": [3, 1],
+        "g.txt.gz": ["the cat", "the owl"],
+        "h.jsonl.gz": [7, "the dog"],
     }
 
 
