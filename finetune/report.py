@@ -46,6 +46,7 @@ body { margin: 0; background: var(--page); color: var(--text);
 main { max-width: 62rem; margin: 0 auto; padding: 2rem 1.2rem 4rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .3rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2.6rem 0 .8rem; }
+h2::first-letter { text-transform: uppercase; }
 p, .faint { color: var(--faint); margin: 0; }
 .scores { display: flex; flex-wrap: wrap; gap: .7rem; margin: 1.6rem 0 0; }
 .scores div { background: var(--card); border-radius: .5rem; padding: .6rem 1rem; }
@@ -134,7 +135,7 @@ def report_page(
         scores(metric.scores()),
         notes(evaluation),
         section("Pictures", pictures(figures.values()) if figures else ""),
-        *(section(table.title.capitalize(), rows(table)) for table in metric.tables()),
+        *(section(table.title, rows(table)) for table in metric.tables()),
         section(metric.mistakes_title, mistakes(metric.badness, metric.mistakes)),
         section("How it was learned", pictures([curve]) if curve else ""),
         section("What was evaluated", definitions(about)),

@@ -29,7 +29,7 @@ class EvaluateOptions:
 def run(arguments: Sequence[str]) -> None:
     """Measure, show the tables, and write the report."""
     options = parse(EvaluateOptions, "evaluate", arguments)
-    out = options.out or options.run / f"evaluation-{Path(options.data).stem}"
+    out = options.out or options.run / f"evaluation-{Path(options.data).name}"
     if out.is_file() or out.resolve() == options.run.resolve():
         raise UserError(f"{out} is no folder for a report: choose another --out")
     from finetune import evaluate_folder

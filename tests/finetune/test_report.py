@@ -158,7 +158,7 @@ def test_what_there_is_not_has_no_heading(tmp_path):
     found = Evaluation(right, num_cut=0, max_length=9, training=None, warnings=())
     page = Page(write_report(tmp_path, found, tmp_path, "f.csv").read_text(encoding="utf-8"))
     headings = {word for word in page.words if word.strip()}
-    assert headings >= {"Pictures", "Labels", "Confusions", "What was evaluated"}
+    assert headings >= {"Pictures", "labels", "confusions", "What was evaluated"}
     assert headings.isdisjoint({"The mistakes that the model was surest of", "How it was learned"})
     assert not [word for word in headings if "cut to" in word]
 

@@ -43,7 +43,7 @@ def test_from_text_to_prediction(call, corpus, examples, tmp_path):
     assert said.code == 0 and "training texts were cut to 10 tokens" in said.out
 
     said = call("evaluate", done, "--data", examples)
-    report = done / "evaluation-examples"
+    report = done / "evaluation-examples.tsv"
     accuracy = json.loads((report / "metrics.json").read_text())["accuracy"]
     assert f"accuracy {accuracy:.3f}" in said.out and (report / "report.html").exists()
 

@@ -32,7 +32,7 @@ def run(classifier, tmp_path) -> Path:
 
 def test_a_report_is_left_in_the_run(call, run, examples):
     code, out, err = call("evaluate", run, "--data", examples)
-    report = run / "evaluation-examples"
+    report = run / "evaluation-examples.tsv"
     assert code == 0 and {path.name for path in report.iterdir()} == REPORT
     wanted = evaluate_folder(run, str(examples), quiet=True)
     saved = json.loads((report / "metrics.json").read_text())
@@ -71,7 +71,7 @@ def test_a_fault_is_found_before_any_work(refused, run, tmp_path):
     bad = tmp_path / "bad.tsv"
     bad.write_text("text\tlabel\n" + "the hen\tbird\n" * 3000 + "the hen\n")
     assert f"{bad}:3002: 1 values under 2 columns" in refused("evaluate", run, "--data", bad)
-    assert not (run / "evaluation-bad").exists()
+    assert not (run / "evaluation-bad.tsv").exists()
 
 
 def test_examples_are_read_as_they_are_answered(classifier):
