@@ -11,6 +11,7 @@ TaskName = Literal[
     "classification",
     "multi-label",
     "multiple-choice",
+    "prompt",
     "question-answering",
     "regression",
     "relation",
@@ -91,6 +92,14 @@ class FinetuneConfig:
     crf: bool = False
     """Learn which tags follow each other, and weigh those of a whole sentence together: for the
     entities of tagging."""
+
+    template: str = "{text} It was [MASK]."
+    """What the masked-language model of a prompt reads: {text}, [MASK], and {pair} where there is
+    one."""
+
+    verbaliser: str = ""
+    """What a word in place of [MASK] means to a prompt: word=label,word=label; each word is one
+    token of the model's vocabulary."""
 
     from_scratch: bool = False
     """Keep the model's shape and tokenizer, but not its weights: what pretraining is worth."""

@@ -6,6 +6,7 @@ from finetune.task import Task
 from finetune.tasks.classification import Classification
 from finetune.tasks.multi_label import MultiLabel
 from finetune.tasks.multiple_choice import MultipleChoice
+from finetune.tasks.prompt import Prompt
 from finetune.tasks.question_answering import QuestionAnswering
 from finetune.tasks.regression import Regression
 from finetune.tasks.relation import Relation
@@ -16,6 +17,7 @@ TASKS: dict[str, type[Task[Any, Any]]] = {
     "classification": Classification,
     "multi-label": MultiLabel,
     "multiple-choice": MultipleChoice,
+    "prompt": Prompt,
     "question-answering": QuestionAnswering,
     "regression": Regression,
     "relation": Relation,

@@ -22,7 +22,7 @@ from finetune.batch import Item
 from finetune.metrics import RelationMetric
 from finetune.tasks.classification import OneLabel, label_names, label_of
 from finetune.tasks.tagging import strings
-from finetune.tasks.texts import no_windows
+from finetune.tasks.texts import chosen, no_windows
 from finetune.words import join_words
 from tokenizer import Tokenizer, Tokens
 
@@ -105,9 +105,8 @@ class Relation(OneLabel[RelationExample]):
         room = tokenizer.template.room(self.max_length, is_pair=False)
         assert room is not None
         kept = nearest(tokens, marks, room)
-        some = Tokens(*([values[i] for i in kept] for values in vars(tokens).values()))
-        whole = tokenizer.template.encode(some, None, dropped=len(tokens) - len(kept))
-        return self.item(example, (whole,))
+        dropped = len(tokens) - len(kept)
+        return self.item(example, (tokenizer.template.encode(chosen(tokens, kept), None, dropped),))
 
     def metric(self) -> RelationMetric:
         """Micro F1 over the relations."""

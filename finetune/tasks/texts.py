@@ -1,10 +1,12 @@
 """The data shape that several tasks share: a text, or a text and its pair."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cellar import UserError
 from corpora import Row
+from tokenizer import Tokens
 
 if TYPE_CHECKING:
     from finetune.config import FinetuneConfig
@@ -41,3 +43,13 @@ def no_windows(config: "FinetuneConfig") -> None:
     """Raise `UserError` where windows are asked of a task that reads each text as one sequence."""
     if config.long == "windows":
         raise UserError(f"{config.task} reads no windows: leave out --long windows")
+
+
+def chosen(tokens: Tokens, places: Iterable[int]) -> Tokens:
+    """The tokens at these places."""
+    some = list(places)
+    return Tokens(
+        [tokens.ids[i] for i in some],
+        [tokens.offsets[i] for i in some],
+        [tokens.word_ids[i] for i in some],
+    )

@@ -1,0 +1,167 @@
+"""Prompts: classification as a gap that the pretrained model fills, with no new parameter.
+
+    template      {text} It was [MASK].            verbaliser      good=positive,bad=negative
+    p(label) = softmax(logits at [MASK], of the words of the labels alone)[word of the label]
+
+Pattern-exploiting training (Schick & Schütze 2021, arXiv:2001.07676; Gao et al. 2021,
+arXiv:2012.15723): the masked-language model knows the words before it has seen an example, so it
+can answer at once (`epochs` 0), and needs few examples to answer better; the loss is that of
+classification. Of a text that is too long the text is cut, never the template.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float
+from torch import Tensor
+
+from cellar import UserError
+from encoder import MaskedLM
+from encoder.pretrained import PretrainedModel
+from finetune.batch import Batch, Item
+from finetune.tasks.classification import ClassExample, Classification
+from finetune.tasks.texts import Text, chosen, no_windows
+from tokenizer import Encoding, Tokenizer, load_tokenizer
+from tokenizer.encoding import longest_first
+
+if TYPE_CHECKING:
+    from finetune.config import FinetuneConfig
+
+TEXT, PAIR, MASK = "{text}", "{pair}", "[MASK]"
+PARTS = re.compile(r"(\{text\}|\{pair\}|\[MASK\])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt(Classification):
+    """Which word fills the gap?"""
+
+    template: str
+    """has {text} and [MASK] once, and may have {pair}"""
+    words: tuple[str, ...]
+    """one for each label"""
+    word_ids: tuple[int, ...]
+    """their tokens"""
+    mask_id: int
+
+    @classmethod
+    def fit(cls, config: "FinetuneConfig", examples: Sequence[ClassExample]) -> "Prompt":
+        """The labels are those of the verbaliser, whether or not they occur."""
+        no_windows(config)
+        check_template(config.template)
+        words, labels = read_verbaliser(config.verbaliser)
+        tokenizer = load_tokenizer(config.model)
+        ids = tuple(word_id(tokenizer, config.template, word) for word in words)
+        if len(set(ids)) < len(ids):
+            raise UserError("two words of the verbaliser are the same token: choose another")
+        return cls(
+            labels=labels,
+            words=words,
+            word_ids=ids,
+            template=config.template,
+            mask_id=tokenizer.mask_id,
+            max_length=config.max_length,
+        )
+
+    def build(self, config: "FinetuneConfig") -> PretrainedModel:
+        """The masked-language model as it was pretrained."""
+        return MaskedLM.from_pretrained(config.model, dropout=config.dropout)
+
+    def load(self, folder: Path) -> PretrainedModel:
+        """The masked-language model in `folder`."""
+        return MaskedLM.from_pretrained(folder)
+
+    def encode(self, example: ClassExample, tokenizer: Tokenizer) -> Item:
+        """The filled template as one sequence; what reads like a mask in the text is left out.
+
+        Raises `UserError` for a pair without a place in the template, and a place without a pair.
+        """
+        if (example.text.pair is None) == (PAIR in self.template):
+            one, other = ("a row has no", "a") if example.text.pair is None else ("has a", "no")
+            raise UserError(f"{example.place}: {one} pair, and the template has {other} {PAIR}")
+        return self.item(example, (self.filled(example.text, tokenizer),))
+
+    def filled(self, text: Text, tokenizer: Tokenizer) -> Encoding:
+        """The template with text and pair in it, of which the longer is cut first."""
+        values = {TEXT: text.text, PAIR: text.pair or "", MASK: tokenizer.special_tokens["mask"]}
+        whole = ""
+        spans: dict[str, tuple[int, int]] = {}
+        for part in PARTS.split(self.template):
+            begin, whole = len(whole), whole + values.get(part, part)
+            spans[part] = begin, len(whole)
+        tokens = tokenizer.tokens(whole)
+
+        def inside(part: str) -> list[int]:
+            begin, end = spans.get(part, (len(whole), len(whole)))
+            return [i for i, (a, b) in enumerate(tokens.offsets) if begin <= a < b <= end]
+
+        given = {*inside(TEXT), *inside(PAIR)}
+        fixed = [i for i in range(len(tokens)) if i not in given]
+        a, b = ([i for i in inside(p) if tokens.ids[i] != self.mask_id] for p in (TEXT, PAIR))
+        room = tokenizer.template.room(self.max_length, is_pair=False)
+        assert room is not None
+        if room <= len(fixed):
+            raise UserError(
+                f"max_length {self.max_length} leaves no room for text beside the template, which "
+                f"has {len(fixed)} tokens"
+            )
+        keep_a, keep_b = longest_first(len(a), len(b), room - len(fixed))
+        kept = sorted([*fixed, *a[:keep_a], *b[:keep_b]])
+        return tokenizer.template.encode(chosen(tokens, kept), None, len(tokens) - len(kept))
+
+    def outputs(self, model: PretrainedModel, batch: Batch) -> Float[Tensor, "sequences labels"]:
+        """The logits of the labels' words in the gap; no other place is projected."""
+        gaps = (batch.input_ids == self.mask_id).nonzero().squeeze(1)
+        logits: Float[Tensor, "sequences vocab"] = model(
+            batch.input_ids, None, batch.token_type_ids, batch.sequences, at=gaps
+        )
+        return logits[:, list(self.word_ids)]
+
+
+def check_template(template: str) -> None:
+    """Raise `UserError` for a template without a text, or without just one gap."""
+    parts = PARTS.split(template)
+    counts = [parts.count(part) for part in (TEXT, MASK, PAIR)]
+    unknown = [part for part in re.findall(r"\{\w*\}", template) if part not in (TEXT, PAIR)]
+    if counts[:2] != [1, 1] or counts[2] > 1 or unknown:
+        raise UserError(
+            f"the template {template!r} should have {TEXT} and {MASK} once, and at most once {PAIR}"
+            + (f"; it has {unknown[0]}" if unknown else "")
+        )
+
+
+def read_verbaliser(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """`word=label,word=label` as words and labels; `UserError` for anything else."""
+    words, labels = [], []
+    for entry in text.split(","):
+        word, sign, label = (part.strip() for part in entry.partition("="))
+        if not (word and sign and label):
+            raise UserError(f"the verbaliser {text!r} should be word=label,word=label, …")
+        if label in labels:
+            raise UserError(f"the verbaliser has two words for {label!r}: keep one")
+        words.append(word)
+        labels.append(label)
+    if len(labels) < 2:
+        raise UserError(f"the verbaliser {text!r} has a single label: there is nothing to learn")
+    return tuple(words), tuple(labels)
+
+
+def word_id(tokenizer: Tokenizer, template: str, word: str) -> int:
+    """The token of a word where the gap is: behind a space, within a word, or first of all.
+
+    Raises `UserError` for a word that is not one token of the vocabulary.
+    """
+    before = template[: template.index(MASK)]
+    # In place of what the gap follows stands another gap: a word's tokens depend on no more of it.
+    lead = tokenizer.special_tokens["mask"] if before else ""
+    lead += " " if before[-1:].isspace() else ""
+    ids = tokenizer.tokens(lead + word).ids[bool(lead) :]
+    if len(ids) != 1 or ids[0] in tokenizer.special_ids:
+        pieces = " ".join(map(tokenizer.token, ids))
+        raise UserError(
+            f"{word!r} of the verbaliser is not one token of the vocabulary, but {pieces}: choose "
+            "another word"
+        )
+    return ids[0]
