@@ -150,6 +150,8 @@ def build(task: AnyTask, config: FinetuneConfig) -> PretrainedModel:
         )
     if config.from_scratch:
         initialise(model, model.config)
+    if config.from_scratch or model.newly_initialised:
+        task.start(model)
     return model
 
 

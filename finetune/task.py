@@ -110,6 +110,9 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     def build(self, config: "FinetuneConfig") -> PretrainedModel:
         """The pretrained model under a new head."""
 
+    def start(self, model: PretrainedModel) -> None:
+        """Set what a new head had better not draw at random; by default nothing."""
+
     @abstractmethod
     def load(self, folder: Path) -> PretrainedModel:
         """The model that was fine-tuned for this task."""

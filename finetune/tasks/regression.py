@@ -2,8 +2,10 @@
 
     loss = (output − score)²
 
-The numbers are learned as they are, on whatever scale; the only output is the answer. The output
-for a text that is read in windows is the mean of its windows'.
+The numbers are learned as they are, and the only output is the answer. A new output begins at the
+mean of the training scores, and varies as they do: so it learns on any scale as if they had been
+standardised, and nothing is to be undone. The output for a text that is read in windows is the mean
+of its windows'.
 """
 
 import math
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -70,15 +73,26 @@ class ScorePrediction:
 class Regression(Task[ScoreExample, ScorePrediction]):
     """What number?"""
 
+    mean: float = 0.0
+    """of the training scores"""
+    deviation: float = 1.0
+    """of the training scores from their mean"""
+
     @classmethod
     def fit(
         cls, config: "FinetuneConfig", examples: Sequence[ScoreExample]
     ) -> Task[ScoreExample, ScorePrediction]:
         """Any numbers, unless they are all the same."""
-        if len({example.score for example in examples}) < 2:
-            file, score = examples[0].place.rpartition(":")[0], examples[0].score
-            raise UserError(f"{file}: every example has the score {score}: nothing to learn")
-        return cls(max_length=config.max_length, long=config.long)
+        scores = np.array([example.score for example in examples], np.float64)
+        if np.ptp(scores) == 0:
+            file = examples[0].place.rpartition(":")[0]
+            raise UserError(f"{file}: every example has the score {scores[0]}: nothing to learn")
+        return cls(
+            mean=float(scores.mean()),
+            deviation=float(scores.std()),
+            max_length=config.max_length,
+            long=config.long,
+        )
 
     @classmethod
     def read(cls, row: Row, labelled: bool = True) -> ScoreExample:
@@ -95,6 +109,13 @@ class Regression(Task[ScoreExample, ScorePrediction]):
             dropout=config.dropout,
             problem_type="regression",
         )
+
+    def start(self, model: PretrainedModel) -> None:
+        """Begin at the scores' mean, and vary as they do."""
+        assert isinstance(model, SequenceClassifier)
+        with torch.no_grad():
+            model.classifier.weight.mul_(self.deviation)
+            model.classifier.bias.fill_(self.mean)
 
     def load(self, folder: Path) -> PretrainedModel:
         """The model in `folder`."""

@@ -18,6 +18,7 @@ from finetune import FinetuneConfig, Predictor, evaluate_folder, finetune, read_
 from finetune.batch import Batch
 from finetune.metrics import NumberMetric
 from finetune.metrics.numbers import ranks
+from finetune.run import build
 from finetune.tasks.regression import OUTPUT, Regression, ScoreExample, ScorePrediction
 from finetune.tasks.texts import Text
 from tests.pretrain import tiny
@@ -162,6 +163,17 @@ def config(**changes) -> FinetuneConfig:
 def test_one_number_for_all_is_nothing_to_learn() -> None:
     with pytest.raises(UserError, match=r"f\.jsonl: every example has the score 2.0"):
         Regression.fit(config(), [example(2.0), example(2.0)])
+
+
+@pytest.mark.parametrize("from_scratch", [False, True])
+def test_a_new_output_begins_as_if_scores_were_standardised(models, from_scratch) -> None:
+    settings = config(model=models["bert"], max_length=32, from_scratch=from_scratch)
+    plain = build(Regression(max_length=32), settings).classifier
+    task = Regression.fit(settings, [example(score) for score in (100.0, 200.0, 600.0)])
+    assert (task.mean, task.deviation) == (300.0, pytest.approx(np.std([100, 200, 600])))
+    begun = build(task, settings).classifier
+    assert begun.bias.item() == 300
+    torch.testing.assert_close(begun.weight, plain.weight * task.deviation)
 
 
 def write(path: Path, count: int, seed: int) -> str:
