@@ -238,6 +238,21 @@ def test_a_word_is_meant_where_only_a_part_of_it_is_the_answer(tokenizer):
     assert said.answer == "the"
 
 
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_no_answer_begins_or_ends_with_white_space(kind):
+    tokenizer = TOKENIZERS[kind]
+    task = QuestionAnswering(max_length=200)
+    item = task.encode(example("the .", "the red cat  eats", (" red ", 3)), tokenizer)
+    blank = [k for k, visible in enumerate(item.visible) if not visible]
+    assert blank  # pieces of white space alone
+    assert answered(task, item).answer == "red"
+    logits = np.zeros((len(item.encodings[0]), 2))
+    logits[[item.first + k for k in blank]] = 10.0
+    start, end = torch.from_numpy(logits).float().unbind(-1)
+    (said,) = task.predict((start, end), Batch.of([item]))
+    assert [span.answer for span in said.spans] == [span.answer.strip() for span in said.spans]
+
+
 def test_a_question_is_cut_where_it_leaves_no_room(tokenizer):
     question = "the red cat eats the red fish ."
     length = len(tokenizer.tokens(question))
