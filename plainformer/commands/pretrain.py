@@ -11,9 +11,8 @@ def run(arguments: Sequence[str]) -> None:
 
     config = parse(PretrainConfig, "pretrain", arguments)
     result = pretrain(config)
-    last = result.last
+    numbers = ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in result.last.items())
     print(
-        f"held-out loss {last['loss']:.3f}, perplexity {last['perplexity']:.1f}, "
-        f"accuracy {last['accuracy']:.1%}, after {result.tokens:,} tokens; the model, its curve "
-        f"and its log are in {config.out}"
+        f"held-out {numbers}, after {result.tokens:,} tokens; the model, its curve and its log are "
+        f"in {config.out}"
     )

@@ -9,9 +9,10 @@ Length stays, so each place has its own answer.
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Int64
 
 from pretrain.batch import MaskedBatch, Text
-from pretrain.masking import Masking, Places
+from pretrain.masking import Masking
 
 TRIGRAM, SHUFFLED = 3, 0.05
 
@@ -33,8 +34,10 @@ class Denoising:
         return text.asked(places, text.ids[places], shown=shown)
 
 
-def choose_trigrams(untouched: np.ndarray, rng: np.random.Generator) -> Places:
-    """`(chosen, 3)` places of disjoint trigrams, 5 % of those that are `untouched` as a whole.
+def choose_trigrams(
+    untouched: Bool[np.ndarray, " tokens"], rng: np.random.Generator
+) -> Int64[np.ndarray, "trigrams 3"]:
+    """The places of disjoint trigrams, 5 % of those that are `untouched` as a whole.
 
     The text is cut into trigrams from one of its first three tokens on. Special tokens are never
     untouched, so no trigram holds tokens of two sequences.
