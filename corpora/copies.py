@@ -10,16 +10,15 @@ set of Python's numbers takes 70.
 """
 
 import hashlib
-from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
 
-def hashes(texts: Iterable[str]) -> Int64[np.ndarray, " texts"]:
-    """Give the hash of each text."""
-    digests = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
-    return np.frombuffer(digests, "<i8").astype(np.int64)
+def digest(text: str) -> int:
+    """Give the hash of a text, as a signed number of 64 bits."""
+    found = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return int.from_bytes(found, "little", signed=True)
 
 
 class Seen:

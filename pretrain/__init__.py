@@ -2,14 +2,17 @@
 
 from pretrain.batch import MaskedBatch, Text
 from pretrain.config import PretrainConfig
+from pretrain.corpus import Corpus
 from pretrain.data import MaskedBatches, Pieces
 from pretrain.fill_mask import Guess, fill_mask
+from pretrain.manifest import check_corpus, read_shards
 from pretrain.masking import Masking
 from pretrain.objectives import masked_lm
+from pretrain.prepare import prepare_corpus
 from pretrain.run import pretrain
-from pretrain.shards import read_shards, write_shards
 
 __all__ = [
+    "Corpus",
     "Guess",
     "MaskedBatch",
     "MaskedBatches",
@@ -17,9 +20,10 @@ __all__ = [
     "Pieces",
     "PretrainConfig",
     "Text",
+    "check_corpus",
     "fill_mask",
     "masked_lm",
+    "prepare_corpus",
     "pretrain",
     "read_shards",
-    "write_shards",
 ]

@@ -18,8 +18,9 @@ class PretrainConfig:
     """Pretrain an encoder on your text: by masked language modelling, or another objective."""
 
     corpus: tuple[str, ...]
-    """Text to learn from: files, folders or globs (.txt .jsonl .csv .tsv .parquet), or the name of
-    a set (see `plainformer data list`)."""
+    """Text to learn from: files, folders, globs or URLs (.txt .jsonl .csv .tsv .parquet, also .gz
+    .bz2 .xz .zst), or the name of a set (see `plainformer data list`); or the folder of a prepared
+    corpus (see `plainformer corpus`)."""
 
     tokenizer: Path
     """Folder of the tokenizer (see `plainformer tokenizer train`)."""
@@ -72,6 +73,9 @@ class PretrainConfig:
     valid_share: float = 0.01
     """Share of the documents held out, where the corpus has no held-out part of its own."""
 
+    workers: int = 0
+    """Processes that tokenize; 0: one for each core."""
+
     valid_tokens: int = 50_000
     """Held-out tokens to measure on."""
 
@@ -103,6 +107,7 @@ class PretrainConfig:
             "temperature": (self.temperature > 0, "above 0"),
             "soft_share": (0 <= self.soft_share <= 1, "from 0 to 1"),
             "valid_share": (0 < self.valid_share < 1, "between 0 and 1"),
+            "workers": (self.workers >= 0, "0 or more"),
             "valid_tokens": (self.valid_tokens >= 1, "at least 1"),
             "minutes": (self.minutes >= 0, "0 or more"),
         }

@@ -5,34 +5,56 @@ of its text says so: copies of one text fall on the same side, so no training te
 held-out one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from cellar import UserError
-from corpora import catalogue, fetch, find_files, is_held_out, read_texts
+from corpora import File, catalogue, fetch, find_files, is_held_out, read_documents
 
 Split = Literal["train", "valid"]
+
+
+class Source(NamedTuple):
+    """A file, and the part that all of it belongs to; None: the hash of each text decides."""
+
+    file: File
+    split: Split | None = None
+
+
+class Place(NamedTuple):
+    """Just behind so many documents of a source."""
+
+    source: int = 0
+    documents: int = 0
+
+
+START = Place()
+
+
+class Document(NamedTuple):
+    """A text, the part of its source, and the place behind it."""
+
+    text: str
+    split: Split | None
+    end: Place
 
 
 @dataclass(frozen=True)
 class Corpus:
     """Some texts in two parts: `texts("train")` and `texts("valid")`."""
 
-    files: Sequence[Path]
-    """users' files, to be split by hash"""
-    folders: Sequence[Path]
-    """named sets, already split"""
+    sources: Sequence[Source]
     valid_share: float
 
     @classmethod
     def of(cls, names: Sequence[str], valid_share: float) -> "Corpus":
-        """The corpus of these names, files, folders and globs; a named set is fetched if need be.
+        """The corpus of these names, files, folders, globs and URLs; a named set is fetched.
 
         Raises `UserError` for what is no name of a text set and no file.
         """
-        files: list[Path] = []
+        files: list[File] = []
         folders: list[Path] = []
         for name in names:
             if name not in catalogue or Path(name).exists():
@@ -42,17 +64,34 @@ class Corpus:
                 raise UserError(f"{name} is a labelled set; sets of plain text: {texts}")
             else:
                 folders.append(fetch(name))
-        return cls(files, folders, valid_share)
+        # Of two copies the first stays: what is held out comes before what could repeat it.
+        return cls(
+            [
+                *(Source(folder / "valid.txt", "valid") for folder in folders),
+                *(Source(file) for file in dict.fromkeys(files)),
+                *(Source(folder / "train.txt", "train") for folder in folders),
+            ],
+            valid_share,
+        )
+
+    def documents(
+        self, start: Place = START, watch: Callable[[int], object] | None = None
+    ) -> Iterator[Document]:
+        """All documents behind `start`, in order; `watch` is told of the bytes that were read."""
+        for number in range(start.source, len(self.sources)):
+            file, split = self.sources[number]
+            skipped = start.documents if number == start.source else 0
+            for count, text in enumerate(read_documents(file, watch), start=1):
+                if count > skipped:
+                    yield Document(text, split, Place(number, count))
 
     def texts(self, split: Split) -> Iterator[str]:
-        """The documents of one part, in the order of the files."""
-        for text in read_texts(self.files) if self.files else ():
-            if is_held_out(text, self.valid_share) == (split == "valid"):
-                yield text
-        for folder in self.folders:
-            yield from read_texts(folder / f"{split}.txt")
+        """The documents of one part, in order."""
+        share = self.valid_share
+        return (found.text for found in self.documents() if part(found, share) == split)
 
-    def size(self, split: Split) -> int:
-        """About how many bytes `texts(split)` reads."""
-        sets = sum((folder / f"{split}.txt").stat().st_size for folder in self.folders)
-        return sets + sum(file.stat().st_size for file in self.files)
+
+def part(document: Document, valid_share: float) -> Split:
+    """The part of a document: that of its source, or the one that the hash of its text gives."""
+    held_out = document.split is None and is_held_out(document.text, valid_share)
+    return document.split or ("valid" if held_out else "train")

@@ -2,23 +2,23 @@
 
 import copy
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import Progress, TaskID
 
-from cellar import UserError, atomic_folder, write_json
+from cellar import UserError, write_json
 from encoder import EncoderConfig
 from pretrain import choice
 from pretrain.batch import together
 from pretrain.config import PretrainConfig
 from pretrain.corpus import Corpus, Split
 from pretrain.data import MaskedBatches, fixed_batches, unigram_entropy
-from pretrain.shards import Shard, read_shards, write_shards
+from pretrain.manifest import FILE, is_prepared, read_shards
+from pretrain.prepare import prepare_corpus
+from pretrain.shards import Shard
 from tokenizer import Tokenizer, load_tokenizer
 from training import (
     Result,
@@ -30,7 +30,7 @@ from training import (
     train,
 )
 
-MAY_DIFFER = {"out", "tokenizer", "minutes", "resume", "training"}
+MAY_DIFFER = {"out", "tokenizer", "workers", "minutes", "resume", "training"}
 """options of which a resumed run may have others; its shards know their tokenizer"""
 
 
@@ -47,8 +47,7 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
     tokenizer = load_tokenizer(config.tokenizer)
     model = build(config, tokenizer)
     loss, measured = choice.loss(config, tokenizer), choice.measure(config, tokenizer)
-    corpus = Corpus.of(config.corpus, config.valid_share)
-    shards = tokenized(corpus, tokenizer, config.out / "tokens", quiet, keep=config.resume)
+    shards = tokenized(config, tokenizer, quiet)
     if saved is None:
         save_options(replace(config, resume=False), config.out)
     texts = {split: choice.read_text(config, shards[split], tokenizer) for split in shards}
@@ -106,27 +105,27 @@ def with_steps(config: PretrainConfig, steps: int) -> PretrainConfig:
 
 
 def tokenized(
-    corpus: Corpus, tokenizer: Tokenizer, folder: Path, quiet: bool, keep: bool
+    config: PretrainConfig, tokenizer: Tokenizer, quiet: bool
 ) -> dict[Split, list[Shard]]:
-    """The shards of both parts of the corpus, written unless those in `folder` are to be kept."""
+    """The shards of both parts: those of a prepared corpus, or written beside the run.
+
+    A resumed run reads what it was begun with, also where the text has changed since.
+    """
+    prepared = [name for name in config.corpus if is_prepared(Path(name))]
+    if prepared and len(config.corpus) > 1:
+        raise UserError(f"{prepared[0]} is a prepared corpus: it stands alone")
+    folder = Path(prepared[0]) if prepared else config.out / "tokens"
+    if not (prepared or (config.resume and (folder / FILE).exists())):
+        corpus = Corpus.of(config.corpus, config.valid_share)
+        prepare_corpus(
+            corpus,
+            tokenizer,
+            folder,
+            workers=config.workers,
+            overwrite=not config.resume,
+            quiet=quiet,
+        )
     splits: tuple[Split, Split] = ("valid", "train")
-    if not (keep and folder.exists()):
-        console = Console(stderr=True)
-        with (
-            atomic_folder(folder) as new,
-            Progress(
-                console=console, disable=quiet or not console.is_terminal, transient=True
-            ) as progress,
-        ):
-            for split in splits:
-                bar = progress.add_task(f"tokenizing the {split} text", total=corpus.size(split))
-
-                def watched(texts: Iterator[str], bar: TaskID = bar) -> Iterator[str]:
-                    for text in texts:
-                        progress.advance(bar, len(text))
-                        yield text
-
-                write_shards(watched(corpus.texts(split)), tokenizer, new, split)
     return {split: read_shards(folder, tokenizer, split) for split in splits}
 
 

@@ -1,33 +1,36 @@
 """Token shards: a corpus as ids on disk, mapped into memory rather than read.
 
-A shard is a safetensors file of three tensors:
+A shard is a safetensors file of four tensors:
 
-    ids        uint16 (uint32 for a large vocabulary)   the tokens of all documents, end to end
     documents  int64                                    where each document begins, and the end
+    hashes     int64                                    of each document's text: see corpora.copies
+    ids        uint16 (uint32 for a large vocabulary)   the tokens of all documents, end to end
     words      uint8                                    1 where a word begins
 
 Its metadata name the tokenizer by fingerprint: a shard that another tokenizer wrote, or that was
-cut short, is refused by name.
+cut short, is refused by name. Several processes that map a shard share one copy of it.
 """
 
+import hashlib
+import json
+import struct
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import Int64, Shaped
+from jaxtyping import Bool, Int64, Shaped, UInt8
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from cellar import UserError, atomic_path
+from corpora.copies import digest
 from tokenizer import Tokenizer
 
-FORMAT = "plainformer token shard 1"
-SHARD_TOKENS = 1 << 26
-"""tokens after which a new shard is begun: what writing keeps in memory"""
+FORMAT = "plainformer token shard 2"
+KINDS = {"int64": "I64", "uint8": "U8", "uint16": "U16", "uint32": "U32"}
+"""numpy's names of the types, and those of safetensors"""
 
 
 @dataclass(frozen=True)
@@ -39,81 +42,150 @@ class Shard:
     words: Shaped[np.ndarray, " tokens"]
 
 
-def write_shards(texts: Iterable[str], tokenizer: Tokenizer, folder: Path, split: str) -> int:
-    """Write the documents of `texts` as `split-00000.safetensors` …; return how many tokens.
+@dataclass(frozen=True)
+class Tokens:
+    """Some tokenised documents, end to end."""
 
-    A document without tokens is left out. Raises `UserError` when nothing is left, or the disk is
-    full; no file is left half-written.
-    """
-    total = 0
-    for shard, (ids, documents, words) in enumerate(_batches_of_documents(texts, tokenizer)):
-        path = folder / f"{split}-{shard:05}.safetensors"
-        kind = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
-        tensors = {
-            "ids": torch.from_numpy(np.array(ids, kind)),
-            "documents": torch.from_numpy(np.array(documents, np.int64)),
-            "words": torch.from_numpy(np.frombuffer(words, np.uint8)),
-        }
-        metadata = {"format": FORMAT, "tokenizer": tokenizer.fingerprint()}
-        try:
-            with atomic_path(path) as temporary:
-                save_file(tensors, temporary, metadata)
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"cannot write the token shard {path.name}: {error}") from None
-        total += len(ids)
-    if total == 0:
-        raise UserError(
-            f"the {split} part of the text holds no tokens: give more text"
-            + (", or hold out a larger share of it" if split == "valid" else "")
+    ids: Shaped[np.ndarray, " tokens"]
+    words: UInt8[np.ndarray, " tokens"]
+    """1 where a word begins"""
+    sizes: Int64[np.ndarray, " documents"]
+    """tokens of each document"""
+    hashes: Int64[np.ndarray, " documents"]
+
+    @classmethod
+    def of(cls, texts: Iterable[str], tokenizer: Tokenizer) -> "Tokens":
+        """The tokens of these texts; of some there may be none."""
+        ids, words, sizes, digests = array("I"), bytearray(), [], []
+        for text in texts:
+            pieces = tokenizer.words(text)
+            before = len(ids)
+            ids.extend(chain.from_iterable(pieces))
+            for piece in pieces:
+                words.extend(b"\1".ljust(len(piece), b"\0"))
+            sizes.append(len(ids) - before)
+            digests.append(digest(text))
+        return cls(
+            ids=np.array(ids, np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32),
+            words=np.frombuffer(bytes(words), np.uint8),
+            sizes=np.array(sizes, np.int64),
+            hashes=np.array(digests, np.int64),
         )
-    return total
+
+    def only(self, chosen: Bool[np.ndarray, " documents"]) -> "Tokens":
+        """Those of the chosen documents."""
+        kept = np.repeat(chosen, self.sizes)
+        return Tokens(self.ids[kept], self.words[kept], self.sizes[chosen], self.hashes[chosen])
 
 
-def _batches_of_documents(
-    texts: Iterable[str], tokenizer: Tokenizer
-) -> Iterator[tuple["array[int]", list[int], bytearray]]:
-    """ids, document bounds and word starts of one shard's documents after another's."""
-    ids, documents, words = array("I"), [0], bytearray()
-    for text in texts:
-        pieces = tokenizer.words(text)
-        ids.extend(chain.from_iterable(pieces))
-        for piece in pieces:
-            words.extend(b"\1".ljust(len(piece), b"\0"))
-        if len(ids) > documents[-1]:
-            documents.append(len(ids))
-        if len(ids) >= SHARD_TOKENS:
-            yield ids, documents, words
-            ids, documents, words = array("I"), [0], bytearray()
-    if ids:
-        yield ids, documents, words
+@dataclass(frozen=True)
+class Entry:
+    """What a manifest says of a shard."""
+
+    file: str
+    documents: int
+    tokens: int
+    bytes: int
+    sha256: str
 
 
-def read_shards(folder: Path, tokenizer: Tokenizer, split: str) -> list[Shard]:
-    """The shards of `split`, mapped; none when there are none.
+def write_shard(path: Path, parts: Sequence[Tokens], fingerprint: str) -> Entry:
+    """Write these documents, one part behind the other, and say what was written.
 
-    Raises `UserError` naming the file that is damaged, or was written with another tokenizer.
+    The parts are written as they are, so that no more than they take is held; the file is the same
+    for the same documents, byte for byte. Raises `UserError` when the disk is full.
     """
-    return [_read(path, tokenizer) for path in sorted(folder.glob(f"{split}-*.safetensors"))]
+    bounds = np.cumsum(np.concatenate([[0], *(part.sizes for part in parts)]), dtype=np.int64)
+    tensors: dict[str, list[np.ndarray]] = {
+        "documents": [bounds],
+        "hashes": [part.hashes for part in parts],
+        "ids": [part.ids for part in parts],
+        "words": [part.words for part in parts],
+    }
+    sha256, size = hashlib.sha256(), 0
+    try:
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            arrays = chain.from_iterable(tensors.values())
+            header = memoryview(_header(tensors, fingerprint))
+            for data in chain([header], (array.data.cast("B") for array in arrays)):
+                file.write(data)
+                sha256.update(data)
+                size += len(data)
+    except OSError as error:
+        raise UserError(f"cannot write the token shard {path}: {error.strerror}") from None
+    return Entry(path.name, len(bounds) - 1, int(bounds[-1]), size, sha256.hexdigest())
 
 
-def _read(path: Path, tokenizer: Tokenizer) -> Shard:
+def _header(tensors: dict[str, list[np.ndarray]], fingerprint: str) -> bytes:
+    """What stands before the tensors in a safetensors file; wider types first keep all aligned."""
+    header: dict[str, object] = {"__metadata__": {"format": FORMAT, "tokenizer": fingerprint}}
+    begin = 0
+    for name, parts in tensors.items():
+        end = begin + sum(part.nbytes for part in parts)
+        header[name] = {
+            "dtype": KINDS[str(parts[0].dtype)],
+            "shape": [sum(map(len, parts))],
+            "data_offsets": [begin, end],
+        }
+        begin = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
+
+
+def read_shard(folder: Path, entry: Entry, fingerprint: str) -> Shard:
+    """A shard, mapped.
+
+    Raises `UserError` naming the file that is missing, damaged, or of another tokenizer.
+    """
+    path = folder / entry.file
+    arrays = _arrays(path, entry, fingerprint, ("ids", "documents", "words"))
+    shard = Shard(**arrays)
+    if (
+        [len(shard.documents) - 1, len(shard.ids)] != [entry.documents, entry.tokens]
+        or shard.documents[-1] != len(shard.ids)
+        or len(shard.words) != len(shard.ids)
+    ):
+        raise UserError(f"{path} contradicts itself: remove {folder} to have it written anew")
+    return shard
+
+
+def read_hashes(folder: Path, entry: Entry, fingerprint: str) -> Int64[np.ndarray, " documents"]:
+    """The hashes of a shard's documents; `UserError` as `read_shard`."""
+    return _arrays(folder / entry.file, entry, fingerprint, ("hashes",))["hashes"]
+
+
+def is_whole(folder: Path, entry: Entry) -> bool:
+    """Whether a shard is there and has its size."""
+    path = folder / entry.file
+    return path.is_file() and path.stat().st_size == entry.bytes
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a file, as its entry has it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _arrays(
+    path: Path, entry: Entry, fingerprint: str, names: tuple[str, ...]
+) -> dict[str, np.ndarray]:
+    if not is_whole(path.parent, entry):
+        fault = "is cut short or damaged" if path.exists() else "is missing"
+        raise UserError(f"{path} {fault}: remove {path.parent} to have it written anew")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise UserError(f"{path} is no token shard")
-            if metadata.get("tokenizer") != tokenizer.fingerprint():
+            if metadata.get("tokenizer") != fingerprint:
                 raise UserError(
                     f"{path} was written with another tokenizer: remove {path.parent} to have it "
                     "written anew, or give the tokenizer it was written with"
                 )
-            arrays = {name: file.get_tensor(name).numpy() for name in ("ids", "documents", "words")}
+            return {name: file.get_tensor(name).numpy() for name in names}
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"{path} is damaged or cut short ({error}): remove {path.parent} to have it written "
+            f"{path} is cut short or damaged ({error}): remove {path.parent} to have it written "
             "anew"
         ) from None
-    shard = Shard(**arrays)
-    if shard.documents[-1] != len(shard.ids) or len(shard.words) != len(shard.ids):
-        raise UserError(f"{path} contradicts itself: remove {path.parent} to have it written anew")
-    return shard

@@ -2,9 +2,11 @@
 
 import json
 from itertools import chain
+from pathlib import Path
 
 import pytest
 
+import pretrain.corpus
 from cellar import UserError
 from corpora.split import key
 from pretrain.corpus import Corpus
@@ -43,13 +45,34 @@ def test_the_split_does_not_depend_on_the_order_of_the_texts(files, tmp_path):
     assert parts[0] == parts[1]
 
 
-def test_a_named_set_brings_its_own_parts(tmp_path):
+def test_a_named_set_brings_its_own_parts(tmp_path, monkeypatch):
     for split in ("train", "valid", "test"):
         (tmp_path / f"{split}.txt").write_text(f"a {split} text\n")
-    corpus = Corpus([], [tmp_path], 0.5)
+    monkeypatch.setattr(pretrain.corpus, "fetch", lambda name: tmp_path)
+    corpus = Corpus.of(["gcide"], 0.5)
     assert list(corpus.texts("train")) == ["a train text"]
     assert list(corpus.texts("valid")) == ["a valid text"]
-    assert corpus.size("train") == 13
+
+
+def test_documents_go_on_behind_any_place(files):
+    folder, texts = files
+    corpus = Corpus.of([str(folder)], 0.3)
+    documents = list(corpus.documents())
+    assert [document.text for document in documents] == texts[::2] + texts[1::2]
+    assert documents[-1].end == (1, len(texts[1::2]))
+    for number in (0, 7, len(texts[::2]) - 1, len(texts[::2]), len(texts) - 1):
+        assert list(corpus.documents(documents[number].end)) == documents[number + 1 :]
+
+
+def test_what_is_held_out_by_a_set_comes_before_what_could_repeat_it(tmp_path, monkeypatch):
+    (tmp_path / "set").mkdir()
+    for split in ("train", "valid", "test"):
+        (tmp_path / "set" / f"{split}.txt").write_text(f"a {split} text\n")
+    (tmp_path / "mine.txt").write_text("my text\n")
+    monkeypatch.setattr(pretrain.corpus, "fetch", lambda name: tmp_path / "set")
+    corpus = Corpus.of(["gcide", str(tmp_path / "mine.txt"), str(tmp_path / "mine.txt")], 0.5)
+    names = [(Path(source.file).name, source.split) for source in corpus.sources]
+    assert names == [("valid.txt", "valid"), ("mine.txt", None), ("train.txt", "train")]
 
 
 @pytest.mark.parametrize("name", ["trec", "conll2003", "stsb"])

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import entropy
 
+import pretrain.data
 from cellar import UserError
 from encoder import MaskedLM, Sequences
 from pretrain import MaskedBatch, MaskedBatches, Masking, Pieces, masked_lm
@@ -46,9 +47,25 @@ sizes = st.lists(st.integers(1, 40), min_size=1, max_size=12)
 
 
 @settings(max_examples=40)
-@given(st.lists(sizes, min_size=1, max_size=3), st.integers(3, 30), st.integers(0, 30))
-def test_every_token_once_an_epoch_in_pieces_of_like_length(tokenizers, rows, length, spare):
-    tokenizer = tokenizers["wordpiece"]
+@given(
+    st.lists(sizes, min_size=1, max_size=3),
+    st.integers(3, 30),
+    st.integers(0, 30),
+    st.integers(1, 100),
+    st.integers(1, 200),
+)
+def test_every_token_once_an_epoch_in_pieces_of_like_length(
+    tokenizers, rows, length, spare, block, pool
+):
+    """Also where blocks end within documents and pieces, and pools within the corpus."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretrain.data, "BLOCK", block)
+        patch.setattr(pretrain.data, "POOL", max(pool, block))
+        patch.setattr(pretrain.data, "POOL_BATCHES", 0)
+        check_an_epoch(tokenizers["wordpiece"], rows, length, spare)
+
+
+def check_an_epoch(tokenizer, rows, length, spare):
     data = batches(Pieces(shards(*rows), tokenizer, length), length + spare)
     found = []
     for step in range(data.order.steps(epochs=1)):
@@ -129,12 +146,20 @@ def test_a_packed_batch_has_the_loss_of_its_sequences_one_by_one(wordpiece, arch
     assert total / count == pytest.approx(whole.total.item() / whole.count, rel=1e-5)
 
 
-def test_unigram_entropy_is_that_of_the_formula(wordpiece):
+def test_unigram_entropy_is_that_of_the_formula(monkeypatch):
     rng = np.random.default_rng(0)
     rows = [rng.zipf(1.5, 3000).clip(max=900).astype(np.uint16) for _ in range(2)]
     made = [Shard(row, np.array([0, len(row)]), np.ones(len(row), np.uint8)) for row in rows]
     _, counts = np.unique(np.concatenate(rows), return_counts=True)
+    wanted = entropy(counts.astype(np.float64))
+    assert unigram_entropy(made) == pytest.approx(wanted, rel=1e-12)
+    monkeypatch.setattr(pretrain.data, "BLOCK", 100)
+    assert unigram_entropy(made) == pytest.approx(wanted, rel=1e-12)
+    monkeypatch.setattr(pretrain.data, "SAMPLE", 2000)
+    sampled = np.concatenate([row[i : i + 100] for row in rows for i in range(0, 3000, 300)])
+    _, counts = np.unique(sampled, return_counts=True)
     assert unigram_entropy(made) == pytest.approx(entropy(counts.astype(np.float64)), rel=1e-12)
+    assert unigram_entropy(made) == pytest.approx(wanted, rel=0.1)
 
 
 def test_held_out_batches_are_always_the_same_and_end(wordpiece):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from encoder import MaskedLM
-from pretrain import MaskedBatches, Masking, Pieces, masked_lm, read_shards, write_shards
+from pretrain import MaskedBatches, Masking, Pieces, masked_lm
 from pretrain.data import ordinary_ids
 from tests.pretrain import tiny
 
@@ -18,8 +18,8 @@ def test_loss_equals_that_of_transformers(wordpiece, architecture, tmp_path):
     model = MaskedLM(tiny.shape(architecture, wordpiece)).eval()
     model.save_pretrained(tmp_path)
     theirs = AutoModelForMaskedLM.from_pretrained(tmp_path, attn_implementation="sdpa").eval()
-    write_shards([*tiny.sentences(6), "the cat ."], wordpiece, tmp_path / "tokens", "train")
-    pieces = Pieces(read_shards(tmp_path / "tokens", wordpiece, "train"), wordpiece, 24)
+    texts = [*tiny.sentences(6), "the cat ."]
+    pieces = Pieces([tiny.shard(texts, wordpiece)], wordpiece, 24)
     rule = Masking(wordpiece.mask_id, ordinary_ids(wordpiece), ratio=0.3)
     (batch,) = MaskedBatches(pieces, rule, 200)(0)
 
@@ -40,8 +40,7 @@ def test_loss_equals_that_of_transformers(wordpiece, architecture, tmp_path):
 def test_gradient_reaches_every_parameter(wordpiece, tmp_path):
     torch.manual_seed(1)
     model = MaskedLM(tiny.shape("modern", wordpiece))
-    write_shards(tiny.sentences(6), wordpiece, tmp_path, "train")
-    pieces = Pieces(read_shards(tmp_path, wordpiece, "train"), wordpiece, 24)
+    pieces = Pieces([tiny.shard(tiny.sentences(6), wordpiece)], wordpiece, 24)
     rng = np.random.default_rng(0)
     rule = Masking(wordpiece.mask_id, ordinary_ids(wordpiece), 0.3)
     batch = rule(pieces.text(pieces[0], rng), rng)

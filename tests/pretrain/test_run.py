@@ -19,7 +19,7 @@ import pretrain.run
 import training.pace
 from cellar import UserError
 from encoder import MaskedLM
-from pretrain import PretrainConfig, read_shards
+from pretrain import Corpus, PretrainConfig, prepare_corpus, read_shards
 from pretrain import pretrain as run
 from pretrain.data import unigram_entropy
 from pretrain.objectives import nothing
@@ -247,14 +247,44 @@ def test_shards_of_an_earlier_start_are_not_taken_for_this_corpus(config, tmp_pa
     assert_same_run(out, tmp_path / "clean")
 
 
-def test_a_fault_in_the_text_leaves_no_shards(config, tmp_path, monkeypatch):
-    """Not even of the text before it: half of a corpus must not look like the whole."""
-    monkeypatch.setattr("pretrain.shards.SHARD_TOKENS", 100)
+def test_a_fault_in_the_text_leaves_half_a_corpus_that_is_not_taken_for_a_whole(
+    config, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("pretrain.prepare.SHARD_TOKENS", 1000)
+    monkeypatch.setattr("pretrain.prepare.CHUNK", 100)
     (tmp_path / "a.txt").write_text("\n".join(tiny.sentences(200)))
     (tmp_path / "b.txt").write_bytes("the cat\nthe caf\xe9\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"b\.txt:2: byte 0xe9 is not UTF-8"):
         run(short(config, tmp_path / "run", corpus=(str(tmp_path / "*.txt"),)), quiet=True)
-    assert not list((tmp_path / "run").iterdir())
+    assert (tmp_path / "run" / "tokens" / "train-00000.safetensors").exists()
+    (tmp_path / "b.txt").write_text("the cat\nthe caf\xe9\n")
+    for out in ("run", "clean"):
+        run(short(config, tmp_path / out, corpus=(str(tmp_path / "*.txt"),)), quiet=True)
+    assert_same_run(tmp_path / "run", tmp_path / "clean")
+
+
+def test_a_prepared_corpus_is_read_as_it_is(config, tmp_path):
+    tokenizer = load_tokenizer(config.tokenizer)
+    corpus = Corpus.of(config.corpus, config.valid_share)
+    prepare_corpus(corpus, tokenizer, tmp_path / "corpus", quiet=True)
+    run(short(config, tmp_path / "a", corpus=(str(tmp_path / "corpus"),)), quiet=True)
+    run(short(config, tmp_path / "b"), quiet=True)
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    assert not (tmp_path / "a" / "tokens").exists()
+    both = (str(tmp_path / "corpus"), *config.corpus)
+    with pytest.raises(UserError, match="is a prepared corpus: it stands alone"):
+        run(short(config, tmp_path / "c", corpus=both), quiet=True)
+    (tmp_path / "corpus" / "manifest.json").rename(tmp_path / "corpus" / "unfinished")
+    with pytest.raises(UserError, match="corpus is not finished: prepare it again"):
+        run(short(config, tmp_path / "c", corpus=both[:1]), quiet=True)
+
+
+def test_a_resumed_run_needs_its_text_no_more(config, tmp_path):
+    (tmp_path / "toy.txt").write_text("\n".join(tiny.sentences(200)))
+    once = short(config, tmp_path / "run", corpus=(str(tmp_path / "toy.txt"),))
+    first = run(once, quiet=True)
+    (tmp_path / "toy.txt").unlink()
+    assert run(replace(once, resume=True), quiet=True).last == first.last
 
 
 @pytest.mark.parametrize(
@@ -286,7 +316,7 @@ def test_a_tokenizer_that_was_trained_anew_does_not_fit_the_shards(config, tmp_p
     once = short(config, tmp_path / "run", tokenizer=folder)
     run(once, quiet=True)
     tiny.train_tokenizer(tiny.sentences(400), vocab_size=80).save(folder)
-    with pytest.raises(UserError, match=r"valid-00000\.safetensors was written with another"):
+    with pytest.raises(UserError, match="tokens was written with another tokenizer"):
         run(replace(once, resume=True), quiet=True)
 
 

@@ -7,8 +7,11 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from encoder import EncoderConfig, MaskedLM
 from encoder.config import PRESETS
+from pretrain.shards import Shard, Tokens
 from tokenizer import Tokenizer, train_tokenizer
 
 ANIMALS = ["cat", "dog", "cow", "hen", "fox", "owl", "bee", "ant"]
@@ -58,6 +61,12 @@ def shape(architecture: str, tokenizer: Tokenizer) -> EncoderConfig:
         max_position_embeddings=64,
         **sizes,
     )
+
+
+def shard(texts: list[str], tokenizer: Tokenizer) -> Shard:
+    """The shard that these texts come to."""
+    tokens = Tokens.of(texts, tokenizer)
+    return Shard(tokens.ids, np.concatenate([[0], np.cumsum(tokens.sizes)]), tokens.words)
 
 
 def save_untrained(folder: Path, architecture: str, tokenizer: Tokenizer) -> Path:

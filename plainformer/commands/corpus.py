@@ -1,0 +1,75 @@
+"""`plainformer corpus …`, `plainformer corpus check FOLDER`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cellar import UserError
+from plainformer.options import parse
+
+
+@dataclass(frozen=True)
+class CorpusOptions:
+    """Prepare text for pretraining: token shards, once for any number of runs.
+
+    What was interrupted goes on where it was. `plainformer corpus check FOLDER` reads a prepared
+    corpus to its last byte, and holds it against its checksums.
+    """
+
+    files: tuple[str, ...]
+    """Text: files, folders, globs or URLs (.txt .jsonl .csv .tsv .parquet, also .gz .bz2 .xz
+    .zst), or the name of a set of text (see `plainformer data list`)."""
+
+    tokenizer: Path
+    """Folder of the tokenizer (see `plainformer tokenizer train`)."""
+
+    out: Path
+    """Folder for the corpus: `plainformer pretrain --corpus` takes it."""
+
+    valid_share: float = 0.01
+    """Share of the documents held out, where the text has no held-out part of its own."""
+
+    workers: int = 0
+    """Processes that tokenize; 0: one for each core."""
+
+    overwrite: bool = False
+    """Replace a corpus in `out` that is of other text, another tokenizer or other settings."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, before any work is done."""
+        if not self.files:
+            raise UserError("files must be at least one file or name")
+        if not 0 < self.valid_share < 1:
+            raise UserError(f"valid_share must be between 0 and 1, not {self.valid_share}")
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Prepare a corpus, or check one, and say what it holds."""
+    if arguments and arguments[0] == "check":
+        if len(arguments) != 2 or arguments[1].startswith("-"):
+            raise UserError("say `plainformer corpus check FOLDER`")
+        folder = Path(arguments[1])
+        from pretrain import check_corpus
+
+        manifest, done = check_corpus(folder), "every byte is as it was written"
+    else:
+        options = parse(CorpusOptions, "corpus", arguments)
+        folder = options.out
+        from pretrain import Corpus, prepare_corpus
+        from tokenizer import load_tokenizer
+
+        manifest = prepare_corpus(
+            Corpus.of(options.files, options.valid_share),
+            load_tokenizer(options.tokenizer),
+            folder,
+            workers=options.workers,
+            overwrite=options.overwrite,
+        )
+        done = f"in {folder}"
+    tokens = (
+        f"{manifest.tokens('train'):,} tokens to train on, {manifest.tokens('valid'):,} held out"
+    )
+    print(
+        f"{tokens}, of {manifest.read:,} documents ({manifest.copies:,} copies of others and "
+        f"{manifest.empty:,} without tokens left out), in {len(manifest.shards):,} shards: {done}"
+    )

@@ -1,0 +1,252 @@
+"""What a prepared corpus says of itself: `manifest.json`, written when all else is.
+
+    manifest.json              format, tokenizer, settings, sources, documents, shards
+    train-00000.safetensors …  see `pretrain.shards`
+    valid-00000.safetensors …
+    unfinished                 while it is written: the plan, and a line for each complete portion
+
+A corpus is written in portions: of each the training shard, the held-out shard, and then its line.
+So what was interrupted goes on behind the last portion, and half a corpus never looks like a whole.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cellar import UserError, write_json, write_text
+from corpora import stamp
+from pretrain.corpus import Corpus, Place, Split
+from pretrain.shards import Entry, Shard, checksum, is_whole, read_shard
+from tokenizer import Tokenizer
+
+FORMAT = "plainformer corpus 1"
+FILE, UNFINISHED = "manifest.json", "unfinished"
+OURS = re.compile(r"\.?(manifest\.json|unfinished|(train|valid)-\d{5,}\.safetensors)(\..*)?")
+
+Plan = dict[str, Any]
+"""all that decides what the shards hold: two corpora of one plan are the same, bit for bit"""
+
+
+@dataclass(frozen=True)
+class Portion:
+    """What one portion of the documents has come to."""
+
+    end: Place
+    read: int
+    """documents"""
+    copies: int
+    """documents that were dropped, since the same text had come before"""
+    empty: int
+    """documents that were dropped, since no token is left of them"""
+    shards: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A whole corpus."""
+
+    plan: Plan
+    read: int
+    copies: int
+    empty: int
+    shards: tuple[Entry, ...]
+
+    @classmethod
+    def of(cls, plan: Plan, portions: Iterable[Portion]) -> "Manifest":
+        """The sum of all portions."""
+        portions = list(portions)
+        return cls(
+            plan,
+            read=sum(portion.read for portion in portions),
+            copies=sum(portion.copies for portion in portions),
+            empty=sum(portion.empty for portion in portions),
+            shards=tuple(entry for portion in portions for entry in portion.shards),
+        )
+
+    def entries(self, split: Split) -> list[Entry]:
+        """The shards of one part."""
+        return [entry for entry in self.shards if entry.file.startswith(split)]
+
+    def tokens(self, split: Split) -> int:
+        """The tokens of one part."""
+        return sum(entry.tokens for entry in self.entries(split))
+
+
+def plan_of(corpus: Corpus, tokenizer: Tokenizer, shard_tokens: int) -> Plan:
+    """The plan of a corpus: what it is made of as that stands now."""
+    return {
+        "format": FORMAT,
+        "tokenizer": tokenizer.fingerprint(),
+        "settings": {"valid_share": corpus.valid_share, "shard_tokens": shard_tokens},
+        "sources": [
+            {
+                "file": str(file.absolute() if isinstance(file, Path) else file),
+                "split": split,
+                **stamp(file),
+            }
+            for file, split in corpus.sources
+        ],
+    }
+
+
+def is_prepared(folder: Path) -> bool:
+    """Whether a folder holds a prepared corpus, finished or not."""
+    if (folder / UNFINISHED).is_file():
+        return True
+    try:
+        return bool(json.loads((folder / FILE).read_text("utf-8"))["format"] == FORMAT)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a corpus; `UserError` where there is none that is whole."""
+    path = folder / FILE
+    if not path.exists() and (folder / UNFINISHED).exists():
+        raise UserError(f"{folder} is not finished: prepare it again, and it will go on")
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        plan = {name: values[name] for name in ("format", "tokenizer", "settings", "sources")}
+        shards = tuple(Entry(**entry) for entry in values["shards"])
+        manifest = Manifest(plan, **values["documents"], shards=shards)
+    except FileNotFoundError:
+        raise UserError(f"{folder} holds no prepared corpus") from None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} cannot be read ({error!r}): prepare the corpus anew") from None
+    if plan["format"] != FORMAT:
+        raise UserError(f"{path} has the format {plan['format']!r}, this reads {FORMAT!r}")
+    return manifest
+
+
+def read_shards(folder: Path, tokenizer: Tokenizer, split: Split) -> list[Shard]:
+    """The shards of one part, mapped; the size of each is checked, not all of its bytes.
+
+    Raises `UserError` naming what is missing, damaged, or written with another tokenizer.
+    """
+    manifest, fingerprint = read_manifest(folder), tokenizer.fingerprint()
+    if manifest.plan["tokenizer"] != fingerprint:
+        raise UserError(
+            f"{folder} was written with another tokenizer: give the one it was written with, or "
+            "remove the folder to have it written anew"
+        )
+    return [read_shard(folder, entry, fingerprint) for entry in manifest.entries(split)]
+
+
+def check_corpus(folder: Path) -> Manifest:
+    """Read every byte of a corpus, and hold it against its checksums.
+
+    Raises `UserError` naming the shard that is missing or damaged.
+    """
+    manifest = read_manifest(folder)
+    for entry in manifest.shards:
+        path = folder / entry.file
+        if not is_whole(folder, entry) or checksum(path) != entry.sha256:
+            fault = "is damaged" if path.exists() else "is missing"
+            raise UserError(f"{path} {fault}: prepare the corpus anew")
+    return manifest
+
+
+class Journal:
+    """A corpus that is being written: its plan, and the portions that are complete."""
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self._folder, self._path, self._plan = folder, folder / UNFINISHED, plan
+        self.portions: list[Portion] = []
+
+    def begin(self, overwrite: bool) -> Manifest | None:
+        """Take up what the folder holds of this plan; the manifest, when nothing is left to do.
+
+        Raises `UserError` when it holds something else, unless that is another corpus and to be
+        overwritten.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        found = sorted(self._folder.iterdir())
+        strangers = [path.name for path in found if not OURS.fullmatch(path.name)]
+        if strangers:
+            raise UserError(
+                f"{self._folder} holds other files ({strangers[0]}): choose another folder"
+            )
+        manifest = None
+        try:
+            if (self._folder / FILE).exists():
+                manifest = read_manifest(self._folder)
+                self._refuse_other(manifest.plan)
+            elif self._path.exists():
+                self._take_up()
+            elif found:
+                raise UserError(f"{self._folder} holds shards without a manifest")
+        except UserError as error:
+            if not overwrite:
+                raise UserError(f"{error}: overwrite it, or choose another folder") from None
+            manifest, self.portions = None, []
+            # The manifest goes first: without it nothing here looks like a corpus.
+            for path in sorted(found, key=lambda path: path.name != FILE):
+                path.unlink()
+        if manifest is None:
+            lines = [self._plan, *map(asdict, self.portions)]
+            write_text(self._path, "".join(json.dumps(line) + "\n" for line in lines))
+        elif damaged := [e.file for e in manifest.shards if not is_whole(self._folder, e)]:
+            raise UserError(
+                f"{self._folder / damaged[0]} is missing or damaged: remove {self._folder} to have "
+                "it written anew"
+            )
+        return manifest
+
+    def add(self, portion: Portion) -> None:
+        """Note that a portion is complete."""
+        self.portions.append(portion)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(portion)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finish(self) -> Manifest:
+        """Write the manifest; from now on this is a corpus."""
+        manifest = Manifest.of(self._plan, self.portions)
+        documents = {"read": manifest.read, "copies": manifest.copies, "empty": manifest.empty}
+        shards = [asdict(entry) for entry in manifest.shards]
+        write_json(self._folder / FILE, {**self._plan, "documents": documents, "shards": shards})
+        self._path.unlink()
+        return manifest
+
+    def discard(self) -> None:
+        """Remove all that was written."""
+        for path in self._folder.iterdir():
+            if OURS.fullmatch(path.name):
+                path.unlink()
+        self._folder.rmdir()
+
+    def _take_up(self) -> None:
+        """Read the portions whose line and whose shards are whole, up to the first that is not."""
+        plan, *lines = self._path.read_text("utf-8").split("\n")
+        try:
+            self._refuse_other(json.loads(plan))
+            for line in lines:
+                values = json.loads(line)
+                shards = tuple(Entry(**entry) for entry in values["shards"])
+                if not all(is_whole(self._folder, entry) for entry in shards):
+                    return
+                values |= {"end": Place(*values["end"]), "shards": shards}
+                self.portions.append(Portion(**values))
+        except ValueError:  # the line that was being written
+            return
+
+    def _refuse_other(self, plan: Plan) -> None:
+        if plan == self._plan:
+            return
+        differing = [name for name in self._plan if plan.get(name) != self._plan[name]]
+        if differing == ["sources"]:
+            before = {source["file"]: source for source in plan["sources"]}
+            now = {source["file"]: source for source in self._plan["sources"]}
+            changed = [file for file in now if now[file] != before.get(file)]
+            changed += before.keys() - now.keys()
+            raise UserError(f"{self._folder} was made of other text (see {changed[0]})")
+        what = {
+            "tokenizer": "another tokenizer",
+            "settings": f"other settings ({plan.get('settings')})",
+        }
+        raise UserError(f"{self._folder} was made with {what.get(differing[0], 'another version')}")
