@@ -12,8 +12,8 @@ decay of biases and norms, a rate that falls in a line, gradients clipped at 1, 
    and standard deviation over the seeds, and the seconds of training, both sides in turn.
 
 `--subset N` learns from the first N training examples and is tested on the first N of the test
-part (0: all of them). The trainer of `transformers` needs `accelerate`; it pads each batch to its
-longest text, as its users do.
+part (0: all of them). The trainer of `transformers` (`pip install '.[bench]'`) pads each batch to
+its longest text, as its users do.
 """
 
 import argparse
