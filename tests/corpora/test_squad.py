@@ -132,7 +132,7 @@ def test_a_file_of_another_shape_is_refused_by_the_element(tmp_path, content, me
             "it is found at 15",
         ),
         ([{"text": "wine", "answer_start": 0}], "stands 'The ', .* not found in the passage"),
-        ([{"text": "n.", "answer_start": -2}], "at -2 stands '', not the answer 'n.'"),
+        ([{"text": "green", "answer_start": -6}], "at -6 stands '', not the answer 'green'"),
         ([{"text": "tea", "answer_start": 900}], "at 900 stands ''"),
         ([{"text": " ", "answer_start": 3}], "an answer is empty"),
         ([{"text": "tea"}], "as a whole number, .*'tea' and None"),
