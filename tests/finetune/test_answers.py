@@ -66,7 +66,7 @@ def test_the_rules(answer, gold):
         ("cat", ["dog", "a black cat"], False, 2 / 3),  # the best of the gold answers
         ("the U.S.", ["US"], True, 1),
         ("theatre", ["atre"], False, 0),
-        ("banana", ["banan"], False, 0),
+        ("pizza", ["pizz"], False, 0),
         ("co-op", ["coop"], True, 1),
         ("“cat”", ["cat"], False, 0),  # only ASCII's punctuation is left out
         ("CAFÉ", ["café"], True, 1),
