@@ -134,8 +134,10 @@ def test_a_mistake_is_as_sure_as_its_worst_decision() -> None:
     metric = LabelsMetric(("a", "b", "c"))
     metric.add(example("a"), LabelsPrediction(("b",), {"a": 0.3, "b": 0.9, "c": 0.01}))
     metric.add(example(), LabelsPrediction(("c",), {"c": 0.6, "a": 0.4, "b": 0.1}))
-    first, second = metric.mistakes
+    metric.add(example("a"), LabelsPrediction((), {"a": 0.2, "b": 0.1, "c": 0.1}))
+    first, missed, second = metric.mistakes
     assert (first.true, first.predicted, first.confidence) == ("a", "b", 0.9)
+    assert (missed.true, missed.predicted, missed.confidence) == ("a", "–", 0.8)
     assert (second.true, second.predicted, second.confidence) == ("–", "c", 0.6)
 
 
