@@ -1,7 +1,7 @@
 """Which learning rate, and does it help when lower layers learn at a smaller one?
 
-    python benchmarks/recipe.py --model FOLDER [--sets trec stsb] [--rates 5e-5 1e-4 2e-4 4e-4]
-                                [--decays 1 0.95 0.9 0.8] [--examples 500] [--epochs 3] [--seeds 3]
+    python benchmarks/recipe.py --model FOLDER [--sets trec stsb] [--rates 1e-4 3e-4 1e-3]
+                                [--decays 1 0.95 0.9] [--examples 300] [--epochs 3] [--seeds 3]
                                 [--pooling pooler mean]
 
 FOLDER is all-MiniLM-L6-v2 (`benchmarks/material.py` fetches it) or another model. Learns from the
@@ -62,10 +62,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="folder of the pretrained model")
     parser.add_argument("--sets", nargs="*", default=["trec", "stsb"])
-    parser.add_argument("--rates", nargs="*", type=float, default=[5e-5, 1e-4, 2e-4, 4e-4])
-    parser.add_argument("--decays", nargs="*", type=float, default=[1.0, 0.95, 0.9, 0.8])
+    parser.add_argument("--rates", nargs="*", type=float, default=[1e-4, 3e-4, 1e-3])
+    parser.add_argument("--decays", nargs="*", type=float, default=[1.0, 0.95, 0.9])
     parser.add_argument("--pooling", nargs="*", choices=["pooler", "mean"], default=["pooler"])
-    parser.add_argument("--examples", type=int, default=500)
+    parser.add_argument("--examples", type=int, default=300)
     parser.add_argument("--epochs", type=float, default=3.0)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=3)
