@@ -22,9 +22,9 @@ from tokenizer import Tokenizer
 from training import Order, by_tokens
 
 Rows = Int64[np.ndarray, "items 3"]
-BLOCK = 1 << 15
+BLOCK = 1 << 14
 """tokens of a shard that are shuffled as one"""
-POOL = 1 << 22
+POOL = 1 << 21
 POOL_BATCHES = 64
 """tokens, and batches, whose pieces are shuffled among each other, at least"""
 SAMPLE = 1 << 24
@@ -172,11 +172,12 @@ def unigram_entropy(shards: Sequence[Shard]) -> float:
 
     Of a large corpus, that of `SAMPLE` tokens in blocks that stand evenly over it.
     """
-    blocks = [(shard, first) for shard in shards for first in range(0, len(shard.ids), BLOCK)]
+    apart = BLOCK * -(-sum(len(shard.ids) for shard in shards) // SAMPLE)
     counts = np.zeros(0, np.int64)
-    for shard, first in blocks[:: -(-len(blocks) * BLOCK // SAMPLE)]:
-        seen = np.bincount(shard.ids[first : first + BLOCK], minlength=len(counts))
-        seen[: len(counts)] += counts
-        counts = seen
+    for shard in shards:
+        for first in range(0, len(shard.ids), apart):
+            seen = np.bincount(shard.ids[first : first + BLOCK], minlength=len(counts))
+            seen[: len(counts)] += counts
+            counts = seen
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum())

@@ -87,10 +87,10 @@ def _next_fit(items: Items, lengths: Int[np.ndarray, " items"], budget: int) -> 
         )
     ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     # For every place where a micro-batch could start: the place where it would be full.
-    full = (np.searchsorted(ends, ends + budget, side="right") - 1).tolist()
+    full = np.searchsorted(ends, ends + budget, side="right") - 1
     bounds = [0]
     while bounds[-1] < len(items):
-        bounds.append(full[bounds[-1]])
+        bounds.append(int(full[bounds[-1]]))
     return [items[first:last] for first, last in pairwise(bounds)]
 
 
