@@ -12,10 +12,10 @@ from rich.console import Console
 from cellar import UserError, write_json
 from encoder import EncoderConfig
 from pretrain import choice
-from pretrain.batch import together
+from pretrain.batch import Hiding, MaskedBatch, together
 from pretrain.config import PretrainConfig
 from pretrain.corpus import Corpus, Split
-from pretrain.data import MaskedBatches, fixed_batches, unigram_entropy
+from pretrain.data import MaskedBatches, Source, fixed_batches, unigram_entropy
 from pretrain.manifest import FILE, is_prepared, read_shards
 from pretrain.prepare import prepare_corpus
 from pretrain.shards import Shard
@@ -51,13 +51,7 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
     if saved is None:
         save_options(replace(config, resume=False), config.out)
     texts = {split: choice.read_text(config, shards[split], tokenizer) for split in shards}
-
-    hide = choice.hide_alike(config, tokenizer)
-    held_out = together(
-        list(fixed_batches(texts["valid"], hide, config.batch_tokens, config.valid_tokens))
-    )
-    if config.token_objective and not held_out[0].counts.asked:
-        raise UserError("the held-out text is too short to measure on: hold out a larger share")
+    held_out = held_out_batches(config, texts["valid"], choice.hide_alike(config, tokenizer))
 
     def batches(config: PretrainConfig) -> MaskedBatches:
         hide, seed = choice.hide(config, tokenizer), config.training.seed
@@ -70,15 +64,15 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
         config = with_steps(config, max(1, int(config.minutes * 60 / seconds)))
         save_options(replace(config, resume=False), config.out)
     plateau = PlateauWatch(unigram_entropy(shards["train"]))
-    name = choice.token_loss(config)
+    of_token = choice.token_loss(config)
 
     def measure(model: Any) -> dict[str, float]:
         torch.manual_seed(0)  # what an objective draws is the same each time
         metrics = evaluate(model, measured, held_out)
-        if name is None:
+        if of_token is None:
             return metrics
-        plateau.see(metrics[name])
-        return {**metrics, "perplexity": math.exp(min(metrics[name], 700.0))}
+        plateau.see(metrics[of_token])
+        return {**metrics, "perplexity": math.exp(min(metrics[of_token], 700.0))}
 
     result = train(
         model,
@@ -91,12 +85,21 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
         label="pretraining",
         quiet=quiet,
     )
-    if name is not None:
-        plateau.see(result.last[name], is_last=True)
+    if of_token is not None:
+        plateau.see(result.last[of_token], is_last=True)
     with full_disk(config.out):
         choice.save(model, tokenizer, config.out)
         write_json(config.out / "metrics.json", {"held_out": dict(result.last)})
     return result
+
+
+def held_out_batches(config: PretrainConfig, text: Source, hide: Hiding) -> list[MaskedBatch]:
+    """What is measured on at every evaluation; `UserError` when nothing of it is asked for."""
+    batches = fixed_batches(text, hide, config.batch_tokens, config.valid_tokens)
+    held_out = together(list(batches))
+    if config.token_objective and not held_out[0].counts.asked:
+        raise UserError("the held-out text is too short to measure on: hold out a larger share")
+    return held_out
 
 
 def with_steps(config: PretrainConfig, steps: int) -> PretrainConfig:
