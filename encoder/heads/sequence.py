@@ -15,6 +15,7 @@ from typing import Literal
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from cellar import UserError
 from encoder.config import EncoderConfig
 from encoder.heads.parts import DenseHead, HeadedModel, Pooling, PredictionHead, pool
 from encoder.init import initialise
@@ -28,7 +29,8 @@ ProblemType = Literal["single_label_classification", "multi_label_classification
 class SequenceClassifier(HeadedModel):
     """A score for each label of a text.
 
-    `pooling`: for a prediction head; the other heads read the first token.
+    `pooling`: for a prediction head; `UserError` where the mean is asked of another, which reads
+    the first token.
     `dropout`: another share than the config's, for the vectors between the layers.
     `problem_type`: what the scores are, as `transformers` calls it: logits of which one label is
     true, or each on its own, or the answer itself.
@@ -44,6 +46,10 @@ class SequenceClassifier(HeadedModel):
         backend: Backend = "fused",
     ) -> None:
         super().__init__()
+        if pooling == "mean" and config.classifier_head != "prediction":
+            raise UserError(
+                "the classifier of this family reads the first token: pooling mean is for modern"
+            )
         config = config if dropout is None else config.with_dropout(dropout)
         self.config = config
         self.backend = backend

@@ -160,7 +160,8 @@ def test_a_batch_without_tokens(config: str, backend: Any, rows: int) -> None:
     assert torch.equal(out.pooler_output, torch.zeros(rows, 32))
     assert torch.equal(out.attentions[0], torch.zeros(rows, 4, 4, 4))
     assert torch.equal(randomise(MaskedLM(shape))(**batch), torch.zeros(rows, 4, VOCAB))
-    for pooling in ("cls", "mean"):
+    reads_all = shape.classifier_head == "prediction"
+    for pooling in ("cls", "mean") if reads_all else ("cls",):
         classifier = randomise(SequenceClassifier(shape, pooling=pooling, backend=backend))
         logits = classifier(**batch)
         assert torch.equal(logits, torch.zeros(rows, 2))

@@ -206,3 +206,8 @@ def test_other_files_of_the_folder_stay(folder: Path) -> None:
     Encoder(bert(hidden_size=64)).save_pretrained(folder)
     assert (folder / "vocab.txt").read_text() == "[PAD]"
     assert Encoder.from_pretrained(folder).config.hidden_size == 64
+
+
+def test_a_head_that_reads_the_first_token_takes_no_mean() -> None:
+    with pytest.raises(UserError, match="pooling mean is for modern"):
+        SequenceClassifier(bert(), pooling="mean")
