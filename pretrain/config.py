@@ -18,9 +18,9 @@ class PretrainConfig:
     """Pretrain an encoder on your text: by masked language modelling, or another objective."""
 
     corpus: tuple[str, ...]
-    """Text to learn from: files, folders, globs or URLs (.txt .jsonl .csv .tsv .parquet, also .gz
-    .bz2 .xz .zst), or the name of a set (see `plainformer data list`); or the folder of a prepared
-    corpus (see `plainformer corpus`)."""
+    """Text to learn from: files, folders, globs or URLs (.txt, .jsonl, .csv, .tsv or .parquet, also
+    packed: .gz, .bz2, .xz or .zst), the name of a set (see `plainformer data list`), or the folder
+    of a prepared corpus (see `plainformer corpus`)."""
 
     tokenizer: Path
     """Folder of the tokenizer (see `plainformer tokenizer train`)."""

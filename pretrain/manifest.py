@@ -95,12 +95,16 @@ def plan_of(corpus: Corpus, tokenizer: Tokenizer, shard_tokens: int) -> Plan:
 
 def is_prepared(folder: Path) -> bool:
     """Whether a folder holds a prepared corpus, finished or not."""
-    if (folder / UNFINISHED).is_file():
-        return True
+    return _format(folder / FILE) == FORMAT or _format(folder / UNFINISHED) == FORMAT
+
+
+def _format(path: Path) -> object:
+    """What a manifest, or the first line of a plan, says it is; None where there is neither."""
     try:
-        return bool(json.loads((folder / FILE).read_text("utf-8"))["format"] == FORMAT)
+        with path.open(encoding="utf-8") as file:
+            return json.loads(file.read() if path.name == FILE else file.readline())["format"]
     except (OSError, ValueError, TypeError, KeyError):
-        return False
+        return None
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -154,7 +158,7 @@ class Journal:
     """A corpus that is being written: its plan, and the portions that are complete."""
 
     def __init__(self, folder: Path, plan: Plan) -> None:
-        self._folder, self._path, self._plan = folder, folder / UNFINISHED, plan
+        self.folder, self.plan, self._path = folder, plan, folder / UNFINISHED
         self.portions: list[Portion] = []
 
     def begin(self, overwrite: bool) -> Manifest | None:
@@ -163,22 +167,22 @@ class Journal:
         Raises `UserError` when it holds something else, unless that is another corpus and to be
         overwritten.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        found = sorted(self._folder.iterdir())
+        self.folder.mkdir(parents=True, exist_ok=True)
+        found = sorted(self.folder.iterdir())
         strangers = [path.name for path in found if not OURS.fullmatch(path.name)]
         if strangers:
             raise UserError(
-                f"{self._folder} holds other files ({strangers[0]}): choose another folder"
+                f"{self.folder} holds other files ({strangers[0]}): choose another folder"
             )
         manifest = None
         try:
-            if (self._folder / FILE).exists():
-                manifest = read_manifest(self._folder)
+            if (self.folder / FILE).exists():
+                manifest = read_manifest(self.folder)
                 self._refuse_other(manifest.plan)
             elif self._path.exists():
                 self._take_up()
             elif found:
-                raise UserError(f"{self._folder} holds shards without a manifest")
+                raise UserError(f"{self.folder} holds shards without a manifest")
         except UserError as error:
             if not overwrite:
                 raise UserError(f"{error}: overwrite it, or choose another folder") from None
@@ -187,11 +191,11 @@ class Journal:
             for path in sorted(found, key=lambda path: path.name != FILE):
                 path.unlink()
         if manifest is None:
-            lines = [self._plan, *map(asdict, self.portions)]
+            lines = [self.plan, *map(asdict, self.portions)]
             write_text(self._path, "".join(json.dumps(line) + "\n" for line in lines))
-        elif damaged := [e.file for e in manifest.shards if not is_whole(self._folder, e)]:
+        elif damaged := [e.file for e in manifest.shards if not is_whole(self.folder, e)]:
             raise UserError(
-                f"{self._folder / damaged[0]} is missing or damaged: remove {self._folder} to have "
+                f"{self.folder / damaged[0]} is missing or damaged: remove {self.folder} to have "
                 "it written anew"
             )
         return manifest
@@ -206,19 +210,19 @@ class Journal:
 
     def finish(self) -> Manifest:
         """Write the manifest; from now on this is a corpus."""
-        manifest = Manifest.of(self._plan, self.portions)
+        manifest = Manifest.of(self.plan, self.portions)
         documents = {"read": manifest.read, "copies": manifest.copies, "empty": manifest.empty}
         shards = [asdict(entry) for entry in manifest.shards]
-        write_json(self._folder / FILE, {**self._plan, "documents": documents, "shards": shards})
+        write_json(self.folder / FILE, {**self.plan, "documents": documents, "shards": shards})
         self._path.unlink()
         return manifest
 
     def discard(self) -> None:
         """Remove all that was written."""
-        for path in self._folder.iterdir():
+        for path in self.folder.iterdir():
             if OURS.fullmatch(path.name):
                 path.unlink()
-        self._folder.rmdir()
+        self.folder.rmdir()
 
     def _take_up(self) -> None:
         """Read the portions whose line and whose shards are whole, up to the first that is not."""
@@ -228,7 +232,7 @@ class Journal:
             for line in lines:
                 values = json.loads(line)
                 shards = tuple(Entry(**entry) for entry in values["shards"])
-                if not all(is_whole(self._folder, entry) for entry in shards):
+                if not all(is_whole(self.folder, entry) for entry in shards):
                     return
                 values |= {"end": Place(*values["end"]), "shards": shards}
                 self.portions.append(Portion(**values))
@@ -236,17 +240,17 @@ class Journal:
             return
 
     def _refuse_other(self, plan: Plan) -> None:
-        if plan == self._plan:
+        if plan == self.plan:
             return
-        differing = [name for name in self._plan if plan.get(name) != self._plan[name]]
+        differing = [name for name in self.plan if plan.get(name) != self.plan[name]]
         if differing == ["sources"]:
             before = {source["file"]: source for source in plan["sources"]}
-            now = {source["file"]: source for source in self._plan["sources"]}
+            now = {source["file"]: source for source in self.plan["sources"]}
             changed = [file for file in now if now[file] != before.get(file)]
             changed += before.keys() - now.keys()
-            raise UserError(f"{self._folder} was made of other text (see {changed[0]})")
+            raise UserError(f"{self.folder} was made of other text (see {changed[0]})")
         what = {
             "tokenizer": "another tokenizer",
             "settings": f"other settings ({plan.get('settings')})",
         }
-        raise UserError(f"{self._folder} was made with {what.get(differing[0], 'another version')}")
+        raise UserError(f"{self.folder} was made with {what.get(differing[0], 'another version')}")

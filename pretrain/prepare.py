@@ -55,46 +55,60 @@ def prepare_corpus(
     if workers < 0:
         raise UserError(f"workers must be 0 or more, not {workers}")
     plan = plan_of(corpus, tokenizer, SHARD_TOKENS)
-    fingerprint: str = plan["tokenizer"]
     journal = Journal(folder, plan)
     with full_disk(folder):
         if manifest := journal.begin(overwrite):
             return manifest
-        seen = Seen()
-        for portion in journal.portions:
-            for entry in portion.shards:
-                seen.add(read_hashes(folder, entry, fingerprint))
-        start = journal.portions[-1].end if journal.portions else START
-        sizes = [source["bytes"] for source in plan["sources"]]
-        total = None if None in sizes else sum(sizes)
-        done = sum(size or 0 for size in sizes[: start.source])
-        workers = workers or cores()
-        if total is not None:
-            workers = min(workers, 1 + (total - done) // WORKER_BYTES)
-        with (
-            TemporaryDirectory() as copy,
-            reading("tokenizing", total, done, quiet=quiet) as watch,
-        ):
-            tokenizer.save(copy)
-            make = copy, fingerprint, corpus.valid_share
-            chunks = _chunks(corpus.documents(start, watch))
-            with closing(in_order(_tokeniser, make, chunks, workers)) as results:
-                filling = _Filling()
-                for chunk, (tokens, valid) in results:
-                    filling.add(chunk, tokens, valid, seen)
-                    if filling.tokens >= SHARD_TOKENS:
-                        filling = filling.write(folder, journal, fingerprint)
-            if filling.read:
-                filling.write(folder, journal, fingerprint)
-        manifest = Manifest.of(plan, journal.portions)
-        for split in filling.parts:
-            if manifest.tokens(split) == 0:
+        try:
+            _write_portions(corpus, tokenizer, journal, workers or cores(), quiet)
+        except UserError:
+            if not journal.portions:
                 journal.discard()
-                raise UserError(
-                    f"the {split} part of the text holds no tokens: give more text"
-                    + (", or hold out a larger share of it" if split == "valid" else "")
-                )
+            raise
+        _refuse_empty(journal)
         return journal.finish()
+
+
+def _write_portions(
+    corpus: Corpus, tokenizer: Tokenizer, journal: Journal, workers: int, quiet: bool
+) -> None:
+    """Tokenise what stands behind the portions that the journal has, and add it to them."""
+    folder, fingerprint = journal.folder, tokenizer.fingerprint()
+    seen = Seen()
+    for portion in journal.portions:
+        for entry in portion.shards:
+            seen.add(read_hashes(folder, entry, fingerprint))
+    start = journal.portions[-1].end if journal.portions else START
+    sizes = [source["bytes"] for source in journal.plan["sources"]]
+    total = None if None in sizes else sum(sizes)
+    done = sum(size or 0 for size in sizes[: start.source])
+    if total is not None:
+        workers = min(workers, 1 + (total - done) // WORKER_BYTES)
+    with (
+        TemporaryDirectory() as copy,
+        reading("tokenizing", total, done, quiet=quiet) as watch,
+    ):
+        tokenizer.save(copy)
+        make = copy, fingerprint, corpus.valid_share
+        chunks = _chunks(corpus.documents(start, watch))
+        with closing(in_order(_tokeniser, make, chunks, workers)) as results:
+            filling = _Filling()
+            for chunk, (tokens, valid) in results:
+                filling.add(chunk, tokens, valid, seen)
+                if filling.tokens >= SHARD_TOKENS:
+                    filling = filling.write(journal, fingerprint)
+        if filling.read:
+            filling.write(journal, fingerprint)
+
+
+def _refuse_empty(journal: Journal) -> None:
+    """Of a text without one of the parts nothing is kept: it must be another one, or split anew."""
+    manifest = Manifest.of(journal.plan, journal.portions)
+    parts: dict[Split, str] = {"valid": ", or hold out a larger share of it", "train": ""}
+    for split, advice in parts.items():
+        if not manifest.entries(split):
+            journal.discard()
+            raise UserError(f"the {split} part of the text holds no tokens: give more text{advice}")
 
 
 @dataclass
@@ -128,11 +142,11 @@ class _Filling:
         self.copies += len(new) - int(new.sum())
         self.end = chunk[-1].end
 
-    def write(self, folder: Path, journal: Journal, fingerprint: str) -> "_Filling":
-        """Write a shard of each part that there is something of; an empty portion begins."""
+    def write(self, journal: Journal, fingerprint: str) -> "_Filling":
+        """Write a shard of each part that there is something of; give an empty portion."""
         number = len(journal.portions)
         shards = [
-            write_shard(folder / f"{split}-{number:05}.safetensors", tokens, fingerprint)
+            write_shard(journal.folder / f"{split}-{number:05}.safetensors", tokens, fingerprint)
             for split, tokens in self.parts.items()
             if tokens
         ]

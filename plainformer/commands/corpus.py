@@ -17,8 +17,8 @@ class CorpusOptions:
     """
 
     files: tuple[str, ...]
-    """Text: files, folders, globs or URLs (.txt .jsonl .csv .tsv .parquet, also .gz .bz2 .xz
-    .zst), or the name of a set of text (see `plainformer data list`)."""
+    """Text: files, folders, globs or URLs (.txt, .jsonl, .csv, .tsv or .parquet, also packed: .gz,
+    .bz2, .xz or .zst), or the name of a set of text (see `plainformer data list`)."""
 
     tokenizer: Path
     """Folder of the tokenizer (see `plainformer tokenizer train`)."""

@@ -109,6 +109,7 @@ def test_what_was_stopped_anywhere_goes_on(corpus, wordpiece, tmp_path, monkeypa
     for _ in range(portions):
         with pytest.raises(Killed):
             prepare_corpus(corpus, wordpiece, tmp_path / "parts", workers=1, quiet=True)
+        assert is_prepared(tmp_path / "parts")
         with pytest.raises(UserError, match="is not finished: prepare it again"):
             read_shards(tmp_path / "parts", wordpiece, "train")
     again = prepare_corpus(corpus, wordpiece, tmp_path / "parts", workers=1, quiet=True)
@@ -193,6 +194,7 @@ def test_a_folder_with_other_files_is_never_touched(corpus, wordpiece, tmp_path)
     assert content(out) == {"thesis.txt": b"ten years of work"}
     assert not is_prepared(out)
     (out / "manifest.json").write_text('{"name": "of another program"}')
+    (out / "unfinished").write_text("a symphony")
     assert not is_prepared(out)
 
 

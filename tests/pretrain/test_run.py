@@ -274,7 +274,9 @@ def test_a_prepared_corpus_is_read_as_it_is(config, tmp_path):
     both = (str(tmp_path / "corpus"), *config.corpus)
     with pytest.raises(UserError, match="is a prepared corpus: it stands alone"):
         run(short(config, tmp_path / "c", corpus=both), quiet=True)
-    (tmp_path / "corpus" / "manifest.json").rename(tmp_path / "corpus" / "unfinished")
+    manifest = tmp_path / "corpus" / "manifest.json"
+    (tmp_path / "corpus" / "unfinished").write_text(json.dumps(json.loads(manifest.read_text())))
+    manifest.unlink()
     with pytest.raises(UserError, match="corpus is not finished: prepare it again"):
         run(short(config, tmp_path / "c", corpus=both[:1]), quiet=True)
 
