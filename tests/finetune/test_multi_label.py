@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import (
     accuracy_score,
@@ -92,6 +92,7 @@ def test_windows_share_the_labels_and_their_logits_are_pooled(tokenizer, models)
     assert loss.total.item() / loss.count == pytest.approx(wanted.item(), rel=1e-5)
 
 
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(*[st.tuples(st.booleans(), st.integers(0, 9))] * len(NAMES)),
@@ -239,10 +240,10 @@ def test_from_rows_to_a_folder_that_transformers_opens(models, tokenizer, tmp_pa
     outcome = finetune(
         config(
             model=models["modern"],
-            train=write(tmp_path / "train.jsonl", 300, 0),
-            valid=write(tmp_path / "valid.jsonl", 60, 1),
+            train=write(tmp_path / "train.jsonl", 200, 0),
+            valid=write(tmp_path / "valid.jsonl", 40, 1),
             out=run,
-            epochs=5,
+            epochs=6,
             batch_size=16,
             max_length=24,
             training=TrainingConfig(learning_rate=3e-3, eval_every=0, checkpoint_every=0),
