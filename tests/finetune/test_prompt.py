@@ -312,7 +312,7 @@ def test_a_pretrained_model_answers_at_once_and_learns(models, tokenizer, tmp_pa
         per_label=8,
         epochs=10,
         batch_size=8,
-        training=TrainingConfig(learning_rate=5e-3, eval_every=0, checkpoint_every=0),
+        training=TrainingConfig(learning_rate=5e-3, eval_every=50, checkpoint_every=0),
     )
     assert finetune(replace(swapped, out=tmp_path / "none", epochs=0), quiet=True).score < 0.1
     learned = finetune(swapped, quiet=True)

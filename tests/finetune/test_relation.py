@@ -5,7 +5,8 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+import torch
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cellar import UserError
@@ -33,7 +34,7 @@ def read(labelled: bool = True, **fields) -> RelationExample:
     return Relation.read(Row(fields, Path("f.jsonl"), 3), labelled)
 
 
-def settings(folder: Path, **changes) -> FinetuneConfig:
+def config(folder: Path, **changes) -> FinetuneConfig:
     return FinetuneConfig(
         **{
             "model": folder,
@@ -202,22 +203,23 @@ def test_a_fault_is_named_by_file_and_line(fields, fault):
 )
 def test_a_label_may_say_that_there_is_no_relation(tmp_path, labels, negative):
     some = [RelationExample("a b", (0, 1), (2, 3), label, "f:1") for label in labels]
-    task = Relation.fit(settings(tmp_path), some)
+    task = Relation.fit(config(tmp_path), some)
     assert task.negative == negative and task.labels == tuple(sorted(labels))
 
 
 def test_two_such_labels_are_refused(tmp_path):
     some = [RelationExample("a b", (0, 1), (2, 3), x, "f:1") for x in ("NA", "Other", "a")]
     with pytest.raises(UserError, match="f: NA and Other say both that there is no relation"):
-        Relation.fit(settings(tmp_path), some)
+        Relation.fit(config(tmp_path), some)
     with pytest.raises(UserError, match="relation reads no windows"):
-        Relation.fit(settings(tmp_path, long="windows"), some[1:])
+        Relation.fit(config(tmp_path, long="windows"), some[1:])
 
 
 @given(
     st.lists(st.tuples(st.sampled_from("nabc"), st.sampled_from("nabc")), max_size=40),
     st.sampled_from(["n", None]),
 )
+@settings(max_examples=30)
 @example([("n", "n")] * 3, "n")
 def test_micro_f1_is_that_of_scikit_learn(pairs, negative):
     from sklearn.metrics import f1_score, precision_score, recall_score
@@ -266,27 +268,28 @@ def write(path: Path, count: int, seed: int) -> str:
 
 def test_it_is_learned_and_predicts(tmp_path):
     tokenizer = train_tokenizer(TEXTS, vocab_size=100)
+    torch.manual_seed(0)
     folder = tiny.save_untrained(tmp_path / "model", "modern", tokenizer)
-    train, valid = write(tmp_path / "train.jsonl", 240, 0), write(tmp_path / "valid.jsonl", 60, 1)
-    config = settings(
+    train, valid = write(tmp_path / "train.jsonl", 320, 0), write(tmp_path / "valid.jsonl", 60, 1)
+    options = config(
         folder,
         train=train,
         valid=valid,
         out=tmp_path / "run",
-        epochs=12,
-        batch_size=16,
+        epochs=8,
+        batch_size=32,
         max_length=24,
-        training=TrainingConfig(learning_rate=1e-2, eval_every=0, checkpoint_every=0),
+        training=TrainingConfig(learning_rate=1e-2, eval_every=50, checkpoint_every=0),
     )
-    outcome = finetune(config, quiet=True)
+    outcome = finetune(options, quiet=True)
     assert outcome.score > 0.9 and outcome.num_cut == 0
-    assert evaluate_folder(config.out, valid).metric.scores() == outcome.metric.scores()
-    predictor = Predictor.load(config.out)
+    assert evaluate_folder(options.out, valid).metric.scores() == outcome.metric.scores()
+    predictor = Predictor.load(options.out)
     assert predictor.task.negative == "no_relation"
     rows = [json.loads(line) for line in Path(valid).read_text().splitlines()]
     labels = [row.pop("label") for row in rows]
     right = [p.label == label for p, label in zip(predictor(rows), labels, strict=True)]
     assert sum(right) / len(right) == outcome.metric.scores()["accuracy"]
-    assert load_tokenizer(config.out).max_length == 24
+    assert load_tokenizer(options.out).max_length == 24
     with pytest.raises(UserError, match="input:1: no column 'head'"):
         predictor(["the cat eats the dog"])
