@@ -8,7 +8,6 @@ import torch
 
 from cellar import UserError
 from finetune import Predictor
-from tests.pretrain import tiny
 
 transformers = pytest.importorskip("transformers")
 
