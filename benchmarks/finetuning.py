@@ -177,13 +177,21 @@ def theirs(comparison: Comparison, config: FinetuneConfig, start: Path, out: Pat
     model.eval()
     for chosen, batch in by_length([item for _, item in comparison.test]):
         moved = batch.to(model.device)
-        inputs = padded_inputs(moved)
         with torch.no_grad():
-            logits = model(**inputs).logits
-        outputs = moved.sequences.unpad(logits) if logits.dim() == 3 else logits
+            outputs = task.outputs(packed(model, moved), moved)
         for index, prediction in zip(chosen, task.predict(outputs, moved), strict=True):
             metric.add(comparison.test[index][0], prediction)
     return Run(losses, seconds, metric.scores()[task.monitor])
+
+
+def packed(model: Any, batch: Batch) -> Any:
+    """A model of `transformers` that speaks as ours do, of this one batch."""
+
+    def logits(*_: Any) -> Tensor:
+        found = model(**padded_inputs(batch)).logits
+        return batch.sequences.unpad(found) if found.dim() == 3 else found
+
+    return logits
 
 
 def padded(items: list[Item]) -> dict[str, Tensor]:
@@ -223,7 +231,9 @@ def report_on(comparison: Comparison, seeds: int) -> dict[str, Any]:
     """The figures of one task, printed as they come."""
     course = compare(comparison, seed=0, dropout=0.0, steps=COURSE)
     gap = max(abs(a - b) for a, b in zip(course[0].losses, course[1].losses, strict=True))
-    print(f"\n{comparison.name}: the losses of {COURSE} steps differ by at most {gap:.1e}")
+    print(
+        f"\n{comparison.name}: the losses of {COURSE} steps differ by at most {gap:.1e}", flush=True
+    )
     runs = [compare(comparison, seed, dropout=0.1, steps=comparison.steps) for seed in range(seeds)]
     for side, mine in zip(SIDES, zip(*runs, strict=True), strict=True):
         scores = [run.score for run in mine]
