@@ -174,31 +174,24 @@ class Journal:
             raise UserError(
                 f"{self.folder} holds other files ({strangers[0]}): choose another folder"
             )
-        manifest = None
         try:
             if (self.folder / FILE).exists():
-                manifest = read_manifest(self.folder)
-                self._refuse_other(manifest.plan)
-            elif self._path.exists():
+                return self._whole()
+            if self._path.exists():
                 self._take_up()
             elif found:
                 raise UserError(f"{self.folder} holds shards without a manifest")
         except UserError as error:
             if not overwrite:
                 raise UserError(f"{error}: overwrite it, or choose another folder") from None
-            manifest, self.portions = None, []
             # The manifest goes first: without it nothing here looks like a corpus.
             for path in sorted(found, key=lambda path: path.name != FILE):
                 path.unlink()
-        if manifest is None:
-            lines = [self.plan, *map(asdict, self.portions)]
-            write_text(self._path, "".join(json.dumps(line) + "\n" for line in lines))
-        elif damaged := [e.file for e in manifest.shards if not is_whole(self.folder, e)]:
-            raise UserError(
-                f"{self.folder / damaged[0]} is missing or damaged: remove {self.folder} to have "
-                "it written anew"
-            )
-        return manifest
+        for path in self.folder.glob(".*"):  # what was being written when a process was killed
+            path.unlink()
+        lines = [self.plan, *map(asdict, self.portions)]
+        write_text(self._path, "".join(json.dumps(line) + "\n" for line in lines))
+        return None
 
     def add(self, portion: Portion) -> None:
         """Note that a portion is complete."""
@@ -223,6 +216,14 @@ class Journal:
             if OURS.fullmatch(path.name):
                 path.unlink()
         self.folder.rmdir()
+
+    def _whole(self) -> Manifest:
+        manifest = read_manifest(self.folder)
+        self._refuse_other(manifest.plan)
+        for entry in manifest.shards:
+            if not is_whole(self.folder, entry):
+                raise UserError(f"{self.folder / entry.file} is missing or damaged")
+        return manifest
 
     def _take_up(self) -> None:
         """Read the portions whose line and whose shards are whole, up to the first that is not."""

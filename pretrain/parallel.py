@@ -10,9 +10,10 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from cellar import UserError
@@ -57,7 +58,8 @@ def in_order(
     pending: deque[tuple[T, Future[R]]] = deque()
     try:
         for item in items:
-            pending.append((item, executor.submit(_call, item)))
+            with _uninterrupted():  # this may start a process
+                pending.append((item, executor.submit(_call, item)))
             if len(pending) > WAITING * workers:
                 first, future = pending.popleft()
                 yield first, future.result()
@@ -73,13 +75,22 @@ def in_order(
         executor.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait; a process that is started meanwhile never hears of it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 _function: Callable[[Any], Any]
 """what this process does with an item"""
 
 
 def _begin(make: Callable[..., Callable[[Any], Any]], *arguments: Any) -> None:
     global _function
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that gives the work
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _function = make(*arguments)
 

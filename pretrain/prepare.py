@@ -32,7 +32,7 @@ SHARD_TOKENS = 1 << 24
 """tokens that end a portion"""
 CHUNK = 1 << 18
 """characters that a process is given at once, at least"""
-WORKER_BYTES = 4 << 20
+WORKER_BYTES = 16 << 20
 """bytes of text for which a further process is worth its start"""
 
 

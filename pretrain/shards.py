@@ -171,7 +171,7 @@ def _arrays(
     path: Path, entry: Entry, fingerprint: str, names: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
     if not is_whole(path.parent, entry):
-        fault = "is cut short or damaged" if path.exists() else "is missing"
+        fault = "is damaged or cut short" if path.exists() else "is missing"
         raise UserError(f"{path} {fault}: remove {path.parent} to have it written anew")
     try:
         with safe_open(path, framework="pt") as file:
@@ -186,6 +186,6 @@ def _arrays(
             return {name: file.get_tensor(name).numpy() for name in names}
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"{path} is cut short or damaged ({error}): remove {path.parent} to have it written "
+            f"{path} is damaged or cut short ({error}): remove {path.parent} to have it written "
             "anew"
         ) from None

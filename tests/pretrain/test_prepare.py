@@ -148,8 +148,13 @@ def test_what_is_complete_is_left_alone(corpus, wordpiece, tmp_path, monkeypatch
     monkeypatch.setattr(pretrain.prepare, "in_order", None)
     assert prepare_corpus(corpus, wordpiece, tmp_path / "out", quiet=True) == first
     next((tmp_path / "out").glob("train-00002*")).write_bytes(b"short")
-    with pytest.raises(UserError, match=r"train-00002\.safetensors is missing or damaged"):
+    with pytest.raises(UserError, match=r"train-00002\.safetensors is missing or damaged: over"):
         prepare_corpus(corpus, wordpiece, tmp_path / "out", quiet=True)
+    monkeypatch.undo()
+    monkeypatch.setattr(pretrain.prepare, "SHARD_TOKENS", 400)
+    monkeypatch.setattr(pretrain.prepare, "CHUNK", 700)
+    again = prepare_corpus(corpus, wordpiece, tmp_path / "out", overwrite=True, quiet=True)
+    assert again == first == check_corpus(tmp_path / "out")
 
 
 def test_a_corpus_of_something_else_is_refused_or_overwritten(
@@ -311,12 +316,25 @@ def test_a_worker_that_is_killed_is_told_of():
 
 
 PREPARED = """
+import os
 import sys
 from pathlib import Path
 import pretrain.prepare
 from pretrain import Corpus, prepare_corpus
 from tokenizer import load_tokenizer
+
+write_shard = pretrain.prepare.write_shard
+
+def stopping(path, *rest):
+    entry = write_shard(path, *rest)
+    if path.name == os.environ.get("STOP_BEHIND"):
+        number = int(os.environ["SIGNAL"])
+        # Ctrl-C reaches all processes of a terminal; a kill only the one.
+        os.killpg(0, number) if number == 2 else os.kill(os.getpid(), number)
+    return entry
+
 if __name__ == "__main__":
+    pretrain.prepare.write_shard = stopping
     pretrain.prepare.SHARD_TOKENS, pretrain.prepare.WORKER_BYTES = 20_000, 1
     pretrain.prepare.CHUNK = 10_000
     text, tokenizer, out = sys.argv[1:]
@@ -336,16 +354,14 @@ def test_what_was_interrupted_and_then_killed_goes_on_to_the_same_shards(
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     deadline = time.monotonic() + 200
     for number, shard in ((signal.SIGINT, 2), (signal.SIGKILL, 4)):
+        stop = {"STOP_BEHIND": f"train-{shard:05}.safetensors", "SIGNAL": str(int(number))}
         started = subprocess.Popen(
-            command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+            command,
+            env={**environment, **stop},
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
-        while not (tmp_path / "out" / f"train-{shard:05}.safetensors").exists():
-            assert started.poll() is None and time.monotonic() < deadline
-            time.sleep(0.01)
-        if number == signal.SIGINT:
-            os.killpg(started.pid, number)  # as a terminal does: to all processes
-        else:
-            started.kill()
         _, error = started.communicate(timeout=60)
         assert started.returncode == -number
         assert error.count("Traceback") == (number == signal.SIGINT)  # the script's: no worker's

@@ -129,10 +129,10 @@ def test_a_shard_that_was_cut_or_lost_is_named(wordpiece, tmp_path):
     whole = path.read_bytes()
     for content in (*(whole[:size] for size in (0, 4, 50, len(whole) - 1)), whole + b"x"):
         path.write_bytes(content)
-        with pytest.raises(UserError, match=r"train-00000\.safetensors is cut short or damaged"):
+        with pytest.raises(UserError, match=r"train-00000\.safetensors is damaged or cut short"):
             read_shard(tmp_path, entry, wordpiece.fingerprint())
         claimed = replace(entry, bytes=len(content))
-        with pytest.raises(UserError, match=r"train-00000\.safetensors is cut short or damaged"):
+        with pytest.raises(UserError, match=r"train-00000\.safetensors is damaged or cut short"):
             read_shard(tmp_path, claimed, wordpiece.fingerprint())
     path.unlink()
     with pytest.raises(UserError, match=r"train-00000\.safetensors is missing"):

@@ -91,6 +91,8 @@ def test_items_of_a_pool_are_shuffled_among_each_other():
     assert len(set((pool[:40] // 100).tolist())) == 4
     others = [row(data.order(10**6, pool=4, seed=s), 1, 2) for s in (0, 1)]
     assert len({tuple(batch) for batches in others for batch in batches}) == 8
+    one = row(Numbered([[1] * 50]).order(50, seed=0), 1, 3)
+    assert len({tuple(batch) for batch in one}) == 3 and len(one) == 3
 
 
 @settings(deadline=None, max_examples=30)
