@@ -1,10 +1,10 @@
 """A file wherever it stands and however it is packed, opened as the bytes that it holds.
 
-| suffix | unpacked with                                       |
-|--------|-----------------------------------------------------|
-| .gz    | gzip                                                |
-| .bz2   | bz2                                                 |
-| .xz    | lzma                                                |
+| suffix | unpacked with                                        |
+|--------|------------------------------------------------------|
+| .gz    | gzip                                                 |
+| .bz2   | bz2                                                  |
+| .xz    | lzma                                                 |
 | .zst   | compression.zstd (backports.zstd before Python 3.14) |
 
 A file that is here is a `Path`. One that is elsewhere is a URL, which `fsspec` opens: s3://, gs://,
@@ -108,39 +108,45 @@ def open_file(
     `watch` is told how many bytes of the file itself were read, again and again. Raises UserError
     for a file that cannot be read, and for one whose packing is damaged or cut short.
     """
-    faults: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error)
     with ExitStack() as open_files:
+        faults: tuple[type[Exception], ...] = (OSError,)
         if _is_url(file):
-            faults = (Exception,)
+            faults = (Exception,)  # each system has errors of its own
+            # What is read from end to end is asked for once; not every server gives parts.
+            at_once = str(file).startswith("http") and kind(file) != ".parquet"
             with _asking(file):
                 system, path = _system(str(file))
-                raw = open_files.enter_context(system.open(path, "rb"))
+                opened = system.open(path, "rb", **({"block_size": 0} if at_once else {}))
+                raw = open_files.enter_context(opened)
         else:
             try:
                 raw = open_files.enter_context(Path(file).open("rb", buffering=0))
             except OSError as error:
                 raise UserError(f"cannot read {file}: {error.strerror}") from error
-        stream: io.BufferedReader = io.BufferedReader(_Watched(raw, watch, faults, file), BUFFER)
+        stream: io.BufferedReader = io.BufferedReader(
+            _Watched(raw, watch, faults, f"cannot read {file}"), BUFFER
+        )
         if is_packed(file):
             module = _unpacker(file)
             damage = [vars(module)[n] for n in ("LZMAError", "ZstdError") if n in vars(module)]
             unpacked = open_files.enter_context(module.open(stream, "rb"))
             faults = (OSError, EOFError, zlib.error, *damage)
-            stream = io.BufferedReader(_Watched(unpacked, None, faults, file), BUFFER)
+            fault = f"{file} is damaged or cut short"
+            stream = io.BufferedReader(_Watched(unpacked, None, faults, fault), BUFFER)
         yield stream
 
 
 class _Watched(io.RawIOBase):
-    """A file of which each read is told, and whose faults are named."""
+    """A file of which each read is told, and whose `faults` are told as the user's `fault`."""
 
     def __init__(
         self,
         inner: Any,
         watch: Callable[[int], object] | None,
         faults: tuple[type[Exception], ...],
-        file: File,
+        fault: str,
     ) -> None:
-        self._inner, self._watch, self._faults, self._file = inner, watch, faults, file
+        self._inner, self._watch, self._faults, self._fault = inner, watch, faults, fault
 
     def readable(self) -> bool:
         return True
@@ -157,12 +163,7 @@ class _Watched(io.RawIOBase):
         except UserError:
             raise
         except self._faults as error:
-            packed = is_packed(self._file)
-            fault = (
-                f"{self._file} is damaged or cut short" if packed else f"cannot read {self._file}"
-            )
-            reason = getattr(error, "strerror", None) or error
-            raise UserError(f"{fault}: {reason}") from error
+            raise UserError(f"{self._fault}: {_reason(error)}") from error
         buffer[: len(data)] = data
         if self._watch:
             self._watch(len(data))
@@ -243,7 +244,7 @@ def _system(url: str) -> tuple[Any, str]:
 
 @contextmanager
 def _asking(file: File) -> Iterator[None]:
-    """Turn whatever a file system elsewhere raises into one message: each has errors of its own."""
+    """Turn whatever a file system elsewhere raises into one message."""
     try:
         yield
     except UserError:
@@ -251,5 +252,9 @@ def _asking(file: File) -> Iterator[None]:
     except FileNotFoundError:
         raise UserError(f"no such file: {file}") from None
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"cannot read {file}: {reason}") from error
+        raise UserError(f"cannot read {file}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    text = str(getattr(error, "strerror", None) or error)
+    return (text.splitlines() or [type(error).__name__])[0]

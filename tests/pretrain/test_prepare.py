@@ -342,6 +342,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_what_was_interrupted_and_then_killed_goes_on_to_the_same_shards(
     tmp_path, wordpiece, monkeypatch
 ):
