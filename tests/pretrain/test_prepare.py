@@ -317,6 +317,7 @@ def test_a_worker_that_is_killed_is_told_of():
 
 PREPARED = """
 import os
+import signal
 import sys
 from pathlib import Path
 import pretrain.prepare
@@ -324,6 +325,7 @@ from pretrain import Corpus, prepare_corpus
 from tokenizer import load_tokenizer
 
 write_shard = pretrain.prepare.write_shard
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 
 def stopping(path, *rest):
     entry = write_shard(path, *rest)
