@@ -27,7 +27,7 @@ from finetune.batch import Batch, Item
 from finetune.metrics import ClassMetric
 from finetune.metrics.classes import Labelled
 from finetune.task import Task
-from finetune.tasks.texts import Text
+from finetune.tasks.texts import Text, TextExample
 from tokenizer import Encoding, Tokenizer
 from training import Loss
 
@@ -38,21 +38,10 @@ LabelledT = TypeVar("LabelledT", bound=Labelled)
 
 
 @dataclass(frozen=True)
-class ClassExample:
+class ClassExample(TextExample):
     """A text with its label; None where it is not known."""
 
-    text: Text
     label: str | None
-
-    @property
-    def place(self) -> str:
-        """File and line."""
-        return self.text.place
-
-    @property
-    def shown(self) -> str:
-        """The text, as a person reads it."""
-        return self.text.shown
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from finetune.balance import GAMMA, best_threshold, binary_cross_entropy
 from finetune.batch import Batch, Item
 from finetune.metrics import LabelsMetric
 from finetune.task import Task
-from finetune.tasks.texts import Text
+from finetune.tasks.texts import Text, TextExample
 from tokenizer import Tokenizer
 from training import Loss
 
@@ -36,21 +36,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LabelsExample:
+class LabelsExample(TextExample):
     """A text with its labels; None where they are not known."""
 
-    text: Text
     labels: tuple[str, ...] | None
-
-    @property
-    def place(self) -> str:
-        """File and line."""
-        return self.text.place
-
-    @property
-    def shown(self) -> str:
-        """The text, as a person reads it."""
-        return self.text.shown
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from encoder import SequenceClassifier, ops
 from finetune.batch import Batch, Item
 from finetune.metrics import ChoiceMetric
 from finetune.task import Task
-from finetune.tasks.texts import Text, no_windows
+from finetune.tasks.texts import Text, TextExample, no_windows
 from tokenizer import Tokenizer
 from training import Loss
 
@@ -35,17 +35,11 @@ SCORE = ("score",)
 
 
 @dataclass(frozen=True)
-class ChoiceExample:
+class ChoiceExample(TextExample):
     """A text, the options, and the number of the right one, from 0; None where it is not known."""
 
-    text: Text
     options: tuple[str, ...]
     right: int | None
-
-    @property
-    def place(self) -> str:
-        """File and line."""
-        return self.text.place
 
     @property
     def shown(self) -> str:

@@ -26,7 +26,7 @@ from encoder.pretrained import PretrainedModel
 from finetune.batch import Batch, Item
 from finetune.metrics import NumberMetric
 from finetune.task import Task
-from finetune.tasks.texts import Text
+from finetune.tasks.texts import Text, TextExample
 from tokenizer import Tokenizer
 from training import Loss
 
@@ -41,21 +41,10 @@ LARGEST = 1e15
 
 
 @dataclass(frozen=True)
-class ScoreExample:
+class ScoreExample(TextExample):
     """A text with its number; None where it is not known."""
 
-    text: Text
     score: float | None
-
-    @property
-    def place(self) -> str:
-        """File and line."""
-        return self.text.place
-
-    @property
-    def shown(self) -> str:
-        """The text, as a person reads it."""
-        return self.text.shown
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,23 @@ class Text:
         return self.text if self.pair is None else f"{self.text} ⟷ {self.pair}"
 
 
+@dataclass(frozen=True)
+class TextExample:
+    """An example that is a text, and something that is true of it."""
+
+    text: Text
+
+    @property
+    def place(self) -> str:
+        """File and line."""
+        return self.text.place
+
+    @property
+    def shown(self) -> str:
+        """The text, as a person reads it."""
+        return self.text.shown
+
+
 def no_windows(config: "FinetuneConfig") -> None:
     """Raise `UserError` where windows are asked of a task that reads each text as one sequence."""
     if config.long == "windows":

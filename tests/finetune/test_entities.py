@@ -12,8 +12,8 @@ from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_su
 
 from finetune.metrics import EntityMetric, TagMetric
 from finetune.metrics.entities import DASH
+from finetune.sentences import Sentence, Tags
 from finetune.tags import iob2, spans
-from finetune.tasks.tagging import Sentence, Tags
 from finetune.words import join_words
 
 seqeval = pytest.importorskip("seqeval.metrics")

@@ -18,8 +18,9 @@ from finetune.batch import Batch
 from finetune.crf import ChainTagger
 from finetune.folder import load_task
 from finetune.run import build
+from finetune.sentences import Sentence, Tags
 from finetune.tags import iob2, spans
-from finetune.tasks.tagging import IGNORED, Sentence, TaggedItem, Tagging, Tags
+from finetune.tasks.tagging import IGNORED, TaggedItem, Tagging
 from finetune.words import join_words
 from tests.pretrain import tiny
 from training import TrainingConfig
