@@ -8,7 +8,7 @@ from cellar import UserError
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Settings of the training loop: AdamW with warm-up, decay and clipping."""
+    """Settings of the training loop: optimizer, learning rate, when to measure and to save."""
 
     steps: int = 1000
     """Optimizer steps."""
@@ -25,6 +25,9 @@ class TrainingConfig:
 
     decay: float = 0.2
     """Fraction of the steps in which the rate falls at the end (wsd only)."""
+
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """What takes the steps: AdamW; or Muon for the matrices of the blocks, AdamW for the rest."""
 
     weight_decay: float = 0.01
     """Decoupled weight decay, on matrices only: biases and norms are spared."""

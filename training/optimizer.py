@@ -5,6 +5,7 @@
 
 A bias or the gain of a norm has no direction to be shrunk in, so these are spared, as in BERT.
 s is the parameter's share of the learning rate; where it is 0 the parameter is frozen.
+Matrices of blocks may go by Muon instead (see `training.muon`).
 The optimizer's state is kept under the names of the parameters, to be saved as plain tensors.
 """
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from cellar import UserError
 from training.config import TrainingConfig
+from training.muon import Muon, is_block_matrix
 
 Shares = Callable[[str], float]
 """Name of a parameter -> the share of the learning rate that it gets; 0: it is frozen."""
@@ -28,30 +30,33 @@ def equal(name: str) -> float:
 def build_optimizer(
     model: nn.Module, config: TrainingConfig, shares: Shares = equal
 ) -> torch.optim.AdamW:
-    """Return AdamW over the parameters that are trained, in groups of one `share` each.
+    """Return AdamW, or Muon, over the parameters that are trained, in groups of one `share` each.
 
     A parameter whose share is 0 gets no gradient from now on; one that had none before stays as it
     is. One that stands under several names (tied) goes by the first. Raises UserError when nothing
     is left to train.
     """
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         share = shares(name)
         if share == 0:
             parameter.requires_grad_(False)
         if parameter.requires_grad:
-            groups.setdefault((share, parameter.ndim >= 2), []).append(parameter)
+            by_muon = config.optimizer == "muon" and is_block_matrix(name, parameter)
+            groups.setdefault((share, parameter.ndim >= 2, by_muon), []).append(parameter)
     if not groups:
         raise UserError("every parameter is frozen: there is nothing to train")
     trained = [parameter for group in groups.values() for parameter in group]
-    return torch.optim.AdamW(
+    kind = Muon if config.optimizer == "muon" else torch.optim.AdamW
+    return kind(
         [
             {
                 "params": group,
                 "share": share,
                 "weight_decay": config.weight_decay if is_matrix else 0.0,
+                "muon": by_muon,
             }
-            for (share, is_matrix), group in groups.items()
+            for (share, is_matrix, by_muon), group in groups.items()
         ],
         lr=config.learning_rate,
         betas=config.betas,

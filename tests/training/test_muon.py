@@ -1,0 +1,109 @@
+"""Muon against its definition by singular values, PyTorch's own, and a run that was cut in two."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.training import toy
+from training import TrainingConfig
+from training.muon import A, B, C, orthogonal
+from training.optimizer import build_optimizer
+
+CONFIG = replace(toy.CONFIG, optimizer="muon")
+
+
+class Blocks(nn.Module):
+    """Two linear blocks between an embedding and a classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(20, 16)
+        self.layers = nn.ModuleList([nn.Linear(16, 48), nn.Linear(48, 16)])
+        self.classify = nn.Linear(16, 2)
+
+    def forward(self, ids):
+        x = self.embed(ids)
+        for layer in self.layers:
+            x = torch.relu(layer(x))
+        return self.classify(x)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (24, 8), (8, 24), (3, 6, 10)])
+def test_iterations_change_singular_values_alone(shape):
+    x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    u, s, vt = torch.linalg.svd(x, full_matrices=False)
+    s = s / s.norm(dim=-1, keepdim=True)
+    for _ in range(5):
+        s = A * s + B * s**3 + C * s**5
+    torch.testing.assert_close(orthogonal(x), u @ torch.diag_embed(s) @ vt)
+    assert s.min() > 0.6
+    assert s.max() < 1.3
+
+
+def test_steps_equal_the_formula():
+    config = TrainingConfig(optimizer="muon", learning_rate=0.01, weight_decay=0.1)
+    model = Blocks().double()
+    optimizer = build_optimizer(model, config)
+    matrix = model.layers[0].weight
+    expected, momentum = matrix.detach().clone(), torch.zeros_like(matrix)
+    for seed in range(4):
+        torch.manual_seed(seed)
+        for parameter in model.parameters():
+            parameter.grad = torch.randn_like(parameter)
+        gradient = matrix.grad
+        momentum = 0.95 * momentum + gradient
+        direction = 0.2 * np.sqrt(48) * orthogonal(gradient + 0.95 * momentum)
+        expected = expected - 0.01 * (0.1 * expected + direction)
+        optimizer.step()
+    torch.testing.assert_close(matrix.detach(), expected)
+
+
+def test_all_but_the_matrices_of_blocks_go_by_adamw():
+    one, two = Blocks(), Blocks()
+    muon = build_optimizer(one, CONFIG)
+    adamw = build_optimizer(two, toy.CONFIG)
+    for model, optimizer in ((one, muon), (two, adamw)):
+        for seed in range(3):
+            torch.manual_seed(seed)
+            for parameter in model.parameters():
+                parameter.grad = torch.randn_like(parameter)
+            optimizer.step()
+    differing = {
+        name
+        for (name, a), b in zip(one.named_parameters(), two.parameters(), strict=True)
+        if not a.equal(b)
+    }
+    assert differing == {"layers.0.weight", "layers.1.weight"}
+
+
+def test_agrees_with_pytorch():
+    """PyTorch's is in bf16: its steps are ours to a few per cent."""
+    model = Blocks()
+    ours = build_optimizer(model, replace(CONFIG, learning_rate=0.01, weight_decay=0.1))
+    matrix = model.layers[0].weight
+    theirs = nn.Parameter(matrix.detach().clone())
+    reference = torch.optim.Muon([theirs], 0.01, 0.1, adjust_lr_fn="match_rms_adamw")
+    start = matrix.detach().clone()
+    for seed in range(3):
+        torch.manual_seed(seed)
+        matrix.grad = torch.randn_like(matrix)
+        theirs.grad = matrix.grad.clone()
+        ours.step()
+        reference.step()
+    apart = (matrix - theirs).norm() / (matrix - start).norm()
+    assert apart < 0.03
+
+
+def test_a_resumed_run_is_the_same(tmp_path):
+    config = replace(CONFIG, checkpoint_every=15)
+    toy.run(tmp_path / "whole", config, model=Blocks())
+    toy.run(tmp_path / "cut", config, model=Blocks())
+    shutil.rmtree(tmp_path / "cut" / "checkpoints" / "step-00000040")
+    _, result = toy.run(tmp_path / "cut", config, model=Blocks(), resume=True)
+    assert result.steps == 40
+    toy.assert_same_run(tmp_path / "whole", tmp_path / "cut")
