@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from encoder.block import Block
 from encoder.config import EncoderConfig
 from encoder.embeddings import Embeddings
+from encoder.flops import encoder_flops
 from encoder.init import initialise
 from encoder.norm import make_norm
 from encoder.ops import Backend
@@ -133,23 +134,9 @@ class Encoder(PretrainedModel):
     def flops_per_token(self, seq_len: int) -> float:
         """Floating-point operations of one forward pass, for each token of a `seq_len`-token text.
 
-        Two for each multiply-add of a matrix product: the weights of each layer once, and in
-        attention 4 · hidden · keys, where `keys` is how many a query sees on average. Norms,
-        GELU, softmax and look-ups are not counted. A training step costs three times as much.
+        What is counted: see `encoder.flops`. A training step costs three times as much.
         """
-        matrices = sum(p.numel() for p in self.blocks.parameters() if p.ndim == 2)
-        matrices *= self.config.num_hidden_layers // len(self.blocks)
-        if self.embeddings.projection is not None:
-            matrices += self.embeddings.projection.weight.numel()
-        reach = self.config.local_attention // 2
-        near = min(reach, seq_len - 1)
-        # Places near an end see less than the whole window on one side.
-        window = 1 + 2 * near - near * (near + 1) / seq_len
-        keys = sum(
-            window if self.config.is_local(layer) else seq_len
-            for layer in range(self.config.num_hidden_layers)
-        )
-        return 2.0 * matrices + 4.0 * self.config.hidden_size * keys
+        return encoder_flops(self.config, Sequences.of([seq_len])) / seq_len
 
 
 def enter(

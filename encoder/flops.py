@@ -1,0 +1,62 @@
+"""Floating-point operations of one forward pass, counted by hand: two for each multiply-add.
+
+    projection of the embeddings     2 · tokens · e h
+    each layer                       2 · tokens · (4 h² + 2 h i)       3 h i where it is gated
+        scores, and their values     4 · h · pairs of a query and a key that it sees
+    head of masked-LM                2 · asked · (h e + e v)
+
+with h, e, i and v the hidden, embedding, intermediate and vocabulary sizes. Only matrix products
+are counted, and of attention what the model asks for: no masked score, though a kernel may compute
+it. Norms, activations, softmax, rotation, look-ups and losses are left out. Going back costs twice
+as much as going forward (one product for the weights, one for what came in), so training costs
+three times this: the "model FLOPs" of PaLM (Chowdhery et al. 2022, arXiv:2204.02311, app. B).
+"""
+
+from encoder.config import EncoderConfig
+from encoder.packing import Sequences
+
+
+def encoder_flops(config: EncoderConfig, sequences: Sequences) -> int:
+    """Of an encoder without a pooler, for packed `sequences`."""
+    layers = config.num_hidden_layers
+    weights = layers * layer_weights(config) + config.embedding_size * config.hidden_size
+    local = sum(config.is_local(layer) for layer in range(layers))
+    pairs = 0
+    for count, length in sequences.runs:
+        near = seen_pairs(length, config.local_attention // 2, sequences.causal)
+        far = seen_pairs(length, length, sequences.causal)
+        pairs += count * (local * near + (layers - local) * far)
+    return 2 * sum(sequences.lengths) * weights + 4 * config.hidden_size * pairs
+
+
+def masked_lm_flops(config: EncoderConfig, sequences: Sequences, asked: int) -> int:
+    """Of a `MaskedLM` that is asked for the token at so many places."""
+    head = config.token_size * (config.hidden_size + config.vocab_size)
+    return encoder_flops(config, sequences) + 2 * asked * head
+
+
+def paired_masked_lm_flops(config: EncoderConfig, sequences: Sequences, asked: int) -> int:
+    """Of a `PairedMaskedLM`: the same, and for each sequence the pooler and two scores."""
+    pair = config.hidden_size * (config.hidden_size + 2)
+    return masked_lm_flops(config, sequences, asked) + 2 * len(sequences.lengths) * pair
+
+
+def discriminator_flops(config: EncoderConfig, sequences: Sequences) -> int:
+    """Of a `Discriminator`, which judges every token."""
+    head = config.hidden_size * (config.hidden_size + 1)
+    return encoder_flops(config, sequences) + 2 * sum(sequences.lengths) * head
+
+
+def layer_weights(config: EncoderConfig) -> int:
+    """Numbers in the matrices of one layer: a token is multiplied with each of them once."""
+    hidden, wide = config.hidden_size, config.intermediate_size
+    return 4 * hidden**2 + (3 if config.gated else 2) * hidden * wide
+
+
+def seen_pairs(length: int, window: int, causal: bool = False) -> int:
+    """Pairs of a query and a key, at most `window` places apart, in a sequence of `length`."""
+    near = min(window, length - 1)
+    # Places near an end see less than the whole window on one side.
+    pairs = length * (1 + 2 * near) - near * (near + 1)
+    return (pairs + length) // 2 if causal else pairs
+
