@@ -59,4 +59,3 @@ def seen_pairs(length: int, window: int, causal: bool = False) -> int:
     # Places near an end see less than the whole window on one side.
     pairs = length * (1 + 2 * near) - near * (near + 1)
     return (pairs + length) // 2 if causal else pairs
-

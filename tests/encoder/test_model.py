@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from encoder import Encoder, EncoderConfig, MaskedLM, ops, use_backend
+from encoder import Encoder, MaskedLM, ops, use_backend
 from encoder.norm import make_norm
 from tests.encoder.tools import assert_close, bert, modern, padded, randomise
 
