@@ -6,6 +6,7 @@ from typing import Any
 
 from cellar import UserError
 from encoder import EncoderConfig, MaskedLM, PairedMaskedLM
+from encoder.flops import discriminator_flops, masked_lm_flops, paired_masked_lm_flops
 from pretrain.batch import Hiding, MaskedBatch
 from pretrain.config import PretrainConfig
 from pretrain.data import Pieces, Source, ordinary_ids
@@ -24,7 +25,7 @@ from pretrain.objectives import (
 )
 from pretrain.shards import Shard
 from tokenizer import Tokenizer
-from training import Objective
+from training import Flops, Objective
 
 Model = Any
 """`MaskedLM`, `PairedMaskedLM` or `Electra`: whatever the loss takes, with `save_pretrained`"""
@@ -100,6 +101,28 @@ def measure(config: PretrainConfig, tokenizer: Tokenizer) -> Objective[Model, Ma
     if config.pair_objective is not None:
         return SentencePairs(config.pair_objective, config.token_objective)
     return masked_lm
+
+
+def flops(model: Model, loss: Objective[Model, MaskedBatch]) -> Flops[MaskedBatch]:
+    """What it costs to train `model` on a batch: three forward passes, and one of a teacher."""
+
+    def forward(batch: MaskedBatch) -> int:
+        sequences, asked = batch.sequences, len(batch.labels)
+        if isinstance(model, Electra):
+            return masked_lm_flops(model.generator.config, sequences, asked) + discriminator_flops(
+                model.discriminator.config, sequences
+            )
+        if isinstance(model, PairedMaskedLM):
+            return paired_masked_lm_flops(model.config, sequences, asked)
+        return masked_lm_flops(model.config, sequences, asked)
+
+    def training(batch: MaskedBatch) -> int:
+        taught = 0
+        if isinstance(loss, Distillation):
+            taught = masked_lm_flops(loss.teacher.config, batch.sequences, len(batch.labels))
+        return 3 * forward(batch) + taught
+
+    return training
 
 
 def token_loss(config: PretrainConfig) -> str | None:

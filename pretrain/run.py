@@ -81,6 +81,7 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
         config.training,
         config.out,
         evaluate=measure,
+        flops=choice.flops(model, loss),
         resume=config.resume,
         label="pretraining",
         quiet=quiet,

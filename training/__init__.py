@@ -11,7 +11,7 @@ from training.curve import curve_figure
 from training.device import autocast, choose_device
 from training.evaluation import evaluate
 from training.loop import Result, train
-from training.objective import Batch, Batches, Loss, Objective
+from training.objective import Batch, Batches, Flops, Loss, Objective
 from training.optimizer import Shares
 from training.options import save_options, saved_options
 from training.order import Order, by_items, by_tokens
@@ -22,6 +22,7 @@ from training.shuffle import Shuffle
 __all__ = [
     "Batch",
     "Batches",
+    "Flops",
     "Loss",
     "Objective",
     "Order",

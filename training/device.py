@@ -26,11 +26,17 @@ def choose_device(name: str) -> torch.device:
 def autocast(
     device: torch.device, precision: Literal["auto", "fp32", "bf16"]
 ) -> AbstractContextManager[object]:
-    """Return the context in which models run; its matrix products are in bf16 or left alone.
+    """Return the context in which models run; its matrix products are in bf16 or left alone."""
+    is_half = number_format(device, precision) == torch.bfloat16
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_half)
+
+
+def number_format(device: torch.device, precision: Literal["auto", "fp32", "bf16"]) -> torch.dtype:
+    """Return the format of the matrix products.
 
     "auto" is bf16 on a CUDA device whose hardware has it (compute capability 8 and above).
     """
     if precision == "auto":
         native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
         precision = "bf16" if native else "fp32"
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    return torch.bfloat16 if precision == "bf16" else torch.float32

@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from cellar import UserError
 from training.checkpoint import Checkpoints, State, full_disk
 from training.config import TrainingConfig
-from training.device import autocast, choose_device
+from training.device import autocast, choose_device, number_format
 from training.interrupt import Interruption
-from training.objective import Batches, BatchT, ModelT, Objective
+from training.objective import Batches, BatchT, Flops, ModelT, Objective
 from training.optimizer import Shares, build_optimizer, equal
+from training.peak import peak_flops
 from training.progress import Display
 from training.record import Record, Step
 from training.schedule import learning_rate
@@ -57,6 +58,7 @@ def train(
     monitor: str | None = None,
     higher_is_better: bool = False,
     shares: Shares = equal,
+    flops: Flops[BatchT] | None = None,
     resume: bool = False,
     label: str = "training",
     quiet: bool = False,
@@ -66,7 +68,8 @@ def train(
     `evaluate` gives the metrics to follow; `monitor` names the one that decides which weights are
     the best, and when `config.patience` is over. With it the model ends with the best weights, else
     with the last. `shares` gives each parameter, by its name, a share of the learning rate; 0
-    freezes it. `resume` goes on from the newest checkpoint in `out`, if there is one.
+    freezes it. `flops` says what training on a batch costs: the rate is then also shown as a share
+    of the device's peak. `resume` goes on from the newest checkpoint in `out`, if there is one.
 
     Raises UserError for a folder that holds another run, a damaged checkpoint, other settings than
     those of the run to resume, a loss that is no number and a full disk. After a first SIGINT
@@ -82,15 +85,17 @@ def train(
         raise UserError(f"{out} already holds a run: --resume it, or choose another folder")
     state = (checkpoints.restore() if resume else None) or State()
 
+    peak = peak_flops(device, number_format(device, config.precision)) if flops else None
+
     with (
         full_disk(out),
         Interruption() as interruption,
         Display(label, config.steps, quiet=quiet) as display,
-        Record(out, state, display) as record,
+        Record(out, state, display, peak) as record,
     ):
         model.train()
         while not _over(state, config):
-            step = take_step(model, objective, batches, optimizer, config, state.step)
+            step = take_step(model, objective, batches, optimizer, config, state.step, flops)
             state.step, state.tokens = state.step + 1, state.tokens + step.tokens
             record.add(step)
 
@@ -138,6 +143,7 @@ def take_step(
     optimizer: torch.optim.Optimizer,
     config: TrainingConfig,
     step: int,
+    flops: Flops[BatchT] | None = None,
 ) -> Step:
     """Take optimizer step `step` (from 0); `model` and `optimizer` move on."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -146,13 +152,14 @@ def take_step(
     torch.manual_seed(int(seed[0]))
 
     sums: dict[str, float | Tensor] = {}
-    count = tokens = 0
+    count = tokens = operations = 0
     for batch in batches(step):
         with autocast(device, config.precision):
             loss = objective(model, batch.to(device))
         torch.autograd.backward(loss.total)
         count += loss.count
         tokens += batch.num_tokens
+        operations += flops(batch) if flops else 0
         for name, value in {"loss": loss.total, **loss.metrics}.items():
             value = value.detach() if isinstance(value, Tensor) else value
             sums[name] = sums.get(name, 0.0) + value
@@ -165,7 +172,7 @@ def take_step(
         group["lr"] = rate * group["share"]
     optimizer.step()
     optimizer.zero_grad()
-    return Step(step + 1, sums, count, rate, norm, tokens)
+    return Step(step + 1, sums, count, rate, norm, tokens, operations)
 
 
 def _over(state: State, config: TrainingConfig) -> bool:

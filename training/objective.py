@@ -50,5 +50,8 @@ Objective = Callable[[ModelT, BatchT], Loss]
 """What is learned. Randomness (dropout, masks drawn on the fly) comes from torch's generator, which
 the loop seeds from (seed, step)."""
 
+Flops = Callable[[BatchT], int]
+"""Batch -> floating-point operations of training on it, forward and backward."""
+
 Batches = Callable[[int], Sequence[BatchT]]
 """Step (from 0) -> its micro-batches; a pure function of the seed and the step."""

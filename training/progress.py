@@ -1,9 +1,11 @@
 """What a person sees while it runs: a live bar in a terminal, a line now and then elsewhere."""
 
 import time
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Column
 
 LINE_EVERY = 10.0  # seconds, where there is no terminal
 
@@ -16,10 +18,11 @@ class Display:
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),  # narrow: less bar, no less text
             TextColumn("{task.fields[status]}"),
             console=self._console,
+            expand=True,
             disable=quiet or not self._console.is_terminal,
         )
         self._task = self._bar.add_task(label, total=steps, status="")
@@ -37,8 +40,9 @@ class Display:
         self,
         step: int,
         *,
-        loss: float,
+        means: Mapping[str, float],
         tokens_per_second: float,
+        utilisation: float | None,
         seconds_per_step: float,
         learning_rate: float,
     ) -> None:
@@ -46,9 +50,16 @@ class Display:
         self._pace = (
             seconds_per_step if self._pace is None else (0.9 * self._pace + 0.1 * seconds_per_step)
         )
-        status = (
-            f"loss {loss:.4f}  {tokens_per_second:,.0f} tokens/s  lr {learning_rate:.1e}  "
-            f"{_clock((self._steps - step) * self._pace)} left"
+        accuracy = next((means[name] for name in means if name.endswith("accuracy")), None)
+        status = "  ".join(
+            [
+                f"loss {means['loss']:.3f}",
+                *([] if accuracy is None else [f"acc {accuracy:.0%}"]),
+                f"{_short(tokens_per_second)} tok/s",
+                *([] if utilisation is None else [f"{utilisation:.0%} of peak"]),
+                f"lr {learning_rate:.1e}".replace("e-0", "e-"),
+                f"{_clock((self._steps - step) * self._pace)} left",
+            ]
         )
         self._bar.update(self._task, completed=step, status=status)
         due = time.monotonic() - self._spoke >= LINE_EVERY or step == self._steps
@@ -61,7 +72,14 @@ class Display:
         self._spoke = time.monotonic()
 
 
+def _short(number: float) -> str:
+    """987, 12.3k, 1.25M."""
+    if number < 1e3:
+        return f"{number:.0f}"
+    return f"{number / 1e3:.1f}k" if number < 1e6 else f"{number / 1e6:.2f}M"
+
+
 def _clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+    return f"{hours}h{minutes:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -36,6 +36,8 @@ class Step:
     grad_norm: Tensor
     tokens: int
     """Real tokens in it."""
+    flops: int = 0
+    """Floating-point operations that it took; 0 where nobody knows."""
 
 
 class Lines:
@@ -64,14 +66,19 @@ class Lines:
 
 
 class Record:
-    """Writes the steps and evaluations of a run into `out`, and shows them."""
+    """Writes the steps and evaluations of a run into `out`, and shows them.
 
-    def __init__(self, out: Path, state: State, display: Display) -> None:
+    `peak`: what the device could do at best, in operations a second.
+    """
+
+    def __init__(
+        self, out: Path, state: State, display: Display, peak: float | None = None
+    ) -> None:
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make the folder {out}: {error.strerror}") from error
-        self._out, self._state, self._display = out, state, display
+        self._out, self._state, self._display, self._peak = out, state, display, peak
         self._drawn = time.monotonic()
         self._log = Lines(out / "log.jsonl", state.log_bytes)
         self._speed = Lines(out / "speed.jsonl", state.speed_bytes)
@@ -121,18 +128,25 @@ class Record:
                     "tokens": tokens,
                 }
             )
-        last = self._pending[-1]
+        last, flops = self._pending[-1], sum(step.flops for step in self._pending)
         self._pending.clear()
         elapsed = time.perf_counter() - self._since
         rate = (tokens - self._tokens) / elapsed
-        self._speed.write(
-            {"step": last.step, "seconds": round(elapsed, 4), "tokens_per_second": round(rate, 1)}
-        )
+        speed = {
+            "step": last.step,
+            "seconds": round(elapsed, 4),
+            "tokens_per_second": round(rate, 1),
+        }
+        if self._peak:
+            speed["flops_per_second"] = round(flops / elapsed)
+            speed["utilisation"] = round(flops / elapsed / self._peak, 4)
+        self._speed.write(speed)
         self._state.seconds += elapsed
         self._display.update(
             last.step,
-            loss=means["loss"],
+            means=means,
             tokens_per_second=rate,
+            utilisation=speed.get("utilisation"),
             seconds_per_step=elapsed / (last.step - self._steps),
             learning_rate=last.learning_rate,
         )

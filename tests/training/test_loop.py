@@ -196,9 +196,7 @@ def test_what_is_shown(tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
     toy.run(tmp_path / "loud", replace(toy.CONFIG, steps=3), quiet=False, label="reading")
     out, err = capsys.readouterr()
-    assert (
-        out == "" and "reading 3/3  loss " in err and "tokens/s" in err and "step 3: loss " in err
-    )
+    assert out == "" and "reading 3/3  loss " in err and "tok/s" in err and "step 3: loss " in err
 
 
 def test_a_file_where_the_folder_should_be(tmp_path):

@@ -1,0 +1,50 @@
+"""What training on a batch costs, for each objective, held against what torch counts."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from encoder import EncoderConfig, MaskedLM, PairedMaskedLM, Sequences, use_backend
+from pretrain import choice
+from pretrain.batch import MaskedBatch, together
+from pretrain.objectives import Distillation, Electra, ReplacedTokens, SentencePairs, masked_lm
+from training import Objective
+
+SHAPE = EncoderConfig(
+    vocab_size=50,
+    num_hidden_layers=2,
+    hidden_size=32,
+    num_attention_heads=4,
+    intermediate_size=48,
+    max_position_embeddings=16,
+)
+ELECTRA = replace(SHAPE, architecture="electra", embedding_size=16, classifier_head="gelu")
+BATCH = MaskedBatch(
+    input_ids=torch.arange(36),
+    sequences=Sequences.of([12, 12, 12]),
+    at=torch.tensor([2, 9, 13, 30]),
+    labels=torch.tensor([7, 7, 8, 9]),
+    token_type_ids=torch.zeros(36, dtype=torch.int64),
+    order=torch.tensor([0, 1, 0]),
+)
+TEACHER = MaskedLM(replace(SHAPE, num_hidden_layers=3)).requires_grad_(False)
+
+
+@pytest.mark.parametrize(
+    ("model", "loss"),
+    [
+        (MaskedLM(SHAPE), masked_lm),
+        (MaskedLM(SHAPE), Distillation(TEACHER)),
+        (Electra(ELECTRA, 0.5), ReplacedTokens(frozenset({0}))),
+        (PairedMaskedLM(SHAPE), SentencePairs("nsp", "mlm")),
+    ],
+    ids=["mlm", "distillation", "rtd", "nsp and mlm"],
+)
+def test_the_cost_is_what_torch_counts(model: Any, loss: Objective[Any, Any]) -> None:
+    (batch,) = together([BATCH])
+    with use_backend("plain"), FlopCounterMode(display=False) as counter:
+        loss(model, batch).total.backward()
+    assert choice.flops(model, loss)(batch) == counter.get_total_flops()

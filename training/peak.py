@@ -1,0 +1,45 @@
+"""How many floating-point operations a second this device's matrix products come to, at best.
+
+    peak = max 2 n³ / seconds of one n × n product, in the number format of training
+
+n is doubled from 512 up to 8192 for as long as a product takes under 20 ms, so that a small CPU and
+a large GPU are both measured at sizes that suit them; the best product of 0.4 seconds counts. A
+data sheet's figure is for no clock, no library and no thread count in particular; this one is what
+the machine gives to the process that trains. Other work on the machine lowers it.
+"""
+
+import time
+from functools import cache
+
+import torch
+
+SECONDS = 0.4
+SMALLEST, LARGEST = 512, 8192
+LONG_ENOUGH = 0.02
+
+
+@cache
+def peak_flops(device: torch.device, number_format: torch.dtype) -> float:
+    """Return the peak in operations a second; measured once for each process."""
+    generator = torch.Generator(device).manual_seed(0)
+    size, best, factor = SMALLEST, 0.0, None
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < SECONDS:
+        if factor is None or len(factor) != size:
+            factor = torch.randn(size, size, generator=generator, device=device).to(number_format)
+            product = torch.empty_like(factor)
+            synchronize(device)
+        start = time.perf_counter()
+        torch.mm(factor, factor, out=product)
+        synchronize(device)
+        seconds = time.perf_counter() - start
+        best = max(best, 2 * size**3 / seconds)
+        if seconds < LONG_ENOUGH and size < LARGEST:
+            size *= 2
+    return best
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until `device` has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
