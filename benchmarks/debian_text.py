@@ -1,0 +1,87 @@
+"""Some 20 MB of English prose and manuals from packages of Debian: text for the longer benchmarks.
+
+    python benchmarks/debian_text.py --out runs/debian [--packages anarchism postgresql-doc-15 …]
+
+Needs a Debian or Ubuntu (`apt-get download`, `dpkg`). Leaves in that folder PACKAGE.jsonl, a
+document for each page: its headings, paragraphs, items and cells, in order, without code. The
+package `anarchism` is under the GFDL and the GPL, `postgresql-doc-15` under the PostgreSQL License,
+`python3.11-doc` under the PSF License. Nothing in a package is run.
+"""
+
+import argparse
+import json
+import subprocess
+import tempfile
+from html.parser import HTMLParser
+from pathlib import Path
+
+from cellar import atomic_path
+
+PACKAGES = ("anarchism", "postgresql-doc-15", "python3.11-doc")
+BLOCKS = {"p", "li", "dd", "dt", "td", "th", "h1", "h2", "h3", "h4", "h5", "blockquote", "div"}
+SKIPPED = {"script", "style", "pre", "nav", "title"}
+
+
+class Prose(HTMLParser):
+    """The paragraphs of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paragraphs: list[str] = [""]
+        self._skipping = 0
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        """Begin a paragraph, or something that is none."""
+        self._skipping += tag in SKIPPED
+        if tag in BLOCKS:
+            self.paragraphs.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        """End it."""
+        self._skipping = max(0, self._skipping - (tag in SKIPPED))
+        if tag in BLOCKS:
+            self.paragraphs.append("")
+
+    def handle_data(self, data: str) -> None:
+        """Take up text."""
+        if not self._skipping:
+            self.paragraphs[-1] += data
+
+
+def prose(page: str) -> str:
+    """The paragraphs of an HTML page of at least five words, a line each."""
+    parser = Prose()
+    parser.feed(page)
+    lines = (" ".join(paragraph.split()) for paragraph in parser.paragraphs)
+    return "\n".join(line for line in lines if line.count(" ") >= 4)
+
+
+def fetch(package: str, out: Path) -> int:
+    """Write `out`/PACKAGE.jsonl; return its characters."""
+    characters = 0
+    with tempfile.TemporaryDirectory() as temporary:
+        subprocess.run(["apt-get", "download", "-qq", package], cwd=temporary, check=True)
+        (archive,) = Path(temporary).glob("*.deb")
+        subprocess.run(["dpkg", "-x", archive.name, "."], cwd=temporary, check=True)
+        with atomic_path(out / f"{package}.jsonl") as path, path.open("w") as file:
+            for page in sorted(Path(temporary, "usr/share/doc").rglob("*.html")):
+                text = prose(page.read_text(encoding="utf-8", errors="replace"))
+                characters += len(text)
+                if text and not page.is_symlink():
+                    file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
+    return characters
+
+
+def main() -> None:
+    """Fetch each package and say how much it holds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--packages", nargs="*", default=PACKAGES)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    for package in options.packages:
+        print(f"{package}: {fetch(package, options.out) / 1e6:.1f} million characters")
+
+
+if __name__ == "__main__":
+    main()
