@@ -2,8 +2,8 @@
 
     python benchmarks/debian_text.py --out runs/debian
     python benchmarks/time_to_loss.py prepare runs/ttl --text runs/debian/*.jsonl
-    python benchmarks/time_to_loss.py train runs/ttl GROUP …     (--list names the groups)
-    python benchmarks/time_to_loss.py time runs/ttl              on a machine with nothing else to do
+    python benchmarks/time_to_loss.py train runs/ttl GROUP …
+    python benchmarks/time_to_loss.py time runs/ttl         on a quiet machine
     python benchmarks/time_to_loss.py report runs/ttl
 
 All have 4 layers × 128 and the same 8k vocabulary, are trained by the same loop on the same pieces
@@ -16,12 +16,10 @@ after round, medians. Time to loss is the one times the other, without evaluatio
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
@@ -74,8 +72,10 @@ class Entrant:
     def name(self) -> str:
         """One name for each."""
         given = {k: v for k, v in asdict(self).items() if v != DEFAULTS.get(k)}
-        return " ".join(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
-                        for key, value in given.items())
+        return " ".join(
+            f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+            for key, value in given.items()
+        )
 
     @property
     def config(self) -> TrainingConfig:
@@ -92,9 +92,7 @@ class Entrant:
         )
 
 
-DEFAULTS = {
-    name: field.default for name, field in Entrant.__dataclass_fields__.items()
-}
+DEFAULTS = {name: field.default for name, field in Entrant.__dataclass_fields__.items()}
 
 
 class Theirs(nn.Module):
@@ -105,19 +103,31 @@ class Theirs(nn.Module):
         import transformers
 
         if kind == "hf-bert":
-            shares = {} if dropout is None else {
-                "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout
-            }
+            shares = (
+                {}
+                if dropout is None
+                else {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+            )
             config = transformers.BertConfig(
-                **SHAPE, num_attention_heads=2, intermediate_size=512,
-                max_position_embeddings=LENGTH, **shares,
+                **SHAPE,
+                num_attention_heads=2,
+                intermediate_size=512,
+                max_position_embeddings=LENGTH,
+                **shares,
             )
             self.model = transformers.BertForMaskedLM(config)
         else:
             config = transformers.ModernBertConfig(
-                **SHAPE, num_attention_heads=2, intermediate_size=256,
-                max_position_embeddings=LENGTH, sparse_prediction=True,
-                pad_token_id=0, cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3,
+                **SHAPE,
+                num_attention_heads=2,
+                intermediate_size=256,
+                max_position_embeddings=LENGTH,
+                sparse_prediction=True,
+                pad_token_id=0,
+                cls_token_id=2,
+                sep_token_id=3,
+                bos_token_id=2,
+                eos_token_id=3,
             )
             self.model = transformers.ModernBertForMaskedLM(config)
 
@@ -157,8 +167,12 @@ def build(entrant: Entrant, tokenizer: Tokenizer) -> tuple[nn.Module, Callable[.
     preset = {"bert": "bert-mini", "modern": "modern-tiny"}[entrant.model]
     width = {"bert": 512, "modern": 256}[entrant.model]
     shape = EncoderConfig.preset(
-        preset, **SHAPE, num_attention_heads=2, intermediate_size=width,
-        max_position_embeddings=LENGTH, pad_token_id=tokenizer.pad_id,
+        preset,
+        **SHAPE,
+        num_attention_heads=2,
+        intermediate_size=width,
+        max_position_embeddings=LENGTH,
+        pad_token_id=tokenizer.pad_id,
     )
     model = MaskedLM(shape, dropout=entrant.dropout)
     return model, dense if entrant.dense_head else masked_lm
@@ -235,7 +249,7 @@ def main() -> None:
         prepare(options.folder, options.text)
     elif options.what == "train":
         for group in options.groups:
-            for entrant in ([Entrant(**json.loads(group))] if group[0] == "{" else GROUPS[group]):
+            for entrant in [Entrant(**json.loads(group))] if group[0] == "{" else GROUPS[group]:
                 train(material, entrant)
 
 

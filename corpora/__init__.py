@@ -5,7 +5,7 @@ from corpora.conll import Tagged, read_conll
 from corpora.fetch import cache_folder, fetch
 from corpora.files import File, find_files, kind, stamp
 from corpora.lines import read_lines
-from corpora.readers import Row, read_documents, read_rows, read_texts
+from corpora.readers import Row, has_rows, read_documents, read_rows, read_texts
 from corpora.split import is_held_out, key
 from corpora.squad import Answer, read_answers, read_squad
 
@@ -19,6 +19,7 @@ __all__ = [
     "catalogue",
     "fetch",
     "find_files",
+    "has_rows",
     "is_held_out",
     "key",
     "kind",

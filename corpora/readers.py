@@ -87,6 +87,11 @@ def read_documents(file: File, watch: Watch = None) -> Iterator[str]:
     return _some(filter(None, texts), f"{file} holds no text")
 
 
+def has_rows(file: str | Path) -> bool:
+    """Whether `read_rows` reads such a file, by its name."""
+    return kind(file) in _ROW_READERS
+
+
 def read_rows(file: str | Path) -> Iterator[Row]:
     """Give the rows of a .jsonl, .csv, .tsv or .parquet file, packed or not.
 

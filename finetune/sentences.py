@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cellar import UserError
-from corpora import Row, read_conll, read_rows
+from corpora import Row, kind, read_conll, read_rows
 from finetune.tags import Span, iob2, is_tag
 from finetune.words import join_words, split_words
 
@@ -87,7 +87,7 @@ class Tags:
 
 def sentence_rows(path: Path) -> Iterator[Row]:
     """Rows of JSON or Parquet; any other file is read as CoNLL columns."""
-    if path.suffix.lower() in (".jsonl", ".parquet"):
+    if kind(path) in (".jsonl", ".parquet"):
         return read_rows(path)
     return (
         ColumnsRow({"words": s.words, "tags": s.tags}, s.file, s.line) for s in read_conll(path)

@@ -155,8 +155,11 @@ def fill(
     heads = all(name.startswith(family.head_prefixes) for name in missing)
     if missing and not (heads and new_head):
         new = "labels=[…]" if hasattr(model, "labels") else "new_head=True"
-        hint = f"; it was not trained as a {kind}; for a new head pass {new}" if heads else ""
-        raise UserError("missing tensors: " + listed(missing) + hint)
+        hint = (
+            f": it was not trained as a {kind}; take one that was (in Python, {new} gives it a new "
+            "head, yet to be trained)"
+        )
+        raise UserError("missing tensors: " + listed(missing) + (hint if heads else ""))
     known = {source for source, _ in pairs} | {family.prefix + "embeddings.position_ids"}
     unexpected = [n for n in tensors if n not in known and not n.startswith(family.head_prefixes)]
     if unexpected:

@@ -61,9 +61,9 @@ def run(arguments: Sequence[str]) -> None:
 
 def read(file: Path) -> list[str | tuple[str, str]]:
     """The texts, or pairs, of a file."""
-    from corpora import read_rows, read_texts
+    from corpora import has_rows, read_rows, read_texts
 
-    if file.suffix.lower() not in (".jsonl", ".csv", ".tsv", ".parquet"):
+    if not has_rows(file):
         return list(read_texts(file))
     texts: list[str | tuple[str, str]] = []
     for row in read_rows(file):

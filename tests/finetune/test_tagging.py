@@ -1,5 +1,6 @@
 """Tags from file to model and back: aligned, read in windows, learned, predicted, reloaded."""
 
+import gzip
 import json
 import random
 from dataclasses import replace
@@ -209,7 +210,10 @@ def test_both_formats_give_the_same_sentences(tmp_path):
     write_text(tmp_path / "a.conll", "-DOCSTART- O\n\nEU B-ORG\nrejects O\n")
     written(tmp_path / "a.jsonl", {"words": words, "tags": tags})
     (column,) = map(Tagging.read, Tagging.rows(tmp_path / "a.conll"))
-    (line,) = map(Tagging.read, Tagging.rows(tmp_path / "a.jsonl"))
+    packed = tmp_path / "a.jsonl.gz"
+    packed.write_bytes(gzip.compress((tmp_path / "a.jsonl").read_bytes()))
+    line, same = (next(map(Tagging.read, Tagging.rows(p))) for p in (tmp_path / "a.jsonl", packed))
+    assert (same.words, same.tags) == (line.words, line.tags)
     assert (column.words, column.tags, column.text) == (line.words, line.tags, "EU rejects")
     assert [column.place_of(n)[-2:] for n in (0, 1)] == [":3", ":4"]
     assert [line.place_of(n)[-2:] for n in (0, 1)] == [":1", ":1"]

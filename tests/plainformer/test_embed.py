@@ -1,3 +1,4 @@
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,14 @@ def test_a_row_for_each_text(folder: Path, tmp_path: Path, capsys: Any) -> None:
     np.testing.assert_array_equal(vectors, Embedder.load(folder)(TEXTS))
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     assert [path.name for path in out.parent.iterdir()] == ["vectors.npy"]
+
+
+def test_rows_may_be_packed_and_may_be_pairs(folder: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "rows.jsonl.gz", tmp_path / "vectors.npy"
+    file.write_bytes(gzip.compress(b'{"text": "plain", "pair": "text"}\n{"text": "plain"}\n'))
+    assert main(["embed", str(folder), "--file", str(file), "--out", str(out)]) == 0
+    expected = Embedder.load(folder)([("plain", "text"), "plain"])
+    np.testing.assert_array_equal(np.load(out, allow_pickle=False), expected)
 
 
 def test_options_reach_the_vectors(folder: Path, tmp_path: Path) -> None:
