@@ -1,7 +1,7 @@
 """A command's options are its dataclass: read from the command line, or from the file of a run."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from inspect import getdoc
 from pathlib import Path
@@ -13,31 +13,57 @@ import tyro
 from cellar import UserError
 
 T = TypeVar("T")
+NONE: Mapping[str, str] = {}
 WORDS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 WORDS |= {Path: "a path", NoneType: "null"}
 
 
-def parse(kind: type[T], command: str, arguments: Sequence[str]) -> T:
-    """The options of `command`; `--config FILE` gives the values that are not on the line."""
-    arguments = list(arguments)
+def parse(
+    kind: type[T],
+    command: str,
+    arguments: Sequence[str],
+    recipes: Mapping[str, str] = NONE,
+) -> T:
+    """The options of `command`, as they stand on the line.
+
+    `--config FILE`, or `--recipe NAME` where there are `recipes`, gives those that do not.
+    """
     default: Any = tyro.MISSING_NONPROP
-    for index, argument in enumerate(arguments):
-        name, _, value = argument.partition("=")
-        if name == "--config":
-            if not value and index + 1 == len(arguments):
-                raise UserError("--config needs a file: the options.json of a run")
-            default = load(kind, Path(value or arguments[index + 1]))
-            del arguments[index : index + (1 if value else 2)]
-            break
+    about = f"{getdoc(kind)} --config FILE takes options from a run's options.json."
+    file, arguments = taken("--config", arguments, "a file: the options.json of a run")
+    if file is not None:
+        default = load(kind, Path(file))
+    if recipes:
+        names = " or ".join(recipes)
+        about += f" --recipe NAME takes those of a recipe: {names}."
+        name, arguments = taken("--recipe", arguments, f"a name: {names}")
+        if name is not None and name not in recipes:
+            raise UserError(f"there is no recipe {name!r}: choose {names}")
+        arguments = [
+            *recipes.get(name or "", "").split(),
+            *arguments,
+        ]  # of two, the last one counts
     options: T = tyro.cli(
         kind,
         prog=f"plainformer {command}",
-        description=f"{getdoc(kind)} --config FILE takes options from a run's options.json.",
+        description=about,
         args=arguments,
         default=default,
         config=(tyro.conf.OmitArgPrefixes,),
     )
     return options
+
+
+def taken(option: str, arguments: Sequence[str], what: str) -> tuple[str | None, Sequence[str]]:
+    """The value of `option`, None where it is not given, and the other arguments."""
+    for index, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name == option:
+            rest = arguments[index + 1 :]
+            if not value and not rest:
+                raise UserError(f"{option} needs {what}")
+            return value or rest[0], [*arguments[:index], *(rest if value else rest[1:])]
+    return None, arguments
 
 
 def load(kind: type[T], path: Path) -> T:

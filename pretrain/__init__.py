@@ -9,9 +9,11 @@ from pretrain.manifest import check_corpus, read_shards
 from pretrain.masking import Masking
 from pretrain.objectives import masked_lm
 from pretrain.prepare import prepare_corpus
+from pretrain.recipes import RECIPES
 from pretrain.run import pretrain
 
 __all__ = [
+    "RECIPES",
     "Corpus",
     "Guess",
     "MaskedBatch",

@@ -7,9 +7,9 @@ from plainformer.options import parse
 
 def run(arguments: Sequence[str]) -> None:
     """Pretrain, and say what came of it."""
-    from pretrain import PretrainConfig, pretrain
+    from pretrain import RECIPES, PretrainConfig, pretrain
 
-    config = parse(PretrainConfig, "pretrain", arguments)
+    config = parse(PretrainConfig, "pretrain", arguments, RECIPES)
     result = pretrain(config)
     numbers = ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in result.last.items())
     print(

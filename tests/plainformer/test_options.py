@@ -10,7 +10,7 @@ import pytest
 from cellar import UserError, write_json
 from finetune import FinetuneConfig
 from plainformer.options import load, parse
-from pretrain import PretrainConfig
+from pretrain import RECIPES, PretrainConfig
 from training import TrainingConfig
 
 PRETRAIN = PretrainConfig(
@@ -126,3 +126,31 @@ def test_what_may_be_missing(tmp_path, path):
     (tmp_path / "o.json").write_text(json.dumps({"path": path, "number": 2, "choice": "b"}))
     wanted = Sorts(None if path is None else Path(path), 2.0, "b")
     assert load(Sorts, tmp_path / "o.json") == wanted
+
+
+LINE = ["--corpus", "a.txt", "--tokenizer", "t", "--out", "o"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_gives_what_is_not_on_the_line(name):
+    for given in (["--recipe", name], [f"--recipe={name}"]):
+        options = parse(PretrainConfig, "pretrain", [*LINE, *given, "--steps", "9"], RECIPES)
+        plain = parse(PretrainConfig, "pretrain", [*LINE, *RECIPES[name].split()])
+        assert options == replace(plain, training=replace(plain.training, steps=9))
+
+
+def test_the_recipe_of_bert_is_the_published_one():
+    options = parse(PretrainConfig, "pretrain", [*LINE, "--recipe", "bert"], RECIPES)
+    assert options.batch_tokens * options.accumulate == 256 * 512
+    assert options.objective == ("mlm", "nsp")
+    assert options.training.warmup * options.training.steps == 10_000
+    assert options.training.optimizer == "adamw"
+    assert parse(PretrainConfig, "pretrain", [*LINE, "--recipe", "modern"], RECIPES) == parse(
+        PretrainConfig, "pretrain", LINE
+    )
+
+
+@pytest.mark.parametrize("given", [["--recipe"], ["--recipe", "cake"]])
+def test_there_is_no_such_recipe(given):
+    with pytest.raises(UserError, match="modern or bert"):
+        parse(PretrainConfig, "pretrain", [*LINE, *given], RECIPES)

@@ -1,0 +1,20 @@
+"""Recipes: what is chosen together, as the options that choose it.
+
+| recipe   | what it is                                                                          |
+|----------|-------------------------------------------------------------------------------------|
+| `modern` | the defaults of every option: what learned fastest in our trials (benchmarks/LOG.md) |
+| `bert`   | BERT as published (Devlin et al. 2018, arXiv:1810.04805, A.2): BERT-base, masked     |
+|          | words and next sentences, a million steps of 131,072 tokens, AdamW, a rate of 1e-4   |
+
+An option beside a recipe has the last word: `--recipe bert --preset bert-mini --steps 20000`.
+"""
+
+RECIPES: dict[str, str] = {
+    "modern": "",
+    "bert": (
+        "--preset bert-base --objective mlm nsp --mask-ratio 0.15 --masking tokens "
+        "--max-length 512 --batch-tokens 8192 --accumulate 16 --steps 1000000 "
+        "--optimizer adamw --learning-rate 1e-4 --betas 0.9 0.999 --eps 1e-6 --weight-decay 0.01 "
+        "--schedule linear --warmup 0.01"
+    ),
+}
