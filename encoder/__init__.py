@@ -16,6 +16,7 @@ from encoder.heads import (
 from encoder.model import Encoder, EncoderOutput
 from encoder.ops import use_backend
 from encoder.packing import Packing, Sequences
+from encoder.vocabulary import extend_vocabulary
 
 __all__ = [
     "PRESETS",
@@ -30,6 +31,7 @@ __all__ = [
     "SequenceClassifier",
     "Sequences",
     "TokenClassifier",
+    "extend_vocabulary",
     "pool",
     "use_backend",
 ]

@@ -2,6 +2,7 @@
 
 from tokenizer.base import SPECIAL_TOKENS, Tokenizer
 from tokenizer.encoding import Encoding, Template, Tokens
+from tokenizer.extend import added_words, extend, split_words
 from tokenizer.huggingface import HuggingFace
 from tokenizer.load import load_tokenizer
 from tokenizer.sentence_piece import SentencePiece
@@ -17,6 +18,9 @@ __all__ = [
     "Tokenizer",
     "Tokens",
     "WordPiece",
+    "added_words",
+    "extend",
     "load_tokenizer",
+    "split_words",
     "train_tokenizer",
 ]

@@ -108,6 +108,13 @@ class Tokenizer(ABC):
         """Give the ids of each word, without special tokens: `tokens` at its fastest."""
 
     @abstractmethod
+    def spell(self, word: str) -> list[int]:
+        """Give the ids of one word that is written as the vocabulary writes it: `▁word`, `Ġword`.
+
+        The `##` of WordPiece is no part of this writing.
+        """
+
+    @abstractmethod
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
         """Give the text of ids."""
 

@@ -105,6 +105,10 @@ class HuggingFace(Tokenizer):
         tokens = self.tokens(text)
         return by_word(tokens.ids, tokens.word_ids)
 
+    def spell(self, word: str) -> list[int]:
+        """Give the ids of one word as the model behind normaliser and pre-tokenizer reads it."""
+        return [token.id for token in self._backend.model.tokenize(word)]
+
     def tokens(self, text: str) -> Tokens:
         """Give the tokens of one text, without the template's special tokens."""
         return _tokens(self._backend, text)

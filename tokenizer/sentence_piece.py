@@ -53,7 +53,7 @@ class SentencePiece(Tokenizer):
             self._inside = sentencepiece.SentencePieceProcessor(model_proto=model + _NO_PREFIX)
         except (RuntimeError, TypeError):
             raise UserError("not a SentencePiece model: fetch or train it again") from None
-        self._model = model
+        self.model = model
         self.max_length = max_length
         self._pieces = [self._processor.id_to_piece(id) for id in range(self.vocab_size)]
         if not is_ours(model):
@@ -102,6 +102,12 @@ class SentencePiece(Tokenizer):
         """Give the ids of each word, without special tokens."""
         ids = [id for _, _, ids in self._segments(text) for id in ids]
         return by_word(ids, self._word_ids(ids))
+
+    def spell(self, word: str) -> list[int]:
+        """Give the ids of one word, normalised already."""
+        processor = self._processor if word.startswith(SPACE) else self._inside
+        ids: list[int] = processor.encode(word.removeprefix(SPACE))
+        return ids
 
     def tokens(self, text: str) -> Tokens:
         """Give the tokens of one text, without the template's special tokens."""
@@ -186,7 +192,7 @@ class SentencePiece(Tokenizer):
 
     def definition(self) -> dict[str, Any]:
         """Give the model's translation to `tokenizer.json`."""
-        charsmap = base64.b64encode(_field(_field(self._model, 3), 2)).decode()
+        charsmap = base64.b64encode(_field(_field(self.model, 3), 2)).decode()
         template = [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}]
         template += [{"Sequence": {"id": "A", "type_id": 0}}]
         template += [{"SpecialToken": {"id": "[SEP]", "type_id": 0}}]
@@ -220,14 +226,19 @@ class SentencePiece(Tokenizer):
                 "type": "Sequence",
                 "decoders": [{"type": "ByteFallback"}, metaspace | {"split": True}],
             },
-            "model": self._bpe() if self._is_bpe() else self._unigram(),
+            "model": self._bpe() if self.is_bpe() else self._unigram(),
         }
 
-    def _is_bpe(self) -> bool:
-        return _varint_field(_field(self._model, 2), 3) == 2
+    def score(self, id: int) -> float:
+        """Give the score of a piece: its log-probability, or the merge that it comes with."""
+        return float(self._processor.get_score(id))
+
+    def is_bpe(self) -> bool:
+        """Tell whether pieces are merged by rank, not chosen by probability."""
+        return _varint_field(_field(self.model, 2), 3) == 2
 
     def _unigram(self) -> dict[str, Any]:
-        scores = [self._processor.get_score(id) for id in range(self.vocab_size)]
+        scores = [self.score(id) for id in range(self.vocab_size)]
         vocab = list(zip(self._pieces, scores, strict=True))
         return {"type": "Unigram", "unk_id": self.unk_id, "vocab": vocab, "byte_fallback": True}
 
@@ -236,9 +247,7 @@ class SentencePiece(Tokenizer):
         special = self.special_ids
         merges = [
             [piece[:cut], piece[cut:]]
-            for id, piece in sorted(
-                enumerate(self._pieces), key=lambda item: -self._processor.get_score(item[0])
-            )
+            for id, piece in sorted(enumerate(self._pieces), key=lambda item: -self.score(item[0]))
             if id not in special and not self._is_byte[id]
             for cut in range(1, len(piece))
             if piece[:cut] in self._id_of and piece[cut:] in self._id_of
@@ -263,7 +272,7 @@ class SentencePiece(Tokenizer):
         """Write the SentencePiece model, `tokenizer.json` and `tokenizer_config.json`."""
         super().save(folder)
         with atomic_path(Path(folder) / MODEL_FILE) as path:
-            path.write_bytes(self._model)
+            path.write_bytes(self.model)
 
 
 def is_ours(model: bytes) -> bool:

@@ -109,12 +109,19 @@ _CHINESE = r"\u3400-\u4dbf\u4e00-\u9fff"
 _CHUNKS = re.compile(f"[{_CHINESE}]|[^ {_BREAKS}{_CHINESE}]+")
 
 
-def count_words(texts: Iterable[str], *, lowercase: bool) -> Counter[str]:
+def count_words(
+    texts: Iterable[str],
+    *,
+    lowercase: bool,
+    strip_accents: bool | None = None,
+    chinese_characters: bool = True,
+) -> Counter[str]:
     """Count the words that steps 1 to 4 make of texts, to train a vocabulary on."""
     chunks: Counter[str] = Counter()
     for text in texts:
         chunks.update(_CHUNKS.findall(text))
-    characters = _Characters(lowercase, strip_accents=lowercase, chinese=True)
+    strip_accents = lowercase if strip_accents is None else strip_accents
+    characters = _Characters(lowercase, strip_accents, chinese_characters)
     words: Counter[str] = Counter()
     for chunk, count in chunks.items():
         for word in chunk.translate(characters).split(" "):
@@ -202,6 +209,10 @@ class WordPiece(Tokenizer):
         except UnicodeEncodeError:
             refuse_surrogates(text)
             raise
+
+    def spell(self, word: str) -> list[int]:
+        """Give the ids of one word, normalised already."""
+        return [id for id, _, _ in self._match(word)]
 
     def tokens(self, text: str) -> Tokens:
         """Give the tokens of one text, without the template's special tokens."""

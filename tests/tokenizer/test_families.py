@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tokenizers import (
     AddedToken,
     Regex,
+    decoders,
     models,
     normalizers,
     pre_tokenizers,
@@ -81,6 +82,7 @@ def modernbert() -> Any:
     backend = Backend.from_str(json.dumps(definition))
     backend.normalizer = normalizers.NFC()
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
     backend.post_processor = processors.TemplateProcessing(
         "[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]", [("[CLS]", 1), ("[SEP]", 2)]
     )
