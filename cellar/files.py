@@ -1,5 +1,6 @@
 """Files that appear whole or not at all: write beside the target, then rename."""
 
+import hashlib
 import json
 import math
 import os
@@ -59,6 +60,21 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Remove what killed processes were writing in `parent`; what one was replacing comes back."""
+    for scratch in parent.glob(".*"):
+        path, old = parent / scratch.name[1:].rpartition(".")[0], scratch / "old"
+        if old.is_dir() and not path.exists():
+            old.rename(path)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -47,10 +47,9 @@ from finetune.run import (
 )
 from finetune.task import Task
 from finetune.tasks import TASKS
-from training import full_disk, save_options, saved_options
-from training.checkpoint import HARMLESS
+from training import checkpoint, full_disk, save_options, saved_options
 
-MAY_DIFFER = {"out", "resume", "seeds", *HARMLESS}
+MAY_DIFFER = {"out", "resume", "seeds", *checkpoint.MAY_DIFFER}
 """options of which resumed runs may have others; more seeds are more runs"""
 RATES = (1, 1 / 3, 3)
 EPOCHS = (1, 2)

@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cellar import UserError, write_json, write_text
+from cellar import UserError, checksum, write_json, write_text
 from corpora import stamp
 from pretrain.corpus import Corpus, Place, Split
-from pretrain.shards import Entry, Shard, checksum, is_whole, read_shard
+from pretrain.shards import Entry, Shard, is_whole, read_shard
 from tokenizer import Tokenizer
 
 FORMAT = "plainformer corpus 1"

@@ -161,12 +161,6 @@ def is_whole(folder: Path, entry: Entry) -> bool:
     return path.is_file() and path.stat().st_size == entry.bytes
 
 
-def checksum(path: Path) -> str:
-    """The SHA-256 of a file, as its entry has it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _arrays(
     path: Path, entry: Entry, fingerprint: str, names: tuple[str, ...]
 ) -> dict[str, np.ndarray]:

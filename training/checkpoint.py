@@ -1,10 +1,11 @@
 """Checkpoints: folders that appear whole or not at all, from which a run goes on bit for bit.
 
-    checkpoints/step-00000100/   model.safetensors, optimizer.safetensors, state.json
-    checkpoints/best/            model.safetensors, state.json: the best evaluation so far
+    checkpoints/step-00000100/   model.safetensors, optimizer.safetensors, state.json, SHA256SUMS
+    checkpoints/best/            model.safetensors, state.json, SHA256SUMS: the best evaluation yet
 
 There is no random state to keep: the loop derives randomness and data from (seed, step). The best
 is written before the checkpoint that speaks of it, so whatever is lost in between is done again.
+Checksums tell a checkpoint that is whole from one that a disk has spoilt (`sha256sum -c`, too).
 """
 
 import errno
@@ -19,16 +20,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import nn
 
-from cellar import UserError, atomic_folder, write_json
+from cellar import UserError, atomic_folder, checksum, remove_leftovers, write_json, write_text
 from training.config import TrainingConfig
 from training.optimizer import optimizer_tensors, restore_optimizer
+from training.spikes import Spikes
 
-FORMAT = 1
-HARMLESS = {"keep", "checkpoint_every", "device"}  # settings that do not change what is learned
+FORMAT = 2
+SUMS = "SHA256SUMS"
+MAY_DIFFER = {"keep", "checkpoint_every", "device", "on_spike"}
+"""settings of which a resumed run may have others"""
 
 
 @dataclass
@@ -40,10 +45,13 @@ class State:
     seconds: float = 0.0
     best_step: int | None = None
     best: dict[str, float] = field(default_factory=dict)
+    evaluated: int = 0
+    """the step of the last evaluation"""
     last: dict[str, float] = field(default_factory=dict)
     evaluations_without_gain: int = 0
     log_bytes: int = 0
     speed_bytes: int = 0
+    spikes: Spikes = field(default_factory=Spikes)
 
 
 class Checkpoints:
@@ -66,8 +74,9 @@ class Checkpoints:
             save_model(self._model, str(folder / "model.safetensors"))
             tensors = optimizer_tensors(self._model, self._optimizer)
             save_file(tensors, folder / "optimizer.safetensors")
-            self._write_state(folder, state)
-        for old in self._steps()[: -self._keep]:
+            self._finish(folder, state)
+        past = [folder for folder in self._steps() if folder.name <= f"step-{state.step:08d}"]
+        for old in past[: -self._keep]:
             # Renamed first: a checkpoint that is half deleted must not look like one.
             shutil.rmtree(old.rename(old.with_name(f".{old.name}.old")))
 
@@ -75,45 +84,61 @@ class Checkpoints:
         """Keep the weights as the best so far."""
         with atomic_folder(self._folder / "best") as folder:
             save_model(self._model, str(folder / "model.safetensors"))
-            self._write_state(folder, state)
+            self._finish(folder, state)
 
     def restore(self) -> State | None:
         """Bring model and optimizer back to the newest checkpoint; None when there is none.
 
-        Raises UserError for a damaged checkpoint, for another model and for other settings.
+        One that is damaged is passed over with a warning. Raises UserError when all are, for
+        another model and for other settings.
         """
-        for leftover in self._folder.glob(".*"):
-            shutil.rmtree(leftover)
-        steps = self._steps()
-        if not steps:
-            return None
-        with _readable(steps[-1]):
-            saved = json.loads((steps[-1] / "state.json").read_text(encoding="utf-8"))
-            if saved["format"] != FORMAT:
-                raise UserError(f"{steps[-1]} has format {saved['format']}, this reads {FORMAT}")
-            self._refuse_other_settings(saved["settings"])
-            tensors = load_file(steps[-1] / "optimizer.safetensors")
-            load_model(self._model, steps[-1] / "model.safetensors")
-            restore_optimizer(self._model, self._optimizer, tensors)
-            return State(**saved["state"])
+        remove_leftovers(self._folder)
+        damaged = []
+        for folder in reversed(self._steps()):
+            if _is_whole(folder):
+                return self._load(folder)
+            _warn(f"{folder} is damaged: it is passed over")
+            damaged.append(folder.name)
+        if damaged:
+            raise UserError(
+                f"no checkpoint in {self._folder} is whole ({', '.join(damaged)}): "
+                f"delete {self._folder.parent} to begin anew"
+            )
+        return None
 
     def restore_best(self) -> None:
         """Give the model its best weights."""
-        with _readable(self._folder / "best"):
+        with _of_this_model(self._folder / "best"):
             load_model(self._model, self._folder / "best" / "model.safetensors")
+
+    def _load(self, folder: Path) -> State:
+        saved = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        if saved["format"] != FORMAT:
+            raise UserError(f"{folder} has format {saved['format']}, this reads {FORMAT}")
+        self._refuse_other_settings(saved["settings"])
+        with _of_this_model(folder):
+            load_model(self._model, folder / "model.safetensors")
+            tensors = load_file(folder / "optimizer.safetensors")
+            restore_optimizer(self._model, self._optimizer, tensors)
+        state = State(**saved["state"] | {"spikes": Spikes(**saved["state"]["spikes"])})
+        if state.best_step is not None and not _is_whole(self._folder / "best"):
+            _warn(f"{self._folder / 'best'} is damaged: the best is sought from here on")
+            state.best_step, state.best = None, {}
+        return state
 
     def _steps(self) -> list[Path]:
         return sorted(self._folder.glob("step-*"))
 
-    def _write_state(self, folder: Path, state: State) -> None:
+    def _finish(self, folder: Path, state: State) -> None:
         content = {"format": FORMAT, "state": asdict(state), "settings": self._settings}
         write_json(folder / "state.json", content)
+        write_text(folder / SUMS, _checksums(folder))
 
     def _refuse_other_settings(self, saved: dict[str, Any]) -> None:
         differing = [
             f"{name}={saved.get(name)}, not {value}"
             for name, value in self._settings.items()
-            if name not in HARMLESS and saved.get(name) != value
+            if name not in MAY_DIFFER and saved.get(name) != value
         ]
         if differing:
             raise UserError(
@@ -122,18 +147,32 @@ class Checkpoints:
             )
 
 
+def _checksums(folder: Path) -> str:
+    """A line for each file but SHA256SUMS itself, as `sha256sum` writes and checks them."""
+    files = sorted(path for path in folder.glob("[!.]*") if path.name != SUMS)
+    return "".join(f"{checksum(path)}  {path.name}\n" for path in files)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether every file of a checkpoint is as it was written."""
+    try:
+        return (folder / SUMS).read_bytes() == _checksums(folder).encode()
+    except OSError:
+        return False
+
+
+def _warn(message: str) -> None:
+    Console(stderr=True).print(f"[yellow]{message}[/]", soft_wrap=True)
+
+
 @contextmanager
-def _readable(folder: Path) -> Iterator[None]:
-    """Say which checkpoint is at fault when it cannot be read."""
+def _of_this_model(folder: Path) -> Iterator[None]:
+    """Say that a checkpoint is of another model, when its tensors do not fit this one."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())  # PyTorch's list, a line each and any number of them
         raise UserError(f"{folder} was saved from another model: {reason[:300]}") from error
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{folder} is damaged ({error}): delete it to go on from the one before it"
-        ) from error
 
 
 @contextmanager

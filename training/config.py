@@ -41,6 +41,12 @@ class TrainingConfig:
     clip_norm: float = 1.0
     """Largest norm of the gradient of all parameters together; 0 clips nothing."""
 
+    on_spike: Literal["ignore", "skip", "stop"] = "ignore"
+    """What to do at a step whose loss or gradient norm is more than 6 standard deviations above its
+    running mean: nothing (ignore), leave the step out (skip), or end the run, whose last checkpoint
+    is from before (stop). A loss or gradient that is no finite number ends it, unless it is to
+    skip. A resumed run may have another choice."""
+
     seed: int = 0
     """Seed of everything random in the loop; with the step it gives dropout."""
 

@@ -28,6 +28,7 @@ from training.peak import peak_flops
 from training.progress import Display
 from training.record import Record, Step
 from training.schedule import learning_rate
+from training.spikes import Spikes
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,19 @@ def train(
     the best, and when `config.patience` is over. With it the model ends with the best weights, else
     with the last. `shares` gives each parameter, by its name, a share of the learning rate; 0
     freezes it. `flops` says what training on a batch costs: the rate is then also shown as a share
-    of the device's peak. `resume` goes on from the newest checkpoint in `out`, if there is one.
+    of the device's peak. `resume` goes on from the newest checkpoint in `out` that is whole, or
+    begins where there is none.
 
-    Raises UserError for a folder that holds another run, a damaged checkpoint, other settings than
-    those of the run to resume, a loss that is no number and a full disk. After a first SIGINT
-    (Ctrl-C) or SIGTERM it finishes the step, saves, and raises KeyboardInterrupt or
-    SystemExit(143); a second one leaves at once.
+    Raises UserError for a folder that holds another run, or none but damaged checkpoints, for other
+    settings than those of the run to resume, for a loss that is no number or a spike (as
+    `config.on_spike` says) and for a full disk. After SIGINT (Ctrl-C), SIGTERM or SIGUSR1 it
+    finishes the step, or gives up an evaluation, which the resumed run does first; it saves, and
+    raises KeyboardInterrupt or SystemExit (see `training.interrupt`).
+
+    On a CPU a resumed run is bit for bit one that was never stopped. On a GPU it has the same
+    batches, masks and dropout, but kernels that add in no fixed order (the gradients of embeddings,
+    of attention) differ in the last bits from run to run, resumed or not, unless
+    `torch.use_deterministic_algorithms(True)` and CUBLAS_WORKSPACE_CONFIG=:4096:8 are set.
     """
     if (monitor and not evaluate) or (config.patience and not monitor):
         raise ValueError("patience needs a monitor, and a monitor needs evaluate")
@@ -84,6 +92,7 @@ def train(
     if not resume and ((out / "log.jsonl").exists() or (out / "checkpoints").exists()):
         raise UserError(f"{out} already holds a run: --resume it, or choose another folder")
     state = (checkpoints.restore() if resume else None) or State()
+    saved = state.step, state.evaluated
 
     peak = peak_flops(device, number_format(device, config.precision)) if flops else None
 
@@ -91,35 +100,45 @@ def train(
         full_disk(out),
         Interruption() as interruption,
         Display(label, config.steps, quiet=quiet) as display,
-        Record(out, state, display, peak) as record,
+        Record(out, state, display, peak, config.on_spike) as record,
     ):
         model.train()
-        while not _over(state, config):
-            step = take_step(model, objective, batches, optimizer, config, state.step, flops)
-            state.step, state.tokens = state.step + 1, state.tokens + step.tokens
-            record.add(step)
-
-            if evaluate and (_over(state, config) or _due(state.step, config.eval_every)):
+        while True:
+            due = _over(state, config) or _due(state.step, config.eval_every)
+            if evaluate and due and state.evaluated < state.step and not interruption:
                 record.flush()
+                metrics = None
                 model.eval()
-                with torch.no_grad(), autocast(device, config.precision):
-                    state.last = dict(evaluate(model))
+                with interruption.gives_up(), torch.no_grad(), autocast(device, config.precision):
+                    metrics = dict(evaluate(model))
                 model.train()
-                gained = _gained(state, monitor, higher_is_better)
-                record.evaluation(state.last, best=gained)
-                if gained:
-                    checkpoints.save_best(state)
+                if metrics is not None:
+                    state.last, state.evaluated = metrics, state.step
+                    gained = _gained(state, monitor, higher_is_better)
+                    record.evaluation(metrics, best=gained)
+                    if gained:
+                        checkpoints.save_best(state)
                 record.restart_clock()
 
-            if interruption or _over(state, config) or _due(state.step, config.checkpoint_every):
-                record.flush()
+            due = _over(state, config) or _due(state.step, config.checkpoint_every)
+            if (due or interruption) and saved != (state.step, state.evaluated):
+                record.sync()
                 checkpoints.save(state)
+                saved = state.step, state.evaluated
                 record.restart_clock()
             if interruption:
                 record.draw()
                 message = f"step {state.step} is saved in {out}: --resume goes on from there"
                 display.say(message)
                 interruption.leave(message)
+            if _over(state, config):
+                break
+
+            step = take_step(
+                model, objective, batches, optimizer, config, state.step, flops, state.spikes
+            )
+            state.step, state.tokens = state.step + 1, state.tokens + step.tokens
+            record.add(step)
 
         record.draw()
         if monitor and state.best_step is not None:
@@ -144,8 +163,9 @@ def take_step(
     config: TrainingConfig,
     step: int,
     flops: Flops[BatchT] | None = None,
+    spikes: Spikes | None = None,
 ) -> Step:
-    """Take optimizer step `step` (from 0); `model` and `optimizer` move on."""
+    """Take optimizer step `step` (from 0), or skip it; `model` and `optimizer` move on."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     device = parameters[0].device
     seed = np.random.SeedSequence([config.seed, step]).generate_state(1, np.uint64)
@@ -170,9 +190,13 @@ def take_step(
     rate = learning_rate(config, step)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["share"]
-    optimizer.step()
+    skipped = False
+    if spikes and config.on_spike == "skip" and count:  # else no number is read: no GPU waits
+        skipped = spikes.see(loss=float(sums["loss"]) / count, grad_norm=float(norm))
+    if not skipped:
+        optimizer.step()
     optimizer.zero_grad()
-    return Step(step + 1, sums, count, rate, norm, tokens, operations)
+    return Step(step + 1, sums, count, rate, norm, tokens, operations, skipped)
 
 
 def _over(state: State, config: TrainingConfig) -> bool:

@@ -7,11 +7,12 @@ makes the CPU wait for the GPU.
 
 import json
 import math
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from cellar import UserError, finite
 from training.checkpoint import State
 from training.curve import draw_curve
 from training.progress import Display
+from training.spikes import IN_A_ROW
 
 INTERVAL = 0.5  # seconds from flush to flush
 DRAW_EVERY = 60.0  # seconds from curve to curve
@@ -38,6 +40,8 @@ class Step:
     """Real tokens in it."""
     flops: int = 0
     """Floating-point operations that it took; 0 where nobody knows."""
+    skipped: bool = False
+    """Whether it was a spike, and left the weights as they were."""
 
 
 class Lines:
@@ -60,6 +64,10 @@ class Lines:
         self._file.flush()
         return self._file.tell()
 
+    def sync(self) -> None:
+        """Wait until what was flushed would outlive a power cut."""
+        os.fsync(self._file.fileno())
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -72,13 +80,19 @@ class Record:
     """
 
     def __init__(
-        self, out: Path, state: State, display: Display, peak: float | None = None
+        self,
+        out: Path,
+        state: State,
+        display: Display,
+        peak: float | None = None,
+        on_spike: Literal["ignore", "skip", "stop"] = "ignore",
     ) -> None:
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make the folder {out}: {error.strerror}") from error
         self._out, self._state, self._display, self._peak = out, state, display, peak
+        self._on_spike = on_spike
         self._drawn = time.monotonic()
         self._log = Lines(out / "log.jsonl", state.log_bytes)
         self._speed = Lines(out / "speed.jsonl", state.speed_bytes)
@@ -97,13 +111,14 @@ class Record:
     def add(self, step: Step) -> None:
         """Take up a step; it is written now or soon."""
         self._pending.append(step)
-        if time.perf_counter() - self._since >= INTERVAL:
+        if step.skipped or time.perf_counter() - self._since >= INTERVAL:
             self.flush()
 
     def flush(self) -> None:
         """Write the steps taken up, and the time they took.
 
-        Raises UserError when a loss or a gradient is no longer a finite number.
+        Raises UserError when a loss or a gradient is no longer a finite number, or is a spike at
+        which to stop.
         """
         if not self._pending:
             return
@@ -112,22 +127,18 @@ class Record:
         for step in self._pending:
             means = {name: _mean(value, step.count) for name, value in step.sums.items()}
             norm = float(step.grad_norm)
-            if not math.isfinite(norm) or (step.count and not math.isfinite(means["loss"])):
-                raise UserError(
-                    f"step {step.step}: the loss is {means['loss']:g}, the gradient norm {norm:g}: "
-                    "try a lower learning rate, a longer warm-up or --precision fp32; "
-                    "the last checkpoint is intact"
-                )
             tokens += step.tokens
-            self._log.write(
-                {
-                    "step": step.step,
-                    **means,
-                    "learning_rate": step.learning_rate,
-                    "grad_norm": norm,
-                    "tokens": tokens,
-                }
-            )
+            row = {
+                "step": step.step,
+                **means,
+                "learning_rate": step.learning_rate,
+                "grad_norm": norm,
+                "tokens": tokens,
+            }
+            if step.skipped:
+                row["skipped"] = True
+            self._log.write(row)
+            self._judge(step, means["loss"], norm)
         last, flops = self._pending[-1], sum(step.flops for step in self._pending)
         self._pending.clear()
         elapsed = time.perf_counter() - self._since
@@ -154,6 +165,32 @@ class Record:
         self._state.log_bytes = self._log.flush()
         self._state.speed_bytes = self._speed.flush()
         self.restart_clock()
+
+    def _judge(self, step: Step, loss: float, norm: float) -> None:
+        """Say, or raise, what is wrong with a step that is out of all proportion."""
+        what = f"step {step.step}: the loss is {loss:g}, the gradient norm {norm:g}"
+        advice = "try a lower learning rate, a longer warm-up or --training.precision fp32"
+        spikes = self._state.spikes
+        if step.skipped:
+            self._display.say(f"{what}: it is left out")
+            if spikes.in_a_row == IN_A_ROW:
+                raise UserError(f"{what}: {IN_A_ROW} steps in a row were left out: {advice}")
+        elif not math.isfinite(norm) or (step.count and not math.isfinite(loss)):
+            raise UserError(
+                f"{what}: {advice}, or --resume from the last checkpoint with "
+                "--training.on-spike skip"
+            )
+        elif self._on_spike == "stop" and step.count and spikes.see(loss=loss, grad_norm=norm):
+            raise UserError(
+                f"{what}, a spike: go on from the last checkpoint with --resume, and leave it out "
+                f"with --training.on-spike skip, or {advice}"
+            )
+
+    def sync(self) -> None:
+        """Flush, and wait until that would outlive a power cut: a checkpoint counts on it."""
+        self.flush()
+        self._log.sync()
+        self._speed.sync()
 
     def evaluation(self, metrics: Mapping[str, float], *, best: bool) -> None:
         """Write an evaluation of the weights as they are after the last step."""

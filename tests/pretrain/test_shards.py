@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
-from cellar import UserError
+from cellar import UserError, checksum
 from pretrain.shards import (
     FORMAT,
     Entry,
     Shard,
     Tokens,
-    checksum,
     read_hashes,
     read_shard,
     write_shard,

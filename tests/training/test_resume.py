@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 from torch import nn
 
 from cellar import UserError
@@ -80,29 +81,76 @@ def saved(out: Path) -> list[Path]:
     return list((out / "checkpoints").iterdir())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def stopping(number: int, step: int):
+    """Batches of which that step's come with a signal."""
+
+    def batches(at):
+        if at == step:
+            os.kill(os.getpid(), number)
+        return toy.batches(at)
+
+    return batches
+
+
+CODES = {signal.SIGINT: None, signal.SIGTERM: 143, signal.SIGUSR1: 138}
+
+
+@pytest.mark.parametrize("number", CODES)
 def test_a_signal_saves_before_it_leaves(tmp_path, unbroken, number):
     out = tmp_path / "run"
-
-    def batches(step):
-        if step == 12:
-            os.kill(os.getpid(), number)
-        return toy.batches(step)
-
-    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    handlers = [signal.getsignal(n) for n in CODES]
     with pytest.raises((KeyboardInterrupt, SystemExit)) as stopped:
-        toy.run(out, batches=batches)
-    assert handlers == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
-    if number == signal.SIGTERM:
-        assert stopped.value.code == 143
-    else:
+        toy.run(out, batches=stopping(number, 12))
+    assert handlers == [signal.getsignal(n) for n in CODES]
+    if number == signal.SIGINT:
         assert "step 13" in str(stopped.value) and "--resume" in str(stopped.value)
+    else:
+        assert stopped.value.code == CODES[number]
     assert out / "checkpoints" / "step-00000013" in saved(out)
     toy.run(out, resume=True)
     toy.assert_same_run(unbroken, out)
 
 
-def test_a_second_signal_leaves_at_once(tmp_path):
+@pytest.mark.parametrize("step", [16, 40])  # in the middle, and at the end
+def test_a_signal_does_not_wait_for_an_evaluation(tmp_path, unbroken, step):
+    out = tmp_path / "run"
+
+    def evaluate(model):
+        log = (out / "log.jsonl").read_text()
+        if f'"step": {step}' in log:
+            os.kill(os.getpid(), signal.SIGTERM)
+            pytest.fail("the evaluation went on")
+        return toy.score(model)
+
+    with pytest.raises(SystemExit) as stopped:
+        toy.run(out, evaluate=evaluate)
+    assert stopped.value.code == 143
+    assert max(saved(out)).name == f"step-{step:08d}"
+    toy.run(out, resume=True)
+    toy.assert_same_run(unbroken, out)
+    state = json.loads((max(saved(out)) / "state.json").read_text())["state"]
+    assert state["evaluated"] == 40
+
+
+def test_a_signal_while_saving_takes_no_further_step(tmp_path, unbroken, monkeypatch):
+    out = tmp_path / "run"
+
+    def save_file(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        monkeypatch.undo()
+        safetensors.torch.save_file(*arguments)
+
+    monkeypatch.setattr("training.checkpoint.save_file", save_file)
+    with pytest.raises(SystemExit):
+        toy.run(out)
+    assert [path.name for path in saved(out)] == ["step-00000005"]
+    toy.run(out, resume=True)
+    toy.assert_same_run(unbroken, out)
+
+
+def test_a_second_ctrl_c_leaves_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.interrupt.ECHO", 0.0)
+
     def batches(step):
         if step == 12:
             os.kill(os.getpid(), signal.SIGINT)
@@ -114,14 +162,24 @@ def test_a_second_signal_leaves_at_once(tmp_path):
     assert max(path.name for path in saved(tmp_path / "run")) == "step-00000010"
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path, capsys):
+@pytest.mark.parametrize("number", CODES)
+def test_the_same_signal_twice_over_is_one(tmp_path, number):
+    """As torchrun and a terminal, or a scheduler and its shell, both send it."""
+
     def batches(step):
-        if step == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+        if step == 12:
+            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), number)
         return toy.batches(step)
 
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        toy.run(tmp_path / "run", batches=batches)
+    assert max(path.name for path in saved(tmp_path / "run")) == "step-00000013"
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path, capsys):
     with pytest.raises(KeyboardInterrupt):
-        toy.run(tmp_path / "run", batches=batches, quiet=False)
+        toy.run(tmp_path / "run", batches=stopping(signal.SIGINT, 2), quiet=False)
     assert capsys.readouterr().err.count("--resume") == 1
 
 
@@ -178,20 +236,80 @@ def test_harmless_settings_may_change(stopped, unbroken):
     assert len(saved(stopped)) == 1
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
-@pytest.mark.parametrize("damage", ["cut", "gone", "foreign"])
-def test_a_damaged_checkpoint_is_named(stopped, name, damage):
-    folder = stopped / "checkpoints" / "step-00000010"
-    content = (folder / name).read_bytes()
+FILES = ["model.safetensors", "optimizer.safetensors", "state.json", "SHA256SUMS"]
+
+
+def spoil(path: Path, damage: str) -> None:
+    content = bytearray(path.read_bytes())
     match damage:
         case "cut":
-            (folder / name).write_bytes(content[: len(content) // 2])
+            path.write_bytes(content[: len(content) // 2])
         case "gone":
-            (folder / name).unlink()
-        case "foreign":
-            (folder / name).write_bytes(b'{"a": 1}' + bytes(range(200, 255)))
-    with pytest.raises(UserError, match=r"step-00000010 is damaged .*delete it"):
+            path.unlink()
+        case "bit":
+            content[len(content) // 2] ^= 1
+            path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["cut", "gone", "bit"])
+def test_a_damaged_checkpoint_is_passed_over(stopped, unbroken, capsys, name, damage):
+    spoil(stopped / "checkpoints" / "step-00000010" / name, damage)
+    toy.run(stopped, resume=True)
+    warnings = capsys.readouterr().err.splitlines()
+    assert len(warnings) == 1 and "step-00000010 is damaged" in warnings[0]
+    toy.assert_same_run(unbroken, stopped)
+
+
+def test_when_all_are_damaged_nothing_is_begun_anew(stopped):
+    for folder in saved(stopped):
+        spoil(folder / "model.safetensors", "bit")
+    log = (stopped / "log.jsonl").read_bytes()
+    with pytest.raises(UserError, match=r"no checkpoint in .* is whole .*step-00000010, step-0+5"):
         toy.run(stopped, resume=True)
+    assert (stopped / "log.jsonl").read_bytes() == log
+
+
+def test_a_damaged_checkpoint_does_not_push_out_a_whole_one(stopped, unbroken):
+    """Neither as one to keep, with another interval, nor when it comes to be written again."""
+    spoil(stopped / "checkpoints" / "step-00000010" / "model.safetensors", "bit")
+    config = replace(toy.CONFIG, keep=1, checkpoint_every=7)
+    with pytest.raises(KeyboardInterrupt):
+        toy.run(stopped, config, batches=stopping(signal.SIGINT, 7), resume=True)
+    toy.run(stopped, resume=True)
+    toy.assert_same_run(unbroken, stopped)
+    names = sorted(path.name for path in saved(stopped))
+    assert names == ["step-00000035", "step-00000040"]
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs sha256sum")
+def test_the_checksums_are_those_of_sha256sum(stopped):
+    folder = stopped / "checkpoints" / "step-00000010"
+    command = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    said = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    assert said.count(": OK") == 3
+
+
+def test_a_best_that_is_lost_is_sought_again(tmp_path, capsys):
+    """Killed between two renames it comes back; damaged, it is as if there had been none."""
+    out = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        toy.run(out, batches=stopping(signal.SIGINT, 20), monitor="loss")
+    best = out / "checkpoints" / "best"
+    (best.parent / ".best.x_4").mkdir()
+    best.rename(best.parent / ".best.x_4" / "old")
+    again = shutil.copytree(out, tmp_path / "again")
+
+    _, result = toy.run(out, monitor="loss", resume=True)
+    assert result.best_step == 40 and capsys.readouterr().err == ""
+
+    spoil(again / "checkpoints" / ".best.x_4" / "old" / "model.safetensors", "bit")
+    worse = iter([9.0, 8.0, 9.0])
+    _, result = toy.run(
+        again, monitor="loss", evaluate=lambda _: {"loss": next(worse)}, resume=True
+    )
+    assert result.best_step == 32 and result.best == {"loss": 8.0}
+    assert "best is damaged" in capsys.readouterr().err
 
 
 def test_the_checkpoint_before_will_do(stopped, unbroken):
@@ -241,12 +359,7 @@ def test_resumed_best_and_patience(tmp_path):
     whole, result = toy.run(tmp_path / "whole", config, **changes)
     assert result.stopped == "patience" and result.steps == result.best_step + 2
 
-    def batches(step):
-        if step == result.steps - 1:
-            os.kill(os.getpid(), signal.SIGINT)
-        return toy.batches(step)
-
-    changes["batches"] = batches
+    changes["batches"] = stopping(signal.SIGINT, result.steps - 1)
     with pytest.raises(KeyboardInterrupt):
         toy.run(tmp_path / "broken", config, **changes)
     parts, resumed = toy.run(tmp_path / "broken", config, **changes, resume=True)
@@ -270,7 +383,7 @@ def test_a_loss_that_is_no_number(tmp_path, unbroken, value):
     with pytest.raises(UserError, match=r"step 13: the loss is .*learning rate"):
         toy.run(tmp_path / "run", objective=objective)
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").open()]
-    assert rows[-1]["step"] <= 12
+    assert rows[-1]["step"] == 13
     toy.run(tmp_path / "run", resume=True)
     toy.assert_same_run(unbroken, tmp_path / "run")
 
