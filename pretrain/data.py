@@ -19,7 +19,7 @@ from cellar import UserError
 from pretrain.batch import Hiding, MaskedBatch, Segment, Text, together
 from pretrain.shards import Shard
 from tokenizer import Tokenizer
-from training import Order, by_tokens
+from training import Order, Replay, by_tokens
 
 Rows = Int64[np.ndarray, "items 3"]
 BLOCK = 1 << 14
@@ -126,6 +126,7 @@ class MaskedBatches:
     batch_tokens: int
     micro_batches: int = 1
     seed: int = 0
+    replay: Replay | None = None
 
     @cached_property
     def order(self) -> Order:
@@ -137,6 +138,7 @@ class MaskedBatches:
             pool=max(POOL, POOL_BATCHES * self.batch_tokens) // BLOCK,
             seed=self.seed,
             micro_batches=self.micro_batches,
+            replay=self.replay,
         )
 
     def __call__(self, step: int) -> list[MaskedBatch]:

@@ -14,7 +14,7 @@ from training.loop import Result, train
 from training.objective import Batch, Batches, Flops, Loss, Objective
 from training.optimizer import Shares
 from training.options import save_options, saved_options
-from training.order import Order, by_items, by_tokens
+from training.order import Order, Replay, by_items, by_tokens
 from training.pace import seconds_per_step
 from training.schedule import learning_rate
 from training.shuffle import Shuffle
@@ -26,6 +26,7 @@ __all__ = [
     "Loss",
     "Objective",
     "Order",
+    "Replay",
     "Result",
     "Shares",
     "Shuffle",

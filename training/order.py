@@ -5,15 +5,18 @@
 
 Each pool is cut into micro-batches; those of all pools stand in one long row, and step s takes the
 k of them from s·k on. Blocks of neighbours are drawn from everywhere, so that a pool is a fair
-sample of all items, and yet is read in long strokes. One pool is held in memory; of those before it
-only how many micro-batches they came to, which a resumed run counts again. Nothing is carried from
-step to step, so a resumed run sees the very items that an unbroken one would, and every process of
-several sees the same.
+sample of all items, and yet is read in long strokes. What is to be replayed stands in blocks of its
+own, behind the others; for each pool some of its items are drawn.
+
+One pool is held in memory; of those before it only how many micro-batches they came to, which a
+resumed run counts again. Nothing is carried from step to step, so a resumed run sees the very items
+that an unbroken one would, and every process of several sees the same.
 """
 
 from bisect import bisect_right
 from collections.abc import Callable
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import islice, pairwise
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -39,6 +42,18 @@ class Blocks(Protocol):
         """The items of one block; there may be none."""
 
 
+@dataclass(frozen=True)
+class Replay:
+    """The blocks from `first` on are old, and make up a `share` of each pool's tokens.
+
+    Old items among new ones keep what was learned from them (experience replay: Rolnick et al.
+    2019, arXiv:1811.11682; of pretraining: Ibrahim et al. 2024, arXiv:2403.08763).
+    """
+
+    first: int
+    share: float
+
+
 def by_tokens(
     blocks: Blocks,
     lengths: Callable[[Items], Int[np.ndarray, " items"]],
@@ -47,22 +62,51 @@ def by_tokens(
     pool: int = 1,
     seed: int,
     micro_batches: int = 1,
+    replay: Replay | None = None,
 ) -> "Order":
     """Fill each micro-batch with whole items, in order, up to `budget` tokens (next fit).
 
     `lengths` gives the tokens of items. `pool` blocks are shuffled together; the last micro-batch
-    of a pool has what is left. A step takes `micro_batches`. An item that exceeds the budget raises
-    UserError when its pool is read.
+    of a pool has what is left. A step takes `micro_batches`. With a `replay`, epochs are those of
+    the items that are not old. An item that exceeds the budget raises UserError when its pool is
+    read.
     """
+    count = len(blocks) if replay is None else replay.first
 
     def fill(epoch: int, number: int) -> list[Items]:
-        places = np.arange(number * pool, min((number + 1) * pool, len(blocks)))
-        chosen = Shuffle(len(blocks), seed, epoch)(places).tolist()
+        places = np.arange(number * pool, min((number + 1) * pool, count))
+        chosen = Shuffle(count, seed, epoch)(places).tolist()
         items = np.concatenate([blocks[block] for block in chosen])
+        if replay is not None and replay.share > 0:
+            tokens = replay.share / (1 - replay.share) * lengths(items).sum()
+            rng = np.random.default_rng([seed, epoch, number, 1])
+            items = np.concatenate([items, _old(blocks, count, lengths, pool, tokens, rng)])
         items = items[np.random.default_rng([seed, epoch, number]).permutation(len(items))]
         return _next_fit(items, lengths(items), budget)
 
-    return Order(-(-len(blocks) // pool), fill, micro_batches)
+    return Order(-(-count // pool), fill, micro_batches)
+
+
+def _old(
+    blocks: Blocks,
+    first: int,
+    lengths: Callable[[Items], Int[np.ndarray, " items"]],
+    pool: int,
+    tokens: float,
+    rng: np.random.Generator,
+) -> Items:
+    """Items of about so many tokens, drawn from `pool` of the blocks from `first` on."""
+    count = len(blocks) - first
+    drawn = (blocks[first + block] for block in rng.permutation(count).tolist())
+    found = list(islice((items for items in drawn if len(items)), pool))
+    if not found:
+        raise UserError("there is nothing to replay: no items")
+    items = np.concatenate(found)
+    items = items[rng.permutation(len(items))]
+    ends = np.cumsum(lengths(items))
+    times, rest = divmod(tokens, max(ends[-1], 1))
+    last = items[: np.searchsorted(ends, rest) + (rest > 0)]
+    return np.concatenate([*[items] * int(times), last])
 
 
 def by_items(n: int, batch_size: int, *, seed: int, micro_batches: int = 1) -> "Order":

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellar import UserError
-from training import Order, Shuffle, by_items, by_tokens, order
+from training import Order, Replay, Shuffle, by_items, by_tokens, order
 
 seeds, ks = st.integers(0, 5), st.integers(1, 4)
 
@@ -162,3 +162,40 @@ def test_errors():
         by_items(3, 0, seed=0)
     with pytest.raises(UserError, match="micro-batch"):
         by_items(3, 1, seed=0, micro_batches=0)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    blocks_of_lengths,
+    blocks_of_lengths.filter(lambda blocks: all(map(sum, filter(None, blocks)))),
+    st.floats(0.01, 0.9),
+    st.integers(1, 4),
+    seeds,
+)
+def test_old_items_have_their_share_of_each_pool(new, old, share, pool, seed):
+    data, first = Numbered([*new, *old]), sum(map(len, new))
+    replay = Replay(first=len(new), share=share)
+    found = row(data.order(30, pool=pool, seed=seed, replay=replay), 1, 2)
+    plain = row(Numbered(new).order(30, pool=pool, seed=seed), 1, 2)
+    for items in ([i for batch in row_ for i in batch if i < first] for row_ in (found, plain)):
+        assert sorted(items) == sorted([*range(first), *range(first)])
+    replayed = sum(data.lengths[i] for batch in found for i in batch if i >= first)
+    pools = 2 * -(-len(new) // pool)
+    wanted = share / (1 - share) * 2 * data.lengths[:first].sum()
+    assert wanted - 1e-6 <= replayed <= wanted + 9 * pools  # whole items: 9 is the longest
+    again = data.order(30, pool=pool, seed=seed, replay=replay)
+    assert again(len(found) - 1)[0].tolist() == found[-1]
+
+
+def test_other_old_items_come_in_another_epoch():
+    data = Numbered([[1] * 10] * 20)
+    order = data.order(200, pool=4, seed=0, replay=Replay(4, 0.2))
+    epochs = [{i for i in order(step)[0].tolist() if i >= 40} for step in range(4)]
+    assert [len(items) for items in epochs] == [10] * 4
+    assert len(set.union(*epochs)) > 30
+
+
+def test_nothing_to_replay_is_said():
+    with pytest.raises(UserError, match="nothing to replay"):
+        Numbered([[1], []]).order(9, seed=0, replay=Replay(1, 0.5))(0)
+    assert Numbered([[1], []]).order(9, seed=0, replay=Replay(1, 0.0))(0)[0].tolist() == [0]
