@@ -170,7 +170,7 @@ def pretrain_on_definitions(options: DemoOptions) -> dict[str, float]:
             ),
         )
     )
-    return dict(result.last)
+    return dict(result.final)
 
 
 def show_guesses(story: Story, folder: Path) -> None:

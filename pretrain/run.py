@@ -37,9 +37,10 @@ MAY_DIFFER = {"out", "tokenizer", "workers", "minutes", "resume", "training"}
 def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
     """Run `config`, and leave in `config.out` a model folder that `transformers` opens too.
 
-    Beside the model and its tokenizer: `options.json` (the run's settings), `metrics.json`
-    (held-out loss in nats, accuracy, perplexity), `log.jsonl`, `speed.jsonl`, `curve.png`,
-    `tokens/` (the shards) and `checkpoints/`.
+    The model has the weights of the lowest held-out loss: with a rate that decays those are the
+    last, as a rule. Beside it and its tokenizer: `options.json` (the run's settings),
+    `metrics.json` (held-out loss in nats, accuracy, perplexity), `log.jsonl`, `speed.jsonl`,
+    `curve.png`, `tokens/` (the shards) and `checkpoints/`.
 
     Raises `UserError` for whatever cannot be read, does not fit together, or cannot be written.
     """
@@ -81,6 +82,7 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
         config.training,
         config.out,
         evaluate=measure,
+        monitor="loss",
         flops=choice.flops(model, loss),
         resume=config.resume,
         label="pretraining",
@@ -90,7 +92,7 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
         plateau.see(result.last[of_token], is_last=True)
     with full_disk(config.out):
         choice.save(model, tokenizer, config.out)
-        write_json(config.out / "metrics.json", {"held_out": dict(result.last)})
+        write_json(config.out / "metrics.json", {"held_out": dict(result.final)})
     return result
 
 

@@ -47,6 +47,11 @@ class Result:
     tokens: int
     stopped: Literal["finished", "patience"]
 
+    @property
+    def final(self) -> Mapping[str, float]:
+        """The evaluation of the weights that the model ends with."""
+        return self.last if self.best_step is None else self.best
+
 
 def train(
     model: ModelT,

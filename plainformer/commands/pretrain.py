@@ -11,7 +11,7 @@ def run(arguments: Sequence[str]) -> None:
 
     config = parse(PretrainConfig, "pretrain", arguments, RECIPES)
     result = pretrain(config)
-    numbers = ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in result.last.items())
+    numbers = ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in result.final.items())
     print(
         f"held-out {numbers}, after {result.tokens:,} tokens; the model, its curve and its log are "
         f"in {config.out}"

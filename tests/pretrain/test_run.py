@@ -109,6 +109,21 @@ def test_context_is_learned(finished):
     assert last["evaluation"] == metrics
 
 
+def test_the_model_is_the_best_there_was(config, tmp_path):
+    """A rate at which the loss goes up and down: the last weights are not the best."""
+    settings = replace(TRAINING, steps=40, eval_every=4, schedule="constant", learning_rate=0.1)
+    out = tmp_path / "run"
+    run(replace(config, out=out, training=settings), quiet=True)
+    rows = [json.loads(line) for line in (out / "log.jsonl").open()]
+    evaluations = [row["evaluation"] for row in rows if "evaluation" in row]
+    best = min(evaluations, key=lambda metrics: metrics["loss"])
+    assert best != evaluations[-1]
+    assert json.loads((out / "metrics.json").read_text())["held_out"] == best
+    model = MaskedLM.from_pretrained(out).state_dict()
+    for name, tensor in load_file(out / "checkpoints" / "best" / "model.safetensors").items():
+        assert tensor.equal(model[name])
+
+
 def test_the_folder_opens_in_transformers(finished):
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
