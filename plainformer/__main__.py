@@ -17,6 +17,7 @@ COMMANDS = {
     "corpus": "--files … --tokenizer DIR --out DIR: text as token shards, once for many runs",
     "pretrain": "--corpus … --tokenizer DIR --out RUN: learn a language from text",
     "finetune": "--model DIR --task … --train F --valid F --out RUN: learn a task from examples",
+    "runs": "[DIR … | RUN RUN …]: list runs, or hold some against each other",
     "evaluate": "RUN --data F: measure a fine-tuned model, and leave a report",
     "predict": "RUN --text … | --file F | < F: use a fine-tuned model",
     "fill-mask": "DIR --text …: what the model expects at [MASK]",

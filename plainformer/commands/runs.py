@@ -1,0 +1,153 @@
+"""`plainformer runs …`."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cellar import UserError
+from logbook import Run, differing_options, find_runs, why_not_comparable
+from plainformer.options import parse
+
+
+@dataclass(frozen=True)
+class RunsOptions:
+    """List the runs in a folder, or hold some against each other.
+
+    `plainformer runs A B`, with folders of one run each, shows which of their options differ, their
+    numbers side by side, and whether these compare: held-out losses do where tokenizer, text and
+    masks are the same.
+    """
+
+    folders: tyro.conf.Positional[tuple[Path, ...]] = (Path("runs"),)
+    """Folders to look through, or runs to compare."""
+
+    plot: Path | None = None
+    """Draw the curves of these runs, held-out and training, in this picture (.png)."""
+
+    by: Literal["steps", "tokens", "seconds"] = "steps"
+    """What the curves run along."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Show what was found; what could not be read is said behind it."""
+    options = parse(RunsOptions, "runs", arguments)
+    found = [(folder, find_runs(folder)) for folder in options.folders]
+    for folder, inside in found:
+        if not inside:
+            fault = "holds no run" if folder.is_dir() else "is no folder"
+            raise UserError(f"{folder} {fault}: give a folder that pretrain or finetune wrote to")
+    runs = list({run.folder.resolve(): run for _, inside in found for run in inside}.values())
+    console = Console(
+        highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 10_000
+    )
+    one_each = all([run.folder for run in inside] == [folder] for folder, inside in found)
+    if one_each and len(runs) > 1:
+        console.print(comparison(runs))
+        for other in runs[1:]:
+            reason = why_not_comparable(runs[0], other)
+            said = f"does not compare: {reason}" if reason else "compares: measured on the same"
+            print(f"held-out {other.judged_by} of {other.folder} and {runs[0].folder} {said}")
+    else:
+        console.print(listing(sorted(runs, key=lambda run: run.written)))
+    for note in [note for run in runs for note in run.notes]:
+        print(note, file=sys.stderr)
+    if options.plot is not None:
+        from logbook.curves import draw_curves
+
+        draw_curves(runs, options.plot, options.by)
+        print(f"their curves are in {options.plot}")
+
+
+def listing(runs: Sequence[Run]) -> Table:
+    """A row for each run."""
+    table = Table(box=None, header_style="bold")
+    for name in ("run", "stage", "model"):
+        table.add_column(name)
+    for name in (*NUMBERS, "held out", "best, after step"):
+        table.add_column(name, justify="right")
+    table.add_column("written")
+    for run in runs:
+        metric = run.judged_by
+        cells = [
+            str(run.folder),
+            run.stage,
+            run.model,
+            *(cell(run) for cell in NUMBERS.values()),
+            f"{metric} {last(run, metric)}" if run.values(metric) else "",
+            best(run, metric),
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(run.written)),
+        ]
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def comparison(runs: Sequence[Run]) -> Table:
+    """A column for each run: the options that differ, then what came of it."""
+    table = Table(box=None, header_style="bold")
+    for name in ("", *(str(run.folder) for run in runs)):
+        table.add_column(Text(name))
+    for name, values in differing_options(runs).items():
+        table.add_row(name, *(Text(spoken(value)) for value in values), style="cyan")
+    for name, cell in NUMBERS.items():
+        table.add_row(name, *(Text(cell(run)) for run in runs))
+    for name in dict.fromkeys(name for run in runs for e in run.evaluations for name in e.metrics):
+        table.add_row(name.replace("_", " "), *(Text(last(run, name)) for run in runs))
+        table.add_row("  best, after step", *(Text(best(run, name)) for run in runs))
+    return table
+
+
+NUMBERS: dict[str, Callable[[Run], str]] = {
+    "size": lambda run: short(run.parameters),
+    "state": lambda run: run.state,
+    "steps": lambda run: f"{run.steps} of {run.all_steps or '?'}",
+    "tokens": lambda run: short(run.tokens),
+    "time": lambda run: duration(run.seconds),
+    "tokens a second": lambda run: short(round(run.tokens / run.seconds) if run.seconds else None),
+}
+"""what a run has come to, whatever it learned"""
+
+
+def last(run: Run, name: str) -> str:
+    """The newest held-out value; nothing for what was not measured."""
+    value = run.last(name)
+    return "" if value is None else f"{value:.4g}"
+
+
+def best(run: Run, name: str) -> str:
+    """The best held-out value, and where it was."""
+    found = run.best(name)
+    return "" if found is None else f"{found[1]:.4g}, {found[0]}"
+
+
+def spoken(value: object) -> str:
+    """An option's value; nothing for one that the run has not."""
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def short(count: int | None) -> str:
+    """987, 12.3k, 1.25M; nothing for what is not known."""
+    if not count:
+        return ""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return str(count)
+
+
+def duration(seconds: float) -> str:
+    """4:12, 1h23; nothing for none."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, left = divmod(minutes, 60)
+    if not seconds:
+        return ""
+    return f"{hours}h{left:02d}" if hours else f"{minutes}:{rest:02d}"
