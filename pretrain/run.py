@@ -12,10 +12,10 @@ from rich.console import Console
 from cellar import UserError, write_json
 from encoder import EncoderConfig
 from pretrain import choice
-from pretrain.batch import Hiding, MaskedBatch, together
 from pretrain.config import PretrainConfig
 from pretrain.corpus import Corpus, Split
-from pretrain.data import MaskedBatches, Source, fixed_batches, unigram_entropy
+from pretrain.data import MaskedBatches, unigram_entropy
+from pretrain.held_out import held_out_batches, measured_on
 from pretrain.manifest import FILE, is_prepared, read_shards
 from pretrain.prepare import prepare_corpus
 from pretrain.shards import Shard
@@ -39,8 +39,8 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
 
     The model has the weights of the lowest held-out loss: with a rate that decays those are the
     last, as a rule. Beside it and its tokenizer: `options.json` (the run's settings),
-    `metrics.json` (held-out loss in nats, accuracy, perplexity), `log.jsonl`, `speed.jsonl`,
-    `curve.png`, `tokens/` (the shards) and `checkpoints/`.
+    `held_out.json` (what it is measured on), `metrics.json` (held-out loss in nats, accuracy,
+    perplexity), `log.jsonl`, `speed.jsonl`, `curve.png`, `tokens/` (the shards) and `checkpoints/`.
 
     Raises `UserError` for whatever cannot be read, does not fit together, or cannot be written.
     """
@@ -53,6 +53,8 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
         save_options(replace(config, resume=False), config.out)
     texts = {split: choice.read_text(config, shards[split], tokenizer) for split in shards}
     held_out = held_out_batches(config, texts["valid"], choice.hide_alike(config, tokenizer))
+    with full_disk(config.out):
+        write_json(config.out / "held_out.json", measured_on(config, tokenizer, held_out))
 
     def batches(config: PretrainConfig) -> MaskedBatches:
         hide, seed = choice.hide(config, tokenizer), config.training.seed
@@ -94,15 +96,6 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
         choice.save(model, tokenizer, config.out)
         write_json(config.out / "metrics.json", {"held_out": dict(result.final)})
     return result
-
-
-def held_out_batches(config: PretrainConfig, text: Source, hide: Hiding) -> list[MaskedBatch]:
-    """What is measured on at every evaluation; `UserError` when nothing of it is asked for."""
-    batches = fixed_batches(text, hide, config.batch_tokens, config.valid_tokens)
-    held_out = together(list(batches))
-    if config.token_objective and not held_out[0].counts.asked:
-        raise UserError("the held-out text is too short to measure on: hold out a larger share")
-    return held_out
 
 
 def with_steps(config: PretrainConfig, steps: int) -> PretrainConfig:

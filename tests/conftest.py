@@ -12,6 +12,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 install_import_hook(
-    ["encoder", "tokenizer", "corpora", "training", "pretrain", "finetune", "explain"],
+    ["encoder", "tokenizer", "corpora", "training", "logbook", "pretrain", "finetune", "explain"],
     "tests.typechecker.check",
 )

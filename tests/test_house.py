@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 CELLAR = {"cellar"}
-GROUND = {"encoder", "tokenizer", "corpora", "training"}
+GROUND = {"encoder", "tokenizer", "corpora", "training", "logbook"}
 STAGES = {"pretrain", "finetune"}
 MAY_IMPORT = {
     "cellar": set(),

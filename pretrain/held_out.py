@@ -1,0 +1,43 @@
+"""What a pretraining run is measured on: held-out text under masks that never change.
+
+Two held-out losses compare where objective, tokenizer, text and masks are the same; `measured_on`
+says so by fingerprints, which stand beside the run in held_out.json.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from cellar import UserError
+from pretrain.batch import Hiding, MaskedBatch, together
+from pretrain.config import PretrainConfig
+from pretrain.data import Source, fixed_batches
+from tokenizer import Tokenizer
+
+BATCH_TOKENS = 2048
+"""not those of a training batch: runs with batches of any size compare"""
+
+
+def held_out_batches(config: PretrainConfig, text: Source, hide: Hiding) -> list[MaskedBatch]:
+    """What is measured on at every evaluation; `UserError` when nothing of it is asked for."""
+    size = max(BATCH_TOKENS, config.max_length)
+    held_out = together(list(fixed_batches(text, hide, size, config.valid_tokens)))
+    if config.token_objective and not held_out[0].counts.asked:
+        raise UserError("the held-out text is too short to measure on: hold out a larger share")
+    return held_out
+
+
+def measured_on(
+    config: PretrainConfig, tokenizer: Tokenizer, held_out: Sequence[MaskedBatch]
+) -> dict[str, Any]:
+    """What decides a held-out loss, beside the model."""
+    digest = hashlib.sha256()
+    for batch in held_out:
+        digest.update(repr(batch.sequences.lengths).encode())
+        for tensor in (batch.input_ids, batch.at, batch.labels):
+            digest.update(tensor.numpy().tobytes())
+    return {
+        "objective": config.objective,
+        "tokenizer": tokenizer.fingerprint(),
+        "batches": digest.hexdigest(),
+    }

@@ -1,0 +1,74 @@
+"""`plainformer runs`: real runs, listed, compared and drawn; and what is none."""
+
+import json
+import subprocess
+import sys
+
+from tests.plainformer.conftest import ROOT
+
+
+def swap(arguments: list[object], **changes: object) -> list[object]:
+    """The arguments with other values for some options."""
+    changed = list(arguments)
+    for name, value in changes.items():
+        option = f"--{name.replace('_', '-')}"
+        if option in changed:
+            changed[changed.index(option) + 1] = value
+        else:
+            changed += [option, value]
+    return changed
+
+
+def test_runs_are_listed_and_compared(call, pretraining, finetuning, tmp_path):
+    for name, options in {
+        "a": {},
+        "b": {"batch_tokens": 128, "learning_rate": 0.01},
+    }.items():
+        assert call(*swap(pretraining, out=tmp_path / name, **options)).code == 0
+    assert call(*swap(finetuning, out=tmp_path / "task")).code == 0
+
+    code, out, err = call("runs", tmp_path)
+    assert (code, err) == (0, "")
+    head, *rows = out.splitlines()
+    assert head.split()[:3] == ["run", "stage", "model"]
+    assert [row.split()[0] for row in rows] == [str(tmp_path / n) for n in ("a", "b", "task")]
+    for part in ("pretrain mlm", "modern-speck", "finished", "6 of 6", "loss "):
+        assert part in rows[0]
+    assert "finetune classification" in rows[2] and "accuracy " in rows[2]
+
+    code, out, err = call("runs", tmp_path / "a", tmp_path / "b", "--plot", tmp_path / "ab.png")
+    assert (code, err) == (0, "")
+    differing = {line.split()[0] for line in out.splitlines()}
+    assert {"batch_tokens", "training.learning_rate"} <= differing
+    assert not {"preset", "out", "training.steps", "max_length"} & differing
+    assert "compares: measured on the same" in out
+    assert (tmp_path / "ab.png").read_bytes().startswith(b"\x89PNG")
+
+    assert "does not compare: another stage" in call("runs", tmp_path / "a", tmp_path / "task").out
+
+
+def test_what_is_no_run_is_said_in_a_line(call, refused, tmp_path):
+    assert "holds no run: give a folder that" in refused("runs", tmp_path)
+    assert "is no folder" in refused("runs", tmp_path / "nowhere")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "options.json").write_text('{"corpus": ')
+    (tmp_path / "half" / "log.jsonl").write_text(json.dumps({"step": 3, "loss": 1.0}) + "\nhm\n")
+    code, out, err = call("runs", tmp_path)
+    assert code == 0 and "running" in out
+    assert [line.split()[0] for line in err.splitlines()] == [
+        str(tmp_path / "half" / "options.json"),
+        str(tmp_path / "half" / "log.jsonl"),
+    ]
+
+
+def test_a_list_of_runs_is_there_at_once(tmp_path):
+    (tmp_path / "options.json").write_text("{}")
+    program = (
+        "import sys; from plainformer.__main__ import main; main(['runs', sys.argv[1]]);"
+        "heavy = {'torch', 'numpy', 'matplotlib'} & set(sys.modules);"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
