@@ -33,10 +33,10 @@ def draw_curves(runs: Sequence[Run], png: Path, by: str = "steps") -> None:
             if name == "loss" and (losses := run.training_losses()):
                 steps, values = smoothed(losses)
                 axes.plot(along(steps), values, color=colour, linewidth=0.8, alpha=0.4)
-            if values := run.values(name):
-                steps, held_out = np.array(values, dtype=np.float64).T
+            if found := run.values(name):
+                steps, values = np.array(found, dtype=np.float64).T
                 axes.plot(
-                    along(steps), held_out, "o-", color=colour, markersize=3, label=str(run.folder)
+                    along(steps), values, "o-", color=colour, markersize=3, label=str(run.folder)
                 )
         axes.set_xlabel(by)
         axes.set_ylabel(name.replace("_", " "))

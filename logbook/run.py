@@ -246,7 +246,9 @@ def count_numbers(path: Path) -> int | None:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(min(size, 1 << 27)))
-        tensors = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
-        return sum(math.prod(shape) for shape in tensors)
+        shapes: list[list[int]] = [
+            entry["shape"] for name, entry in header.items() if name != "__metadata__"
+        ]
+        return sum(math.prod(shape) for shape in shapes)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
