@@ -36,6 +36,7 @@ from pretrain.prepare import prepare_corpus
 from tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from training import Loss, TrainingConfig, evaluate
 from training.loop import take_step
+from training.muon import is_block_matrix
 from training.optimizer import build_optimizer
 
 LENGTH = 128
@@ -64,6 +65,8 @@ class Entrant:
     dropout: float | None = None
     """None: as published"""
     weight_decay: float = 0.01
+    matrix_share: float = 1.0
+    """share of the learning rate for the matrices of the blocks"""
     seed: int = 0
     dense_head: bool = False
     """whether ours scores the vocabulary at every place, too"""
@@ -178,6 +181,14 @@ def build(entrant: Entrant, tokenizer: Tokenizer) -> tuple[nn.Module, Callable[.
     return model, dense if entrant.dense_head else masked_lm
 
 
+def optimizer_of(entrant: Entrant, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer that it asks for."""
+    blocks = {name for name, p in model.named_parameters() if is_block_matrix(name, p)}
+    return build_optimizer(
+        model, entrant.config, lambda name: entrant.matrix_share if name in blocks else 1.0
+    )
+
+
 @dataclass(frozen=True)
 class Material:
     """The prepared text in a folder."""
@@ -222,7 +233,7 @@ def train(material: Material, entrant: Entrant) -> None:
     path.parent.mkdir(exist_ok=True)
     config, held_out = entrant.config, material.held_out()
     model, loss = build(entrant, material.tokenizer)
-    batches, optimizer = material.batches(entrant), build_optimizer(model, config)
+    batches, optimizer = material.batches(entrant), optimizer_of(entrant, model)
     due = {round(config.steps * (i + 1) / EVALUATIONS) for i in range(EVALUATIONS)}
     curve: list[tuple[int, float]] = []
     model.train()
