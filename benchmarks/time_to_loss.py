@@ -67,6 +67,7 @@ class Entrant:
     weight_decay: float = 0.01
     matrix_share: float = 1.0
     """share of the learning rate for the matrices of the blocks"""
+    initializer_range: float = 0.02
     seed: int = 0
     dense_head: bool = False
     """whether ours scores the vocabulary at every place, too"""
@@ -176,6 +177,7 @@ def build(entrant: Entrant, tokenizer: Tokenizer) -> tuple[nn.Module, Callable[.
         intermediate_size=width,
         max_position_embeddings=LENGTH,
         pad_token_id=tokenizer.pad_id,
+        initializer_range=entrant.initializer_range,
     )
     model = MaskedLM(shape, dropout=entrant.dropout)
     return model, dense if entrant.dense_head else masked_lm
