@@ -16,179 +16,28 @@ after round, medians. Time to loss is the one times the other, without evaluatio
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import mean, median, stdev
+from time import perf_counter
 
-import torch
-from jaxtyping import Int
-from torch import Tensor, nn
+from entrants import LENGTH, VOCABULARY, Entrant, build, optimizer_of
 
-from cellar import atomic_path
-from encoder import EncoderConfig, MaskedLM
+from cellar import atomic_path, write_json
 from pretrain.batch import MaskedBatch, together
 from pretrain.corpus import Corpus
 from pretrain.data import MaskedBatches, Pieces, fixed_batches, ordinary_ids
 from pretrain.manifest import read_shards
 from pretrain.masking import Masking
-from pretrain.objectives import masked_lm
 from pretrain.prepare import prepare_corpus
 from tokenizer import Tokenizer, load_tokenizer, train_tokenizer
-from training import Loss, TrainingConfig, evaluate
+from training import evaluate
 from training.loop import take_step
-from training.muon import is_block_matrix
-from training.optimizer import build_optimizer
 
-LENGTH = 128
-VOCABULARY = 8192
 HELD_OUT_TOKENS = 50_000
 EVALUATIONS = 16
-SHAPE = {"vocab_size": VOCABULARY, "hidden_size": 128, "num_hidden_layers": 4}
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """A model and how it is trained."""
-
-    model: str
-    """bert, modern: ours; hf-bert, hf-modern: those of transformers"""
-    learning_rate: float
-    tokens: float
-    """how long: millions of tokens"""
-    sequences: int = 8
-    """of 128 tokens, in a step"""
-    optimizer: str = "adamw"
-    schedule: str = "linear"
-    warmup: float = 0.1
-    decay: float = 0.4
-    mask_ratio: float = 0.15
-    dropout: float | None = None
-    """None: as published"""
-    weight_decay: float = 0.01
-    matrix_share: float = 1.0
-    """share of the learning rate for the matrices of the blocks"""
-    initializer_range: float = 0.02
-    seed: int = 0
-    dense_head: bool = False
-    """whether ours scores the vocabulary at every place, too"""
-
-    @property
-    def name(self) -> str:
-        """One name for each."""
-        given = {k: v for k, v in asdict(self).items() if v != DEFAULTS.get(k)}
-        return " ".join(
-            f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
-            for key, value in given.items()
-        )
-
-    @property
-    def config(self) -> TrainingConfig:
-        """The settings of the loop."""
-        return TrainingConfig(
-            steps=round(self.tokens * 1e6 / (self.sequences * LENGTH)),
-            learning_rate=self.learning_rate,
-            optimizer=self.optimizer,
-            schedule=self.schedule,
-            warmup=self.warmup,
-            decay=self.decay,
-            weight_decay=self.weight_decay,
-            seed=self.seed,
-        )
-
-
-DEFAULTS = {name: field.default for name, field in Entrant.__dataclass_fields__.items()}
-
-
-class Theirs(nn.Module):
-    """A masked language model of transformers, given what a packed batch holds, padded."""
-
-    def __init__(self, kind: str, dropout: float | None) -> None:
-        super().__init__()
-        import transformers
-
-        if kind == "hf-bert":
-            shares = (
-                {}
-                if dropout is None
-                else {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-            )
-            config = transformers.BertConfig(
-                **SHAPE,
-                num_attention_heads=2,
-                intermediate_size=512,
-                max_position_embeddings=LENGTH,
-                **shares,
-            )
-            self.model = transformers.BertForMaskedLM(config)
-        else:
-            config = transformers.ModernBertConfig(
-                **SHAPE,
-                num_attention_heads=2,
-                intermediate_size=256,
-                max_position_embeddings=LENGTH,
-                sparse_prediction=True,
-                pad_token_id=0,
-                cls_token_id=2,
-                sep_token_id=3,
-                bos_token_id=2,
-                eos_token_id=3,
-            )
-            self.model = transformers.ModernBertForMaskedLM(config)
-
-
-def theirs(model: Theirs, batch: MaskedBatch) -> Loss:
-    """The loss of transformers, as a sum."""
-    lengths = batch.sequences.lengths
-    rows = [torch.split(x, list(lengths)) for x in (batch.input_ids, labels_of(batch))]
-    ids, labels = (
-        nn.utils.rnn.pad_sequence(row, batch_first=True, padding_value=padding)
-        for row, padding in zip(rows, (0, -100), strict=True)
-    )
-    mask = (torch.arange(ids.shape[1]) < torch.tensor(lengths)[:, None]).long()
-    loss = model.model(input_ids=ids, attention_mask=mask, labels=labels).loss
-    return Loss(loss * len(batch.labels), len(batch.labels))
-
-
-def labels_of(batch: MaskedBatch) -> Int[Tensor, " tokens"]:
-    """What is asked for at each place, −100 where nothing is."""
-    labels = torch.full_like(batch.input_ids, -100)
-    labels[batch.at] = batch.labels
-    return labels
-
-
-def dense(model: MaskedLM, batch: MaskedBatch) -> Loss:
-    """Our loss with the vocabulary scored at every place."""
-    logits = model(batch.input_ids, sequences=batch.sequences)
-    total = nn.functional.cross_entropy(logits, labels_of(batch), reduction="sum")
-    return Loss(total, len(batch.labels))
-
-
-def build(entrant: Entrant, tokenizer: Tokenizer) -> tuple[nn.Module, Callable[..., Loss]]:
-    """A fresh model, and its loss."""
-    torch.manual_seed(entrant.seed)
-    if entrant.model.startswith("hf-"):
-        return Theirs(entrant.model, entrant.dropout), theirs
-    preset = {"bert": "bert-mini", "modern": "modern-tiny"}[entrant.model]
-    width = {"bert": 512, "modern": 256}[entrant.model]
-    shape = EncoderConfig.preset(
-        preset,
-        **SHAPE,
-        num_attention_heads=2,
-        intermediate_size=width,
-        max_position_embeddings=LENGTH,
-        pad_token_id=tokenizer.pad_id,
-        initializer_range=entrant.initializer_range,
-    )
-    model = MaskedLM(shape, dropout=entrant.dropout)
-    return model, dense if entrant.dense_head else masked_lm
-
-
-def optimizer_of(entrant: Entrant, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer that it asks for."""
-    blocks = {name for name, p in model.named_parameters() if is_block_matrix(name, p)}
-    return build_optimizer(
-        model, entrant.config, lambda name: entrant.matrix_share if name in blocks else 1.0
-    )
+SEEDS = range(3)
 
 
 @dataclass(frozen=True)
@@ -249,6 +98,110 @@ def train(material: Material, entrant: Entrant) -> None:
         temporary.write_text(json.dumps({"entrant": asdict(entrant), "curve": curve}))
 
 
+def clock(material: Material, entrants: Sequence[Entrant], rounds: int) -> dict[str, float]:
+    """Median seconds of a step of each, taken in turns."""
+    runs = []
+    for entrant in entrants:
+        model, loss = build(entrant, material.tokenizer)
+        model.train()
+        runs.append((model, loss, material.batches(entrant), optimizer_of(entrant, model)))
+    times: dict[str, list[float]] = {entrant.pace: [] for entrant in entrants}
+    for step in range(rounds):
+        for entrant, (model, loss, batches, optimizer) in zip(entrants, runs, strict=True):
+            start = perf_counter()
+            take_step(model, loss, batches, optimizer, entrant.config, step)
+            times[entrant.pace].append(perf_counter() - start)
+    return {pace: median(seconds[2:]) for pace, seconds in times.items()}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one entrant came to."""
+
+    entrant: Entrant
+    curve: list[tuple[float, float]]
+    """minutes, held-out loss"""
+
+    @property
+    def loss(self) -> float:
+        """The last."""
+        return self.curve[-1][1]
+
+    @property
+    def minutes(self) -> float:
+        """All."""
+        return self.curve[-1][0]
+
+
+def runs_of(material: Material, seconds: dict[str, float], group: str) -> list[list[Run]]:
+    """The runs of a group, those of an entrant together, one for each seed."""
+    found: dict[Entrant, list[Run]] = {}
+    for entrant in GROUPS[group]:
+        path = material.folder / "curves" / f"{entrant.name}.json"
+        if path.exists():
+            curve = json.loads(path.read_text())["curve"]
+            run = Run(entrant, [(n * seconds[entrant.pace] / 60, loss) for n, loss in curve])
+            found.setdefault(replace(entrant, seed=0), []).append(run)
+    return list(found.values())
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation."""
+    return f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
+
+
+def report(material: Material) -> None:
+    """Print the tables, draw the picture."""
+    seconds = json.loads((material.folder / "seconds.json").read_text())
+    for group in GROUPS:
+        print(f"\n{group}")
+        for runs in runs_of(material, seconds, group):
+            losses, entrant = [run.loss for run in runs], runs[0].entrant
+            print(
+                f"  {spread(losses):>15}  {len(runs)} seeds  {runs[0].minutes:5.2f} min  "
+                f"{1000 * seconds[entrant.pace]:6.1f} ms a step  {entrant.name}"
+            )
+    ours = runs_of(material, seconds, "ours")
+    for group in ("bert", "modernbert"):
+        (theirs,) = runs_of(material, seconds, group)
+        goal = mean(run.loss for run in theirs)
+        there = [runs for runs in ours if mean(run.loss for run in runs) <= goal]
+        if there:
+            first = min(there, key=lambda runs: runs[0].minutes)
+            share = theirs[0].minutes / first[0].minutes
+            print(
+                f"\n{group}: {goal:.3f} after {theirs[0].minutes:.1f} minutes; ours "
+                f"{mean(run.loss for run in first):.3f} after {first[0].minutes:.1f}: 1/{share:.1f}"
+            )
+    draw(material, seconds)
+
+
+def draw(material: Material, seconds: dict[str, float]) -> None:
+    """All curves in one picture."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    axes = figure.subplots()
+    looks = {
+        "bert": ("#a0aec0", "BertForMaskedLM, AdamW"),
+        "modernbert": ("#dd6b20", "ModernBertForMaskedLM, AdamW, WSD"),
+        "ours": ("#2b6cb0", "Plainformer, its recipe"),
+    }
+    for group, (colour, label) in looks.items():
+        for runs in runs_of(material, seconds, group):
+            for run in runs:
+                axes.plot(*zip(*run.curve, strict=True), color=colour, linewidth=1, alpha=0.8)
+                axes.plot(run.minutes, run.loss, "o", color=colour, markersize=3)
+        axes.plot([], [], color=colour, label=label)
+    axes.set_xscale("log")
+    axes.set_xlabel("minutes of training on two cores")
+    axes.set_ylabel("held-out loss (nats a token)")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(material.folder / "time-to-loss.png", dpi=150)
+
+
 def main() -> None:
     """Do what is asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -256,6 +209,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("groups", nargs="*")
     parser.add_argument("--text", nargs="*", default=[])
+    parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
     material = Material(options.folder)
     if options.what == "prepare":
@@ -264,6 +218,13 @@ def main() -> None:
         for group in options.groups:
             for entrant in [Entrant(**json.loads(group))] if group[0] == "{" else GROUPS[group]:
                 train(material, entrant)
+    elif options.what == "time":
+        entrants = {entrant.pace: entrant for group in GROUPS.values() for entrant in group}
+        seconds = clock(material, list(entrants.values()), options.rounds)
+        write_json(options.folder / "seconds.json", seconds)
+        print(json.dumps(seconds, indent=1))
+    else:
+        report(material)
 
 
 if __name__ == "__main__":
