@@ -3,9 +3,9 @@
     python benchmarks/soak.py [--kills 50] [--processes 1] [--seed 0] [--out DIR]
 
 A small model is pretrained on made-up text twice: once undisturbed, and once killed at random
-moments (tokenising, training, evaluating, saving, wherever that is) and resumed after each. Three in
-four are SIGKILL, to one of the processes; the others have to see that it is gone, and to leave. The
-rest are SIGTERM, to all of them, a moment apart. At the end model, log, metrics and the last
+moments (tokenising, training, evaluating, saving, wherever that is) and resumed after each. Three
+in four are SIGKILL, to one of the processes; the others have to see that it is gone, and to leave.
+The rest are SIGTERM, to all of them, a moment apart. At the end model, log, metrics and the last
 checkpoint have to be the same, byte for byte. Each run is a fork of this process, which has
 everything imported already, so that a start costs little.
 """
@@ -19,6 +19,7 @@ import sys
 import time
 import traceback
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -110,11 +111,12 @@ def last_step(out: Path) -> int:
     return max((int(path.name[5:]) for path in out.glob("checkpoints/step-*")), default=0)
 
 
-def disturb(config: PretrainConfig, kills: int, processes: int, rng: random.Random) -> Counter[str]:
+def disturb(
+    config: PretrainConfig, kills: int, processes: int, delay: float, rng: random.Random
+) -> Counter[str]:
     """Kill and resume the run so often, then let it end; give what was done how often."""
     out, done = config.out, Counter[str]()
     said = out.parent / "said.txt"
-    delay = 2.0
     for number in range(1, kills + 1):
         pids = start(config, processes, said)
         wait = rng.uniform(0, delay)
@@ -172,12 +174,10 @@ def main() -> None:
     begin = time.monotonic()
     if leave(start(config, options.processes, folder / "said.txt"), 600):
         raise SystemExit("the undisturbed run does not come to its end")
-    print(
-        f"undisturbed: {config.training.steps} steps in {time.monotonic() - begin:.1f} s",
-        flush=True,
-    )
-    disturbed = PretrainConfig(**{**vars(config), "out": folder / "killed"})
-    done = disturb(disturbed, options.kills, options.processes, rng)
+    seconds = time.monotonic() - begin
+    print(f"undisturbed: {config.training.steps} steps in {seconds:.1f} s", flush=True)
+    disturbed = replace(config, out=folder / "killed")
+    done = disturb(disturbed, options.kills, options.processes, seconds / 4, rng)
     kinds = ", ".join(f"{count} × {kind}" for kind, count in done.items())
     faults = differing(config.out, disturbed.out)
     verdict = f"differ in {', '.join(faults)}" if faults else "are the same, byte for byte"
