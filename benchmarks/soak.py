@@ -28,6 +28,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401
 import torch
+import torch._dynamo  # by every optimizer, when it is made
 
 from cellar import UserError
 from pretrain import PretrainConfig, pretrain
