@@ -42,7 +42,7 @@ def build_model(config: PretrainConfig, shape: EncoderConfig) -> Model:
                 f"{config.preset} has no discriminator: for rtd choose a preset electra-tiny … "
                 "electra-base"
             )
-        return Electra(shape, config.generator_share)
+        return Electra.new(shape, config.generator_share)
     if config.pair_objective is None:
         return MaskedLM(shape)
     if shape.classifier_head != "pooler" or shape.type_vocab_size < 2:
@@ -51,6 +51,32 @@ def build_model(config: PretrainConfig, shape: EncoderConfig) -> Model:
             "bert-tiny … bert-base, albert-tiny or albert-base"
         )
     return PairedMaskedLM(shape)
+
+
+def load_model(config: PretrainConfig, folder: Path) -> Model:
+    """The model in `folder` with the heads that the objective needs; those it lacks begin anew.
+
+    Raises `UserError` when there is no model, when its family has no such heads, and when it has
+    fewer places than `max_length`.
+    """
+    if config.token_objective == "rtd":
+        model: Model = Electra.from_pretrained(folder)
+    else:
+        kind = MaskedLM if config.pair_objective is None else PairedMaskedLM
+        model = kind.from_pretrained(folder, new_head=True)
+    places = shape_of(model).max_position_embeddings
+    if config.max_length > places:
+        raise UserError(
+            f"max_length {config.max_length} is more than the {places} positions of {folder}"
+        )
+    return model
+
+
+def shape_of(model: Model) -> EncoderConfig:
+    """The shape of the encoder that goes on to fine-tuning."""
+    encoder = model.discriminator if isinstance(model, Electra) else model
+    shape: EncoderConfig = encoder.config
+    return shape
 
 
 def read_text(config: PretrainConfig, shards: Sequence[Shard], tokenizer: Tokenizer) -> Source:

@@ -10,6 +10,7 @@ from training import TrainingConfig
 
 TokenObjective = Literal["mlm", "clm", "denoise", "rtd"]
 PairObjective = Literal["nsp", "sop"]
+PRESET = "modern-tiny"
 ObjectiveName = Literal[TokenObjective, PairObjective]
 
 
@@ -22,11 +23,27 @@ class PretrainConfig:
     packed: .gz, .bz2, .xz or .zst), the name of a set (see `plainformer data list`), or the folder
     of a prepared corpus (see `plainformer corpus`)."""
 
-    tokenizer: Path
-    """Folder of the tokenizer (see `plainformer tokenizer train`)."""
-
     out: Path
     """Folder for the run: the model, its tokenizer, log, curve and checkpoints."""
+
+    tokenizer: Path | None = None
+    """Folder of the tokenizer (see `plainformer tokenizer train`). With `model` that model's own,
+    or one that was extended from it."""
+
+    model: Path | None = None
+    """Folder (or hub id) of a pretrained model to go on from, on new text: its weights, its
+    tokenizer, and as far as it has them its heads."""
+
+    new_words: int = 0
+    """With `model`: add to its vocabulary up to so many words of the new text, those that it splits
+    most."""
+
+    replay: tuple[str, ...] = ()
+    """With `model`: text as it was trained on (as `corpus`): how much of it is forgotten is
+    measured, and some of it is learned again."""
+
+    replay_share: float = 0.1
+    """Share of the tokens that are of the old text; 0: it is only measured."""
 
     objective: tuple[ObjectiveName, ...] = ("mlm",)
     """What to learn: mlm (guess masked tokens), clm (guess the next token), denoise (put right what
@@ -34,9 +51,10 @@ class PretrainConfig:
     nsp (does the second half of a text follow the first?), sop (or are the two swapped?). One of
     the last two may stand beside mlm or denoise: the losses are added."""
 
-    preset: str = "modern-tiny"
-    """Shape of the model: bert-tiny … bert-base, modern-tiny … modern-base; for rtd: electra-tiny,
-    electra-small, electra-base; for nsp and sop: a bert, albert-tiny or albert-base."""
+    preset: str | None = None
+    """Shape of a new model: bert-tiny … bert-base, modern-tiny (where nothing is said) …
+    modern-base; for rtd: electra-tiny, electra-small, electra-base; for nsp and sop: a bert,
+    albert-tiny or albert-base."""
 
     max_length: int = 128
     """Tokens of the longest sequence; longer documents are cut."""
@@ -95,6 +113,8 @@ class PretrainConfig:
         """Refuse what cannot work, before any work is done."""
         rules = {
             "corpus": (len(self.corpus) > 0, "at least one file or name"),
+            "new_words": (self.new_words >= 0, "0 or more"),
+            "replay_share": (0 <= self.replay_share < 1, "from 0 to below 1"),
             "max_length": (self.max_length >= 3, "at least 3"),
             "batch_tokens": (self.batch_tokens >= self.max_length, "at least max_length"),
             "accumulate": (self.accumulate >= 1, "at least 1"),
@@ -114,6 +134,10 @@ class PretrainConfig:
         for name, (holds, rule) in rules.items():
             if not holds:
                 raise UserError(f"{name} must be {rule}, not {getattr(self, name)}")
+        if self.model is None:
+            self._refuse_what_continues()
+        elif self.preset is not None:
+            raise UserError(f"preset {self.preset} is for a new model: {self.model} has its shape")
         chosen = [name for name in (self.token_objective, self.pair_objective) if name is not None]
         alone = self.token_objective not in ("clm", "rtd") or self.pair_objective is None
         if not chosen or sorted(chosen) != sorted(self.objective) or not alone:
@@ -127,6 +151,16 @@ class PretrainConfig:
             raise UserError(
                 f"max_length must be at least 5 for {self.pair_objective}: three are special"
             )
+
+    def _refuse_what_continues(self) -> None:
+        """A new model needs a tokenizer, and has nothing to add to or to forget."""
+        if self.tokenizer is None:
+            raise UserError("tokenizer is missing: give its folder, or a model to go on from")
+        for name in ("new_words", "replay"):
+            if getattr(self, name):
+                raise UserError(f"{name} is for going on from a model: give its folder as model")
+        if self.preset is None:
+            object.__setattr__(self, "preset", PRESET)  # so that what is saved says it
 
     @property
     def token_objective(self) -> TokenObjective | None:

@@ -159,9 +159,8 @@ def fixed_batches(
     for step in count():
         if seen >= limit or batches.order.epoch(step) > 0:
             return
-        (batch,) = batches(step)
-        seen += batch.num_tokens
-        yield batch
+        seen += sum(int(source.lengths(items).sum()) for items in batches.order(step))
+        yield from batches(step)
 
 
 def ordinary_ids(tokenizer: Tokenizer) -> Int64[np.ndarray, " ordinary"]:

@@ -5,6 +5,8 @@
 | `modern` | the defaults of every option: what learned fastest in our trials (benchmarks/LOG.md) |
 | `bert`   | BERT as published (Devlin et al. 2018, arXiv:1810.04805, A.2): BERT-base, masked     |
 |          | words and next sentences, a million steps of 131,072 tokens, AdamW, a rate of 1e-4   |
+| `continue` | from a model's weights, on new text: a rate that rises again and falls again         |
+|          | (Gupta et al. 2023, arXiv:2308.04014); with `--model` it is what is meant            |
 
 An option beside a recipe has the last word: `--recipe bert --preset bert-mini --steps 20000`.
 """
@@ -17,4 +19,5 @@ RECIPES: dict[str, str] = {
         "--optimizer adamw --learning-rate 1e-4 --betas 0.9 0.999 --eps 1e-6 --weight-decay 0.01 "
         "--schedule linear --warmup 0.01"
     ),
+    "continue": "--learning-rate 3e-4 --schedule cosine --warmup 0.05",
 }

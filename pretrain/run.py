@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,18 @@ from cellar import UserError, write_json
 from encoder import EncoderConfig
 from pretrain import choice
 from pretrain.config import PretrainConfig
+from pretrain.continued import measured_before, start
 from pretrain.corpus import Corpus, Split
 from pretrain.data import MaskedBatches, unigram_entropy
-from pretrain.held_out import held_out_batches, measured_on
+from pretrain.held_out import measured_on
 from pretrain.manifest import FILE, is_prepared, read_shards
+from pretrain.measure import OLD, Measure, forgotten
 from pretrain.prepare import prepare_corpus
 from pretrain.shards import Shard
 from tokenizer import Tokenizer, load_tokenizer
 from training import (
+    Replay,
     Result,
-    evaluate,
     full_disk,
     save_options,
     saved_options,
@@ -40,25 +43,43 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
     The model has the weights of the lowest held-out loss: with a rate that decays those are the
     last, as a rule. Beside it and its tokenizer: `options.json` (the run's settings),
     `held_out.json` (what it is measured on), `metrics.json` (held-out loss in nats, accuracy,
-    perplexity), `log.jsonl`, `speed.jsonl`, `curve.png`, `tokens/` (the shards) and `checkpoints/`.
+    perplexity; of a run that goes on from a model also those before, and what was learned and
+    forgotten), `log.jsonl`, `speed.jsonl`, `curve.png`, `tokens/` (the shards) and `checkpoints/`.
 
     Raises `UserError` for whatever cannot be read, does not fit together, or cannot be written.
     """
     saved = saved_options(config, config.out, resume=config.resume, may_differ=MAY_DIFFER)
-    tokenizer = load_tokenizer(config.tokenizer)
-    model = build(config, tokenizer)
-    loss, measured = choice.loss(config, tokenizer), choice.measure(config, tokenizer)
-    shards = tokenized(config, tokenizer, quiet)
+    started = None if config.model is None else start(config, resumed=saved is not None)
+    if started is None:
+        tokenizer = load_tokenizer(config.tokenizer or "")
+        model = build(config, tokenizer)
+    else:
+        tokenizer, model = started.tokenizer, started.model
+        say(started.said(config), quiet)
+    loss = choice.loss(config, tokenizer)
+    shards = tokenized(config, config.corpus, "tokens", tokenizer, quiet)
+    held_out = {"": shards["valid"]}
+    replayed: list[Shard] = []
+    if config.replay:
+        old = tokenized(config, config.replay, "replay", tokenizer, quiet)
+        held_out[OLD], replayed = old["valid"], old["train"]
     if saved is None:
+        tokenizer.save(config.out)
         save_options(replace(config, resume=False), config.out)
-    texts = {split: choice.read_text(config, shards[split], tokenizer) for split in shards}
-    held_out = held_out_batches(config, texts["valid"], choice.hide_alike(config, tokenizer))
+    texts = {k: choice.read_text(config, part, tokenizer) for k, part in held_out.items()}
+    measure = Measure.of(config, tokenizer, texts, bool(started and started.words))
     with full_disk(config.out):
-        write_json(config.out / "held_out.json", measured_on(config, tokenizer, held_out))
+        write_json(
+            config.out / "held_out.json", measured_on(config, tokenizer, measure.held_out[""])
+        )
+    before = None if started is None else measured_before(config, started, texts, measure)
+    text = choice.read_text(config, [*shards["train"], *replayed], tokenizer)
+    new_blocks = len(choice.read_text(config, shards["train"], tokenizer))
+    replay = Replay(new_blocks, config.replay_share) if replayed else None
 
     def batches(config: PretrainConfig) -> MaskedBatches:
         hide, seed = choice.hide(config, tokenizer), config.training.seed
-        return MaskedBatches(texts["train"], hide, config.batch_tokens, config.accumulate, seed)
+        return MaskedBatches(text, hide, config.batch_tokens, config.accumulate, seed, replay)
 
     if config.minutes and saved and not saved["minutes"]:
         config = with_steps(config, saved["training"]["steps"])
@@ -69,13 +90,11 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
     plateau = PlateauWatch(unigram_entropy(shards["train"]))
     of_token = choice.token_loss(config)
 
-    def measure(model: Any) -> dict[str, float]:
-        torch.manual_seed(0)  # what an objective draws is the same each time
-        metrics = evaluate(model, measured, held_out)
-        if of_token is None:
-            return metrics
-        plateau.see(metrics[of_token])
-        return {**metrics, "perplexity": math.exp(min(metrics[of_token], 700.0))}
+    def watched(model: Any) -> dict[str, float]:
+        metrics = measure(model)
+        if of_token is not None:
+            plateau.see(metrics[of_token])
+        return metrics
 
     result = train(
         model,
@@ -83,7 +102,8 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
         batches(config),
         config.training,
         config.out,
-        evaluate=measure,
+        evaluate=watched,
+        before=before,
         monitor="loss",
         flops=choice.flops(model, loss),
         resume=config.resume,
@@ -92,10 +112,20 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
     )
     if of_token is not None:
         plateau.see(result.last[of_token], is_last=True)
+    metrics: dict[str, Any] = {"held_out": dict(result.final)}
+    if before is not None:
+        change, said = forgotten(config, before, result.final)
+        metrics |= {"before": before, **change}
+        say(said, quiet)
     with full_disk(config.out):
         choice.save(model, tokenizer, config.out)
-        write_json(config.out / "metrics.json", {"held_out": dict(result.final)})
+        write_json(config.out / "metrics.json", metrics)
     return result
+
+
+def say(lines: str, quiet: bool) -> None:
+    """Tell a person something about the run."""
+    Console(stderr=True, quiet=quiet, highlight=False).print(lines, markup=False, soft_wrap=True)
 
 
 def with_steps(config: PretrainConfig, steps: int) -> PretrainConfig:
@@ -104,18 +134,18 @@ def with_steps(config: PretrainConfig, steps: int) -> PretrainConfig:
 
 
 def tokenized(
-    config: PretrainConfig, tokenizer: Tokenizer, quiet: bool
+    config: PretrainConfig, names: Sequence[str], beside: str, tokenizer: Tokenizer, quiet: bool
 ) -> dict[Split, list[Shard]]:
-    """The shards of both parts: those of a prepared corpus, or written beside the run.
+    """The shards of both parts of a text: those of a prepared corpus, or written `beside` the run.
 
     A resumed run reads what it was begun with, also where the text has changed since.
     """
-    prepared = [name for name in config.corpus if is_prepared(Path(name))]
-    if prepared and len(config.corpus) > 1:
+    prepared = [name for name in names if is_prepared(Path(name))]
+    if prepared and len(names) > 1:
         raise UserError(f"{prepared[0]} is a prepared corpus: it stands alone")
-    folder = Path(prepared[0]) if prepared else config.out / "tokens"
+    folder = Path(prepared[0]) if prepared else config.out / beside
     if not (prepared or (config.resume and (folder / FILE).exists())):
-        corpus = Corpus.of(config.corpus, config.valid_share)
+        corpus = Corpus.of(names, config.valid_share)
         prepare_corpus(
             corpus,
             tokenizer,
@@ -130,6 +160,7 @@ def tokenized(
 
 def build(config: PretrainConfig, tokenizer: Tokenizer) -> Any:
     """A fresh model of the preset's shape for this vocabulary, drawn from the run's seed."""
+    assert config.preset is not None
     shape = EncoderConfig.preset(
         config.preset, vocab_size=tokenizer.vocab_size, pad_token_id=tokenizer.pad_id
     )

@@ -2,7 +2,7 @@
 
 from tokenizer.base import SPECIAL_TOKENS, Tokenizer
 from tokenizer.encoding import Encoding, Template, Tokens
-from tokenizer.extend import added_words, extend, split_words
+from tokenizer.extend import added_words, extend, split_words, written
 from tokenizer.huggingface import HuggingFace
 from tokenizer.load import load_tokenizer
 from tokenizer.sentence_piece import SentencePiece
@@ -23,4 +23,5 @@ __all__ = [
     "load_tokenizer",
     "split_words",
     "train_tokenizer",
+    "written",
 ]

@@ -61,6 +61,7 @@ def train(
     out: Path,
     *,
     evaluate: Callable[[ModelT], Mapping[str, float]] | None = None,
+    before: Mapping[str, float] | None = None,
     monitor: str | None = None,
     higher_is_better: bool = False,
     shares: Shares = equal,
@@ -71,7 +72,8 @@ def train(
 ) -> Result:
     """Train `model` in place on `batches`, and leave log, curve and checkpoints in `out`.
 
-    `evaluate` gives the metrics to follow; `monitor` names the one that decides which weights are
+    `evaluate` gives the metrics to follow; `before` are those of the weights as they came, with
+    which the log then begins. `monitor` names the one that decides which weights are
     the best, and when `config.patience` is over. With it the model ends with the best weights, else
     with the last. `shares` gives each parameter, by its name, a share of the learning rate; 0
     freezes it. `flops` says what training on a batch costs: the rate is then also shown as a share
@@ -107,6 +109,8 @@ def train(
         Display(label, config.steps, quiet=quiet) as display,
         Record(out, state, display, peak, config.on_spike) as record,
     ):
+        if before is not None and state.step == 0:
+            record.evaluation(before, best=False)
         model.train()
         while True:
             due = _over(state, config) or _due(state.step, config.eval_every)

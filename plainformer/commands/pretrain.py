@@ -9,6 +9,9 @@ def run(arguments: Sequence[str]) -> None:
     """Pretrain, and say what came of it."""
     from pretrain import RECIPES, PretrainConfig, pretrain
 
+    given = {argument.partition("=")[0] for argument in arguments}
+    if "--model" in given and not given & {"--recipe", "--config"}:
+        arguments = ["--recipe", "continue", *arguments]
     config = parse(PretrainConfig, "pretrain", arguments, RECIPES)
     result = pretrain(config)
     numbers = ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in result.final.items())

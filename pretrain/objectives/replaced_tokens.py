@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from cellar import UserError, find_folder
 from encoder import Discriminator, EncoderConfig, MaskedLM
 from pretrain.batch import MaskedBatch
 from pretrain.objectives.parts import Part, added, guessed
@@ -25,14 +26,30 @@ DISCRIMINATOR_WEIGHT = 50.0
 
 
 class Electra(nn.Module):
-    """A generator, of `share` of the width, and a discriminator, over the same embeddings."""
+    """A generator and a discriminator, over the same embeddings."""
 
-    def __init__(self, config: EncoderConfig, share: float) -> None:
+    def __init__(self, discriminator: Discriminator, generator: MaskedLM) -> None:
         super().__init__()
-        self.discriminator = Discriminator(config)
-        self.generator = MaskedLM(narrower(config, share))
+        self.discriminator, self.generator = discriminator, generator
         shared, own = self.discriminator.encoder.embeddings, self.generator.encoder.embeddings
         own.tokens, own.positions, own.segments = shared.tokens, shared.positions, shared.segments
+
+    @classmethod
+    def new(cls, config: EncoderConfig, share: float) -> "Electra":
+        """A fresh one, with a generator of `share` of the width."""
+        return cls(Discriminator(config), MaskedLM(narrower(config, share)))
+
+    @classmethod
+    def from_pretrained(cls, folder: Path) -> "Electra":
+        """What `save_pretrained` left; `UserError` where there is no generator."""
+        folder = find_folder(folder)
+        if not (folder / "generator").is_dir():
+            raise UserError(f"{folder} has no generator/ beside it, as rtd leaves one")
+        discriminator = Discriminator.from_pretrained(folder)
+        generator = MaskedLM.from_pretrained(folder / "generator")
+        if generator.config.token_size != discriminator.config.token_size:
+            raise UserError(f"{folder}: generator and discriminator have embeddings of two sizes")
+        return cls(discriminator, generator)
 
     def save_pretrained(self, folder: Path) -> None:
         """The discriminator becomes the model of `folder`, the generator that of `generator/`."""

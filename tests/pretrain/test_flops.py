@@ -38,7 +38,7 @@ TEACHER = MaskedLM(replace(SHAPE, num_hidden_layers=3)).requires_grad_(False)
     [
         (MaskedLM(SHAPE), masked_lm),
         (MaskedLM(SHAPE), Distillation(TEACHER)),
-        (Electra(ELECTRA, 0.5), ReplacedTokens(frozenset({0}))),
+        (Electra.new(ELECTRA, 0.5), ReplacedTokens(frozenset({0}))),
         (PairedMaskedLM(SHAPE), SentencePairs("nsp", "mlm")),
     ],
     ids=["mlm", "distillation", "rtd", "nsp and mlm"],

@@ -165,7 +165,7 @@ def test_the_next_segment_is_learned_beside_masked_words(tmp_path):
 def test_replaced_tokens_are_found(tmp_path):
     """Nearly all of them, where the trivial answer, that nothing was replaced, finds none."""
     torch.manual_seed(0)
-    model = Electra(ladder_shape(classifier_head="gelu"), share=0.5)
+    model = Electra.new(ladder_shape(classifier_head="gelu"), share=0.5)
     loss = ReplacedTokens(frozenset(range(FIRST)))
     learn(model, loss, ladders(2000, 0), LADDER_MASKS, tmp_path, steps=80, rate=5e-3)
     torch.manual_seed(0)

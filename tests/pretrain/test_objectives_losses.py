@@ -44,7 +44,7 @@ def shape(**changes: Any) -> EncoderConfig:
 
 def electra() -> Electra:
     torch.manual_seed(0)
-    return Electra(shape(architecture="electra", classifier_head="gelu"), 0.5).eval()
+    return Electra.new(shape(architecture="electra", classifier_head="gelu"), 0.5).eval()
 
 
 def padded(batch: MaskedBatch) -> dict[str, Tensor]:
