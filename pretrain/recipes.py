@@ -1,12 +1,13 @@
 """Recipes: what is chosen together, as the options that choose it.
 
-| recipe   | what it is                                                                          |
-|----------|-------------------------------------------------------------------------------------|
-| `modern` | the defaults of every option: what learned fastest in our trials (benchmarks/LOG.md) |
-| `bert`   | BERT as published (Devlin et al. 2018, arXiv:1810.04805, A.2): BERT-base, masked     |
-|          | words and next sentences, a million steps of 131,072 tokens, AdamW, a rate of 1e-4   |
-| `continue` | from a model's weights, on new text: a rate that rises again and falls again         |
-|          | (Gupta et al. 2023, arXiv:2308.04014); with `--model` it is what is meant            |
+| recipe     | what it is                                                                         |
+|------------|------------------------------------------------------------------------------------|
+| `modern`   | the defaults of every option: what learned fastest in our trials                   |
+|            | (benchmarks/LOG.md)                                                                |
+| `bert`     | BERT as published (Devlin et al. 2018, arXiv:1810.04805, A.2): BERT-base, masked   |
+|            | words and next sentences, a million steps of 131,072 tokens, AdamW, a rate of 1e-4 |
+| `continue` | from a model's weights on: a rate that rises again and falls again (Gupta et al.   |
+|            | 2023, arXiv:2308.04014); with `--model` this is what is meant                      |
 
 An option beside a recipe has the last word: `--recipe bert --preset bert-mini --steps 20000`.
 """

@@ -61,7 +61,7 @@ def test_what_a_file_leaves_out_is_the_commands_default(tmp_path):
     values = {"corpus": ["a"], "tokenizer": "t", "out": "o", "training": {"steps": 3}}
     write_json(tmp_path / "o.json", values)
     options = load(PretrainConfig, tmp_path / "o.json")
-    plain = PretrainConfig(("a",), Path("t"), Path("o"))
+    plain = PretrainConfig(("a",), tokenizer=Path("t"), out=Path("o"))
     assert options == replace(plain, training=replace(plain.training, steps=3))
 
 
@@ -77,7 +77,7 @@ def test_what_a_file_leaves_out_is_the_commands_default(tmp_path):
         ({"out": 5}, "out must be a path, not 5"),
         ({"corpus": "a.txt"}, "corpus must be a list, not 'a.txt'"),
         ({"corpus": ["a", 1]}, "corpus must be a string, not 1"),
-        ({"preset": None}, "preset must be a string, not None"),
+        ({"masking": None}, "masking must be one of tokens, words, spans, not None"),
         ({"training": 3}, "training must be an object with options, not 3"),
         ({"training": {"betas": [0.9]}}, r"betas must be a list, not \[0.9\]"),
         ({"training": {"schedule": "up"}}, "schedule must be one of linear, .*, not 'up'"),
