@@ -169,7 +169,7 @@ class Record:
     def _judge(self, step: Step, loss: float, norm: float) -> None:
         """Say, or raise, what is wrong with a step that is out of all proportion."""
         what = f"step {step.step}: the loss is {loss:g}, the gradient norm {norm:g}"
-        advice = "try a lower learning rate, a longer warm-up or --training.precision fp32"
+        advice = "try a lower learning rate, a longer warm-up or --precision fp32"
         spikes = self._state.spikes
         if step.skipped:
             self._display.say(f"{what}: it is left out")
@@ -178,12 +178,12 @@ class Record:
         elif not math.isfinite(norm) or (step.count and not math.isfinite(loss)):
             raise UserError(
                 f"{what}: {advice}, or --resume from the last checkpoint with "
-                "--training.on-spike skip"
+                "--on-spike skip"
             )
         elif self._on_spike == "stop" and step.count and spikes.see(loss=loss, grad_norm=norm):
             raise UserError(
                 f"{what}, a spike: go on from the last checkpoint with --resume, and leave it out "
-                f"with --training.on-spike skip, or {advice}"
+                f"with --on-spike skip, or {advice}"
             )
 
     def sync(self) -> None:

@@ -130,7 +130,7 @@ def test_stop_and_then_skip(tmp_path):
     """A run that was stopped at a spike goes on from before it, and leaves it out."""
     out = tmp_path / "run"
     stop = replace(SKIP, on_spike="stop")
-    with pytest.raises(UserError, match=r"step 81: .* a spike: .*--training.on-spike skip"):
+    with pytest.raises(UserError, match=r"step 81: .* a spike: .*--on-spike skip"):
         toy.run(out, stop, **sick({80: 1e4}))
     toy.run(out, SKIP, **sick({80: 1e4}), resume=True)
     toy.run(tmp_path / "skip", SKIP, **sick({80: 1e4}))
@@ -141,7 +141,7 @@ def test_by_default_a_spike_is_let_pass_and_a_nan_is_not(tmp_path):
     ignore = replace(SKIP, on_spike="ignore")
     _, result = toy.run(tmp_path / "run", ignore, **sick({80: 1e4}))
     assert result.steps == 100
-    with pytest.raises(UserError, match=r"step 81: the loss is nan.*--training.on-spike skip"):
+    with pytest.raises(UserError, match=r"step 81: the loss is nan.*--on-spike skip"):
         toy.run(tmp_path / "nan", ignore, **sick({80: math.nan}))
     toy.run(tmp_path / "nan", SKIP, **sick({80: math.nan}), resume=True)
     assert torch.tensor([row["loss"] or 0.0 for row in rows(tmp_path / "nan")]).isfinite().all()
