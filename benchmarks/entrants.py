@@ -12,8 +12,6 @@ from pretrain.batch import MaskedBatch
 from pretrain.objectives import masked_lm
 from tokenizer import Tokenizer
 from training import Loss, TrainingConfig
-from training.muon import is_block_matrix
-from training.optimizer import build_optimizer
 
 LENGTH = 128
 VOCABULARY = 8192
@@ -39,8 +37,8 @@ class Entrant:
     dropout: float | None = None
     """None: as published"""
     weight_decay: float = 0.01
-    matrix_share: float = 1.0
-    """share of the learning rate for the matrices of the blocks"""
+    matrix_learning_rate: float = 0.01
+    """of the matrices of the blocks, with muon"""
     initializer_range: float = 0.02
     seed: int = 0
     dense_head: bool = False
@@ -68,6 +66,7 @@ class Entrant:
             steps=round(self.tokens * 1e6 / (self.sequences * LENGTH)),
             learning_rate=self.learning_rate,
             optimizer=self.optimizer,
+            matrix_learning_rate=self.matrix_learning_rate,
             schedule=self.schedule,
             warmup=self.warmup,
             decay=self.decay,
@@ -161,11 +160,3 @@ def build(entrant: Entrant, tokenizer: Tokenizer) -> tuple[nn.Module, Callable[.
     )
     model = MaskedLM(shape, dropout=entrant.dropout)
     return model, dense if entrant.dense_head else masked_lm
-
-
-def optimizer_of(entrant: Entrant, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer that it asks for."""
-    blocks = {name for name, p in model.named_parameters() if is_block_matrix(name, p)}
-    return build_optimizer(
-        model, entrant.config, lambda name: entrant.matrix_share if name in blocks else 1.0
-    )

@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from time import perf_counter
 
-from entrants import LENGTH, VOCABULARY, Entrant, build, optimizer_of
+from entrants import LENGTH, VOCABULARY, Entrant, build
 
 from cellar import atomic_path, write_json
 from pretrain.batch import MaskedBatch, together
@@ -34,6 +34,7 @@ from pretrain.prepare import prepare_corpus
 from tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from training import evaluate
 from training.loop import take_step
+from training.optimizer import build_optimizer
 
 HELD_OUT_TOKENS = 50_000
 EVALUATIONS = 16
@@ -84,7 +85,7 @@ def train(material: Material, entrant: Entrant) -> None:
     path.parent.mkdir(exist_ok=True)
     config, held_out = entrant.config, material.held_out()
     model, loss = build(entrant, material.tokenizer)
-    batches, optimizer = material.batches(entrant), optimizer_of(entrant, model)
+    batches, optimizer = material.batches(entrant), build_optimizer(model, entrant.config)
     due = {round(config.steps * (i + 1) / EVALUATIONS) for i in range(EVALUATIONS)}
     curve: list[tuple[int, float]] = []
     model.train()
@@ -104,7 +105,9 @@ def clock(material: Material, entrants: Sequence[Entrant], rounds: int) -> dict[
     for entrant in entrants:
         model, loss = build(entrant, material.tokenizer)
         model.train()
-        runs.append((model, loss, material.batches(entrant), optimizer_of(entrant, model)))
+        runs.append(
+            (model, loss, material.batches(entrant), build_optimizer(model, entrant.config))
+        )
     times: dict[str, list[float]] = {entrant.pace: [] for entrant in entrants}
     for step in range(rounds):
         for entrant, (model, loss, batches, optimizer) in zip(entrants, runs, strict=True):

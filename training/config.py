@@ -29,6 +29,9 @@ class TrainingConfig:
     optimizer: Literal["adamw", "muon"] = "adamw"
     """What takes the steps: AdamW; or Muon for the matrices of the blocks, AdamW for the rest."""
 
+    matrix_learning_rate: float = 0.01
+    """The rate of the matrices at the top of the schedule (muon only)."""
+
     weight_decay: float = 0.01
     """Decoupled weight decay, on matrices only: biases and norms are spared."""
 
@@ -73,6 +76,7 @@ class TrainingConfig:
         rules = {
             "steps": (self.steps >= 1, "at least 1"),
             "learning_rate": (self.learning_rate > 0, "above 0"),
+            "matrix_learning_rate": (self.matrix_learning_rate > 0, "above 0"),
             "warmup": (0 <= self.warmup <= 1, "a fraction of the steps, from 0 to 1"),
             "decay": (0 <= self.decay <= 1, "a fraction of the steps, from 0 to 1"),
             "weight_decay": (self.weight_decay >= 0, "0 or more"),

@@ -2,16 +2,15 @@
 
     M ← μM + G        the running sum of the gradient
     O = U Vᵀ          of G + μM = U Σ Vᵀ: the same directions, each as large as the others
-    W ← W − sη · (λW + 0.2 √max(rows, columns) · O)
+    W ← W − sη · (λW + √max(1, rows / columns) · O)
 
-The factor (Liu et al., 2025, arXiv:2502.16982) gives a step the size that AdamW's steps have, so
-that one learning rate η serves both. U Vᵀ is not computed from a decomposition but, to within about
-a third, by five Newton–Schulz iterations, which are matrix products:
+U Vᵀ is not computed from a decomposition but, to within about a third, by five Newton–Schulz
+iterations, which are matrix products:
 
     X ← aX + (bA + cA²) X,   A = X Xᵀ,   from X = (G + μM) / ‖G + μM‖
 
-All else (embeddings, heads, norms, biases) is AdamW's. `torch.optim.Muon` is the same step in bf16,
-which GPUs are fast at and most CPUs are not: here the products are in fp32 on a CPU.
+All else (embeddings, heads, norms, biases) is AdamW's, at a rate of its own. `torch.optim.Muon` is
+the same step in bf16, which GPUs are fast at and most CPUs are not: here a CPU computes in fp32.
 """
 
 import math
@@ -67,4 +66,5 @@ class Muon(torch.optim.AdamW):
         momentum = state["momentum"].mul_(MOMENTUM).add_(gradient)
         direction = orthogonal(gradient.add(momentum, alpha=MOMENTUM))
         matrix.mul_(1 - rate * decay)
-        matrix.add_(direction, alpha=-rate * 0.2 * math.sqrt(max(matrix.shape)))
+        rows, columns = matrix.shape
+        matrix.add_(direction, alpha=-rate * math.sqrt(max(1, rows / columns)))

@@ -41,8 +41,10 @@ def build_optimizer(
         share = shares(name)
         if share == 0:
             parameter.requires_grad_(False)
+        by_muon = config.optimizer == "muon" and is_block_matrix(name, parameter)
+        if by_muon:
+            share *= config.matrix_learning_rate / config.learning_rate
         if parameter.requires_grad:
-            by_muon = config.optimizer == "muon" and is_block_matrix(name, parameter)
             groups.setdefault((share, parameter.ndim >= 2, by_muon), []).append(parameter)
     if not groups:
         raise UserError("every parameter is frozen: there is nothing to train")
@@ -53,12 +55,12 @@ def build_optimizer(
             {
                 "params": group,
                 "share": share,
+                "lr": share * config.learning_rate,
                 "weight_decay": config.weight_decay if is_matrix else 0.0,
                 "muon": by_muon,
             }
             for (share, is_matrix, by_muon), group in groups.items()
         ],
-        lr=config.learning_rate,
         betas=config.betas,
         eps=config.eps,
         fused=all(parameter.device.type in ("cpu", "cuda") for parameter in trained),

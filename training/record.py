@@ -177,8 +177,7 @@ class Record:
                 raise UserError(f"{what}: {IN_A_ROW} steps in a row were left out: {advice}")
         elif not math.isfinite(norm) or (step.count and not math.isfinite(loss)):
             raise UserError(
-                f"{what}: {advice}, or --resume from the last checkpoint with "
-                "--on-spike skip"
+                f"{what}: {advice}, or --resume from the last checkpoint with --on-spike skip"
             )
         elif self._on_spike == "stop" and step.count and spikes.see(loss=loss, grad_norm=norm):
             raise UserError(
