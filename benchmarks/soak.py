@@ -119,18 +119,19 @@ def disturb(
     out, done = config.out, Counter[str]()
     said = out.parent / "said.txt"
     for number in range(1, kills + 1):
-        pids = start(config, processes, said)
         wait = rng.uniform(0, delay)
-        over = not leave(pids, wait)
-        kind = "had ended" if over else rng.choice(["SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM"])
+        running = leave(start(config, processes, said), wait)
+        kind = (
+            "had ended" if not running else rng.choice(["SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM"])
+        )
         if kind == "SIGKILL":
-            os.kill(rng.choice(pids), signal.SIGKILL)
+            os.kill(rng.choice(running), signal.SIGKILL)
         elif kind == "SIGTERM":
-            for pid in pids:
+            for pid in running:
                 os.kill(pid, signal.SIGTERM)
                 time.sleep(rng.uniform(0, 0.05))
         begin = time.monotonic()
-        if leave([] if over else pids, PATIENCE):
+        if leave(running, PATIENCE):
             raise SystemExit(f"a process has not left {PATIENCE:.0f} s after kill {number}")
         took = time.monotonic() - begin
         done[kind] += 1
