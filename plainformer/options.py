@@ -1,6 +1,7 @@
 """A command's options are its dataclass: read from the command line, or from the file of a run."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from inspect import getdoc
@@ -49,6 +50,7 @@ def parse(
         description=about,
         args=arguments,
         default=default,
+        console_outputs=os.environ.get("RANK", "0") == "0",
         config=(tyro.conf.OmitArgPrefixes,),
     )
     return options

@@ -93,6 +93,16 @@ class Counts:
     asked: int
     sequences: int
 
+    @classmethod
+    def of(cls, batches: "Sequence[MaskedBatch]") -> "Counts":
+        """What these batches hold, or what they are among."""
+        counts = [batch.counts for batch in batches]
+        return cls(
+            tokens=sum(c.tokens for c in counts),
+            asked=sum(c.asked for c in counts),
+            sequences=sum(c.sequences for c in counts),
+        )
+
 
 @dataclass(frozen=True)
 class MaskedBatch:
@@ -138,12 +148,10 @@ Hiding = Callable[[Text, np.random.Generator, int], MaskedBatch]
 """(text, generator, step) → what is hidden of it and asked for"""
 
 
-def together(batches: Sequence[MaskedBatch]) -> list[MaskedBatch]:
-    """The same batches, each knowing what all of them hold: see `pretrain.objectives.parts`."""
-    counts = [batch.counts for batch in batches]
-    among = Counts(
-        tokens=sum(c.tokens for c in counts),
-        asked=sum(c.asked for c in counts),
-        sequences=sum(c.sequences for c in counts),
-    )
+def together(batches: Sequence[MaskedBatch], among: Counts | None = None) -> list[MaskedBatch]:
+    """The same batches, each knowing what all of them hold, or that they are `among` more.
+
+    Whom that is for: `pretrain.objectives.parts`.
+    """
+    among = among or Counts.of(batches)
     return [replace(batch, among=among) for batch in batches]

@@ -16,10 +16,10 @@ import numpy as np
 from jaxtyping import Int64
 
 from cellar import UserError
-from pretrain.batch import Hiding, MaskedBatch, Segment, Text, together
+from pretrain.batch import Counts, Hiding, MaskedBatch, Segment, Text, together
 from pretrain.shards import Shard
 from tokenizer import Tokenizer
-from training import Order, Replay, by_tokens
+from training import Order, Replay, by_tokens, share, summed
 
 Rows = Int64[np.ndarray, "items 3"]
 BLOCK = 1 << 14
@@ -142,12 +142,17 @@ class MaskedBatches:
         )
 
     def __call__(self, step: int) -> list[MaskedBatch]:
-        """The micro-batches of `step`, from 0."""
-        batches = []
-        for i, items in enumerate(self.order(step)):
-            rng = np.random.default_rng([self.seed, step, i])
-            batches.append(self.hide(self.source.text(items, rng), rng, step))
-        return together(batches)
+        """The micro-batches of `step` (from 0) that are this process's own."""
+        items = self.order(step)
+        own = [self.batch(step, number, items[number]) for number in share(len(items))]
+        counts = Counts.of(own)
+        among = Counts(*summed(counts.tokens, counts.asked, counts.sequences))
+        return together(own, among)
+
+    def batch(self, step: int, number: int, items: Rows) -> MaskedBatch:
+        """Micro-batch `number` of `step`, of these pieces."""
+        rng = np.random.default_rng([self.seed, step, number])
+        return self.hide(self.source.text(items, rng), rng, step)
 
 
 def fixed_batches(
@@ -159,8 +164,9 @@ def fixed_batches(
     for step in count():
         if seen >= limit or batches.order.epoch(step) > 0:
             return
-        seen += sum(int(source.lengths(items).sum()) for items in batches.order(step))
-        yield from batches(step)
+        (items,) = batches.order(step)
+        seen += int(source.lengths(items).sum())
+        yield batches.batch(step, 0, items)
 
 
 def ordinary_ids(tokenizer: Tokenizer) -> Int64[np.ndarray, " ordinary"]:

@@ -27,9 +27,13 @@ from training import (
     Replay,
     Result,
     full_disk,
+    is_main,
+    main_first,
+    processes,
     save_options,
     saved_options,
     seconds_per_step,
+    share,
     train,
 )
 
@@ -38,6 +42,13 @@ MAY_DIFFER = {"out", "tokenizer", "workers", "minutes", "resume", "training"}
 
 
 def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
+    """Run `config`: see `run`; on all the processes that torchrun has started, or on this one."""
+    with processes():
+        share(config.accumulate)
+        return run(config, quiet or not is_main())
+
+
+def run(config: PretrainConfig, quiet: bool) -> Result:
     """Run `config`, and leave in `config.out` a model folder that `transformers` opens too.
 
     The model has the weights of the lowest held-out loss: with a rate that decays those are the
@@ -63,15 +74,15 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
     if config.replay:
         old = tokenized(config, config.replay, "replay", tokenizer, quiet)
         held_out[OLD], replayed = old["valid"], old["train"]
-    if saved is None:
+    if saved is None and is_main():
         tokenizer.save(config.out)
         save_options(replace(config, resume=False), config.out)
     texts = {k: choice.read_text(config, part, tokenizer) for k, part in held_out.items()}
     measure = Measure.of(config, tokenizer, texts, bool(started and started.words))
-    with full_disk(config.out):
-        write_json(
-            config.out / "held_out.json", measured_on(config, tokenizer, measure.held_out[""])
-        )
+    if is_main():
+        with full_disk(config.out):
+            described = measured_on(config, tokenizer, measure.held_out[""])
+            write_json(config.out / "held_out.json", described)
     before = None if started is None else measured_before(config, started, texts, measure)
     text = choice.read_text(config, [*shards["train"], *replayed], tokenizer)
     new_blocks = len(choice.read_text(config, shards["train"], tokenizer))
@@ -117,6 +128,8 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
         change, said = forgotten(config, before, result.final)
         metrics |= {"before": before, **change}
         say(said, quiet)
+    if not is_main():
+        return result
     with full_disk(config.out):
         choice.save(model, tokenizer, config.out)
         write_json(config.out / "metrics.json", metrics)
@@ -144,16 +157,17 @@ def tokenized(
     if prepared and len(names) > 1:
         raise UserError(f"{prepared[0]} is a prepared corpus: it stands alone")
     folder = Path(prepared[0]) if prepared else config.out / beside
-    if not (prepared or (config.resume and (folder / FILE).exists())):
-        corpus = Corpus.of(names, config.valid_share)
-        prepare_corpus(
-            corpus,
-            tokenizer,
-            folder,
-            workers=config.workers,
-            overwrite=not config.resume,
-            quiet=quiet,
-        )
+    with main_first():
+        if is_main() and not (prepared or (config.resume and (folder / FILE).exists())):
+            corpus = Corpus.of(names, config.valid_share)
+            prepare_corpus(
+                corpus,
+                tokenizer,
+                folder,
+                workers=config.workers,
+                overwrite=not config.resume,
+                quiet=quiet,
+            )
     splits: tuple[Split, Split] = ("valid", "train")
     return {split: read_shards(folder, tokenizer, split) for split in splits}
 
@@ -192,7 +206,7 @@ class PlateauWatch:
         if self._warned or not stays:
             return False
         self._warned = True
-        Console(stderr=True).print(
+        Console(stderr=True, quiet=not is_main()).print(
             f"[yellow]the held-out loss ({loss:.2f}) is not well below {self.entropy:.2f}, the "
             "entropy of single tokens: the model knows at best how frequent they are, and nothing "
             "of context yet. More steps, a higher learning rate, smaller batches or a modern "

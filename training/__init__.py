@@ -9,6 +9,7 @@ from training.checkpoint import full_disk
 from training.config import TrainingConfig
 from training.curve import curve_figure
 from training.device import autocast, choose_device
+from training.distributed import is_main, main_first, of_main, processes, share, summed
 from training.evaluation import evaluate
 from training.loop import Result, train
 from training.objective import Batch, Batches, Flops, Loss, Objective
@@ -38,9 +39,15 @@ __all__ = [
     "curve_figure",
     "evaluate",
     "full_disk",
+    "is_main",
     "learning_rate",
+    "main_first",
+    "of_main",
+    "processes",
     "save_options",
     "saved_options",
     "seconds_per_step",
+    "share",
+    "summed",
     "train",
 ]

@@ -27,6 +27,7 @@ from torch import nn
 
 from cellar import UserError, atomic_folder, checksum, remove_leftovers, write_json, write_text
 from training.config import TrainingConfig
+from training.distributed import is_main
 from training.optimizer import optimizer_tensors, restore_optimizer
 from training.spikes import Spikes
 
@@ -70,6 +71,8 @@ class Checkpoints:
 
     def save(self, state: State) -> None:
         """Write the checkpoint of `state.step`, then drop those older than the last few."""
+        if not is_main():
+            return
         with atomic_folder(self._folder / f"step-{state.step:08d}") as folder:
             save_model(self._model, str(folder / "model.safetensors"))
             tensors = optimizer_tensors(self._model, self._optimizer)
@@ -82,6 +85,8 @@ class Checkpoints:
 
     def save_best(self, state: State) -> None:
         """Keep the weights as the best so far."""
+        if not is_main():
+            return
         with atomic_folder(self._folder / "best") as folder:
             save_model(self._model, str(folder / "model.safetensors"))
             self._finish(folder, state)
@@ -92,7 +97,8 @@ class Checkpoints:
         One that is damaged is passed over with a warning. Raises UserError when all are, for
         another model and for other settings.
         """
-        remove_leftovers(self._folder)
+        if is_main():
+            remove_leftovers(self._folder)
         damaged = []
         for folder in reversed(self._steps()):
             if _is_whole(folder):
@@ -162,7 +168,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _warn(message: str) -> None:
-    Console(stderr=True).print(f"[yellow]{message}[/]", soft_wrap=True)
+    Console(stderr=True, quiet=not is_main()).print(f"[yellow]{message}[/]", soft_wrap=True)
 
 
 @contextmanager

@@ -1,20 +1,26 @@
 """Where to compute, and in which number format."""
 
+import os
 from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
 
 from cellar import UserError
+from training.distributed import world_size
 
 
 def choose_device(name: str) -> torch.device:
     """Return the device called `name`; "auto" is a GPU where there is one, else the CPU.
 
+    Of several processes on a machine each has the GPU of its number there.
+
     Raises UserError when there is no such device.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if world_size() > 1 and name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Never
 
+from training.distributed import world_size
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 ECHO = 1.0
 """seconds in which a second Ctrl-C is the first once more: torchrun hands it on to its processes,
@@ -51,7 +53,7 @@ class Interruption:
     @contextmanager
     def gives_up(self) -> Iterator[None]:
         """End its block as soon as a signal comes: for long work that can be done again."""
-        self._waits = False
+        self._waits = world_size() > 1  # what one ends, all would have to end
         try:
             yield
         except _GivenUp:

@@ -3,13 +3,15 @@
     for each step:  g = Σ ∇ loss over the micro-batches, / Σ count;  clip;  AdamW at rate η(step)
 
 Dividing once by what was counted makes k micro-batches equal to one large batch, however unequal
-they are. Data come from batches(step) and randomness from (seed, step): with no state hidden, a run
-that was killed and resumed is bit for bit one that was not (on the CPU).
+they are, and on however many processes: number i of them is computed by process i mod n. Data come
+from batches(step) and randomness from (seed, step, i): with no state hidden, a run that was killed
+and resumed is bit for bit one that was not (on the CPU).
 """
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count as numbers
 from pathlib import Path
 from typing import Literal
 
@@ -21,9 +23,11 @@ from cellar import UserError
 from training.checkpoint import Checkpoints, State, full_disk
 from training.config import TrainingConfig
 from training.device import autocast, choose_device, number_format
+from training.distributed import is_main, of_main, rank, summed, summed_tensors, world_size
 from training.interrupt import Interruption
-from training.objective import Batches, BatchT, Flops, ModelT, Objective
+from training.objective import Batches, BatchT, Flops, Loss, ModelT, Objective
 from training.optimizer import Shares, build_optimizer, equal
+from training.parallel import gathering, spread
 from training.peak import peak_flops
 from training.progress import Display
 from training.record import Record, Step
@@ -95,32 +99,37 @@ def train(
         raise ValueError("patience needs a monitor, and a monitor needs evaluate")
     device = choose_device(config.device)
     optimizer = build_optimizer(model.to(device), config, shares)
+    whole = spread(model, lambda: objective(model, batches(0)[0].to(device)).total)
     checkpoints = Checkpoints(out / "checkpoints", model, optimizer, config)
-    if not resume and ((out / "log.jsonl").exists() or (out / "checkpoints").exists()):
+    begun = (out / "log.jsonl").exists() or (out / "checkpoints").exists()
+    if is_main() and begun and not resume:
         raise UserError(f"{out} already holds a run: --resume it, or choose another folder")
     state = (checkpoints.restore() if resume else None) or State()
     saved = state.step, state.evaluated
 
-    peak = peak_flops(device, number_format(device, config.precision)) if flops else None
+    form = number_format(device, config.precision)
+    peak = peak_flops(device, form) * world_size() if flops else None
 
     with (
         full_disk(out),
         Interruption() as interruption,
-        Display(label, config.steps, quiet=quiet) as display,
+        Display(label, config.steps, quiet=quiet or not is_main()) as display,
         Record(out, state, display, peak, config.on_spike) as record,
     ):
         if before is not None and state.step == 0:
             record.evaluation(before, best=False)
         model.train()
         while True:
+            leaving = any(summed(bool(interruption)))
             due = _over(state, config) or _due(state.step, config.eval_every)
-            if evaluate and due and state.evaluated < state.step and not interruption:
+            if evaluate and due and state.evaluated < state.step and not leaving:
                 record.flush()
                 metrics = None
                 model.eval()
                 with interruption.gives_up(), torch.no_grad(), autocast(device, config.precision):
-                    metrics = dict(evaluate(model))
+                    metrics = of_main(whole(evaluate))
                 model.train()
+                leaving = any(summed(bool(interruption)))
                 if metrics is not None:
                     state.last, state.evaluated = metrics, state.step
                     gained = _gained(state, monitor, higher_is_better)
@@ -130,12 +139,12 @@ def train(
                 record.restart_clock()
 
             due = _over(state, config) or _due(state.step, config.checkpoint_every)
-            if (due or interruption) and saved != (state.step, state.evaluated):
+            if (due or leaving) and saved != (state.step, state.evaluated):
                 record.sync()
                 checkpoints.save(state)
                 saved = state.step, state.evaluated
                 record.restart_clock()
-            if interruption:
+            if leaving:
                 record.draw()
                 message = f"step {state.step} is saved in {out}: --resume goes on from there"
                 display.say(message)
@@ -144,7 +153,7 @@ def train(
                 break
 
             step = take_step(
-                model, objective, batches, optimizer, config, state.step, flops, state.spikes
+                whole, objective, batches, optimizer, config, state.step, flops, state.spikes
             )
             state.step, state.tokens = state.step + 1, state.tokens + step.tokens
             record.add(step)
@@ -165,7 +174,7 @@ def train(
 
 
 def take_step(
-    model: ModelT,
+    whole: nn.Module,
     objective: Objective[ModelT, BatchT],
     batches: Batches[BatchT],
     optimizer: torch.optim.Optimizer,
@@ -174,27 +183,32 @@ def take_step(
     flops: Flops[BatchT] | None = None,
     spikes: Spikes | None = None,
 ) -> Step:
-    """Take optimizer step `step` (from 0), or skip it; `model` and `optimizer` move on."""
+    """Take optimizer step `step` (from 0), or skip it; the model and `optimizer` move on."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     device = parameters[0].device
-    seed = np.random.SeedSequence([config.seed, step]).generate_state(1, np.uint64)
-    torch.manual_seed(int(seed[0]))
 
     sums: dict[str, float | Tensor] = {}
     count = tokens = operations = 0
-    for batch in batches(step):
-        with autocast(device, config.precision):
-            loss = objective(model, batch.to(device))
-        torch.autograd.backward(loss.total)
+    own = batches(step)
+    for number, batch in zip(numbers(rank(), world_size()), own, strict=False):
+        seed = np.random.SeedSequence([config.seed, step, number]).generate_state(1, np.uint64)
+        torch.manual_seed(int(seed[0]))
+        with gathering(whole, last=batch is own[-1]):
+            with autocast(device, config.precision):
+                loss: Loss = whole(objective, batch.to(device))
+            torch.autograd.backward(loss.total)
         count += loss.count
         tokens += batch.num_tokens
-        operations += flops(batch) if flops else 0
+        operations += int(flops(batch)) if flops else 0
         for name, value in {"loss": loss.total, **loss.metrics}.items():
             value = value.detach() if isinstance(value, Tensor) else value
             sums[name] = sums.get(name, 0.0) + value
 
+    count, tokens, operations = summed(count, tokens, operations)
+    sums = summed_tensors(sums, device)
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    torch._foreach_mul_(gradients, 1 / max(count, 1))
+    # The engine gives the mean over the processes.
+    torch._foreach_mul_(gradients, world_size() / max(count, 1))
     norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm or math.inf)
     rate = learning_rate(config, step)
     for group in optimizer.param_groups:

@@ -48,10 +48,11 @@ BatchT = TypeVar("BatchT", bound=Batch)
 
 Objective = Callable[[ModelT, BatchT], Loss]
 """What is learned. Randomness (dropout, masks drawn on the fly) comes from torch's generator, which
-the loop seeds from (seed, step)."""
+the loop seeds from (seed, step, number of the micro-batch)."""
 
 Flops = Callable[[BatchT], int]
 """Batch -> floating-point operations of training on it, forward and backward."""
 
 Batches = Callable[[int], Sequence[BatchT]]
-"""Step (from 0) -> its micro-batches; a pure function of the seed and the step."""
+"""Step (from 0) -> its micro-batches, a pure function of the seed and the step. On one of several
+processes: those that are its own, see `training.distributed.share`."""

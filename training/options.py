@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cellar import UserError, write_json
 from training.checkpoint import full_disk
+from training.distributed import is_main
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -60,5 +61,7 @@ def _differing(
 
 def save_options(options: "DataclassInstance", out: Path) -> None:
     """Leave `options.json` in `out`, from which the run can be repeated."""
+    if not is_main():
+        return
     with full_disk(out):
         write_json(out / FILE, asdict(options))

@@ -19,6 +19,7 @@ from torch import Tensor
 from cellar import UserError, finite
 from training.checkpoint import State
 from training.curve import draw_curve
+from training.distributed import is_main
 from training.progress import Display
 from training.spikes import IN_A_ROW
 
@@ -45,15 +46,17 @@ class Step:
 
 
 class Lines:
-    """A JSONL file that goes on after its first `length` bytes."""
+    """A JSONL file that goes on after its first `length` bytes; only the main process writes it."""
 
     def __init__(self, path: Path, length: int) -> None:
+        if not is_main():
+            path, length = Path(os.devnull), 0
         path.touch()
         if path.stat().st_size < length:
             raise UserError(f"{path} is shorter than its checkpoint says: it was cut or replaced")
-        self._file = path.open("r+b")
-        self._file.seek(length)
-        self._file.truncate()
+        if is_main():
+            os.truncate(path, length)
+        self._file = path.open("ab")
 
     def write(self, row: dict[str, Any]) -> None:
         """Append `row`; a number that JSON has not (NaN, infinity) becomes null."""
@@ -66,7 +69,8 @@ class Lines:
 
     def sync(self) -> None:
         """Wait until what was flushed would outlive a power cut."""
-        os.fsync(self._file.fileno())
+        if is_main():
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file."""
@@ -202,7 +206,8 @@ class Record:
 
     def draw(self) -> None:
         """Draw the curve of what is logged so far."""
-        draw_curve(self._out / "log.jsonl", self._out / "curve.png", self._display.label)
+        if is_main():
+            draw_curve(self._out / "log.jsonl", self._out / "curve.png", self._display.label)
         self._drawn = time.monotonic()
 
     def restart_clock(self) -> None:

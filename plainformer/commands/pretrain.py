@@ -8,12 +8,15 @@ from plainformer.options import parse
 def run(arguments: Sequence[str]) -> None:
     """Pretrain, and say what came of it."""
     from pretrain import RECIPES, PretrainConfig, pretrain
+    from training import is_main
 
     given = {argument.partition("=")[0] for argument in arguments}
     if "--model" in given and not given & {"--recipe", "--config"}:
         arguments = ["--recipe", "continue", *arguments]
     config = parse(PretrainConfig, "pretrain", arguments, RECIPES)
     result = pretrain(config)
+    if not is_main():
+        return
     numbers = ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in result.final.items())
     print(
         f"held-out {numbers}, after {result.tokens:,} tokens; the model, its curve and its log are "
