@@ -118,18 +118,21 @@ def train(
     ):
         if before is not None and state.step == 0:
             record.evaluation(before, best=False)
+
+        def leaving() -> bool:
+            """Whether a signal has come, to any process."""
+            return any(summed(bool(interruption)))
+
         model.train()
         while True:
-            leaving = any(summed(bool(interruption)))
             due = _over(state, config) or _due(state.step, config.eval_every)
-            if evaluate and due and state.evaluated < state.step and not leaving:
+            if evaluate and due and state.evaluated < state.step and not leaving():
                 record.flush()
                 metrics = None
                 model.eval()
                 with interruption.gives_up(), torch.no_grad(), autocast(device, config.precision):
                     metrics = of_main(whole(evaluate))
                 model.train()
-                leaving = any(summed(bool(interruption)))
                 if metrics is not None:
                     state.last, state.evaluated = metrics, state.step
                     gained = _gained(state, monitor, higher_is_better)
@@ -139,12 +142,14 @@ def train(
                 record.restart_clock()
 
             due = _over(state, config) or _due(state.step, config.checkpoint_every)
-            if (due or leaving) and saved != (state.step, state.evaluated):
+            stops = leaving()
+            if (due or stops) and saved != (state.step, state.evaluated):
                 record.sync()
                 checkpoints.save(state)
                 saved = state.step, state.evaluated
                 record.restart_clock()
-            if leaving:
+                stops = leaving()
+            if stops:
                 record.draw()
                 message = f"step {state.step} is saved in {out}: --resume goes on from there"
                 display.say(message)
