@@ -15,6 +15,7 @@ The published architectures differ only in these fields:
 Any field may be changed on the way, so one idea at a time can be swapped and tried.
 """
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
@@ -202,6 +203,7 @@ def _albert(layers: int, hidden: int, embedding: int) -> EncoderConfig:
 
 
 def _modern(layers: int, hidden: int, intermediate: int) -> EncoderConfig:
+    """ModernBERT at this size; what a narrower sum has fewer terms of, its terms make up for."""
     return EncoderConfig(
         architecture="modern",
         vocab_size=50368,
@@ -225,6 +227,7 @@ def _modern(layers: int, hidden: int, intermediate: int) -> EncoderConfig:
         attention_dropout=0.0,
         classifier_dropout=0.0,
         classifier_head="prediction",
+        initializer_range=0.02 * math.sqrt(768 / hidden),
     )
 
 
