@@ -45,8 +45,8 @@ class Start:
             f"over {training.warmup:.0%} of the steps ({training.schedule})"
         ]
         if new := getattr(self.model, "newly_initialised", ()):
-            heads = sorted({name.split(".")[0] for name in new})
-            lines.append(f"it has no {' and no '.join(heads)} for this objective: begun anew")
+            heads = sorted({name.removesuffix(".weight").removesuffix(".bias") for name in new})
+            lines.append(f"not in that folder, so begun anew: {', '.join(heads)}")
         if self.words:
             some = ", ".join(self.words[:8])
             lines.append(f"{len(self.words)} words are new in its vocabulary: {some} …")
@@ -131,9 +131,10 @@ class Respelled:
         starts: list[int] = []
         begins = np.flatnonzero(segment[1])
         for word in np.split(segment[0], begins[begins > 0]):
-            is_new = word.max(initial=0) >= self.own.vocab_size
-            tokens = self.own.spell(written(self.pieces.tokenizer, word)) if is_new else word
-            ids += list(tokens)
+            tokens: list[int] = word.tolist()
+            if max(tokens, default=0) >= self.own.vocab_size:
+                tokens = self.own.spell(written(self.pieces.tokenizer, tokens))
+            ids += tokens
             starts += [1, *[0] * (len(tokens) - 1)]
         starts[:1] = segment[1][:1].tolist()
         room = self.places - 2

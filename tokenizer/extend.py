@@ -81,14 +81,15 @@ def extend(tokenizer: Tokenizer, words: Sequence[str]) -> Tokenizer:
     """Give a tokenizer that has these words, too, behind all that it had.
 
     Raises:
-        UserError: a word is there already, or such a tokenizer cannot take in whole words.
+        UserError: a word is there already or is none, or such a tokenizer takes in no words.
     """
     if not words:
         return tokenizer
     vocabulary = {tokenizer.token(id) for id in range(tokenizer.vocab_size)}
     for word in words:
-        if word in vocabulary:
-            raise UserError(f"the vocabulary has {word!r} already")
+        if word in vocabulary or word.startswith(PREFIX):
+            fault = "stands in the vocabulary already" if word in vocabulary else "is no whole word"
+            raise UserError(f"{word!r} {fault}: it cannot be added")
         vocabulary.add(word)
     match tokenizer:
         case WordPiece():

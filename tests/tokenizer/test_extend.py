@@ -107,8 +107,9 @@ def test_it_is_known_for_an_extension(grown: Any) -> None:
     for other in (extend(old, words[:1]), old, train_tokenizer(biology(), vocab_size=60)):
         with pytest.raises(UserError, match="neither the same tokenizer nor one"):
             added_words(new, other)
-    with pytest.raises(UserError, match=r"the vocabulary has .* already"):
-        extend(new, words[:1])
+    for word, fault in ((words[0], "stands in the vocabulary already"), ("##ly", "no whole word")):
+        with pytest.raises(UserError, match=fault):
+            extend(new, [word])
 
 
 def test_a_new_word_is_spelled_as_it_was_split(grown: Any) -> None:
