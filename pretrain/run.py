@@ -2,8 +2,8 @@
 
 import copy
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from pretrain import choice
 from pretrain.config import PretrainConfig
 from pretrain.continued import measured_before, start
 from pretrain.corpus import Corpus, Split
-from pretrain.data import MaskedBatches, unigram_entropy
+from pretrain.data import MaskedBatches, Source, unigram_entropy
 from pretrain.held_out import measured_on
 from pretrain.manifest import FILE, is_prepared, read_shards
 from pretrain.measure import OLD, Measure, forgotten
@@ -68,29 +68,22 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
         tokenizer, model = started.tokenizer, started.model
         say(started.said(config), quiet)
     loss = choice.loss(config, tokenizer)
-    shards = tokenized(config, config.corpus, "tokens", tokenizer, quiet)
-    held_out = {"": shards["valid"]}
-    replayed: list[Shard] = []
-    if config.replay:
-        old = tokenized(config, config.replay, "replay", tokenizer, quiet)
-        held_out[OLD], replayed = old["valid"], old["train"]
+    texts = read_texts(config, tokenizer, quiet)
     if saved is None and is_main():
         tokenizer.save(config.out)
         save_options(replace(config, resume=False), config.out)
-    texts = {k: choice.read_text(config, part, tokenizer) for k, part in held_out.items()}
-    measure = Measure.of(config, tokenizer, texts, bool(started and started.words))
+    measure = Measure.of(config, tokenizer, texts.held_out, bool(started and started.words))
     if is_main():
         with full_disk(config.out):
             described = measured_on(config, tokenizer, measure.held_out[""])
             write_json(config.out / "held_out.json", described)
-    before = None if started is None else measured_before(config, started, texts, measure)
-    text = choice.read_text(config, [*shards["train"], *replayed], tokenizer)
-    new_blocks = len(choice.read_text(config, shards["train"], tokenizer))
-    replay = Replay(new_blocks, config.replay_share) if replayed else None
+    before = measured_before(config, started, texts.held_out, measure) if started else None
 
     def batches(config: PretrainConfig) -> MaskedBatches:
         hide, seed = choice.hide(config, tokenizer), config.training.seed
-        return MaskedBatches(text, hide, config.batch_tokens, config.accumulate, seed, replay)
+        return MaskedBatches(
+            texts.train, hide, config.batch_tokens, config.accumulate, seed, texts.replay
+        )
 
     if config.minutes and saved and not saved["minutes"]:
         config = with_steps(config, saved["training"]["steps"])
@@ -98,7 +91,7 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
         seconds = seconds_per_step(copy.deepcopy(model), loss, batches(config), config.training)
         config = with_steps(config, max(1, int(config.minutes * 60 / seconds)))
         save_options(replace(config, resume=False), config.out)
-    plateau = PlateauWatch(unigram_entropy(shards["train"]))
+    plateau = PlateauWatch(texts.entropy)
     of_token = choice.token_loss(config)
 
     def watched(model: Any) -> dict[str, float]:
@@ -138,12 +131,42 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
 
 def say(lines: str, quiet: bool) -> None:
     """Tell a person something about the run."""
-    Console(stderr=True, quiet=quiet, highlight=False).print(lines, markup=False, soft_wrap=True)
+    console = Console(stderr=True, quiet=quiet or not is_main(), highlight=False)
+    console.print(lines, markup=False, soft_wrap=True)
 
 
 def with_steps(config: PretrainConfig, steps: int) -> PretrainConfig:
     """`config` with the number of steps that its minutes have come to."""
     return replace(config, minutes=0.0, training=replace(config.training, steps=steps))
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What a run learns from, and what it is measured on."""
+
+    train: Source
+    """with the old text, where there is some, behind the new"""
+    replay: Replay | None
+    held_out: Mapping[str, Source]
+    """by the prefix of its metrics"""
+    entropy: float
+    """of single tokens of the new text"""
+
+
+def read_texts(config: PretrainConfig, tokenizer: Tokenizer, quiet: bool) -> Texts:
+    """The run's text, and the old text beside it, as token shards."""
+
+    def read(shards: Sequence[Shard]) -> Source:
+        return choice.read_text(config, shards, tokenizer)
+
+    new = tokenized(config, config.corpus, "tokens", tokenizer, quiet)
+    train, held_out, entropy = read(new["train"]), read(new["valid"]), unigram_entropy(new["train"])
+    if not config.replay:
+        return Texts(train, None, {"": held_out}, entropy)
+    old = tokenized(config, config.replay, "replay", tokenizer, quiet)
+    replay = Replay(len(train), config.replay_share)
+    both = read([*new["train"], *old["train"]])
+    return Texts(both, replay, {"": held_out, OLD: read(old["valid"])}, entropy)
 
 
 def tokenized(

@@ -238,14 +238,10 @@ def test_old_text_is_replayed_in_its_share(folder, tmp_path):
     for share in (0.0, 0.3):
         changes = {"replay": (str(folder / "old.txt"),), "replay_share": share}
         out = tmp_path / str(share)
-        batches = spied(config(folder, out, batch_tokens=32, **changes))
-        old = sum(
-            count
-            for batch in batches
-            for text, count in original(batch, tokenizer)
-            if text in known
-        )
-        seen[share] = old / sum(b.num_tokens for b in batches)
+        batches = spied(config(folder, out, max_length=64, batch_tokens=64, **changes))
+        texts = [row for batch in batches for row in original(batch, tokenizer)]
+        old = sum(count for text, count in texts if text in known)
+        seen[share] = old / sum(count for _, count in texts)
     assert seen[0.0] == 0.0
     assert seen[0.3] == pytest.approx(0.3, abs=0.05)
 
