@@ -159,7 +159,7 @@ def pretrain_on_definitions(options: DemoOptions) -> dict[str, float]:
             out=options.out / "pretrained",
             preset="modern-tiny",
             mask_ratio=0.3,
-            minutes=options.minutes,
+            budget=f"{options.minutes:g}m",
             training=TrainingConfig(
                 learning_rate=3e-3,
                 schedule="wsd",

@@ -129,6 +129,13 @@ def measure(config: PretrainConfig, tokenizer: Tokenizer) -> Objective[Model, Ma
     return masked_lm
 
 
+def shape(model: Model) -> EncoderConfig:
+    """That of the encoder which is learned for later."""
+    config = model.discriminator.config if isinstance(model, Electra) else model.config
+    assert isinstance(config, EncoderConfig)
+    return config
+
+
 def flops(model: Model, loss: Objective[Model, MaskedBatch]) -> Flops[MaskedBatch]:
     """What it costs to train `model` on a batch: three forward passes, and one of a teacher."""
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from cellar import UserError
+from pretrain.budget import Budget
 from pretrain.masking import Unit
 from training import TrainingConfig
 
 TokenObjective = Literal["mlm", "clm", "denoise", "rtd"]
 PairObjective = Literal["nsp", "sop"]
-PRESET = "modern-tiny"
+PRESET, USUAL_BATCH = "modern-tiny", 2048
 ObjectiveName = Literal[TokenObjective, PairObjective]
 
 
@@ -59,11 +60,11 @@ class PretrainConfig:
     max_length: int = 128
     """Tokens of the longest sequence; longer documents are cut."""
 
-    batch_tokens: int = 2048
-    """Tokens of one batch, filled with whole sequences."""
+    batch_tokens: int = 0
+    """Tokens of one batch, filled with whole sequences; 0: 2048, or what suits the `budget`."""
 
     accumulate: int = 1
-    """Batches that make up one optimizer step."""
+    """Batches that make up one optimizer step (a budget decides it with `batch_tokens`)."""
 
     mask_ratio: float = 0.15
     """Share of the tokens to guess (BERT: 0.15; ModernBERT: 0.3)."""
@@ -97,8 +98,10 @@ class PretrainConfig:
     valid_tokens: int = 50_000
     """Held-out tokens to measure on."""
 
-    minutes: float = 0.0
-    """Choose the number of steps so that training takes about so long here; 0: as `steps` says."""
+    budget: str | None = None
+    """What the run may cost: a time on this machine (90s, 30m, 2h, 1d) or floating-point operations
+    (1e17). It decides the number of steps and, where nothing is said of them, the preset (or its
+    size: --preset bert) and the batch; the plan is shown before it starts."""
 
     resume: bool = False
     """Go on from the newest checkpoint in `out`."""
@@ -116,7 +119,10 @@ class PretrainConfig:
             "new_words": (self.new_words >= 0, "0 or more"),
             "replay_share": (0 <= self.replay_share < 1, "from 0 to below 1"),
             "max_length": (self.max_length >= 3, "at least 3"),
-            "batch_tokens": (self.batch_tokens >= self.max_length, "at least max_length"),
+            "batch_tokens": (
+                self.batch_tokens == 0 or self.batch_tokens >= self.max_length,
+                "at least max_length",
+            ),
             "accumulate": (self.accumulate >= 1, "at least 1"),
             "mask_ratio": (0 < self.mask_ratio < 1, "between 0 and 1"),
             "mask_ratio_end": (
@@ -129,11 +135,14 @@ class PretrainConfig:
             "valid_share": (0 < self.valid_share < 1, "between 0 and 1"),
             "workers": (self.workers >= 0, "0 or more"),
             "valid_tokens": (self.valid_tokens >= 1, "at least 1"),
-            "minutes": (self.minutes >= 0, "0 or more"),
         }
         for name, (holds, rule) in rules.items():
             if not holds:
                 raise UserError(f"{name} must be {rule}, not {getattr(self, name)}")
+        if self.budget is not None:
+            Budget.of(self.budget)
+        else:  # so that what is saved says it
+            self._fill_in()
         if self.model is None:
             self._refuse_what_continues()
         elif self.preset is not None:
@@ -152,6 +161,13 @@ class PretrainConfig:
                 f"max_length must be at least 5 for {self.pair_objective}: three are special"
             )
 
+    def _fill_in(self) -> None:
+        """What nothing is said of, as long as no budget decides it."""
+        if self.preset is None and self.model is None:
+            object.__setattr__(self, "preset", PRESET)
+        if self.batch_tokens == 0:
+            object.__setattr__(self, "batch_tokens", max(USUAL_BATCH, self.max_length))
+
     def _refuse_what_continues(self) -> None:
         """A new model needs a tokenizer, and has nothing to add to or to forget."""
         if self.tokenizer is None:
@@ -159,8 +175,6 @@ class PretrainConfig:
         for name in ("new_words", "replay"):
             if getattr(self, name):
                 raise UserError(f"{name} is for going on from a model: give its folder as model")
-        if self.preset is None:
-            object.__setattr__(self, "preset", PRESET)  # so that what is saved says it
 
     @property
     def token_objective(self) -> TokenObjective | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.table import Table
 
 from cellar import UserError, write_json
 from encoder import EncoderConfig
@@ -20,6 +21,7 @@ from pretrain.data import MaskedBatches, Source, unigram_entropy
 from pretrain.held_out import measured_on
 from pretrain.manifest import FILE, is_prepared, read_shards
 from pretrain.measure import OLD, Measure, forgotten
+from pretrain.plan import Candidate, left_open, make_plan, sizes, taken_up
 from pretrain.prepare import prepare_corpus
 from pretrain.shards import Shard
 from tokenizer import Tokenizer, load_tokenizer
@@ -32,19 +34,19 @@ from training import (
     processes,
     save_options,
     saved_options,
-    seconds_per_step,
     share,
     train,
 )
 
-MAY_DIFFER = {"out", "tokenizer", "workers", "minutes", "resume", "training"}
+MAY_DIFFER = {"out", "tokenizer", "workers", "resume", "training"}
 """options of which a resumed run may have others; its shards know their tokenizer"""
 
 
 def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
     """Run `config`: see `run`; on all the processes that torchrun has started, or on this one."""
     with processes():
-        share(config.accumulate)
+        if "accumulate" not in left_open(config):
+            share(config.accumulate)
         return run(config, quiet or not is_main())
 
 
@@ -59,7 +61,10 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
 
     Raises `UserError` for whatever cannot be read, does not fit together, or cannot be written.
     """
-    saved = saved_options(config, config.out, resume=config.resume, may_differ=MAY_DIFFER)
+    may_differ = MAY_DIFFER | left_open(config)
+    saved = saved_options(config, config.out, resume=config.resume, may_differ=may_differ)
+    if config.budget and saved and not saved["budget"]:
+        config = taken_up(config, saved)
     started = None if config.model is None else start(config, resumed=saved is not None)
     if started is None:
         tokenizer = load_tokenizer(config.tokenizer or "")
@@ -85,12 +90,17 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
             texts.train, hide, config.batch_tokens, config.accumulate, seed, texts.replay
         )
 
-    if config.minutes and saved and not saved["minutes"]:
-        config = with_steps(config, saved["training"]["steps"])
-    elif config.minutes:
-        seconds = seconds_per_step(copy.deepcopy(model), loss, batches(config), config.training)
-        config = with_steps(config, max(1, int(config.minutes * 60 / seconds)))
+    if config.budget:
+
+        def candidate(config: PretrainConfig) -> Candidate:
+            trial = build(config, tokenizer) if started is None else copy.deepcopy(model)
+            return Candidate(config, trial, loss, batches(config))
+
+        plan = make_plan(config, texts.new_tokens, candidate)
+        say(plan.table(), quiet)
+        config = plan.settle(config)
         save_options(replace(config, resume=False), config.out)
+        model = build(config, tokenizer) if started is None else model
     plateau = PlateauWatch(texts.entropy)
     of_token = choice.token_loss(config)
 
@@ -129,15 +139,10 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
     return result
 
 
-def say(lines: str, quiet: bool) -> None:
+def say(lines: str | Table, quiet: bool) -> None:
     """Tell a person something about the run."""
     console = Console(stderr=True, quiet=quiet or not is_main(), highlight=False)
     console.print(lines, markup=False, soft_wrap=True)
-
-
-def with_steps(config: PretrainConfig, steps: int) -> PretrainConfig:
-    """`config` with the number of steps that its minutes have come to."""
-    return replace(config, minutes=0.0, training=replace(config.training, steps=steps))
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,8 @@ class Texts:
     replay: Replay | None
     held_out: Mapping[str, Source]
     """by the prefix of its metrics"""
+    new_tokens: int
+    """to train on"""
     entropy: float
     """of single tokens of the new text"""
 
@@ -161,12 +168,13 @@ def read_texts(config: PretrainConfig, tokenizer: Tokenizer, quiet: bool) -> Tex
 
     new = tokenized(config, config.corpus, "tokens", tokenizer, quiet)
     train, held_out, entropy = read(new["train"]), read(new["valid"]), unigram_entropy(new["train"])
+    new_tokens = sum(len(shard.ids) for shard in new["train"])
     if not config.replay:
-        return Texts(train, None, {"": held_out}, entropy)
+        return Texts(train, None, {"": held_out}, new_tokens, entropy)
     old = tokenized(config, config.replay, "replay", tokenizer, quiet)
     replay = Replay(len(train), config.replay_share)
     both = read([*new["train"], *old["train"]])
-    return Texts(both, replay, {"": held_out, OLD: read(old["valid"])}, entropy)
+    return Texts(both, replay, {"": held_out, OLD: read(old["valid"])}, new_tokens, entropy)
 
 
 def tokenized(
@@ -196,15 +204,19 @@ def tokenized(
 
 
 def build(config: PretrainConfig, tokenizer: Tokenizer) -> Any:
-    """A fresh model of the preset's shape for this vocabulary, drawn from the run's seed."""
-    assert config.preset is not None
+    """A fresh model of the preset's shape for this vocabulary, drawn from the run's seed.
+
+    Where a budget is still to choose the size, the smallest one.
+    """
+    preset = sizes(config)[0] if config.budget else config.preset
+    assert preset is not None
     shape = EncoderConfig.preset(
-        config.preset, vocab_size=tokenizer.vocab_size, pad_token_id=tokenizer.pad_id
+        preset, vocab_size=tokenizer.vocab_size, pad_token_id=tokenizer.pad_id
     )
     if config.max_length > shape.max_position_embeddings:
         raise UserError(
             f"max_length {config.max_length} is more than the {shape.max_position_embeddings} "
-            f"positions of {config.preset}"
+            f"positions of {preset}"
         )
     torch.manual_seed(config.training.seed)
     return choice.build_model(config, shape)

@@ -8,8 +8,16 @@ train(model, objective, batches, config, out)
 from training.checkpoint import full_disk
 from training.config import TrainingConfig
 from training.curve import curve_figure
-from training.device import autocast, choose_device
-from training.distributed import is_main, main_first, of_main, processes, share, summed
+from training.device import autocast, choose_device, number_format
+from training.distributed import (
+    is_main,
+    main_first,
+    of_main,
+    processes,
+    share,
+    summed,
+    world_size,
+)
 from training.evaluation import evaluate
 from training.loop import Result, train
 from training.objective import Batch, Batches, Flops, Loss, Objective
@@ -17,6 +25,7 @@ from training.optimizer import Shares
 from training.options import save_options, saved_options
 from training.order import Order, Replay, by_items, by_tokens
 from training.pace import seconds_per_step
+from training.peak import peak_flops
 from training.schedule import learning_rate
 from training.shuffle import Shuffle
 
@@ -42,7 +51,9 @@ __all__ = [
     "is_main",
     "learning_rate",
     "main_first",
+    "number_format",
     "of_main",
+    "peak_flops",
     "processes",
     "save_options",
     "saved_options",
@@ -50,4 +61,5 @@ __all__ = [
     "share",
     "summed",
     "train",
+    "world_size",
 ]

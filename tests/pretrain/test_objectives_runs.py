@@ -160,11 +160,10 @@ def test_held_out_text_is_measured_alike_however_one_trains(config, tmp_path, mo
     assert max(losses) - min(losses) < 1e-6
 
 
-def test_steps_that_come_of_minutes_are_those_of_the_ratio(config, tmp_path, monkeypatch):
+def test_steps_that_come_of_a_budget_are_those_of_the_ratio(config, tmp_path, monkeypatch):
     """The share of masked tokens reaches its end at the last step, however many there are."""
     monkeypatch.setattr("training.record.draw_curve", lambda *_: None)
-    monkeypatch.setattr("training.pace.SECONDS", 0.0)
-    monkeypatch.setattr("pretrain.run.seconds_per_step", lambda *_: 0.5)
+    monkeypatch.setattr("pretrain.plan.seconds_per_step", lambda *_: 0.5)
     asked: list[float] = []
     call = MaskedBatches.__call__
 
@@ -176,7 +175,7 @@ def test_steps_that_come_of_minutes_are_those_of_the_ratio(config, tmp_path, mon
     monkeypatch.setattr(MaskedBatches, "__call__", watched)
     training = replace(config.training, eval_every=0, checkpoint_every=0)
     timed = run("mlm", config, tmp_path, mask_ratio=0.6, mask_ratio_end=0.1, masking="tokens")
-    assert pretrain(replace(timed, minutes=0.1, training=training), quiet=True).steps == 12
+    assert pretrain(replace(timed, budget="6s", training=training), quiet=True).steps == 12
     train = asked[-12:]
     assert train[0] > 0.4 and train[-1] < 0.2
 

@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import load_file
 
 import pretrain.run
-import training.pace
 from cellar import UserError
 from encoder import MaskedLM
 from pretrain import Corpus, PretrainConfig, prepare_corpus, read_shards
@@ -196,39 +195,6 @@ def test_options_reproduce_the_run(config, tmp_path):
     run(replace(saved, out=tmp_path / "c", training=replace(saved.training, seed=1)), quiet=True)
     weights = [load_file(tmp_path / name / "model.safetensors") for name in "ac"]
     assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-
-
-def test_minutes_become_steps_once(config, tmp_path, monkeypatch):
-    """The number of steps is written down, and a resumed run does not choose anew."""
-    monkeypatch.setattr(training.pace, "SECONDS", 0.0)
-    pace = 0.5
-    monkeypatch.setattr(pretrain.run, "seconds_per_step", lambda *_: pace)
-    timed = short(config, tmp_path / "run", minutes=0.1)
-    stop = KeyboardInterrupt()
-
-    def interrupted(*arguments, **settings):
-        raise stop
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(pretrain.run, "train", interrupted)
-        run(timed, quiet=True)
-    saved = json.loads((timed.out / "options.json").read_text())
-    assert saved["training"]["steps"] == 12 and saved["minutes"] == 0
-    pace = 0.1
-    assert run(replace(timed, resume=True), quiet=True).steps == 12
-    assert json.loads((timed.out / "options.json").read_text()) == saved
-
-
-def test_minutes_are_kept_roughly(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(training.pace, "SECONDS", 0.3)
-    result = run(short(config, tmp_path / "run", minutes=0.02), quiet=True)
-    assert result.steps > 6
-    assert 0.1 < result.seconds < 12  # 1.2 asked; the machine may be busy
-    # Timing the steps has left no trace in what is learned.
-    settings = {"steps": result.steps, "eval_every": 0, "checkpoint_every": 0}
-    plain = replace(config, out=tmp_path / "b", training=replace(config.training, **settings))
-    run(plain, quiet=True)
-    assert_same_run(tmp_path / "run", tmp_path / "b")
 
 
 def test_a_folder_with_a_run_is_left_alone(finished):

@@ -1,0 +1,263 @@
+"""From a budget to a plan: which size, how many tokens, in what steps, and how long it will take.
+
+A budget is a time on this machine (`30m`) or a number of floating-point operations (`1e17`).
+
+- **Size.** The largest of the family whose layers get 20 tokens for each of their weights: so many
+  a compute-optimal language model gets (Hoffmann et al. 2022, arXiv:2203.15556). Weights are those
+  of the layers' matrices, without embeddings, which hardly any arithmetic is spent on. Tokens are
+  all that are read, asked for or not.
+- **Tokens.** All that the budget pays for. Of these, no more than four epochs of the corpus count
+  for size and step: up to there repeated text is nearly as good as new, and behind some sixteen
+  nearly worthless (Muennighoff et al. 2023, arXiv:2305.16264).
+- **Step.** 0.58 · tokens^0.571 of them (Li et al. 2025, arXiv:2503.04715), as a power of two.
+- **Time.** A few real steps of a candidate are timed; one that could not do it even at the peak of
+  the device (see `training.peak`) is not tried.
+
+What the user has chosen, a preset or a batch, stays. benchmarks/LOG.md has our measurements.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from rich.table import Table
+
+from cellar import UserError
+from encoder import PRESETS
+from encoder.flops import layer_weights
+from pretrain import choice
+from pretrain.batch import MaskedBatch
+from pretrain.budget import Budget
+from pretrain.config import USUAL_BATCH, PretrainConfig
+from pretrain.data import MaskedBatches
+from training import (
+    Objective,
+    choose_device,
+    number_format,
+    of_main,
+    peak_flops,
+    seconds_per_step,
+    summed,
+    world_size,
+)
+
+TOKENS_PER_WEIGHT = 20
+FRESH_EPOCHS, WORN_EPOCHS = 4, 16
+USUAL_SHARE = 0.4
+"""of the peak that training reaches, before anything is timed"""
+LARGEST_BATCH = {"cpu": 8192, "cuda": 16384}
+"""tokens that go through a model at once; larger steps are accumulated"""
+SAMPLE, SAMPLE_STEPS = 1 << 15, 32
+"""tokens by which a step is judged, and steps at most"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a budget is spent on."""
+
+    preset: str | None
+    """None: the model is one that was pretrained before"""
+    parameters: int
+    weights: int
+    """of the layers' matrices"""
+    batch_tokens: int
+    accumulate: int
+    steps: int
+    tokens: int
+    epochs: float
+    flops: float
+    seconds: float
+    why: str
+    """which rule has chosen the size"""
+
+    @classmethod
+    def of(cls, chosen: "Candidate", steps: int, corpus_tokens: int, why: str) -> "Plan":
+        """So many steps of a candidate."""
+        tokens, operations = chosen.step
+        return cls(
+            preset=chosen.config.preset,
+            parameters=sum(p.numel() for p in chosen.model.parameters()),
+            weights=chosen.weights,
+            batch_tokens=chosen.config.batch_tokens,
+            accumulate=chosen.config.accumulate,
+            steps=steps,
+            tokens=round(steps * tokens),
+            epochs=steps * tokens / corpus_tokens,
+            flops=steps * operations,
+            seconds=steps * chosen.seconds,
+            why=why,
+        )
+
+    def settle(self, config: PretrainConfig) -> PretrainConfig:
+        """The options with what the plan decides, and no budget any more."""
+        return replace(
+            config,
+            preset=self.preset,
+            batch_tokens=self.batch_tokens,
+            accumulate=self.accumulate,
+            budget=None,
+            training=replace(config.training, steps=self.steps),
+        )
+
+    def table(self) -> Table:
+        """The plan as a person reads it."""
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(style="bold")
+        worn = f": behind {WORN_EPOCHS} they teach little, more text would"
+        for name, value in {
+            "model": f"{self.preset or 'the given one'}: {self.why}",
+            "parameters": f"{self.parameters:,}, {self.weights:,} of them in the layers",
+            "tokens": f"{self.tokens:,}, {self.tokens / self.weights:.1f} for each of these",
+            "epochs": f"{self.epochs:.2g}{worn if self.epochs > WORN_EPOCHS else ''}",
+            "steps": f"{self.steps:,} of {self.batch_tokens * self.accumulate:,} tokens",
+            "time": f"about {spoken(self.seconds)}",
+            "operations": f"{self.flops:.2e}",
+        }.items():
+            table.add_row(name, value)
+        return table
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model of one size, in steps of one size."""
+
+    config: PretrainConfig
+    model: choice.Model
+    loss: Objective[choice.Model, MaskedBatch]
+    batches: MaskedBatches
+
+    @cached_property
+    def weights(self) -> int:
+        """Numbers in the matrices of its layers."""
+        shape = choice.shape(self.model)
+        return shape.num_hidden_layers * layer_weights(shape)
+
+    @cached_property
+    def step(self) -> tuple[float, float]:
+        """Tokens of a step and operations of training on it: means over `SAMPLE` tokens."""
+        size = self.config.batch_tokens * self.config.accumulate
+        steps = min(max(SAMPLE // size, 1), SAMPLE_STEPS)
+        sample = [batch for step in range(steps) for batch in self.batches(step)]
+        cost = choice.flops(self.model, self.loss)
+        tokens, operations = summed(sum(b.num_tokens for b in sample), sum(map(cost, sample)))
+        return tokens / steps, operations / steps
+
+    @cached_property
+    def seconds(self) -> float:
+        """How long a step takes here: some are taken, so the model is not to be used any more."""
+        return seconds_per_step(self.model, self.loss, self.batches, self.config.training)
+
+    def steps(self, budget: Budget, speed: float | None = None) -> float:
+        """How many the budget pays for, at so many operations a second, or as they are timed."""
+        if budget.flops is not None:
+            return budget.flops / self.step[1]
+        assert budget.seconds is not None
+        return budget.seconds / (self.step[1] / speed if speed else self.seconds)
+
+
+Make = Callable[[PretrainConfig], Candidate]
+"""options, without a budget → the model and the batches that they stand for"""
+
+
+def make_plan(config: PretrainConfig, corpus_tokens: int, make: Make) -> Plan:
+    """The plan for `config.budget` and a corpus of so many tokens.
+
+    Raises UserError for a budget that does not last for a step.
+    """
+    budget, device = Budget.of(config.budget or ""), choose_device(config.training.device)
+    peak = peak_flops(device, number_format(device, config.training.precision)) * world_size()
+    peak = of_main({"peak": peak})["peak"]
+    presets, fresh = sizes(config), FRESH_EPOCHS * corpus_tokens
+    chosen, steps, why = None, 0.0, "as you said" if len(presets) == 1 else "the largest there is"
+    for preset in presets:
+        found = in_steps(replace(config, preset=preset), budget, peak, fresh, make)
+        wanted = TOKENS_PER_WEIGHT * found.weights
+        if chosen and wanted > fresh:
+            why = f"for a larger one {FRESH_EPOCHS} epochs are too little text"
+            break
+        affordable = found.steps(budget, peak)
+        if not chosen or affordable * found.step[0] >= wanted:
+            affordable = found.steps(budget)
+        enough = affordable * found.step[0] >= wanted
+        if chosen and not enough:
+            why = "for a larger one the budget is too small"
+            break
+        chosen, steps = found, affordable
+        if not enough and len(presets) > 1:
+            why = "the smallest there is"
+            break
+    assert chosen is not None
+    if steps < 1:
+        raise UserError(
+            f"a budget of {config.budget} does not last for one step of {chosen.config.preset}, "
+            f"which takes {chosen.seconds:.2g} seconds and {chosen.step[1]:.2g} operations: give "
+            "more, or smaller batches"
+        )
+    return Plan.of(chosen, int(steps), corpus_tokens, why)
+
+
+def in_steps(
+    config: PretrainConfig, budget: Budget, peak: float, fresh: int, make: Make
+) -> Candidate:
+    """The candidate of these options, in the steps that suit the tokens it is likely to read."""
+    if config.batch_tokens:
+        return make(replace(config, budget=None))
+    found = make(with_batch(config, USUAL_BATCH))
+    tokens = found.steps(budget, USUAL_SHARE * peak) * found.step[0]
+    return make(with_batch(config, step_tokens(min(tokens, fresh))))
+
+
+def step_tokens(tokens: float) -> int:
+    """The power of two that is nearest to what a step should have of so many tokens in all."""
+    return int(2 ** round(math.log2(0.58 * max(tokens, 1) ** 0.571)))
+
+
+def with_batch(config: PretrainConfig, tokens: int) -> PretrainConfig:
+    """The options with steps of so many tokens, in batches that go through a model at once."""
+    device, shares = choose_device(config.training.device), world_size()
+    largest = LARGEST_BATCH.get(device.type, USUAL_BATCH)
+    batch = max(min(tokens // shares, largest), config.max_length)
+    accumulate = shares * max(tokens // (shares * batch), 1)
+    return replace(config, batch_tokens=batch, accumulate=accumulate, budget=None)
+
+
+def left_open(config: PretrainConfig) -> set[str]:
+    """The options that a plan fills in, since nothing is said of them."""
+    if config.budget is None:
+        return set()
+    preset = set() if config.preset in PRESETS or config.model else {"preset"}
+    batch = set() if config.batch_tokens else {"batch_tokens", "accumulate"}
+    return {"budget", *preset, *batch}
+
+
+def taken_up(config: PretrainConfig, saved: Mapping[str, Any]) -> PretrainConfig:
+    """The options of a run to be resumed, as its plan has filled them in."""
+    filled = {name: saved[name] for name in left_open(config)}
+    training = replace(config.training, steps=saved["training"]["steps"])
+    return replace(config, **filled, training=training)
+
+
+def sizes(config: PretrainConfig) -> Sequence[str | None]:
+    """The presets to choose from, smaller ones first: a family's, or the one that was said."""
+    if config.model is not None or config.preset in PRESETS:
+        return [config.preset]
+    family = config.preset
+    if family is None:
+        family = "electra" if "rtd" in config.objective else "modern"
+        family = "bert" if config.pair_objective else family
+    found = [name for name in PRESETS if name.startswith(f"{family}-")]
+    if not found:
+        raise UserError(f"unknown preset {family!r}: choose one of {', '.join(PRESETS)}")
+    return sorted(
+        found, key=lambda name: layer_weights(PRESETS[name]) * PRESETS[name].num_hidden_layers
+    )
+
+
+def spoken(seconds: float) -> str:
+    """12 seconds, 5.3 minutes, 2.5 hours, 3.1 days."""
+    for size, name in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {name}"
+    return f"{seconds:.0f} seconds"

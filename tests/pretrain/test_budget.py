@@ -1,0 +1,252 @@
+"""From a budget to a plan, and what becomes of the plan when the run is stopped and resumed."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import training.pace
+from cellar import UserError
+from encoder import PRESETS, EncoderConfig
+from pretrain import PretrainConfig, choice, pretrain
+from pretrain.budget import Budget
+from pretrain.data import MaskedBatches
+from pretrain.plan import Candidate, make_plan, sizes, spoken, step_tokens
+from tests.pretrain import tiny
+from tests.pretrain.test_run import assert_same_run
+from tokenizer import Tokenizer
+from training import TrainingConfig
+
+CONFIG = PretrainConfig(
+    corpus=("x",), tokenizer=Path("t"), out=Path("o"), max_length=32, budget="1m"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("90s", Budget(seconds=90)),
+        ("30m", Budget(seconds=1800)),
+        ("2.5h", Budget(seconds=9000)),
+        (" 1D ", Budget(seconds=86_400)),
+        ("1e17", Budget(flops=1e17)),
+        ("3.5E+14", Budget(flops=3.5e14)),
+        ("5000000", Budget(flops=5e6)),
+    ],
+)
+def test_what_a_budget_says(text: str, budget: Budget) -> None:
+    assert Budget.of(text) == budget
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "0", "0m", "30x", "m", "-5m", "1e999", "nan", "inf", "1.2.3h", "30mm", "1e-3"],
+)
+def test_what_is_no_budget(text: str) -> None:
+    with pytest.raises(UserError, match=r"budget must be a time \(90s, 30m, 2h, 1d\) or a number"):
+        replace(CONFIG, budget=text)
+
+
+def test_what_is_left_open_is_filled_in_without_a_budget() -> None:
+    filled = replace(CONFIG, budget=None)
+    assert (filled.preset, filled.batch_tokens, filled.accumulate) == ("modern-tiny", 2048, 1)
+    assert replace(filled, batch_tokens=0, max_length=4096).batch_tokens == 4096
+    assert (CONFIG.preset, CONFIG.batch_tokens) == (None, 0)
+
+
+@given(st.floats(1e3, 1e13))
+def test_steps_are_the_nearest_power_of_two(tokens: float) -> None:
+    size, wanted = step_tokens(tokens), 0.58 * tokens**0.571
+    assert size.bit_count() == 1 and 2**-0.501 < size / wanted < 2**0.501
+
+
+def test_a_family_is_ordered_by_size() -> None:
+    for family, names in {
+        None: ["modern-tiny", "modern-mini", "modern-small", "modern-medium", "modern-base"],
+        "albert": ["albert-tiny", "albert-base"],
+    }.items():
+        found = sizes(replace(CONFIG, preset=family))
+        assert [name for name in found if not str(name).endswith("speck")] == names
+    assert sizes(replace(CONFIG, preset="bert-mini")) == ["bert-mini"]
+    assert sizes(replace(CONFIG, objective=("rtd",)))[0] == "electra-tiny"
+    assert sizes(replace(CONFIG, objective=("mlm", "sop")))[0] == "bert-tiny"
+    with pytest.raises(UserError, match=r"unknown preset 'bart': choose one of "):
+        sizes(replace(CONFIG, preset="bart"))
+
+
+@pytest.fixture
+def make(wordpiece: Tokenizer) -> Callable[[PretrainConfig], Candidate]:
+    """Candidates on the toy language, of any preset, the smallest vocabulary."""
+    shards = [tiny.shard(tiny.sentences(400), wordpiece)]
+
+    def candidate(config: PretrainConfig) -> Candidate:
+        assert config.preset is not None and config.budget is None
+        shape = EncoderConfig.preset(
+            config.preset, vocab_size=wordpiece.vocab_size, pad_token_id=wordpiece.pad_id
+        )
+        text = choice.read_text(config, shards, wordpiece)
+        batches = MaskedBatches(
+            text, choice.hide(config, wordpiece), config.batch_tokens, config.accumulate
+        )
+        loss = choice.loss(config, wordpiece)
+        return Candidate(config, choice.build_model(config, shape), loss, batches)
+
+    return candidate
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """One that does a billion operations a second and no more; what was timed on it."""
+    timed: list[str] = []
+
+    def seconds(self: Candidate) -> float:
+        timed.append(str(self.config.preset))
+        return self.step[1] / 1e9
+
+    monkeypatch.setattr(Candidate, "seconds", property(seconds))
+    monkeypatch.setattr("pretrain.plan.peak_flops", lambda *_: 1e9)
+    return timed
+
+
+@pytest.mark.parametrize(
+    ("flops", "corpus", "preset", "why"),
+    [
+        ("1e10", 10**9, tiny.PRESET, "the smallest there is"),
+        ("1e12", 10**9, tiny.PRESET, "for a larger one the budget is too small"),
+        ("1e14", 10**9, "modern-tiny", "for a larger one the budget is too small"),
+        ("1e14", 10**6, tiny.PRESET, "for a larger one 4 epochs are too little text"),
+    ],
+)
+def test_the_size_is_the_largest_that_gets_its_tokens(
+    flops: str, corpus: int, preset: str, why: str, make: Any, machine: list[str]
+) -> None:
+    plan = make_plan(replace(CONFIG, budget=flops), corpus, make)
+    assert (plan.preset, plan.why) == (preset, why)
+    shape = PRESETS[preset]
+    layer = 4 * shape.hidden_size**2 + 3 * shape.hidden_size * shape.intermediate_size
+    assert plan.weights == shape.num_hidden_layers * layer
+    enough = min(plan.tokens, 4 * corpus) >= 20 * plan.weights
+    assert enough == (why != "the smallest there is")
+    assert 0.99 * float(flops) < plan.flops <= float(flops)
+    assert plan.epochs == pytest.approx(plan.tokens / corpus, rel=1e-3)
+    assert plan.seconds == pytest.approx(plan.flops / 1e9)
+    # The batch goes by the tokens, and the tokens fill it but for the ends of texts.
+    step = plan.batch_tokens * plan.accumulate
+    counted = min(plan.tokens, 4 * corpus)
+    assert 0.5 < step / (0.58 * counted**0.571) < 2 and plan.batch_tokens <= 8192
+    assert 0.5 * step < plan.tokens / plan.steps <= step  # the toy corpus is less than a step
+
+
+def test_a_time_is_that_of_this_machine(make: Any, machine: list[str]) -> None:
+    """A hundred thousand seconds of a billion operations are 1e14, less what timing shows."""
+    plan = make_plan(replace(CONFIG, budget="100000s"), 10**9, make)
+    assert plan.preset == "modern-tiny" and plan.flops == pytest.approx(1e14, rel=0.01)
+    assert plan.seconds == pytest.approx(1e5, rel=0.01)
+    assert set(machine) == {tiny.PRESET, "modern-tiny"}  # mini cannot do it even at the peak
+
+
+def test_what_was_chosen_stays(make: Any, machine: list[str]) -> None:
+    config = replace(CONFIG, budget="1e11", preset="modern-tiny", batch_tokens=512, accumulate=3)
+    plan = make_plan(config, 10**9, make)
+    assert (plan.preset, plan.batch_tokens, plan.accumulate) == ("modern-tiny", 512, 3)
+    assert plan.why == "as you said"
+    settled = plan.settle(config)
+    assert settled.budget is None and settled.training.steps == plan.steps
+    assert replace(settled, budget="1e11", training=config.training) == config
+
+
+def test_a_budget_that_is_too_small(make: Any, machine: list[str]) -> None:
+    for budget in ("1e3", "0.001s"):
+        with pytest.raises(UserError, match=rf"a budget of {budget} does not last for one step of"):
+            make_plan(replace(CONFIG, budget=budget, preset="modern-tiny"), 10**6, make)
+
+
+def test_the_plan_is_shown(make: Any, machine: list[str]) -> None:
+    from rich.console import Console
+
+    console = Console(width=100, record=True, quiet=False)
+    plan = make_plan(replace(CONFIG, budget="1e12"), 10**5, make)
+    with console.capture() as capture:
+        console.print(plan.table())
+    said = capture.get()
+    for part in (tiny.PRESET, "too little text", f"{plan.steps:,} of {plan.batch_tokens:,} tokens"):
+        assert part in said
+    assert f"{plan.epochs:.2g}: behind 16 they teach little" in said and "1.00e+12" in said
+
+
+def test_times_are_spoken() -> None:
+    said = [spoken(seconds) for seconds in (12, 119, 318, 9000, 268_000)]
+    assert said == ["12 seconds", "119 seconds", "5.3 minutes", "2.5 hours", "3.1 days"]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> PretrainConfig:
+    folder = tmp_path_factory.mktemp("toy")
+    (folder / "toy.txt").write_text("\n".join(tiny.sentences(500)))
+    tiny.make_tokenizer().save(folder / "tokenizer")
+    return PretrainConfig(
+        corpus=(str(folder / "toy.txt"),),
+        tokenizer=folder / "tokenizer",
+        out=folder / "run",
+        max_length=32,
+        valid_share=0.1,
+        workers=1,
+        budget="1e9",
+        training=TrainingConfig(eval_every=0, checkpoint_every=0),
+    )
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training.pace, "SECONDS", 0.0)
+    monkeypatch.setattr("training.record.draw_curve", lambda *_: None)
+
+
+def test_a_resumed_run_keeps_its_plan(
+    config: PretrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it is resumed with another budget; not with another preset than was planned."""
+    config = replace(config, out=tmp_path / "run")
+
+    def interrupted(*arguments: Any, **settings: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("pretrain.run.train", interrupted)
+        pretrain(config, quiet=True)
+    saved = json.loads((config.out / "options.json").read_text())
+    assert saved["preset"] == tiny.PRESET and saved["budget"] is None
+    assert saved["batch_tokens"] >= 32 and saved["training"]["steps"] > 4
+    with monkeypatch.context() as patch:
+        patch.setattr("pretrain.run.make_plan", pytest.fail)
+        result = pretrain(replace(config, resume=True, budget="1h"), quiet=True)
+        assert result.steps == saved["training"]["steps"]
+        with pytest.raises(UserError, match="preset=modern-speck, not modern-mini"):
+            pretrain(replace(config, resume=True, preset="modern-mini"), quiet=True)
+    assert json.loads((config.out / "options.json").read_text()) == saved
+
+
+def test_planning_leaves_no_trace_in_what_is_learned(
+    config: PretrainConfig, tmp_path: Path
+) -> None:
+    """The same options, given outright, make the same run."""
+    planned = replace(config, out=tmp_path / "a", budget="0.3s")
+    result = pretrain(planned, quiet=True)
+    saved = json.loads((planned.out / "options.json").read_text())
+    assert 0 < result.seconds < 10  # the machine may be busy
+    plain = replace(
+        config,
+        out=tmp_path / "b",
+        budget=None,
+        preset=saved["preset"],
+        batch_tokens=saved["batch_tokens"],
+        accumulate=saved["accumulate"],
+        training=replace(config.training, steps=result.steps),
+    )
+    pretrain(plain, quiet=True)
+    assert_same_run(tmp_path / "a", tmp_path / "b")
