@@ -33,7 +33,7 @@ from training.spikes import Spikes
 
 FORMAT = 2
 SUMS = "SHA256SUMS"
-MAY_DIFFER = {"keep", "checkpoint_every", "device", "on_spike"}
+MAY_DIFFER = {"keep", "checkpoint_every", "device", "on_spike", "track"}
 """settings of which a resumed run may have others"""
 
 

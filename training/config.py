@@ -68,6 +68,10 @@ class TrainingConfig:
     device: str = "auto"
     """Where to train: auto (a GPU where there is one), cpu, cuda, cuda:1 …"""
 
+    track: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Show the curves in other tools, too: in tensorboard, or in wandb (Weights & Biases; without
+    a network by WANDB_MODE=offline)."""
+
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Number format of the matrix products; auto: bf16 on a GPU that has it, else fp32."""
 

@@ -114,7 +114,7 @@ def train(
         full_disk(out),
         Interruption() as interruption,
         Display(label, config.steps, quiet=quiet or not is_main()) as display,
-        Record(out, state, display, peak, config.on_spike) as record,
+        Record(out, state, display, peak, config.on_spike, config.track) as record,
     ):
         if before is not None and state.step == 0:
             record.evaluation(before, best=False)

@@ -9,7 +9,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from training.curve import draw_curve
 from training.distributed import is_main
 from training.progress import Display
 from training.spikes import IN_A_ROW
+from training.track import ToolName, trackers
 
 INTERVAL = 0.5  # seconds from flush to flush
 DRAW_EVERY = 60.0  # seconds from curve to curve
@@ -80,7 +82,8 @@ class Lines:
 class Record:
     """Writes the steps and evaluations of a run into `out`, and shows them.
 
-    `peak`: what the device could do at best, in operations a second.
+    `peak`: what the device could do at best, in operations a second. `track`: other tools that are
+    told, too.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Record:
         display: Display,
         peak: float | None = None,
         on_spike: Literal["ignore", "skip", "stop"] = "ignore",
+        track: Sequence[ToolName] = (),
     ) -> None:
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -98,6 +102,7 @@ class Record:
         self._out, self._state, self._display, self._peak = out, state, display, peak
         self._on_spike = on_spike
         self._drawn = time.monotonic()
+        self._trackers = trackers(track, out, state.step)
         self._log = Lines(out / "log.jsonl", state.log_bytes)
         self._speed = Lines(out / "speed.jsonl", state.speed_bytes)
         self._pending: list[Step] = []
@@ -107,10 +112,11 @@ class Record:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            self._log.close()
-        finally:
-            self._speed.close()
+        with ExitStack() as stack:
+            for tracker in self._trackers:
+                stack.callback(tracker.close)
+            stack.callback(self._speed.close)
+            stack.callback(self._log.close)
 
     def add(self, step: Step) -> None:
         """Take up a step; it is written now or soon."""
@@ -156,6 +162,8 @@ class Record:
             speed["flops_per_second"] = round(flops / elapsed)
             speed["utilisation"] = round(flops / elapsed / self._peak, 4)
         self._speed.write(speed)
+        self._tell(last.step, "training", row)
+        self._tell(last.step, "speed", speed)
         self._state.seconds += elapsed
         self._display.update(
             last.step,
@@ -169,6 +177,11 @@ class Record:
         self._state.log_bytes = self._log.flush()
         self._state.speed_bytes = self._speed.flush()
         self.restart_clock()
+
+    def _tell(self, step: int, prefix: str, numbers: Mapping[str, float]) -> None:
+        for tracker in self._trackers:
+            named = {f"{prefix}/{k}": v for k, v in numbers.items() if k not in ("step", "skipped")}
+            tracker.add(step, named)
 
     def _judge(self, step: Step, loss: float, norm: float) -> None:
         """Say, or raise, what is wrong with a step that is out of all proportion."""
@@ -199,6 +212,7 @@ class Record:
         """Write an evaluation of the weights as they are after the last step."""
         self._log.write({"step": self._state.step, "evaluation": dict(metrics)})
         self._state.log_bytes = self._log.flush()
+        self._tell(self._state.step, "held_out", metrics)
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         self._display.say(f"step {self._state.step}: {numbers}{'  (best)' if best else ''}")
         if time.monotonic() - self._drawn > DRAW_EVERY:
