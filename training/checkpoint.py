@@ -3,6 +3,9 @@
     checkpoints/step-00000100/   model.safetensors, optimizer.safetensors, state.json, SHA256SUMS
     checkpoints/best/            model.safetensors, state.json, SHA256SUMS: the best evaluation yet
 
+Of a model that is shared out (fsdp) the tensors are gathered one by one, so that a checkpoint is
+the same for any number of processes, and goes on on any other.
+
 There is no random state to keep: the loop derives randomness and data from (seed, step). The best
 is written before the checkpoint that speaks of it, so whatever is lost in between is done again.
 Checksums tell a checkpoint that is whole from one that a disk has spoilt (`sha256sum -c`, too).
@@ -13,7 +16,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,18 +25,19 @@ from typing import Any
 import torch
 from rich.console import Console
 from safetensors import SafetensorError
-from safetensors.torch import load_file, load_model, save_file, save_model
-from torch import nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from cellar import UserError, atomic_folder, checksum, remove_leftovers, write_json, write_text
 from training.config import TrainingConfig
 from training.distributed import is_main
 from training.optimizer import optimizer_tensors, restore_optimizer
+from training.parallel import fill, gathered
 from training.spikes import Spikes
 
 FORMAT = 2
 SUMS = "SHA256SUMS"
-MAY_DIFFER = {"keep", "checkpoint_every", "device", "on_spike", "track"}
+MAY_DIFFER = {"keep", "checkpoint_every", "device", "on_spike", "track", "parallel"}
 """settings of which a resumed run may have others"""
 
 
@@ -71,12 +75,13 @@ class Checkpoints:
 
     def save(self, state: State) -> None:
         """Write the checkpoint of `state.step`, then drop those older than the last few."""
+        weights = gathered(tensors(self._model))
+        moments = gathered(optimizer_tensors(self._model, self._optimizer))
         if not is_main():
             return
         with atomic_folder(self._folder / f"step-{state.step:08d}") as folder:
-            save_model(self._model, str(folder / "model.safetensors"))
-            tensors = optimizer_tensors(self._model, self._optimizer)
-            save_file(tensors, folder / "optimizer.safetensors")
+            save_file(weights, folder / "model.safetensors")
+            save_file(moments, folder / "optimizer.safetensors")
             self._finish(folder, state)
         past = [folder for folder in self._steps() if folder.name <= f"step-{state.step:08d}"]
         for old in past[: -self._keep]:
@@ -85,10 +90,11 @@ class Checkpoints:
 
     def save_best(self, state: State) -> None:
         """Keep the weights as the best so far."""
+        weights = gathered(tensors(self._model))
         if not is_main():
             return
         with atomic_folder(self._folder / "best") as folder:
-            save_model(self._model, str(folder / "model.safetensors"))
+            save_file(weights, folder / "model.safetensors")
             self._finish(folder, state)
 
     def restore(self) -> State | None:
@@ -115,7 +121,7 @@ class Checkpoints:
     def restore_best(self) -> None:
         """Give the model its best weights."""
         with _of_this_model(self._folder / "best"):
-            load_model(self._model, self._folder / "best" / "model.safetensors")
+            load_tensors(self._model, load_file(self._folder / "best" / "model.safetensors"))
 
     def _load(self, folder: Path) -> State:
         saved = json.loads((folder / "state.json").read_text(encoding="utf-8"))
@@ -123,9 +129,9 @@ class Checkpoints:
             raise UserError(f"{folder} has format {saved['format']}, this reads {FORMAT}")
         self._refuse_other_settings(saved["settings"])
         with _of_this_model(folder):
-            load_model(self._model, folder / "model.safetensors")
-            tensors = load_file(folder / "optimizer.safetensors")
-            restore_optimizer(self._model, self._optimizer, tensors)
+            load_tensors(self._model, load_file(folder / "model.safetensors"))
+            moments = load_file(folder / "optimizer.safetensors")
+            restore_optimizer(self._model, self._optimizer, moments)
         state = State(**saved["state"] | {"spikes": Spikes(**saved["state"]["spikes"])})
         if state.best_step is not None and not _is_whole(self._folder / "best"):
             _warn(f"{self._folder / 'best'} is damaged: the best is sought from here on")
@@ -151,6 +157,22 @@ class Checkpoints:
                 f"the run in {self._folder.parent} was started with {'; '.join(differing)}: "
                 "resume it with the same settings, or choose another folder"
             )
+
+
+def tensors(model: nn.Module) -> dict[str, Tensor]:
+    """What a model is made of: each tensor once, under the first of its names."""
+    names: dict[int, str] = {}
+    state = model.state_dict(keep_vars=True)
+    return {name: t for name, t in state.items() if names.setdefault(id(t), name) == name}
+
+
+def load_tensors(model: nn.Module, saved: Mapping[str, Tensor]) -> None:
+    """Give `model` what `tensors` gave of one like it; RuntimeError where that does not fit."""
+    own = tensors(model)
+    if differing := own.keys() ^ saved.keys():
+        raise RuntimeError(f"one has {', '.join(sorted(differing))}, the other has not")
+    for name, tensor in own.items():
+        fill(tensor, saved[name])
 
 
 def _checksums(folder: Path) -> str:

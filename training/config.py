@@ -75,6 +75,10 @@ class TrainingConfig:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Number format of the matrix products; auto: bf16 on a GPU that has it, else fp32."""
 
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """What several processes (torchrun) have of the model: the whole of it each (ddp), or each a
+    part of every tensor, for what does not fit on one device (fsdp)."""
+
     def __post_init__(self) -> None:
         """Refuse what cannot work, before any work is done."""
         rules = {

@@ -20,14 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from cellar import UserError
-from training.checkpoint import Checkpoints, State, full_disk
+from training.checkpoint import Checkpoints, State, full_disk, load_tensors, tensors
 from training.config import TrainingConfig
 from training.device import autocast, choose_device, number_format
 from training.distributed import is_main, of_main, rank, summed, summed_tensors, world_size
 from training.interrupt import Interruption
 from training.objective import Batches, BatchT, Flops, Loss, ModelT, Objective
 from training.optimizer import Shares, build_optimizer, equal
-from training.parallel import gathering, spread
+from training.parallel import full, gathering, joined, placed
 from training.peak import peak_flops
 from training.progress import Display
 from training.record import Record, Step
@@ -98,9 +98,11 @@ def train(
     if (monitor and not evaluate) or (config.patience and not monitor):
         raise ValueError("patience needs a monitor, and a monitor needs evaluate")
     device = choose_device(config.device)
-    optimizer = build_optimizer(model.to(device), config, shares)
-    whole = spread(model, lambda: objective(model, batches(0)[0].to(device)).total)
-    checkpoints = Checkpoints(out / "checkpoints", model, optimizer, config)
+    place = placed(model, device, config.parallel)
+    trained: ModelT = place.model
+    optimizer = build_optimizer(trained, config, shares)
+    whole = joined(place, lambda: objective(trained, batches(0)[0].to(device)).total)
+    checkpoints = Checkpoints(out / "checkpoints", trained, optimizer, config)
     begun = (out / "log.jsonl").exists() or (out / "checkpoints").exists()
     if is_main() and begun and not resume:
         raise UserError(f"{out} already holds a run: --resume it, or choose another folder")
@@ -123,16 +125,16 @@ def train(
             """Whether a signal has come, to any process."""
             return any(summed(bool(interruption)))
 
-        model.train()
+        whole.train()
         while True:
             due = _over(state, config) or _due(state.step, config.eval_every)
             if evaluate and due and state.evaluated < state.step and not leaving():
                 record.flush()
                 metrics = None
-                model.eval()
+                whole.eval()
                 with interruption.gives_up(), torch.no_grad(), autocast(device, config.precision):
                     metrics = of_main(whole(evaluate))
-                model.train()
+                whole.train()
                 if metrics is not None:
                     state.last, state.evaluated = metrics, state.step
                     gained = _gained(state, monitor, higher_is_better)
@@ -166,6 +168,8 @@ def train(
         record.draw()
         if monitor and state.best_step is not None:
             checkpoints.restore_best()
+    if trained is not model:
+        load_tensors(model, {name: full(value) for name, value in tensors(trained).items()})
     model.eval()
     return Result(
         steps=state.step,
@@ -214,7 +218,7 @@ def take_step(
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     # The engine gives the mean over the processes.
     torch._foreach_mul_(gradients, world_size() / max(count, 1))
-    norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm or math.inf)
+    norm = full(nn.utils.clip_grad_norm_(parameters, config.clip_norm or math.inf))
     rate = learning_rate(config, step)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["share"]

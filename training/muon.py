@@ -20,6 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from training.parallel import full, part
+
 A, B, C = 3.4445, -4.7750, 2.0315
 ITERATIONS = 5
 MOMENTUM = 0.95
@@ -64,7 +66,7 @@ class Muon(torch.optim.AdamW):
         if not state:
             state["momentum"] = torch.zeros_like(matrix)
         momentum = state["momentum"].mul_(MOMENTUM).add_(gradient)
-        direction = orthogonal(gradient.add(momentum, alpha=MOMENTUM))
+        direction = part(orthogonal(full(gradient.add(momentum, alpha=MOMENTUM))), matrix)
         matrix.mul_(1 - rate * decay)
         rows, columns = matrix.shape
         matrix.add_(direction, alpha=-rate * math.sqrt(max(1, rows / columns)))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from cellar import UserError
 from training.config import TrainingConfig
 from training.muon import Muon, is_block_matrix
+from training.parallel import fill
 
 Shares = Callable[[str], float]
 """Name of a parameter -> the share of the learning rate that it gets; 0: it is frozen."""
@@ -89,4 +90,5 @@ def restore_optimizer(
         parameter = parameters[name]
         # A fused step wants its counter on the parameter's device, its moments in its layout.
         state = torch.empty_like(tensor if key == "step" else parameter, device=parameter.device)
-        optimizer.state[parameter][key] = state.copy_(tensor)
+        fill(state, tensor)
+        optimizer.state[parameter][key] = state

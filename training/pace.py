@@ -11,7 +11,7 @@ from training.distributed import of_main
 from training.loop import take_step
 from training.objective import Batches, BatchT, ModelT, Objective
 from training.optimizer import build_optimizer
-from training.parallel import spread
+from training.parallel import joined, placed
 
 SECONDS = 6.0
 
@@ -27,8 +27,10 @@ def seconds_per_step(
     The first step, in which memory is laid out, does not count.
     """
     device = choose_device(config.device)
-    optimizer = build_optimizer(model.to(device).train(), config)
-    whole = spread(model, lambda: objective(model, batches(0)[0].to(device)).total)
+    place = placed(model.train(), device, config.parallel)
+    trained: ModelT = place.model
+    optimizer = build_optimizer(trained, config)
+    whole = joined(place, lambda: objective(trained, batches(0)[0].to(device)).total)
     times: list[float] = []
     while len(times) < 4 or sum(times) < SECONDS:
         start = time.perf_counter()

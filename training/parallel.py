@@ -1,21 +1,27 @@
-"""A model on many processes, by torch's own engine.
+"""A model on many processes, by torch's own engines.
 
     ddp    every process has the whole model; gradients are averaged while they come about
-           (DistributedDataParallel, Li et al. 2020, arXiv:2006.15704)
+           (DistributedDataParallel: Li et al. 2020, arXiv:2006.15704)
+    fsdp   every process has a part of each tensor of model, gradient and optimizer, and has a block
+           whole only while it computes with it (fully_shard: Zhao et al. 2023, arXiv:2304.11277)
 
 All that is computed with the model is handed to it through one door, so that the engine sees it
 come and go: `whole(objective, batch)`, `whole(evaluate)`.
 """
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from training.distributed import world_size
+from training.distributed import is_main, world_size
 
 
 class Whole(nn.Module):
@@ -23,25 +29,44 @@ class Whole(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
 
     def forward(self, compute: Callable[..., Any], *inputs: Any) -> Any:
         """Compute with the model."""
         return compute(self.model, *inputs)
 
 
-def spread(model: nn.Module, loss: Callable[[], Tensor]) -> nn.Module:
-    """The door to `model`, which is on its device, and to those of the other processes.
+def placed(model: nn.Module, device: torch.device, parallel: Literal["ddp", "fsdp"]) -> Whole:
+    """The door to `model` on `device`; or, with fsdp, to a copy of it that is shared out."""
+    if world_size() == 1 or parallel == "ddp":
+        return Whole(model.to(device))
+    whole = Whole(copy.deepcopy(model))
+    mesh = init_device_mesh(device.type, (world_size(),))
+    for block in blocks(whole):
+        fully_shard(block, mesh=mesh)
+    # What stands outside the blocks is given back after an evaluation, too: it may be saved then.
+    fully_shard(whole, mesh=mesh, reshard_after_forward=True)
+    return whole
+
+
+def blocks(model: nn.Module) -> list[nn.Module]:
+    """The layers that `model` is a stack of: the elements of its lists of modules."""
+    stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    return [block for stack in stacks for block in stack]
+
+
+def joined(whole: Whole, loss: Callable[[], Tensor]) -> nn.Module:
+    """The same door, but so that gradients are averaged over all processes.
 
     `loss` is that of any batch: an objective may leave parameters alone, which then get no
-    gradient, and the engine has to know whether to wait for one.
+    gradient, and DistributedDataParallel has to know whether to wait for one.
     """
-    if world_size() == 1:
-        return Whole(model)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if world_size() == 1 or isinstance(whole, FSDPModule):
+        return whole
+    trained = [parameter for parameter in whole.parameters() if parameter.requires_grad]
     gradients = torch.autograd.grad(loss(), trained, allow_unused=True)
     return DistributedDataParallel(
-        Whole(model),
+        whole,
         gradient_as_bucket_view=True,
         find_unused_parameters=any(gradient is None for gradient in gradients),
     )
@@ -50,8 +75,40 @@ def spread(model: nn.Module, loss: Callable[[], Tensor]) -> nn.Module:
 @contextmanager
 def gathering(whole: nn.Module, *, last: bool) -> Iterator[None]:
     """Gradients within the block are only added up; with the `last` they go to all processes."""
+    if isinstance(whole, FSDPModule):
+        whole.set_requires_gradient_sync(last)
     if isinstance(whole, DistributedDataParallel) and not last:
         with whole.no_sync():
             yield
     else:
         yield
+
+
+def full(tensor: Tensor) -> Tensor:
+    """The whole of a tensor that is shared out; all processes have to ask."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def part(whole: Tensor, like: Tensor) -> Tensor:
+    """What `full` was given, of a tensor that is shared out as `like` is: nothing is sent."""
+    if not isinstance(like, DTensor):
+        return whole
+    return distribute_tensor(whole, like.device_mesh, like.placements, src_data_rank=None)
+
+
+def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The whole of each tensor, one after the other, on the main process alone, for its disk."""
+    on_main: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        whole = full(tensor)
+        if is_main():
+            on_main[name] = whole.detach().cpu().contiguous()
+    return on_main
+
+
+@torch.no_grad()
+def fill(target: Tensor, whole: Tensor) -> None:
+    """Copy `whole` into `target`, or into the part of it that is here."""
+    if target.shape != whole.shape:
+        raise RuntimeError(f"{tuple(whole.shape)} instead of {tuple(target.shape)}")
+    target.copy_(part(whole.to(target.device), target))
