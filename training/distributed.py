@@ -17,13 +17,14 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed
+from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from cellar import UserError
 
 Key = TypeVar("Key")
 
-_store: torch._C._distributed_c10d.Store | None = None
+_store: Store | None = None
 _turns = count()
 
 
@@ -52,7 +53,8 @@ def processes() -> Iterator[None]:
     if world_size() == 1 or distributed.is_initialized():
         yield
         return
-    _store, number, size = next(rendezvous("env://"))
+    store, number, size = next(rendezvous("env://"))
+    _store = PrefixStore(f"block {next(_turns)}", store)  # another one each time
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backend, store=_store, rank=number, world_size=size)
     try:

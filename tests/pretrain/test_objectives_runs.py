@@ -11,22 +11,10 @@ from safetensors.torch import load_file
 
 from cellar import UserError
 from encoder import Discriminator, MaskedLM, PairedMaskedLM, SequenceClassifier
-from encoder.config import PRESETS
 from pretrain import MaskedBatches, PretrainConfig, pretrain
 from tests.pretrain import tiny
 from tokenizer import load_tokenizer
 from training import TrainingConfig
-
-SMALL = {
-    "num_hidden_layers": 2,
-    "hidden_size": 32,
-    "num_attention_heads": 2,
-    "intermediate_size": 48,
-    "max_position_embeddings": 64,
-}
-for family in ("bert", "albert", "electra"):
-    projected = {} if family == "bert" else {"embedding_size": 16}
-    PRESETS[f"{family}-speck"] = replace(PRESETS[f"{family}-tiny"], **SMALL, **projected)
 
 BOTH = {"loss", "mlm_loss", "mlm_accuracy", "sop_loss", "sop_accuracy", "perplexity"}
 FOUND = {"loss", "mlm_loss", "mlm_accuracy"}

@@ -1,6 +1,6 @@
 """A toy language, and small tokenizers and models that are made for it in a moment.
 
-Importing this adds a preset that trains in seconds.
+Importing this adds presets that train in seconds.
 """
 
 import random
@@ -30,6 +30,16 @@ SHAPE = replace(
     global_attn_every_n_layers=2,
 )
 PRESETS[PRESET] = SHAPE
+SMALL = {
+    "num_hidden_layers": 2,
+    "hidden_size": 32,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+}
+for family in ("bert", "albert", "electra"):
+    projected = {} if family == "bert" else {"embedding_size": 16}
+    PRESETS[f"{family}-speck"] = replace(PRESETS[f"{family}-tiny"], **SMALL, **projected)
 
 
 def sentences(count: int, seed: int = 0) -> list[str]:
