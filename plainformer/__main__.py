@@ -15,7 +15,7 @@ COMMANDS = {
     "data": "list | fetch NAME: real sets by name",
     "tokenizer": "train --files … --vocab-size … --out DIR: learn a vocabulary",
     "corpus": "--files … --tokenizer DIR --out DIR: text as token shards, once for many runs",
-    "pretrain": "--corpus … --tokenizer DIR --out RUN: learn a language from text",
+    "pretrain": "--corpus … --tokenizer DIR (or --model DIR) --out RUN: learn a language from text",
     "finetune": "--model DIR --task … --train F --valid F --out RUN: learn a task from examples",
     "runs": "[DIR … | RUN RUN …]: list runs, or hold some against each other",
     "evaluate": "RUN --data F: measure a fine-tuned model, and leave a report",

@@ -22,6 +22,7 @@ from pretrain.corpus import Corpus
 from pretrain.data import Pieces, Rows, Source
 from pretrain.manifest import is_prepared
 from pretrain.measure import PER_CHARACTER, Measure
+from pretrain.progress import reading
 from tokenizer import Tokenizer, added_words, extend, load_tokenizer, split_words, written
 from training import autocast, choose_device
 
@@ -53,7 +54,7 @@ class Start:
         return "\n".join(lines)
 
 
-def start(config: PretrainConfig, resumed: bool) -> Start:
+def start(config: PretrainConfig, resumed: bool, quiet: bool) -> Start:
     """The model and the tokenizer of a continued run; one that is resumed has its words already.
 
     Raises `UserError` when model, tokenizer, objective and text do not fit together.
@@ -77,23 +78,25 @@ def start(config: PretrainConfig, resumed: bool) -> Start:
         raise UserError(
             f"{config.tokenizer} is not the tokenizer of {config.model}: {error}"
         ) from None
+    of_tokens = config.token_objective not in (None, "rtd") and config.pair_objective is None
+    if (config.new_words or words) and not of_tokens:
+        raise UserError("a vocabulary grows with mlm, denoise or clm alone")
     if config.new_words and not resumed:
-        tokenizer = extend(tokenizer, new_words(config, tokenizer))
+        tokenizer = extend(tokenizer, new_words(config, tokenizer, quiet))
         words = added_words(own, tokenizer)
     if words:
-        if config.token_objective in (None, "rtd") or config.pair_objective is not None:
-            raise UserError("a vocabulary grows with mlm, denoise or clm alone")
         extend_vocabulary(model, own.vocab_size, [own.spell(word) for word in words])
     return Start(model, tokenizer, own, words)
 
 
-def new_words(config: PretrainConfig, tokenizer: Tokenizer) -> list[str]:
+def new_words(config: PretrainConfig, tokenizer: Tokenizer, quiet: bool) -> list[str]:
     """The words of the new text that the tokenizer splits most."""
     for name in config.corpus:
         if is_prepared(Path(name)):
             raise UserError(f"{name} is a prepared corpus: new words are learned from its text")
-    texts = Corpus.of(config.corpus, config.valid_share).texts("train")
-    words = split_words(tokenizer, texts, config.new_words)
+    corpus = Corpus.of(config.corpus, config.valid_share)
+    with reading("looking for words", None, quiet=quiet) as watch:
+        words = split_words(tokenizer, corpus.texts("train", watch), config.new_words)
     if not words:
         raise UserError("the new text has no frequent word that the vocabulary splits")
     return words

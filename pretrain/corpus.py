@@ -85,10 +85,10 @@ class Corpus:
                 if count > skipped:
                     yield Document(text, split, Place(number, count))
 
-    def texts(self, split: Split) -> Iterator[str]:
-        """The documents of one part, in order."""
-        share = self.valid_share
-        return (found.text for found in self.documents() if part(found, share) == split)
+    def texts(self, split: Split, watch: Callable[[int], object] | None = None) -> Iterator[str]:
+        """The documents of one part, in order; `watch` as `documents` has it."""
+        share, documents = self.valid_share, self.documents(watch=watch)
+        return (found.text for found in documents if part(found, share) == split)
 
 
 def part(document: Document, valid_share: float) -> Split:

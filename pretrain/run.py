@@ -65,7 +65,7 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
     saved = saved_options(config, config.out, resume=config.resume, may_differ=may_differ)
     if config.budget and saved and not saved["budget"]:
         config = taken_up(config, saved)
-    started = None if config.model is None else start(config, resumed=saved is not None)
+    started = None if config.model is None else start(config, saved is not None, quiet)
     if started is None:
         tokenizer = load_tokenizer(config.tokenizer or "")
         model = build(config, tokenizer)
@@ -141,8 +141,7 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
 
 def say(lines: str | Table, quiet: bool) -> None:
     """Tell a person something about the run."""
-    console = Console(stderr=True, quiet=quiet or not is_main(), highlight=False)
-    console.print(lines, markup=False, soft_wrap=True)
+    Console(stderr=True, quiet=quiet, highlight=False).print(lines, markup=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)

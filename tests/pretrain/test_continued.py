@@ -284,7 +284,9 @@ def test_every_objective_goes_on_and_remembers(folder, tmp_path, model, objectiv
     run(config(folder, tmp_path / "run", model, replay=old, **changes), quiet=True)
     found = metrics(tmp_path / "run")
     assert {"learned", "forgotten"} <= set(found)
-    # And it is a folder to go on from again.
+    if model not in ("pairs", "electra"):
+        return
+    # It has the heads to go on with again.
     run(config(folder, tmp_path / "on", tmp_path / "run", **changes), quiet=True)
     assert metrics(tmp_path / "on")["before"]["loss"] == pytest.approx(found["held_out"]["loss"])
 
