@@ -64,19 +64,12 @@ def load_model(config: PretrainConfig, folder: Path) -> Model:
     else:
         kind = MaskedLM if config.pair_objective is None else PairedMaskedLM
         model = kind.from_pretrained(folder, new_head=True)
-    places = shape_of(model).max_position_embeddings
+    places = shape(model).max_position_embeddings
     if config.max_length > places:
         raise UserError(
             f"max_length {config.max_length} is more than the {places} positions of {folder}"
         )
     return model
-
-
-def shape_of(model: Model) -> EncoderConfig:
-    """The shape of the encoder that goes on to fine-tuning."""
-    encoder = model.discriminator if isinstance(model, Electra) else model
-    shape: EncoderConfig = encoder.config
-    return shape
 
 
 def read_text(config: PretrainConfig, shards: Sequence[Shard], tokenizer: Tokenizer) -> Source:

@@ -63,7 +63,7 @@ def start(config: PretrainConfig, resumed: bool, quiet: bool) -> Start:
     own = load_tokenizer(config.model)
     torch.manual_seed(config.training.seed)  # a head may begin anew
     model = choice.load_model(config, config.model)
-    if own.vocab_size > (known := choice.shape_of(model).vocab_size):
+    if own.vocab_size > (known := choice.shape(model).vocab_size):
         raise UserError(
             f"{config.model}: the tokenizer has {own.vocab_size} tokens, the model only {known}: "
             "they do not belong together"
@@ -156,7 +156,7 @@ def measured_before(
     if started.words:
         assert config.model is not None
         model, own = choice.load_model(config, config.model), started.own
-        places = choice.shape_of(model).max_position_embeddings
+        places = choice.shape(model).max_position_embeddings
         texts = {
             k: Respelled(text, own, places) for k, text in texts.items() if isinstance(text, Pieces)
         }
