@@ -4,8 +4,9 @@
 
 A small model is pretrained on made-up text twice: once undisturbed, and once killed at random
 moments (tokenising, training, evaluating, saving, wherever that is) and resumed after each. Three
-in four are SIGKILL, to one of the processes; the others have to see that it is gone, and to leave.
-The rest are SIGTERM, to all of them, a moment apart. At the end model, log, metrics and the last
+in four are SIGKILL, to one of the processes; the others have to see that it is gone, and to leave
+(one that still waits for it to come is told by SIGTERM, as torchrun does). The rest are SIGTERM, to
+all of them, a moment apart. At the end model, log, metrics and the last
 checkpoint have to be the same, byte for byte. Each run is a fork of this process, which has
 everything imported already, so that a start costs little.
 """
@@ -36,8 +37,8 @@ from tokenizer import train_tokenizer
 from training import TrainingConfig
 
 STEPS_A_KILL = 8
-PATIENCE = 60.0
-"""seconds in which a process has to leave when it is told to, or when another one is gone"""
+GRACE, PATIENCE = 5.0, 60.0
+"""seconds in which a process may leave of itself, and has to when it is told to"""
 SAME = "model.safetensors", "log.jsonl", "metrics.json"
 
 
@@ -131,6 +132,10 @@ def disturb(
                 os.kill(pid, signal.SIGTERM)
                 time.sleep(rng.uniform(0, 0.05))
         begin = time.monotonic()
+        running = leave(running, GRACE)
+        if kind == "SIGKILL":
+            for pid in running:
+                os.kill(pid, signal.SIGTERM)
         if leave(running, PATIENCE):
             raise SystemExit(f"a process has not left {PATIENCE:.0f} s after kill {number}")
         took = time.monotonic() - begin

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from itertools import count
 from typing import TypeVar
 
@@ -23,6 +24,9 @@ from torch.distributed.rendezvous import rendezvous
 from cellar import UserError
 
 Key = TypeVar("Key")
+
+TIMEOUT = timedelta(minutes=10)
+"""for which a process waits for another one that is silent"""
 
 _store: Store | None = None
 _turns = count()
@@ -48,27 +52,49 @@ def processes() -> Iterator[None]:
     """Join the processes that torchrun has started, for the length of the block.
 
     When one fails by an error of the user, it speaks for all: the others leave with SystemExit(2).
+    Raises UserError when another one is gone: at once where its connections break, after TIMEOUT
+    where they are silent.
     """
     global _store
     if world_size() == 1 or distributed.is_initialized():
         yield
         return
-    store, number, size = next(rendezvous("env://"))
-    _store = PrefixStore(f"block {next(_turns)}", store)  # another one each time
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    distributed.init_process_group(backend, store=_store, rank=number, world_size=size)
     try:
+        store, number, size = next(rendezvous("env://"))
+        # torchrun's outlives its restarts: another part of it for each, and for each block.
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        _store = PrefixStore(f"attempt {attempt}, block {next(_turns)}", store)
+        distributed.init_process_group(
+            "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+            store=_store,
+            rank=number,
+            world_size=size,
+            timeout=TIMEOUT,
+        )
         yield
     except UserError:
-        if _store.add("faults", 1) > 1:
+        if _faults(1) > 1:
             raise SystemExit(2) from None
         raise
-    except RuntimeError:  # what the others meet when one has left
-        if _store.add("faults", 0):
+    except RuntimeError as error:  # what the others meet when one has left
+        if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
+            raise
+        if _faults(1) > 1:
             raise SystemExit(2) from None
-        raise
+        raise UserError(
+            "a process of this run is gone: killed, perhaps for lack of memory, or with its "
+            "machine; start all of them again with --resume (torchrun --max-restarts 3 does)"
+        ) from None
     distributed.destroy_process_group()
     _store = None
+
+
+def _faults(more: int) -> int:
+    """Add to the faults of all processes; give how many there are now."""
+    try:
+        return int(_store.add("faults", more)) if _store else more
+    except RuntimeError:  # the store is gone with its process: this one speaks for itself
+        return more
 
 
 @contextmanager
@@ -79,7 +105,7 @@ def main_first() -> Iterator[None]:
         yield
         return
     while not is_main() and not _store.check([turn]):
-        if _store.add("faults", 0):
+        if _faults(0):
             raise SystemExit(2)
         time.sleep(0.05)
     yield

@@ -10,6 +10,7 @@ and resumed is bit for bit one that was not (on the CPU).
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count as numbers
 from pathlib import Path
@@ -23,11 +24,19 @@ from cellar import UserError
 from training.checkpoint import Checkpoints, State, full_disk, load_tensors, tensors
 from training.config import TrainingConfig
 from training.device import autocast, choose_device, number_format
-from training.distributed import is_main, of_main, rank, summed, summed_tensors, world_size
+from training.distributed import (
+    is_main,
+    main_first,
+    of_main,
+    rank,
+    summed,
+    summed_tensors,
+    world_size,
+)
 from training.interrupt import Interruption
 from training.objective import Batches, BatchT, Flops, Loss, ModelT, Objective
 from training.optimizer import Shares, build_optimizer, equal
-from training.parallel import full, gathering, joined, placed
+from training.parallel import full, gathering, is_shared_out, joined, placed
 from training.peak import peak_flops
 from training.progress import Display
 from training.record import Record, Step
@@ -106,7 +115,8 @@ def train(
     begun = (out / "log.jsonl").exists() or (out / "checkpoints").exists()
     if is_main() and begun and not resume:
         raise UserError(f"{out} already holds a run: --resume it, or choose another folder")
-    state = (checkpoints.restore() if resume else None) or State()
+    with main_first():
+        state = (checkpoints.restore() if resume else None) or State()
     saved = state.step, state.evaluated
 
     form = number_format(device, config.precision)
@@ -130,15 +140,17 @@ def train(
             due = _over(state, config) or _due(state.step, config.eval_every)
             if evaluate and due and state.evaluated < state.step and not leaving():
                 record.flush()
-                metrics = None
+                metrics: Mapping[str, float] = {}
+                # With what is shared out all have to go through an evaluation together.
+                give_up = nullcontext() if is_shared_out(whole) else interruption.gives_up()
                 whole.eval()
-                with interruption.gives_up(), torch.no_grad(), autocast(device, config.precision):
-                    metrics = of_main(whole(evaluate))
+                with give_up, torch.no_grad(), autocast(device, config.precision):
+                    metrics = whole(evaluate)
                 whole.train()
-                if metrics is not None:
-                    state.last, state.evaluated = metrics, state.step
+                if not leaving():  # else it may not be whole, and is done again
+                    state.last, state.evaluated = of_main(metrics), state.step
                     gained = _gained(state, monitor, higher_is_better)
-                    record.evaluation(metrics, best=gained)
+                    record.evaluation(state.last, best=gained)
                     if gained:
                         checkpoints.save_best(state)
                 record.restart_clock()

@@ -49,6 +49,11 @@ def placed(model: nn.Module, device: torch.device, parallel: Literal["ddp", "fsd
     return whole
 
 
+def is_shared_out(whole: nn.Module) -> bool:
+    """Whether whatever is computed with a model takes all processes, also without gradients."""
+    return isinstance(whole, FSDPModule)
+
+
 def blocks(model: nn.Module) -> list[nn.Module]:
     """The layers that `model` is a stack of: the elements of its lists of modules."""
     stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
