@@ -60,7 +60,7 @@ def configuration(folder: Path, kills: int, processes: int, rng: random.Random) 
         workers=1,
         resume=True,
         training=TrainingConfig(
-            steps=max(40, STEPS_A_KILL * kills), eval_every=7, checkpoint_every=3, device="cpu"
+            steps=max(24, STEPS_A_KILL * kills), eval_every=7, checkpoint_every=3, device="cpu"
         ),
     )
 

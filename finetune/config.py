@@ -121,7 +121,7 @@ class FinetuneConfig:
     of them; 0: by the validation examples."""
 
     resume: bool = False
-    """Go on from the newest checkpoint in `out`."""
+    """Go on from the newest checkpoint in `out` that is whole; begin where there is none."""
 
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(

@@ -104,7 +104,7 @@ class PretrainConfig:
     size: --preset bert) and the batch; the plan is shown before it starts."""
 
     resume: bool = False
-    """Go on from the newest checkpoint in `out`."""
+    """Go on from the newest checkpoint in `out` that is whole; begin where there is none."""
 
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(

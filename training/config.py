@@ -63,7 +63,7 @@ class TrainingConfig:
     """Steps between checkpoints (there is always one at the end); 0: at the end only."""
 
     keep: int = 2
-    """Checkpoints to keep, beside the best."""
+    """Checkpoints to keep, beside the best: where the last is damaged, that before it will do."""
 
     device: str = "auto"
     """Where to train: auto (a GPU where there is one), cpu, cuda, cuda:1 …"""

@@ -100,9 +100,10 @@ def train(
     raises KeyboardInterrupt or SystemExit (see `training.interrupt`).
 
     On a CPU a resumed run is bit for bit one that was never stopped. On a GPU it has the same
-    batches, masks and dropout, but kernels that add in no fixed order (the gradients of embeddings,
-    of attention) differ in the last bits from run to run, resumed or not, unless
-    `torch.use_deterministic_algorithms(True)` and CUBLAS_WORKSPACE_CONFIG=:4096:8 are set.
+    batches, masks and dropout, but kernels that add in no fixed order (attention's backward pass,
+    scattered sums) differ in the last bits: it then comes as near to the unbroken run as that comes
+    to itself when it is run again. `torch.use_deterministic_algorithms(True)`, with
+    CUBLAS_WORKSPACE_CONFIG=:4096:8 in the environment, asks for fixed orders.
     """
     if (monitor and not evaluate) or (config.patience and not monitor):
         raise ValueError("patience needs a monitor, and a monitor needs evaluate")
@@ -164,9 +165,9 @@ def train(
                 record.restart_clock()
                 stops = leaving()
             if stops:
-                record.draw()
                 message = f"step {state.step} is saved in {out}: --resume goes on from there"
                 display.say(message)
+                record.draw()
                 interruption.leave(message)
             if _over(state, config):
                 break

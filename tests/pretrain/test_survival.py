@@ -76,11 +76,14 @@ def soak(*options: str) -> None:
     assert "are the same, byte for byte" in done.stdout
 
 
-def test_a_few_random_kills():
-    soak("--kills", "4")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("processes", ["1", "2"])
-def test_fifty_random_kills(processes):
-    soak("--kills", "50", "--processes", processes)
+@pytest.mark.parametrize(
+    ("kills", "processes"),
+    [
+        (3, 1),
+        (2, 2),
+        pytest.param(50, 1, marks=pytest.mark.slow),
+        pytest.param(50, 2, marks=pytest.mark.slow),
+    ],
+)
+def test_random_kills(kills, processes):
+    soak("--kills", str(kills), "--processes", str(processes))
