@@ -1,0 +1,391 @@
+"""Who takes part where texts become vectors: each the way its users call it, on the same weights.
+
+A contender is a function of a `Case` that loads a model and returns a callable: texts → one vector
+of length 1 for each, the mean of its tokens' vectors, in order. Strings go in and numpy comes out:
+tokenising, batching and sorting are part of what is timed.
+
+- as called: the texts in the order in which they come, 32 at a time, padded to the longest;
+- sorted: 32 texts of like length at a time, which is the strongest form without packing.
+
+`plainformer` sorts and packs by itself. What a package lacks, or a device does not have, is raised
+as `LeftOut` or ImportError, and the contender is left out with a line.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from workloads import Case
+
+from finetune import Embedder
+
+BATCH = 32
+Embed = Callable[[Sequence[str]], np.ndarray]
+Padded = Callable[[dict[str, Tensor]], Tensor]
+"""input_ids, attention_mask, token_type_ids → the tokens' vectors, all of them (batch, seq, …)"""
+
+
+class LeftOut(Exception):
+    """A contender cannot run here."""
+
+
+def plainformer(case: Case) -> Embed:
+    """Ours: `finetune.Embedder`."""
+    embedder = Embedder.load(case.folder, max_length=case.workload.longest)
+    embedder.model.to(case.device, case.dtype)
+    return embedder
+
+
+def plainformer_int8(case: Case) -> Embed:
+    """Ours with torch's dynamic quantisation: weights of linear layers in int8, by channel."""
+    from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
+
+    on_cpu(case)
+    embedder = Embedder.load(case.folder, max_length=case.workload.longest)
+    model = quantize_dynamic(embedder.model, {nn.Linear: per_channel_dynamic_qconfig})
+    return replace(embedder, model=model)
+
+
+def transformers(
+    case: Case, attention: str = "sdpa", is_sorted: bool = False, is_compiled: bool = False
+) -> Embed:
+    """`AutoTokenizer` and `AutoModel`."""
+    model = their_model(case, attention)
+    if is_compiled:
+        model = torch.compile(model, dynamic=True)
+    return pooled(case, lambda batch: model(**batch).last_hidden_state, is_sorted)
+
+
+def pipeline(case: Case) -> Embed:
+    """The pipeline of transformers, which takes the texts one by one unless told otherwise."""
+    import transformers
+
+    feature = transformers.pipeline(
+        "feature-extraction",
+        model=their_model(case, "sdpa"),
+        tokenizer=their_tokenizer(case),
+        device=case.device,
+    )
+
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        states = feature(list(texts), return_tensors=True, truncation=True)
+        vectors = torch.stack([state[0].float().mean(0) for state in states])
+        return unit(vectors).cpu().numpy()
+
+    return embed
+
+
+def torch_encoder(case: Case, is_sorted: bool = False) -> Embed:
+    """`torch.nn.TransformerEncoder`, on its fast path, between their embeddings and the mean."""
+    bert = their_model(case, "sdpa")
+    encoder = torch_layers(bert).to(case.device, case.dtype)
+
+    def states(batch: dict[str, Tensor]) -> Tensor:
+        x = bert.embeddings(batch["input_ids"], batch["token_type_ids"])
+        y: Tensor = encoder(x, src_key_padding_mask=batch["attention_mask"] == 0)
+        missing = batch["input_ids"].shape[1] - y.shape[1]
+        return nn.functional.pad(y, (0, 0, 0, missing))
+
+    return pooled(case, states, is_sorted)
+
+
+def torch_layers(bert: Any) -> nn.TransformerEncoder:
+    """The layers of a BERT of transformers, as those of torch."""
+    shape = bert.config
+    layer = nn.TransformerEncoderLayer(
+        shape.hidden_size,
+        shape.num_attention_heads,
+        shape.intermediate_size,
+        activation="gelu",
+        layer_norm_eps=shape.layer_norm_eps,
+        batch_first=True,
+    )
+    encoder = nn.TransformerEncoder(layer, shape.num_hidden_layers).eval()
+    for own, their in zip(encoder.layers, bert.encoder.layer, strict=True):
+        attention = their.attention.self
+        projections = (attention.query, attention.key, attention.value)
+        own.self_attn.in_proj_weight.data = torch.cat([p.weight.data for p in projections])
+        own.self_attn.in_proj_bias.data = torch.cat([p.bias.data for p in projections])
+        own.self_attn.out_proj = their.attention.output.dense
+        own.norm1 = their.attention.output.LayerNorm
+        own.linear1, own.linear2 = their.intermediate.dense, their.output.dense
+        own.norm2 = their.output.LayerNorm
+    return encoder
+
+
+def x_transformers(case: Case) -> Embed:
+    """The encoder of x-transformers with its flash attention, given these weights and biases."""
+    from x_transformers import Encoder
+
+    bert = their_model(case, "sdpa")
+    shape = bert.config
+    heads = shape.num_attention_heads
+    encoder = Encoder(
+        dim=shape.hidden_size,
+        depth=shape.num_hidden_layers,
+        heads=heads,
+        attn_dim_head=shape.hidden_size // heads,
+        attn_flash=True,
+        pre_norm=False,
+    ).eval()
+    blocks = list(encoder.layers)
+    for (norms, attention, _), (norms2, feed, _), their in zip(
+        blocks[::2], blocks[1::2], bert.encoder.layer, strict=True
+    ):
+        own = their.attention.self
+        attention.to_q, attention.to_k, attention.to_v = own.query, own.key, own.value
+        attention.to_out = their.attention.output.dense
+        norms[2] = their.attention.output.LayerNorm
+        feed.ff[0][0], feed.ff[2] = their.intermediate.dense, their.output.dense
+        norms2[2] = their.output.LayerNorm
+    encoder.to(case.device, case.dtype)
+
+    def states(batch: dict[str, Tensor]) -> Tensor:
+        x = bert.embeddings(batch["input_ids"], batch["token_type_ids"])
+        y: Tensor = encoder(x, mask=batch["attention_mask"].bool())
+        return y
+
+    return pooled(case, states, is_sorted=False)
+
+
+def sentence_transformers(case: Case) -> Embed:
+    """`SentenceTransformer.encode`, which sorts by length by itself."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+    reader = Transformer(str(case.folder), max_seq_length=case.workload.longest)
+    pooling = Pooling(reader.get_embedding_dimension(), "mean")
+    model = SentenceTransformer(modules=[reader, pooling, Normalize()], device=str(case.device))
+    model.to(case.dtype)
+    return lambda texts: np.asarray(model.encode(list(texts), show_progress_bar=False), np.float32)
+
+
+def onnx_runtime(case: Case, is_int8: bool = False) -> Embed:
+    """ONNX Runtime on the exported model, its operators fused for BERT; sorted."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    # Its threads would go on spinning in the turn of the next contender.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    provider = "CUDAExecutionProvider" if case.device.type == "cuda" else "CPUExecutionProvider"
+    if provider not in onnxruntime.get_available_providers():
+        raise LeftOut(f"this onnxruntime has no {provider}")
+    if case.precision != "fp32":
+        raise LeftOut("the exported model is in fp32")
+    model = str(exported(case, is_int8))
+    session = onnxruntime.InferenceSession(model, options, providers=[provider])
+    names = [wanted.name for wanted in session.get_inputs()]
+
+    def states(batch: dict[str, Tensor]) -> Tensor:
+        arrays = {name: batch[name].cpu().numpy() for name in names}
+        return torch.from_numpy(session.run(None, arrays)[0]).to(case.device)
+
+    return pooled(case, states, is_sorted=True)
+
+
+def exported(case: Case, is_int8: bool) -> Path:
+    """The model as ONNX, beside its weights; made once."""
+    import onnxruntime  # noqa: F401  (before any work: it may be missing)
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.transformers.optimizer import optimize_model
+
+    plain, fused, int8 = (case.folder / f"{name}.onnx" for name in ("plain", "fused", "int8"))
+    if not fused.exists():
+        # The older exporter and eager attention write the pattern that the fusion looks for.
+        model = their_model(replace(case, device=torch.device("cpu"), precision="fp32"), "eager")
+        ids = torch.ones(2, 8, dtype=torch.long)
+        names = ["input_ids", "attention_mask", "token_type_ids"]
+        torch.onnx.export(
+            States(model).eval(),
+            (ids, ids, ids),
+            str(plain),
+            input_names=names,
+            output_names=["states"],
+            dynamic_axes={name: {0: "batch", 1: "seq"} for name in [*names, "states"]},
+            opset_version=17,
+            dynamo=False,
+        )
+        heads, hidden = model.config.num_attention_heads, model.config.hidden_size
+        better = optimize_model(str(plain), "bert", num_heads=heads, hidden_size=hidden)
+        better.save_model_to_file(str(fused))
+        plain.unlink()
+    if is_int8 and not int8.exists():
+        quantize_dynamic(fused, int8, per_channel=True, weight_type=QuantType.QInt8)
+    return int8 if is_int8 else fused
+
+
+class States(nn.Module):
+    """A model of transformers that gives its last states alone."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """Of a padded batch."""
+        out = self.model(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
+        states: Tensor = out.last_hidden_state
+        return states
+
+
+def their_model(case: Case, attention: str) -> Any:
+    """The encoder of the folder, as transformers has it."""
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(
+        case.folder, attn_implementation=attention, dtype=case.dtype, local_files_only=True
+    )
+    return model.to(case.device).eval()
+
+
+def their_tokenizer(case: Case) -> Any:
+    """The tokenizer of the folder, as transformers has it, cutting where ours does."""
+    from transformers import AutoTokenizer
+
+    longest = case.workload.longest
+    return AutoTokenizer.from_pretrained(
+        case.folder, model_max_length=longest, local_files_only=True
+    )
+
+
+def pooled(case: Case, states: Padded, is_sorted: bool) -> Embed:
+    """Texts as padded batches, and the mean of what `states` says of their tokens."""
+    tokenizer = their_tokenizer(case)
+    wanted = ("input_ids", "attention_mask", "token_type_ids")
+    if "token_type_ids" not in tokenizer.model_input_names:
+        wanted = wanted[:2]
+
+    @torch.no_grad()
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        batches = sorted_batches(tokenizer, texts) if is_sorted else as_called(tokenizer, texts)
+        vectors = np.zeros((len(texts), case.config.hidden_size), np.float32)
+        for chosen, padded in batches:
+            batch = {name: padded[name].to(case.device) for name in wanted}
+            mask = batch["attention_mask"][..., None]
+            mean = (states(batch) * mask).sum(1) / mask.sum(1)
+            vectors[chosen] = unit(mean.float()).cpu().numpy()
+        return vectors
+
+    return embed
+
+
+def as_called(tokenizer: Any, texts: Sequence[str]) -> Iterator[tuple[list[int], Any]]:
+    """The texts as they come, 32 at a time."""
+    for i in range(0, len(texts), BATCH):
+        some = list(texts[i : i + BATCH])
+        batch = tokenizer(some, padding=True, truncation=True, return_tensors="pt")
+        yield list(range(i, i + len(some))), batch
+
+
+def sorted_batches(tokenizer: Any, texts: Sequence[str]) -> Iterator[tuple[list[int], Any]]:
+    """32 texts of like length at a time."""
+    ids = tokenizer(list(texts), truncation=True)["input_ids"]
+    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+    for i in range(0, len(order), BATCH):
+        chosen = order[i : i + BATCH]
+        batch = tokenizer.pad({"input_ids": [ids[j] for j in chosen]}, return_tensors="pt")
+        batch["token_type_ids"] = torch.zeros_like(batch["input_ids"])
+        yield chosen, batch
+
+
+def unit(x: Tensor) -> Tensor:
+    """Rows of length 1."""
+    return nn.functional.normalize(x, dim=-1)
+
+
+def on_cpu(case: Case) -> None:
+    """Raise `LeftOut` anywhere else."""
+    if case.device.type != "cpu":
+        raise LeftOut("it runs on a CPU only")
+
+
+def bert_only(make: Callable[[Case], Embed]) -> Callable[[Case], Embed]:
+    """A contender whose layers are BERT's, and nothing else's."""
+
+    def checked(case: Case) -> Embed:
+        if case.config.architecture != "bert":
+            raise LeftOut(f"its layers are not those of {case.config.architecture}")
+        return make(case)
+
+    return checked
+
+
+def loading(make: Callable[[Case], Embed]) -> Callable[[Case], Embed]:
+    """The same contender, which begins with its folder in every call."""
+    return lambda case: lambda texts: make(case)(texts)
+
+
+Tokens = list[tuple[list[int], list[tuple[int, int]]]]
+"""ids and offsets of each text"""
+Tokenise = Callable[[Sequence[str]], Tokens]
+
+
+def our_tokens(case: Case) -> Tokenise:
+    """`encode` of our tokenizer, which remembers words; `tokenizing.py` has it cold, too."""
+    encode = case.tokenizer.encode
+    return lambda texts: [(row.ids, row.offsets) for row in map(encode, texts)]
+
+
+def their_tokens(case: Case, is_batch: bool = False) -> Tokenise:
+    """`encode` of tokenizers, in Rust, or `encode_batch` on one thread."""
+    from tokenizers import Tokenizer
+
+    definition = {**case.tokenizer.definition(), "truncation": None, "padding": None}
+    tokenizer = Tokenizer.from_str(json.dumps(definition))
+
+    def tokenise(texts: Sequence[str]) -> Tokens:
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+        rows = tokenizer.encode_batch(list(texts)) if is_batch else map(tokenizer.encode, texts)
+        found = [(row.ids, row.offsets) for row in rows]
+        del os.environ["TOKENIZERS_PARALLELISM"]
+        return found
+
+    return tokenise
+
+
+SDPA = partial(transformers, attention="sdpa")
+INT8: dict[str, Callable[[Case], Embed]] = {
+    "plainformer, int8": plainformer_int8,
+    "plainformer": plainformer,
+    "transformers sdpa, as called": SDPA,
+    "ONNX Runtime, int8, sorted": partial(onnx_runtime, is_int8=True),
+}
+EMBED: dict[str, Callable[[Case], Embed]] = {
+    "plainformer": plainformer,
+    "transformers eager, as called": partial(transformers, attention="eager"),
+    "transformers sdpa, as called": SDPA,
+    "transformers sdpa, sorted": partial(SDPA, is_sorted=True),
+    "transformers sdpa, compiled": partial(SDPA, is_compiled=True),
+    "transformers sdpa, compiled, sorted": partial(SDPA, is_sorted=True, is_compiled=True),
+    "transformers pipeline": pipeline,
+    "transformers FlashAttention-2, sorted": partial(
+        transformers, attention="flash_attention_2", is_sorted=True
+    ),
+    "torch TransformerEncoder, as called": bert_only(torch_encoder),
+    "torch TransformerEncoder, sorted": bert_only(partial(torch_encoder, is_sorted=True)),
+    "sentence-transformers encode": sentence_transformers,
+    "x-transformers, as called": bert_only(x_transformers),
+    "ONNX Runtime, sorted": bert_only(onnx_runtime),
+}
+LOAD: dict[str, Callable[[Case], Embed]] = {
+    name: loading(EMBED[name])
+    for name in (
+        "plainformer",
+        "transformers sdpa, as called",
+        "sentence-transformers encode",
+        "ONNX Runtime, sorted",
+    )
+}
+TOKENISE: dict[str, Callable[[Case], Tokenise]] = {
+    "plainformer": our_tokens,
+    "tokenizers encode": their_tokens,
+    "tokenizers encode_batch": partial(their_tokens, is_batch=True),
+}

@@ -1,0 +1,284 @@
+"""How fast is it, next to what its users would use otherwise? One interleaved run.
+
+    make bench                                             all workloads, on the CPU
+    python benchmarks/speed.py --material runs/bench [--workloads short mlm …] [--device cuda]
+                               [--precision bf16] [--rounds 15] [--threads 2] [--memory]
+                               [--contenders plainformer sorted]
+
+`workloads.py` says what is done, on which texts and models; `contenders.py` and `steps.py` by whom.
+What `--material` lacks is fetched or made first; after that no network is needed. For each workload
+
+1. every contender loads the same weights and does the whole workload twice, which also warms it
+   up; what comes of the first time must be what plainformer gives, else nothing is timed: vectors
+   of length 1 to 1e-4 in each number (bf16: 0.02), losses to a thousandth (bf16: a fiftieth), ids
+   and offsets exactly; in int8 Spearman on STS-B within half a point of fp32;
+2. the contenders take turns for `--rounds` rounds, each round begun by another, so that all meet
+   the same noise; `×` is how many times faster plainformer is: the ratio of the two in each round;
+3. medians are given with quartiles. Tokens are real ones: padding does not count. "Of peak" is the
+   share of the machine's measured matrix-multiply peak (`training/peak.py`), in the number format
+   of the run, that the operations which these tokens need (`encoder/flops.py`) come to.
+
+A contender that fails, or whose package is missing, is left out with a line; ours must not. With
+`--memory` each training contender runs once more, in fresh processes, for its peak (`memory.py`).
+`--out FILE.json` gets every single time, versions, machine, command and date; FILE.md the table
+and FILE.png the picture. Without it: benchmarks/results/speed-DEVICE.json.
+"""
+
+import argparse
+import datetime
+import gc
+import importlib.util
+import os
+import platform
+import shlex
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+# As the command line has it, for everybody in the process: `threads.py`.
+os.environ.setdefault("GOMP_SPINCOUNT", "4000")
+
+import contenders
+import numpy as np
+import steps
+import torch
+from memory import peak_memory
+from report import table, write
+from scipy.stats import spearmanr
+from workloads import WORKLOADS, Case, Kind, open_case, read_pairs
+
+from training.peak import peak_flops, synchronize
+
+OURS = "plainformer"
+SIDES: Mapping[Kind, Mapping[str, Callable[[Case], Callable[[Any], Any]]]] = {
+    "embed": contenders.EMBED,
+    "int8": contenders.INT8,
+    "mlm": steps.TRAIN,
+    "classify": steps.TRAIN,
+    "tokenise": contenders.TOKENISE,
+    "load": contenders.LOAD,
+}
+PACKAGES = (
+    *("plainformer", "torch", "transformers", "tokenizers", "sentence-transformers"),
+    *("x-transformers", "onnxruntime", "onnx", "flash-attn", "numpy"),
+)
+SPEARMAN_LOSS = 0.005
+
+
+class Differs(Exception):
+    """A contender gives something else than ours."""
+
+
+def outputs(call: Callable[[Any], Any], case: Case) -> list[Any]:
+    """What a contender makes of the whole workload."""
+    return [call(some) for some in case.inputs]
+
+
+def check(found: list[Any], wanted: list[Any], case: Case) -> float:
+    """The largest difference; `Differs` where it is too large."""
+    kind, is_half = case.workload.kind, case.precision == "bf16"
+    if kind == "tokenise":
+        if found != wanted:
+            raise Differs("it gives other ids or offsets")
+        return 0.0
+    a, b = np.concatenate(found), np.concatenate(wanted)
+    gap = np.abs(a - b) / (np.abs(b) if case.workload.is_training else 1.0)
+    allowed = 0.02 if is_half else 1e-3 if case.workload.is_training else 1e-4
+    if not gap.max() <= allowed:
+        raise Differs(f"it differs by {gap.max():.1e}, more than {allowed:.0e}")
+    return float(gap.max())
+
+
+def likeness(call: Callable[[Any], Any], case: Case) -> float:
+    """Spearman's correlation of cosines with the scores of people, on STS-B."""
+    rows = read_pairs(case.material)
+    first, second = (call([row[side] for row in rows]) for side in ("text", "pair"))
+    cosines = np.einsum("ij,ij->i", first, second)
+    return float(spearmanr(cosines, [float(row["score"]) for row in rows]).statistic)
+
+
+def enter(
+    case: Case, chosen: list[str]
+) -> tuple[dict[str, Callable[[Any], Any]], dict[str, dict[str, Any]]]:
+    """The contenders that are ready and equal, and what is known of each before it is timed.
+
+    Ours, and those with one of `chosen` in their names; without any, all.
+    """
+    ready: dict[str, Callable[[Any], Any]] = {}
+    notes: dict[str, dict[str, Any]] = {}
+    wanted: list[Any] = []
+    best = 0.0
+    sides = {
+        name: make
+        for name, make in SIDES[case.workload.kind].items()
+        if not chosen or any(part in name for part in (OURS, *chosen))
+    }
+    for name in sorted(sides, key=lambda name: name != OURS):  # ours in fp32 is the measure
+        notes[name] = {}
+        try:
+            call = sides[name](case)
+            found = outputs(call, case)
+            if case.workload.kind == "int8":
+                notes[name]["spearman"] = score = likeness(call, case)
+                best = best or score
+                if score < best - SPEARMAN_LOSS:
+                    raise Differs(f"Spearman {score:.4f} is below {best:.4f} of fp32")
+            else:
+                wanted = wanted or found
+                notes[name]["difference"] = check(found, wanted, case)
+            outputs(call, case)
+            ready[name] = call
+        except Exception as error:
+            if name.startswith(OURS):
+                raise
+            lines = str(error).strip().splitlines() or [""]
+            notes[name]["left_out"] = f"{type(error).__name__}: {lines[0][:160]}"
+            print(f"  {name} is left out: {notes[name]['left_out']}", flush=True)
+    return ready, notes
+
+
+def take_turns(
+    ready: dict[str, Callable[[Any], Any]], case: Case, rounds: int
+) -> dict[str, list[float]]:
+    """Seconds of the whole workload, for each contender in each round."""
+    seconds: dict[str, list[float]] = {name: [] for name in ready}
+    names = list(ready)
+    for number in range(rounds):
+        start = number % len(names)
+        for name in names[start:] + names[:start]:
+            gc.collect()
+            synchronize(case.device)
+            begin = time.perf_counter()
+            outputs(ready[name], case)
+            synchronize(case.device)
+            seconds[name].append(time.perf_counter() - begin)
+    return seconds
+
+
+def spread(values: Any) -> dict[str, float]:
+    """Median and quartiles."""
+    low, middle, high = np.percentile(values, [25, 50, 75]).tolist()
+    return {"median": middle, "q1": low, "q3": high}
+
+
+def measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
+    """Everything about one workload."""
+    work, lengths = case.workload, [len(row) for row in case.ids]
+    peak = peak_flops(case.device, case.dtype)
+    ready, notes = enter(case, options.contenders)
+    seconds = take_turns(ready, case, options.rounds)
+    int8 = f"{OURS}, int8"
+    ours = np.array(seconds[int8 if int8 in seconds else OURS])
+    found: dict[str, dict[str, Any]] = {}
+    for name, note in notes.items():
+        found[name] = note
+        if name not in seconds:
+            continue
+        times = np.array(seconds[name])
+        found[name] |= {
+            "seconds": seconds[name],
+            "tokens_per_second": spread(case.tokens / times),
+            "milliseconds_per_call": spread(1e3 * times / work.calls),
+            "ours_is_faster": spread(times / ours),
+        }
+        if work.kind in ("embed", "mlm", "classify"):
+            found[name]["of_peak"] = float(case.flops / np.median(times) / peak)
+        if options.memory and work.is_training:
+            found[name]["peak_bytes"] = peak_memory(case, name, options.size, options.threads)
+    return {
+        **asdict(work),
+        "tokens": case.tokens,
+        "flops": case.flops,
+        "peak_flops": peak,
+        "mean_length": float(np.mean(lengths)),
+        "longest_length": max(lengths),
+        "contenders": found,
+    }
+
+
+def surroundings(device: torch.device) -> dict[str, Any]:
+    """The machine, the versions of all sides, the command and the date."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", *sys.argv]),
+        "python": platform.python_version(),
+        "versions": versions,
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load_before": os.getloadavg()[0],
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+    }
+
+
+def cpu_name() -> str:
+    """What the processor calls itself."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def quieten() -> None:
+    """No progress bars of transformers among the figures, and no advice."""
+    if importlib.util.find_spec("transformers"):
+        import transformers
+
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+    warnings.simplefilter("ignore")
+
+
+def main() -> None:
+    """Check, time, and leave figures, table and picture."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--material", type=Path, default=Path("runs/bench"))
+    parser.add_argument("--workloads", nargs="*", choices=list(WORKLOADS), default=list(WORKLOADS))
+    parser.add_argument("--contenders", nargs="*", default=[], help="parts of their names")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, help="default: as many as there are cores")
+    parser.add_argument("--size", type=float, default=1.0, help="a factor for the texts")
+    parser.add_argument("--memory", action="store_true", help="peak memory of training, too")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    options.threads = options.threads or torch.get_num_threads()
+    torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
+    out = options.out or Path(__file__).parent / "results" / f"speed-{device.type}.json"
+    report: dict[str, Any] = {
+        **surroundings(device),
+        "precision": options.precision,
+        "rounds": options.rounds,
+        "workloads": {},
+    }
+    quieten()
+    print(", ".join(f"{name} {number}" for name, number in report["versions"].items()))
+    print(f"{report['device']}, {report['cpu']}, {report['threads']} threads", flush=True)
+    for name in options.workloads:
+        print(f"\n{name}: {WORKLOADS[name].title}", flush=True)
+        case = open_case(name, options.material, device, options.precision, options.size)
+        report["workloads"][name] = measure(case, options)
+        print(table(report["workloads"][name]), flush=True)
+        write(report, out)
+    print(f"\n{out} has every figure; the table and the picture stand beside it")
+
+
+if __name__ == "__main__":
+    main()

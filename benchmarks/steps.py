@@ -1,0 +1,151 @@
+"""Who takes part where weights are learned: each takes steps from the same start on the same batch.
+
+A contender is a function of a `Case` that builds a model and its optimizer, and returns a callable:
+batch → the loss before the step. It begins with lists of ids and ends with new weights, so packing
+or padding is part of what is timed; tokenising and masking are not. All without dropout, so that
+the losses of the same steps must agree; AdamW in its fused form, without decay of biases and norms,
+gradients clipped at 1; on a GPU with bf16 in autocast. Ours is the loop of `training`; the others
+are the loop that a user of PyTorch writes, and they score the vocabulary at every place, as their
+models do. Fine-tuning pads to the longest text of the batch.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from contenders import LeftOut
+from torch import Tensor, nn
+from workloads import LABELS, Case, Labelled
+
+from encoder import MaskedLM, SequenceClassifier, Sequences
+from finetune.batch import Batch, Item
+from finetune.tasks.classification import Classification
+from pretrain.batch import MaskedBatch
+from pretrain.objectives import masked_lm
+from tokenizer import Encoding
+from training import Objective, TrainingConfig, autocast
+from training.loop import take_step
+from training.optimizer import build_optimizer
+
+IGNORED = -100
+Step = Callable[[Any], np.ndarray]
+
+
+def settings(case: Case) -> TrainingConfig:
+    """A constant rate, small enough for losses to stay comparable."""
+    return TrainingConfig(
+        learning_rate=1e-5,
+        schedule="constant",
+        warmup=0.0,
+        device=str(case.device),
+        precision=case.precision,
+    )
+
+
+def plainformer(case: Case) -> Step:
+    """Ours: packed, and the vocabulary is scored where a token is asked for."""
+    if case.workload.kind == "mlm":
+        return our_steps(case, MaskedLM.from_pretrained(case.folder, dropout=0.0), masked_lm)
+    task = Classification(labels=LABELS)
+    model = SequenceClassifier.from_pretrained(case.folder, dropout=0.0)
+    return our_steps(case, model, lambda model, batch: task.loss(task.outputs(model, batch), batch))
+
+
+def our_steps(case: Case, model: nn.Module, objective: Objective[Any, Any]) -> Step:
+    """The loop of `training`."""
+    config = settings(case)
+    model.to(case.device).train()
+    optimizer = build_optimizer(model, config)
+    count = 0
+
+    def step(batch: Any) -> np.ndarray:
+        nonlocal count
+        taken = take_step(model, objective, lambda _: [fresh(batch)], optimizer, config, count)
+        count += 1
+        return np.array([float(taken.sums["loss"]) / taken.count])
+
+    return step
+
+
+def fresh(batch: MaskedBatch | Labelled) -> Any:
+    """The batch as it comes from the data: nothing of an earlier step is remembered in it."""
+    if isinstance(batch, Labelled):
+        rows = zip(batch.ids, batch.labels, strict=True)
+        return Batch.of([Item((encoding(ids),), (np.array([label]),)) for ids, label in rows])
+    sequences = Sequences.of(batch.sequences.lengths)
+    return MaskedBatch(batch.input_ids, sequences, batch.at, batch.labels)
+
+
+def encoding(ids: list[int]) -> Encoding:
+    """Ids as an encoding of one text; what fine-tuning of texts does not read is left out."""
+    return Encoding(ids, [0] * len(ids), [], [], [], [])
+
+
+def transformers(case: Case, attention: str = "sdpa", is_compiled: bool = False) -> Step:
+    """`BertForMaskedLM` or `BertForSequenceClassification`, in a plain loop."""
+    from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
+
+    is_mlm = case.workload.kind == "mlm"
+    kind = AutoModelForMaskedLM if is_mlm else AutoModelForSequenceClassification
+    if attention == "flash_attention_2" and case.precision != "bf16":
+        raise LeftOut("FlashAttention-2 has no fp32")
+    model = kind.from_pretrained(
+        case.folder,
+        attn_implementation=attention,
+        dtype=torch.float32,
+        local_files_only=True,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    model.to(case.device).train()
+    config = settings(case)
+    optimizer = build_optimizer(model, config)
+    called = torch.compile(model, dynamic=True) if is_compiled else model
+
+    def step(batch: MaskedBatch | Labelled) -> np.ndarray:
+        inputs = {k: v.to(case.device) for k, v in padded(batch).items()}
+        with autocast(case.device, config.precision):
+            loss = called(**inputs).loss
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        return np.array([loss.item()])
+
+    return step
+
+
+def padded(batch: MaskedBatch | Labelled) -> dict[str, Tensor]:
+    """A batch as transformers takes it."""
+    if isinstance(batch, Labelled):
+        rows = [torch.tensor(ids) for ids in batch.ids]
+        return {**pad(rows), "labels": torch.tensor(batch.labels)}
+    lengths = list(batch.sequences.lengths)
+    labels = torch.full_like(batch.input_ids, IGNORED)
+    labels[batch.at] = batch.labels
+    rows, wanted = (torch.split(x, lengths) for x in (batch.input_ids, labels))
+    return {**pad(rows), "labels": together(wanted, IGNORED)}
+
+
+def pad(rows: Any) -> dict[str, Tensor]:
+    """Ids and their mask, padded to the longest."""
+    return {
+        "input_ids": together(rows, 0),
+        "attention_mask": together([torch.ones_like(row) for row in rows], 0),
+    }
+
+
+def together(rows: Any, padding: int) -> Tensor:
+    """Rows of unequal length as one tensor."""
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=padding)
+
+
+TRAIN: dict[str, Callable[[Case], Step]] = {
+    "plainformer": plainformer,
+    "transformers eager": partial(transformers, attention="eager"),
+    "transformers sdpa": transformers,
+    "transformers sdpa, compiled": partial(transformers, is_compiled=True),
+    "transformers FlashAttention-2": partial(transformers, attention="flash_attention_2"),
+}

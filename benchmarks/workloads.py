@@ -1,0 +1,252 @@
+"""What `speed.py` times: real text, cut to a spread of lengths, and the models that read it.
+
+Lengths are drawn from a log-normal distribution (σ = 0.65, as of sentences and paragraphs) with the
+stated mean, and clipped at the longest; lines of the dictionary GCIDE, drawn at random, are joined
+and cut to them, so that words occur as often as they do. All is drawn from seeds. A folder holds
+all that is read, and is filled where something is missing:
+
+    text.txt  stsb.jsonl       20,000 lines of GCIDE; the test part of STS-B, for Spearman
+    minilm/                    all-MiniLM-L6-v2, 6 layers × 384 (`material.py`), and its tokenizer
+    classifier/                the same with an untrained classifier on it
+    bert-base/ bert-mini/ bert-mini-8k/ modern-small/
+                               shapes as published, with seeded random weights: as fast as any
+"""
+
+import json
+import random
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from material import MODELS
+from material import fetch as fetch_model
+
+from corpora import fetch
+from encoder import EncoderConfig, MaskedLM, SequenceClassifier, Sequences
+from encoder.flops import encoder_flops, masked_lm_flops
+from encoder.pretrained import PretrainedModel
+from encoder.weights import family_of, read_config, read_json
+from pretrain.batch import MaskedBatch, Text
+from pretrain.data import ordinary_ids
+from pretrain.masking import Masking
+from tokenizer import Tokenizer, load_tokenizer
+
+Kind = Literal["embed", "int8", "mlm", "classify", "tokenise", "load"]
+LINES = 20_000
+LABELS = ("even", "odd")
+SPREAD = 0.65
+ON_CUDA = 16
+"""so many times more texts on a GPU, which a CPU's batch does not fill"""
+SHAPES = {
+    "bert-base": EncoderConfig.preset("bert-base"),
+    "bert-mini": EncoderConfig.preset("bert-mini"),
+    "bert-mini-8k": EncoderConfig.preset("bert-mini", vocab_size=8192),
+    "modern-small": EncoderConfig.preset("modern-small", vocab_size=30522, pad_token_id=0),
+}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Texts of some lengths, and what is done with them by which model."""
+
+    title: str
+    kind: Kind
+    model: str
+    mean: int
+    """tokens of a text, special ones among them"""
+    longest: int
+    texts: int
+    """in all; of training: in a step"""
+    calls: int = 1
+    """in how many calls a contender is given the texts; of training: steps of a round"""
+
+    @property
+    def is_training(self) -> bool:
+        """Whether weights change: then a text costs three times a forward pass."""
+        return self.kind in ("mlm", "classify")
+
+
+WORKLOADS = {
+    "single": Workload("single short texts", "embed", "minilm", 41, 128, 32, calls=32),
+    "short": Workload("short texts", "embed", "minilm", 41, 128, 256),
+    "long": Workload("long texts", "embed", "minilm", 185, 512, 64),
+    "base-short": Workload("short texts", "embed", "bert-base", 41, 128, 64),
+    "base-long": Workload("long texts", "embed", "bert-base", 185, 512, 16),
+    "8k": Workload("texts of 8,192 tokens", "embed", "modern-small", 8192, 8192, 2),
+    "int8": Workload("short texts in int8", "int8", "minilm", 41, 128, 256),
+    "mlm-fixed": Workload("MLM steps of 128 tokens", "mlm", "bert-mini-8k", 128, 128, 32, calls=4),
+    "mlm": Workload("MLM steps of short texts", "mlm", "bert-mini", 42, 128, 96, calls=4),
+    "mlm-base": Workload("MLM steps of long texts", "mlm", "bert-base", 185, 512, 16, calls=2),
+    "finetune": Workload("fine-tuning steps", "classify", "classifier", 40, 128, 32, calls=4),
+    "tokenise": Workload("tokenising, one thread", "tokenise", "minilm", 41, 128, 4096),
+    "load": Workload("loading, and one text", "load", "minilm", 41, 128, 1),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A workload on a device, with its material."""
+
+    name: str
+    workload: Workload
+    material: Path
+    device: torch.device
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    @property
+    def folder(self) -> Path:
+        """That of the model."""
+        return self.material / self.workload.model
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the matrix products."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Ours, which counts the tokens."""
+        return load_tokenizer(self.folder)
+
+    @cached_property
+    def config(self) -> EncoderConfig:
+        """Of the model."""
+        raw = read_json(self.folder / "config.json")
+        return read_config(raw, family_of(raw))[0]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """All texts of a round, in random order; each has the tokens that were drawn for it."""
+        work, lines = self.workload, read_lines(self.material / "text.txt")
+        count = work.texts * (work.calls if work.is_training else 1)
+        sizes = draw_lengths(count, work.mean, work.longest)
+        return [cut_text(lines, size, self.tokenizer, seed) for seed, size in enumerate(sizes)]
+
+    @cached_property
+    def ids(self) -> list[list[int]]:
+        """The texts as ids, with [CLS] and [SEP]."""
+        longest = self.workload.longest
+        return [self.tokenizer.encode(text, max_length=longest).ids for text in self.texts]
+
+    @cached_property
+    def inputs(self) -> Sequence[list[str]] | Sequence[MaskedBatch] | Sequence["Labelled"]:
+        """What a contender is given in each of its calls."""
+        size = -(-len(self.texts) // self.workload.calls)
+        starts = range(0, len(self.texts), size)
+        if self.workload.kind == "mlm":
+            return [self.masked(self.ids[i : i + size], seed=i) for i in starts]
+        if self.workload.kind == "classify":
+            return [Labelled.of(self.ids[i : i + size]) for i in starts]
+        return [self.texts[i : i + size] for i in starts]
+
+    def masked(self, ids: list[list[int]], seed: int) -> MaskedBatch:
+        """A batch of masked language modelling; a smaller vocabulary folds the ids."""
+        tokenizer, vocabulary = self.tokenizer, self.config.vocab_size
+        flat = np.concatenate(sorted(ids, key=len))
+        special = np.isin(flat, list(tokenizer.special_ids))
+        lengths = tuple(sorted(map(len, ids)))
+        text = Text(flat % vocabulary, np.arange(len(flat)), special, lengths)
+        ordinary = ordinary_ids(tokenizer)
+        masking = Masking(tokenizer.mask_id % vocabulary, ordinary[ordinary < vocabulary])
+        return masking(text, np.random.default_rng(seed))
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens of a round."""
+        return sum(map(len, self.ids))
+
+    @property
+    def flops(self) -> int:
+        """Operations that the real tokens of a round need: `encoder.flops`."""
+        if self.workload.kind == "mlm":
+            return 3 * sum(
+                masked_lm_flops(self.config, batch.sequences, len(batch.labels))
+                for batch in self.inputs
+            )
+        passes = 3 if self.workload.is_training else 1
+        return passes * encoder_flops(self.config, Sequences.of([len(row) for row in self.ids]))
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Texts as ids, and one of two labels for each: whether its length is even or odd."""
+
+    ids: list[list[int]]
+    labels: list[int]
+
+    @classmethod
+    def of(cls, ids: list[list[int]]) -> "Labelled":
+        """These texts."""
+        return cls(ids, [len(row) % 2 for row in ids])
+
+
+def open_case(name: str, material: Path, device: torch.device, precision: str, size: float) -> Case:
+    """A workload by name, with its material fetched; `size` is a factor for its texts."""
+    work = WORKLOADS[name]
+    if work.kind not in ("tokenise", "load"):
+        factor = size * (ON_CUDA if device.type == "cuda" and work.calls < work.texts else 1)
+        count = max(1, round(work.texts * factor))
+        work = replace(work, texts=count, calls=count if work.calls == work.texts else work.calls)
+    case = Case(name, work, material, device, precision)
+    prepare(material, work)
+    return case
+
+
+def prepare(material: Path, work: Workload) -> None:
+    """Fetch and make what is not there yet; a network is needed for nothing else."""
+    material.mkdir(parents=True, exist_ok=True)
+    if not (material / "text.txt").exists():
+        lines = read_lines(fetch("gcide") / "train.txt")
+        drawn = random.Random(0).sample(lines, LINES)
+        (material / "text.txt").write_text("\n".join(drawn) + "\n", encoding="utf-8")
+    if work.kind == "int8" and not (material / "stsb.jsonl").exists():
+        shutil.copyfile(fetch("stsb") / "test.jsonl", material / "stsb.jsonl")
+    minilm = material / "minilm"
+    if not (minilm / "tokenizer.json").exists():
+        fetch_model(MODELS["minilm"], minilm)
+    folder = material / work.model
+    if not (folder / "config.json").exists():
+        torch.manual_seed(0)
+        if work.model == "classifier":
+            model: PretrainedModel = SequenceClassifier.from_pretrained(minilm, labels=LABELS)
+        else:
+            model = MaskedLM(SHAPES[work.model])
+        tokenizer = load_tokenizer(minilm)
+        tokenizer.max_length = model.config.max_position_embeddings
+        tokenizer.save(folder)
+        model.save_pretrained(folder)
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines that are not empty."""
+    return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+
+
+def read_pairs(material: Path) -> list[dict[str, str]]:
+    """Pairs of sentences, with the likeness that people gave them."""
+    lines = (material / "stsb.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def draw_lengths(count: int, mean: int, longest: int) -> list[int]:
+    """Log-normal lengths around `mean`, at least 4 and at most `longest`; all that, if equal."""
+    if mean == longest:
+        return [longest] * count
+    rng = np.random.default_rng(0)
+    drawn = rng.lognormal(np.log(mean) - SPREAD**2 / 2, SPREAD, count)
+    return np.clip(np.rint(drawn), 4, longest).astype(int).tolist()
+
+
+def cut_text(lines: list[str], size: int, tokenizer: Tokenizer, seed: int) -> str:
+    """Lines drawn at random, joined, and cut where they have `size` tokens, [CLS] and [SEP] too."""
+    rng = random.Random(seed)
+    text, tokens = "", tokenizer.tokens("")
+    while len(tokens) < size - 2:
+        text = f"{text} {rng.choice(lines)}".strip()
+        tokens = tokenizer.tokens(text)
+    return text[: tokens.offsets[size - 3][1]]
