@@ -3,7 +3,7 @@
     make bench                                             all workloads, on the CPU
     python benchmarks/speed.py --material runs/bench [--workloads short mlm …] [--device cuda]
                                [--precision bf16] [--rounds 15] [--threads 2] [--memory]
-                               [--contenders plainformer sorted]
+                               [--contenders "ONNX Runtime, sorted" …]
 
 `workloads.py` says what is done, on which texts and models; `contenders.py` and `steps.py` by whom.
 What `--material` lacks is fetched or made first; after that no network is needed. For each workload
@@ -107,7 +107,7 @@ def enter(
 ) -> tuple[dict[str, Callable[[Any], Any]], dict[str, dict[str, Any]]]:
     """The contenders that are ready and equal, and what is known of each before it is timed.
 
-    Ours, and those with one of `chosen` in their names; without any, all.
+    Those that were `chosen`, beside ours; all, if none was.
     """
     ready: dict[str, Callable[[Any], Any]] = {}
     notes: dict[str, dict[str, Any]] = {}
@@ -116,7 +116,7 @@ def enter(
     sides = {
         name: make
         for name, make in SIDES[case.workload.kind].items()
-        if not chosen or any(part in name for part in (OURS, *chosen))
+        if not chosen or name in (OURS, *chosen)
     }
     for name in sorted(sides, key=lambda name: name != OURS):  # ours in fp32 is the measure
         notes[name] = {}
@@ -134,7 +134,7 @@ def enter(
             outputs(call, case)
             ready[name] = call
         except Exception as error:
-            if name.startswith(OURS):
+            if name == OURS:
                 raise
             lines = str(error).strip().splitlines() or [""]
             notes[name]["left_out"] = f"{type(error).__name__}: {lines[0][:160]}"
@@ -247,7 +247,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--material", type=Path, default=Path("runs/bench"))
     parser.add_argument("--workloads", nargs="*", choices=list(WORKLOADS), default=list(WORKLOADS))
-    parser.add_argument("--contenders", nargs="*", default=[], help="parts of their names")
+    names = sorted({name for sides in SIDES.values() for name in sides})
+    parser.add_argument("--contenders", nargs="*", choices=names, default=[], metavar="NAME")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--rounds", type=int, default=15)

@@ -17,11 +17,10 @@ import numpy as np
 import torch
 from contenders import LeftOut
 from torch import Tensor, nn
-from workloads import LABELS, Case, Labelled
+from workloads import TASK, Case, Labelled
 
 from encoder import MaskedLM, SequenceClassifier, Sequences
 from finetune.batch import Batch, Item
-from finetune.tasks.classification import Classification
 from pretrain.batch import MaskedBatch
 from pretrain.objectives import masked_lm
 from tokenizer import Encoding
@@ -48,9 +47,8 @@ def plainformer(case: Case) -> Step:
     """Ours: packed, and the vocabulary is scored where a token is asked for."""
     if case.workload.kind == "mlm":
         return our_steps(case, MaskedLM.from_pretrained(case.folder, dropout=0.0), masked_lm)
-    task = Classification(labels=LABELS)
     model = SequenceClassifier.from_pretrained(case.folder, dropout=0.0)
-    return our_steps(case, model, lambda model, batch: task.loss(task.outputs(model, batch), batch))
+    return our_steps(case, model, lambda model, batch: TASK.loss(TASK.outputs(model, batch), batch))
 
 
 def our_steps(case: Case, model: nn.Module, objective: Objective[Any, Any]) -> Step:

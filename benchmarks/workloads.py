@@ -29,8 +29,9 @@ from material import fetch as fetch_model
 from corpora import fetch
 from encoder import EncoderConfig, MaskedLM, SequenceClassifier, Sequences
 from encoder.flops import encoder_flops, masked_lm_flops
-from encoder.pretrained import PretrainedModel
 from encoder.weights import family_of, read_config, read_json
+from finetune.folder import save_task
+from finetune.tasks.classification import Classification
 from pretrain.batch import MaskedBatch, Text
 from pretrain.data import ordinary_ids
 from pretrain.masking import Masking
@@ -38,7 +39,8 @@ from tokenizer import Tokenizer, load_tokenizer
 
 Kind = Literal["embed", "int8", "mlm", "classify", "tokenise", "load"]
 LINES = 20_000
-LABELS = ("even", "odd")
+TASK = Classification(labels=("even", "odd"), max_length=128)
+"""of fine-tuning: whether a text has an even number of tokens"""
 SPREAD = 0.65
 ON_CUDA = 16
 """so many times more texts on a GPU, which a CPU's batch does not fill"""
@@ -174,7 +176,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Texts as ids, and one of two labels for each: whether its length is even or odd."""
+    """Texts as ids, and for each the label of `TASK`."""
 
     ids: list[list[int]]
     labels: list[int]
@@ -212,8 +214,10 @@ def prepare(material: Path, work: Workload) -> None:
     folder = material / work.model
     if not (folder / "config.json").exists():
         torch.manual_seed(0)
-        if work.model == "classifier":
-            model: PretrainedModel = SequenceClassifier.from_pretrained(minilm, labels=LABELS)
+        model: MaskedLM | SequenceClassifier
+        if work.kind == "classify":
+            model = SequenceClassifier.from_pretrained(minilm, labels=TASK.labels)
+            save_task(TASK, folder)
         else:
             model = MaskedLM(SHAPES[work.model])
         tokenizer = load_tokenizer(minilm)
