@@ -43,6 +43,7 @@ from training import TrainingConfig
 from training.device import number_format
 from training.loop import take_step
 from training.optimizer import build_optimizer
+from training.parallel import Whole
 from training.peak import peak_flops, synchronize
 
 HEAD_SIZE, VOCABULARY, ASKED = 64, 8192, 0.15
@@ -109,6 +110,7 @@ def measure(point: Point, device: torch.device, precision: Any, repeats: int) ->
     before = resident("VmRSS")
     torch.manual_seed(0)
     model = MaskedLM(point.config).to(device).train()
+    whole = Whole(model)
     config = TrainingConfig(device=str(device), precision=precision)
     optimizer = build_optimizer(model, config)
     rng = np.random.default_rng(0)
@@ -119,7 +121,7 @@ def measure(point: Point, device: torch.device, precision: Any, repeats: int) ->
     for step in range(repeats + 2):
         begin = time.perf_counter()
         batch = MaskedBatch(ids, point.sequences, at, ids[at])
-        take_step(model, masked_lm, lambda _, batch=batch: [batch], optimizer, config, step)
+        take_step(whole, masked_lm, lambda _, batch=batch: [batch], optimizer, config, step)
         synchronize(device)
         times.append(time.perf_counter() - begin)
     is_cuda = device.type == "cuda"

@@ -27,6 +27,7 @@ from tokenizer import Encoding
 from training import Objective, TrainingConfig, autocast
 from training.loop import take_step
 from training.optimizer import build_optimizer
+from training.parallel import Whole
 
 IGNORED = -100
 Step = Callable[[Any], np.ndarray]
@@ -54,13 +55,13 @@ def plainformer(case: Case) -> Step:
 def our_steps(case: Case, model: nn.Module, objective: Objective[Any, Any]) -> Step:
     """The loop of `training`."""
     config = settings(case)
-    model.to(case.device).train()
+    whole = Whole(model.to(case.device).train())
     optimizer = build_optimizer(model, config)
     count = 0
 
     def step(batch: Any) -> np.ndarray:
         nonlocal count
-        taken = take_step(model, objective, lambda _: [fresh(batch)], optimizer, config, count)
+        taken = take_step(whole, objective, lambda _: [fresh(batch)], optimizer, config, count)
         count += 1
         return np.array([float(taken.sums["loss"]) / taken.count])
 
@@ -96,6 +97,7 @@ def transformers(case: Case, attention: str = "sdpa", is_compiled: bool = False)
         local_files_only=True,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
+        classifier_dropout=0.0,
     )
     model.to(case.device).train()
     config = settings(case)

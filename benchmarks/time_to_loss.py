@@ -35,6 +35,7 @@ from tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from training import evaluate
 from training.loop import take_step
 from training.optimizer import build_optimizer
+from training.parallel import Whole
 
 HELD_OUT_TOKENS = 50_000
 EVALUATIONS = 16
@@ -90,7 +91,7 @@ def train(material: Material, entrant: Entrant) -> None:
     curve: list[tuple[int, float]] = []
     model.train()
     for step in range(config.steps):
-        take_step(model, loss, batches, optimizer, config, step)
+        take_step(Whole(model), loss, batches, optimizer, config, step)
         if step + 1 in due:
             score = evaluate(model, loss, held_out)["loss"]
             curve.append((step + 1, score))
@@ -112,7 +113,7 @@ def clock(material: Material, entrants: Sequence[Entrant], rounds: int) -> dict[
     for step in range(rounds):
         for entrant, (model, loss, batches, optimizer) in zip(entrants, runs, strict=True):
             start = perf_counter()
-            take_step(model, loss, batches, optimizer, entrant.config, step)
+            take_step(Whole(model), loss, batches, optimizer, entrant.config, step)
             times[entrant.pace].append(perf_counter() - start)
     return {pace: median(seconds[2:]) for pace, seconds in times.items()}
 
