@@ -61,10 +61,14 @@ def _count(tokenizer: Tokenizer, texts: Iterable[str]) -> Counter[str]:
             chinese_characters=tokenizer.chinese_characters,
         )
         return Counter({word: count for word, count in counted.items() if _is_word(word)})
+    special = tokenizer.special_ids
     spelled = Counter(tuple(word) for text in texts for word in tokenizer.words(text))
     for ids, count in spelled.items():
         if len(ids) > 1 and _is_word(tokenizer.decode(ids).strip()):
-            words[written(tokenizer, ids)] += count
+            word = written(tokenizer, ids)
+            # Bytes of a character, and what is unknown, are not how a word is written.
+            if special.isdisjoint(ids) and tokenizer.spell(word) == list(ids):
+                words[word] += count
     return words
 
 

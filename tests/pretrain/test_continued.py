@@ -148,21 +148,23 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(folder, tmp_path, monkeypatc
         run(replace(broken, resume=True, new_words=2), quiet=True)
 
 
-def test_new_words_are_in_model_and_tokenizer(folder, tmp_path):
+@pytest.mark.parametrize("model", ["bert", "modern"])
+def test_new_words_are_in_model_and_tokenizer(folder, tmp_path, model):
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-    run(config(folder, tmp_path / "run", new_words=3, training=replace(TRAINING, steps=2)), True)
-    old, new = load_tokenizer(folder / "bert"), load_tokenizer(tmp_path / "run")
+    short = replace(TRAINING, steps=2)
+    run(config(folder, tmp_path / "run", model, new_words=3, training=short), quiet=True)
+    old, new = load_tokenizer(folder / model), load_tokenizer(tmp_path / "run")
     assert {new.token(id) for id in range(old.vocab_size, new.vocab_size)} == set(NEW)
-    model = MaskedLM.from_pretrained(tmp_path / "run")
-    assert model.config.vocab_size == new.vocab_size == old.vocab_size + 3
+    ours = MaskedLM.from_pretrained(tmp_path / "run")
+    assert ours.config.vocab_size == new.vocab_size == old.vocab_size + 3
     text = "the photosynthesis eats [MASK] ."
     theirs = AutoModelForMaskedLM.from_pretrained(tmp_path / "run")
     inputs = AutoTokenizer.from_pretrained(tmp_path / "run")(text, return_tensors="pt")
     batch = new.batch([text])
     assert torch.equal(inputs["input_ids"], batch["input_ids"])
     with torch.no_grad():
-        torch.testing.assert_close(model(**batch), theirs(**inputs).logits, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(ours(**batch), theirs(**inputs).logits, rtol=1e-4, atol=1e-4)
 
 
 def test_an_extended_tokenizer_may_be_given(folder, tmp_path):

@@ -136,6 +136,17 @@ def test_unknown_characters_become_words() -> None:
     assert [new.token(id) for word in new.words("文字") for id in word] == ["字", "文"][::-1]
 
 
+@pytest.mark.parametrize("kind", ["ours", "xlm-roberta, precompiled"])
+def test_what_unigram_cannot_spell_is_no_word(kind: str, tmp_path: Path) -> None:
+    if kind == "ours":
+        old: Tokenizer = train_tokenizer(sentences(), kind="unigram", vocab_size=420)
+    else:
+        FAMILIES[kind]().save_pretrained(tmp_path)
+        old = load_tokenizer(tmp_path)
+    assert old.words("walkŧed")[0] != old.words("walkd")[0]
+    assert split_words(old, ["walkŧed back"] * 9, 5) in ([], ["▁back"])
+
+
 def test_wordpiece_takes_a_new_word_where_another_begins_with_it() -> None:
     old = train_tokenizer(sentences(), vocab_size=300)
     new = extend(old, ["stomata"])
