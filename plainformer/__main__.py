@@ -25,6 +25,8 @@ COMMANDS = {
     "compare": "DIR: layer by layer against transformers",
     "convert": "DIR --out DIR: an old pytorch_model.bin as safetensors",
 }
+ON_SEVERAL = {"pretrain"}
+"""commands that torchrun may start on several processes"""
 
 
 def usage() -> str:
@@ -65,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # several times as fast, on an idle one the same (benchmarks/LOG.md). Read when torch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "4000")
     try:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and name not in ON_SEVERAL:
+            raise UserError("it runs on one process: start it without torchrun")
         code = run(name, rest)
         sys.stdout.flush()
     except UserError as error:

@@ -11,7 +11,7 @@ from training.distributed import of_main
 from training.loop import take_step
 from training.objective import Batches, BatchT, ModelT, Objective
 from training.optimizer import build_optimizer
-from training.parallel import joined, placed
+from training.parallel import joined, placed, recomputing
 
 SECONDS = 6.0
 
@@ -34,7 +34,8 @@ def seconds_per_step(
     times: list[float] = []
     while len(times) < 4 or sum(times) < SECONDS:
         start = time.perf_counter()
-        take_step(whole, objective, batches, optimizer, config, len(times))
+        with recomputing(trained, config.activation_checkpointing):
+            take_step(whole, objective, batches, optimizer, config, len(times))
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(of_main({"seconds": time.perf_counter() - start})["seconds"])

@@ -12,6 +12,8 @@ come and go: `whole(objective, batch)`, `whole(evaluate)`.
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import copy_context
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -20,6 +22,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
 
 from training.distributed import is_main, world_size
 
@@ -58,6 +61,28 @@ def blocks(model: nn.Module) -> list[nn.Module]:
     """The layers that `model` is a stack of: the elements of its lists of modules."""
     stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
     return [block for stack in stacks for block in stack]
+
+
+@contextmanager
+def recomputing(model: nn.Module, enabled: bool) -> Iterator[None]:
+    """Within the block the layers of `model` keep their inputs alone for the backward pass.
+
+    What else it asks for is computed again, with the same dropout (Chen et al. 2016,
+    arXiv:1604.06174).
+    """
+    layers = blocks(model) if enabled else []
+    for layer in layers:
+        layer.forward = partial(_recomputed, layer.forward)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward  # the method of the class is there again
+
+
+def _recomputed(forward: Callable[..., Any], *inputs: Any) -> Any:
+    # A backward pass on a GPU has a thread of its own, which knows of no choice of a backend.
+    return checkpoint(copy_context().run, forward, *inputs, use_reentrant=False)
 
 
 def joined(whole: Whole, loss: Callable[[], Tensor]) -> nn.Module:

@@ -1,0 +1,57 @@
+"""Layers that keep nothing but their inputs learn the same."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from tests.training import toy
+from training.parallel import recomputing
+
+
+class Deep(nn.Module):
+    """Embedding, three layers with dropout, and a classifier of two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(20, 16)
+        layer = lambda: nn.Sequential(nn.Linear(16, 64), nn.GELU(), nn.Dropout(), nn.Linear(64, 16))  # noqa: E731
+        self.layers = nn.ModuleList(layer() for _ in range(3))
+        self.classify = nn.Linear(16, 2)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.embed(ids)
+        for layer in self.layers:
+            x = x + layer(x)
+        return self.classify(x)
+
+
+def kept(model: nn.Module, recompute: bool) -> int:
+    """Numbers that a forward pass keeps for the backward pass, inputs of layers not among them."""
+    numbers = 0
+
+    def keep(tensor: Tensor) -> Tensor:
+        nonlocal numbers
+        numbers += tensor.numel()
+        return tensor
+
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        recomputing(model, recompute),
+    ):
+        model(torch.arange(20).repeat(10))
+    return numbers
+
+
+def test_the_run_is_the_same(tmp_path):
+    for recompute in (False, True):
+        config = replace(toy.CONFIG, activation_checkpointing=recompute)
+        model, _ = toy.run(tmp_path / str(recompute), config, model=Deep())
+        assert not any("forward" in vars(module) for module in model.modules())
+    toy.assert_same_run(tmp_path / "False", tmp_path / "True")
+
+
+def test_less_is_kept():
+    model = Deep()
+    assert kept(model, recompute=True) < kept(model, recompute=False) / 4
