@@ -72,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = run(name, rest)
         sys.stdout.flush()
     except UserError as error:
-        print(f"plainformer {name}: {error}", file=sys.stderr)
+        if not _said_by_main():
+            print(f"plainformer {name}: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # The reader of our output has left (`| head`): nothing is wrong, and nothing to say.
@@ -86,6 +87,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return code
+
+
+def _said_by_main() -> bool:
+    """Whether this is one of several processes that have not yet begun to work on shares."""
+    if os.environ.get("RANK", "0") == "0":
+        return False
+    from torch import distributed
+
+    return not distributed.is_initialized()
 
 
 if __name__ == "__main__":
