@@ -14,7 +14,8 @@ and stands beside what a count by hand says:
                                                        norms and one output, and both sides of GELU
               head           asked · (4 h + 3 v)       logits, their softmax and its gradient
 
-with h, i and v the hidden, intermediate and vocabulary sizes. The figures, one line a point, go to
+with h, i and v the hidden, intermediate and vocabulary sizes. Memory that the libraries take for
+themselves is not counted, some tens of MiB on a CPU. The figures, one line a point, go to
 FILE.json, the picture beside it: straight lines are powers, as both axes are logarithmic.
 """
 

@@ -10,7 +10,7 @@ What `--material` lacks is fetched or made first; after that no network is neede
 
 1. every contender loads the same weights and does the whole workload twice, which also warms it
    up; what comes of the first time must be what plainformer gives, else nothing is timed: vectors
-   of length 1 to 1e-4 in each number (bf16: 0.02), losses to a thousandth (bf16: a fiftieth), ids
+   of length 1 to 1e-4 in each number (bf16: 0.005), losses to a thousandth (bf16: a fiftieth), ids
    and offsets exactly; in int8 Spearman on STS-B within half a point of fp32;
 2. the contenders take turns for `--rounds` rounds, each round begun by another, so that all meet
    the same noise; `×` is how many times faster plainformer is: the ratio of the two in each round;
@@ -39,9 +39,6 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-# As the command line has it, for everybody in the process: `threads.py`.
-os.environ.setdefault("GOMP_SPINCOUNT", "4000")
 
 import contenders
 import numpy as np
@@ -88,7 +85,8 @@ def check(found: list[Any], wanted: list[Any], case: Case) -> float:
         return 0.0
     a, b = np.concatenate(found), np.concatenate(wanted)
     gap = np.abs(a - b) / (np.abs(b) if case.workload.is_training else 1.0)
-    allowed = 0.02 if is_half else 1e-3 if case.workload.is_training else 1e-4
+    exact, rough = (1e-3, 2e-2) if case.workload.is_training else (1e-4, 5e-3)
+    allowed = rough if is_half else exact
     if not gap.max() <= allowed:
         raise Differs(f"it differs by {gap.max():.1e}, more than {allowed:.0e}")
     return float(gap.max())
