@@ -1,5 +1,6 @@
 """Whatever ends a pretraining run before its time, it is resumed as if nothing had been."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -71,7 +72,8 @@ def test_a_full_disk_at_any_moment(whole, tmp_path):
 
 def soak(*options: str) -> None:
     command = [sys.executable, "benchmarks/soak.py", *options]
-    done = subprocess.run(command, cwd=ROOT, env=None, capture_output=True, text=True)
+    here = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=here, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "are the same, byte for byte" in done.stdout
 
