@@ -9,7 +9,8 @@ A budget is a time on this machine (`30m`) or a number of floating-point operati
 - **Tokens.** All that the budget pays for. Of these, no more than four epochs of the corpus count
   for size and step: up to there repeated text is nearly as good as new, and behind some sixteen
   nearly worthless (Muennighoff et al. 2023, arXiv:2305.16264).
-- **Step.** 0.58 · tokens^0.571 of them (Li et al. 2025, arXiv:2503.04715), as a power of two.
+- **Step.** 0.58 · asked^0.571 of them (Li et al. 2025, arXiv:2503.04715), counted as in a causal
+  model, which is asked for every token: in tokens that are asked for. As a power of two.
 - **Time.** A few real steps of a candidate are timed; one that could not do it even at the peak of
   the device (see `training.peak`) is not tried.
 
@@ -75,7 +76,7 @@ class Plan:
     @classmethod
     def of(cls, chosen: "Candidate", steps: int, corpus_tokens: int, why: str) -> "Plan":
         """So many steps of a candidate."""
-        tokens, operations = chosen.step
+        tokens, operations, _ = chosen.step
         return cls(
             preset=chosen.config.preset,
             parameters=sum(p.numel() for p in chosen.model.parameters()),
@@ -135,14 +136,18 @@ class Candidate:
         return shape.num_hidden_layers * layer_weights(shape)
 
     @cached_property
-    def step(self) -> tuple[float, float]:
-        """Tokens of a step and operations of training on it: means over `SAMPLE` tokens."""
+    def step(self) -> tuple[float, float, float]:
+        """Tokens of a step, operations of training on it, tokens asked for: of `SAMPLE` the mean."""
         size = self.config.batch_tokens * self.config.accumulate
         steps = min(max(SAMPLE // size, 1), SAMPLE_STEPS)
         sample = [batch for step in range(steps) for batch in self.batches(step)]
         cost = choice.flops(self.model, self.loss)
-        tokens, operations = summed(sum(b.num_tokens for b in sample), sum(map(cost, sample)))
-        return tokens / steps, operations / steps
+        tokens, operations, asked = summed(
+            sum(batch.num_tokens for batch in sample),
+            sum(map(cost, sample)),
+            sum(len(batch.labels) for batch in sample),
+        )
+        return tokens / steps, operations / steps, (asked or tokens) / steps
 
     @cached_property
     def seconds(self) -> float:
@@ -186,7 +191,7 @@ def make_plan(config: PretrainConfig, corpus_tokens: int, make: Make) -> Plan:
             break
         chosen, steps = found, affordable
         if not enough and len(presets) > 1:
-            why = "the smallest there is"
+            why = "the smallest there is, though even it gets few tokens"
             break
     assert chosen is not None
     if steps < 1:
@@ -205,13 +210,15 @@ def in_steps(
     if config.batch_tokens:
         return make(replace(config, budget=None))
     found = make(with_batch(config, USUAL_BATCH))
-    tokens = found.steps(budget, USUAL_SHARE * peak) * found.step[0]
-    return make(with_batch(config, step_tokens(min(tokens, fresh))))
+    tokens, _, asked = found.step
+    read = min(found.steps(budget, USUAL_SHARE * peak) * tokens, fresh)
+    return make(with_batch(config, step_tokens(read, asked / tokens)))
 
 
-def step_tokens(tokens: float) -> int:
-    """The power of two that is nearest to what a step should have of so many tokens in all."""
-    return int(2 ** round(math.log2(0.58 * max(tokens, 1) ** 0.571)))
+def step_tokens(tokens: float, share: float) -> int:
+    """Tokens of a step, of so many in all and this share asked for: the nearest power of two."""
+    asked = 0.58 * max(tokens * share, 1) ** 0.571
+    return int(2 ** round(math.log2(asked / share)))
 
 
 def with_batch(config: PretrainConfig, tokens: int) -> PretrainConfig:

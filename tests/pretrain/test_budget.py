@@ -22,6 +22,7 @@ from tests.pretrain.test_run import assert_same_run
 from tokenizer import Tokenizer
 from training import TrainingConfig
 
+SMALLEST = "the smallest there is, though even it gets few tokens"
 CONFIG = PretrainConfig(
     corpus=("x",), tokenizer=Path("t"), out=Path("o"), max_length=32, budget="1m"
 )
@@ -59,9 +60,9 @@ def test_what_is_left_open_is_filled_in_without_a_budget() -> None:
     assert (CONFIG.preset, CONFIG.batch_tokens) == (None, 0)
 
 
-@given(st.floats(1e3, 1e13))
-def test_steps_are_the_nearest_power_of_two(tokens: float) -> None:
-    size, wanted = step_tokens(tokens), 0.58 * tokens**0.571
+@given(st.floats(1e3, 1e13), st.sampled_from([0.15, 0.3, 1.0]))
+def test_steps_are_the_nearest_power_of_two(tokens: float, share: float) -> None:
+    size, wanted = step_tokens(tokens, share), 0.58 * (share * tokens) ** 0.571 / share
     assert size.bit_count() == 1 and 2**-0.501 < size / wanted < 2**0.501
 
 
@@ -73,7 +74,7 @@ def test_a_family_is_ordered_by_size() -> None:
         found = sizes(replace(CONFIG, preset=family))
         assert [name for name in found if not str(name).endswith("speck")] == names
     assert sizes(replace(CONFIG, preset="bert-mini")) == ["bert-mini"]
-    assert sizes(replace(CONFIG, objective=("rtd",)))[0] == "electra-tiny"
+    assert "electra-tiny" in sizes(replace(CONFIG, objective=("rtd",)))
     assert sizes(replace(CONFIG, objective=("mlm", "sop")))[0] == "bert-tiny"
     with pytest.raises(UserError, match=r"unknown preset 'bart': choose one of "):
         sizes(replace(CONFIG, preset="bart"))
@@ -116,7 +117,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 @pytest.mark.parametrize(
     ("flops", "corpus", "preset", "why"),
     [
-        ("1e10", 10**9, tiny.PRESET, "the smallest there is"),
+        ("1e10", 10**9, tiny.PRESET, SMALLEST),
         ("1e12", 10**9, tiny.PRESET, "for a larger one the budget is too small"),
         ("1e14", 10**9, "modern-tiny", "for a larger one the budget is too small"),
         ("1e14", 10**6, tiny.PRESET, "for a larger one 4 epochs are too little text"),
@@ -131,15 +132,15 @@ def test_the_size_is_the_largest_that_gets_its_tokens(
     layer = 4 * shape.hidden_size**2 + 3 * shape.hidden_size * shape.intermediate_size
     assert plan.weights == shape.num_hidden_layers * layer
     enough = min(plan.tokens, 4 * corpus) >= 20 * plan.weights
-    assert enough == (why != "the smallest there is")
-    assert 0.99 * float(flops) < plan.flops <= float(flops)
+    assert enough == (why != SMALLEST)
+    assert 0.98 * float(flops) < plan.flops <= float(flops)
     assert plan.epochs == pytest.approx(plan.tokens / corpus, rel=1e-3)
     assert plan.seconds == pytest.approx(plan.flops / 1e9)
     # The batch goes by the tokens, and the tokens fill it but for the ends of texts.
     step = plan.batch_tokens * plan.accumulate
-    counted = min(plan.tokens, 4 * corpus)
-    assert 0.5 < step / (0.58 * counted**0.571) < 2 and plan.batch_tokens <= 8192
-    assert 0.5 * step < plan.tokens / plan.steps <= step  # the toy corpus is less than a step
+    wanted = 0.58 * (0.15 * min(plan.tokens, 4 * corpus)) ** 0.571 / 0.15
+    assert 0.5 < step / wanted < 2 and plan.batch_tokens <= 8192
+    assert 0.3 * step < plan.tokens / plan.steps <= step  # the toy corpus is less than a step
 
 
 def test_a_time_is_that_of_this_machine(make: Any, machine: list[str]) -> None:
