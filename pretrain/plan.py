@@ -137,7 +137,7 @@ class Candidate:
 
     @cached_property
     def step(self) -> tuple[float, float, float]:
-        """Tokens of a step, operations of training on it, tokens asked for: of `SAMPLE` the mean."""
+        """Tokens of a step, operations of training on it, and tokens asked for, as means."""
         size = self.config.batch_tokens * self.config.accumulate
         steps = min(max(SAMPLE // size, 1), SAMPLE_STEPS)
         sample = [batch for step in range(steps) for batch in self.batches(step)]

@@ -75,7 +75,7 @@ def test_a_family_is_ordered_by_size() -> None:
         assert [name for name in found if not str(name).endswith("speck")] == names
     assert sizes(replace(CONFIG, preset="bert-mini")) == ["bert-mini"]
     assert "electra-tiny" in sizes(replace(CONFIG, objective=("rtd",)))
-    assert sizes(replace(CONFIG, objective=("mlm", "sop")))[0] == "bert-tiny"
+    assert "bert-tiny" in sizes(replace(CONFIG, objective=("mlm", "sop")))
     with pytest.raises(UserError, match=r"unknown preset 'bart': choose one of "):
         sizes(replace(CONFIG, preset="bart"))
 
