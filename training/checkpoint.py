@@ -38,7 +38,7 @@ from training.spikes import Spikes
 FORMAT = 2
 SUMS = "SHA256SUMS"
 MAY_DIFFER = {"keep", "checkpoint_every", "device", "on_spike", "track"}
-MAY_DIFFER |= {"parallel", "activation_checkpointing"}
+MAY_DIFFER |= {"parallel", "compile", "activation_checkpointing"}
 """settings of which a resumed run may have others"""
 
 

@@ -79,6 +79,9 @@ class TrainingConfig:
     """What several processes (torchrun) have of the model: the whole of it each (ddp), or each a
     part of every tensor, for what does not fit on one device (fsdp)."""
 
+    compile: bool = False
+    """Compile the layers (torch.compile): the first steps take a minute, the others less time."""
+
     activation_checkpointing: bool = False
     """Keep of each layer only what goes into it, and compute the rest again in the backward pass:
     less memory for a third more work."""

@@ -36,7 +36,7 @@ from training.distributed import (
 from training.interrupt import Interruption
 from training.objective import Batches, BatchT, Flops, Loss, ModelT, Objective
 from training.optimizer import Shares, build_optimizer, equal
-from training.parallel import full, gathering, is_shared_out, joined, placed, recomputing
+from training.parallel import full, gathering, is_shared_out, joined, layers_in_training, placed
 from training.peak import peak_flops
 from training.progress import Display
 from training.record import Record, Step
@@ -125,7 +125,9 @@ def train(
 
     with (
         full_disk(out),
-        recomputing(trained, config.activation_checkpointing),
+        layers_in_training(
+            trained, compiled=config.compile, recomputed=config.activation_checkpointing
+        ),
         Interruption() as interruption,
         Display(label, config.steps, quiet=quiet or not is_main()) as display,
         Record(out, state, display, peak, config.on_spike, config.track) as record,

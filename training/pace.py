@@ -11,7 +11,7 @@ from training.distributed import of_main
 from training.loop import take_step
 from training.objective import Batches, BatchT, ModelT, Objective
 from training.optimizer import build_optimizer
-from training.parallel import joined, placed, recomputing
+from training.parallel import joined, layers_in_training, placed
 
 SECONDS = 6.0
 
@@ -32,11 +32,12 @@ def seconds_per_step(
     optimizer = build_optimizer(trained, config)
     whole = joined(place, lambda: objective(trained, batches(0)[0].to(device)).total)
     times: list[float] = []
-    while len(times) < 4 or sum(times) < SECONDS:
-        start = time.perf_counter()
-        with recomputing(trained, config.activation_checkpointing):
+    recomputed = config.activation_checkpointing
+    with layers_in_training(trained, compiled=config.compile, recomputed=recomputed):
+        while len(times) < 4 or sum(times) < SECONDS:
+            start = time.perf_counter()
             take_step(whole, objective, batches, optimizer, config, len(times))
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(of_main({"seconds": time.perf_counter() - start})["seconds"])
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(of_main({"seconds": time.perf_counter() - start})["seconds"])
     return median(times[1:])

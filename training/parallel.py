@@ -64,15 +64,18 @@ def blocks(model: nn.Module) -> list[nn.Module]:
 
 
 @contextmanager
-def recomputing(model: nn.Module, enabled: bool) -> Iterator[None]:
-    """Within the block the layers of `model` keep their inputs alone for the backward pass.
+def layers_in_training(model: nn.Module, *, compiled: bool, recomputed: bool) -> Iterator[None]:
+    """Within the block the layers of `model` run compiled, or keep their inputs alone, or both.
 
-    What else it asks for is computed again, with the same dropout (Chen et al. 2016,
-    arXiv:1604.06174).
+    What else the backward pass asks for is then computed again, with the same dropout (Chen et al.
+    2016, arXiv:1604.06174). Nothing is wrapped: tensors keep their names.
     """
-    layers = blocks(model) if enabled else []
+    layers = blocks(model) if compiled or recomputed else []
     for layer in layers:
-        layer.forward = partial(_recomputed, layer.forward)
+        if compiled:
+            layer.forward = torch.compile(layer.forward, dynamic=True)
+        if recomputed:
+            layer.forward = partial(_recomputed, layer.forward)
     try:
         yield
     finally:

@@ -42,12 +42,15 @@ def _switch(plain_form: Callable[P, R], fused_form: Callable[P, R]) -> Callable[
     """One name for two forms; that both have one signature is checked by the type checker."""
 
     def operation(*args: P.args, **kwargs: P.kwargs) -> R:
-        return (plain_form if _chosen.get() == "plain" else fused_form)(*args, **kwargs)
+        # A compiler cannot look at the choice: what it compiles is the form that is to be run.
+        is_plain = not torch.compiler.is_compiling() and _chosen.get() == "plain"
+        return (plain_form if is_plain else fused_form)(*args, **kwargs)
 
     return operation
 
 
-attention = _switch(plain.attention, fused.attention)
+# It goes by the lengths of a batch, for each of which it would be compiled anew.
+attention = _switch(plain.attention, torch.compiler.disable(fused.attention))
 attention_with_weights = plain.attention_with_weights  # no fast kernel gives the weights
 rotate = _switch(plain.rotate, fused.rotate)
 layer_norm = _switch(plain.layer_norm, fused.layer_norm)

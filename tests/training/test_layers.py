@@ -1,12 +1,13 @@
-"""Layers that keep nothing but their inputs learn the same."""
+"""Layers that keep nothing but their inputs, or are compiled, learn the same."""
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from tests.training import toy
-from training.parallel import recomputing
+from training.parallel import layers_in_training
 
 
 class Deep(nn.Module):
@@ -38,7 +39,7 @@ def kept(model: nn.Module, recompute: bool) -> int:
 
     with (
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        recomputing(model, recompute),
+        layers_in_training(model, compiled=False, recomputed=recompute),
     ):
         model(torch.arange(20).repeat(10))
     return numbers
@@ -55,3 +56,18 @@ def test_the_run_is_the_same(tmp_path):
 def test_less_is_kept():
     model = Deep()
     assert kept(model, recompute=True) < kept(model, recompute=False) / 4
+
+
+def test_a_compiled_run_is_the_same(tmp_path, monkeypatch):
+    """By the compiler's front end alone: its kernels may round otherwise."""
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    toy.run(tmp_path / "plain", model=Deep())
+    toy.run(tmp_path / "compiled", replace(toy.CONFIG, compile=True), model=Deep())
+    assert len(compiled) >= 1
+    toy.assert_same_run(tmp_path / "plain", tmp_path / "compiled")
