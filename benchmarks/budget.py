@@ -36,7 +36,8 @@ def main() -> None:
         prepare_corpus(Corpus.of(("gcide",), 0.01), tokenizer, tokens)
     shards = read_shards(tokens, tokenizer, "train")
     print(
-        "| FLOPs | size | batch | rate | weights of the layers | tokens | for each weight | loss | time |"
+        "| FLOPs | size | batch | rate | weights of the layers | tokens | for each weight | loss "
+        "| time |"
     )
     for size in options.sizes:
         layers, hidden = map(int, size.split("x"))
