@@ -158,16 +158,7 @@ def pretrain_on_definitions(options: DemoOptions) -> dict[str, float]:
             tokenizer=options.out / "tokenizer",
             out=options.out / "pretrained",
             preset="modern-tiny",
-            mask_ratio=0.3,
             budget=f"{options.minutes:g}m",
-            training=TrainingConfig(
-                learning_rate=3e-3,
-                schedule="wsd",
-                warmup=0.05,
-                decay=0.4,
-                eval_every=250,
-                checkpoint_every=500,
-            ),
         )
     )
     return dict(result.final)

@@ -66,7 +66,7 @@ class PretrainConfig:
     accumulate: int = 1
     """Batches that make up one optimizer step (a budget decides it with `batch_tokens`)."""
 
-    mask_ratio: float = 0.15
+    mask_ratio: float = 0.4
     """Share of the tokens to guess (BERT: 0.15; ModernBERT: 0.3)."""
 
     mask_ratio_end: float | None = None
@@ -108,7 +108,13 @@ class PretrainConfig:
 
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(
-            learning_rate=3e-3, schedule="wsd", warmup=0.05, decay=0.4
+            optimizer="muon",
+            learning_rate=2e-3,
+            matrix_learning_rate=0.015,
+            weight_decay=0.1,
+            schedule="wsd",
+            warmup=0.02,
+            decay=0.4,
         )
     )
 

@@ -20,5 +20,8 @@ RECIPES: dict[str, str] = {
         "--optimizer adamw --learning-rate 1e-4 --betas 0.9 0.999 --eps 1e-6 --weight-decay 0.01 "
         "--schedule linear --warmup 0.01"
     ),
-    "continue": "--learning-rate 3e-4 --schedule cosine --warmup 0.05",
+    "continue": (
+        "--mask-ratio 0.15 --optimizer adamw --learning-rate 3e-4 --weight-decay 0.01 "
+        "--schedule cosine --warmup 0.05"
+    ),
 }

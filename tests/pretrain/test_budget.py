@@ -72,7 +72,7 @@ def test_a_family_is_ordered_by_size() -> None:
         "albert": ["albert-tiny", "albert-base"],
     }.items():
         found = sizes(replace(CONFIG, preset=family))
-        assert [name for name in found if not str(name).endswith("speck")] == names
+        assert [name for name in found if name in names] == names  # tests add presets
     assert sizes(replace(CONFIG, preset="bert-mini")) == ["bert-mini"]
     assert "electra-tiny" in sizes(replace(CONFIG, objective=("rtd",)))
     assert "bert-tiny" in sizes(replace(CONFIG, objective=("mlm", "sop")))
