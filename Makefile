@@ -1,6 +1,7 @@
 # make demo   the whole story on a real text, in about ten minutes on two cores
 # make test   lint, types and tests
 # make lint   ruff and mypy alone
+# make bench  speed and memory beside other libraries, on the same weights
 # make clean  remove the virtual environment and the caches; runs stay
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: $(READY)
 	$(BIN)/plainformer demo
@@ -20,6 +21,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
+	$(BIN)/python benchmarks/speed.py --memory
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,10 +1,7 @@
 """The first stage from end to end: text → token shards → batches → a model folder."""
 
 import copy
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,21 +13,17 @@ from encoder import EncoderConfig
 from pretrain import choice
 from pretrain.config import PretrainConfig
 from pretrain.continued import measured_before, start
-from pretrain.corpus import Corpus, Split
-from pretrain.data import MaskedBatches, Source, unigram_entropy
+from pretrain.data import MaskedBatches
 from pretrain.held_out import measured_on
-from pretrain.manifest import FILE, is_prepared, read_shards
-from pretrain.measure import OLD, Measure, forgotten
+from pretrain.measure import Measure, forgotten
 from pretrain.plan import Candidate, left_open, make_plan, sizes, taken_up
-from pretrain.prepare import prepare_corpus
-from pretrain.shards import Shard
+from pretrain.plateau import PlateauWatch
+from pretrain.texts import open_texts
 from tokenizer import Tokenizer, load_tokenizer
 from training import (
-    Replay,
     Result,
     full_disk,
     is_main,
-    main_first,
     processes,
     save_options,
     saved_options,
@@ -73,7 +66,7 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
         tokenizer, model = started.tokenizer, started.model
         say(started.said(config), quiet)
     loss = choice.loss(config, tokenizer)
-    texts = read_texts(config, tokenizer, quiet)
+    texts = open_texts(config, tokenizer, quiet)
     if saved is None and is_main():
         tokenizer.save(config.out)
         save_options(replace(config, resume=False), config.out)
@@ -144,64 +137,6 @@ def say(lines: str | Table, quiet: bool) -> None:
     Console(stderr=True, quiet=quiet, highlight=False).print(lines, markup=False, soft_wrap=True)
 
 
-@dataclass(frozen=True)
-class Texts:
-    """What a run learns from, and what it is measured on."""
-
-    train: Source
-    """with the old text, where there is some, behind the new"""
-    replay: Replay | None
-    held_out: Mapping[str, Source]
-    """by the prefix of its metrics"""
-    new_tokens: int
-    """to train on"""
-    entropy: float
-    """of single tokens of the new text"""
-
-
-def read_texts(config: PretrainConfig, tokenizer: Tokenizer, quiet: bool) -> Texts:
-    """The run's text, and the old text beside it, as token shards."""
-
-    def read(shards: Sequence[Shard]) -> Source:
-        return choice.read_text(config, shards, tokenizer)
-
-    new = tokenized(config, config.corpus, "tokens", tokenizer, quiet)
-    train, held_out, entropy = read(new["train"]), read(new["valid"]), unigram_entropy(new["train"])
-    new_tokens = sum(len(shard.ids) for shard in new["train"])
-    if not config.replay:
-        return Texts(train, None, {"": held_out}, new_tokens, entropy)
-    old = tokenized(config, config.replay, "replay", tokenizer, quiet)
-    replay = Replay(len(train), config.replay_share)
-    both = read([*new["train"], *old["train"]])
-    return Texts(both, replay, {"": held_out, OLD: read(old["valid"])}, new_tokens, entropy)
-
-
-def tokenized(
-    config: PretrainConfig, names: Sequence[str], beside: str, tokenizer: Tokenizer, quiet: bool
-) -> dict[Split, list[Shard]]:
-    """The shards of both parts of a text: those of a prepared corpus, or written `beside` the run.
-
-    A resumed run reads what it was begun with, also where the text has changed since.
-    """
-    prepared = [name for name in names if is_prepared(Path(name))]
-    if prepared and len(names) > 1:
-        raise UserError(f"{prepared[0]} is a prepared corpus: it stands alone")
-    folder = Path(prepared[0]) if prepared else config.out / beside
-    with main_first():
-        if is_main() and not (prepared or (config.resume and (folder / FILE).exists())):
-            corpus = Corpus.of(names, config.valid_share)
-            prepare_corpus(
-                corpus,
-                tokenizer,
-                folder,
-                workers=config.workers,
-                overwrite=not config.resume,
-                quiet=quiet,
-            )
-    splits: tuple[Split, Split] = ("valid", "train")
-    return {split: read_shards(folder, tokenizer, split) for split in splits}
-
-
 def build(config: PretrainConfig, tokenizer: Tokenizer) -> Any:
     """A fresh model of the preset's shape for this vocabulary, drawn from the run's seed.
 
@@ -219,32 +154,3 @@ def build(config: PretrainConfig, tokenizer: Tokenizer) -> Any:
         )
     torch.manual_seed(config.training.seed)
     return choice.build_model(config, shape)
-
-
-class PlateauWatch:
-    """Warns, once, when the held-out loss stays where a model without any context would be.
-
-    That is above 95 % of the entropy of single tokens: at the end, or with less than 2 % gained
-    from one evaluation to the next.
-    """
-
-    def __init__(self, entropy: float) -> None:
-        self.entropy = entropy
-        self._before = math.inf
-        self._warned = False
-
-    def see(self, loss: float, is_last: bool = False) -> bool:
-        """Take note of a held-out loss; return whether this is the one to warn at."""
-        stays = loss > 0.95 * self.entropy and (is_last or loss > 0.98 * self._before)
-        self._before = loss
-        if self._warned or not stays:
-            return False
-        self._warned = True
-        Console(stderr=True, quiet=not is_main()).print(
-            f"[yellow]the held-out loss ({loss:.2f}) is not well below {self.entropy:.2f}, the "
-            "entropy of single tokens: the model knows at best how frequent they are, and nothing "
-            "of context yet. More steps, a higher learning rate, smaller batches or a modern "
-            "preset help.[/]",
-            soft_wrap=True,
-        )
-        return True

@@ -22,7 +22,7 @@ from pretrain import Corpus, PretrainConfig, prepare_corpus, read_shards
 from pretrain import pretrain as run
 from pretrain.data import unigram_entropy
 from pretrain.objectives import nothing
-from pretrain.run import PlateauWatch
+from pretrain.plateau import PlateauWatch
 from tests.pretrain import tiny
 from tokenizer import load_tokenizer
 from training import TrainingConfig

@@ -1,0 +1,75 @@
+"""The texts of a run as token shards: to learn from, and to be measured on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cellar import UserError
+from pretrain import choice
+from pretrain.config import PretrainConfig
+from pretrain.corpus import Corpus, Split
+from pretrain.data import Source, unigram_entropy
+from pretrain.manifest import FILE, is_prepared, read_shards
+from pretrain.measure import OLD
+from pretrain.prepare import prepare_corpus
+from pretrain.shards import Shard
+from tokenizer import Tokenizer
+from training import Replay, is_main, main_first
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What a run learns from, and what it is measured on."""
+
+    train: Source
+    """with the old text, where there is some, behind the new"""
+    replay: Replay | None
+    held_out: Mapping[str, Source]
+    """by the prefix of its metrics"""
+    new_tokens: int
+    """to train on"""
+    entropy: float
+    """of single tokens of the new text"""
+
+
+def open_texts(config: PretrainConfig, tokenizer: Tokenizer, quiet: bool) -> Texts:
+    """The run's text, and the old text beside it, as token shards."""
+
+    def read(shards: Sequence[Shard]) -> Source:
+        return choice.read_text(config, shards, tokenizer)
+
+    new = tokenized(config, config.corpus, "tokens", tokenizer, quiet)
+    train, held_out, entropy = read(new["train"]), read(new["valid"]), unigram_entropy(new["train"])
+    new_tokens = sum(len(shard.ids) for shard in new["train"])
+    if not config.replay:
+        return Texts(train, None, {"": held_out}, new_tokens, entropy)
+    old = tokenized(config, config.replay, "replay", tokenizer, quiet)
+    replay = Replay(len(train), config.replay_share)
+    both = read([*new["train"], *old["train"]])
+    return Texts(both, replay, {"": held_out, OLD: read(old["valid"])}, new_tokens, entropy)
+
+
+def tokenized(
+    config: PretrainConfig, names: Sequence[str], beside: str, tokenizer: Tokenizer, quiet: bool
+) -> dict[Split, list[Shard]]:
+    """The shards of both parts of a text: those of a prepared corpus, or written `beside` the run.
+
+    A resumed run reads what it was begun with, also where the text has changed since.
+    """
+    prepared = [name for name in names if is_prepared(Path(name))]
+    if prepared and len(names) > 1:
+        raise UserError(f"{prepared[0]} is a prepared corpus: it stands alone")
+    folder = Path(prepared[0]) if prepared else config.out / beside
+    with main_first():
+        if is_main() and not (prepared or (config.resume and (folder / FILE).exists())):
+            corpus = Corpus.of(names, config.valid_share)
+            prepare_corpus(
+                corpus,
+                tokenizer,
+                folder,
+                workers=config.workers,
+                overwrite=not config.resume,
+                quiet=quiet,
+            )
+    splits: tuple[Split, Split] = ("valid", "train")
+    return {split: read_shards(folder, tokenizer, split) for split in splits}
