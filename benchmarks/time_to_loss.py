@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean, median, stdev
 from time import perf_counter
+from typing import Any
 
 from entrants import LENGTH, VOCABULARY, Entrant, build
 
@@ -40,6 +41,35 @@ from training.parallel import Whole
 HELD_OUT_TOKENS = 50_000
 EVALUATIONS = 16
 SEEDS = range(3)
+RATES = {8: (2e-4, 5e-4, 1e-3, 2e-3), 32: (5e-4, 1e-3, 2e-3, 4e-3)}
+"""sequences of a step → learning rates that are tried with them"""
+BERT = Entrant("hf-bert", 0.0, tokens=4)
+MODERNBERT = Entrant("hf-modern", 0.0, tokens=3, schedule="wsd", warmup=0.02)
+RECIPE = Entrant(
+    "modern",
+    learning_rate=2e-3,
+    tokens=1,
+    optimizer="muon",
+    matrix_learning_rate=0.015,
+    schedule="wsd",
+    warmup=0.02,
+    weight_decay=0.1,
+    mask_ratio=0.4,
+    initializer_range=0.049,
+)
+CHANGES: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "BERT's architecture": {"model": "bert"},
+    "AdamW": {"optimizer": "adamw"},
+    "AdamW, half the rate": {"optimizer": "adamw", "learning_rate": 1e-3},
+    "a linear schedule": {"schedule": "linear"},
+    "steps of 32 sequences": {"sequences": 32, "learning_rate": 4e-3, "matrix_learning_rate": 0.03},
+    "15 % masked": {"mask_ratio": 0.15},
+    "weight decay 0.01": {"weight_decay": 0.01},
+    "σ = 0.02 at the start": {"initializer_range": 0.02},
+    "the vocabulary scored everywhere": {"dense_head": True},
+}
+"""what the recipe is worth, part by part: each but the first takes one part away"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +82,15 @@ class Material:
     def tokenizer(self) -> Tokenizer:
         """The one tokenizer."""
         return load_tokenizer(self.folder / "tokenizer")
+
+    def curve(self, entrant: Entrant) -> Path:
+        """Where its held-out losses are."""
+        return self.folder / "curves" / f"{entrant.name}.json"
+
+    def last_loss(self, entrant: Entrant) -> float | None:
+        """What it came to; None before it was trained."""
+        path = self.curve(entrant)
+        return json.loads(path.read_text())["curve"][-1][1] if path.exists() else None
 
     def batches(self, entrant: Entrant) -> MaskedBatches:
         """What it learns from."""
@@ -80,7 +119,7 @@ def prepare(folder: Path, texts: Sequence[str]) -> None:
 
 def train(material: Material, entrant: Entrant) -> None:
     """Train, and leave the held-out losses in curves/NAME.json, unless they are there."""
-    path = material.folder / "curves" / f"{entrant.name}.json"
+    path = material.curve(entrant)
     if path.exists():
         return
     path.parent.mkdir(exist_ok=True)
@@ -98,6 +137,35 @@ def train(material: Material, entrant: Entrant) -> None:
             print(f"{entrant.name}: step {step + 1}/{config.steps}  {score:.3f}", flush=True)
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps({"entrant": asdict(entrant), "curve": curve}))
+
+
+def groups(material: Material) -> dict[str, list[Entrant]]:
+    """Who is trained, by the name of the group; of a sweep's models the best goes on."""
+
+    def sweep(model: Entrant) -> list[Entrant]:
+        return [
+            replace(model, tokens=model.tokens / 2, sequences=sequences, learning_rate=rate)
+            for sequences, rates in RATES.items()
+            for rate in rates
+        ]
+
+    def best(model: Entrant) -> list[Entrant]:
+        found = {entrant: material.last_loss(entrant) for entrant in sweep(model)}
+        if None in found.values():
+            return []
+        chosen = min(found, key=lambda entrant: found[entrant] or 0.0)
+        return [replace(chosen, tokens=model.tokens, seed=seed) for seed in SEEDS]
+
+    return {
+        "bert-sweep": sweep(BERT),
+        "modernbert-sweep": sweep(MODERNBERT),
+        "bert": best(BERT),
+        "modernbert": best(MODERNBERT),
+        "ours": [replace(RECIPE, tokens=t, seed=s) for t in (0.4, 0.7, 1, 1.5) for s in SEEDS],
+        "ablations": [
+            replace(RECIPE, **change, seed=seed) for change in CHANGES.values() for seed in SEEDS
+        ],
+    }
 
 
 def clock(material: Material, entrants: Sequence[Entrant], rounds: int) -> dict[str, float]:
@@ -140,8 +208,8 @@ class Run:
 def runs_of(material: Material, seconds: dict[str, float], group: str) -> list[list[Run]]:
     """The runs of a group, those of an entrant together, one for each seed."""
     found: dict[Entrant, list[Run]] = {}
-    for entrant in GROUPS[group]:
-        path = material.folder / "curves" / f"{entrant.name}.json"
+    for entrant in groups(material)[group]:
+        path = material.curve(entrant)
         if path.exists():
             curve = json.loads(path.read_text())["curve"]
             run = Run(entrant, [(n * seconds[entrant.pace] / 60, loss) for n, loss in curve])
@@ -157,7 +225,7 @@ def spread(values: Sequence[float]) -> str:
 def report(material: Material) -> None:
     """Print the tables, draw the picture."""
     seconds = json.loads((material.folder / "seconds.json").read_text())
-    for group in GROUPS:
+    for group in groups(material):
         print(f"\n{group}")
         for runs in runs_of(material, seconds, group):
             losses, entrant = [run.loss for run in runs], runs[0].entrant
@@ -220,10 +288,14 @@ def main() -> None:
         prepare(options.folder, options.text)
     elif options.what == "train":
         for group in options.groups:
-            for entrant in [Entrant(**json.loads(group))] if group[0] == "{" else GROUPS[group]:
+            for entrant in (
+                [Entrant(**json.loads(group))] if group[0] == "{" else groups(material)[group]
+            ):
                 train(material, entrant)
     elif options.what == "time":
-        entrants = {entrant.pace: entrant for group in GROUPS.values() for entrant in group}
+        entrants = {
+            entrant.pace: entrant for group in groups(material).values() for entrant in group
+        }
         seconds = clock(material, list(entrants.values()), options.rounds)
         write_json(options.folder / "seconds.json", seconds)
         print(json.dumps(seconds, indent=1))

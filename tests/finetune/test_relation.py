@@ -276,10 +276,10 @@ def test_it_is_learned_and_predicts(tmp_path):
         train=train,
         valid=valid,
         out=tmp_path / "run",
-        epochs=8,
+        epochs=14,
         batch_size=32,
         max_length=24,
-        training=TrainingConfig(learning_rate=1e-2, eval_every=50, checkpoint_every=0),
+        training=TrainingConfig(learning_rate=5e-3, eval_every=50, checkpoint_every=0),
     )
     outcome = finetune(options, quiet=True)
     assert outcome.score > 0.9 and outcome.num_cut == 0
