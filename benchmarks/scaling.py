@@ -42,10 +42,10 @@ from pretrain.batch import MaskedBatch
 from pretrain.objectives import masked_lm
 from training import TrainingConfig
 from training.device import number_format
-from training.loop import take_step
 from training.optimizer import build_optimizer
 from training.parallel import Whole
 from training.peak import peak_flops, synchronize
+from training.step import take_step
 
 HEAD_SIZE, VOCABULARY, ASKED = 64, 8192, 0.15
 

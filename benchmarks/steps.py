@@ -25,9 +25,9 @@ from pretrain.batch import MaskedBatch
 from pretrain.objectives import masked_lm
 from tokenizer import Encoding
 from training import Objective, TrainingConfig, autocast
-from training.loop import take_step
 from training.optimizer import build_optimizer
 from training.parallel import Whole
+from training.step import take_step
 
 IGNORED = -100
 Step = Callable[[Any], np.ndarray]

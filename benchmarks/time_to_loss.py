@@ -34,9 +34,9 @@ from pretrain.masking import Masking
 from pretrain.prepare import prepare_corpus
 from tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from training import evaluate
-from training.loop import take_step
 from training.optimizer import build_optimizer
 from training.parallel import Whole
+from training.step import take_step
 
 HELD_OUT_TOKENS = 50_000
 EVALUATIONS = 16

@@ -1,24 +1,20 @@
 """The loop of both stages.
 
-    for each step:  g = Σ ∇ loss over the micro-batches, / Σ count;  clip;  AdamW at rate η(step)
+    until the steps are taken, or patience is over:
+        take a step;  measure and save where it is time;  save and leave where a signal says so
 
-Dividing once by what was counted makes k micro-batches equal to one large batch, however unequal
-they are, and on however many processes: number i of them is computed by process i mod n. Data come
-from batches(step) and randomness from (seed, step, i): with no state hidden, a run that was killed
-and resumed is bit for bit one that was not (on the CPU).
+Data come from batches(step) and randomness from (seed, step, micro-batch): with no state hidden, a
+run that was killed and resumed is bit for bit one that was not (on the CPU).
 """
 
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import count as numbers
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
 from cellar import UserError
 from training.checkpoint import Checkpoints, State, full_disk, load_tensors, tensors
@@ -28,20 +24,17 @@ from training.distributed import (
     is_main,
     main_first,
     of_main,
-    rank,
     summed,
-    summed_tensors,
     world_size,
 )
 from training.interrupt import Interruption
-from training.objective import Batches, BatchT, Flops, Loss, ModelT, Objective
+from training.objective import Batches, BatchT, Flops, ModelT, Objective
 from training.optimizer import Shares, build_optimizer, equal
-from training.parallel import full, gathering, is_shared_out, joined, layers_in_training, placed
+from training.parallel import full, is_shared_out, joined, layers_in_training, placed
 from training.peak import peak_flops
 from training.progress import Display
-from training.record import Record, Step
-from training.schedule import learning_rate
-from training.spikes import Spikes
+from training.record import Record
+from training.step import take_step
 
 
 @dataclass(frozen=True)
@@ -196,55 +189,6 @@ def train(
         tokens=state.tokens,
         stopped="finished" if state.step == config.steps else "patience",
     )
-
-
-def take_step(
-    whole: nn.Module,
-    objective: Objective[ModelT, BatchT],
-    batches: Batches[BatchT],
-    optimizer: torch.optim.Optimizer,
-    config: TrainingConfig,
-    step: int,
-    flops: Flops[BatchT] | None = None,
-    spikes: Spikes | None = None,
-) -> Step:
-    """Take optimizer step `step` (from 0), or skip it; the model and `optimizer` move on."""
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    device = parameters[0].device
-
-    sums: dict[str, float | Tensor] = {}
-    count = tokens = operations = 0
-    own = batches(step)
-    for number, batch in zip(numbers(rank(), world_size()), own, strict=False):
-        seed = np.random.SeedSequence([config.seed, step, number]).generate_state(1, np.uint64)
-        torch.manual_seed(int(seed[0]))
-        with gathering(whole, last=batch is own[-1]):
-            with autocast(device, config.precision):
-                loss: Loss = whole(objective, batch.to(device))
-            torch.autograd.backward(loss.total)
-        count += loss.count
-        tokens += batch.num_tokens
-        operations += int(flops(batch)) if flops else 0
-        for name, value in {"loss": loss.total, **loss.metrics}.items():
-            value = value.detach() if isinstance(value, Tensor) else value
-            sums[name] = sums.get(name, 0.0) + value
-
-    count, tokens, operations = summed(count, tokens, operations)
-    sums = summed_tensors(sums, device)
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    # The engine gives the mean over the processes.
-    torch._foreach_mul_(gradients, world_size() / max(count, 1))
-    norm = full(nn.utils.clip_grad_norm_(parameters, config.clip_norm or math.inf))
-    rate = learning_rate(config, step)
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["share"]
-    skipped = False
-    if spikes and config.on_spike == "skip" and count:  # else no number is read: no GPU waits
-        skipped = spikes.see(loss=float(sums["loss"]) / count, grad_norm=float(norm))
-    if not skipped:
-        optimizer.step()
-    optimizer.zero_grad()
-    return Step(step + 1, sums, count, rate, norm, tokens, operations, skipped)
 
 
 def _over(state: State, config: TrainingConfig) -> bool:

@@ -8,10 +8,10 @@ import torch
 from training.config import TrainingConfig
 from training.device import choose_device
 from training.distributed import of_main
-from training.loop import take_step
 from training.objective import Batches, BatchT, ModelT, Objective
 from training.optimizer import build_optimizer
 from training.parallel import joined, layers_in_training, placed
+from training.step import take_step
 
 SECONDS = 6.0
 

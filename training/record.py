@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,28 +22,11 @@ from training.curve import draw_curve
 from training.distributed import is_main
 from training.progress import Display
 from training.spikes import IN_A_ROW
+from training.step import Step
 from training.track import ToolName, trackers
 
 INTERVAL = 0.5  # seconds from flush to flush
 DRAW_EVERY = 60.0  # seconds from curve to curve
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one optimizer step gave; tensors are not yet read."""
-
-    step: int
-    """Steps taken, this one included."""
-    sums: Mapping[str, float | Tensor]
-    count: int
-    learning_rate: float
-    grad_norm: Tensor
-    tokens: int
-    """Real tokens in it."""
-    flops: int = 0
-    """Floating-point operations that it took; 0 where nobody knows."""
-    skipped: bool = False
-    """Whether it was a spike, and left the weights as they were."""
 
 
 class Lines:

@@ -1,0 +1,91 @@
+"""One optimizer step, on one process or on many.
+
+    g = Σ ∇ loss over the micro-batches of all processes, / Σ count;  clip;  a step at rate η(step)
+
+Dividing once by what was counted makes k micro-batches equal to one large batch, however unequal
+they are, and on however many processes: number i of them is computed by process i mod n.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count as numbers
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.config import TrainingConfig
+from training.device import autocast
+from training.distributed import rank, summed, summed_tensors, world_size
+from training.objective import Batches, BatchT, Flops, Loss, ModelT, Objective
+from training.parallel import full, gathering
+from training.schedule import learning_rate
+from training.spikes import Spikes
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one optimizer step gave; tensors are not yet read."""
+
+    step: int
+    """Steps taken, this one included."""
+    sums: Mapping[str, float | Tensor]
+    count: int
+    learning_rate: float
+    grad_norm: Tensor
+    tokens: int
+    """Real tokens in it."""
+    flops: int = 0
+    """Floating-point operations that it took; 0 where nobody knows."""
+    skipped: bool = False
+    """Whether it was a spike, and left the weights as they were."""
+
+
+def take_step(
+    whole: nn.Module,
+    objective: Objective[ModelT, BatchT],
+    batches: Batches[BatchT],
+    optimizer: torch.optim.Optimizer,
+    config: TrainingConfig,
+    step: int,
+    flops: Flops[BatchT] | None = None,
+    spikes: Spikes | None = None,
+) -> Step:
+    """Take optimizer step `step` (from 0), or skip it; the model and `optimizer` move on."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    device = parameters[0].device
+
+    sums: dict[str, float | Tensor] = {}
+    count = tokens = operations = 0
+    own = batches(step)
+    for number, batch in zip(numbers(rank(), world_size()), own, strict=False):
+        seed = np.random.SeedSequence([config.seed, step, number]).generate_state(1, np.uint64)
+        torch.manual_seed(int(seed[0]))
+        with gathering(whole, last=batch is own[-1]):
+            with autocast(device, config.precision):
+                loss: Loss = whole(objective, batch.to(device))
+            torch.autograd.backward(loss.total)
+        count += loss.count
+        tokens += batch.num_tokens
+        operations += int(flops(batch)) if flops else 0
+        for name, value in {"loss": loss.total, **loss.metrics}.items():
+            value = value.detach() if isinstance(value, Tensor) else value
+            sums[name] = sums.get(name, 0.0) + value
+
+    count, tokens, operations = summed(count, tokens, operations)
+    sums = summed_tensors(sums, device)
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    # The engine gives the mean over the processes.
+    torch._foreach_mul_(gradients, world_size() / max(count, 1))
+    norm = full(nn.utils.clip_grad_norm_(parameters, config.clip_norm or math.inf))
+    rate = learning_rate(config, step)
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["share"]
+    skipped = False
+    if spikes and config.on_spike == "skip" and count:  # else no number is read: no GPU waits
+        skipped = spikes.see(loss=float(sums["loss"]) / count, grad_norm=float(norm))
+    if not skipped:
+        optimizer.step()
+    optimizer.zero_grad()
+    return Step(step + 1, sums, count, rate, norm, tokens, operations, skipped)
