@@ -15,7 +15,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import pretrain.run
 from cellar import UserError
 from encoder import MaskedLM
 from pretrain import Corpus, PretrainConfig, prepare_corpus, read_shards
@@ -220,7 +219,7 @@ def test_shards_of_an_earlier_start_are_not_taken_for_this_corpus(config, tmp_pa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(pretrain.run, "unigram_entropy", fails)  # after the shards are written
+        patch.setattr("pretrain.texts.unigram_entropy", fails)  # after the shards are written
         run(short(config, out, corpus=(str(tmp_path / "other.txt"),)), quiet=True)
     assert (out / "tokens").is_dir()
     run(short(config, out), quiet=True)
