@@ -11,8 +11,6 @@ tokenising, batching and sorting are part of what is timed.
 as `LeftOut` or ImportError, and the contender is left out with a line.
 """
 
-import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -337,34 +335,6 @@ def loading(make: Callable[[Case], Embed]) -> Callable[[Case], Embed]:
     return lambda case: lambda texts: make(case)(texts)
 
 
-Tokens = list[tuple[list[int], list[tuple[int, int]]]]
-"""ids and offsets of each text"""
-Tokenise = Callable[[Sequence[str]], Tokens]
-
-
-def our_tokens(case: Case) -> Tokenise:
-    """`encode` of our tokenizer, which remembers words; `tokenizing.py` has it cold, too."""
-    encode = case.tokenizer.encode
-    return lambda texts: [(row.ids, row.offsets) for row in map(encode, texts)]
-
-
-def their_tokens(case: Case, is_batch: bool = False) -> Tokenise:
-    """`encode` of tokenizers, in Rust, or `encode_batch` on one thread."""
-    from tokenizers import Tokenizer
-
-    definition = {**case.tokenizer.definition(), "truncation": None, "padding": None}
-    tokenizer = Tokenizer.from_str(json.dumps(definition))
-
-    def tokenise(texts: Sequence[str]) -> Tokens:
-        os.environ["TOKENIZERS_PARALLELISM"] = "false"
-        rows = tokenizer.encode_batch(list(texts)) if is_batch else map(tokenizer.encode, texts)
-        found = [(row.ids, row.offsets) for row in rows]
-        del os.environ["TOKENIZERS_PARALLELISM"]
-        return found
-
-    return tokenise
-
-
 SDPA = partial(transformers, attention="sdpa")
 INT8: dict[str, Callable[[Case], Embed]] = {
     "plainformer, int8": plainformer_int8,
@@ -397,9 +367,4 @@ LOAD: dict[str, Callable[[Case], Embed]] = {
         "sentence-transformers encode",
         "ONNX Runtime, sorted",
     )
-}
-TOKENISE: dict[str, Callable[[Case], Tokenise]] = {
-    "plainformer": our_tokens,
-    "tokenizers encode": their_tokens,
-    "tokenizers encode_batch": partial(their_tokens, is_batch=True),
 }

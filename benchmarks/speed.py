@@ -5,7 +5,8 @@
                                [--precision bf16] [--rounds 15] [--threads 2] [--memory]
                                [--contenders "ONNX Runtime, sorted" …]
 
-`workloads.py` says what is done, on which texts and models; `contenders.py` and `steps.py` by whom.
+`workloads.py` says what is done, on which texts and models; `contenders.py`, `tokenisers.py` and
+`steps.py` by whom.
 What `--material` lacks is fetched or made first; after that no network is needed. For each workload
 
 1. every contender loads the same weights and does the whole workload twice, which also warms it
@@ -43,6 +44,7 @@ from typing import Any
 import contenders
 import numpy as np
 import steps
+import tokenisers
 import torch
 from memory import peak_memory
 from report import table, write
@@ -57,7 +59,7 @@ SIDES: Mapping[Kind, Mapping[str, Callable[[Case], Callable[[Any], Any]]]] = {
     "int8": contenders.INT8,
     "mlm": steps.TRAIN,
     "classify": steps.TRAIN,
-    "tokenise": contenders.TOKENISE,
+    "tokenise": tokenisers.TOKENISE,
     "load": contenders.LOAD,
 }
 PACKAGES = (

@@ -51,7 +51,7 @@ class Muon(torch.optim.AdamW):
     """
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         """Take a step; the gradients of matrices are gone after it."""
         for group in self.param_groups:
             if group["muon"]:
@@ -59,7 +59,7 @@ class Muon(torch.optim.AdamW):
                     if matrix.grad is not None:
                         self._update(matrix, matrix.grad, group["lr"], group["weight_decay"])
                         matrix.grad = None  # AdamW passes over it
-        super().step(closure)
+        return super().step(closure)
 
     def _update(self, matrix: Tensor, gradient: Tensor, rate: float, decay: float) -> None:
         state = self.state[matrix]

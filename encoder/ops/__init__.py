@@ -50,8 +50,8 @@ def _switch(plain_form: Callable[P, R], fused_form: Callable[P, R]) -> Callable[
 
 
 # It goes by the lengths of a batch, for each of which it would be compiled anew.
-_run = torch.compiler.disable(fused.attention)  # type: ignore[no-untyped-call]
-attention = _switch(plain.attention, _run)
+_uncompiled: Callable[[Callable[P, R]], Callable[P, R]] = torch.compiler.disable
+attention = _switch(plain.attention, _uncompiled(fused.attention))
 attention_with_weights = plain.attention_with_weights  # no fast kernel gives the weights
 rotate = _switch(plain.rotate, fused.rotate)
 layer_norm = _switch(plain.layer_norm, fused.layer_norm)

@@ -14,23 +14,12 @@ from finetune.metrics.answers import word_f1
 from finetune.tasks.question_answering import (
     Passage,
     QuestionAnswering,
-    QuestionExample,
     best_threshold,
 )
+from tests.finetune.passages import STORY, TASK, TOKENIZERS, about, example
 from tests.pretrain import tiny
 
 LONGEST_ANSWER = 30
-TOKENIZERS = {kind: tiny.make_tokenizer(kind) for kind in ("wordpiece", "unigram", "bpe")}
-TASK = QuestionAnswering(max_length=24)
-STORY = " ".join(tiny.sentences(5))
-
-
-def example(question: str, context: str, *answers: tuple[str, int]) -> QuestionExample:
-    return QuestionExample(question, context, tuple(Answer(*a) for a in answers), "f:1")
-
-
-def about(text: str, context: str = STORY) -> QuestionExample:
-    return example("the cat .", context, (text, context.index(text)))
 
 
 def perfect(item: Passage) -> list[np.ndarray]:

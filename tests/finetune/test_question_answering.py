@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cellar import UserError, write_json
-from corpora import Answer, Row
+from corpora import Row
 from encoder import MaskedLM, QuestionAnswerer
 from finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
 from finetune.batch import Batch
@@ -19,24 +19,13 @@ from finetune.folder import load_task, save_task
 from finetune.tasks.question_answering import (
     Passage,
     QuestionAnswering,
-    QuestionExample,
 )
+from tests.finetune.passages import STORY, TASK, about, example
 from tests.pretrain import tiny
 from tokenizer import train_tokenizer
 from training import TrainingConfig
 
 LONGEST_ANSWER = 30
-TOKENIZERS = {kind: tiny.make_tokenizer(kind) for kind in ("wordpiece", "unigram", "bpe")}
-TASK = QuestionAnswering(max_length=24)
-STORY = " ".join(tiny.sentences(5))
-
-
-def example(question: str, context: str, *answers: tuple[str, int]) -> QuestionExample:
-    return QuestionExample(question, context, tuple(Answer(*a) for a in answers), "f:1")
-
-
-def about(text: str, context: str = STORY) -> QuestionExample:
-    return example("the cat .", context, (text, context.index(text)))
 
 
 def by_brute_force(item: Passage, windows: list[tuple[list[float], list[float]]]) -> dict:

@@ -2,19 +2,16 @@
 
 import json
 import math
-import os
 import random
 import resource
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import safetensors.torch
 from torch import nn
 
 from cellar import UserError
@@ -70,124 +67,11 @@ def test_killed_at_a_random_step(tmp_path, unbroken, when):
 def test_killed_while_saving(tmp_path, unbroken):
     out = tmp_path / "run"
     kill_child(out, "save", 11)
-    names = {path.name.split(".")[1 if path.name[0] == "." else 0] for path in saved(out)}
+    names = {path.name.split(".")[1 if path.name[0] == "." else 0] for path in toy.saved(out)}
     assert names == {"step-00000005", "step-00000010", "step-00000015"}  # the last one unfinished
     toy.run(out, resume=True)
     toy.assert_same_run(unbroken, out)
-    assert sorted(path.name for path in saved(out)) == ["step-00000035", "step-00000040"]
-
-
-def saved(out: Path) -> list[Path]:
-    return list((out / "checkpoints").iterdir())
-
-
-def stopping(number: int, step: int):
-    """Batches of which that step's come with a signal."""
-
-    def batches(at):
-        if at == step:
-            os.kill(os.getpid(), number)
-        return toy.batches(at)
-
-    return batches
-
-
-CODES = {signal.SIGINT: None, signal.SIGTERM: 143, signal.SIGUSR1: 138}
-
-
-@pytest.mark.parametrize("number", CODES)
-def test_a_signal_saves_before_it_leaves(tmp_path, unbroken, number):
-    out = tmp_path / "run"
-    handlers = [signal.getsignal(n) for n in CODES]
-    with pytest.raises((KeyboardInterrupt, SystemExit)) as stopped:
-        toy.run(out, batches=stopping(number, 12))
-    assert handlers == [signal.getsignal(n) for n in CODES]
-    if number == signal.SIGINT:
-        assert "step 13" in str(stopped.value) and "--resume" in str(stopped.value)
-    else:
-        assert stopped.value.code == CODES[number]
-    assert out / "checkpoints" / "step-00000013" in saved(out)
-    toy.run(out, resume=True)
-    toy.assert_same_run(unbroken, out)
-
-
-@pytest.mark.parametrize("step", [16, 40])  # in the middle, and at the end
-def test_a_signal_does_not_wait_for_an_evaluation(tmp_path, unbroken, step):
-    out = tmp_path / "run"
-
-    def evaluate(model):
-        log = (out / "log.jsonl").read_text()
-        if f'"step": {step}' in log:
-            os.kill(os.getpid(), signal.SIGTERM)
-            pytest.fail("the evaluation went on")
-        return toy.score(model)
-
-    with pytest.raises(SystemExit) as stopped:
-        toy.run(out, evaluate=evaluate)
-    assert stopped.value.code == 143
-    assert max(saved(out)).name == f"step-{step:08d}"
-    toy.run(out, resume=True)
-    toy.assert_same_run(unbroken, out)
-    state = json.loads((max(saved(out)) / "state.json").read_text())["state"]
-    assert state["evaluated"] == 40
-
-
-def test_a_signal_while_saving_takes_no_further_step(tmp_path, unbroken, monkeypatch):
-    out = tmp_path / "run"
-
-    def save_file(*arguments):
-        os.kill(os.getpid(), signal.SIGTERM)
-        monkeypatch.undo()
-        safetensors.torch.save_file(*arguments)
-
-    monkeypatch.setattr("training.checkpoint.save_file", save_file)
-    with pytest.raises(SystemExit):
-        toy.run(out)
-    assert [path.name for path in saved(out)] == ["step-00000005"]
-    toy.run(out, resume=True)
-    toy.assert_same_run(unbroken, out)
-
-
-def test_a_second_ctrl_c_leaves_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.interrupt.ECHO", 0.0)
-
-    def batches(step):
-        if step == 12:
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
-        return toy.batches(step)
-
-    with pytest.raises(KeyboardInterrupt):
-        toy.run(tmp_path / "run", batches=batches)
-    assert max(path.name for path in saved(tmp_path / "run")) == "step-00000010"
-
-
-@pytest.mark.parametrize("number", CODES)
-def test_the_same_signal_twice_over_is_one(tmp_path, number):
-    """As torchrun and a terminal, or a scheduler and its shell, both send it."""
-
-    def batches(step):
-        if step == 12:
-            os.kill(os.getpid(), number)
-            os.kill(os.getpid(), number)
-        return toy.batches(step)
-
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        toy.run(tmp_path / "run", batches=batches)
-    assert max(path.name for path in saved(tmp_path / "run")) == "step-00000013"
-
-
-def test_ctrl_c_says_how_to_go_on(tmp_path, capsys):
-    with pytest.raises(KeyboardInterrupt):
-        toy.run(tmp_path / "run", batches=stopping(signal.SIGINT, 2), quiet=False)
-    assert capsys.readouterr().err.count("--resume") == 1
-
-
-def test_outside_the_main_thread(tmp_path, unbroken):
-    thread = threading.Thread(target=toy.run, args=(tmp_path / "run",))
-    thread.start()
-    thread.join()
-    toy.assert_same_run(unbroken, tmp_path / "run")
+    assert sorted(path.name for path in toy.saved(out)) == ["step-00000035", "step-00000040"]
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +117,7 @@ def test_other_settings_are_refused_by_name(stopped):
 def test_harmless_settings_may_change(stopped, unbroken):
     toy.run(stopped, replace(toy.CONFIG, keep=1, checkpoint_every=7, device="auto"), resume=True)
     toy.assert_same_run(unbroken, stopped)
-    assert len(saved(stopped)) == 1
+    assert len(toy.saved(stopped)) == 1
 
 
 FILES = ["model.safetensors", "optimizer.safetensors", "state.json", "SHA256SUMS"]
@@ -262,7 +146,7 @@ def test_a_damaged_checkpoint_is_passed_over(stopped, unbroken, capsys, name, da
 
 
 def test_when_all_are_damaged_nothing_is_begun_anew(stopped):
-    for folder in saved(stopped):
+    for folder in toy.saved(stopped):
         spoil(folder / "model.safetensors", "bit")
     log = (stopped / "log.jsonl").read_bytes()
     with pytest.raises(UserError, match=r"no checkpoint in .* is whole .*step-00000010, step-0+5"):
@@ -275,10 +159,10 @@ def test_a_damaged_checkpoint_does_not_push_out_a_whole_one(stopped, unbroken):
     spoil(stopped / "checkpoints" / "step-00000010" / "model.safetensors", "bit")
     config = replace(toy.CONFIG, keep=1, checkpoint_every=7)
     with pytest.raises(KeyboardInterrupt):
-        toy.run(stopped, config, batches=stopping(signal.SIGINT, 7), resume=True)
+        toy.run(stopped, config, batches=toy.stopping(signal.SIGINT, 7), resume=True)
     toy.run(stopped, resume=True)
     toy.assert_same_run(unbroken, stopped)
-    names = sorted(path.name for path in saved(stopped))
+    names = sorted(path.name for path in toy.saved(stopped))
     assert names == ["step-00000035", "step-00000040"]
 
 
@@ -294,7 +178,7 @@ def test_a_best_that_is_lost_is_sought_again(tmp_path, capsys):
     """Killed between two renames it comes back; damaged, it is as if there had been none."""
     out = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        toy.run(out, batches=stopping(signal.SIGINT, 20), monitor="loss")
+        toy.run(out, batches=toy.stopping(signal.SIGINT, 20), monitor="loss")
     best = out / "checkpoints" / "best"
     (best.parent / ".best.x_4").mkdir()
     best.rename(best.parent / ".best.x_4" / "old")
@@ -359,7 +243,7 @@ def test_resumed_best_and_patience(tmp_path):
     whole, result = toy.run(tmp_path / "whole", config, **changes)
     assert result.stopped == "patience" and result.steps == result.best_step + 2
 
-    changes["batches"] = stopping(signal.SIGINT, result.steps - 1)
+    changes["batches"] = toy.stopping(signal.SIGINT, result.steps - 1)
     with pytest.raises(KeyboardInterrupt):
         toy.run(tmp_path / "broken", config, **changes)
     parts, resumed = toy.run(tmp_path / "broken", config, **changes, resume=True)
@@ -414,6 +298,6 @@ def test_full_disk(tmp_path, unbroken, limit):
             toy.run(out, batches=batches)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert sorted(path.name for path in saved(out)) == ["step-00000005", "step-00000010"]
+    assert sorted(path.name for path in toy.saved(out)) == ["step-00000005", "step-00000010"]
     toy.run(out, resume=True)
     toy.assert_same_run(unbroken, out)

@@ -1,5 +1,7 @@
 """A real model on made-up sequences of unequal length, small enough to be trained in a blink."""
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -80,3 +82,19 @@ def assert_same_run(one: Path, other: Path) -> None:
     for name in ("model.safetensors", "optimizer.safetensors"):
         theirs = other / "checkpoints" / last.name / name
         assert (last / name).read_bytes() == theirs.read_bytes(), name
+
+
+def stopping(number: int, step: int) -> Callable[[int], list[Tokens]]:
+    """The batches, of which that step's come with a signal."""
+
+    def signalling(at: int) -> list[Tokens]:
+        if at == step:
+            os.kill(os.getpid(), number)
+        return batches(at)
+
+    return signalling
+
+
+def saved(out: Path) -> list[Path]:
+    """The checkpoints of a run."""
+    return list((out / "checkpoints").iterdir())
