@@ -12,17 +12,53 @@
 """
 
 import math
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
 
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from encoder.config import EncoderConfig
 
+DRAWS = (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_)
+"""with which torch's own layers begin"""
+initialises: ContextVar[bool] = ContextVar("initialises", default=True)
 WRITES_TO_STREAM = ("attention.output", "feed_forward.down", "head.dense")
 
 
-def initialise(model: nn.Module, config: EncoderConfig) -> None:
-    """Draw every parameter of `model` anew, from torch's global generator."""
+class Undrawn(TorchFunctionMode):
+    """Within it torch's layers hold whatever was in their memory."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Run `func`, unless it is a draw."""
+        return None if func in DRAWS else func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def to_be_loaded() -> Iterator[None]:
+    """Models built within it are not initialised: to draw one takes several times its reading."""
+    before = initialises.set(False)
+    try:
+        with Undrawn():
+            yield
+    finally:
+        initialises.reset(before)
+
+
+def initialise(model: nn.Module, config: EncoderConfig, only: Container[str] | None = None) -> None:
+    """Draw the parameters of `model` anew (`only` these), from torch's global generator.
+
+    Does nothing within `to_be_loaded`.
+    """
+    if not initialises.get():
+        return
     for name, parameter in model.named_parameters():
+        if only is not None and name not in only:
+            continue
         module = name.rpartition(".")[0]
         if parameter.ndim == 1:
             nn.init.constant_(parameter, 1.0 if name.endswith("norm.weight") else 0.0)
@@ -35,6 +71,6 @@ def initialise(model: nn.Module, config: EncoderConfig) -> None:
             elif module.endswith("classifier"):
                 std = config.hidden_size**-0.5
             nn.init.trunc_normal_(parameter, std=std, a=-2 * std, b=2 * std)
-    for embedding in model.modules():
+    for embedding in model.modules() if only is None else ():
         if isinstance(embedding, nn.Embedding) and embedding.padding_idx is not None:
             nn.init.zeros_(embedding.weight[embedding.padding_idx])

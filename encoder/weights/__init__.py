@@ -17,6 +17,7 @@ from torch import nn
 
 from cellar import UserError, atomic_path, write_json
 from encoder.config import EncoderConfig
+from encoder.init import initialise, to_be_loaded
 from encoder.weights.albert import ALBERT
 from encoder.weights.bert import BERT
 from encoder.weights.distilbert import DISTILBERT
@@ -65,8 +66,11 @@ SCORES_TOKENS = ("MaskedLM", "PairedMaskedLM")
 def save(model: "PretrainedModel", folder: Path) -> None:
     """Write `config.json` and `model.safetensors`; both are complete before either takes its name.
 
-    Raises `UserError` when they cannot be written, or the family has no name for a tensor.
+    Raises `UserError` when they cannot be written, the family has no name for a tensor, or the
+    model was rounded to int8.
     """
+    if not all(tensor.is_floating_point() for tensor in model.state_dict().values()):
+        raise UserError("a model in int8 is not saved: save the one of which it was made")
     family = next(f for f in FAMILIES.values() if f.expresses(model.config))
     kind = type(model).__name__
     config = family.write_config(model.config)
@@ -124,7 +128,8 @@ def load(
             arguments |= read_settings(raw)
         if kind in SCORES_TOKENS:
             family.settle_decoder(tensors, config.tie_word_embeddings)
-        model = cls(config, **{**arguments, **settings})
+        with to_be_loaded():
+            model = cls(config, **{**arguments, **settings})
         model.newly_initialised = fill(model, tensors, family, new_head or "labels" in settings)
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
@@ -141,7 +146,7 @@ def made_by_another(raw: Mapping[str, Any], family: Family, kind: str) -> bool:
 def fill(
     model: "PretrainedModel", tensors: Tensors, family: Family, new_head: bool
 ) -> tuple[str, ...]:
-    """Copy their tensors into `model`; give the names of those of a `new_head` that are not there.
+    """Copy their tensors into `model`; draw those of a `new_head` that are not there: their names.
 
     Raises `UserError` naming the tensors that are missing, unexpected, of the wrong shape or no
     floating-point numbers.
@@ -175,9 +180,11 @@ def fill(
     odd = [f"{name} is {t.dtype}" for name, t, _ in there if not t.is_floating_point()]
     if odd:
         raise UserError("tensors that are no floating-point numbers: " + listed(odd))
+    fresh = tuple(n for n, parts in places.items() if any(source in missing for source in parts))
+    initialise(under_a_head(model), model.config, only=fresh)
     for _, tensor, place in there:
         place.copy_(tensor)
-    return tuple(n for n, parts in places.items() if any(source in missing for source in parts))
+    return fresh
 
 
 def under_a_head(model: "PretrainedModel") -> nn.Module:

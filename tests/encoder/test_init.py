@@ -1,5 +1,8 @@
 """How parameters begin: the table of `encoder.init`, measured."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -52,6 +55,29 @@ def test_the_table(config: EncoderConfig, cls: type) -> None:
         assert abs(values.mean().item()) < 5 * std / values.numel() ** 0.5, name
         assert (values.abs().max() <= 2 * std) == cut, name
     assert matrices > 8
+
+
+@pytest.mark.parametrize("make", [bert, modern])
+def test_what_a_folder_does_not_have_begins_as_the_table_says(
+    make: Callable[..., EncoderConfig], tmp_path: Path
+) -> None:
+    config = make(**WIDE, initializer_range=SIGMA)
+    MaskedLM(config).save_pretrained(tmp_path)
+    labels = [str(i) for i in range(40)]
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    try:
+        torch.use_deterministic_algorithms(True)  # memory that nobody wrote is full of NaN
+        model = SequenceClassifier.from_pretrained(tmp_path, labels=labels)
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+    assert all(p.isfinite().all() for p in model.parameters())
+    assert "classifier.weight" in model.newly_initialised
+    for name, values in model.named_parameters():
+        if name in model.newly_initialised and values.ndim == 1:
+            assert not values.any()
+        elif name in model.newly_initialised:
+            std = deviation(name, config) * (0.88 if config.architecture == "modern" else 1)
+            assert values.std().item() == pytest.approx(std, rel=0.1), name
 
 
 def test_transformers_begin_alike() -> None:
