@@ -7,6 +7,8 @@
 outside the sliding window of a local layer; rotary positions turn Q and K before the product.
 """
 
+from typing import ClassVar
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -18,6 +20,9 @@ from encoder.positions import Rotation
 
 class MultiHeadAttention(nn.Module):
     """Self-attention of layer number `layer`."""
+
+    stacked: ClassVar = {"qkv": 3}
+    """layer → of how many matrices its own is the stack"""
 
     def __init__(self, config: EncoderConfig, layer: int = 0) -> None:
         super().__init__()

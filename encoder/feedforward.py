@@ -4,6 +4,8 @@ plain:  W_down act(W_up x)
 gated:  W_down (act(a) · g),   [a g] = W_up x      (GeGLU, Shazeer 2020, arXiv:2002.05202)
 """
 
+from typing import ClassVar
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -29,6 +31,9 @@ class FeedForward(nn.Module):
 
 class GatedFeedForward(nn.Module):
     """W_down (act(a) · g), where W_up gives both a and the gate g."""
+
+    stacked: ClassVar = {"up": 2}
+    """layer → of how many matrices its own is the stack"""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()

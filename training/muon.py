@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.parallel import full, part
 
@@ -27,14 +27,15 @@ ITERATIONS = 5
 MOMENTUM = 0.95
 
 
-def orthogonal(x: Float[Tensor, "... rows columns"]) -> Float[Tensor, "... rows columns"]:
-    """U Vᵀ of `x` = U Σ Vᵀ, or of each matrix in `x`, with singular values of 0.7 to 1.2 for 1."""
+def orthogonal(x: Float[Tensor, "matrices rows columns"]) -> Float[Tensor, "matrices rows columns"]:
+    """U Vᵀ of each matrix U Σ Vᵀ in `x`, with singular values of 0.7 to 1.2 for 1."""
     wide = x.mT if x.shape[-2] > x.shape[-1] else x
     y = wide / wide.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
     y = y.bfloat16() if y.is_cuda else y
     for _ in range(ITERATIONS):
         gram = y @ y.mT
-        y = A * y + (B * gram + C * gram @ gram) @ y
+        factor = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
+        y = torch.baddbmm(y, factor, y, beta=A)
     result: Tensor = y.mT if x.shape[-2] > x.shape[-1] else y
     return result.to(x.dtype)
 
@@ -44,10 +45,20 @@ def is_block_matrix(name: str, parameter: Tensor) -> bool:
     return parameter.ndim == 2 and any(part.isdecimal() for part in name.split("."))
 
 
+def stacked_matrices(model: nn.Module, name: str) -> int:
+    """How many matrices stand one under the other in a weight, as the module around it says."""
+    layer, _, _ = name.rpartition(".")
+    around, _, layer = layer.rpartition(".")
+    stacked: dict[str, int] = getattr(model.get_submodule(around), "stacked", {})
+    return stacked.get(layer, 1)
+
+
 class Muon(torch.optim.AdamW):
     """Muon for the groups whose "muon" is true, AdamW for the others.
 
-    A group has besides: "lr", "weight_decay" and, for AdamW, "betas" and "eps".
+    A group has besides: "lr", "weight_decay"; for AdamW "betas" and "eps"; for Muon "stacked": how
+    many matrices, each of which takes an orthogonal step of its own, stand one under the other in
+    one parameter.
     """
 
     @torch.no_grad()
@@ -55,18 +66,32 @@ class Muon(torch.optim.AdamW):
         """Take a step; the gradients of matrices are gone after it."""
         for group in self.param_groups:
             if group["muon"]:
+                alike: dict[torch.Size, list[Tensor]] = {}
                 for matrix in group["params"]:
                     if matrix.grad is not None:
-                        self._update(matrix, matrix.grad, group["lr"], group["weight_decay"])
-                        matrix.grad = None  # AdamW passes over it
+                        alike.setdefault(matrix.shape, []).append(matrix)
+                for matrices in alike.values():
+                    self._update(matrices, group)
         return super().step(closure)
 
-    def _update(self, matrix: Tensor, gradient: Tensor, rate: float, decay: float) -> None:
+    def _update(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
+        """A step of matrices of one shape, whose products are taken together."""
+        rows, columns = matrices[0].shape
+        rows //= group["stacked"]
+        gradients = torch.stack([full(self._gathered(matrix)) for matrix in matrices])
+        directions = orthogonal(gradients.view(-1, rows, columns)).reshape(gradients.shape)
+        for matrix, direction in zip(matrices, directions, strict=True):
+            matrix.mul_(1 - group["lr"] * group["weight_decay"])
+            rate = group["lr"] * math.sqrt(max(1, rows / columns))
+            matrix.add_(part(direction, matrix), alpha=-rate)
+            matrix.grad = None  # AdamW passes over it
+
+    def _gathered(self, matrix: Tensor) -> Tensor:
+        """G + μM, with the new M."""
         state = self.state[matrix]
         if not state:
             state["momentum"] = torch.zeros_like(matrix)
+        gradient = matrix.grad
+        assert gradient is not None
         momentum = state["momentum"].mul_(MOMENTUM).add_(gradient)
-        direction = part(orthogonal(full(gradient.add(momentum, alpha=MOMENTUM))), matrix)
-        matrix.mul_(1 - rate * decay)
-        rows, columns = matrix.shape
-        matrix.add_(direction, alpha=-rate * math.sqrt(max(1, rows / columns)))
+        return gradient.add(momentum, alpha=MOMENTUM)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from cellar import UserError
 from training.config import TrainingConfig
-from training.muon import Muon, is_block_matrix
+from training.muon import Muon, is_block_matrix, stacked_matrices
 from training.parallel import fill
 
 Shares = Callable[[str], float]
@@ -37,7 +37,7 @@ def build_optimizer(
     is. One that stands under several names (tied) goes by the first. Raises UserError when nothing
     is left to train.
     """
-    groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, bool, bool, int], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         share = shares(name)
         if share == 0:
@@ -46,7 +46,9 @@ def build_optimizer(
         if by_muon:
             share *= config.matrix_learning_rate / config.learning_rate
         if parameter.requires_grad:
-            groups.setdefault((share, parameter.ndim >= 2, by_muon), []).append(parameter)
+            stacked = stacked_matrices(model, name) if by_muon else 1
+            group = (share, parameter.ndim >= 2, by_muon, stacked)
+            groups.setdefault(group, []).append(parameter)
     if not groups:
         raise UserError("every parameter is frozen: there is nothing to train")
     trained = [parameter for group in groups.values() for parameter in group]
@@ -59,8 +61,9 @@ def build_optimizer(
                 "lr": share * config.learning_rate,
                 "weight_decay": config.weight_decay if is_matrix else 0.0,
                 "muon": by_muon,
+                "stacked": stacked,
             }
-            for (share, is_matrix, by_muon), group in groups.items()
+            for (share, is_matrix, by_muon, stacked), group in groups.items()
         ],
         betas=config.betas,
         eps=config.eps,

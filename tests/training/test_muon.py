@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ class Blocks(nn.Module):
         return self.classify(x)
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (24, 8), (8, 24), (3, 6, 10)])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (2, 24, 8), (1, 8, 24), (3, 6, 10)])
 def test_iterations_change_singular_values_alone(shape):
     x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     u, s, vt = torch.linalg.svd(x, full_matrices=False)
@@ -57,10 +58,36 @@ def test_steps_equal_the_formula():
             parameter.grad = torch.randn_like(parameter)
         gradient = matrix.grad
         momentum = 0.95 * momentum + gradient
-        direction = np.sqrt(48 / 16) * orthogonal(gradient + 0.95 * momentum)
+        direction = np.sqrt(48 / 16) * orthogonal((gradient + 0.95 * momentum)[None])[0]
         expected = expected - 0.01 * (0.1 * expected + direction)
         optimizer.step()
     torch.testing.assert_close(matrix.detach(), expected)
+
+
+class Stacked(nn.Module):
+    """Three matrices in one layer, and beside it the three."""
+
+    stacked: ClassVar = {"one": 3}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Linear(6, 24)
+        self.three = nn.ModuleList([nn.Linear(6, 8) for _ in range(3)])
+
+
+def test_each_of_stacked_matrices_takes_a_step_of_its_own():
+    model = nn.ModuleList([Stacked()]).double()
+    optimizer = build_optimizer(model, CONFIG)
+    one, three = model[0].one.weight, [layer.weight for layer in model[0].three]
+    for seed in range(2):
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            one.grad = torch.randn_like(one)
+            for matrix, part, own in zip(three, one.grad.chunk(3), one.chunk(3), strict=True):
+                matrix.grad = part.clone()
+                matrix.copy_(own)
+        optimizer.step()
+        torch.testing.assert_close(one, torch.cat(three))
 
 
 def test_all_but_the_matrices_of_blocks_go_by_adamw():
