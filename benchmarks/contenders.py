@@ -42,21 +42,9 @@ def plainformer(case: Case) -> Embed:
 
 
 def plainformer_int8(case: Case) -> Embed:
-    """Ours with torch's dynamic quantisation: the linear layers of attention in int8, by channel.
-
-    It has one scale for all that a layer reads of a batch. With those of the feed-forward layers,
-    too, this costs a point of Spearman on STS-B; a scale for each token would be needed.
-    """
-    from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
-
+    """Ours in int8."""
     on_cpu(case)
-    embedder = Embedder.load(case.folder, max_length=case.workload.longest)
-    chosen = {
-        name: per_channel_dynamic_qconfig
-        for name, module in embedder.model.named_modules()
-        if isinstance(module, nn.Linear) and ".attention." in name
-    }
-    return replace(embedder, model=quantize_dynamic(embedder.model, chosen))
+    return Embedder.load(case.folder, max_length=case.workload.longest, int8=True)
 
 
 def transformers(

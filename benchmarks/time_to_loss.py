@@ -41,9 +41,9 @@ from training.step import take_step
 HELD_OUT_TOKENS = 50_000
 EVALUATIONS = 16
 SEEDS = range(3)
-RATES = {8: (2e-4, 5e-4, 1e-3, 2e-3), 32: (5e-4, 1e-3, 2e-3, 4e-3)}
+RATES = {8: (2e-4, 5e-4, 1e-3, 2e-3, 4e-3), 32: (5e-4, 1e-3, 2e-3, 4e-3)}
 """sequences of a step → learning rates that are tried with them"""
-BERT = Entrant("hf-bert", 0.0, tokens=4)
+BERT = Entrant("hf-bert", 0.0, tokens=4, dropout=0.0)
 MODERNBERT = Entrant("hf-modern", 0.0, tokens=3, schedule="wsd", warmup=0.02)
 RECIPE = Entrant(
     "modern",
@@ -124,7 +124,7 @@ def train(material: Material, entrant: Entrant) -> None:
         return
     path.parent.mkdir(exist_ok=True)
     config, held_out = entrant.config, material.held_out()
-    model, loss = build(entrant, material.tokenizer)
+    model, loss = build(entrant, material.tokenizer, as_called=False)
     batches, optimizer = material.batches(entrant), build_optimizer(model, entrant.config)
     due = {round(config.steps * (i + 1) / EVALUATIONS) for i in range(EVALUATIONS)}
     curve: list[tuple[int, float]] = []

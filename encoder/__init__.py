@@ -13,6 +13,7 @@ from encoder.heads import (
     TokenClassifier,
     pool,
 )
+from encoder.int8 import in_int8
 from encoder.model import Encoder, EncoderOutput
 from encoder.ops import use_backend
 from encoder.packing import Packing, Sequences
@@ -32,6 +33,7 @@ __all__ = [
     "Sequences",
     "TokenClassifier",
     "extend_vocabulary",
+    "in_int8",
     "pool",
     "use_backend",
 ]

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 
 from cellar import UserError
-from encoder import Encoder, pool
+from encoder import Encoder, in_int8, pool
 from encoder.heads import Pooling
 from finetune.batch import Item, by_length
 from tokenizer import Tokenizer, load_tokenizer
@@ -42,12 +42,14 @@ class Embedder:
         pooling: Pooling = "mean",
         normalise: bool = True,
         max_length: int | None = None,
+        int8: bool = False,
     ) -> "Embedder":
         """The encoder of a model folder, with or without a head.
 
         `pooling`: the mean of all tokens, or the first one. `max_length`: longer texts are cut, by
-        default at the longest that model and tokenizer take. Raises `UserError` when the folder has
-        no model or no tokenizer, or they do not belong together.
+        default at the longest that model and tokenizer take. `int8`: see `encoder.in_int8`.
+        Raises `UserError` when the folder has no model or no tokenizer, or they do not belong
+        together.
         """
         tokenizer, model = load_tokenizer(folder), Encoder.from_pretrained(folder)
         if tokenizer.vocab_size > model.config.vocab_size:
@@ -59,6 +61,8 @@ class Embedder:
         longest = min(tokenizer.max_length or longest, longest)
         if max_length is not None and max_length > longest:
             raise UserError(f"max_length {max_length} is more than the {longest} of this model")
+        if int8:
+            in_int8(model)
         return cls(
             model, tokenizer, longest if max_length is None else max_length, pooling, normalise
         )

@@ -36,12 +36,15 @@ class Evaluation:
     """what a person should know before believing a score"""
 
 
-def evaluate_folder(folder: Path, source: str, quiet: bool = False) -> Evaluation:
+def evaluate_folder(
+    folder: Path, source: str, quiet: bool = False, int8: bool = False
+) -> Evaluation:
     """How the model in `folder` does on the examples of a file, or a set's test split.
 
+    With `int8` its blocks are rounded before it: see `encoder.in_int8`.
     Raises `UserError` for a folder without such a model, and examples that cannot be read.
     """
-    predictor = Predictor.load(folder)
+    predictor = Predictor.load(folder, int8=int8)
     task = predictor.task
     kind = type(task)
     with counting("reading", quiet=quiet) as advance:

@@ -59,6 +59,7 @@ rms_norm = _switch(plain.rms_norm, fused.rms_norm)
 gelu = _switch(plain.gelu, fused.gelu)
 gelu_tanh = _switch(plain.gelu_tanh, fused.gelu_tanh)
 cross_entropy = _switch(plain.cross_entropy, fused.cross_entropy)
+int8_linear = _switch(plain.int8_linear, fused.int8_linear)
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": gelu,

@@ -25,18 +25,22 @@ class EvaluateOptions:
     """Folder for the report: report.html, its pictures, metrics.json; by default `evaluation-` and
     the name of the data, in the folder of the model."""
 
+    int8: bool = False
+    """Round the matrices of the blocks to 8 bits first: what does that cost?"""
+
 
 def run(arguments: Sequence[str]) -> None:
     """Measure, show the tables, and write the report."""
     options = parse(EvaluateOptions, "evaluate", arguments)
-    out = options.out or options.run / f"evaluation-{Path(options.data).name}"
+    name = f"evaluation-{Path(options.data).name}" + "-int8" * options.int8
+    out = options.out or options.run / name
     if out.is_file() or out.resolve() == options.run.resolve():
         raise UserError(f"{out} is no folder for a report: choose another --out")
     from finetune import evaluate_folder
     from finetune.report import write_report
     from plainformer.tables import report_table
 
-    evaluation = evaluate_folder(options.run, options.data)
+    evaluation = evaluate_folder(options.run, options.data, int8=options.int8)
     report_table(evaluation.metric)
     for warning in evaluation.warnings:
         print(f"warning: {warning}", file=sys.stderr)

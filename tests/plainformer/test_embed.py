@@ -50,6 +50,14 @@ def test_options_reach_the_vectors(folder: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(out), expected)
 
 
+def test_in_int8_they_are_nearly_the_same(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "vectors.npy"
+    assert main(["embed", str(folder), "--text", *TEXTS, "--out", str(out), "--int8"]) == 0
+    vectors, whole = np.load(out), Embedder.load(folder)(TEXTS)
+    assert not np.array_equal(vectors, whole)
+    assert (vectors * whole).sum(1).min() > 0.999
+
+
 def test_errors_are_one_line_and_leave_nothing(folder: Path, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "vectors.npy"
     for arguments, message in [

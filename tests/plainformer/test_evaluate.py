@@ -30,6 +30,15 @@ def run(classifier, tmp_path) -> Path:
     return folder
 
 
+def test_in_int8_it_leaves_a_report_of_its_own(call, run, examples):
+    assert call("evaluate", run, "--data", examples, "--int8").code == 0
+    report = json.loads((run / "evaluation-examples.tsv-int8" / "metrics.json").read_text())
+    rounded = evaluate_folder(run, str(examples), quiet=True, int8=True).metric.scores()
+    whole = evaluate_folder(run, str(examples), quiet=True).metric.scores()
+    assert report["calibration_error"] == rounded["calibration_error"]
+    assert 0 < abs(whole["calibration_error"] - rounded["calibration_error"]) < 0.01
+
+
 def test_a_report_is_left_in_the_run(call, run, examples):
     code, out, err = call("evaluate", run, "--data", examples)
     report = run / "evaluation-examples.tsv"
