@@ -41,10 +41,13 @@ from training.step import take_step
 HELD_OUT_TOKENS = 50_000
 EVALUATIONS = 16
 SEEDS = range(3)
-RATES = {8: (2e-4, 5e-4, 1e-3, 2e-3, 4e-3), 32: (5e-4, 1e-3, 2e-3, 4e-3)}
-"""sequences of a step → learning rates that are tried with them"""
 BERT = Entrant("hf-bert", 0.0, tokens=4, dropout=0.0)
 MODERNBERT = Entrant("hf-modern", 0.0, tokens=3, schedule="wsd", warmup=0.02)
+RATES: dict[str, dict[int, tuple[float, ...]]] = {
+    "hf-bert": {8: (2e-4, 5e-4, 1e-3, 2e-3), 32: (5e-4, 1e-3, 2e-3, 4e-3)},
+    "hf-modern": {8: (2e-4, 5e-4, 1e-3, 2e-3, 4e-3), 32: (5e-4, 1e-3, 2e-3, 4e-3)},
+}
+"""model → sequences of a step → learning rates that are tried with them; no best one is the last"""
 RECIPE = Entrant(
     "modern",
     learning_rate=2e-3,
@@ -145,7 +148,7 @@ def groups(material: Material) -> dict[str, list[Entrant]]:
     def sweep(model: Entrant) -> list[Entrant]:
         return [
             replace(model, tokens=model.tokens / 2, sequences=sequences, learning_rate=rate)
-            for sequences, rates in RATES.items()
+            for sequences, rates in RATES[model.model].items()
             for rate in rates
         ]
 
