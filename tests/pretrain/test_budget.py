@@ -62,7 +62,7 @@ def test_what_is_left_open_is_filled_in_without_a_budget() -> None:
 
 @given(st.floats(1e3, 1e13), st.sampled_from([0.15, 0.3, 1.0]))
 def test_steps_are_the_nearest_power_of_two(tokens: float, share: float) -> None:
-    size, wanted = step_tokens(tokens, share), 0.58 * (share * tokens) ** 0.571 / share
+    size, wanted = step_tokens(tokens, share), 0.29 * (share * tokens) ** 0.571 / share
     assert size.bit_count() == 1 and 2**-0.501 < size / wanted < 2**0.501
 
 
@@ -138,7 +138,7 @@ def test_the_size_is_the_largest_that_gets_its_tokens(
     assert plan.seconds == pytest.approx(plan.flops / 1e9)
     # The batch goes by the tokens, and the tokens fill it but for the ends of texts.
     step = plan.batch_tokens * plan.accumulate
-    wanted = 0.58 * (0.15 * min(plan.tokens, 4 * corpus)) ** 0.571 / 0.15
+    wanted = 0.29 * (0.15 * min(plan.tokens, 4 * corpus)) ** 0.571 / 0.15
     assert 0.5 < step / wanted < 2 and plan.batch_tokens <= 8192
     assert 0.3 * step < plan.tokens / plan.steps <= step  # the toy corpus is less than a step
 
