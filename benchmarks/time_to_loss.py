@@ -166,7 +166,9 @@ def groups(material: Material) -> dict[str, list[Entrant]]:
         "modernbert": best(MODERNBERT),
         "ours": [replace(RECIPE, tokens=t, seed=s) for t in (0.3, 0.5, 0.8, 1.2) for s in SEEDS],
         "ablations": [
-            replace(RECIPE, **change, seed=seed) for change in CHANGES.values() for seed in SEEDS[:2]
+            replace(RECIPE, **change, seed=seed)
+            for change in CHANGES.values()
+            for seed in SEEDS[:2]
         ],
     }
 
@@ -229,7 +231,9 @@ def report(material: Material) -> None:
     """Print the tables, draw the picture."""
     seconds = json.loads((material.folder / "seconds.json").read_text())
     for group in groups(material):
-        print(f"\n{group}\n| held-out loss | seeds | minutes | ms a step | |\n|--:|--:|--:|--:|:--|")
+        print(
+            f"\n{group}\n| held-out loss | seeds | minutes | ms a step | |\n|--:|--:|--:|--:|:--|"
+        )
         for runs in runs_of(material, seconds, group):
             entrant = runs[0].entrant
             print(

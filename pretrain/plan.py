@@ -9,8 +9,8 @@ A budget is a time on this machine (`30m`) or a number of floating-point operati
 - **Tokens.** All that the budget pays for. Of these, no more than four epochs of the corpus count
   for size and step: up to there repeated text is nearly as good as new, and behind some sixteen
   nearly worthless (Muennighoff et al. 2023, arXiv:2305.16264).
-- **Step.** 0.29 · asked^0.571 of them, counted as in a causal model, which is asked for every token:
-  in tokens that are asked for. As a power of two. The exponent is that of Li et al. 2025,
+- **Step.** 0.29 · asked^0.571 of them, counted as in a causal model, which is asked for every
+  token: in tokens that are asked for. As a power of two. The exponent is that of Li et al. 2025,
   arXiv:2503.04715; with Muon half of their 0.58 has taught our small models more.
 - **Time.** A few real steps of a candidate are timed; one that could not do it even at the peak of
   the device (see `training.peak`) is not tried.

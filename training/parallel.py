@@ -14,13 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
@@ -43,6 +40,10 @@ def placed(model: nn.Module, device: torch.device, parallel: Literal["ddp", "fsd
     """The door to `model` on `device`; or, with fsdp, to a copy of it that is shared out."""
     if world_size() == 1 or parallel == "ddp":
         return Whole(model.to(device))
+    # To import the engine takes half as long as to import torch: one process does without.
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
     whole = Whole(copy.deepcopy(model))
     mesh = init_device_mesh(device.type, (world_size(),))
     for block in blocks(whole):
@@ -54,6 +55,10 @@ def placed(model: nn.Module, device: torch.device, parallel: Literal["ddp", "fsd
 
 def is_shared_out(whole: nn.Module) -> bool:
     """Whether whatever is computed with a model takes all processes, also without gradients."""
+    if world_size() == 1:
+        return False
+    from torch.distributed.fsdp import FSDPModule
+
     return isinstance(whole, FSDPModule)
 
 
@@ -94,7 +99,7 @@ def joined(whole: Whole, loss: Callable[[], Tensor]) -> nn.Module:
     `loss` is that of any batch: an objective may leave parameters alone, which then get no
     gradient, and DistributedDataParallel has to know whether to wait for one.
     """
-    if world_size() == 1 or isinstance(whole, FSDPModule):
+    if world_size() == 1 or is_shared_out(whole):
         return whole
     trained = [parameter for parameter in whole.parameters() if parameter.requires_grad]
     gradients = torch.autograd.grad(loss(), trained, allow_unused=True)
@@ -108,8 +113,8 @@ def joined(whole: Whole, loss: Callable[[], Tensor]) -> nn.Module:
 @contextmanager
 def gathering(whole: nn.Module, *, last: bool) -> Iterator[None]:
     """Gradients within the block are only added up; with the `last` they go to all processes."""
-    if isinstance(whole, FSDPModule):
-        whole.set_requires_gradient_sync(last)
+    if is_shared_out(whole):
+        cast(Any, whole).set_requires_gradient_sync(last)
     if isinstance(whole, DistributedDataParallel) and not last:
         with whole.no_sync():
             yield
@@ -119,14 +124,25 @@ def gathering(whole: nn.Module, *, last: bool) -> Iterator[None]:
 
 def full(tensor: Tensor) -> Tensor:
     """The whole of a tensor that is shared out; all processes have to ask."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    if not is_part(tensor):
+        return tensor
+    whole: Tensor = cast(Any, tensor).full_tensor()
+    return whole
+
+
+def is_part(tensor: Tensor) -> bool:
+    """Whether it is a `DTensor`, which holds a part of a tensor in each process."""
+    return hasattr(tensor, "full_tensor")
 
 
 def part(whole: Tensor, like: Tensor) -> Tensor:
     """What `full` was given, of a tensor that is shared out as `like` is: nothing is sent."""
-    if not isinstance(like, DTensor):
+    if not is_part(like):
         return whole
-    return distribute_tensor(whole, like.device_mesh, like.placements, src_data_rank=None)
+    from torch.distributed.tensor import distribute_tensor
+
+    shared = cast(Any, like)
+    return distribute_tensor(whole, shared.device_mesh, shared.placements, src_data_rank=None)
 
 
 def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ One switch chooses: a model's `backend`, or, over it, the context manager.
         model(**batch)
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -49,8 +50,24 @@ def _switch(plain_form: Callable[P, R], fused_form: Callable[P, R]) -> Callable[
     return operation
 
 
-# It goes by the lengths of a batch, for each of which it would be compiled anew.
-_uncompiled: Callable[[Callable[P, R]], Callable[P, R]] = torch.compiler.disable
+def _uncompiled(form: Callable[P, R]) -> Callable[P, R]:
+    """A form that no compiler looks into: it goes by the lengths of a batch, each time anew.
+
+    As `torch.compiler.disable`, which is asked when a compiler is there: to import one takes long.
+    """
+    disabled: list[Callable[P, R]] = []
+
+    def operation(*args: P.args, **kwargs: P.kwargs) -> R:
+        if "torch._dynamo" not in sys.modules:
+            return form(*args, **kwargs)
+        if not disabled:
+            disable: Callable[[Callable[P, R]], Callable[P, R]] = torch.compiler.disable
+            disabled.append(disable(form))
+        return disabled[0](*args, **kwargs)
+
+    return operation
+
+
 attention = _switch(plain.attention, _uncompiled(fused.attention))
 attention_with_weights = plain.attention_with_weights  # no fast kernel gives the weights
 rotate = _switch(plain.rotate, fused.rotate)
