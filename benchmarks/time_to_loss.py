@@ -39,7 +39,7 @@ from training.parallel import Whole
 from training.step import take_step
 
 HELD_OUT_TOKENS = 50_000
-EVALUATIONS = 16
+EVALUATIONS = 8
 SEEDS = (0, 1, 2)
 BERT = Entrant("hf-bert", 0.0, tokens=4, dropout=0.0)
 MODERNBERT = Entrant("hf-modern", 0.0, tokens=3, schedule="wsd", warmup=0.02)
@@ -51,7 +51,7 @@ RATES: dict[str, dict[int, tuple[float, ...]]] = {
 RECIPE = Entrant(
     "modern",
     learning_rate=2e-3,
-    tokens=0.8,
+    tokens=0.5,
     optimizer="muon",
     matrix_learning_rate=0.015,
     schedule="wsd",
