@@ -249,8 +249,8 @@ def report(material: Material) -> None:
             first = min(there, key=lambda runs: runs[0].minutes)
             share = theirs[0].minutes / first[0].minutes
             print(
-                f"\n{group}, its best seed: {goal:.3f} after {theirs[0].minutes:.1f} minutes; ours, "
-                f"the mean of its seeds: {mean(run.loss for run in first):.3f} after "
+                f"\n{group}: {goal:.3f}, its best seed, after {theirs[0].minutes:.1f} minutes; "
+                f"ours {mean(run.loss for run in first):.3f}, the mean of its seeds, after "
                 f"{first[0].minutes:.1f}: 1/{share:.1f}"
             )
     draw(material, seconds)
