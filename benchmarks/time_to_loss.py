@@ -164,7 +164,7 @@ def groups(material: Material) -> dict[str, list[Entrant]]:
         "modernbert-sweep": sweep(MODERNBERT),
         "bert": best(BERT),
         "modernbert": best(MODERNBERT),
-        "ours": [replace(RECIPE, tokens=t, seed=s) for t in (0.3, 0.5, 0.8, 1.2) for s in SEEDS],
+        "ours": [replace(RECIPE, tokens=t, seed=s) for t in (0.3, 0.5, 0.8, 1.0) for s in SEEDS],
         "ablations": [
             replace(RECIPE, **change, seed=seed)
             for change in CHANGES.values()
