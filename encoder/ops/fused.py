@@ -19,7 +19,7 @@ from encoder.packing import Sequences
 
 Heads = Float[Tensor, "tokens heads head_size"]
 
-ROWS = 256
+ROWS = 512
 """of a matrix in whole numbers at a time, which a processor's cache holds from pass to pass"""
 
 # There is no kernel to gain from: the formula is three passes over the data in any form.
@@ -124,7 +124,7 @@ def int8_linear(
     y = x.new_empty(len(flat), len(weight))
     for part, out in zip(torch.split(flat, ROWS), torch.split(y, ROWS), strict=True):
         whole, step = plain.to_int8(part)
-        torch.mul(torch._int_mm(whole, weight.T), step, out=out)
+        out.copy_(torch._int_mm(whole, weight.T)).mul_(step)
         if bias is None:
             out.mul_(scale)
         else:
