@@ -244,16 +244,18 @@ def report(material: Material) -> None:
     ours = runs_of(material, seconds, "ours")
     for group in ("bert", "modernbert"):
         (theirs,) = runs_of(material, seconds, group)
-        goal = min(run.loss for run in theirs)  # a seed of theirs may stay on the plateau
-        there = [runs for runs in ours if mean(run.loss for run in runs) <= goal]
-        if there:
-            first = min(there, key=lambda runs: runs[0].minutes)
-            share = theirs[0].minutes / first[0].minutes
-            print(
-                f"\n{group}: {goal:.3f}, its best seed, after {theirs[0].minutes:.1f} minutes; "
-                f"ours {mean(run.loss for run in first):.3f}, the mean of its seeds, after "
-                f"{first[0].minutes:.1f}: 1/{share:.1f}"
-            )
+        print(f"\n{group}: " + ", ".join(f"{run.loss:.3f}" for run in theirs))
+        for what, of in {"mean": mean, "best seed": min}.items():
+            goal = of([run.loss for run in theirs])
+            there = [runs for runs in ours if mean(run.loss for run in runs) <= goal]
+            if there:
+                first = min(there, key=lambda runs: runs[0].minutes)
+                share = theirs[0].minutes / first[0].minutes
+                print(
+                    f"its {what}, {goal:.3f} after {theirs[0].minutes:.2f} minutes; ours, the mean "
+                    f"of seeds, {mean(run.loss for run in first):.3f} after "
+                    f"{first[0].minutes:.2f}: 1/{share:.1f}"
+                )
     draw(material, seconds)
 
 
