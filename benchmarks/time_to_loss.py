@@ -72,7 +72,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "15 % masked": {"mask_ratio": 0.15},
     "weight decay 0.01": {"weight_decay": 0.01},
     "σ = 0.02 at the start": {"initializer_range": 0.02},
-    "the vocabulary scored everywhere": {"dense_head": True},
+    "the vocabulary scored everywhere": {"dense_head": True},  # the same loss, later
 }
 """what the recipe is worth, part by part: each but the first takes one part away"""
 
@@ -283,6 +283,7 @@ def draw(material: Material, seconds: dict[str, float]) -> None:
                 axes.plot(run.minutes, run.loss, "o", color=colour, markersize=3)
         axes.plot([], [], color=colour, label=label)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("minutes of training on two cores")
     axes.set_ylabel("held-out loss (nats a token)")
     axes.grid(alpha=0.25)
