@@ -2,7 +2,7 @@
 
     W ≈ scale · W_q,   scale = max |W| / 127 of each row
 
-What a layer reads is rounded likewise, token by token, when it comes: see `ops.plain.int8_linear`.
+What a layer reads is rounded likewise, token by token, when it comes: see `encoder.ops.int8`.
 Embeddings, norms, attention and heads stay as they are. Nothing more is learned afterwards.
 """
 
@@ -12,7 +12,7 @@ from jaxtyping import Float, Int8
 from torch import Tensor, nn
 
 from encoder import ops
-from encoder.ops.plain import to_int8
+from encoder.ops.int8 import to_int8
 
 Model = TypeVar("Model", bound=nn.Module)
 

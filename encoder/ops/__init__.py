@@ -7,7 +7,6 @@ One switch chooses: a model's `backend`, or, over it, the context manager.
         model(**batch)
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,7 +16,8 @@ import torch
 from torch import Tensor
 
 from cellar import UserError
-from encoder.ops import fused, plain
+from encoder.ops import fused, int8, plain
+from encoder.ops.uncompiled import uncompiled
 
 Backend = Literal["plain", "fused"]
 P = ParamSpec("P")
@@ -50,25 +50,7 @@ def _switch(plain_form: Callable[P, R], fused_form: Callable[P, R]) -> Callable[
     return operation
 
 
-def _uncompiled(form: Callable[P, R]) -> Callable[P, R]:
-    """A form that no compiler looks into: it goes by the lengths of a batch, each time anew.
-
-    As `torch.compiler.disable`, which is asked when a compiler is there: to import one takes long.
-    """
-    disabled: list[Callable[P, R]] = []
-
-    def operation(*args: P.args, **kwargs: P.kwargs) -> R:
-        if "torch._dynamo" not in sys.modules:
-            return form(*args, **kwargs)
-        if not disabled:
-            disable: Callable[[Callable[P, R]], Callable[P, R]] = torch.compiler.disable
-            disabled.append(disable(form))
-        return disabled[0](*args, **kwargs)
-
-    return operation
-
-
-attention = _switch(plain.attention, _uncompiled(fused.attention))
+attention = _switch(plain.attention, uncompiled(fused.attention))
 attention_with_weights = plain.attention_with_weights  # no fast kernel gives the weights
 rotate = _switch(plain.rotate, fused.rotate)
 layer_norm = _switch(plain.layer_norm, fused.layer_norm)
@@ -76,7 +58,7 @@ rms_norm = _switch(plain.rms_norm, fused.rms_norm)
 gelu = _switch(plain.gelu, fused.gelu)
 gelu_tanh = _switch(plain.gelu_tanh, fused.gelu_tanh)
 cross_entropy = _switch(plain.cross_entropy, fused.cross_entropy)
-int8_linear = _switch(plain.int8_linear, fused.int8_linear)
+int8_linear = _switch(int8.plain_linear, int8.fused_linear)
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": gelu,

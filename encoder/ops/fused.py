@@ -5,22 +5,15 @@ tokens as they are. Elsewhere one `scaled_dot_product_attention` serves each run
 equal length, which are a view of the packed tokens: no padding, no copy.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
-from jaxtyping import Float, Int, Int8
+from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd import function
 from torch.nn import functional as F
 
-from encoder.ops import plain
+from encoder.ops import plain, vocabulary
 from encoder.packing import Sequences
 
 Heads = Float[Tensor, "tokens heads head_size"]
-
-ROWS = 512
-"""of a matrix in whole numbers at a time, which a processor's cache holds from pass to pass"""
 
 # There is no kernel to gain from: the formula is three passes over the data in any form.
 rotate = plain.rotate
@@ -107,56 +100,7 @@ def cross_entropy(
     """Σ −log softmax(logits)[label] over the items whose label is not −100."""
     if logits.is_cuda or torch.compiler.is_compiling():
         return F.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
-    apply: Callable[..., Tensor] = _CrossEntropy.apply
-    return apply(logits.float() if _is_half(logits) else logits, labels)
-
-
-def int8_linear(
-    x: Float[Tensor, "*batch columns"],
-    weight: Int8[Tensor, "rows columns"],
-    scale: Float[Tensor, " rows"],
-    bias: Float[Tensor, " rows"] | None,
-) -> Float[Tensor, "*batch rows"]:
-    """s · (round(x / s) Wᵀ) · scale + bias, with s = max |x| / 127 of each token."""
-    if x.is_cuda or x.shape[-1] == 1:  # of single columns torch's product is wrong
-        return plain.int8_linear(x, weight, scale, bias)
-    flat = x.reshape(-1, x.shape[-1])
-    y = x.new_empty(len(flat), len(weight))
-    for part, out in zip(torch.split(flat, ROWS), torch.split(y, ROWS), strict=True):
-        whole, step = plain.to_int8(part)
-        out.copy_(torch._int_mm(whole, weight.T)).mul_(step)
-        if bias is None:
-            out.mul_(scale)
-        else:
-            torch.addcmul(bias, out, scale, out=out)
-    return y.view(*x.shape[:-1], len(weight))
-
-
-class _CrossEntropy(torch.autograd.Function):
-    """The cross entropy of a large vocabulary, which on a CPU is all reading and writing.
-
-    The exponentials of the forward pass become the gradient where they lie. torch's own form keeps
-    log softmax and writes two tensors of its size beside it: here it takes 1.7 times as long.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
-        counted, at = labels != -100, labels.clamp_min(0)[:, None]
-        top = logits.amax(-1, keepdim=True)
-        exponentials = (logits - top).exp_()
-        sums = exponentials.sum(-1, keepdim=True)
-        ctx.save_for_backward(exponentials, sums, at, counted[:, None])
-        losses = (sums.log() + top - logits.gather(-1, at)).squeeze(-1)
-        return losses.where(counted, 0.0).sum()
-
-    @staticmethod
-    @function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """(softmax(logits) − 1 at the label) · gradient, and nothing where nothing is asked."""
-        exponentials, sums, at, counted = ctx.saved_tensors
-        share = gradient * counted
-        result = exponentials.mul_(share / sums)  # torch refuses to pass backward twice
-        return result.scatter_add_(-1, at, -share.to(result.dtype)), None
+    return vocabulary.cross_entropy(logits.float() if _is_half(logits) else logits, labels)
 
 
 def _is_half(x: Tensor) -> bool:

@@ -7,7 +7,7 @@ sequences, `h` heads, `q` queries, `k` keys, `d` head size.
 import math
 
 import torch
-from jaxtyping import Bool, Float, Int, Int8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from encoder.packing import Sequences
@@ -130,28 +130,3 @@ def cross_entropy(
     logits, labels = logits[counted], labels[counted]
     log_probabilities = logits - logits.logsumexp(-1, keepdim=True)
     return -log_probabilities.gather(-1, labels[:, None]).sum()
-
-
-def int8_linear(
-    x: Float[Tensor, "*batch columns"],
-    weight: Int8[Tensor, "rows columns"],
-    scale: Float[Tensor, " rows"],
-    bias: Float[Tensor, " rows"] | None,
-) -> Float[Tensor, "*batch rows"]:
-    """s · (round(x / s) Wᵀ) · scale + bias, with s = max |x| / 127 of each token.
-
-    Both factors of the product are whole numbers from −127 to 127, and so it has no error of its
-    own (LLM.int8, Dettmers et al. 2022, arXiv:2208.07339, without its outliers).
-    """
-    whole, step = to_int8(x)
-    product = whole.double() @ weight.double().T
-    y = product.to(x.dtype) * step * scale
-    return y if bias is None else y + bias
-
-
-def to_int8(
-    x: Float[Tensor, "*batch columns"],
-) -> tuple[Int8[Tensor, "*batch columns"], Float[Tensor, "*batch 1"]]:
-    """round(x / s) and s = max |x| / 127, of each row."""
-    step = x.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny) / 127
-    return torch.round(x / step).to(torch.int8), step

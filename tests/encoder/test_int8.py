@@ -11,7 +11,7 @@ from torch import nn
 from cellar import UserError
 from encoder import Encoder, MaskedLM, in_int8
 from encoder.int8 import Int8Linear
-from encoder.ops import fused, plain
+from encoder.ops.int8 import fused_linear, plain_linear, to_int8
 from tests.encoder.tools import bert, modern, padded, randomise
 
 
@@ -22,10 +22,10 @@ def draw(*shape: int, seed: int = 0) -> torch.Tensor:
 @given(st.integers(0, 600), st.integers(1, 40), st.integers(1, 40), st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_the_two_forms_are_equal(tokens: int, columns: int, rows: int, biased: bool) -> None:
-    weight, scale = plain.to_int8(draw(rows, columns))
+    weight, scale = to_int8(draw(rows, columns))
     inputs = (draw(tokens, columns, seed=1), weight, scale[:, 0], draw(rows) if biased else None)
-    expected = plain.int8_linear(*inputs)
-    torch.testing.assert_close(fused.int8_linear(*inputs), expected, rtol=1e-6, atol=1e-6)
+    expected = plain_linear(*inputs)
+    torch.testing.assert_close(fused_linear(*inputs), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_an_error_is_half_a_step_of_each_factor() -> None:
@@ -43,9 +43,9 @@ def test_an_error_is_half_a_step_of_each_factor() -> None:
 
 def test_what_is_a_whole_number_of_steps_is_exact() -> None:
     x = torch.tensor([[127.0, -5.0, 0.0], [0.0, 0.0, 0.0], [1e-30, 0.0, -1e-30]])
-    weight, scale = plain.to_int8(torch.tensor([[127.0, 3.0, -127.0]]))
-    for form in (plain, fused):
-        y = form.int8_linear(x, weight, scale[:, 0], None)
+    weight, scale = to_int8(torch.tensor([[127.0, 3.0, -127.0]]))
+    for form in (plain_linear, fused_linear):
+        y = form(x, weight, scale[:, 0], None)
         torch.testing.assert_close(y, torch.tensor([[127.0 * 127 - 15], [0.0], [254e-30]]))
 
 

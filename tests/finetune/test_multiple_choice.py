@@ -189,10 +189,10 @@ def test_it_is_learned_and_predicts(models, tmp_path):
         valid=valid,
         out=tmp_path / "run",
         task="multiple-choice",
-        epochs=8,
+        epochs=12,
         batch_size=32,
         max_length=32,
-        training=TrainingConfig(learning_rate=1e-2, eval_every=50, checkpoint_every=0),
+        training=TrainingConfig(learning_rate=1e-2, eval_every=60, checkpoint_every=0),
     )
     outcome = finetune(config, quiet=True)
     assert outcome.score > 0.9
