@@ -30,6 +30,16 @@ def test_help_is_there_at_once():
     assert done.returncode == 0, done.stderr
 
 
+def test_one_process_imports_no_compiler_and_no_engine_for_many():
+    code = (
+        "import sys, finetune, pretrain;"
+        "heavy = {'torch._dynamo', 'torch.distributed.fsdp', 'transformers'} & set(sys.modules);"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself(call, name):
     code, out, err = call(name, "--help")

@@ -58,6 +58,14 @@ def test_answers_are_those_of_the_model(answers, classifier):
     assert [row["text"] for row in answers(classifier, "--text", *texts)] == texts
 
 
+def test_in_int8_answers_are_those_of_the_rounded_model(answers, classifier):
+    texts = tiny.sentences(40)
+    rows = answers(classifier, "--text", *texts, "--int8")
+    for row, wanted in zip(rows, Predictor.load(classifier, int8=True)(texts), strict=True):
+        assert row["probabilities"] == pytest.approx(wanted.probabilities, abs=1e-6)
+    assert rows != answers(classifier, "--text", *texts)
+
+
 def test_rows_and_lines_of_files_are_answered_in_order(answers, classifier, tmp_path):
     files = {
         "a.txt": "the cat\n\n  the owl \n",

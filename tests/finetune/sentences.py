@@ -1,0 +1,23 @@
+"""Sentences with tags, and what reads them."""
+
+from pathlib import Path
+
+from finetune.sentences import Sentence
+from finetune.tasks.tagging import Tagging
+from finetune.words import join_words
+from tests.pretrain import tiny
+
+TOKENIZERS = {kind: tiny.make_tokenizer(kind) for kind in ("wordpiece", "unigram", "bpe")}
+LABELS = ("O", "B-A", "I-A", "B-B", "I-B")
+PLAIN = ("-LRB-", "NN", "PRP$")
+
+
+def sentence(words: list[str], tags: list[str] | None) -> Sentence:
+    text, offsets = join_words(words)
+    known = None if tags is None else tuple(tags)
+    return Sentence(tuple(words), known, text, tuple(offsets), Path("f"), 1)
+
+
+def task(max_length: int = 512, long: str = "cut", plain: bool = False) -> Tagging:
+    decoding, labels = ("each", PLAIN) if plain else ("legal", LABELS)
+    return Tagging(labels=labels, decoding=decoding, max_length=max_length, long=long)
