@@ -14,8 +14,8 @@ A word begins at `▁`, and every piece that begins or ends with a Chinese chara
 stands alone, so that whole-word masking has words where there are no spaces.
 
 The `tokenizer.json` that is saved beside the model is its translation for `tokenizers`, which
-normalises a grapheme at a time, and takes a `<0x41>` that a text spells out for the byte: there, and
-on unusual combinations of marks, the two can differ. Here the model is what decides.
+normalises a grapheme at a time, and takes a `<0x41>` that a text spells out for the byte: there,
+and on unusual combinations of marks, the two can differ. Here the model is what decides.
 """
 
 import base64
