@@ -32,7 +32,8 @@ def test_help_is_there_at_once():
 
 def test_one_process_imports_no_compiler_and_no_engine_for_many():
     code = (
-        "import sys, finetune, pretrain;"
+        "import sys, torch, finetune, pretrain, encoder;"
+        "encoder.Encoder(encoder.EncoderConfig.preset('bert-mini'))(torch.ones(1, 3).long());"
         "heavy = {'torch._dynamo', 'torch.distributed.fsdp', 'transformers'} & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )

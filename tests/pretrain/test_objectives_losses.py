@@ -25,6 +25,7 @@ from pretrain.objectives import (
     masked_lm,
     next_tokens,
 )
+from pretrain.objectives.parts import guessed
 from pretrain.objectives.replaced_tokens import narrower
 from tests.pretrain import markov
 from tests.pretrain.markov import FIRST, LETTERS, MASK
@@ -336,3 +337,12 @@ def test_every_hidden_batch_moves_and_together_keeps_it():
         assert moved.counts == batch.counts
         tensors = (moved.input_ids, moved.at, moved.labels, moved.token_type_ids, moved.order)
         assert all(tensor.is_meta for tensor in tensors)
+
+
+def test_an_answer_is_right_whose_label_has_the_highest_score():
+    torch.manual_seed(0)
+    logits = torch.randn(200, 7)
+    labels = torch.randint(7, (200,))
+    right = (logits.argmax(-1) == labels).sum()
+    assert guessed(logits, labels).metrics["accuracy"] == right
+    assert 0 < right < 200
