@@ -75,7 +75,7 @@ def test_tensorboard_shows_what_the_log_holds(tmp_path):
 
 
 def test_wandb_goes_on_in_the_same_run(tmp_path, monkeypatch):
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     config = replace(CONFIG, track=("wandb",))
@@ -83,6 +83,8 @@ def test_wandb_goes_on_in_the_same_run(tmp_path, monkeypatch):
         toy.run(tmp_path / "run", config, batches=stop_after(10))
     (first,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
     toy.run(tmp_path / "run", config, resume=True)
+    # A finished run's file is flushed by wandb's own process, a moment later unless waited for.
+    wandb.teardown()
     _, second = sorted((tmp_path / "run" / "wandb").glob("offline-run-*-*"))
     assert first.name.rpartition("-")[2] == second.name.rpartition("-")[2]
     kept = next(second.glob("*.wandb")).read_bytes()
