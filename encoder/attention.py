@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from encoder import ops
 from encoder.config import EncoderConfig
+from encoder.linear import Linear
 from encoder.packing import Sequences
 from encoder.positions import Rotation
 
@@ -30,8 +31,8 @@ class MultiHeadAttention(nn.Module):
         self.num_heads = config.num_attention_heads
         self.dropout = config.attention_dropout
         self.window = config.local_attention // 2 if config.is_local(layer) else None
-        self.qkv = nn.Linear(hidden, 3 * hidden, bias=config.bias)
-        self.output = nn.Linear(hidden, hidden, bias=config.bias)
+        self.qkv = Linear(hidden, 3 * hidden, bias=config.bias)
+        self.output = Linear(hidden, hidden, bias=config.bias)
 
     def forward(
         self,

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from encoder.config import EncoderConfig
+from encoder.linear import Linear
 from encoder.norm import make_norm
 from encoder.packing import Sequences
 from encoder.positions import LearnedPositions, SinusoidalPositions, check_length
@@ -32,7 +33,7 @@ class Embeddings(nn.Module):
         )
         self.norm = make_norm(config, size)
         self.dropout = nn.Dropout(config.embedding_dropout)
-        self.projection = nn.Linear(size, config.hidden_size) if config.embedding_size else None
+        self.projection = Linear(size, config.hidden_size) if config.embedding_size else None
 
     def forward(
         self,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from encoder import ops
 from encoder.config import EncoderConfig
+from encoder.linear import Linear
 
 
 class FeedForward(nn.Module):
@@ -20,8 +21,8 @@ class FeedForward(nn.Module):
         super().__init__()
         hidden, wide = config.hidden_size, config.intermediate_size
         self.act = ops.ACTIVATIONS[config.hidden_act]
-        self.up = nn.Linear(hidden, wide, bias=config.bias)
-        self.down = nn.Linear(wide, hidden, bias=config.bias)
+        self.up = Linear(hidden, wide, bias=config.bias)
+        self.down = Linear(wide, hidden, bias=config.bias)
 
     def forward(self, x: Float[Tensor, "tokens hidden"]) -> Float[Tensor, "tokens hidden"]:
         """Shape: as it came."""
@@ -39,8 +40,8 @@ class GatedFeedForward(nn.Module):
         super().__init__()
         hidden, wide = config.hidden_size, config.intermediate_size
         self.act = ops.ACTIVATIONS[config.hidden_act]
-        self.up = nn.Linear(hidden, 2 * wide, bias=config.bias)
-        self.down = nn.Linear(wide, hidden, bias=config.bias)
+        self.up = Linear(hidden, 2 * wide, bias=config.bias)
+        self.down = Linear(wide, hidden, bias=config.bias)
 
     def forward(self, x: Float[Tensor, "tokens hidden"]) -> Float[Tensor, "tokens hidden"]:
         """Shape: as it came."""

@@ -11,6 +11,7 @@ from encoder.config import EncoderConfig
 from encoder.embeddings import Embeddings
 from encoder.flops import encoder_flops
 from encoder.init import initialise
+from encoder.linear import Linear
 from encoder.norm import make_norm
 from encoder.ops import Backend
 from encoder.packing import Packing, Sequences
@@ -34,7 +35,7 @@ class Pooler(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = Linear(config.hidden_size, config.hidden_size)
 
     def forward(
         self, x: Float[Tensor, "tokens hidden"], sequences: Sequences

@@ -4,12 +4,13 @@ The discriminator of ELECTRA (Clark et al. 2020, arXiv:2003.10555): p(replaced) 
 """
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from cellar import UserError
 from encoder.config import EncoderConfig
 from encoder.heads.parts import DenseHead, HeadedModel
 from encoder.init import initialise
+from encoder.linear import Linear
 from encoder.model import Encoder
 from encoder.ops import ACTIVATIONS, Backend
 from encoder.packing import Sequences
@@ -26,7 +27,7 @@ class Discriminator(HeadedModel):
         self.backend = backend
         self.encoder = Encoder(config, pooler=False)
         self.head = DenseHead(config)
-        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.classifier = Linear(config.hidden_size, 1)
         initialise(self, config)
 
     def forward(

@@ -8,9 +8,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from encoder import ops
 from encoder.config import EncoderConfig
 from encoder.heads.parts import HeadedModel, PredictionHead
 from encoder.init import initialise
+from encoder.linear import Linear
 from encoder.model import Encoder
 from encoder.ops import Backend
 from encoder.packing import Packing, Sequences
@@ -29,7 +31,7 @@ class VocabularyModel(HeadedModel):
         self.encoder = Encoder(config, pooler=pooler)
         self.head = PredictionHead(config)
         tied = config.tie_word_embeddings
-        self.decoder = None if tied else nn.Linear(config.token_size, config.vocab_size, bias=False)
+        self.decoder = None if tied else Linear(config.token_size, config.vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def scores(
@@ -43,7 +45,7 @@ class VocabularyModel(HeadedModel):
 
     def _logits(self, x: Float[Tensor, "chosen hidden"]) -> Float[Tensor, "chosen vocab"]:
         scores = self.encoder.embeddings.tokens if self.decoder is None else self.decoder
-        return nn.functional.linear(self.head(x), scores.weight, self.bias)
+        return ops.linear(self.head(x), scores.weight, self.bias)
 
 
 class MaskedLM(VocabularyModel):

@@ -8,11 +8,12 @@ the first; class 1: it does not, or the two were swapped.
 """
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from encoder.config import EncoderConfig
 from encoder.heads.masked_lm import Places, VocabularyModel
 from encoder.init import initialise
+from encoder.linear import Linear
 from encoder.ops import Backend
 from encoder.packing import Sequences
 
@@ -22,7 +23,7 @@ class PairedMaskedLM(VocabularyModel):
 
     def __init__(self, config: EncoderConfig, backend: Backend = "fused") -> None:
         super().__init__(config, backend, pooler=True)
-        self.classifier = nn.Linear(config.hidden_size, 2)
+        self.classifier = Linear(config.hidden_size, 2)
         initialise(self, config)
 
     def forward(

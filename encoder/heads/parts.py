@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from encoder import ops
 from encoder.config import EncoderConfig
+from encoder.linear import Linear
 from encoder.model import Encoder, EncoderOutput, enter
 from encoder.norm import make_norm
 from encoder.packing import Packing, Sequences
@@ -41,7 +42,7 @@ class DenseHead(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.act = ops.ACTIVATIONS[config.classifier_head]
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, x: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch hidden"]:
         """Shape: as it came."""
@@ -55,7 +56,7 @@ class PredictionHead(nn.Module):
         super().__init__()
         bias = config.architecture != "modern"
         self.act = ops.ACTIVATIONS[config.hidden_act]
-        self.dense = nn.Linear(config.hidden_size, config.token_size, bias=bias)
+        self.dense = Linear(config.hidden_size, config.token_size, bias=bias)
         self.norm = make_norm(config, config.token_size)
 
     def forward(self, x: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch size"]:

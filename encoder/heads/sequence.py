@@ -19,6 +19,7 @@ from cellar import UserError
 from encoder.config import EncoderConfig
 from encoder.heads.parts import DenseHead, HeadedModel, Pooling, PredictionHead, pool
 from encoder.init import initialise
+from encoder.linear import Linear
 from encoder.model import Encoder
 from encoder.ops import Backend
 from encoder.packing import Sequences
@@ -63,7 +64,7 @@ class SequenceClassifier(HeadedModel):
         elif config.classifier_head != "pooler":
             self.head = DenseHead(config)
         self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(config.hidden_size, len(self.labels))
+        self.classifier = Linear(config.hidden_size, len(self.labels))
         initialise(self, config)
 
     def forward(

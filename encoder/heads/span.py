@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from encoder.config import EncoderConfig
 from encoder.heads.parts import HeadedModel, token_head
 from encoder.init import initialise
+from encoder.linear import Linear
 from encoder.model import Encoder
 from encoder.ops import Backend
 from encoder.packing import Sequences
@@ -32,7 +33,7 @@ class QuestionAnswerer(HeadedModel):
         self.encoder = Encoder(config, pooler=False)
         self.head = token_head(config)
         self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(config.hidden_size, 2)
+        self.classifier = Linear(config.hidden_size, 2)
         initialise(self, config)
 
     def forward(

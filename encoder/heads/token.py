@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from encoder.config import EncoderConfig
 from encoder.heads.parts import HeadedModel, token_head
 from encoder.init import initialise
+from encoder.linear import Linear
 from encoder.model import Encoder
 from encoder.ops import Backend
 from encoder.packing import Sequences
@@ -34,7 +35,7 @@ class TokenClassifier(HeadedModel):
         self.encoder = Encoder(config, pooler=False)
         self.head = token_head(config)
         self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(config.hidden_size, len(self.labels))
+        self.classifier = Linear(config.hidden_size, len(self.labels))
         initialise(self, config)
 
     def forward(

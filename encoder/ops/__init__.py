@@ -53,6 +53,7 @@ def _switch(plain_form: Callable[P, R], fused_form: Callable[P, R]) -> Callable[
 attention = _switch(plain.attention, uncompiled(fused.attention))
 attention_with_weights = plain.attention_with_weights  # no fast kernel gives the weights
 rotate = _switch(plain.rotate, fused.rotate)
+linear = _switch(plain.linear, fused.linear)
 layer_norm = _switch(plain.layer_norm, fused.layer_norm)
 rms_norm = _switch(plain.rms_norm, fused.rms_norm)
 gelu = _switch(plain.gelu, fused.gelu)

@@ -6,17 +6,19 @@ equal length, which are a view of the packed tokens: no padding, no copy.
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoder.ops import plain, vocabulary
+from encoder.ops import onednn, plain, short, vocabulary
 from encoder.packing import Sequences
 
 Heads = Float[Tensor, "tokens heads head_size"]
 
 # There is no kernel to gain from: the formula is three passes over the data in any form.
 rotate = plain.rotate
+linear = onednn.linear
+cross_entropy = vocabulary.cross_entropy
 
 
 def attention(
@@ -45,8 +47,11 @@ def attention(
     for (count, length), parts in zip(sequences.runs, split, strict=True):
         q, k, v = (x.view(count, length, *x.shape[1:]).transpose(1, 2) for x in parts)
         mask = _mask(length, window, bias, sequences.causal, query)
-        only_causal = sequences.causal and mask is None
-        y = F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=only_causal)
+        if short.serves(q) and mask is None and not sequences.causal:
+            y = short.attention(q, k, v, dropout)
+        else:
+            only_causal = sequences.causal and mask is None
+            y = F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=only_causal)
         outputs.append(y.transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs) if outputs else value
 
@@ -92,15 +97,6 @@ def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 def gelu_tanh(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))."""
     return F.gelu(x, approximate="tanh")
-
-
-def cross_entropy(
-    logits: Float[Tensor, "items classes"], labels: Int[Tensor, " items"]
-) -> Float[Tensor, ""]:
-    """Σ −log softmax(logits)[label] over the items whose label is not −100."""
-    if logits.is_cuda or torch.compiler.is_compiling():
-        return F.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
-    return vocabulary.cross_entropy(logits.float() if _is_half(logits) else logits, labels)
 
 
 def _is_half(x: Tensor) -> bool:

@@ -92,6 +92,15 @@ def rotate(
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1).type_as(x)
 
 
+def linear(
+    x: Float[Tensor, "*batch columns"],
+    weight: Float[Tensor, "rows columns"],
+    bias: Float[Tensor, " rows"] | None = None,
+) -> Float[Tensor, "*batch rows"]:
+    """x Wᵀ + b."""
+    return x @ weight.T if bias is None else x @ weight.T + bias
+
+
 def layer_norm(
     x: Float[Tensor, "*batch hidden"],
     weight: Float[Tensor, " hidden"],

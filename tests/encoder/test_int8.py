@@ -11,6 +11,7 @@ from torch import nn
 from cellar import UserError
 from encoder import Encoder, MaskedLM, in_int8
 from encoder.int8 import Int8Linear
+from encoder.linear import Linear
 from encoder.ops.int8 import fused_linear, plain_linear, to_int8
 from tests.encoder.tools import bert, modern, padded, randomise
 
@@ -54,7 +55,7 @@ def test_a_model_stays_close_and_only_its_blocks_change(config) -> None:
     model = randomise(MaskedLM(config)).eval()
     rounded = in_int8(copy.deepcopy(model))
     kinds = {name: type(module) for name, module in rounded.named_modules()}
-    assert kinds["head.dense"] is nn.Linear
+    assert kinds["head.dense"] is Linear
     assert kinds["encoder.blocks.0.attention.qkv"] is Int8Linear
     batch = padded([7, 3, 12])
     with torch.no_grad():

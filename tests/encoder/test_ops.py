@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from encoder import Sequences, ops, use_backend
-from encoder.ops import fused, plain
+from encoder.ops import fused, plain, short
 from tests.encoder.tools import assert_relative, python
 
 LENGTHS = [1, 3, 3, 8, 8, 8, 13]
@@ -46,7 +46,8 @@ def both(function: Callable[..., Tensor], other: Callable[..., Tensor], *inputs:
 
 def test_signatures_are_equal() -> None:
     names = [n for n, f in vars(fused).items() if inspect.isfunction(f) and not n.startswith("_")]
-    assert {"attention", "rotate", "layer_norm", "rms_norm", "gelu", "cross_entropy"} <= set(names)
+    named = "attention rotate linear layer_norm rms_norm gelu gelu_tanh cross_entropy"
+    assert set(named.split()) <= set(names)
     for name in names:
         form, other = getattr(fused, name), getattr(plain, name)
         assert str(inspect.signature(form)) == str(inspect.signature(other))
@@ -72,6 +73,21 @@ def test_attention_fused_is_plain(
         return lambda q, k, v, bias: form.attention(q, k, v, sequences, window, bias)
 
     for y, expected in both(run(fused), run(plain), q, k, v, bias):
+        assert_relative(y, expected, bound)
+
+
+@PRECISIONS
+@pytest.mark.parametrize("window", [None, 60, 64])
+def test_attention_around_the_longest_of_the_short(
+    window: int | None, dtype: torch.dtype, bound: float
+) -> None:
+    sequences = Sequences.of([short.LONGEST + more for more in (-1, 0, 0, 1, 1)])
+    q, k, v = draw(3, len(sequences.rows), 2, 16, dtype=dtype).unbind()
+
+    def run(form: Any) -> Callable[..., Tensor]:
+        return lambda q, k, v: form.attention(q, k, v, sequences, window)
+
+    for y, expected in both(run(fused), run(plain), q, k, v):
         assert_relative(y, expected, bound)
 
 
@@ -112,6 +128,42 @@ def test_attention_plain_is_the_formula(window: int | None, biased: bool) -> Non
         assert not weights[i, :, length:].any(), "a query that is no token has no weights"
         assert not weights[i, :, :, length:].any()
         start += length
+
+
+@PRECISIONS
+@pytest.mark.parametrize("has_bias", [True, False])
+@pytest.mark.parametrize("shape", [(17, 12), (2, 3, 12), (1, 1), (1, 12), (5, 1), (0, 12)])
+@pytest.mark.parametrize("rows", [1, 7, 32])
+def test_linear(
+    shape: tuple[int, ...], rows: int, has_bias: bool, dtype: torch.dtype, bound: float
+) -> None:
+    x, weight = draw(*shape, dtype=dtype), draw(rows, shape[-1], dtype=dtype, seed=1)
+    bias = draw(rows, dtype=dtype, seed=2) if has_bias else None
+    for y, expected in both(fused.linear, plain.linear, x, weight, bias):
+        assert_relative(y, expected, bound)
+    assert_relative(plain.linear(x, weight, bias), F.linear(x, weight, bias), bound)
+    with torch.no_grad():
+        assert_relative(fused.linear(x, weight, bias), plain.linear(x, weight, bias), bound)
+
+
+def test_linear_of_views_and_of_what_is_frozen() -> None:
+    """Slices, transposes, a gradient that is one number everywhere; and no gradient unasked."""
+    x = draw(12, 2, 9, dtype=torch.float32).transpose(0, 2)[1:, 1]
+    weight, bias = draw(12, 8, dtype=torch.float32, seed=1).T, draw(8, dtype=torch.float32, seed=2)
+    for learns in [(True, False, False), (False, True, False), (False, False, True)]:
+        gradients = []
+        for form in (fused.linear, plain.linear):
+            leaves = [
+                leaf.detach().clone(memory_format=torch.preserve_format).requires_grad_(is_asked)
+                for leaf, is_asked in zip((x, weight, bias), learns, strict=True)
+            ]
+            form(*leaves).sum().backward()
+            gradients.append([leaf.grad for leaf in leaves])
+        assert [grad is not None for grad in gradients[0]] == list(learns)
+        for found, wanted in zip(*gradients, strict=True):
+            if wanted is not None:
+                assert_relative(found, wanted, 1e-5)
+    assert_relative(fused.linear(x, weight, bias), plain.linear(x, weight, bias), 1e-5)
 
 
 def test_attention_plain_is_torchs_multihead_attention() -> None:
