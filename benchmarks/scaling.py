@@ -33,6 +33,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine import best_peak
 from memory import RESET, resident
 
 from cellar import atomic_path, write_json
@@ -44,7 +45,7 @@ from training import TrainingConfig
 from training.device import number_format
 from training.optimizer import build_optimizer
 from training.parallel import Whole
-from training.peak import peak_flops, synchronize
+from training.peak import synchronize
 from training.step import take_step
 
 HEAD_SIZE, VOCABULARY, ASKED = 64, 8192, 0.15
@@ -190,7 +191,7 @@ def main() -> None:
     random.Random(0).shuffle(points)
     found = {point: measure_apart(point, options) for point in points}
     number_bytes = number_format(device, options.precision).itemsize
-    peak = peak_flops(device, number_format(device, options.precision))
+    peak = best_peak(device, number_format(device, options.precision))
     figures: dict[str, list[dict[str, Any]]] = {}
     for name, sweep in sweeps.items():
         print(f"{name:<8}   ms a step   by the count   MiB at the peak   by the count")

@@ -26,18 +26,12 @@ and FILE.png the picture. Without it: benchmarks/results/speed-DEVICE.json.
 """
 
 import argparse
-import datetime
 import gc
 import importlib.util
-import os
-import platform
-import shlex
-import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +40,13 @@ import numpy as np
 import steps
 import tokenisers
 import torch
+from machine import best_peak, surroundings
 from memory import peak_memory
 from report import table, write
 from scipy.stats import spearmanr
 from workloads import WORKLOADS, Case, Kind, open_case, read_pairs
 
-from training.peak import peak_flops, synchronize
+from training.peak import synchronize
 
 OURS = "plainformer"
 SIDES: Mapping[Kind, Mapping[str, Callable[[Case], Callable[[Any], Any]]]] = {
@@ -62,10 +57,6 @@ SIDES: Mapping[Kind, Mapping[str, Callable[[Case], Callable[[Any], Any]]]] = {
     "tokenise": tokenisers.TOKENISE,
     "load": contenders.LOAD,
 }
-PACKAGES = (
-    *("plainformer", "torch", "transformers", "tokenizers", "sentence-transformers"),
-    *("x-transformers", "onnxruntime", "onnx", "flash-attn", "numpy"),
-)
 SPEARMAN_LOSS = 0.005
 
 
@@ -169,7 +160,7 @@ def spread(values: Any) -> dict[str, float]:
 def measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
     """Everything about one workload."""
     work, lengths = case.workload, [len(row) for row in case.ids]
-    peak = peak_flops(case.device, case.dtype)
+    peak = best_peak(case.device, case.dtype)
     ready, notes = enter(case, options.contenders)
     seconds = take_turns(ready, case, options.rounds)
     int8 = f"{OURS}, int8"
@@ -199,37 +190,6 @@ def measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
         "longest_length": max(lengths),
         "contenders": found,
     }
-
-
-def surroundings(device: torch.device) -> dict[str, Any]:
-    """The machine, the versions of all sides, the command and the date."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", *sys.argv]),
-        "python": platform.python_version(),
-        "versions": versions,
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "load_before": os.getloadavg()[0],
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-    }
-
-
-def cpu_name() -> str:
-    """What the processor calls itself."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def quieten() -> None:

@@ -9,9 +9,11 @@ the machine gives to the process that trains. Other work on the machine lowers i
 """
 
 import time
+from collections.abc import Callable
 from functools import cache
 
 import torch
+from torch import Tensor
 
 SECONDS = 0.4
 SMALLEST, LARGEST = 512, 8192
@@ -19,7 +21,11 @@ LONG_ENOUGH = 0.02
 
 
 @cache
-def peak_flops(device: torch.device, number_format: torch.dtype) -> float:
+def peak_flops(
+    device: torch.device,
+    number_format: torch.dtype,
+    multiply: Callable[[Tensor, Tensor], Tensor] = torch.mm,
+) -> float:
     """Return the peak in operations a second; measured once for each process."""
     generator = torch.Generator(device).manual_seed(0)
     size, best, factor = SMALLEST, 0.0, None
@@ -27,10 +33,9 @@ def peak_flops(device: torch.device, number_format: torch.dtype) -> float:
     while time.perf_counter() - begin < SECONDS:
         if factor is None or len(factor) != size:
             factor = torch.randn(size, size, generator=generator, device=device).to(number_format)
-            product = torch.empty_like(factor)
             synchronize(device)
         start = time.perf_counter()
-        torch.mm(factor, factor, out=product)
+        multiply(factor, factor)
         synchronize(device)
         seconds = time.perf_counter() - start
         best = max(best, 2 * size**3 / seconds)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoder.ops import onednn, plain, short, vocabulary
+from encoder.ops import onednn, plain, vocabulary
 from encoder.packing import Sequences
 
 Heads = Float[Tensor, "tokens heads head_size"]
@@ -47,11 +47,8 @@ def attention(
     for (count, length), parts in zip(sequences.runs, split, strict=True):
         q, k, v = (x.view(count, length, *x.shape[1:]).transpose(1, 2) for x in parts)
         mask = _mask(length, window, bias, sequences.causal, query)
-        if short.serves(q) and mask is None and not sequences.causal:
-            y = short.attention(q, k, v, dropout)
-        else:
-            only_causal = sequences.causal and mask is None
-            y = F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=only_causal)
+        only_causal = sequences.causal and mask is None
+        y = F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=only_causal)
         outputs.append(y.transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs) if outputs else value
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from encoder import Sequences, ops, use_backend
-from encoder.ops import fused, plain, short
+from encoder.ops import fused, plain
 from tests.encoder.tools import assert_relative, python
 
 LENGTHS = [1, 3, 3, 8, 8, 8, 13]
@@ -73,21 +73,6 @@ def test_attention_fused_is_plain(
         return lambda q, k, v, bias: form.attention(q, k, v, sequences, window, bias)
 
     for y, expected in both(run(fused), run(plain), q, k, v, bias):
-        assert_relative(y, expected, bound)
-
-
-@PRECISIONS
-@pytest.mark.parametrize("window", [None, 60, 64])
-def test_attention_around_the_longest_of_the_short(
-    window: int | None, dtype: torch.dtype, bound: float
-) -> None:
-    sequences = Sequences.of([short.LONGEST + more for more in (-1, 0, 0, 1, 1)])
-    q, k, v = draw(3, len(sequences.rows), 2, 16, dtype=dtype).unbind()
-
-    def run(form: Any) -> Callable[..., Tensor]:
-        return lambda q, k, v: form.attention(q, k, v, sequences, window)
-
-    for y, expected in both(run(fused), run(plain), q, k, v):
         assert_relative(y, expected, bound)
 
 

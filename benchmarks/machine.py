@@ -1,0 +1,58 @@
+"""What a figure was measured on: the machine, the versions, and what its products come to."""
+
+import datetime
+import os
+import platform
+import shlex
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from encoder import ops
+from training.peak import peak_flops
+
+PACKAGES = (
+    *("plainformer", "torch", "transformers", "tokenizers", "sentence-transformers"),
+    *("x-transformers", "onnxruntime", "onnx", "flash-attn", "numpy"),
+)
+
+
+def best_peak(device: torch.device, number_format: torch.dtype) -> float:
+    """Operations a second of the faster of two products: torch's, and that of our linear layer."""
+    forms = (torch.mm, ops.linear)
+    with torch.no_grad():
+        return max(peak_flops(device, number_format, multiply) for multiply in forms)
+
+
+def surroundings(device: torch.device) -> dict[str, Any]:
+    """The machine, the versions of all sides, the command and the date."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", *sys.argv]),
+        "python": platform.python_version(),
+        "versions": versions,
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load_before": os.getloadavg()[0],
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+    }
+
+
+def cpu_name() -> str:
+    """What the processor calls itself."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
