@@ -18,6 +18,10 @@ IS_THERE = "AVX512" in torch.backends.cpu.get_cpu_capability() and hasattr(
     torch.ops.mkldnn, "_linear_pointwise"
 )
 """Without AVX-512 the two are equally fast; other makes than x86 have oneDNN, or better, anyway."""
+WORTH_A_KERNEL = 10**9
+"""Operations of a product in training. oneDNN makes a kernel for each size, in half a millisecond,
+and batches of training hardly ever have the size of one before; texts that are read one by one do.
+"""
 
 
 def linear(
@@ -30,6 +34,8 @@ def linear(
         return F.linear(x, weight, bias)
     if not torch.is_grad_enabled():
         return _product(x, weight, bias)
+    if 2 * x.numel() * len(weight) < WORTH_A_KERNEL:
+        return F.linear(x, weight, bias)
     apply: Callable[..., Tensor] = _Linear.apply
     return apply(x, weight, bias)
 

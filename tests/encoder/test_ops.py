@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from encoder import Sequences, ops, use_backend
-from encoder.ops import fused, plain
+from encoder.ops import fused, onednn, plain
 from tests.encoder.tools import assert_relative, python
 
 LENGTHS = [1, 3, 3, 8, 8, 8, 13]
@@ -120,8 +120,14 @@ def test_attention_plain_is_the_formula(window: int | None, biased: bool) -> Non
 @pytest.mark.parametrize("shape", [(17, 12), (2, 3, 12), (1, 1), (1, 12), (5, 1), (0, 12)])
 @pytest.mark.parametrize("rows", [1, 7, 32])
 def test_linear(
-    shape: tuple[int, ...], rows: int, has_bias: bool, dtype: torch.dtype, bound: float
+    monkeypatch: pytest.MonkeyPatch,
+    shape: tuple[int, ...],
+    rows: int,
+    has_bias: bool,
+    dtype: torch.dtype,
+    bound: float,
 ) -> None:
+    monkeypatch.setattr(onednn, "WORTH_A_KERNEL", 0)
     x, weight = draw(*shape, dtype=dtype), draw(rows, shape[-1], dtype=dtype, seed=1)
     bias = draw(rows, dtype=dtype, seed=2) if has_bias else None
     for y, expected in both(fused.linear, plain.linear, x, weight, bias):
@@ -131,8 +137,9 @@ def test_linear(
         assert_relative(fused.linear(x, weight, bias), plain.linear(x, weight, bias), bound)
 
 
-def test_linear_of_views_and_of_what_is_frozen() -> None:
+def test_linear_of_views_and_of_what_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slices, transposes, a gradient that is one number everywhere; and no gradient unasked."""
+    monkeypatch.setattr(onednn, "WORTH_A_KERNEL", 0)
     x = draw(12, 2, 9, dtype=torch.float32).transpose(0, 2)[1:, 1]
     weight, bias = draw(12, 8, dtype=torch.float32, seed=1).T, draw(8, dtype=torch.float32, seed=2)
     for learns in [(True, False, False), (False, True, False), (False, False, True)]:
