@@ -29,12 +29,12 @@ def best_peak(device: torch.device, number_format: torch.dtype) -> float:
 
 def surroundings(device: torch.device) -> dict[str, Any]:
     """The machine, the versions of all sides, the command and the date."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
-            versions[package] = "not installed"
+            versions[package] = None
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", *sys.argv]),

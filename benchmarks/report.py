@@ -66,29 +66,37 @@ def ranged(values: Mapping[str, float], form: str) -> str:
 
 
 def whole(report: Mapping[str, Any]) -> Iterator[str]:
-    """All workloads, under the machine and the versions."""
-    there = {k: v for k, v in report["versions"].items() if v != "not installed"}
-    yield f"`{report['command']}`, {report['date']}"
-    yield (
-        f"{report['device']}, {report['cpu']}, {report['threads']} threads, {report['precision']}, "
-        f"medians (quartiles) of {report['rounds']} interleaved rounds; Python {report['python']}, "
-        + ", ".join(f"{name} {number}" for name, number in there.items())
-    )
-    for name, work in report["workloads"].items():
+    """All workloads, each under the conditions of its run where they are not those before it."""
+    last: list[str] = []
+    for name, work in report.items():
+        found = conditions(work["run"])
+        yield from [line for line in found if line not in last]
+        last = found
         yield f"### {name}: {work['title']}"
         yield table(work)
+
+
+def conditions(run: Mapping[str, Any]) -> list[str]:
+    """The command with its date, and the machine with the versions."""
+    there = [f"{name} {number}" for name, number in run["versions"].items() if number]
+    return [
+        f"`{run['command']}`, {run['date']}",
+        f"{run['device']}, {run['cpu']}, {run['threads']} threads, {run['precision']}, medians "
+        f"(quartiles) of {run['rounds']} interleaved rounds; Python {run['python']}, "
+        + ", ".join(there),
+    ]
 
 
 def draw(report: Mapping[str, Any], path: Path) -> None:
     """A panel for each workload, a bar for each contender with its quartiles and its ratio."""
     from matplotlib.figure import Figure
 
-    works = {name: ranked(work) for name, work in report["workloads"].items()}
+    works = {name: ranked(work) for name, work in report.items()}
     heights = [len(rows) + 1.5 for rows in works.values()]
     figure = Figure(figsize=(7.2, 0.24 * sum(heights)), layout="constrained")
     panels = figure.subplots(len(works), 1, height_ratios=heights, squeeze=False)[:, 0]
     for axes, (workload, rows) in zip(panels, works.items(), strict=True):
-        work = report["workloads"][workload]
+        work = report[workload]
         rates = [note["tokens_per_second"] for _, note in rows]
         medians = [rate["median"] for rate in rates]
         errors = [

@@ -22,12 +22,14 @@ What `--material` lacks is fetched or made first; after that no network is neede
 A contender that fails, or whose package is missing, is left out with a line; ours must not. With
 `--memory` each training contender runs once more, in fresh processes, for its peak (`memory.py`).
 `--out FILE.json` gets every single time, versions, machine, command and date; FILE.md the table
-and FILE.png the picture. Without it: benchmarks/results/speed-DEVICE.json.
+and FILE.png the picture. Without it: benchmarks/results/speed-DEVICE.json. What FILE.json holds
+of other workloads stays, each under the conditions of its own run.
 """
 
 import argparse
 import gc
 import importlib.util
+import json
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -42,7 +44,7 @@ import tokenisers
 import torch
 from machine import best_peak, surroundings
 from memory import peak_memory
-from report import table, write
+from report import conditions, table, write
 from scipy.stats import spearmanr
 from workloads import WORKLOADS, Case, Kind, open_case, read_pairs
 
@@ -223,20 +225,15 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     out = options.out or Path(__file__).parent / "results" / f"speed-{device.type}.json"
-    report: dict[str, Any] = {
-        **surroundings(device),
-        "precision": options.precision,
-        "rounds": options.rounds,
-        "workloads": {},
-    }
+    run = {**surroundings(device), "precision": options.precision, "rounds": options.rounds}
+    report = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
     quieten()
-    print(", ".join(f"{name} {number}" for name, number in report["versions"].items()))
-    print(f"{report['device']}, {report['cpu']}, {report['threads']} threads", flush=True)
+    print("\n".join(conditions(run)), flush=True)
     for name in options.workloads:
         print(f"\n{name}: {WORKLOADS[name].title}", flush=True)
         case = open_case(name, options.material, device, options.precision, options.size)
-        report["workloads"][name] = measure(case, options)
-        print(table(report["workloads"][name]), flush=True)
+        report[name] = {**measure(case, options), "run": run}
+        print(table(report[name]), flush=True)
         write(report, out)
     print(f"\n{out} has every figure; the table and the picture stand beside it")
 
