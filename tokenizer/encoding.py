@@ -19,7 +19,7 @@ Part = tuple[int | Literal["a", "b"], int]
 """One place of a template: a special token's id or a text, and its type id."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tokens:
     """A text as tokens, without special tokens.
 
@@ -40,7 +40,7 @@ class Tokens:
         return Tokens(self.ids[where], self.offsets[where], self.word_ids[where])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Encoding:
     """One sequence for the model; every list has one entry a token.
 
@@ -61,7 +61,7 @@ class Encoding:
         return len(self.ids)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Template:
     """Where the special tokens stand around one text and around a pair."""
 
@@ -106,24 +106,29 @@ class Template:
 
     def encode(self, a: Tokens, b: Tokens | None, dropped: int = 0) -> Encoding:
         """Put tokens in their places."""
-        whole = Encoding([], [], [], [], [], [], dropped)
+        ids: list[int] = []
+        type_ids: list[int] = []
+        offsets: list[Span] = []
+        word_ids: list[int | None] = []
+        special: list[int] = []
+        sequence_ids: list[int | None] = []
         for part, type_id in self.parts(b is not None):
             text = a if part == "a" else b
+            owner: int | None = None
+            count = 1
             if isinstance(part, int):
-                whole.ids.append(part)
-                whole.type_ids.append(type_id)
-                whole.offsets.append((0, 0))
-                whole.word_ids.append(None)
-                whole.special_tokens_mask.append(1)
-                whole.sequence_ids.append(None)
+                ids.append(part)
+                offsets.append((0, 0))
+                word_ids.append(None)
             elif text is not None:
-                whole.ids.extend(text.ids)
-                whole.type_ids.extend([type_id] * len(text))
-                whole.offsets.extend(text.offsets)
-                whole.word_ids.extend(text.word_ids)
-                whole.special_tokens_mask.extend([0] * len(text))
-                whole.sequence_ids.extend([0 if part == "a" else 1] * len(text))
-        return whole
+                count, owner = len(text), 0 if part == "a" else 1
+                ids += text.ids
+                offsets += text.offsets
+                word_ids += text.word_ids
+            type_ids += [type_id] * count
+            special += [int(owner is None)] * count
+            sequence_ids += [owner] * count
+        return Encoding(ids, type_ids, offsets, word_ids, special, sequence_ids, dropped)
 
 
 def trim(text: str, start: int, end: int) -> Span:
