@@ -11,8 +11,9 @@ from typing import Any
 
 from cellar import atomic_path, write_json, write_text
 
-BLUE, GREY = "#2b6cb0", "#a0aec0"
-TOP_LEFT = {"loc": "left", "fontsize": 9}
+ITSELF = {"median": 1.0, "q1": 1.0, "q3": 1.0}
+MARKERS = "os"
+TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20)
 COLUMNS = ("", "real tokens/s", "ms a call", "of peak", "× plainformer is faster", "peak MiB")
 
 
@@ -88,34 +89,53 @@ def conditions(run: Mapping[str, Any]) -> list[str]:
 
 
 def draw(report: Mapping[str, Any], path: Path) -> None:
-    """A panel for each workload, a bar for each contender with its quartiles and its ratio."""
+    """A line for each workload, and on it each contender where plainformer is so many times faster.
+
+    With quartiles; to the left of 1 the contender is the faster one.
+    """
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
 
     works = {name: ranked(work) for name, work in report.items()}
-    heights = [len(rows) + 1.5 for rows in works.values()]
-    figure = Figure(figsize=(7.2, 0.24 * sum(heights)), layout="constrained")
-    panels = figure.subplots(len(works), 1, height_ratios=heights, squeeze=False)[:, 0]
-    for axes, (workload, rows) in zip(panels, works.items(), strict=True):
-        work = report[workload]
-        rates = [note["tokens_per_second"] for _, note in rows]
-        medians = [rate["median"] for rate in rates]
-        errors = [
-            [rate["median"] - rate["q1"] for rate in rates],
-            [rate["q3"] - rate["median"] for rate in rates],
+    names = list(dict.fromkeys(name for rows in works.values() for name, _ in rows))
+    figure = Figure(figsize=(7.2, 0.38 * len(works) + 2.2), layout="constrained")
+    axes = figure.subplots()
+    axes.axvline(1, color="#4a5568", linewidth=1)
+    for number, name in enumerate(names):
+        found = [
+            (place, note["ours_is_faster"])
+            for place, rows in enumerate(works.values())
+            for other, note in rows
+            if other == name and note["ours_is_faster"] != ITSELF
         ]
-        colours = [BLUE if name.startswith("plainformer") else GREY for name, _ in rows]
-        axes.barh(range(len(rows)), medians, xerr=errors, color=colours, ecolor="#4a5568")
-        axes.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=7)
-        for place, (name, note) in enumerate(rows):
-            if not name.startswith("plainformer"):
-                ratio = f"  ×{note['ours_is_faster']['median']:.2f}"
-                axes.text(errors[1][place] + medians[place], place, ratio, va="center", fontsize=7)
-        axes.invert_yaxis()
-        axes.set_xlim(0, 1.15 * max(rate["q3"] for rate in rates))
-        axes.set_title(f"{workload}: {work['title']}, {work['model']}", **TOP_LEFT)
-        axes.tick_params(axis="x", labelsize=7)
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[-1].set_xlabel("real tokens a second; ×: how many times faster plainformer is", size=8)
+        if not found:
+            continue
+        medians = [ratio["median"] for _, ratio in found]
+        axes.errorbar(
+            medians,
+            [place for place, _ in found],
+            xerr=[
+                [m - ratio["q1"] for m, (_, ratio) in zip(medians, found, strict=True)],
+                [ratio["q3"] - m for m, (_, ratio) in zip(medians, found, strict=True)],
+            ],
+            fmt=MARKERS[number // 10],
+            markersize=5,
+            color=colormaps["tab10"](number % 10),
+            elinewidth=0.8,
+            label=name,
+        )
+    titles = [f"{report[name]['title']}, {report[name]['model']}" for name in works]
+    axes.set_yticks(range(len(works)), titles, fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS], fontsize=7)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.grid(axis="both", color="#edf2f7")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("how many times faster plainformer is, in real tokens a second", size=8)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=7, frameon=False)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150, format="png")
 

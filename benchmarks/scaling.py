@@ -12,7 +12,7 @@ and stands beside what a count by hand says:
               way back needs of the way forward, in numbers of 4 bytes (of 2 in bf16):
               each layer     tokens · (8 h + 2 i)      its input, q, k, v, heads, two inputs of
                                                        norms and one output, and both sides of GELU
-              head           asked · (4 h + 3 v)       logits, their softmax and its gradient
+              head           asked · (4 h + 2 v)       logits, and what becomes their gradient
 
 with h, i and v the hidden, intermediate and vocabulary sizes. Memory that the libraries take for
 themselves is not counted, some tens of MiB on a CPU. The figures, one line a point, go to
@@ -93,7 +93,7 @@ class Point:
         """Memory of a step by the count above; `number`: bytes of an activation."""
         h, i = self.width, 4 * self.width
         layers = self.depth * self.length * self.batch * (8 * h + 2 * i)
-        return 16 * weights + number * (layers + self.asked * (4 * h + 3 * VOCABULARY))
+        return 16 * weights + number * (layers + self.asked * (4 * h + 2 * VOCABULARY))
 
 
 BASE = Point()

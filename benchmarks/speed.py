@@ -2,7 +2,7 @@
 
     make bench                                             all workloads, on the CPU
     python benchmarks/speed.py --material runs/bench [--workloads short mlm …] [--device cuda]
-                               [--precision bf16] [--rounds 15] [--threads 2] [--memory]
+                               [--precision bf16] [--rounds 5] [--threads 2] [--memory]
                                [--contenders "ONNX Runtime, sorted" …]
 
 `workloads.py` says what is done, on which texts and models; `contenders.py`, `tokenisers.py` and
@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--contenders", nargs="*", choices=names, default=[], metavar="NAME")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, help="default: as many as there are cores")
     parser.add_argument("--size", type=float, default=1.0, help="a factor for the texts")
     parser.add_argument("--memory", action="store_true", help="peak memory of training, too")

@@ -2,7 +2,8 @@
 
 Attention is where the forms differ most. On CUDA in half precision `varlen_attn` reads the packed
 tokens as they are. Elsewhere one `scaled_dot_product_attention` serves each run of sequences of
-equal length, which are a view of the packed tokens: no padding, no copy.
+equal length, which are a view of the packed tokens: no padding, no copy. In a sliding window it is
+one for each block of queries, with the keys that some of them see.
 """
 
 import torch
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoder.ops import onednn, plain, vocabulary
+from encoder.ops import local, onednn, plain, vocabulary
 from encoder.packing import Sequences
 
 Heads = Float[Tensor, "tokens heads head_size"]
@@ -46,27 +47,15 @@ def attention(
     split = zip(*(torch.split(x, sizes) for x in (query, key, value)), strict=True)
     for (count, length), parts in zip(sequences.runs, split, strict=True):
         q, k, v = (x.view(count, length, *x.shape[1:]).transpose(1, 2) for x in parts)
-        mask = _mask(length, window, bias, sequences.causal, query)
-        only_causal = sequences.causal and mask is None
-        y = F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=only_causal)
-        outputs.append(y.transpose(1, 2).flatten(0, 1))
+        attended = []
+        for queries, keys, mask in local.blocks(length, window, bias, sequences.causal, query):
+            block = q[:, :, queries], k[:, :, keys], v[:, :, keys]
+            only_causal = sequences.causal and mask is None
+            y = F.scaled_dot_product_attention(*block, mask, dropout, is_causal=only_causal)
+            attended.append(y.transpose(1, 2))
+        y = attended[0] if len(attended) == 1 else torch.cat(attended, 1)
+        outputs.append(y.flatten(0, 1))
     return torch.cat(outputs) if outputs else value
-
-
-def _mask(
-    length: int, window: int | None, bias: Tensor | None, causal: bool, like: Tensor
-) -> Tensor | None:
-    """What is added to the scores of one sequence; None where a kernel needs no telling."""
-    narrow = window is not None and length - 1 > window
-    if bias is None and not narrow:
-        return None
-    distance = plain.distances(length, like.device)
-    back = window if narrow and window is not None else length
-    visible = (distance >= -back) & (distance <= (0 if causal else back))
-    if bias is None:
-        return visible
-    added = plain.at_distances(bias, distance).to(like.dtype)
-    return added.masked_fill(~visible, float("-inf")) if narrow or causal else added
 
 
 def layer_norm(

@@ -1,6 +1,6 @@
 """A linear layer on oneDNN, which torch has beside MKL for products in full precision on a CPU.
 
-torch takes MKL; oneDNN needs 0.7 to 0.95 of its time for the shapes of encoders (`python
+torch takes MKL; oneDNN needs 0.7 to 0.9 of its time for the shapes of encoders (`python
 benchmarks/products.py`).
 """
 

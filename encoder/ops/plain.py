@@ -66,8 +66,8 @@ def distances(length: int, device: torch.device) -> Int[Tensor, "length length"]
 
 
 def at_distances(
-    bias: Float[Tensor, "heads distances"], distance: Int[Tensor, "length length"]
-) -> Float[Tensor, "heads length length"]:
+    bias: Float[Tensor, "heads distances"], distance: Int[Tensor, "queries keys"]
+) -> Float[Tensor, "heads queries keys"]:
     """The number of each head for each pair of places: distance 0 is the middle column."""
     return bias[:, bias.shape[1] // 2 + distance]
 

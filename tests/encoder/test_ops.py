@@ -76,6 +76,30 @@ def test_attention_fused_is_plain(
         assert_relative(y, expected, bound)
 
 
+@PRECISIONS
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("window", [1, 4, 5, 22, 23])
+def test_a_window_is_read_in_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+    window: int,
+    biased: bool,
+    causal: bool,
+    dtype: torch.dtype,
+    bound: float,
+) -> None:
+    monkeypatch.setattr("encoder.ops.local.QUERIES", 4)
+    sequences = Sequences.of([1, 4, 5, 12, 24, 24], causal=causal)
+    q, k, v = draw(3, len(sequences.rows), 2, 8, dtype=dtype).unbind()
+    bias = draw(2, 47, dtype=dtype, seed=4) if biased else None
+
+    def run(form: Any) -> Callable[..., Tensor]:
+        return lambda q, k, v, bias: form.attention(q, k, v, sequences, window, bias)
+
+    for y, expected in both(run(fused), run(plain), q, k, v, bias):
+        assert_relative(y, expected, bound)
+
+
 def reference(
     q: Tensor, k: Tensor, v: Tensor, window: int | None, bias: Tensor | None
 ) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,49 @@
+"""Attention within a sliding window, a block of queries at a time, each with the keys that it sees.
+
+A mask alone would let every query meet every key and then forget most of them; so the work grows
+with the length of a text, not with its square.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from encoder.ops import plain
+
+QUERIES = 256
+"""of a block, at least"""
+
+
+def blocks(
+    length: int,
+    window: int | None,
+    bias: Float[Tensor, "heads distances"] | None,
+    causal: bool,
+    like: Tensor,
+) -> Iterator[tuple[slice, slice, Tensor | None]]:
+    """Queries of one sequence, the keys that some of them see, and what is added to the scores.
+
+    That is None where nothing is, but for causality. Without a window that hides something there is
+    one block.
+    """
+    reach = length if window is None or length - 1 <= window else window
+    narrow = reach < length
+    place = torch.arange(length, device=like.device)
+    size = max(reach, QUERIES)
+    for start in range(0, length, size):
+        end = min(start + size, length)
+        queries = slice(start, end)
+        keys = slice(max(start - reach, 0), end if causal else end + reach)
+        if bias is None and not narrow:
+            yield queries, keys, None
+            continue
+        distance = place[None, keys] - place[queries, None]
+        visible = (distance >= -reach) & (distance <= (0 if causal else reach))
+        if bias is None:
+            yield queries, keys, visible
+            continue
+        added = plain.at_distances(bias, distance).to(like.dtype)
+        hides = narrow or causal
+        yield queries, keys, added.masked_fill(~visible, float("-inf")) if hides else added
