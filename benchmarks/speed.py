@@ -16,8 +16,9 @@ What `--material` lacks is fetched or made first; after that no network is neede
 2. the contenders take turns for `--rounds` rounds, each round begun by another, so that all meet
    the same noise; `×` is how many times faster plainformer is: the ratio of the two in each round;
 3. medians are given with quartiles. Tokens are real ones: padding does not count. "Of peak" is the
-   share of the machine's measured matrix-multiply peak (`training/peak.py`), in the number format
-   of the run, that the operations which these tokens need (`encoder/flops.py`) come to.
+   share of the machine's measured matrix-multiply peak (`training/peak.py`, before and after the
+   rounds), in the number format of the run, that the operations which these tokens need
+   (`encoder/flops.py`) come to.
 
 A contender that fails, or whose package is missing, is left out with a line; ours must not. With
 `--memory` each training contender runs once more, in fresh processes, for its peak (`memory.py`).
@@ -162,9 +163,10 @@ def spread(values: Any) -> dict[str, float]:
 def measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
     """Everything about one workload."""
     work, lengths = case.workload, [len(row) for row in case.ids]
-    peak = best_peak(case.device, case.dtype)
     ready, notes = enter(case, options.contenders)
+    before = best_peak(case.device, case.dtype)
     seconds = take_turns(ready, case, options.rounds)
+    peak = max(before, best_peak(case.device, case.dtype))
     int8 = f"{OURS}, int8"
     ours = np.array(seconds[int8 if int8 in seconds else OURS])
     found: dict[str, dict[str, Any]] = {}
