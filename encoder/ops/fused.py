@@ -18,6 +18,8 @@ Heads = Float[Tensor, "tokens heads head_size"]
 
 # There is no kernel to gain from: the formula is three passes over the data in any form.
 rotate = plain.rotate
+
+# What a CPU gains by is longer than a line, and has a file of its own.
 linear = onednn.linear
 cross_entropy = vocabulary.cross_entropy
 

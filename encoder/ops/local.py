@@ -30,15 +30,15 @@ def blocks(
     """
     reach = length if window is None or length - 1 <= window else window
     narrow = reach < length
+    if bias is None and not narrow:
+        yield slice(0, length), slice(0, length), None
+        return
     place = torch.arange(length, device=like.device)
     size = max(reach, QUERIES)
     for start in range(0, length, size):
         end = min(start + size, length)
         queries = slice(start, end)
         keys = slice(max(start - reach, 0), end if causal else end + reach)
-        if bias is None and not narrow:
-            yield queries, keys, None
-            continue
         distance = place[None, keys] - place[queries, None]
         visible = (distance >= -reach) & (distance <= (0 if causal else reach))
         if bias is None:
