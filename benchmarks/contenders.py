@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from workloads import Case
 
+from encoder import Encoder
 from finetune import Embedder
 
 BATCH = 32
@@ -36,9 +37,11 @@ class LeftOut(Exception):
 
 def plainformer(case: Case) -> Embed:
     """Ours: `finetune.Embedder`."""
-    embedder = Embedder.load(case.folder, max_length=case.workload.longest)
-    embedder.model.to(case.device, case.dtype)
-    return embedder
+    longest, device = case.workload.longest, case.device
+    embedder = Embedder.load(case.folder, max_length=longest, device=str(device))
+    if case.precision == "fp32":
+        return embedder
+    return replace(embedder, model=Encoder.from_pretrained(case.folder).to(device, case.dtype))
 
 
 def plainformer_int8(case: Case) -> Embed:

@@ -17,6 +17,7 @@ from encoder.int8 import in_int8
 from encoder.model import Encoder, EncoderOutput
 from encoder.ops import use_backend
 from encoder.packing import Packing, Sequences
+from encoder.prepack import prepacked
 from encoder.vocabulary import extend_vocabulary
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "extend_vocabulary",
     "in_int8",
     "pool",
+    "prepacked",
     "use_backend",
 ]

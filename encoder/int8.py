@@ -12,6 +12,7 @@ from jaxtyping import Float, Int8
 from torch import Tensor, nn
 
 from encoder import ops
+from encoder.linear import replace_in_blocks
 from encoder.ops.int8 import to_int8
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -38,8 +39,5 @@ class Int8Linear(nn.Module):
 
 def in_int8(model: Model) -> Model:
     """`model` with the linear layers of its blocks rounded where they stand."""
-    for name, module in list(model.named_modules()):
-        around, _, layer = name.rpartition(".")
-        if isinstance(module, nn.Linear) and ".blocks." in f".{name}":
-            setattr(model.get_submodule(around), layer, Int8Linear(module))
-    return model.eval()
+    replace_in_blocks(model, Int8Linear)
+    return model.requires_grad_(False).eval()

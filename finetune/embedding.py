@@ -19,10 +19,11 @@ import torch
 from jaxtyping import Float
 
 from cellar import UserError
-from encoder import Encoder, in_int8, pool
+from encoder import Encoder, in_int8, pool, prepacked
 from encoder.heads import Pooling
 from finetune.batch import Item, by_length
 from tokenizer import Tokenizer, load_tokenizer
+from training import choose_device
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,13 @@ class Embedder:
         normalise: bool = True,
         max_length: int | None = None,
         int8: bool = False,
+        device: str = "auto",
     ) -> "Embedder":
         """The encoder of a model folder, with or without a head.
 
         `pooling`: the mean of all tokens, or the first one. `max_length`: longer texts are cut, by
-        default at the longest that model and tokenizer take. `int8`: see `encoder.in_int8`.
+        default at the longest that model and tokenizer take. On a CPU the weights are prepacked:
+        see `encoder.prepacked`; with `int8` they are rounded, and the CPU it is: `encoder.in_int8`.
         Raises `UserError` when the folder has no model or no tokenizer, or they do not belong
         together.
         """
@@ -61,8 +64,8 @@ class Embedder:
         longest = min(tokenizer.max_length or longest, longest)
         if max_length is not None and max_length > longest:
             raise UserError(f"max_length {max_length} is more than the {longest} of this model")
-        if int8:
-            in_int8(model)
+        model.to(choose_device("cpu" if int8 else device))
+        model = in_int8(model) if int8 else prepacked(model)
         return cls(
             model, tokenizer, longest if max_length is None else max_length, pooling, normalise
         )

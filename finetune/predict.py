@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 
 from cellar import UserError
-from encoder import in_int8
+from encoder import in_int8, prepacked
 from encoder.pretrained import PretrainedModel
 from finetune.batch import Item, by_length
 from finetune.folder import load_task
@@ -46,13 +46,13 @@ class Predictor:
     def load(cls, folder: str | Path, device: str = "auto", int8: bool = False) -> "Predictor":
         """What `finetune` left in `folder`; `UserError` when it left nothing there.
 
-        With `int8` its blocks are rounded, and it runs on the CPU: see `encoder.in_int8`.
+        On a CPU the weights of its blocks are prepacked: see `encoder.prepacked`. With `int8` they
+        are rounded, and the CPU it is: see `encoder.in_int8`.
         """
         task = load_task(Path(folder))
         tokenizer = load_tokenizer(folder)
         model = task.load(Path(folder)).to(choose_device("cpu" if int8 else device))
-        if int8:
-            in_int8(model)
+        model = in_int8(model) if int8 else prepacked(model)
         check_vocabulary(model, tokenizer)
         named, there = getattr(task, "labels", None), getattr(model, "labels", None)
         if named is not None and there is not None and tuple(named) != tuple(there):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cellar import UserError
-from encoder.ops import fused, int8, plain
+from encoder.ops import fused, int8, plain, prepacked
 from encoder.ops.uncompiled import uncompiled
 
 Backend = Literal["plain", "fused"]
@@ -60,6 +60,7 @@ gelu = _switch(plain.gelu, fused.gelu)
 gelu_tanh = _switch(plain.gelu_tanh, fused.gelu_tanh)
 cross_entropy = _switch(plain.cross_entropy, fused.cross_entropy)
 int8_linear = _switch(int8.plain_linear, int8.fused_linear)
+prepacked_linear = _switch(prepacked.plain_linear, prepacked.fused_linear)
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": gelu,

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoder.ops import local, onednn, plain, vocabulary
+from encoder.ops import local, onednn, plain, short, vocabulary
 from encoder.packing import Sequences
 
 Heads = Float[Tensor, "tokens heads head_size"]
@@ -43,20 +43,18 @@ def attention(
         heads = varlen_attn(query, key, value, bounds, bounds, longest, longest, window_size=reach)
         assert isinstance(heads, Tensor)
         return heads
+    bare = window is None and bias is None and not sequences.causal and dropout == 0.0
     sizes = [count * length for count, length in sequences.runs]
     outputs = []
     # One split and one concatenation: slices would each send back a gradient of the whole length.
     split = zip(*(torch.split(x, sizes) for x in (query, key, value)), strict=True)
     for (count, length), parts in zip(sequences.runs, split, strict=True):
         q, k, v = (x.view(count, length, *x.shape[1:]).transpose(1, 2) for x in parts)
-        attended = []
-        for queries, keys, mask in local.blocks(length, window, bias, sequences.causal, query):
-            block = q[:, :, queries], k[:, :, keys], v[:, :, keys]
-            only_causal = sequences.causal and mask is None
-            y = F.scaled_dot_product_attention(*block, mask, dropout, is_causal=only_causal)
-            attended.append(y.transpose(1, 2))
-        y = attended[0] if len(attended) == 1 else torch.cat(attended, 1)
-        outputs.append(y.flatten(0, 1))
+        if short.is_served(q) and bare:
+            y = short.attention(q, k, v)
+        else:
+            y = local.attention(q, k, v, window, bias, sequences.causal, dropout)
+        outputs.append(y.transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs) if outputs else value
 
 

@@ -9,11 +9,32 @@ from collections.abc import Iterator
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from encoder.ops import plain
 
 QUERIES = 256
 """of a block, at least"""
+Split = Float[Tensor, "sequences heads length head_size"]
+
+
+def attention(
+    query: Split,
+    key: Split,
+    value: Split,
+    window: int | None,
+    bias: Float[Tensor, "heads distances"] | None,
+    causal: bool,
+    dropout: float,
+) -> Split:
+    """softmax(Q Kᵀ / √d + B) V, where B is −∞ for the keys that a query does not see."""
+    attended = []
+    for queries, keys, mask in blocks(query.shape[2], window, bias, causal, query):
+        q, k, v = query[:, :, queries], key[:, :, keys], value[:, :, keys]
+        only_causal = causal and mask is None
+        y = scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=only_causal)
+        attended.append(y)
+    return attended[0] if len(attended) == 1 else torch.cat(attended, 2)
 
 
 def blocks(

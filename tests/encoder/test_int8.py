@@ -56,6 +56,7 @@ def test_a_model_stays_close_and_only_its_blocks_change(config) -> None:
     rounded = in_int8(copy.deepcopy(model))
     kinds = {name: type(module) for name, module in rounded.named_modules()}
     assert kinds["head.dense"] is Linear
+    assert not any(parameter.requires_grad for parameter in rounded.parameters())
     assert kinds["encoder.blocks.0.attention.qkv"] is Int8Linear
     batch = padded([7, 3, 12])
     with torch.no_grad():

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from encoder import Sequences, ops, use_backend
-from encoder.ops import fused, onednn, plain
+from encoder.ops import fused, onednn, plain, prepacked, short
 from tests.encoder.tools import assert_relative, python
 
 LENGTHS = [1, 3, 3, 8, 8, 8, 13]
@@ -98,6 +98,45 @@ def test_a_window_is_read_in_blocks(
 
     for y, expected in both(run(fused), run(plain), q, k, v, bias):
         assert_relative(y, expected, bound)
+
+
+@pytest.mark.parametrize("most", [1, 200, 10**6])
+@pytest.mark.parametrize("longest", [0, 8, 13])
+def test_short_texts_are_attended_to_in_batched_products(
+    monkeypatch: pytest.MonkeyPatch, most: int, longest: int
+) -> None:
+    """In full precision, with no way back: some texts at a time, and longer ones as ever."""
+    monkeypatch.setattr(short, "SCORES", most)
+    monkeypatch.setattr(short, "LONGEST", longest)
+    sequences = Sequences.of(LENGTHS)
+    q, k, v = draw(sum(LENGTHS), 3, 4, 8, dtype=torch.float32).unbind(1)
+    served: list[int] = []
+    attend = short.attention
+    watched = lambda q, k, v: served.append(q.shape[2]) or attend(q, k, v)  # noqa: E731
+    monkeypatch.setattr(short, "attention", watched)
+    with torch.no_grad():
+        y = fused.attention(q, k, v, sequences)
+    assert served == [length for length in (1, 3, 8, 13) if length <= longest]
+    assert_relative(y, plain.attention(q, k, v, sequences), 1e-5)
+    fused.attention(q.requires_grad_(), k, v, sequences).sum().backward()
+    assert q.grad is not None
+
+
+@pytest.mark.skipif(not onednn.IS_THERE, reason="needs AVX-512")
+@given(st.integers(0, 300), st.integers(1, 40), st.integers(1, 40), st.booleans(), st.data())
+@settings(max_examples=60, deadline=None)
+def test_prepacked_linear(
+    tokens: int, columns: int, rows: int, has_bias: bool, data: st.DataObject
+) -> None:
+    act = data.draw(st.sampled_from(list(prepacked.ACTIVATIONS)))
+    x, weight = (draw(n, columns, dtype=torch.float32, seed=n) for n in (tokens, rows))
+    bias = draw(rows, dtype=torch.float32, seed=2) if has_bias else None
+    packed = prepacked.prepack(weight)
+    assert packed.to_dense().equal(weight)
+    y = prepacked.fused_linear(x, packed, bias, act)
+    assert_relative(y, prepacked.plain_linear(x, packed, bias, act), 1e-5)
+    expected = F.linear(x, weight, bias)
+    assert_relative(y, expected if act is None else ops.ACTIVATIONS[act](expected), 1e-5)
 
 
 def reference(

@@ -1,0 +1,39 @@
+"""Attention of short sequences on a CPU: two batched products, and a softmax between them.
+
+torch's kernel takes 32 queries of one head at a time, without ever holding all scores. Those of
+sentences are few, and larger products are faster: 0.6 to 0.8 of its time.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+LONGEST = 128
+SCORES = 2**18
+"""at a time, so that they stay in the cache"""
+Split = Float[Tensor, "sequences heads length head_size"]
+
+
+def is_served(query: Split) -> bool:
+    """Whether it is the faster way; to go back, torch's kernel is."""
+    return (
+        query.device.type == "cpu"
+        and query.dtype == torch.float32
+        and query.shape[2] <= LONGEST
+        and not torch.is_grad_enabled()
+    )
+
+
+def attention(query: Split, key: Split, value: Split) -> Split:
+    """softmax(Q Kᵀ / √d) V."""
+    _, heads, length, _ = query.shape
+    size = max(1, SCORES // (heads * length**2))
+    parts = zip(*(torch.split(x, size) for x in (query, key, value)), strict=True)
+    return torch.cat([_attention(*part) for part in parts])
+
+
+def _attention(query: Split, key: Split, value: Split) -> Split:
+    q, k, v = (x.flatten(0, 1) for x in (query, key, value))
+    nothing = q.new_empty(())
+    scores = torch.baddbmm(nothing, q, k.mT, beta=0, alpha=q.shape[-1] ** -0.5)
+    return torch.bmm(scores.softmax(-1), v).view(query.shape)

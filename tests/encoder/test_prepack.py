@@ -1,0 +1,56 @@
+"""Weights in the kernel's order: the same answers, the same file, and only where it helps."""
+
+import pytest
+import torch
+from torch import nn
+
+from encoder import Encoder, MaskedLM, prepacked
+from encoder.linear import Linear
+from encoder.ops.onednn import IS_THERE
+from encoder.prepack import PrepackedLinear
+from tests.encoder.tools import assert_relative, bert, modern, padded, randomise
+
+pytestmark = pytest.mark.skipif(not IS_THERE, reason="needs AVX-512")
+
+
+def kinds(model: nn.Module) -> dict[str, type]:
+    return {name: type(module) for name, module in model.named_modules()}
+
+
+@pytest.mark.parametrize(
+    "config", [bert(), modern(), bert(share_layers=True), bert(hidden_act="relu"), bert(bias=False)]
+)
+def test_a_model_gives_the_same_answers(config) -> None:
+    model = randomise(MaskedLM(config)).eval()
+    batch = padded([7, 3, 12])
+    with torch.no_grad():
+        expected = model(**batch)
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        assert prepacked(model) is model
+        found = kinds(model)
+        assert found["head.dense"] is Linear, "only blocks change"
+        assert found["encoder.blocks.0.attention.qkv"] is PrepackedLinear
+        assert_relative(model(**batch), expected, 1e-5)
+        model.backend = "plain"
+        assert_relative(model(**batch), expected, 1e-5)
+    after = model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(tensor.equal(before[name]) for name, tensor in after.items())
+
+
+def test_what_is_saved_are_the_weights(tmp_path) -> None:
+    model = randomise(Encoder(bert()))
+    model.save_pretrained(tmp_path / "one")
+    prepacked(model).save_pretrained(tmp_path / "two")
+    one, two = (tmp_path / name / "model.safetensors" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_another_precision_stays_as_it_is() -> None:
+    assert PrepackedLinear not in kinds(prepacked(Encoder(bert()).double())).values()
+
+
+def test_nothing_is_learned_afterwards() -> None:
+    model = prepacked(Encoder(bert()))
+    with pytest.raises(RuntimeError):
+        model(**padded([3])).last_hidden_state.sum().backward()
