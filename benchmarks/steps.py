@@ -24,6 +24,7 @@ from finetune.batch import Batch, Item
 from pretrain.batch import MaskedBatch
 from pretrain.objectives import masked_lm
 from tokenizer import Encoding
+from tokenizer.encoding import Tokens
 from training import Objective, TrainingConfig, autocast
 from training.optimizer import build_optimizer
 from training.parallel import Whole
@@ -79,7 +80,7 @@ def fresh(batch: MaskedBatch | Labelled) -> Any:
 
 def encoding(ids: list[int]) -> Encoding:
     """Ids as an encoding of one text; what fine-tuning of texts does not read is left out."""
-    return Encoding(ids, [0] * len(ids), [], [], [], [])
+    return Encoding(((Tokens(ids, [], []), 0, 0),))
 
 
 def transformers(case: Case, attention: str = "sdpa", is_compiled: bool = False) -> Step:

@@ -150,10 +150,12 @@ class Tokenizer(ABC):
         """
         a, b = self.tokens(text), None if pair is None else self.tokens(pair)
         room = self.template.room(self._limit(max_length), b is not None)
-        length = len(a) + (len(b) if b else 0)
-        keep_a, keep_b = longest_first(len(a), len(b) if b else 0, room)
+        size_a, size_b = len(a), 0 if b is None else len(b)
+        if room is None or size_a + size_b <= room:
+            return self.template.encode(a, b)
+        keep_a, keep_b = longest_first(size_a, size_b, room)
         return self.template.encode(
-            a[:keep_a], None if b is None else b[:keep_b], length - keep_a - keep_b
+            a[:keep_a], None if b is None else b[:keep_b], size_a + size_b - keep_a - keep_b
         )
 
     def windows(

@@ -8,18 +8,20 @@ The template is BERT's (Devlin et al., 2019) for tokenizers that are trained her
 "longest first" and windows overlap by `stride` tokens, both as in Hugging Face `tokenizers`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from typing import Literal, TypeVar
 
 from cellar import UserError
 
+Entry = TypeVar("Entry")
 Span = tuple[int, int]
 Part = tuple[int | Literal["a", "b"], int]
 """One place of a template: a special token's id or a text, and its type id."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tokens:
     """A text as tokens, without special tokens.
 
@@ -35,35 +37,65 @@ class Tokens:
         return len(self.ids)
 
     def __getitem__(self, where: slice) -> "Tokens":
-        if where == slice(len(self)):
-            return self
         return Tokens(self.ids[where], self.offsets[where], self.word_ids[where])
 
 
-@dataclass(frozen=True, slots=True)
+Placed = tuple[Tokens, int, int | None]
+"""Tokens with their type id, and of which text they are: 0, 1 or, a special token, None."""
+
+
+@dataclass(slots=True)
 class Encoding:
-    """One sequence for the model; every list has one entry a token.
+    """One sequence for the model; every list has one entry a token, made when it is asked for.
 
     `offsets` point into the text, or into its pair where `sequence_ids` is 1, and are `(0, 0)` for
     the template's special tokens, whose `word_ids` and `sequence_ids` are None and whose
     `special_tokens_mask` is 1. `dropped` is the number of tokens that truncation left out.
     """
 
-    ids: list[int]
-    type_ids: list[int]
-    offsets: list[Span]
-    word_ids: list[int | None]
-    special_tokens_mask: list[int]
-    sequence_ids: list[int | None]
+    pieces: tuple[Placed, ...]
     dropped: int = 0
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return sum(len(tokens) for tokens, _, _ in self.pieces)
+
+    @property
+    def ids(self) -> list[int]:
+        """What the model reads."""
+        return _joined([tokens.ids for tokens, _, _ in self.pieces])
+
+    @property
+    def type_ids(self) -> list[int]:
+        """Of which type each token is, to the model."""
+        return _joined([[type_id] * len(tokens) for tokens, type_id, _ in self.pieces])
+
+    @property
+    def offsets(self) -> list[Span]:
+        """Where each token comes from."""
+        return _joined([tokens.offsets for tokens, _, _ in self.pieces])
+
+    @property
+    def word_ids(self) -> list[int | None]:
+        """Of which word of its text each token is."""
+        words: list[int | None] = []
+        for tokens, _, owner in self.pieces:
+            words += [None] * len(tokens) if owner is None else tokens.word_ids
+        return words
+
+    @property
+    def special_tokens_mask(self) -> list[int]:
+        """1 for the template's special tokens, 0 for those of texts."""
+        return _joined([[int(owner is None)] * len(tokens) for tokens, _, owner in self.pieces])
+
+    @property
+    def sequence_ids(self) -> list[int | None]:
+        """Of which text each token is."""
+        return _joined([[owner] * len(tokens) for tokens, _, owner in self.pieces])
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Where the special tokens stand around one text and around a pair."""
+    """Where the special tokens stand around one text and around a pair; each text stands once."""
 
     single: tuple[Part, ...]
     pair: tuple[Part, ...]
@@ -86,7 +118,7 @@ class Template:
         """
         if max_length is None:
             return None
-        special = sum(isinstance(part, int) for part, _ in self.parts(is_pair))
+        special = len(self.parts(is_pair)) - (2 if is_pair else 1)
         if max_length <= special:
             raise UserError(
                 f"max_length {max_length} is too short: it leaves no room for text beside "
@@ -106,29 +138,27 @@ class Template:
 
     def encode(self, a: Tokens, b: Tokens | None, dropped: int = 0) -> Encoding:
         """Put tokens in their places."""
-        ids: list[int] = []
-        type_ids: list[int] = []
-        offsets: list[Span] = []
-        word_ids: list[int | None] = []
-        special: list[int] = []
-        sequence_ids: list[int | None] = []
+        pieces: list[Placed] = []
         for part, type_id in self.parts(b is not None):
-            text = a if part == "a" else b
-            owner: int | None = None
-            count = 1
-            if isinstance(part, int):
-                ids.append(part)
-                offsets.append((0, 0))
-                word_ids.append(None)
-            elif text is not None:
-                count, owner = len(text), 0 if part == "a" else 1
-                ids += text.ids
-                offsets += text.offsets
-                word_ids += text.word_ids
-            type_ids += [type_id] * count
-            special += [int(owner is None)] * count
-            sequence_ids += [owner] * count
-        return Encoding(ids, type_ids, offsets, word_ids, special, sequence_ids, dropped)
+            if part == "a":
+                pieces.append((a, type_id, 0))
+            elif isinstance(part, int):
+                pieces.append((_special(part), type_id, None))
+            elif b is not None:
+                pieces.append((b, type_id, 1))
+        return Encoding(tuple(pieces), dropped)
+
+
+@cache
+def _special(id: int) -> Tokens:
+    return Tokens([id], [(0, 0)], [0])
+
+
+def _joined(columns: Iterable[list[Entry]]) -> list[Entry]:
+    joined: list[Entry] = []
+    for column in columns:
+        joined += column
+    return joined
 
 
 def trim(text: str, start: int, end: int) -> Span:

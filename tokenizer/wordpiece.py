@@ -170,8 +170,8 @@ class WordPiece(Tokenizer):
         longest_token_first = sorted(self._special, key=len, reverse=True)
         special = "|".join(map(re.escape, longest_token_first))
         breaks = _BREAKS + _CHINESE * chinese_characters
-        self._find_special = re.compile(special).search
-        self._find_break = re.compile(f"[{breaks}]").search
+        first_of_special = re.escape("".join({token[:1] for token in longest_token_first}))
+        self._find_break = re.compile(f"[{breaks}{first_of_special}]").search
         self._split = re.compile(f"({special}|[ {breaks}])").split
         self._matches = _Cache(self._match)
         self._pieces = _Cache(self._pieces_of)
@@ -219,16 +219,25 @@ class WordPiece(Tokenizer):
         ids: list[int] = []
         offsets: list[Span] = []
         word_ids: list[int] = []
-        chunk_start, word = 0, -1
+        remembered = self._pieces
+        start, word = 0, -1
         chunks, gap = self._cut(text)
         try:
             for chunk in chunks:
-                for id, start, end, opens_word in self._pieces[chunk]:
-                    word += opens_word
-                    ids.append(id)
-                    offsets.append((chunk_start + start, chunk_start + end))
+                pieces = remembered[chunk]
+                end = start + len(chunk)
+                if isinstance(pieces, int):
+                    word += 1
+                    ids.append(pieces)
+                    offsets.append((start, end))
                     word_ids.append(word)
-                chunk_start += len(chunk) + gap
+                else:
+                    for id, first, last, opens_word in pieces:
+                        word += opens_word
+                        ids.append(id)
+                        offsets.append((start + first, start + last))
+                        word_ids.append(word)
+                start = end + gap
         except UnicodeEncodeError:
             refuse_surrogates(text)
             raise
@@ -236,13 +245,14 @@ class WordPiece(Tokenizer):
 
     def _cut(self, text: str) -> tuple[list[str], int]:
         """Cut a text into chunks, which stand `gap` characters apart."""
-        if self._find_break(text) or self._find_special(text):
+        if self._find_break(text):  # perhaps only what could begin a special token
             return self._split(text), 0
         return text.split(" "), 1
 
-    def _pieces_of(self, chunk: str) -> tuple[_Piece, ...]:
+    def _pieces_of(self, chunk: str) -> int | tuple[_Piece, ...]:
+        """Mostly a chunk is one whole word of the vocabulary: then its id says all."""
         if chunk in self._special:
-            return ((self._special[chunk], 0, len(chunk), True),)
+            return self._special[chunk]
         words = chunk.translate(self._characters).split()
         sources: Sequence[int] = range(len(chunk))
         # ASCII never grows, so characters were dropped or none has moved.
@@ -260,7 +270,8 @@ class WordPiece(Tokenizer):
                 span = sources[first + start], sources[first + end - 1] + 1
                 pieces.append((id, *span, start == 0))
             first += len(word)
-        return tuple(pieces)
+        whole = len(pieces) == 1 and pieces[0][1:3] == (0, len(chunk))
+        return pieces[0][0] if whole else tuple(pieces)
 
     def _words_of(self, chunk: str) -> list[tuple[int, ...]]:
         if chunk in self._special:

@@ -10,11 +10,11 @@ from finetune.tasks.classification import ClassExample, Classification
 from finetune.tasks.texts import Text
 from tests.pretrain import tiny
 from tokenizer import Encoding
+from tokenizer.encoding import Tokens
 
 
 def encoding(length: int, value: int = 1) -> Encoding:
-    blank: list[int | None] = [None] * length
-    return Encoding([value] * length, [0] * length, [(0, 0)] * length, blank, [0] * length, blank)
+    return Encoding(((Tokens([value] * length, [], []), 0, 0),))
 
 
 lengths = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=4), min_size=1, max_size=12)
