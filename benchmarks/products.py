@@ -3,9 +3,10 @@
     python benchmarks/products.py [--rounds 15] [--rows 2048]
 
 Each shape is a linear layer of MiniLM, of BERT-base, or the decoder of a small vocabulary, in fp32:
-its forward pass without gradients, and with both gradients after it. Interleaved; checked equal;
-medians of milliseconds, and GFLOP/s. `new rows` is the forward pass on one row more each time: to
-oneDNN a shape that it has not seen is worth a kernel of its own.
+its forward pass without gradients (torch's, oneDNN's, and that with prepacked weights), and with
+both gradients after it. Interleaved; checked equal; medians of milliseconds, and GFLOP/s of the
+last. `new rows` is the forward pass on one row more each time: to oneDNN a shape that it has not
+seen is worth a kernel of its own.
 """
 
 import argparse
@@ -19,13 +20,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from encoder.ops import onednn
+from encoder.ops.prepacked import fused_linear, prepack
 
 SHAPES = [
     *((384, 1152), (384, 384), (384, 1536), (1536, 384)),
     *((768, 2304), (768, 768), (768, 3072), (3072, 768)),
     (256, 8192),
 ]
-FORMS = {"torch": F.linear, "oneDNN": onednn.linear}
+KINDS = {"forward": 1, "new rows": 1, "both ways": 3}
+"""and how many products each is"""
 
 
 def seconds(call: Callable[..., object], *inputs: object) -> float:
@@ -51,36 +54,52 @@ def main() -> None:
     options = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {cpu_name()}")
     if not onednn.IS_THERE:
-        print("this machine has no AVX-512, or this torch no oneDNN: both are torch's")
-    print(f"{'columns → rows':<16}{'forward':>22}{'new rows':>18}{'both ways':>18}")
+        raise SystemExit("this machine has no AVX-512, or this torch no oneDNN: nothing to compare")
+    print(f"{'columns → rows':<16}{'forward':>26}{'new rows':>22}{'both ways':>20}")
     torch.manual_seed(0)
     for columns, rows in SHAPES:
-        leaves = [
-            torch.randn(shape, requires_grad=True)
-            for shape in ((options.rows, columns), (rows, columns), (rows,))
-        ]
-        with torch.no_grad():
-            found, wanted = onednn.linear(*leaves), F.linear(*leaves)
-            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-3)
-        times: dict[tuple[str, str], list[float]] = {}
-        for number in range(options.rounds):
-            longer = [torch.randn(options.rows + 1 + number, columns), *leaves[1:]]
-            for name, form in FORMS.items():
-                with torch.no_grad():
-                    kinds = {
-                        "forward": seconds(form, *leaves),
-                        "new rows": seconds(form, *longer),
-                    }
-                kinds["both ways"] = seconds(pass_both_ways, form, *leaves)
-                for kind, taken in kinds.items():
-                    times.setdefault((kind, name), []).append(taken)
+        times = measure(options.rounds, options.rows, columns, rows)
         print(f"{columns:>6} → {rows:<7}", end="")
-        for kind, passes in (("forward", 1), ("new rows", 1), ("both ways", 3)):
-            theirs, ours = (median(times[kind, name]) for name in FORMS)
-            rate = passes * 2e-9 * options.rows * rows * columns / ours
-            shown = f" ({rate:.0f})" if kind == "forward" else ""
-            print(f"{1e3 * theirs:>11.2f} {1e3 * ours:.2f}{shown}", end="")
+        for kind, products in KINDS.items():
+            taken = [median(each) for each in times[kind].values()]
+            rate = products * 2e-9 * options.rows * rows * columns / taken[-1]
+            shown = " ".join(f"{1e3 * seconds:.2f}" for seconds in taken)
+            print(f"{shown:>{22 if len(taken) > 2 else 14}} ({rate:.0f})", end="")
         print(flush=True)
+
+
+def measure(rounds: int, count: int, columns: int, rows: int) -> dict[str, dict[str, list[float]]]:
+    """Seconds of each kind and form."""
+    leaves = [
+        torch.randn(shape, requires_grad=True)
+        for shape in ((count, columns), (rows, columns), (rows,))
+    ]
+    _, weight, bias = leaves
+    packed = prepack(weight)
+    forms: dict[str, Callable[..., Tensor]] = {
+        "torch": F.linear,
+        "oneDNN": onednn.linear,
+        "prepacked": lambda x, _, bias: fused_linear(x, packed, bias),
+    }
+    with torch.no_grad():
+        for form in forms.values():
+            torch.testing.assert_close(form(*leaves), F.linear(*leaves), rtol=1e-5, atol=1e-3)
+    times: dict[str, dict[str, list[float]]] = {kind: {} for kind in KINDS}
+    for number in range(rounds):
+        longer = torch.randn(count + 1 + number, columns)
+        start = number % len(forms)  # who comes first finds the cache empty
+        turns = [*forms.items()][start:] + [*forms.items()][:start]
+        for name, form in turns:
+            with torch.no_grad():
+                times["forward"].setdefault(name, []).append(seconds(form, *leaves))
+        for name, form in turns:
+            with torch.no_grad():
+                times["new rows"].setdefault(name, []).append(seconds(form, longer, weight, bias))
+        for name, form in turns:
+            if name != "prepacked":
+                taken = seconds(pass_both_ways, form, *leaves)
+                times["both ways"].setdefault(name, []).append(taken)
+    return times
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ def table(work: Mapping[str, Any]) -> str:
     head = (
         f"{work['texts']:,} texts{' a step' if work['kind'] in ('mlm', 'classify') else ''}, "
         f"mean {work['mean_length']:.0f} tokens, at most {work['longest_length']:,}; "
-        f"{work['model']}; peak {work['peak_flops'] / 1e9:,.0f} GFLOP/s"
+        f"{work['model']}; peak {work['peak_flops'] / 1e9:,.0f} GFLOP/s "
+        f"(`torch.mm` {work['torch_mm_flops'] / 1e9:,.0f})"
     )
     return "\n".join([head, "", *lines, *([""] if left_out else []), *left_out])
 

@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import best_peak
+from machine import peaks
 from memory import RESET, resident
 
 from cellar import atomic_path, write_json
@@ -191,7 +191,7 @@ def main() -> None:
     random.Random(0).shuffle(points)
     found = {point: measure_apart(point, options) for point in points}
     number_bytes = number_format(device, options.precision).itemsize
-    peak = best_peak(device, number_format(device, options.precision))
+    peak, _ = peaks(device, number_format(device, options.precision))
     figures: dict[str, list[dict[str, Any]]] = {}
     for name, sweep in sweeps.items():
         print(f"{name:<8}   ms a step   by the count   MiB at the peak   by the count")

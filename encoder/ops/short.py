@@ -1,7 +1,7 @@
 """Attention of short sequences on a CPU: two batched products, and a softmax between them.
 
 torch's kernel takes 32 queries of one head at a time, without ever holding all scores. Those of
-sentences are few, and larger products are faster: 0.6 to 0.8 of its time.
+sentences are few, and larger products are faster: 0.7 of its time for some texts of equal length.
 """
 
 import torch
@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 LONGEST = 128
+PRODUCTS = 32
+"""in a batch, at least: one for each head of each sequence"""
 SCORES = 2**18
 """at a time, so that they stay in the cache"""
 Split = Float[Tensor, "sequences heads length head_size"]
@@ -20,6 +22,7 @@ def is_served(query: Split) -> bool:
         query.device.type == "cpu"
         and query.dtype == torch.float32
         and query.shape[2] <= LONGEST
+        and query.shape[0] * query.shape[1] >= PRODUCTS
         and not torch.is_grad_enabled()
     )
 

@@ -46,8 +46,10 @@ def test_what_is_saved_are_the_weights(tmp_path) -> None:
     assert one.read_bytes() == two.read_bytes()
 
 
-def test_another_precision_stays_as_it_is() -> None:
+def test_what_has_no_such_kernel_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert PrepackedLinear not in kinds(prepacked(Encoder(bert()).double())).values()
+    monkeypatch.setattr("encoder.ops.prepacked.IS_THERE", False)
+    assert PrepackedLinear not in kinds(prepacked(Encoder(bert()))).values()
 
 
 def test_nothing_is_learned_afterwards() -> None:

@@ -8,6 +8,8 @@ import torch
 
 from cellar import UserError
 from encoder import Encoder, MaskedLM
+from encoder.ops.onednn import IS_THERE
+from encoder.prepack import PrepackedLinear
 from finetune import Embedder
 from tests.encoder.tools import bert, modern, randomise
 from tokenizer import train_tokenizer
@@ -46,6 +48,11 @@ def test_equal_to_transformers_pooled_by_hand(folder: Path, pooling, normalise: 
         np.testing.assert_allclose(vector, expected.numpy(), atol=1e-5)
 
 
+def test_on_a_cpu_the_weights_are_prepacked(folder: Path) -> None:
+    layers = list(Embedder.load(folder, device="cpu").model.modules())
+    assert any(isinstance(layer, PrepackedLinear) for layer in layers) == IS_THERE
+
+
 def test_order_and_neighbours_change_nothing(folder: Path) -> None:
     embedder = Embedder.load(folder)
     together = embedder(TEXTS)
@@ -82,6 +89,8 @@ def test_a_model_with_a_head_lends_its_encoder(tmp_path: Path) -> None:
 def test_what_cannot_be_embedded_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no folder"):
         Embedder.load(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="there is no device 'moon'"):
+        Embedder.load(folder, device="moon")
     with pytest.raises(UserError, match="max_length 41 is more than the 40"):
         Embedder.load(folder, max_length=41)
     with pytest.raises(UserError, match="max_length 2 is too short"):
