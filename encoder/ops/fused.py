@@ -44,17 +44,21 @@ def attention(
         assert isinstance(heads, Tensor)
         return heads
     bare = window is None and bias is None and not sequences.causal and dropout == 0.0
-    sizes = [count * length for count, length in sequences.runs]
-    outputs = []
-    # One split and one concatenation: slices would each send back a gradient of the whole length.
-    split = zip(*(torch.split(x, sizes) for x in (query, key, value)), strict=True)
-    for (count, length), parts in zip(sequences.runs, split, strict=True):
-        q, k, v = (x.view(count, length, *x.shape[1:]).transpose(1, 2) for x in parts)
-        if short.is_served(q) and bare:
+
+    def attend(run: tuple[int, int], *parts: Heads) -> Heads:
+        q, k, v = (x.view(*run, *x.shape[1:]).transpose(1, 2) for x in parts)
+        if bare and short.is_served(q):
             y = short.attention(q, k, v)
         else:
             y = local.attention(q, k, v, window, bias, sequences.causal, dropout)
-        outputs.append(y.transpose(1, 2).flatten(0, 1))
+        return y.transpose(1, 2).flatten(0, 1)
+
+    if len(sequences.runs) == 1:
+        return attend(sequences.runs[0], query, key, value)
+    sizes = [count * length for count, length in sequences.runs]
+    # One split and one concatenation: slices would each send back a gradient of the whole length.
+    split = zip(*(torch.split(x, sizes) for x in (query, key, value)), strict=True)
+    outputs = [attend(run, *parts) for run, parts in zip(sequences.runs, split, strict=True)]
     return torch.cat(outputs) if outputs else value
 
 

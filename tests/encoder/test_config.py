@@ -114,7 +114,8 @@ def test_frozen() -> None:
     assert hash(bert()) == hash(bert())
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
+# Other tests add specks to them.
+@pytest.mark.parametrize("name", [name for name in PRESETS if not name.endswith("-speck")])
 def test_presets_build(name: str) -> None:
     with torch.device("meta"):
         model = Encoder(EncoderConfig.preset(name))

@@ -61,13 +61,18 @@ SETTINGS = pytest.mark.parametrize(
 
 @SETTINGS
 @PRECISIONS
-@pytest.mark.parametrize("head_size", [8, 32, 64])
+@pytest.mark.parametrize(("lengths", "head_size"), [(LENGTHS, 8), (LENGTHS, 64), ([13] * 3, 32)])
 def test_attention_fused_is_plain(
-    window: int | None, biased: bool, head_size: int, dtype: torch.dtype, bound: float
+    window: int | None,
+    biased: bool,
+    lengths: list[int],
+    head_size: int,
+    dtype: torch.dtype,
+    bound: float,
 ) -> None:
-    sequences = Sequences.of(LENGTHS)
-    q, k, v = draw(3, sum(LENGTHS), 4, head_size, dtype=dtype).unbind()
-    bias = draw(4, 2 * max(LENGTHS) - 1, dtype=dtype, seed=4) if biased else None
+    sequences = Sequences.of(lengths)
+    q, k, v = draw(3, sum(lengths), 4, head_size, dtype=dtype).unbind()
+    bias = draw(4, 2 * max(lengths) - 1, dtype=dtype, seed=4) if biased else None
 
     def run(form: Any) -> Callable[..., Tensor]:
         return lambda q, k, v, bias: form.attention(q, k, v, sequences, window, bias)
@@ -123,8 +128,24 @@ def test_short_texts_are_attended_to_in_batched_products(
         y = fused.attention(q, k, v, sequences)
     assert served == [length for length in (3, 8) if length <= longest]
     assert_relative(y, plain.attention(q, k, v, sequences), 1e-5)
+    served.clear()
     fused.attention(q.requires_grad_(), k, v, sequences).sum().backward()
     assert q.grad is not None
+    assert not served
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("causal", [False, True])
+@SETTINGS
+def test_short_texts_that_hide_something_are_not(
+    monkeypatch: pytest.MonkeyPatch, window: int | None, biased: bool, causal: bool
+) -> None:
+    monkeypatch.setattr(short, "PRODUCTS", 1)
+    sequences = Sequences.of(LENGTHS, causal=causal)
+    q, k, v = draw(3, sum(LENGTHS), 4, 8, dtype=torch.float32).unbind()
+    bias = draw(4, 25, dtype=torch.float32, seed=4) if biased else None
+    y = fused.attention(q, k, v, sequences, window, bias)
+    assert_relative(y, plain.attention(q, k, v, sequences, window, bias), 1e-5)
 
 
 @given(st.integers(0, 300), st.integers(1, 40), st.integers(1, 40), st.booleans(), st.data())

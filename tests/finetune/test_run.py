@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 
 from cellar import UserError
 from encoder import MaskedLM, SequenceClassifier
+from encoder.ops.onednn import IS_THERE
+from encoder.prepack import PrepackedLinear
 from finetune import (
     FinetuneConfig,
     Outcome,
@@ -96,6 +98,11 @@ def test_a_reloaded_model_predicts_as_before(trained):
     for row, prediction in zip(wanted, predictor([e.text.text for e in examples]), strict=True):
         assert row.label == prediction.label
         assert row.probabilities == pytest.approx(prediction.probabilities, abs=1e-6)
+
+
+def test_on_a_cpu_the_weights_are_prepacked(trained):
+    layers = Predictor.load(trained[0].out, device="cpu").model.modules()
+    assert any(isinstance(layer, PrepackedLinear) for layer in layers) == IS_THERE
 
 
 def test_transformers_predicts_the_same(trained):
