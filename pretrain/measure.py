@@ -17,7 +17,7 @@ vocabulary cannot spell, [UNK], is never asked of the old model: its price there
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Int
@@ -100,7 +100,7 @@ class PerCharacter:
         """The loss of `masked_lm`."""
         loss = masked_lm(model, batch)
         characters = self.characters.to(batch.labels.device)[batch.labels].sum()
-        return replace(loss, metrics={**loss.metrics, "characters": characters})
+        return loss._replace(metrics={**loss.metrics, "characters": characters})
 
 
 def compared(config: PretrainConfig, metrics: Mapping[str, float]) -> tuple[str, str]:

@@ -6,8 +6,8 @@ shared out.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, TypeVar, runtime_checkable
+from types import MappingProxyType
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -16,9 +16,11 @@ from torch import Tensor, nn
 SameT = TypeVar("SameT")
 
 
-@dataclass(frozen=True)
-class Loss:
-    """The sums that one batch contributes to a step."""
+class Loss(NamedTuple):
+    """The sums that one batch contributes to a step.
+
+    A tuple, so that an engine of torch finds the tensors in it (2.11 looks into no dataclass).
+    """
 
     total: Float[Tensor, ""]
     """The loss summed over what is counted (labelled tokens, sequences …); differentiable."""
@@ -26,7 +28,7 @@ class Loss:
     count: int
     """How many were counted: the mean loss is total / count."""
 
-    metrics: Mapping[str, float | Tensor] = field(default_factory=dict)
+    metrics: Mapping[str, float | Tensor] = MappingProxyType({})
     """Further sums over the same count, e.g. {"accuracy": correct}; logged divided by it.
     A tensor is read only when it is logged, so that a GPU need not be waited for."""
 

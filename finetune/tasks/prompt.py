@@ -95,7 +95,8 @@ class Prompt(Classification):
 
         def inside(part: str) -> list[int]:
             begin, end = spans.get(part, (len(whole), len(whole)))
-            return [i for i, (a, b) in enumerate(tokens.offsets) if begin <= a < b <= end]
+            # Of no width is the ▁ that SentencePiece puts before a word after [MASK].
+            return [i for i, (a, b) in enumerate(tokens.offsets) if begin <= a < end and b <= end]
 
         given = {*inside(TEXT), *inside(PAIR)}
         fixed = [i for i in range(len(tokens)) if i not in given]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import example as also
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -148,6 +149,7 @@ words = st.lists(
     ),
     st.integers(20, 40),
 )
+@also(["the", "[MASK]"] * 9, [], "{text} it was [MASK] .", 20)
 def test_the_text_is_cut_and_never_the_template(reader, a, b, template, max_length):
     a, b = " ".join(a), " ".join(b)
     prompt = task(reader, template, max_length)
