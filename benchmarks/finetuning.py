@@ -123,7 +123,7 @@ def ours(comparison: Comparison, config: FinetuneConfig, start: Path, out: Path)
 
     def objective(model: Any, batch: Batch) -> Loss:
         loss = task.loss(task.outputs(model, batch), batch)
-        losses.append(loss.total.item() / loss.count)
+        losses.append(loss.total.item() / loss.items)
         return loss
 
     model = task.build(replace(config, model=start))

@@ -89,7 +89,7 @@ class MeanLoss:
     def add(self, loss: Loss) -> None:
         """Count one batch."""
         self.total += float(loss.total)
-        self.count += loss.count
+        self.count += loss.items
 
     @property
     def value(self) -> float:

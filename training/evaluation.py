@@ -25,7 +25,7 @@ def evaluate(
     try:
         for batch in batches:
             loss = objective(model, batch.to(device))
-            count += loss.count
+            count += loss.items
             for name, value in {"loss": loss.total, **loss.metrics}.items():
                 sums[name] += float(value)
     finally:

@@ -25,11 +25,11 @@ class Loss(NamedTuple):
     total: Float[Tensor, ""]
     """The loss summed over what is counted (labelled tokens, sequences …); differentiable."""
 
-    count: int
-    """How many were counted: the mean loss is total / count."""
+    items: int
+    """How many were counted: the mean loss is total / items."""
 
     metrics: Mapping[str, float | Tensor] = MappingProxyType({})
-    """Further sums over the same count, e.g. {"accuracy": correct}; logged divided by it.
+    """Further sums over the same items, e.g. {"accuracy": correct}; logged divided by them.
     A tensor is read only when it is logged, so that a GPU need not be waited for."""
 
 

@@ -66,7 +66,7 @@ def take_step(
             with autocast(device, config.precision):
                 loss: Loss = whole(objective, batch.to(device))
             torch.autograd.backward(loss.total)
-        count += loss.count
+        count += loss.items
         tokens += batch.num_tokens
         operations += int(flops(batch)) if flops else 0
         for name, value in {"loss": loss.total, **loss.metrics}.items():

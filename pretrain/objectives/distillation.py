@@ -48,7 +48,7 @@ class Distillation:
         share = self.soft_share
         total = share * self.temperature**2 * soft + (1 - share) * hard.total
         metrics = {**hard.metrics, "hard": hard.total.detach(), "soft": soft.detach()}
-        return Loss(total, hard.count, metrics)
+        return Loss(total, hard.items, metrics)
 
 
 def load_teacher(folder: Path, tokenizer: Tokenizer, max_length: int) -> MaskedLM:

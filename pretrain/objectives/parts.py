@@ -46,4 +46,4 @@ def added(parts: Mapping[str, Part]) -> Loss:
         total = total + part.weight * scale * part.loss.total
         named = {"loss": part.loss.total.detach(), **part.loss.metrics}
         metrics |= {f"{name}_{key}": scale * value for key, value in named.items()}
-    return Loss(total, last.loss.count, metrics)
+    return Loss(total, last.loss.items, metrics)

@@ -138,7 +138,7 @@ def test_a_batch_says_and_costs_what_its_sentences_do(decoding, drawn):
         )
         outputs = reader.of_words(torch.sin(at.float()), batch)
         loss = reader.loss(outputs, batch)
-        return reader.predict(outputs, batch), float(loss.total), loss.count
+        return reader.predict(outputs, batch), float(loss.total), loss.items
 
     together, total, count = run(items)
     apart = [run([item]) for item in items]

@@ -54,8 +54,8 @@ def test_loss_equals_that_of_transformers(tokenizer, models, architecture, pooli
         **types,
     )
     loss = task.loss(task.outputs(model, batch), batch)
-    assert loss.count == len(texts)
-    assert loss.total.item() == pytest.approx(wanted.loss.item() * loss.count, rel=1e-5)
+    assert loss.items == len(texts)
+    assert loss.total.item() == pytest.approx(wanted.loss.item() * loss.items, rel=1e-5)
     right = (wanted.logits.argmax(-1) == batch.targets).sum()
     assert int(loss.metrics["accuracy"]) == int(right)
     probabilities = batch.in_order(wanted.logits).softmax(-1).tolist()

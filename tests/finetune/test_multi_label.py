@@ -52,7 +52,7 @@ def test_loss_and_gradient_are_those_of_transformers(tokenizer, models, tmp_path
     examples = [example(*labels_of(r), text=t) for r, t in zip(rows, texts, strict=True)]
     batch = Batch.of([task.encode(e, tokenizer) for e in examples])
     loss = task.loss(task.outputs(ours, batch), batch)
-    assert loss.count == 6
+    assert loss.items == 6
 
     wanted = theirs(
         input_ids=batch.sequences.pad(batch.input_ids),
@@ -60,8 +60,8 @@ def test_loss_and_gradient_are_those_of_transformers(tokenizer, models, tmp_path
         token_type_ids=batch.sequences.pad(batch.token_type_ids),
         labels=batch.targets,
     )
-    assert loss.total.item() / loss.count == pytest.approx(wanted.loss.item(), rel=1e-5)
-    (loss.total / loss.count).backward()
+    assert loss.total.item() / loss.items == pytest.approx(wanted.loss.item(), rel=1e-5)
+    (loss.total / loss.items).backward()
     wanted.loss.backward()
     torch.testing.assert_close(
         ours.classifier.weight.grad, theirs.classifier.weight.grad, rtol=1e-4, atol=1e-7
@@ -89,7 +89,7 @@ def test_windows_share_the_labels_and_their_logits_are_pooled(tokenizer, models)
         )
     truth = torch.tensor([[0.0, 1, 0, 1], [1, 0, 0, 0]])
     wanted = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth)
-    assert loss.total.item() / loss.count == pytest.approx(wanted.item(), rel=1e-5)
+    assert loss.total.item() / loss.items == pytest.approx(wanted.item(), rel=1e-5)
 
 
 @settings(max_examples=40)

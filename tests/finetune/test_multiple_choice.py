@@ -59,7 +59,7 @@ def test_loss_and_answers_equal_those_of_transformers(tokenizer, models, tmp_pat
             labels=torch.tensor([e.right for e in examples]),
         )
     loss = task.loss(outputs, batch)
-    assert loss.count == 5
+    assert loss.items == 5
     assert loss.total.item() == pytest.approx(5 * wanted.loss.item(), rel=1e-5)
     right = wanted.logits.argmax(-1) == torch.tensor([e.right for e in examples])
     assert int(loss.metrics["accuracy"]) == int(right.sum())

@@ -118,7 +118,7 @@ def test_answers_and_loss_are_those_of_transformers(tokenizer, models, tmp_path,
                 p.tolist(), abs=1e-5
             )
             wanted -= p[prompt.labels.index(e.label)].log().item()
-    assert loss.count == 7 and loss.total.item() == pytest.approx(wanted, rel=1e-4)
+    assert loss.items == 7 and loss.total.item() == pytest.approx(wanted, rel=1e-4)
 
 
 def test_no_parameter_is_new(models):

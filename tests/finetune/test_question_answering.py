@@ -85,7 +85,7 @@ def test_loss_and_answers_are_those_of_transformers(
     with torch.no_grad():
         outputs = task.outputs(model, batch)
         loss, said = task.loss(outputs, batch), task.predict(outputs, batch)
-    assert loss.count == len(batch.targets) == sum(batch.counts)
+    assert loss.items == len(batch.targets) == sum(batch.counts)
     assert loss.total.item() == pytest.approx(total, rel=1e-5)
     guessed = torch.stack([padded.start_logits.argmax(-1), padded.end_logits.argmax(-1)], -1)
     right = (guessed == batch.targets).all(-1).sum()

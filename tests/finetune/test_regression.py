@@ -53,15 +53,15 @@ def test_loss_and_gradient_are_those_of_transformers(tokenizer, models, tmp_path
     ]
     batch = Batch.of([task.encode(e, tokenizer) for e in examples])
     loss = task.loss(task.outputs(ours, batch), batch)
-    assert loss.count == 5
+    assert loss.items == 5
     wanted = theirs(
         input_ids=batch.sequences.pad(batch.input_ids),
         attention_mask=batch.sequences.pad(torch.ones_like(batch.input_ids)),
         token_type_ids=batch.sequences.pad(batch.token_type_ids),
         labels=batch.targets,
     )
-    assert loss.total.item() / loss.count == pytest.approx(wanted.loss.item(), rel=1e-5)
-    (loss.total / loss.count).backward()
+    assert loss.total.item() / loss.items == pytest.approx(wanted.loss.item(), rel=1e-5)
+    (loss.total / loss.items).backward()
     wanted.loss.backward()
     torch.testing.assert_close(
         ours.classifier.weight.grad, theirs.classifier.weight.grad, rtol=1e-4, atol=1e-6
@@ -81,7 +81,7 @@ def test_the_answer_for_windows_is_their_mean(tokenizer, models) -> None:
         (mean, _) = task.predict(outputs, batch)
         ours = [model(torch.tensor([e.ids])).item() for e in item.encodings]
     assert mean.score == pytest.approx(np.mean(ours), abs=1e-5)
-    assert task.loss(outputs, batch).count == 2
+    assert task.loss(outputs, batch).items == 2
 
 
 few = st.integers(-3, 3).map(float)

@@ -64,7 +64,7 @@ def test_the_loss_of_scored_pairs_is_the_squared_error_of_the_cosine(tokenizer, 
         for e, target in zip(some, [0, 1, 0.375, 0.75], strict=True):
             cosine = by_hand(model, tokenizer, e.text) @ by_hand(model, tokenizer, e.pair)
             wanted += (cosine.item() - target) ** 2
-    assert loss.count == 4
+    assert loss.items == 4
     assert loss.total.item() == pytest.approx(wanted, rel=1e-4)
 
 
@@ -87,7 +87,7 @@ def test_the_loss_of_pairs_is_that_of_ranking_all_candidates(tokenizer, model, n
             total += math.log(sum(map(math.exp, scores))) - scores[i]
             right += scores[i] == max(scores)
     assert len(candidates) == 4 + len(negatives)
-    assert loss.count == 4 and int(loss.metrics["accuracy"]) == right
+    assert loss.items == 4 and int(loss.metrics["accuracy"]) == right
     assert loss.total.item() == pytest.approx(total, rel=1e-4)
 
 

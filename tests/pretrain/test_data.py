@@ -141,9 +141,9 @@ def test_a_packed_batch_has_the_loss_of_its_sequences_one_by_one(wordpiece, arch
             batch.labels[inside],
         )
         loss = masked_lm(model, alone)
-        total, count, first = total + loss.total.item(), count + loss.count, first + length
-    assert count == whole.count > 20
-    assert total / count == pytest.approx(whole.total.item() / whole.count, rel=1e-5)
+        total, count, first = total + loss.total.item(), count + loss.items, first + length
+    assert count == whole.items > 20
+    assert total / count == pytest.approx(whole.total.item() / whole.items, rel=1e-5)
 
 
 def test_unigram_entropy_is_that_of_the_formula(monkeypatch):

@@ -31,8 +31,8 @@ def test_loss_equals_that_of_transformers(wordpiece, architecture, tmp_path):
         labels=batch.sequences.pad(labels + 100) - 100,
     )
     loss = masked_lm(model, batch)
-    assert loss.count == len(batch.labels) > 10
-    assert loss.total.item() == pytest.approx(wanted.loss.item() * loss.count, rel=1e-5)
+    assert loss.items == len(batch.labels) > 10
+    assert loss.total.item() == pytest.approx(wanted.loss.item() * loss.items, rel=1e-5)
     right = (batch.sequences.unpad(wanted.logits)[batch.at].argmax(-1) == batch.labels).sum()
     assert int(loss.metrics["accuracy"]) == int(right)
 

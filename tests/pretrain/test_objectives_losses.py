@@ -81,10 +81,10 @@ def test_pairs_and_masks_have_the_loss_of_transformers(name, family, tmp_path):
     with torch.no_grad():
         wanted = theirs(**padded(batch), **{label: batch.order}).loss
         loss = SentencePairs(name, "mlm")(model, batch)
-    assert loss.count == len(batch.order)
-    assert (loss.total / loss.count).item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert loss.items == len(batch.order)
+    assert (loss.total / loss.items).item() == pytest.approx(wanted.item(), rel=1e-5)
     parts = loss.metrics["mlm_loss"] + loss.metrics[f"{name}_loss"]
-    assert float(parts / loss.count) == pytest.approx(wanted.item(), rel=1e-5)
+    assert float(parts / loss.items) == pytest.approx(wanted.item(), rel=1e-5)
 
 
 def test_pairs_alone():
@@ -110,7 +110,7 @@ def test_causal_lm_has_the_loss_of_transformers(tmp_path):
     inputs["labels"] = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
     with torch.no_grad():
         wanted = theirs(**inputs).loss
-    assert (loss.total / loss.count).item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert (loss.total / loss.items).item() == pytest.approx(wanted.item(), rel=1e-5)
 
 
 def test_replaced_tokens_have_the_losses_of_transformers(tmp_path):
@@ -142,9 +142,9 @@ def test_replaced_tokens_have_the_losses_of_transformers(tmp_path):
             attention_mask=inputs["attention_mask"],
             labels=batch.sequences.pad(replaced.long()),
         )
-    assert loss.count == batch.num_tokens
+    assert loss.items == batch.num_tokens
     wanted = guessed.loss + 50 * judged.loss
-    assert (loss.total / loss.count).item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert (loss.total / loss.items).item() == pytest.approx(wanted.item(), rel=1e-5)
     right = (batch.sequences.unpad(judged.logits) > 0) == replaced
     assert int(loss.metrics["rtd_accuracy"]) == int(right.sum())
     assert int(loss.metrics["rtd_replaced"]) == int(replaced.sum()) > 0
@@ -217,7 +217,7 @@ def gradient(model: Any, losses: list[Loss]) -> tuple[list[Tensor], dict[str, fl
     model.zero_grad()
     for loss in losses:
         loss.total.backward()
-    count = sum(loss.count for loss in losses)
+    count = sum(loss.items for loss in losses)
     means: dict[str, float] = {}
     for loss in losses:
         for name, value in {"loss": loss.total.detach(), **loss.metrics}.items():
@@ -272,7 +272,7 @@ def test_distillation_is_the_formula():
     p, q = ((x / 3.0).softmax(-1) for x in (wanted, ours))
     divergence = (p * (p / q).log()).sum()
     hard = F.cross_entropy(ours, batch.labels, reduction="sum")
-    assert loss.count == len(batch.labels)
+    assert loss.items == len(batch.labels)
     assert loss.total.item() == pytest.approx((0.7 * 9 * divergence + 0.3 * hard).item(), rel=1e-4)
     assert float(loss.metrics["soft"]) == pytest.approx(divergence.item(), rel=1e-4)
     assert float(loss.metrics["hard"]) == pytest.approx(hard.item(), rel=1e-5)

@@ -43,7 +43,7 @@ def test_micro_batches_equal_one_large_batch(tmp_path):
     def joined(step):
         return [toy.Tokens(torch.cat([batch.input_ids for batch in toy.batches(step)]))]
 
-    counts = [[toy.objective(toy.Model(), b).count for b in toy.batches(s)] for s in range(10)]
+    counts = [[toy.objective(toy.Model(), b).items for b in toy.batches(s)] for s in range(10)]
     assert all(one != other for one, other in counts[:2])
     config = replace(toy.CONFIG, steps=10)
     many, _ = toy.run(tmp_path / "many", config, model=toy.Model(0).double())

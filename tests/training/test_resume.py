@@ -262,7 +262,7 @@ def test_a_loss_that_is_no_number(tmp_path, unbroken, value):
         loss = toy.objective(model, batch)
         sick = steps > 2 * 12  # two micro-batches a step
         # Added, it leaves the gradient as it was: the loss itself must be looked at.
-        return Loss(loss.total + value if sick else loss.total, loss.count, loss.metrics)
+        return Loss(loss.total + value if sick else loss.total, loss.items, loss.metrics)
 
     with pytest.raises(UserError, match=r"step 13: the loss is .*learning rate"):
         toy.run(tmp_path / "run", objective=objective)
@@ -276,7 +276,7 @@ def test_a_gradient_that_is_no_number(tmp_path):
     def objective(model, batch):
         loss = toy.objective(model, batch)
         root = (model.classify.weight * 0).abs().sum().sqrt()  # value 0, gradient NaN
-        return Loss(loss.total + root, loss.count)
+        return Loss(loss.total + root, loss.items)
 
     with pytest.raises(UserError, match=r"step 1: .*gradient norm nan"):
         toy.run(tmp_path / "run", objective=objective)

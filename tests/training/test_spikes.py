@@ -38,7 +38,7 @@ def sick(steps: dict[int, float]):
 
     def objective(model, batch):
         loss = toy.objective(model, batch)
-        return Loss(loss.total * steps.get(now, 1.0), loss.count, loss.metrics)
+        return Loss(loss.total * steps.get(now, 1.0), loss.items, loss.metrics)
 
     return {"batches": batches, "objective": objective}
 
