@@ -48,14 +48,13 @@ class Sequences:
         sizes = torch.tensor(lengths, dtype=torch.int64)
         cu_seqlens = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
         positions = torch.arange(int(cu_seqlens[-1])) - cu_seqlens[:-1].repeat_interleave(sizes)
-        bounds = cu_seqlens.to(device, torch.int32)
-        return cls(tuple(lengths), bounds, positions.to(device), causal)
+        sequences = cls(tuple(lengths), cu_seqlens.int(), positions, causal)
+        return sequences if device is None else sequences.to(device)
 
     def to(self, device: torch.device | str) -> "Sequences":
         """The same boundaries on another device."""
-        return replace(
-            self, cu_seqlens=self.cu_seqlens.to(device), positions=self.positions.to(device)
-        )
+        bounds, positions = moved(self.cu_seqlens, device), moved(self.positions, device)
+        return replace(self, cu_seqlens=bounds, positions=positions)
 
     @property
     def max_length(self) -> int:
@@ -127,3 +126,8 @@ class Packing:
         queries = self.sequences.unpad(weights.transpose(1, 2))
         keys = self.unpack(queries)[self.rows].transpose(1, 3)
         return self.unpack(self.sequences.unpad(keys)).permute(0, 2, 3, 1)
+
+
+def moved(x: Tensor, device: torch.device | str) -> Tensor:
+    """`x` on `device`. A GPU is not waited for; a CPU is, or it may read too early."""
+    return x.to(device, non_blocking=torch.device(device).type != "cpu")

@@ -15,6 +15,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from encoder import Sequences
+from encoder.packing import moved
 from tokenizer import Encoding
 
 BATCH_TOKENS = 4096
@@ -91,11 +92,11 @@ class Batch:
         """The same batch on `device`."""
         return replace(
             self,
-            input_ids=self.input_ids.to(device),
-            token_type_ids=self.token_type_ids.to(device),
+            input_ids=moved(self.input_ids, device),
+            token_type_ids=moved(self.token_type_ids, device),
             sequences=self.sequences.to(device),
-            places=self.places.to(device),
-            targets=self.targets.to(device),
+            places=moved(self.places, device),
+            targets=moved(self.targets, device),
         )
 
     def in_order(self, x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from cellar import UserError
+from cellar.allocator import keep_memory
 
 COMMANDS = {
     "demo": "the whole story on the built-in text, in minutes, on a CPU",
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Threads that wait spin only briefly before they sleep: on a machine with other work that is
     # several times as fast, on an idle one the same (benchmarks/LOG.md). Read when torch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "4000")
+    keep_memory()
     try:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 and name not in ON_SEVERAL:
             raise UserError("it runs on one process: start it without torchrun")

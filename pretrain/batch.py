@@ -16,6 +16,7 @@ from jaxtyping import Bool, Int, Int64, Shaped
 from torch import Tensor
 
 from encoder import Sequences
+from encoder.packing import moved
 from tokenizer import Tokenizer
 
 Segment = tuple[Shaped[np.ndarray, " _"], Shaped[np.ndarray, " _"]]
@@ -135,12 +136,12 @@ class MaskedBatch:
         types, order = self.token_type_ids, self.order
         return replace(
             self,
-            input_ids=self.input_ids.to(device),
+            input_ids=moved(self.input_ids, device),
             sequences=self.sequences.to(device),
-            at=self.at.to(device),
-            labels=self.labels.to(device),
-            token_type_ids=None if types is None else types.to(device),
-            order=None if order is None else order.to(device),
+            at=moved(self.at, device),
+            labels=moved(self.labels, device),
+            token_type_ids=None if types is None else moved(types, device),
+            order=None if order is None else moved(order, device),
         )
 
 
