@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encoder import Sequences
 from finetune.batch import Batch, Item, by_length
 from finetune.tasks.classification import ClassExample, Classification
 from finetune.tasks.texts import Text
@@ -48,6 +49,14 @@ def test_a_batch_knows_the_way_back(shape):
     np.testing.assert_allclose(batch.mean(batch.targets.double()[:, None])[:, 0], means)
     for item, parts in zip(items, batch.split(batch.input_ids), strict=True):
         assert [part.tolist() for part in parts] == [e.ids for e in item.encodings]
+
+
+def test_a_batch_moves():
+    batch = Batch.of(numbered([[3, 2], [1]])).to(torch.device("meta"))
+    sequences = (batch.sequences.cu_seqlens, batch.sequences.positions)
+    moved = (batch.input_ids, batch.token_type_ids, batch.places, batch.targets, *sequences)
+    assert all(tensor.is_meta for tensor in moved)
+    assert Sequences.of([3, 1], device="meta").positions.is_meta
 
 
 def test_targets_of_tokens_lie_as_the_tokens_do():
