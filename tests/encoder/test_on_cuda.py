@@ -1,0 +1,40 @@
+"""The way through a GPU, with tensors that have shapes and no numbers: a build for CUDA, no GPU."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import varlen
+
+from encoder import MaskedLM, Sequences
+from tests.encoder.tools import bert, modern
+
+
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="needs a build for CUDA")
+@pytest.mark.parametrize("config", [bert(), modern()])
+def test_no_number_is_waited_for(monkeypatch: pytest.MonkeyPatch, config) -> None:
+    """To read one would stop the host until the GPU has caught up; here it raises an error."""
+    calls: list[torch.dtype] = []
+    attend = varlen.varlen_attn
+
+    def watched(query: torch.Tensor, *rest: Any, **settings: Any) -> Any:
+        calls.append(query.dtype)
+        return attend(query, *rest, **settings)
+
+    monkeypatch.setattr(varlen, "varlen_attn", watched)
+    sequences = Sequences.of([5, 5, 2])
+    before = torch.get_default_dtype()
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        torch.set_default_dtype(torch.bfloat16)
+        try:
+            with torch.device("cuda"):
+                model = MaskedLM(config)
+        finally:
+            torch.set_default_dtype(before)
+        bounds, positions = map(mode.from_tensor, (sequences.cu_seqlens, sequences.positions))
+        there = Sequences(sequences.lengths, bounds, positions).to("cuda")
+        ids, at = (torch.ones(n, dtype=torch.long, device="cuda") for n in (12, 3))
+        logits = model(ids, None, None, there, at)
+    assert logits.device.type == "cuda" and logits.shape == (3, config.vocab_size)
+    assert calls == [torch.bfloat16] * config.num_hidden_layers
