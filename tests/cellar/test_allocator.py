@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
 AGAIN = """
 import resource
 from cellar.allocator import keep_memory
@@ -19,7 +17,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
 def test_what_was_given_once_is_at_hand() -> None:
     done = subprocess.run([sys.executable, "-c", AGAIN], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 2**26 / 4096, "not even the pages of one"
+    if sys.platform == "linux":  # elsewhere nothing changes, and nothing fails
+        assert int(done.stdout) < 2**26 / 4096, "not even the pages of one"

@@ -9,8 +9,18 @@ from torch import Tensor
 
 from encoder import EncoderConfig, MaskedLM, Sequences, use_backend
 from encoder.ops import fused, plain
-from tests.encoder.test_ops import LENGTHS, PRECISIONS, SETTINGS, both, draw
-from tests.encoder.tools import VOCAB, assert_close, assert_relative, bert, modern, randomise
+from tests.encoder.test_attention import LENGTHS, SETTINGS
+from tests.encoder.tools import (
+    PRECISIONS,
+    VOCAB,
+    assert_close,
+    assert_relative,
+    bert,
+    both,
+    draw,
+    modern,
+    randomise,
+)
 
 CONFIGS = {
     "bert": bert(),

@@ -1,47 +1,17 @@
-"""Each operation: its plain form against an independent reference, its fused form against plain."""
+"""Each operation but attention: plain against an independent reference, fused against plain."""
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 from torch.nn import functional as F
 
-from encoder import Sequences, ops, use_backend
-from encoder.ops import fused, onednn, plain, prepacked, short
-from tests.encoder.tools import assert_relative, python
-
-LENGTHS = [1, 3, 3, 8, 8, 8, 13]
-# bf16 keeps 8 bits: an error of 2⁻⁸ in each of a few roundings.
-PRECISIONS = pytest.mark.parametrize(
-    ("dtype", "bound"), [(torch.float64, 1e-13), (torch.float32, 1e-5), (torch.bfloat16, 3e-2)]
-)
-
-
-def draw(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
-
-
-def both(function: Callable[..., Tensor], other: Callable[..., Tensor], *inputs: Any) -> Any:
-    """Value and gradients of both functions: tensors among the inputs are differentiated."""
-    answers = []
-    for f in (function, other):
-        leaves = [
-            x.detach().clone().requires_grad_()
-            if isinstance(x, Tensor) and x.is_floating_point()
-            else x
-            for x in inputs
-        ]
-        y = f(*leaves)
-        (y * draw(*y.shape, seed=9).to(y.dtype)).sum().backward()
-        gradients = [x.grad for x in leaves if isinstance(x, Tensor) and x.is_floating_point()]
-        answers.append([y.detach(), *gradients])
-    return zip(*answers, strict=True)
+from encoder import ops, use_backend
+from encoder.ops import fused, onednn, plain, prepacked
+from tests.encoder.tools import PRECISIONS, assert_relative, both, draw, python
 
 
 def test_signatures_are_equal() -> None:
@@ -51,101 +21,6 @@ def test_signatures_are_equal() -> None:
     for name in names:
         form, other = getattr(fused, name), getattr(plain, name)
         assert str(inspect.signature(form)) == str(inspect.signature(other))
-
-
-SETTINGS = pytest.mark.parametrize(
-    ("window", "biased"),
-    [(None, False), (2, False), (100, False), (None, True), (2, True), (7, True)],
-)
-
-
-@SETTINGS
-@PRECISIONS
-@pytest.mark.parametrize(("lengths", "head_size"), [(LENGTHS, 8), (LENGTHS, 64), ([13] * 3, 32)])
-def test_attention_fused_is_plain(
-    window: int | None,
-    biased: bool,
-    lengths: list[int],
-    head_size: int,
-    dtype: torch.dtype,
-    bound: float,
-) -> None:
-    sequences = Sequences.of(lengths)
-    q, k, v = draw(3, sum(lengths), 4, head_size, dtype=dtype).unbind()
-    bias = draw(4, 2 * max(lengths) - 1, dtype=dtype, seed=4) if biased else None
-
-    def run(form: Any) -> Callable[..., Tensor]:
-        return lambda q, k, v, bias: form.attention(q, k, v, sequences, window, bias)
-
-    for y, expected in both(run(fused), run(plain), q, k, v, bias):
-        assert_relative(y, expected, bound)
-
-
-@PRECISIONS
-@pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize("window", [1, 4, 5, 22, 23])
-def test_a_window_is_read_in_blocks(
-    monkeypatch: pytest.MonkeyPatch,
-    window: int,
-    biased: bool,
-    causal: bool,
-    dtype: torch.dtype,
-    bound: float,
-) -> None:
-    monkeypatch.setattr("encoder.ops.local.QUERIES", 4)
-    sequences = Sequences.of([1, 4, 5, 12, 24, 24], causal=causal)
-    q, k, v = draw(3, len(sequences.rows), 2, 8, dtype=dtype).unbind()
-    bias = draw(2, 47, dtype=dtype, seed=4) if biased else None
-
-    def run(form: Any) -> Callable[..., Tensor]:
-        return lambda q, k, v, bias: form.attention(q, k, v, sequences, window, bias)
-
-    for y, expected in both(run(fused), run(plain), q, k, v, bias):
-        assert_relative(y, expected, bound)
-
-
-@pytest.mark.parametrize("most", [1, 200, 10**6])
-@pytest.mark.parametrize("longest", [0, 8, 13])
-def test_short_texts_are_attended_to_in_batched_products(
-    monkeypatch: pytest.MonkeyPatch, most: int, longest: int
-) -> None:
-    """In full precision, with no way back, if there are some; others as ever."""
-    monkeypatch.setattr(short, "PRODUCTS", 8)
-    monkeypatch.setattr(short, "SCORES", most)
-    monkeypatch.setattr(short, "LONGEST", longest)
-    sequences = Sequences.of(LENGTHS)
-    q, k, v = draw(sum(LENGTHS), 3, 4, 8, dtype=torch.float32).unbind(1)
-    served: list[int] = []
-    attend = short.attention
-
-    def watched(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        served.append(q.shape[2])
-        return attend(q, k, v)
-
-    monkeypatch.setattr(short, "attention", watched)
-    with torch.no_grad():
-        y = fused.attention(q, k, v, sequences)
-    assert served == [length for length in (3, 8) if length <= longest]
-    assert_relative(y, plain.attention(q, k, v, sequences), 1e-5)
-    served.clear()
-    fused.attention(q.requires_grad_(), k, v, sequences).sum().backward()
-    assert q.grad is not None
-    assert not served
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("causal", [False, True])
-@SETTINGS
-def test_short_texts_that_hide_something_are_not(
-    monkeypatch: pytest.MonkeyPatch, window: int | None, biased: bool, causal: bool
-) -> None:
-    monkeypatch.setattr(short, "PRODUCTS", 1)
-    sequences = Sequences.of(LENGTHS, causal=causal)
-    q, k, v = draw(3, sum(LENGTHS), 4, 8, dtype=torch.float32).unbind()
-    bias = draw(4, 25, dtype=torch.float32, seed=4) if biased else None
-    y = fused.attention(q, k, v, sequences, window, bias)
-    assert_relative(y, plain.attention(q, k, v, sequences, window, bias), 1e-5)
 
 
 @given(st.integers(0, 300), st.integers(1, 40), st.integers(1, 40), st.booleans(), st.data())
@@ -162,45 +37,6 @@ def test_prepacked_linear(
     assert_relative(y, prepacked.plain_linear(x, packed, bias, act), 1e-5)
     expected = F.linear(x, weight, bias)
     assert_relative(y, expected if act is None else ops.ACTIVATIONS[act](expected), 1e-5)
-
-
-def reference(
-    q: Tensor, k: Tensor, v: Tensor, window: int | None, bias: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """One sequence, one query, one key at a time."""
-    length, heads, size = q.shape
-    output, weights = torch.zeros_like(q), q.new_zeros(heads, length, length)
-    for h in range(heads):
-        for i in range(length):
-            keys = [j for j in range(length) if window is None or abs(i - j) <= window]
-            scores = [
-                q[i, h] @ k[j, h] / size**0.5
-                + (0 if bias is None else bias[h, bias.shape[1] // 2 + j - i])
-                for j in keys
-            ]
-            powers = torch.stack(scores).exp()
-            for j, p in zip(keys, powers / powers.sum(), strict=True):
-                weights[h, i, j] = p
-                output[i, h] += p * v[j, h]
-    return output, weights
-
-
-@SETTINGS
-def test_attention_plain_is_the_formula(window: int | None, biased: bool) -> None:
-    lengths = [1, 4, 4, 9]
-    sequences = Sequences.of(lengths)
-    bias = draw(2, 41, seed=4) if biased else None
-    q, k, v = draw(3, sum(lengths), 2, 8).unbind()
-    heads, weights = plain.attention_with_weights(q, k, v, sequences, window, bias)
-    start = 0
-    for i, length in enumerate(lengths):
-        part = slice(start, start + length)
-        expected, shares = reference(q[part], k[part], v[part], window, bias)
-        assert_relative(heads[part], expected, 1e-13)
-        assert_relative(weights[i, :, :length, :length], shares, 1e-13)
-        assert not weights[i, :, length:].any(), "a query that is no token has no weights"
-        assert not weights[i, :, :, length:].any()
-        start += length
 
 
 @PRECISIONS
@@ -244,38 +80,6 @@ def test_linear_of_views_and_of_what_is_frozen(monkeypatch: pytest.MonkeyPatch) 
             if wanted is not None:
                 assert_relative(found, wanted, 1e-5)
     assert_relative(fused.linear(x, weight, bias), plain.linear(x, weight, bias), 1e-5)
-
-
-def test_attention_plain_is_torchs_multihead_attention() -> None:
-    torch.manual_seed(0)
-    length, heads, size = 7, 4, 8
-    theirs = torch.nn.MultiheadAttention(heads * size, heads, batch_first=True).double()
-    x = draw(2, length, heads * size)
-    expected, shares = theirs(x, x, x, average_attn_weights=False)
-    qkv = F.linear(x, theirs.in_proj_weight, theirs.in_proj_bias)
-    q, k, v = qkv.flatten(0, 1).unflatten(-1, (3, heads, size)).unbind(1)
-    y, weights = plain.attention_with_weights(q, k, v, Sequences.of([length, length]))
-    assert_relative(theirs.out_proj(y.flatten(1)).view_as(expected), expected, 1e-13)
-    assert_relative(weights, shares, 1e-13)
-
-
-@pytest.mark.parametrize("form", [plain, fused])
-def test_dropout_keeps_the_expectation(form: Any) -> None:
-    torch.manual_seed(0)
-    sequences = Sequences.of([2, 5])
-    q, k, v = draw(3, 7, 2, 8).unbind()
-    exact = form.attention(q, k, v, sequences)
-    draws = torch.stack([form.attention(q, k, v, sequences, dropout=0.3) for _ in range(2000)])
-    assert draws.std(0).max() > 0.1, "dropout does something"
-    assert (draws.mean(0) - exact).abs().max() < 6 * draws.std(0).max() / 2000**0.5
-
-
-@pytest.mark.parametrize("form", [plain, fused])
-def test_attention_of_nothing(form: Any) -> None:
-    nothing = torch.zeros(0, 4, 8, requires_grad=True)
-    y = form.attention(nothing, nothing, nothing, Sequences.of([]))
-    assert y.shape == (0, 4, 8)
-    y.sum().backward()
 
 
 @PRECISIONS
@@ -400,18 +204,3 @@ except UserError as error:
     print(error)
 """
     assert python(program) == "unknown backend 'plian': choose one of plain, fused\n"
-
-
-@settings(deadline=None, max_examples=50)
-@given(
-    lengths=st.lists(st.integers(1, 6), max_size=6),
-    window=st.none() | st.integers(0, 7),
-    biased=st.booleans(),
-)
-def test_attention_for_any_lengths(lengths: list[int], window: int | None, biased: bool) -> None:
-    """Also unsorted ones: the packing sorts, a caller of `sequences=` need not."""
-    sequences = Sequences.of(lengths)
-    q, k, v = draw(3, sum(lengths), 2, 4).unbind()
-    bias = draw(2, 41, seed=4) if biased else None
-    expected = plain.attention(q, k, v, sequences, window, bias)
-    assert_relative(fused.attention(q, k, v, sequences, window, bias), expected, 1e-13)
