@@ -11,14 +11,18 @@ from cellar.files import (
     write_text,
 )
 from cellar.hub import find_folder
+from cellar.json_reader import Fields, parse_json, read_json
 
 __all__ = [
+    "Fields",
     "UserError",
     "atomic_folder",
     "atomic_path",
     "checksum",
     "find_folder",
     "finite",
+    "parse_json",
+    "read_json",
     "remove_leftovers",
     "write_json",
     "write_text",
