@@ -1,9 +1,10 @@
 """Every operation of `encoder.ops.plain` again, on torch's fast kernels: to be run.
 
 Attention is where the forms differ most. On CUDA in half precision `varlen_attn` reads the packed
-tokens as they are. Elsewhere one `scaled_dot_product_attention` serves each run of sequences of
-equal length, which are a view of the packed tokens: no padding, no copy. In a sliding window it is
-one for each block of queries, with the keys that some of them see.
+tokens as they are; with dropout or a bias, which it does not have, and in fp32, sequences of
+unequal length are padded for one call. On a CPU one `scaled_dot_product_attention` serves each run
+of sequences of equal length, which are a view of the packed tokens: no padding, no copy. In a
+sliding window it is one for each block of queries, with the keys that some of them see.
 """
 
 import torch
@@ -11,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoder.ops import local, onednn, plain, short, vocabulary
+from encoder.ops import local, onednn, padded, plain, short, vocabulary
 from encoder.packing import Sequences
 
 Heads = Float[Tensor, "tokens heads head_size"]
@@ -43,6 +44,8 @@ def attention(
         heads = varlen_attn(query, key, value, bounds, bounds, longest, longest, window_size=reach)
         assert isinstance(heads, Tensor)
         return heads
+    if query.is_cuda and len(sequences.runs) > 1:
+        return padded.attention(query, key, value, sequences, window, bias, dropout)
     bare = window is None and bias is None and not sequences.causal and dropout == 0.0
 
     def attend(run: tuple[int, int], *parts: Heads) -> Heads:

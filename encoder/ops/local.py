@@ -7,14 +7,14 @@ with the length of a text, not with its square.
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from encoder.ops import plain
 
 QUERIES = 256
-"""of a block, at least"""
+"""The smallest block of queries."""
 Split = Float[Tensor, "sequences heads length head_size"]
 
 
@@ -26,12 +26,18 @@ def attention(
     bias: Float[Tensor, "heads distances"] | None,
     causal: bool,
     dropout: float,
+    real: Bool[Tensor, "sequences length"] | None = None,
 ) -> Split:
-    """softmax(Q Kᵀ / √d + B) V, where B is −∞ for the keys that a query does not see."""
+    """softmax(Q Kᵀ / √d + B) V, where B is −∞ for the keys that a query does not see.
+
+    `real` is false on padding, which lies behind the tokens of a sequence and is not seen either.
+    """
     attended = []
     for queries, keys, mask in blocks(query.shape[2], window, bias, causal, query):
         q, k, v = query[:, :, queries], key[:, :, keys], value[:, :, keys]
         only_causal = causal and mask is None
+        if real is not None and not only_causal:  # causal: padding comes after every token
+            mask = without_padding(mask, real, queries, keys)
         y = scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=only_causal)
         attended.append(y)
     return attended[0] if len(attended) == 1 else torch.cat(attended, 2)
@@ -68,3 +74,19 @@ def blocks(
         added = plain.at_distances(bias, distance).to(like.dtype)
         hides = narrow or causal
         yield queries, keys, added.masked_fill(~visible, float("-inf")) if hides else added
+
+
+def without_padding(
+    mask: Tensor | None, real: Bool[Tensor, "sequences length"], queries: slice, keys: slice
+) -> Tensor:
+    """Hide the keys that are padding; the result is (sequences, heads or 1, queries, keys).
+
+    In a window a query of the padding may see padding alone: it keeps itself, since a softmax over
+    nothing is NaN, also on the way back.
+    """
+    seen = real[:, None, None, keys]
+    if mask is None:
+        return seen
+    place = torch.arange(real.shape[1], device=real.device)
+    seen = seen | (place[queries, None] == place[None, keys])
+    return mask & seen if mask.dtype == torch.bool else mask.masked_fill(~seen, float("-inf"))

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from encoder import Sequences
-from encoder.ops import fused, plain, short
+from encoder.ops import fused, padded, plain, short
 from tests.encoder.tools import PRECISIONS, assert_relative, both, draw
 
 LENGTHS = [1, 3, 3, 8, 8, 8, 13]
@@ -43,6 +43,50 @@ def test_attention_fused_is_plain(
 
     for y, expected in both(run(fused), run(plain), q, k, v, bias):
         assert_relative(y, expected, bound)
+
+
+@PRECISIONS
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("window", [None, 1, 4, 23])
+def test_attention_of_padded_sequences_is_plain(
+    monkeypatch: pytest.MonkeyPatch,
+    window: int | None,
+    biased: bool,
+    causal: bool,
+    dtype: torch.dtype,
+    bound: float,
+) -> None:
+    """What a GPU runs where `varlen_attn` does not serve: padding is not seen, and gives no NaN."""
+    monkeypatch.setattr("encoder.ops.local.QUERIES", 4)
+    sequences = Sequences.of([1, 4, 5, 12, 24, 24], causal=causal)
+    q, k, v = draw(3, len(sequences.rows), 2, 8, dtype=dtype).unbind()
+    bias = draw(2, 47, dtype=dtype, seed=4) if biased else None
+
+    def run(attention: Any) -> Callable[..., Tensor]:
+        return lambda q, k, v, bias: attention(q, k, v, sequences, window, bias, 0.0)
+
+    for y, expected in both(run(padded.attention), run(plain.attention), q, k, v, bias):
+        assert_relative(y, expected, bound)
+
+
+@pytest.mark.parametrize("form", [plain, fused, padded], ids=["plain", "fused", "padded"])
+def test_dropout_of_attention_in_distribution(form: Any) -> None:
+    """With the unit vectors as values the result is the weights: each is 0, or w / (1 − p)."""
+    p, draws, lengths = 0.3, 400, [2, 3, 5, 5]
+    sequences = Sequences.of(lengths)
+    q, k = draw(2, sum(lengths), 2, 5, dtype=torch.float32).unbind()
+    v = torch.eye(5)[sequences.positions][:, None].expand(-1, 2, -1).contiguous()
+    weights = plain.attention(q, k, v, sequences)
+    torch.manual_seed(0)
+    dropped = torch.stack([form.attention(q, k, v, sequences, None, None, p) for _ in range(draws)])
+    kept = dropped > 0
+    assert_relative(dropped, kept * (weights / (1 - p)), 1e-5)
+    real = weights > 0
+    share = kept[:, real].float().mean(0)
+    error = (p * (1 - p) / draws) ** 0.5
+    assert (share - (1 - p)).abs().max() < 5 * error
+    assert abs(float(share.mean()) - (1 - p)) < 5 * error / int(real.sum()) ** 0.5
 
 
 @PRECISIONS
