@@ -53,7 +53,7 @@ def score(config: FinetuneConfig, name: str, examples: int, pooling: str) -> flo
     if pooling == "mean":
         model.encoder.pooler = MeanPooler()
     items = [item for _, item in encoded(task, tokenizer, train)]
-    learn(task, model, items, [], config, is_new=True, quiet=True)
+    learn(task, model, items, [], config, new={}, quiet=True)
     return next(iter(measure(task, model, encoded(task, tokenizer, test)).scores().values()))
 
 

@@ -4,14 +4,15 @@ The examples are read twice: once to be checked, counted and compared with the t
 before any work is done, and once to be answered. Memory does not grow with their number.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cellar import UserError
+from cellar import Fields, UserError, read_json
 from corpora import cache_folder, catalogue
 from finetune.examples import read_examples
+from finetune.fingerprint import FILE as DATA
+from finetune.fingerprint import Fingerprint
 from finetune.metrics import Metric
 from finetune.overlap import Overlap
 from finetune.predict import Predictor, Progress
@@ -64,14 +65,21 @@ def evaluate_folder(
 def against_training(
     kind: AnyTask, folder: Path, advance: Progress
 ) -> tuple[str | None, Overlap[Any]]:
-    """What the run in `folder` was trained on, ready to be compared; None where that is gone."""
+    """What the run in `folder` was trained on, ready to be compared; None where that is gone.
+
+    Gone are also examples that are others than those by which the run was begun.
+    """
     try:
-        options = json.loads((folder / "options.json").read_text(encoding="utf-8"))
-        source = str(options["train"])
+        source = Fields(read_json(folder / "options.json"), folder).text("train")
+        trained = read_json(folder / DATA).get("train")
         if Path(source).exists() or (source in catalogue and (cache_folder() / source).is_dir()):
-            return source, Overlap(
-                kind, lambda: watched(read_examples(kind, source, "train"), advance)
+            passed = Fingerprint()
+            overlap = Overlap(
+                kind,
+                lambda: passed.watch(watched(read_examples(kind, source, "train"), advance)),
             )
-    except (OSError, ValueError, LookupError, TypeError, UserError):
+            if passed.value == trained:
+                return source, overlap
+    except UserError:
         pass
     return None, Overlap(kind, tuple)

@@ -14,6 +14,7 @@ from finetune.balance import evenly
 from finetune.batch import Batch, Item
 from finetune.config import FinetuneConfig
 from finetune.examples import few_of_each, read_examples
+from finetune.fingerprint import Fingerprints, fingerprints, refuse_changes, remember
 from finetune.folder import save_task
 from finetune.layers import layer_shares
 from finetune.metrics import Metric
@@ -64,11 +65,24 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
     """
     if config.valid is None:
         raise ValueError("folds are several runs: finetune.several")
-    is_new = begins(config)
+    data = new_data(config)
     kind = TASKS[config.task]
     examples = training_examples(config)
     held_out = list(read_examples(kind, config.valid, "valid"))
-    return finetune_on(kind.fit(config, examples), examples, held_out, config, is_new, quiet)
+    return finetune_on(kind.fit(config, examples), examples, held_out, config, data, quiet)
+
+
+def new_data(config: FinetuneConfig, found: Fingerprints | None = None) -> Fingerprints | None:
+    """Give the fingerprints that a new run leaves; None where one is resumed that left the same.
+
+    Raises:
+        UserError: the run in `config.out` is not resumed, or was begun with other examples.
+    """
+    is_new = begins(config)
+    found = fingerprints(config) if found is None else found
+    if not is_new:
+        refuse_changes(found, config.out, config)
+    return found if is_new else None
 
 
 def begins(config: FinetuneConfig) -> bool:
@@ -100,12 +114,13 @@ def finetune_on(
     examples: list[Any],
     held_out: list[Any],
     config: FinetuneConfig,
-    is_new: bool,
+    new: Fingerprints | None,
     quiet: bool,
 ) -> Outcome:
     """Learn from `examples`, choose by `held_out` and measure on it; what is left is as above.
 
-    Without `held_out` nothing is chosen and nothing measured.
+    Without `held_out` nothing is chosen and nothing measured. `new` are the fingerprints that a new
+    run leaves, None where one is resumed.
     """
     tokenizer = load_tokenizer(config.model)
     items = [item for _, item in encoded(task, tokenizer, examples)]
@@ -117,7 +132,7 @@ def finetune_on(
     learned = items
     if config.balance == "sampling":
         learned = [items[place] for place in evenly([task.label_of(e) for e in examples])]
-    result = learn(task, model, learned, measured, config, is_new, quiet)
+    result = learn(task, model, learned, measured, config, new, quiet)
     task, metric = judge(task, model, measured, config.select)
     with full_disk(config.out):
         write_folder(config.out, task, model, tokenizer)
@@ -161,7 +176,7 @@ def learn(
     items: list[Item],
     held_out: list[tuple[Any, Item]],
     config: FinetuneConfig,
-    is_new: bool,
+    new: Fingerprints | None,
     quiet: bool,
 ) -> Result | None:
     """Train on `items`; with `select` the model ends with what did best on `held_out`."""
@@ -176,7 +191,8 @@ def learn(
         eval_every=every,
         patience=config.training.patience if choosing else 0,
     )
-    if is_new:
+    if new is not None:
+        remember(new, config.out)
         save_options(replace(config, training=settings, resume=False), config.out)
     if config.epochs == 0:
         return None

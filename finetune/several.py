@@ -34,14 +34,16 @@ import numpy as np
 
 from cellar import UserError, atomic_path, finite, write_json
 from finetune.config import FinetuneConfig
+from finetune.fingerprint import FILE as DATA
+from finetune.fingerprint import fingerprints, refuse_changes, remember
 from finetune.metrics import Table
 from finetune.overlap import fingerprint
 from finetune.run import (
     SUMMARY,
     Outcome,
-    begins,
     finetune,
     finetune_on,
+    new_data,
     refuse_model_folder,
     training_examples,
 )
@@ -136,7 +138,8 @@ class Runs:
         self._finished: dict[str, Scores] = {}
         refuse_model_folder(config)
         path = config.out / SUMMARY
-        if config.resume and path.exists():
+        is_resumed = config.resume and path.exists()
+        if is_resumed:
             saved_options(config, config.out, resume=True, may_differ=MAY_DIFFER)
             self._finished = read_runs(path)
         elif path.exists():
@@ -145,6 +148,9 @@ class Runs:
             )
         elif (config.out / "log.jsonl").exists():
             raise UserError(f"{config.out} holds a single run: choose another folder for several")
+        self.data = fingerprints(config)
+        if is_resumed:
+            refuse_changes(self.data, config.out, config)
 
     def __call__(
         self, name: str, config: FinetuneConfig, run: Callable[[FinetuneConfig], Outcome]
@@ -167,6 +173,7 @@ class Runs:
     def write(self, summary: dict[str, Any]) -> None:
         """Leave `summary`, the scores of all runs that are finished, and the options."""
         out = self._config.out
+        remember(self.data, out)
         save_options(replace(self._config, resume=False), out)
         with full_disk(out):
             write_json(out / SUMMARY, finite({**summary, "runs": self._finished}))
@@ -232,7 +239,7 @@ def cross_validate(config: FinetuneConfig, runs: Runs) -> Summary:
     parts = folds(kind, examples, config.folds, config.training.seed)
 
     def run_on(learned: list[Any], held_out: list[Any]) -> Callable[[FinetuneConfig], Outcome]:
-        return lambda c: finetune_on(task, learned, held_out, c, begins(c), runs.quiet)
+        return lambda c: finetune_on(task, learned, held_out, c, new_data(c, runs.data), runs.quiet)
 
     found = {}
     for number in range(config.folds):
@@ -263,9 +270,10 @@ def folds(kind: type[Task[Any, Any]], examples: Sequence[Any], count: int, seed:
 
 def adopt(run: Path, out: Path) -> None:
     """Copy what a finished run left, but for its options: those in `out` are of all the runs."""
+    of_all = {"options.json", DATA}
     with full_disk(out):
         for file in sorted(run.iterdir()):
-            if file.is_file() and file.name != "options.json":
+            if file.is_file() and file.name not in of_all:
                 with atomic_path(out / file.name) as temporary:
                     shutil.copyfile(file, temporary)
 

@@ -18,7 +18,7 @@ from pretrain.held_out import measured_on
 from pretrain.measure import Measure, forgotten
 from pretrain.plan import Candidate, left_open, make_plan, sizes, taken_up
 from pretrain.plateau import PlateauWatch
-from pretrain.texts import open_texts
+from pretrain.texts import DATA, open_texts, refuse_changes
 from tokenizer import Tokenizer, load_tokenizer
 from training import (
     Result,
@@ -67,7 +67,10 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
         say(started.said(config), quiet)
     loss = choice.loss(config, tokenizer)
     texts = open_texts(config, tokenizer, quiet)
-    if saved is None and is_main():
+    if saved is not None:
+        refuse_changes(texts, config.out)
+    elif is_main():
+        write_json(config.out / DATA, texts.fingerprints)
         tokenizer.save(config.out)
         save_options(replace(config, resume=False), config.out)
     measure = Measure.of(config, tokenizer, texts.held_out, bool(started and started.words))

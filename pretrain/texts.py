@@ -1,20 +1,24 @@
 """The texts of a run as token shards: to learn from, and to be measured on."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellar import UserError
+from cellar import UserError, read_json
 from pretrain import choice
 from pretrain.config import PretrainConfig
 from pretrain.corpus import Corpus, Split
 from pretrain.data import Source, unigram_entropy
-from pretrain.manifest import FILE, is_prepared, read_shards
+from pretrain.manifest import FILE, is_prepared, read_manifest, read_shards
 from pretrain.measure import OLD
 from pretrain.prepare import prepare_corpus
 from pretrain.shards import Shard
 from tokenizer import Tokenizer
 from training import Replay, is_main, main_first
+
+DATA = "data.json"
+"""what a run notes of its text: `Texts.fingerprints`"""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Texts:
     """to train on"""
     entropy: float
     """of single tokens of the new text"""
+    fingerprints: Mapping[str, str]
+    """of the shards of the corpus and of the old text: a resumed run must find them unchanged"""
 
 
 def open_texts(config: PretrainConfig, tokenizer: Tokenizer, quiet: bool) -> Texts:
@@ -38,21 +44,26 @@ def open_texts(config: PretrainConfig, tokenizer: Tokenizer, quiet: bool) -> Tex
     def read(shards: Sequence[Shard]) -> Source:
         return choice.read_text(config, shards, tokenizer)
 
-    new = tokenized(config, config.corpus, "tokens", tokenizer, quiet)
+    folder = tokenized(config, config.corpus, "tokens", tokenizer, quiet)
+    new = shards(folder, tokenizer)
+    fingerprints = {"corpus": fingerprint(folder)}
     train, held_out, entropy = read(new["train"]), read(new["valid"]), unigram_entropy(new["train"])
     new_tokens = sum(len(shard.ids) for shard in new["train"])
     if not config.replay:
-        return Texts(train, None, {"": held_out}, new_tokens, entropy)
-    old = tokenized(config, config.replay, "replay", tokenizer, quiet)
+        return Texts(train, None, {"": held_out}, new_tokens, entropy, fingerprints)
+    folder = tokenized(config, config.replay, "replay", tokenizer, quiet)
+    old = shards(folder, tokenizer)
+    fingerprints["replay"] = fingerprint(folder)
     replay = Replay(len(train), config.replay_share)
     both = read([*new["train"], *old["train"]])
-    return Texts(both, replay, {"": held_out, OLD: read(old["valid"])}, new_tokens, entropy)
+    measured = {"": held_out, OLD: read(old["valid"])}
+    return Texts(both, replay, measured, new_tokens, entropy, fingerprints)
 
 
 def tokenized(
     config: PretrainConfig, names: Sequence[str], beside: str, tokenizer: Tokenizer, quiet: bool
-) -> dict[Split, list[Shard]]:
-    """The shards of both parts of a text: those of a prepared corpus, or written `beside` the run.
+) -> Path:
+    """The folder with the shards of a text: a prepared corpus, or written `beside` the run.
 
     A resumed run reads what it was begun with, also where the text has changed since.
     """
@@ -71,5 +82,31 @@ def tokenized(
                 overwrite=not config.resume,
                 quiet=quiet,
             )
+    return folder
+
+
+def shards(folder: Path, tokenizer: Tokenizer) -> dict[Split, list[Shard]]:
+    """The shards of both parts of a text."""
     splits: tuple[Split, Split] = ("valid", "train")
     return {split: read_shards(folder, tokenizer, split) for split in splits}
+
+
+def fingerprint(folder: Path) -> str:
+    """One hash over the checksums of all shards."""
+    sums = [entry.sha256 for entry in read_manifest(folder).shards]
+    return hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
+def refuse_changes(texts: Texts, out: Path) -> None:
+    """Refuse to resume the run in `out` on another text than it was begun with.
+
+    Raises:
+        UserError: names the corpus that has changed.
+    """
+    saved = read_json(out / DATA)
+    for name, value in texts.fingerprints.items():
+        if saved.get(name) != value:
+            raise UserError(
+                f"{name}: the text has changed since the run in {out} was begun: put back what was "
+                "there, or choose another folder"
+            )

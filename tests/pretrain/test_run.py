@@ -330,3 +330,19 @@ def test_the_watch_waits_for_a_loss_that_stays():
     assert warned(6.1, 5.6, 5.6) == [False] * 3
     assert PlateauWatch(6.0).see(6.1, is_last=True)
     assert not PlateauWatch(6.0).see(5.5, is_last=True)
+
+
+def test_a_prepared_corpus_that_was_replaced_is_refused(config, tmp_path):
+    link, tokenizer = tmp_path / "corpus", load_tokenizer(config.tokenizer)
+    for seed, name in enumerate("ab"):
+        (tmp_path / f"{name}.txt").write_text("\n".join(tiny.sentences(300, seed)))
+        corpus = Corpus.of([str(tmp_path / f"{name}.txt")], 0.1)
+        prepare_corpus(corpus, tokenizer, tmp_path / name, quiet=True)
+    link.symlink_to(tmp_path / "a")
+    once = short(replace(config, corpus=(str(link),)), tmp_path / "run", steps=2)
+    run(once, quiet=True)
+    assert run(replace(once, resume=True), quiet=True).steps == 2
+    link.unlink()
+    link.symlink_to(tmp_path / "b")
+    with pytest.raises(UserError, match="corpus: the text has changed since the run"):
+        run(replace(once, resume=True), quiet=True)

@@ -1,0 +1,91 @@
+"""Remember what a run was begun with: a fingerprint of its examples and of its tokenizer.
+
+`data.json` stands beside `options.json`. A run that is resumed, or whose other seeds and folds are
+still to be made, compares it with the files as they are now. The head of a checkpoint has a row for
+each label in their sorted order, so after a change of the labels the rows would get other names.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cellar import UserError, read_json, write_json
+from finetune.config import FinetuneConfig
+from finetune.examples import read_examples
+from finetune.tasks import TASKS
+from tokenizer import load_tokenizer
+
+T = TypeVar("T")
+Fingerprints = Mapping[str, str]
+
+FILE = "data.json"
+WHERE = {"place", "file", "line", "is_column"}
+"""fields of examples that say where they stand, which changes nothing"""
+
+
+class Fingerprint:
+    """Hash examples, their labels among them, in order as they pass."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def watch(self, examples: Iterable[T]) -> Iterator[T]:
+        """Give the same examples, and count each into the hash."""
+        for example in examples:
+            self._digest.update(repr(content(example)).encode(errors="replace"))
+            yield example
+
+    @property
+    def value(self) -> str:
+        """The hash of the examples that have passed."""
+        return self._digest.hexdigest()
+
+
+def content(example: Any) -> Any:
+    """Give what an example says, without the place where it stands."""
+    if is_dataclass(example):
+        named = (field.name for field in fields(example) if field.name not in WHERE)
+        return tuple(content(getattr(example, name)) for name in named)
+    if isinstance(example, list | tuple):
+        return tuple(map(content, example))
+    return example
+
+
+def fingerprints(config: FinetuneConfig) -> Fingerprints:
+    """Read the examples of a run, and give the fingerprint of all that its head depends on.
+
+    Raises:
+        UserError: names file and line of an example that cannot be read.
+    """
+    found = {"tokenizer": load_tokenizer(config.model).fingerprint()}
+    for split, source in (("train", config.train), ("valid", config.valid)):
+        if source is not None:
+            fingerprint = Fingerprint()
+            for _ in fingerprint.watch(read_examples(TASKS[config.task], source, split)):
+                pass
+            found[split] = fingerprint.value
+    return found
+
+
+def remember(found: Fingerprints, out: Path) -> None:
+    """Leave the fingerprints beside the run in `out`."""
+    write_json(out / FILE, dict(found))
+
+
+def refuse_changes(found: Fingerprints, out: Path, config: FinetuneConfig) -> None:
+    """Refuse to resume the run in `out` with other examples than it was begun with.
+
+    Raises:
+        UserError: names the file that has changed.
+    """
+    saved = read_json(out / FILE)
+    named = {"tokenizer": config.model, "train": config.train, "valid": config.valid}
+    for name, value in found.items():
+        if saved.get(name) != value:
+            what = "tokenizer has" if name == "tokenizer" else "examples have"
+            raise UserError(
+                f"{named[name]}: the {what} changed since the run in {out} was begun: put "
+                "back what was there, or choose another folder"
+            )
