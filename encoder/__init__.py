@@ -5,6 +5,7 @@ config → embeddings (+ positions) → blocks (attention, feedforward, norm) �
 
 from encoder.config import PRESETS, EncoderConfig
 from encoder.heads import (
+    ChoiceScorer,
     Discriminator,
     MaskedLM,
     PairedMaskedLM,
@@ -22,6 +23,7 @@ from encoder.vocabulary import extend_vocabulary
 
 __all__ = [
     "PRESETS",
+    "ChoiceScorer",
     "Discriminator",
     "Encoder",
     "EncoderConfig",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cellar import UserError
 from training import TrainingConfig
@@ -25,6 +25,15 @@ BALANCED: dict[str, tuple[TaskName, ...]] = {
     "focal": ("classification", "multi-label"),
 }
 """the tasks that know each way to help rare labels"""
+OF_WHOLE_TEXTS: tuple[TaskName, ...] = (
+    "classification",
+    "multi-label",
+    "multiple-choice",
+    "regression",
+    "relation",
+    "sentence-embedding",
+)
+"""the tasks that read one vector for a text"""
 
 
 @dataclass(frozen=True)
@@ -64,8 +73,10 @@ class FinetuneConfig:
     long: Literal["cut", "windows"] = "cut"
     """What becomes of longer texts: they are cut, and counted, or read in overlapping windows."""
 
-    pooling: Literal["cls", "mean"] = "cls"
-    """What stands for the whole text in a modern encoder: its first token, or the mean."""
+    pooling: Literal["declared", "cls", "mean"] = "declared"
+    """What stands for the whole text: its first token, or the mean of all, which only a modern
+    encoder and sentence-embedding know. By default what the folder of the model declares; where it
+    declares nothing, the first token, and for sentence-embedding the mean."""
 
     dropout: float = 0.1
     """Share of the vectors' entries that are dropped in training, inside the encoder and before
@@ -163,5 +174,13 @@ class FinetuneConfig:
         able = BALANCED.get(self.balance, (self.task,))
         if self.task not in able:
             raise UserError(f"balance {self.balance} is for {', '.join(able)}, not for {self.task}")
+        if self.pooling != "declared" and self.task not in OF_WHOLE_TEXTS:
+            raise UserError(f"pooling is for {', '.join(OF_WHOLE_TEXTS)}, not for {self.task}")
         if self.tune_threshold and self.task != "classification":
             raise UserError(f"tune_threshold is for classification, not for {self.task}")
+
+    @property
+    def text_settings(self) -> dict[str, Any]:
+        """Give the settings of a model that reads whole texts: its dropout, and its pooling."""
+        pooling = {} if self.pooling == "declared" else {"pooling": self.pooling}
+        return {"dropout": self.dropout, **pooling}

@@ -18,6 +18,7 @@ FILE = "task.json"
 FOREIGN = {
     "QuestionAnswerer": "question-answering",
     "TokenClassifier": "tagging",
+    "ChoiceScorer": "multiple-choice",
     "single_label_classification": "classification",
     "multi_label_classification": "multi-label",
     "regression": "regression",

@@ -8,10 +8,12 @@ Each model speaks as `Encoder` does: a padded batch, or a packed one when `seque
 | `PairedMaskedLM`     | and do two segments follow?       | the pooler's, of the whole     |
 | `Discriminator`      | was this token replaced?          | the token's vector             |
 | `SequenceClassifier` | which label has this text?        | one vector for the whole text  |
+| `ChoiceScorer`       | does this option go with the text? | one vector for the pair      |
 | `TokenClassifier`    | which label has this token?       | the token's vector             |
 | `QuestionAnswerer`   | where does an answer begin, end?  | the token's vector             |
 """
 
+from encoder.heads.choice import ChoiceScorer
 from encoder.heads.discriminator import Discriminator
 from encoder.heads.masked_lm import MaskedLM
 from encoder.heads.paired_masked_lm import PairedMaskedLM
@@ -21,6 +23,7 @@ from encoder.heads.span import QuestionAnswerer
 from encoder.heads.token import TokenClassifier
 
 __all__ = [
+    "ChoiceScorer",
     "Discriminator",
     "MaskedLM",
     "PairedMaskedLM",

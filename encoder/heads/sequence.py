@@ -27,12 +27,70 @@ from encoder.packing import Sequences
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 
 
-class SequenceClassifier(HeadedModel):
-    """A score for each label of a text.
+class TextModel(HeadedModel):
+    """An encoder, and a linear layer on one vector for the whole text.
 
     `pooling`: for a prediction head; `UserError` where the mean is asked of another, which reads
     the first token.
     `dropout`: another share than the config's, for the vectors between the layers.
+    """
+
+    drops_before_dense = True
+    """whether a dense head has a dropout before it, as it has one behind it"""
+
+    def __init__(
+        self,
+        config: EncoderConfig,
+        outputs: int,
+        pooling: Pooling,
+        dropout: float | None,
+        backend: Backend,
+    ) -> None:
+        super().__init__()
+        if pooling == "mean" and config.classifier_head != "prediction":
+            raise UserError(
+                "the classifier of this family reads the first token: pooling mean is for modern"
+            )
+        config = config if dropout is None else config.with_dropout(dropout)
+        self.config = config
+        self.backend = backend
+        self.pooling = pooling
+        self.encoder = Encoder(config)
+        self.head: PredictionHead | DenseHead | None = None
+        if config.classifier_head == "prediction":
+            self.head = PredictionHead(config)
+        elif config.classifier_head != "pooler":
+            self.head = DenseHead(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = Linear(config.hidden_size, outputs)
+        initialise(self, config)
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch seq"] | Int[Tensor, " tokens"],
+        attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"] | None = None,
+        token_type_ids: Int[Tensor, "*tokens"] | None = None,
+        sequences: Sequences | None = None,
+    ) -> Float[Tensor, "batch outputs"]:
+        """One row of logits for each text; zeros for a row without tokens."""
+        encoded, sequences, packing = self.encode(
+            input_ids, attention_mask, token_type_ids, sequences
+        )
+        x = encoded.last_hidden_state
+        if isinstance(self.head, PredictionHead):
+            pooled = self.head(pool(x, sequences, self.pooling))
+        elif isinstance(self.head, DenseHead):
+            first = pool(x, sequences, "cls")
+            pooled = self.head(self.dropout(first) if self.drops_before_dense else first)
+        else:
+            pooled = encoded.pooler_output
+        logits: Tensor = self.classifier(self.dropout(pooled))
+        return logits if packing is None else packing.unpack_rows(logits)
+
+
+class SequenceClassifier(TextModel):
+    """A score for each label of a text.
+
     `problem_type`: what the scores are, as `transformers` calls it: logits of which one label is
     true, or each on its own, or the answer itself.
     """
@@ -46,47 +104,9 @@ class SequenceClassifier(HeadedModel):
         problem_type: ProblemType | None = None,
         backend: Backend = "fused",
     ) -> None:
-        super().__init__()
-        if pooling == "mean" and config.classifier_head != "prediction":
-            raise UserError(
-                "the classifier of this family reads the first token: pooling mean is for modern"
-            )
-        config = config if dropout is None else config.with_dropout(dropout)
-        self.config = config
-        self.backend = backend
+        super().__init__(config, len(labels), pooling, dropout, backend)
         self.labels = tuple(labels)
-        self.pooling = pooling
         self.problem_type = problem_type or usual_problem(self.labels)
-        self.encoder = Encoder(config)
-        self.head: PredictionHead | DenseHead | None = None
-        if config.classifier_head == "prediction":
-            self.head = PredictionHead(config)
-        elif config.classifier_head != "pooler":
-            self.head = DenseHead(config)
-        self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = Linear(config.hidden_size, len(self.labels))
-        initialise(self, config)
-
-    def forward(
-        self,
-        input_ids: Int[Tensor, "batch seq"] | Int[Tensor, " tokens"],
-        attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"] | None = None,
-        token_type_ids: Int[Tensor, "*tokens"] | None = None,
-        sequences: Sequences | None = None,
-    ) -> Float[Tensor, "batch labels"]:
-        """One row of logits for each text; zeros for a row without tokens."""
-        encoded, sequences, packing = self.encode(
-            input_ids, attention_mask, token_type_ids, sequences
-        )
-        x = encoded.last_hidden_state
-        if isinstance(self.head, PredictionHead):
-            pooled = self.head(pool(x, sequences, self.pooling))
-        elif isinstance(self.head, DenseHead):
-            pooled = self.head(self.dropout(pool(x, sequences, "cls")))
-        else:
-            pooled = encoded.pooler_output
-        logits: Tensor = self.classifier(self.dropout(pooled))
-        return logits if packing is None else packing.unpack_rows(logits)
 
 
 def usual_problem(labels: Sequence[str]) -> ProblemType:

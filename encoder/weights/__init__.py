@@ -7,7 +7,7 @@ declares new (`labels=…`, `new_head=True`) may be missing. Each tensor goes st
 file to its parameter: loading needs little more memory than the model.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -58,7 +58,9 @@ SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("single_label_classification", "multi_label_classification", "regression"),
     ),
 }
-"""of a sequence classifier: ours → the field of `config.json`, and what it may be"""
+"""of what reads a whole text: ours → the field of `config.json`, and what it may be"""
+READ_BY = {"SequenceClassifier": ("pooling", "problem_type"), "ChoiceScorer": ("pooling",)}
+"""our classes → their settings"""
 SCORES_TOKENS = ("MaskedLM", "PairedMaskedLM")
 """our classes that have a decoder, which may be tied to the embeddings"""
 
@@ -124,8 +126,7 @@ def load(
             arguments["pooler"] = any(n.startswith(f"{family.prefix}pooler.") for n in tensors)
         if kind in ("SequenceClassifier", "TokenClassifier"):
             arguments["labels"] = labels
-        if kind == "SequenceClassifier":
-            arguments |= read_settings(raw)
+        arguments |= read_settings(raw, READ_BY.get(kind, ()))
         if kind in SCORES_TOKENS:
             family.settle_decoder(tensors, config.tie_word_embeddings)
         with to_be_loaded():
@@ -220,10 +221,11 @@ def read_config(raw: Mapping[str, Any], family: Family) -> tuple[EncoderConfig, 
         raise UserError(f"config.json has a value that makes no sense: {error}") from None
 
 
-def read_settings(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """What `config.json` says of a sequence classifier beside its labels."""
+def read_settings(raw: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Read these settings of a class from `config.json`, as far as it has them."""
     settings = {}
-    for name, (field, choices) in SETTINGS.items():
+    for name in names:
+        field, choices = SETTINGS[name]
         if raw.get(field) is not None:
             settings[name] = raw[field]
             if raw[field] not in choices:

@@ -42,6 +42,7 @@ ALBERT = Family(
         "SequenceClassifier": {"classifier": "classifier"},
         "TokenClassifier": {"classifier": "classifier"},
         "QuestionAnswerer": {"classifier": "qa_outputs"},
+        "ChoiceScorer": {"classifier": "classifier"},
     },
     head_prefixes=("predictions.", "sop_", "classifier.", "qa_outputs.", "albert.pooler."),
     defaults=EncoderConfig(

@@ -73,6 +73,7 @@ BERT = Family(
         "SequenceClassifier": {"classifier": "classifier"},
         "TokenClassifier": {"classifier": "classifier"},
         "QuestionAnswerer": {"classifier": "qa_outputs"},
+        "ChoiceScorer": {"classifier": "classifier"},
     },
     head_prefixes=("cls.", "classifier.", "qa_outputs.", "bert.pooler."),
     defaults=EncoderConfig(),

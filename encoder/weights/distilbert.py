@@ -67,6 +67,7 @@ DISTILBERT = Family(
         "SequenceClassifier": SEQUENCE,
         "TokenClassifier": {"classifier": "classifier"},
         "QuestionAnswerer": {"classifier": "qa_outputs"},
+        "ChoiceScorer": SEQUENCE,
     },
     head_prefixes=("vocab_", "pre_classifier.", "classifier.", "qa_outputs."),
     defaults=EncoderConfig(

@@ -21,6 +21,8 @@ DISCRIMINATOR = {
     "classifier": "discriminator_predictions.dense_prediction",
 }
 SEQUENCE = {"head.dense": "classifier.dense", "classifier": "classifier.out_proj"}
+SUMMARY = {"summary_type": "first", "summary_use_proj": True, "summary_activation": "gelu"}
+"""what stands for the text in multiple choice"""
 EMBEDDING, HIDDEN = 128, 256
 
 
@@ -48,8 +50,15 @@ ELECTRA = Family(
         "SequenceClassifier": SEQUENCE,
         "TokenClassifier": {"classifier": "classifier"},
         "QuestionAnswerer": {"classifier": "qa_outputs"},
+        "ChoiceScorer": {"head.dense": "sequence_summary.summary", "classifier": "classifier"},
     },
-    head_prefixes=("generator_", "discriminator_", "classifier.", "qa_outputs."),
+    head_prefixes=(
+        "generator_",
+        "discriminator_",
+        "sequence_summary.",
+        "classifier.",
+        "qa_outputs.",
+    ),
     defaults=EncoderConfig(
         architecture="electra",
         embedding_size=EMBEDDING,
@@ -59,7 +68,7 @@ ELECTRA = Family(
         classifier_head="gelu",
     ),
     fields=FIELDS,
-    fixed={**ENCODERS_ONLY, "hidden_act": "gelu"},
+    fixed={**ENCODERS_ONLY, "hidden_act": "gelu", **SUMMARY},
     positive=("type_vocab_size",),
     read=_read,
     write=_write,

@@ -41,6 +41,7 @@ ARCHITECTURES = {
     "SequenceClassifier": "ForSequenceClassification",
     "TokenClassifier": "ForTokenClassification",
     "QuestionAnswerer": "ForQuestionAnswering",
+    "ChoiceScorer": "ForMultipleChoice",
 }
 """our classes → theirs, after the family's own prefix"""
 

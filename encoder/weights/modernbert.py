@@ -103,6 +103,7 @@ MODERNBERT = Family(
         "SequenceClassifier": DECISION,
         "TokenClassifier": DECISION,
         "QuestionAnswerer": DECISION,
+        "ChoiceScorer": DECISION,
     },
     head_prefixes=("head.", "decoder.", "classifier."),
     defaults=PRESETS["modern-base"],

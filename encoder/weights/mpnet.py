@@ -33,6 +33,7 @@ MPNET = Family(
         "SequenceClassifier": SEQUENCE,
         "TokenClassifier": {"classifier": "classifier"},
         "QuestionAnswerer": {"classifier": "qa_outputs"},
+        "ChoiceScorer": {"head.dense": "mpnet.pooler.dense", "classifier": "classifier"},
     },
     head_prefixes=("lm_head.", "classifier.", "qa_outputs.", "mpnet.pooler."),
     defaults=EncoderConfig(

@@ -45,6 +45,7 @@ def _family(model_type: Architecture, class_prefix: str, vocab_size: int) -> Fam
             "SequenceClassifier": SEQUENCE,
             "TokenClassifier": {"classifier": "classifier"},
             "QuestionAnswerer": {"classifier": "qa_outputs"},
+            "ChoiceScorer": {"head.dense": "roberta.pooler.dense", "classifier": "classifier"},
         },
         head_prefixes=("lm_head.", "classifier.", "qa_outputs.", "roberta.pooler."),
         defaults=EncoderConfig(

@@ -96,8 +96,7 @@ class OneLabel(Task[LabelledT, ClassPrediction]):
         return SequenceClassifier.from_pretrained(
             config.model,
             labels=self.labels,
-            pooling=config.pooling,
-            dropout=config.dropout,
+            **config.text_settings,
             problem_type="single_label_classification",
         )
 

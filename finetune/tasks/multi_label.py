@@ -103,8 +103,7 @@ class MultiLabel(Task[LabelsExample, LabelsPrediction]):
         return SequenceClassifier.from_pretrained(
             config.model,
             labels=self.labels,
-            pooling=config.pooling,
-            dropout=config.dropout,
+            **config.text_settings,
             problem_type="multi_label_classification",
         )
 

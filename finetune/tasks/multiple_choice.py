@@ -3,8 +3,8 @@
     loss = −log softmax(s)[right],    sᵢ = the score of the pair (text, optionᵢ)
 
 The softmax is over the options of one example, of which the next may have more or fewer
-(Devlin et al. 2018, arXiv:1810.04805, §4.4). The model is a sequence classifier of a single output,
-in weights and loss the `BertForMultipleChoice` of `transformers`.
+(Devlin et al. 2018, arXiv:1810.04805, §4.4). The model is, in weights and loss, the
+`BertForMultipleChoice` of `transformers`, or that of its family.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cellar import UserError
 from corpora import Row
-from encoder import SequenceClassifier, ops
+from encoder import ChoiceScorer, ops
 from finetune.batch import Batch, Item
 from finetune.metrics import ChoiceMetric
 from finetune.task import Task
@@ -29,9 +29,6 @@ from training import Loss
 
 if TYPE_CHECKING:
     from finetune.config import FinetuneConfig
-
-SCORE = ("score",)
-"""the only output of the model, by name"""
 
 
 @dataclass(frozen=True)
@@ -90,15 +87,13 @@ class MultipleChoice(Task[ChoiceExample, ChoicePrediction]):
         (label,) = row.require("label")
         return ChoiceExample(text, options, number_of(label, options, text.place))
 
-    def build(self, config: "FinetuneConfig") -> SequenceClassifier:
-        """A new scorer on the pretrained encoder."""
-        return SequenceClassifier.from_pretrained(
-            config.model, labels=SCORE, pooling=config.pooling, dropout=config.dropout
-        )
+    def build(self, config: "FinetuneConfig") -> ChoiceScorer:
+        """Load the encoder with the scorer that the folder has, or with a new one."""
+        return ChoiceScorer.from_pretrained(config.model, new_head=True, **config.text_settings)
 
-    def load(self, folder: Path) -> SequenceClassifier:
-        """The scorer in `folder`."""
-        return SequenceClassifier.from_pretrained(folder)
+    def load(self, folder: Path) -> ChoiceScorer:
+        """Load the scorer in `folder`."""
+        return ChoiceScorer.from_pretrained(folder)
 
     def encode(self, example: ChoiceExample, tokenizer: Tokenizer) -> Choice:
         """A pair for each option; the longer of text and option is cut."""

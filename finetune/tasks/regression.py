@@ -94,8 +94,7 @@ class Regression(Task[ScoreExample, ScorePrediction]):
         return SequenceClassifier.from_pretrained(
             config.model,
             labels=OUTPUT,
-            pooling=config.pooling,
-            dropout=config.dropout,
+            **config.text_settings,
             problem_type="regression",
         )
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from encoder import (
+    ChoiceScorer,
     Encoder,
     MaskedLM,
     QuestionAnswerer,
@@ -66,7 +67,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 OURS = {
     model.__name__: model
-    for model in (Encoder, MaskedLM, SequenceClassifier, TokenClassifier, QuestionAnswerer)
+    for model in (
+        Encoder,
+        MaskedLM,
+        SequenceClassifier,
+        ChoiceScorer,
+        TokenClassifier,
+        QuestionAnswerer,
+    )
 }
 FAMILY = pytest.mark.parametrize("family", list(CONFIGS))
 HEAD = pytest.mark.parametrize("head", [head for head in OURS if head != "Encoder"])

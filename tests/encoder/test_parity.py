@@ -72,6 +72,8 @@ def targets(head: str, mask: Tensor) -> dict[str, Tensor]:
 
     if head == "SequenceClassifier":
         return {"labels": draw(3, len(mask))}
+    if head == "ChoiceScorer":  # five options of one text
+        return {"labels": draw(len(mask), 1)}
     if head == "QuestionAnswerer":
         lengths = mask.sum(1)
         return {
@@ -89,6 +91,9 @@ def their_answer(theirs: Any, head: str, batch: dict[str, Tensor]) -> tuple[list
     """
     mask = batch["attention_mask"].bool()
     aims = targets(head, batch["attention_mask"])
+    if head == "ChoiceScorer":
+        output = theirs(**{name: x[None] for name, x in batch.items()}, **aims)
+        return [output.logits], output.loss
     if head != "QuestionAnswerer":
         output = theirs(**batch, **aims)
         # For some models theirs takes the logarithm in float32 even of float64.
@@ -124,6 +129,8 @@ def our_answer(
         both = zip(rows, aims.values(), strict=True)
         loss = sum(ops.cross_entropy(x, y) for x, y in both) / (2 * len(mask))
         return [x[~padding] for x in rows], loss
+    if head == "ChoiceScorer":
+        return [answer.T], ops.cross_entropy(answer.T, aims["labels"])
     if head == "SequenceClassifier":
         return [answer], ops.cross_entropy(answer, aims["labels"]) / len(mask)
     if not packed:
@@ -181,6 +188,7 @@ def agree(theirs: Any, ours: Any, family: str, head: str, dtype: torch.dtype, bo
     ("family", "head", "changes"),
     [
         ("modernbert", "SequenceClassifier", {"classifier_pooling": "mean"}),
+        ("modernbert", "ChoiceScorer", {"classifier_pooling": "mean"}),
         ("distilbert", "MaskedLM", {"tie_word_embeddings": False}),
         ("electra", "MaskedLM", {"tie_word_embeddings": False}),
         ("modernbert", "MaskedLM", {"tie_word_embeddings": False}),

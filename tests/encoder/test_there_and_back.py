@@ -76,12 +76,13 @@ def test_what_is_made_here_opens_there(family: str, head: str, tmp_path: Path) -
     assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     batch = inputs(family)
     mask = batch["attention_mask"].bool()
+    given = {k: x[None] for k, x in batch.items()} if head == "ChoiceScorer" else batch
     with torch.no_grad():
-        expected, got = theirs.eval()(**batch), ours(**batch)
+        expected, got = theirs.eval()(**given), ours(**batch)
     if head == "Encoder":
         assert_close(got.last_hidden_state[mask], expected.last_hidden_state[mask], 1e-5)
-    elif head == "SequenceClassifier":
-        assert_close(got, expected.logits, 1e-5)
+    elif head in ("SequenceClassifier", "ChoiceScorer"):
+        assert_close(got if head == "SequenceClassifier" else got.T, expected.logits, 1e-5)
     elif head == "QuestionAnswerer":
         assert_close(got[0][mask], expected.start_logits[mask], 1e-5)
         assert_close(got[1][mask], expected.end_logits[mask], 1e-5)
@@ -180,6 +181,9 @@ def test_a_decoder_beside_what_it_is_tied_to(family: str, tmp_path: Path) -> Non
         ("roberta", {"add_cross_attention": True}),
         ("electra", {"position_embedding_type": "relative_key"}),
         ("electra", {"hidden_act": "relu"}),
+        ("electra", {"summary_type": "last"}),
+        ("electra", {"summary_use_proj": False}),
+        ("electra", {"summary_activation": "tanh"}),
         ("mpnet", {"relative_attention_num_buckets": 16}),
         ("mpnet", {"pad_token_id": 0}),
         ("albert", {"num_hidden_groups": 2}),

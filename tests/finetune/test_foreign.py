@@ -1,13 +1,18 @@
 """A folder that was fine-tuned elsewhere is used as if it had been here."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from cellar import UserError
-from finetune import Predictor
+from encoder.weights import FAMILIES
+from finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
+from tests.encoder.families import CONFIGS, FAMILY, their_class
+from tests.encoder.tools import randomise
 
 transformers = pytest.importorskip("transformers")
 
@@ -81,3 +86,46 @@ def test_a_model_for_no_task(foreign, tmp_path: Path) -> None:
         path.mkdir(exist_ok=True)
         with pytest.raises(UserError, match=r"holds no task\.json: it was not fine-tuned"):
             Predictor.load(path)
+
+
+@FAMILY
+def test_a_model_that_chooses(family, tokenizer, tmp_path: Path) -> None:
+    """Answers, accuracy, and, where a run learns nothing, every tensor of the folder."""
+    cls = their_class(family, "ChoiceScorer")
+    ids = {"vocab_size": tokenizer.vocab_size, "pad_token_id": tokenizer.pad_id}
+    ids |= {"pad_token_id": 1} if family == "mpnet" else {}
+    segments = FAMILIES[family].read_config(CONFIGS[family]).type_vocab_size
+    ids |= {"type_vocab_size": 2} if segments else {}
+    theirs = randomise(cls(cls.config_class(**{**CONFIGS[family], **ids})))
+    folder = tmp_path / "foreign"
+    theirs.save_pretrained(folder)
+    tokenizer.save(folder)
+    options = ["the hen .", "eats fish", "the blue owl grabs the mice ."]
+    rows = [{"text": text, "options": options[n:]} for n, text in enumerate(TEXTS)]
+    file = tmp_path / "rows.jsonl"
+    right = []
+    for row, said in zip(rows, Predictor.load(folder)(rows), strict=True):
+        batch = tokenizer.batch([(row["text"], option) for option in row["options"]])
+        if not segments:
+            del batch["token_type_ids"]
+        with torch.no_grad():
+            expected = theirs(**{name: x[None] for name, x in batch.items()}).logits[0]
+        assert said.probabilities == pytest.approx(expected.softmax(-1).tolist(), abs=1e-5)
+        right.append(row | {"label": int(expected.argmax())})
+    file.write_text("".join(json.dumps(row) + "\n" for row in right))
+    assert evaluate_folder(folder, str(file), quiet=True).metric.scores()["accuracy"] == 1
+    finetune(
+        FinetuneConfig(
+            model=folder,
+            train=str(file),
+            valid=str(file),
+            out=tmp_path / "run",
+            task="multiple-choice",
+            epochs=0,
+            max_length=32,
+        ),
+        quiet=True,
+    )
+    before, after = (load_file(f / "model.safetensors") for f in (folder, tmp_path / "run"))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())

@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 
 from cellar import UserError
 from corpora import Row
-from encoder import SequenceClassifier
+from encoder import ChoiceScorer
 from finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
 from finetune.batch import Batch
 from finetune.metrics import ChoiceMetric
 from finetune.tasks.multiple_choice import (
-    SCORE,
     ChoiceExample,
     ChoicePrediction,
     MultipleChoice,
@@ -39,7 +38,7 @@ def read(labelled: bool = True, **fields) -> ChoiceExample:
 def test_loss_and_answers_equal_those_of_transformers(tokenizer, models, tmp_path):
     from transformers import BertForMultipleChoice
 
-    model = randomise(SequenceClassifier.from_pretrained(models["bert"], labels=SCORE))
+    model = randomise(ChoiceScorer.from_pretrained(models["bert"], new_head=True))
     model.save_pretrained(tmp_path)
     theirs = BertForMultipleChoice.from_pretrained(tmp_path).eval()
     assert theirs.classifier.weight.shape == (1, 32)
@@ -74,7 +73,7 @@ def test_loss_and_answers_equal_those_of_transformers(tokenizer, models, tmp_pat
 @given(st.lists(st.integers(2, 5), min_size=1, max_size=5), st.randoms())
 def test_each_example_is_as_it_is_alone(tokenizer, models, counts, rng):
     """However many options the others have: scores, loss and gradient."""
-    model = SequenceClassifier.from_pretrained(models["modern"], labels=SCORE)
+    model = ChoiceScorer.from_pretrained(models["modern"], new_head=True)
     task = MultipleChoice(max_length=32)
     pool = tiny.sentences(40)
     items = [

@@ -91,7 +91,7 @@ def test_a_reloaded_model_predicts_as_before(trained):
     assert predictor.task == task
     assert predictor.tokenizer.max_length == config.max_length
     examples = list(read_examples(Classification, config.valid, "valid"))
-    best = SequenceClassifier(predictor.model.config, ("beast", "bird"), config.pooling).eval()
+    best = SequenceClassifier(predictor.model.config, ("beast", "bird")).eval()
     best.load_state_dict(load_file(config.out / "checkpoints" / "best" / "model.safetensors"))
     pairs = encoded(task, load_tokenizer(config.model), examples)
     wanted = [prediction for _, _, prediction in answered(task, best, pairs)]

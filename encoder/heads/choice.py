@@ -1,0 +1,29 @@
+"""How well does this option go with this text? One score for each pair of text and option.
+
+p(option = i) = softmax(s)ᵢ over the options of one text
+(Devlin et al. 2018, arXiv:1810.04805, §4.4).
+
+The vector of a pair is made as that of a sequence classifier (`encoder.heads.sequence`), but
+RoBERTa and MPNet take the encoder's pooler for it, ELECTRA a summary layer, and no dropout stands
+before either.
+"""
+
+from encoder.config import EncoderConfig
+from encoder.heads.parts import Pooling
+from encoder.heads.sequence import TextModel
+from encoder.ops import Backend
+
+
+class ChoiceScorer(TextModel):
+    """The score of a pair: `(batch, 1)`, where a batch holds the pairs of all texts."""
+
+    drops_before_dense = False
+
+    def __init__(
+        self,
+        config: EncoderConfig,
+        pooling: Pooling = "cls",
+        dropout: float | None = None,
+        backend: Backend = "fused",
+    ) -> None:
+        super().__init__(config, 1, pooling, dropout, backend)
