@@ -1,5 +1,6 @@
-"""What every room of the house stands on: a user's error, files written whole, folders by name."""
+"""What every package stands on: a user's error, files written whole, JSON checked as it is read."""
 
+from cellar.bounds import above, at_least, between, check_bounds
 from cellar.errors import UserError
 from cellar.files import (
     atomic_folder,
@@ -10,17 +11,26 @@ from cellar.files import (
     write_json,
     write_text,
 )
+from cellar.from_json import did_you_mean, from_json
 from cellar.hub import find_folder
-from cellar.json_reader import Fields, parse_json, read_json
+from cellar.json_reader import Fields, NotJSON, as_json, parse_json, read_json
 
 __all__ = [
     "Fields",
+    "NotJSON",
     "UserError",
+    "above",
+    "as_json",
+    "at_least",
     "atomic_folder",
     "atomic_path",
+    "between",
+    "check_bounds",
     "checksum",
+    "did_you_mean",
     "find_folder",
     "finite",
+    "from_json",
     "parse_json",
     "read_json",
     "remove_leftovers",

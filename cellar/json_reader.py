@@ -28,20 +28,25 @@ _REQUIRED: Any = object()
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+class NotJSON(UserError):
+    """A text that is no JSON at all, rather than JSON of another kind than expected."""
+
+
 def parse_json(text: str | bytes, source: object) -> Any:
     """Parse one JSON value; `source` (a path, or "file:line") stands at the head of an error.
 
     Raises:
-        UserError: not JSON, not UTF-8, nested deeper than `MAX_DEPTH`, or half of a surrogate pair.
+        NotJSON: not JSON, or not UTF-8.
+        UserError: nested deeper than `MAX_DEPTH`, or half of a surrogate pair.
     """
     try:
         text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
         value = json.loads(text)
     except UnicodeDecodeError as error:
-        raise UserError(f"{source}: not UTF-8 text (byte {error.start})") from None
+        raise NotJSON(f"{source}: not UTF-8 text (byte {error.start})") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, " if error.lineno > 1 else ""
-        raise UserError(f"{source}: not JSON ({where}column {error.colno}: {error.msg})") from None
+        raise NotJSON(f"{source}: not JSON ({where}column {error.colno}: {error.msg})") from None
     except ValueError:  # Python reads no whole number of over 4,300 digits
         raise UserError(
             f"{source}: not JSON that can be read (a number of too many digits)"
@@ -87,6 +92,11 @@ def read_json(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{path}: not a JSON object, but {kind_of(value)}")
     return value
+
+
+def as_json(value: Any) -> Any:
+    """Give `value` as it comes back from JSON: lists for tuples, texts for paths."""
+    return json.loads(json.dumps(value, default=str))
 
 
 def kind_of(value: Any) -> str:
@@ -202,6 +212,11 @@ class Fields:
         """Give the object inside; an empty one where the field is missing."""
         inner = self._get(name, {}, lambda v: isinstance(v, dict), "an object")
         return Fields(inner, f"{self.source}: {name}")
+
+    def each(self, name: str) -> "list[Fields]":
+        """Give the objects of a list; none where the field is missing."""
+        found = self.items(name, [])
+        return [Fields(item, f"{self.source}: {name}[{i}]") for i, item in enumerate(found)]
 
     def _get(self, name: str, default: Any, holds: Any, expected: str) -> Any:
         value = self.values.get(name)

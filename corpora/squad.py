@@ -11,13 +11,12 @@ two lists (Hugging Face); where it is empty, the question has no answer (SQuAD 2
 counts characters. (Rajpurkar et al. 2016, arXiv:1606.05250; 2018, arXiv:1806.03822)
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cellar import UserError
+from cellar import UserError, parse_json
 from corpora.files import File, check_file, kind
 from corpora.lines import read_lines
 from corpora.readers import Row, read_rows
@@ -65,10 +64,7 @@ def read_answers(row: Row) -> list[Answer]:
 
 
 def _questions(file: File) -> Iterator[Row]:
-    try:
-        whole = json.loads("".join(line for _, line in read_lines(file)))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file} is not JSON: {error}") from None
+    whole = parse_json("".join(line for _, line in read_lines(file)), file)
     number = 0
     for i, article in enumerate(_list(whole, "data", f"{file}: the whole")):
         place = f"{file}: data[{i}]"
@@ -96,10 +92,6 @@ def _text(element: Any, name: str, place: str) -> str:
     value = _value(element, name, place)
     if not isinstance(value, str):
         raise UserError(f"{place}: {name!r} is not a text: {value!r:.40}")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:  # half of a surrogate pair, written as an escape
-        raise UserError(f"{place}: {name!r} is not Unicode: {error}") from None
     return value
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from cellar import UserError
+from cellar import UserError, above, at_least, between, check_bounds
 from training import TrainingConfig
 
 TaskName = Literal[
@@ -143,20 +143,20 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, before any work is done."""
-        rules = {
-            "per_label": (self.per_label >= 0, "0 or more"),
-            "epochs": (self.epochs >= 0, "0 or more"),
-            "batch_size": (self.batch_size >= 1, "at least 1"),
-            "max_length": (self.max_length >= 3, "at least 3"),
-            "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
-            "seeds": (self.seeds >= 1, "at least 1"),
-            "folds": (self.folds == 0 or self.folds >= 2, "0 or at least 2"),
-            "layer_decay": (0 < self.layer_decay <= 1, "above 0 and at most 1"),
-            "freeze_layers": (self.freeze_layers >= 0, "0 or more"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise UserError(f"{name} must be {rule}, not {getattr(self, name)}")
+        check_bounds(
+            self,
+            per_label=at_least(0),
+            epochs=at_least(0),
+            batch_size=at_least(1),
+            max_length=at_least(3),
+            dropout=between(0, 1, open_="]"),
+            seeds=at_least(1),
+            folds=at_least(0),
+            layer_decay=above(0, 1),
+            freeze_layers=at_least(0),
+        )
+        if self.folds == 1:
+            raise UserError("folds must be 0 or at least 2, not 1")
         if self.folds and (self.seeds > 1 or self.search):
             raise UserError("folds go with neither seeds nor search: run them one after the other")
         if self.folds and self.valid is not None:

@@ -3,14 +3,13 @@
 A folder that was fine-tuned elsewhere has none; its `config.json` tells enough to use the model.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
-from cellar import UserError, find_folder, write_json
+from cellar import Fields, UserError, find_folder, from_json, read_json, write_json
 from encoder.heads.sequence import usual_problem
-from encoder.weights import family_of, read_config, read_json
+from encoder.weights import family_of, read_config
 from finetune.task import Task
 from finetune.tasks import TASKS
 
@@ -38,14 +37,12 @@ def load_task(folder: Path) -> Task[Any, Any]:
     path = find_folder(folder) / FILE
     if not path.exists():
         return foreign_task(path.parent)
-    written = {name: _immutable(value) for name, value in read_json(path).items()}
-    name = written.pop("task", None)
-    if not isinstance(name, str) or name not in TASKS:
-        raise UserError(f"{path}: there is no task {name!r}; there are: {', '.join(TASKS)}")
-    faults = list(misfits(TASKS[name], written))
-    if faults:
-        raise UserError(f"{path} is damaged, or of another version: {'; '.join(faults)}")
-    return TASKS[name](**written)
+    written = read_json(path)
+    name = Fields(written, path).choice("task", tuple(TASKS))
+    task: Task[Any, Any] = from_json(
+        TASKS[name], {field: value for field, value in written.items() if field != "task"}, path
+    )
+    return task
 
 
 def foreign_task(folder: Path) -> Task[Any, Any]:
@@ -53,46 +50,15 @@ def foreign_task(folder: Path) -> Task[Any, Any]:
     path = folder / "config.json"
     if path.exists():
         config = read_json(path)
+        said = Fields(config, path)
         family = family_of(config)
         shape, labels = read_config(config, family)
         heads = {theirs: ours for ours, theirs in family.architectures.items()}
-        for name in config.get("architectures") or []:
+        for name in said.texts("architectures", []):
             head = heads.get(name, name)
             if head == "SequenceClassifier":
-                head = config.get("problem_type") or usual_problem(labels)
+                head = said.text("problem_type", None) or usual_problem(labels)
             if head in FOREIGN:
                 task = TASKS[FOREIGN[head]]
                 return task.foreign(tuple(labels), shape.max_position_embeddings)
     raise UserError(f"{folder} holds no {FILE}: it was not fine-tuned for a task")
-
-
-def misfits(kind: type[Task[Any, Any]], written: Mapping[str, Any]) -> Iterator[str]:
-    """What keeps these from being the fields of a task."""
-    known, hints = {field.name: field for field in fields(kind)}, get_type_hints(kind)
-    for name, field in known.items():
-        if name not in written and field.default is MISSING:
-            yield f"{name} is missing"
-    for name, value in written.items():
-        if name not in known:
-            yield f"{name} is unknown"
-        elif not fits(value, hints[name]):
-            yield f"{name} cannot be {value!r:.40}"
-
-
-def fits(value: Any, hint: Any) -> bool:
-    """Whether a value from JSON, with tuples for its lists, is of the type of a field."""
-    kind, inner = get_origin(hint), get_args(hint)
-    if kind is Literal:
-        return value in inner
-    if kind is tuple:
-        if not isinstance(value, tuple):
-            return False
-        hints = inner[:1] * len(value) if inner[1:] == (...,) else inner
-        return len(value) == len(hints) and all(map(fits, value, hints))
-    if inner:
-        return any(fits(value, each) for each in inner)
-    return type(value) is hint or (hint is float and type(value) is int)
-
-
-def _immutable(value: Any) -> Any:
-    return tuple(_immutable(v) for v in value) if isinstance(value, list) else value

@@ -12,12 +12,11 @@ A stream is answered as it comes: one portion is what has arrived, so that a sin
 wait for others, and lines that come faster than they are answered are taken together.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cellar import UserError
+from cellar import NotJSON, UserError, parse_json
 from corpora import Row, kind, read_lines
 from finetune.task import Task
 
@@ -70,16 +69,9 @@ def _rows(lines: Iterable[bytes], name: Path, first: int) -> Iterator[Row]:
 
 
 def _fields(line: str, place: str) -> dict[str, Any]:
-    """A JSON object as it is; any other line as the text of a row."""
+    """Give a JSON object as it is; any other line as the text of a row."""
     try:
-        fields = json.loads(line) if line.startswith("{") else None
-    except (ValueError, RecursionError):
+        fields = parse_json(line, place) if line.startswith("{") else None
+    except NotJSON:
         fields = None
-    if not isinstance(fields, dict):
-        return {"text": line}
-    try:
-        if "\\u" in line:  # an escape can write half of a surrogate pair, which is not text
-            json.dumps(fields, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise UserError(f"{place}: not a line of JSON: {error}") from None
-    return fields
+    return fields if isinstance(fields, dict) else {"text": line}

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellar import finite, write_json, write_text
+from cellar import UserError, finite, write_json, write_text
 from finetune.evaluate import Evaluation
 from finetune.metrics import Mistake, Table
 from finetune.metrics.metric import spoken
@@ -115,7 +115,7 @@ def learning_curve(folder: Path) -> "Figure | None":
     """The curve of the run that left the model; None where its log is gone, or cut."""
     try:
         return curve_figure(folder / "log.jsonl", "")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, UserError):
         return None
 
 

@@ -21,7 +21,6 @@ resumed, finished runs are not made again. Checkpoints are dropped with the end 
 with the end of the search the weights of the settings that lost.
 """
 
-import json
 import math
 import shutil
 import sys
@@ -32,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from cellar import UserError, atomic_path, finite, write_json
+from cellar import Fields, UserError, atomic_path, finite, read_json, write_json
 from finetune.config import FinetuneConfig
 from finetune.fingerprint import FILE as DATA
 from finetune.fingerprint import fingerprints, refuse_changes, remember
@@ -280,14 +279,15 @@ def adopt(run: Path, out: Path) -> None:
 
 def read_runs(path: Path) -> dict[str, Scores]:
     """The scores of the runs that are finished; `UserError` for a file that does not tell."""
-    try:
-        runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
-        return {
-            name: {key: math.nan if value is None else value for key, value in scores.items()}
-            for name, scores in runs.items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
+    saved = Fields(read_json(path), path)
+    if "runs" not in saved:
+        raise saved.wrong("runs", "an object")
+    runs = saved.fields("runs")
+    every = {name: runs.fields(name) for name in runs.values}
+    return {
+        name: {score: scores.number(score, math.nan) for score in scores.values}
+        for name, scores in every.items()
+    }
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:

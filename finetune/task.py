@@ -6,6 +6,7 @@
 `run`, `evaluate` and `predict` know a task by this alone; each file of `tasks/` is one.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -20,6 +21,7 @@ from typing import (
     runtime_checkable,
 )
 
+from cellar import UserError, at_least, check_bounds
 from corpora import Row, read_rows
 from encoder.pretrained import PretrainedModel
 from finetune.batch import Batch, Item
@@ -63,6 +65,33 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     """tokens of the longest sequence"""
     long: Literal["cut", "windows"] = "cut"
     """what becomes of a longer text: it is cut, or read in windows"""
+
+    def __post_init__(self) -> None:
+        """Refuse what no run has written: `task.json` may be damaged, or another program's."""
+        check_bounds(self, max_length=at_least(3))
+        for field in fields(self):
+            value = getattr(self, field.name)
+            numbers = value if isinstance(value, tuple) else (value,)
+            for number in numbers:
+                if isinstance(number, float) and not math.isfinite(number):
+                    raise UserError(f"{field.name} must be a finite number, not {number}")
+        labels = getattr(self, "labels", None)
+        if labels is None:
+            return
+        if not labels:
+            raise UserError("labels must be at least one")
+        if len(set(labels)) < len(labels):
+            twice = next(label for label in labels if labels.count(label) > 1)
+            raise UserError(f"labels must be different, and {twice} stands there twice")
+        for name in ("weights", "thresholds", "words", "word_ids"):
+            of_each = getattr(self, name, ())
+            if of_each and len(of_each) != len(labels):
+                raise UserError(
+                    f"{name} must be one for each of the {len(labels)} labels, not {len(of_each)}"
+                )
+        for name in ("positive", "negative"):
+            if getattr(self, name, None) not in (None, *labels):
+                raise UserError(f"{name} must be one of the labels, not {getattr(self, name)}")
 
     @classmethod
     @abstractmethod

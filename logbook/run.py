@@ -8,7 +8,6 @@ Any of them may be missing, half written or of another program: then there is a 
 what the others tell.
 """
 
-import json
 import math
 import os
 import time
@@ -18,8 +17,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from cellar import Fields, UserError, parse_json, read_json
+
 OPTIONS, LOG, SPEED = "options.json", "log.jsonl", "speed.jsonl"
 HELD_OUT, METRICS, SUMMARY = "held_out.json", "metrics.json", "summary.json"
+LARGEST_SIZE = 2**40
 QUIET_AFTER = 120.0
 """seconds after which a log that does not grow is that of a run that has stopped"""
 
@@ -184,16 +186,10 @@ def lower_is_better(name: str) -> bool:
 def read_object(path: Path, notes: list[str]) -> dict[str, Any] | None:
     """The object in a JSON file; None, and a note where there is a file, if there is none."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return read_json(path) if path.exists() else None
+    except UserError as error:
+        notes.append(str(error))
         return None
-    except (OSError, ValueError) as error:
-        notes.append(f"{path} cannot be read: {error}")
-        return None
-    if isinstance(value, dict):
-        return value
-    notes.append(f"{path} is none of a run's: it holds no object")
-    return None
 
 
 def rows(path: Path, notes: list[str], but_last_of_steps: bool = False) -> Iterator[dict[str, Any]]:
@@ -211,24 +207,22 @@ def rows(path: Path, notes: list[str], but_last_of_steps: bool = False) -> Itera
                 if but_last_of_steps and b'"evaluation"' not in line:
                     skipped = number, line
                     continue
-                yield parse(number, line)
+                yield parse(path, number, line)
             if skipped:
-                yield parse(*skipped)
+                yield parse(path, *skipped)
     except FileNotFoundError:
         return
-    except (OSError, ValueError) as error:
-        notes.append(f"{path} cannot be read: {error}")
+    except UserError as error:
+        notes.append(str(error))
+    except OSError as error:
+        notes.append(f"{path} cannot be read: {error.strerror}")
 
 
-def parse(number: int, line: bytes) -> dict[str, Any]:
-    """One row; ValueError for what is none."""
-    try:
-        row = json.loads(line)
-    except ValueError:
-        row = None
-    if not isinstance(row, dict) or not isinstance(row.get("step"), int):
-        raise ValueError(f"line {number} is no row of a run")
-    return row
+def parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """Give one row; UserError for what is none."""
+    row = parse_json(line, f"{path}:{number}")
+    Fields(row, f"{path}:{number}").whole("step")
+    return dict(row)
 
 
 def numbers(row: Mapping[str, Any]) -> dict[str, float]:
@@ -236,7 +230,7 @@ def numbers(row: Mapping[str, Any]) -> dict[str, float]:
     return {
         name: value
         for name, value in row.items()
-        if isinstance(value, int | float) and abs(value) < 1e300
+        if type(value) in (int, float) and abs(value) < 1e300
     }
 
 
@@ -245,10 +239,13 @@ def count_numbers(path: Path) -> int | None:
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(min(size, 1 << 27)))
-        shapes: list[list[int]] = [
-            entry["shape"] for name, entry in header.items() if name != "__metadata__"
-        ]
-        return sum(math.prod(shape) for shape in shapes)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            header = Fields(parse_json(file.read(min(size, 1 << 27)), path), path)
+        count = 0
+        for name in header.values:
+            shape = header.fields(name).items("shape", []) if name != "__metadata__" else [0]
+            if not all(type(size) is int and 0 <= size <= LARGEST_SIZE for size in shape):
+                return None
+            count += math.prod(shape)
+        return count
+    except (OSError, UserError):
         return None

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from cellar import UserError
+from cellar import UserError, above, at_least, between, check_bounds
 from pretrain.budget import Budget
 from pretrain.masking import Unit
 from training import TrainingConfig
@@ -120,31 +120,26 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, before any work is done."""
-        rules = {
-            "corpus": (len(self.corpus) > 0, "at least one file or name"),
-            "new_words": (self.new_words >= 0, "0 or more"),
-            "replay_share": (0 <= self.replay_share < 1, "from 0 to below 1"),
-            "max_length": (self.max_length >= 3, "at least 3"),
-            "batch_tokens": (
-                self.batch_tokens == 0 or self.batch_tokens >= self.max_length,
-                "at least max_length",
-            ),
-            "accumulate": (self.accumulate >= 1, "at least 1"),
-            "mask_ratio": (0 < self.mask_ratio < 1, "between 0 and 1"),
-            "mask_ratio_end": (
-                self.mask_ratio_end is None or 0 < self.mask_ratio_end < 1,
-                "between 0 and 1",
-            ),
-            "generator_share": (0 < self.generator_share <= 1, "above 0, and at most 1"),
-            "temperature": (self.temperature > 0, "above 0"),
-            "soft_share": (0 <= self.soft_share <= 1, "from 0 to 1"),
-            "valid_share": (0 < self.valid_share < 1, "between 0 and 1"),
-            "workers": (self.workers >= 0, "0 or more"),
-            "valid_tokens": (self.valid_tokens >= 1, "at least 1"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise UserError(f"{name} must be {rule}, not {getattr(self, name)}")
+        check_bounds(
+            self,
+            new_words=at_least(0),
+            replay_share=between(0, 1, open_="]"),
+            max_length=at_least(3),
+            batch_tokens=at_least(0),
+            accumulate=between(1, 100_000),
+            mask_ratio=between(0, 1, open_="[]"),
+            mask_ratio_end=between(0, 1, open_="[]"),
+            generator_share=above(0, 1),
+            temperature=above(0),
+            soft_share=between(0, 1),
+            valid_share=between(0, 1, open_="[]"),
+            workers=between(0, 1024),
+            valid_tokens=at_least(1),
+        )
+        if not self.corpus:
+            raise UserError("corpus must be at least one file or name")
+        if 0 < self.batch_tokens < self.max_length:
+            raise UserError(f"batch_tokens must be at least max_length, not {self.batch_tokens}")
         if self.budget is not None:
             Budget.of(self.budget)
         else:  # so that what is saved says it

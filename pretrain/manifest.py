@@ -17,7 +17,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cellar import UserError, checksum, write_json, write_text
+from cellar import (
+    Fields,
+    NotJSON,
+    UserError,
+    checksum,
+    from_json,
+    parse_json,
+    read_json,
+    write_json,
+    write_text,
+)
 from corpora import stamp
 from pretrain.corpus import Corpus, Place, Split
 from pretrain.shards import Entry, Shard, is_whole, read_shard
@@ -26,6 +36,10 @@ from tokenizer import Tokenizer
 FORMAT = "plainformer corpus 1"
 FILE, UNFINISHED = "manifest.json", "unfinished"
 OURS = re.compile(r"\.?(manifest\.json|unfinished|(train|valid)-\d{5,}\.safetensors)(\..*)?")
+
+SHARD = re.compile(r"(train|valid)-\d{5,}\.safetensors")
+MAX_LINE = 64 * 2**20
+"""bytes of a journal's first line"""
 
 Plan = dict[str, Any]
 """all that decides what the shards hold: two corpora of one plan are the same, bit for bit"""
@@ -101,9 +115,11 @@ def is_prepared(folder: Path) -> bool:
 def _format(path: Path) -> object:
     """What a manifest, or the first line of a plan, says it is; None where there is neither."""
     try:
-        with path.open(encoding="utf-8") as file:
-            return json.loads(file.read() if path.name == FILE else file.readline())["format"]
-    except (OSError, ValueError, TypeError, KeyError):
+        if path.name == FILE:
+            return Fields(read_json(path), path).text("format")
+        with path.open("rb") as file:
+            return Fields(parse_json(file.readline(MAX_LINE), path), path).text("format")
+    except (OSError, ValueError, UserError):
         return None
 
 
@@ -112,18 +128,44 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / FILE
     if not path.exists() and (folder / UNFINISHED).exists():
         raise UserError(f"{folder} is not finished: prepare it again, and it will go on")
-    try:
-        values = json.loads(path.read_text("utf-8"))
-        plan = {name: values[name] for name in ("format", "tokenizer", "settings", "sources")}
-        shards = tuple(Entry(**entry) for entry in values["shards"])
-        manifest = Manifest(plan, **values["documents"], shards=shards)
-    except FileNotFoundError:
-        raise UserError(f"{folder} holds no prepared corpus") from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} cannot be read ({error!r}): prepare the corpus anew") from None
-    if plan["format"] != FORMAT:
-        raise UserError(f"{path} has the format {plan['format']!r}, this reads {FORMAT!r}")
-    return manifest
+    if not path.exists():
+        raise UserError(f"{folder} holds no prepared corpus")
+    values = Fields(read_json(path), path)
+    documents = values.fields("documents")
+    return Manifest(
+        _plan(values),
+        read=documents.whole("read"),
+        copies=documents.whole("copies"),
+        empty=documents.whole("empty"),
+        shards=_entries(values),
+    )
+
+
+def _plan(values: Fields) -> Plan:
+    """Give the plan that a manifest, or the first line of a journal, holds."""
+    if values.text("format") != FORMAT:
+        raise UserError(f"{values.source} has another format than {FORMAT!r}: prepare it anew")
+    for source in values.each("sources"):
+        source.text("file")
+    return {
+        "format": FORMAT,
+        "tokenizer": values.text("tokenizer"),
+        "settings": dict(values.fields("settings").values),
+        "sources": values.items("sources"),
+    }
+
+
+def _entries(values: Fields) -> tuple[Entry, ...]:
+    """Give the shards that a manifest, or a line of a journal, names; none outside its folder."""
+    entries = []
+    for shard in values.each("shards"):
+        entry = from_json(Entry, shard.values, shard.source)
+        if not SHARD.fullmatch(entry.file):
+            raise shard.wrong("file", "the name of a shard (train-00000.safetensors)")
+        for name in ("documents", "tokens", "bytes"):
+            shard.whole(name, most=2**62)
+        entries.append(entry)
+    return tuple(entries)
 
 
 def read_shards(folder: Path, tokenizer: Tokenizer, split: Split) -> list[Shard]:
@@ -179,7 +221,7 @@ class Journal:
                 return self._whole()
             if self._path.exists():
                 self._take_up()
-            elif found:
+            elif any(path.name[0] != "." for path in found):
                 raise UserError(f"{self.folder} holds shards without a manifest")
         except UserError as error:
             if not overwrite:
@@ -227,18 +269,18 @@ class Journal:
 
     def _take_up(self) -> None:
         """Read the portions whose line and whose shards are whole, up to the first that is not."""
-        plan, *lines = self._path.read_text("utf-8").split("\n")
-        try:
-            self._refuse_other(json.loads(plan))
-            for line in lines:
-                values = json.loads(line)
-                shards = tuple(Entry(**entry) for entry in values["shards"])
-                if not all(is_whole(self.folder, entry) for entry in shards):
-                    return
-                values |= {"end": Place(*values["end"]), "shards": shards}
-                self.portions.append(Portion(**values))
-        except ValueError:  # the line that was being written
-            return
+        plan, *lines = self._path.read_bytes().split(b"\n")
+        self._refuse_other(_plan(Fields(parse_json(plan, f"{self._path}:1"), f"{self._path}:1")))
+        for number, line in enumerate(lines, start=2):
+            try:
+                values = parse_json(line, f"{self._path}:{number}")
+            except NotJSON:  # the line that was being written
+                return
+            portion = from_json(Portion, values, f"{self._path}:{number}")
+            _entries(Fields(values, f"{self._path}:{number}"))
+            if not all(is_whole(self.folder, entry) for entry in portion.shards):
+                return
+            self.portions.append(portion)
 
     def _refuse_other(self, plan: Plan) -> None:
         if plan == self.plan:

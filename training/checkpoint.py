@@ -12,7 +12,6 @@ Checksums tell a checkpoint that is whole from one that a disk has spoilt (`sha2
 """
 
 import errno
-import json
 import os
 import re
 import shutil
@@ -28,7 +27,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from cellar import UserError, atomic_folder, checksum, remove_leftovers, write_json, write_text
+from cellar import (
+    Fields,
+    UserError,
+    as_json,
+    atomic_folder,
+    checksum,
+    from_json,
+    read_json,
+    remove_leftovers,
+    write_json,
+    write_text,
+)
 from training.config import TrainingConfig
 from training.distributed import is_main
 from training.optimizer import optimizer_tensors, restore_optimizer
@@ -72,7 +82,7 @@ class Checkpoints:
     ) -> None:
         self._folder, self._model, self._optimizer = folder, model, optimizer
         self._keep = config.keep
-        self._settings: dict[str, Any] = json.loads(json.dumps(asdict(config)))
+        self._settings: dict[str, Any] = as_json(asdict(config))
 
     def save(self, state: State) -> None:
         """Write the checkpoint of `state.step`, then drop those older than the last few."""
@@ -125,15 +135,16 @@ class Checkpoints:
             load_tensors(self._model, load_file(self._folder / "best" / "model.safetensors"))
 
     def _load(self, folder: Path) -> State:
-        saved = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        if saved["format"] != FORMAT:
-            raise UserError(f"{folder} has format {saved['format']}, this reads {FORMAT}")
-        self._refuse_other_settings(saved["settings"])
+        path = folder / "state.json"
+        saved = Fields(read_json(path), path)
+        if saved.whole("format") != FORMAT:
+            raise UserError(f"{folder} has format {saved.whole('format')}, this reads {FORMAT}")
+        state = from_json(State, saved.fields("state").values, f"{path}: state")
+        self._refuse_other_settings(saved.fields("settings").values)
         with _of_this_model(folder):
             load_tensors(self._model, load_file(folder / "model.safetensors"))
             moments = load_file(folder / "optimizer.safetensors")
             restore_optimizer(self._model, self._optimizer, moments)
-        state = State(**saved["state"] | {"spikes": Spikes(**saved["state"]["spikes"])})
         if state.best_step is not None and not _is_whole(self._folder / "best"):
             _warn(f"{self._folder / 'best'} is damaged: the best is sought from here on")
             state.best_step, state.best = None, {}
@@ -147,7 +158,7 @@ class Checkpoints:
         write_json(folder / "state.json", content)
         write_text(folder / SUMS, _checksums(folder))
 
-    def _refuse_other_settings(self, saved: dict[str, Any]) -> None:
+    def _refuse_other_settings(self, saved: Mapping[str, Any]) -> None:
         differing = [
             f"{name}={saved.get(name)}, not {value}"
             for name, value in self._settings.items()
@@ -191,7 +202,9 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _warn(message: str) -> None:
-    Console(stderr=True, quiet=not is_main()).print(f"[yellow]{message}[/]", soft_wrap=True)
+    Console(stderr=True, quiet=not is_main()).print(
+        message, style="yellow", markup=False, soft_wrap=True
+    )
 
 
 @contextmanager
@@ -199,6 +212,8 @@ def _of_this_model(folder: Path) -> Iterator[None]:
     """Say that a checkpoint is of another model, when its tensors do not fit this one."""
     try:
         yield
+    except SafetensorError as error:
+        raise UserError(f"{folder} is damaged ({error}): remove it to go on from another") from None
     except (RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())  # PyTorch's list, a line each and any number of them
         raise UserError(f"{folder} was saved from another model: {reason[:300]}") from error

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from cellar import UserError
+from cellar import UserError, above, at_least, between, check_bounds
 
 
 @dataclass(frozen=True)
@@ -88,24 +88,22 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, before any work is done."""
-        rules = {
-            "steps": (self.steps >= 1, "at least 1"),
-            "learning_rate": (self.learning_rate > 0, "above 0"),
-            "matrix_learning_rate": (self.matrix_learning_rate > 0, "above 0"),
-            "warmup": (0 <= self.warmup <= 1, "a fraction of the steps, from 0 to 1"),
-            "decay": (0 <= self.decay <= 1, "a fraction of the steps, from 0 to 1"),
-            "weight_decay": (self.weight_decay >= 0, "0 or more"),
-            "betas": (all(0 <= beta < 1 for beta in self.betas), "two numbers from 0 to below 1"),
-            "eps": (self.eps > 0, "above 0"),
-            "clip_norm": (self.clip_norm >= 0, "0 or more"),
-            "seed": (self.seed >= 0, "0 or more"),
-            "eval_every": (self.eval_every >= 0, "0 or more"),
-            "patience": (self.patience >= 0, "0 or more"),
-            "checkpoint_every": (self.checkpoint_every >= 0, "0 or more"),
-            "keep": (self.keep >= 1, "at least 1"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise UserError(f"{name} must be {rule}, not {getattr(self, name)}")
+        check_bounds(
+            self,
+            steps=at_least(1),
+            learning_rate=above(0),
+            matrix_learning_rate=above(0),
+            warmup=between(0, 1),
+            decay=between(0, 1),
+            weight_decay=at_least(0),
+            betas=between(0, 1, open_="]"),
+            eps=above(0),
+            clip_norm=at_least(0),
+            seed=at_least(0),
+            eval_every=at_least(0),
+            patience=at_least(0),
+            checkpoint_every=at_least(0),
+            keep=at_least(1),
+        )
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
             raise UserError("warmup and decay together must not exceed 1")

@@ -1,14 +1,13 @@
 """The picture of a run: its training loss, raw and smoothed, and every evaluation metric."""
 
 import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
-from cellar import atomic_path
+from cellar import Fields, atomic_path, parse_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,18 +24,26 @@ def draw_curve(log: Path, png: Path, title: str) -> None:
 
 
 def curve_figure(log: Path, title: str) -> "Figure":
-    """The run of `log` (a log.jsonl): a panel for the loss and one for each other metric."""
+    """Plot the run of `log` (a log.jsonl): a panel for the loss and one for each other metric.
+
+    Raises:
+        UserError: names the line that is no row of a run.
+    """
     from matplotlib.figure import Figure
 
     training: dict[str, list[tuple[int, float]]] = {}
     held_out: dict[str, list[tuple[int, float]]] = {}
-    with log.open(encoding="utf-8") as lines:
-        for row in map(json.loads, lines):
-            evaluation = row.get("evaluation")
-            target = training if evaluation is None else held_out
-            for name, value in (row if evaluation is None else evaluation).items():
+    with log.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            row = Fields(parse_json(line, f"{log}:{number}"), f"{log}:{number}")
+            step, is_training = row.whole("step"), "evaluation" not in row
+            values = row if is_training else row.fields("evaluation")
+            for name in values.values:
+                value = values.number(name, None) if name != "skipped" else None
                 if value is not None:
-                    target.setdefault(name, []).append((row["step"], value))
+                    (training if is_training else held_out).setdefault(name, []).append(
+                        (step, value)
+                    )
     panels = ["loss", *(name for name in held_out if name != "loss")]
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)

@@ -1,12 +1,11 @@
 """The options of a run stand beside it in `options.json`: to repeat it, and to resume no other."""
 
-import json
 from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellar import UserError, write_json
+from cellar import UserError, as_json, read_json, write_json
 from training.checkpoint import full_disk
 from training.distributed import is_main
 
@@ -32,11 +31,7 @@ def saved_options(
     path = out / FILE
     if not path.exists():
         return None
-    try:
-        saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    asked = json.loads(json.dumps(asdict(options), default=str))
+    saved, asked = read_json(path), as_json(asdict(options))
     differing = list(_differing(saved, asked, may_differ))
     if differing:
         raise UserError(

@@ -4,12 +4,11 @@ What log.jsonl and speed.jsonl get is told twice a second at most: of the steps 
 names begin with training/, held_out/ and speed/. A run that is resumed goes on in the same curves.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from cellar import UserError
+from cellar import UserError, read_json
 from training.distributed import is_main
 
 ToolName = Literal["tensorboard", "wandb"]
@@ -53,7 +52,7 @@ class WeightsAndBiases:
                 name=out.resolve().name,
                 id=begun[-1].name.rpartition("-")[2] if begun and step else None,
                 resume="allow",
-                config=json.loads(options.read_text("utf-8")) if options.exists() else None,
+                config=read_json(options) if options.exists() else None,
                 settings=wandb.Settings(console="off"),
             )
         except wandb.Error as error:

@@ -1,12 +1,11 @@
 """`plainformer data list`, `plainformer data fetch NAME …`."""
 
-import json
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-from cellar import UserError
+from cellar import Fields, UserError, read_json
 from corpora import catalogue, fetch
 
 USAGE = """usage: plainformer data list
@@ -27,9 +26,10 @@ def run(arguments: Sequence[str]) -> None:
         case ["fetch", *names] if names and names[0] not in ("-h", "--help"):
             for name in names:
                 folder = fetch(name)
-                card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-                sizes = ", ".join(f"{split} {count:,}" for split, count in card["sizes"].items())
-                print(f"{name}: {sizes}\n  {folder}\n  {card['licence']}")
+                card = Fields(read_json(folder / "card.json"), folder / "card.json")
+                counts = card.fields("sizes")
+                sizes = ", ".join(f"{split} {counts.whole(split):,}" for split in counts.values)
+                print(f"{name}: {sizes}\n  {folder}\n  {card.text('licence')}")
         case [] | ["-h" | "--help", *_] | [_, "-h" | "--help"]:
             print(USAGE)
         case _:

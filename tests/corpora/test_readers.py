@@ -64,7 +64,7 @@ def test_paths_are_checked_before_anything_is_read(tmp_path):
         ("a.txt", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "zero bytes"),
         ("a.txt", "wide".encode("utf-16"), "UTF-16"),
         ("a.json", b"[]", "jsonl"),
-        ("a.jsonl", b'{"text": "one"}\n{"text": \n', r"a\.jsonl:2: not a line of JSON"),
+        ("a.jsonl", b'{"text": "one"}\n{"text": \n', r"a\.jsonl:2: not JSON"),
         ("a.jsonl", b'\n["one"]\n', r"a\.jsonl:2: not a JSON object"),
         ("a.jsonl", b'{"text": "\\ud800"}\n', r"a\.jsonl:1: .*surrogate"),
         ("a.jsonl", b'{"text": 3}\n', r"a\.jsonl:1: the text is not a string"),

@@ -96,8 +96,8 @@ def test_any_piece_of_a_passage_may_be_an_answer(tmp_path_factory, context, data
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "a.json is not JSON: .*line 1 column 2"),
-        ("[" * 100_000, "a.json is not JSON"),
+        ("{", "a.json: not JSON .column 2"),
+        ("[" * 100_000, "a.json: JSON nested deeper"),
         ("[]", r"a.json: the whole is not an object: \[\]"),
         ('{"rows": 1}', "the whole has no 'data'; it has: rows"),
         ('{"data": {}}', "the whole: 'data' is not a list"),
@@ -110,7 +110,7 @@ def test_any_piece_of_a_passage_may_be_an_answer(tmp_path_factory, context, data
         ),
         (
             '{"data": [{"paragraphs": [{"context": "\\ud800", "qas": []}]}]}',
-            r"data\[0\].paragraphs\[0\]: 'context' is not Unicode",
+            "a.json: half of a surrogate pair",
         ),
         ('{"data": [{"paragraphs": []}]}', "a.json holds no questions"),
         ("", "a.json is empty"),

@@ -328,7 +328,7 @@ def test_folders_that_hold_something_else(base, three, tmp_path):
     assert not (tmp_path / "run").exists()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "summary.json").write_text("{}")
-    with pytest.raises(UserError, match=r"summary\.json cannot be read"):
+    with pytest.raises(UserError, match=r"summary\.json: runs is missing"):
         several(replace(config, out=tmp_path / "other", resume=True), quiet=True)
 
 

@@ -123,7 +123,7 @@ def test_what_is_half_written_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     assert run.steps == 4 and len(run.evaluations) == 2  # the torn line is none of these
     torn = lines(LOG[:3]) + '{"evaluation": \n' + lines(LOG[3:])
     run = Run.of(make(tmp_path / "evaluation", log=torn))
-    assert len(run.evaluations) == 1 and "line 4 is no row" in run.notes[0]
+    assert len(run.evaluations) == 1 and "log.jsonl:4: not JSON" in run.notes[0]
 
 
 @pytest.mark.parametrize("name", ["options", "held_out", "log", "speed"])

@@ -168,7 +168,7 @@ def test_what_stands_before_a_fault_is_answered(call, classifier, tmp_path):
     [
         (b'{"txt": 1}', "standard input:2: no column 'text'; columns: txt"),
         (b"\xff", "standard input:2: byte 0xff is not UTF-8"),
-        (b'{"text": "\\ud800"}', "standard input:2: not a line of JSON: "),
+        (b'{"text": "\\ud800"}', "standard input:2: half of a surrogate pair"),
     ],
 )
 def test_a_fault_in_standard_input_is_named_by_line(call, classifier, given, line, fault):

@@ -341,7 +341,7 @@ def test_the_command_has_defaults_of_its_own_for_going_on(folder, tmp_path, monk
         ({"model": None, "tokenizer": "t", "replay": ("o",)}, "replay is for going on"),
         ({"replay_share": 1.0}, "replay_share must be from 0 to below 1, not 1.0"),
         ({"replay_share": -0.1}, "replay_share must be"),
-        ({"new_words": -1}, "new_words must be 0 or more"),
+        ({"new_words": -1}, "new_words must be at least 0"),
         ({"model": "nowhere/at/all"}, "there is no folder nowhere/at/all"),
         ({"model": "FOLDER"}, "has no tokenizer"),
         ({"tokenizer": "OTHER"}, "is not the tokenizer of .*bert: it is neither the same"),

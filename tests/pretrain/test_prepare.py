@@ -220,12 +220,35 @@ def test_every_byte_is_checked_when_it_is_asked_for(corpus, wordpiece, tmp_path)
         read_shards(out, wordpiece, "valid")
 
 
+def manifest(**changes: object) -> str:
+    """A manifest of one shard, of which a field is changed."""
+    shard = {"file": "train-00000.safetensors", "documents": 1, "tokens": 3, "bytes": 9}
+    return json.dumps(
+        {
+            "format": "plainformer corpus 1",
+            "tokenizer": "abc",
+            "settings": {},
+            "sources": [{"file": "a.txt"}],
+            "documents": {"read": 1, "copies": 0, "empty": 0},
+            "shards": [{**shard, "sha256": "0", **changes}],
+        }
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "cannot be read"),
-        ("[]", "cannot be read"),
-        ('{"format": "plainformer corpus 0", "shards": []}', "cannot be read"),
+        ("", r"manifest\.json: not JSON"),
+        ("[]", r"manifest\.json: not a JSON object, but a list"),
+        ('{"format": "plainformer corpus 0", "shards": []}', "has another format than"),
+        (manifest(tokens="3"), r"shards\[0\]: tokens must be a whole number, not the text '3'"),
+        (manifest(tokens=-3), r"shards\[0\]: tokens must be a whole number from 0"),
+        (manifest(tokens=10**30), "tokens must be a whole number of at most 19 digits"),
+        (manifest(file="../train-00000.safetensors"), "file must be the name of a shard"),
+        (manifest(file="/etc/passwd"), "file must be the name of a shard"),
+        (manifest(sha256=None), r"shards\[0\]: sha256 must be a text, not null"),
+        (manifest().replace('"read"', '"red"'), "documents: read is missing"),
+        (manifest().replace('"a.txt"', "[]"), r"sources\[0\]: file must be a text, not a list"),
         (None, "holds no prepared corpus"),
     ],
 )

@@ -1,0 +1,77 @@
+"""Bounds of a setting: which numbers it accepts, said and checked in one place.
+
+    check_bounds(self, steps=at_least(1), warmup=between(0, 1), learning_rate=above(0))
+
+A number that is not finite is never accepted, nor a whole one beyond `MAX_WHOLE`: both come from
+slips, and would end in memory or time that no machine has.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from cellar.errors import UserError
+from cellar.json_reader import MAX_WHOLE
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The numbers from `least` to `most`; without these two themselves where they are open."""
+
+    least: float
+    most: float = MAX_WHOLE
+    least_is_open: bool = False
+    most_is_open: bool = False
+
+    def hold(self, value: Any) -> bool:
+        """Tell whether a number, or every number of a tuple, is within."""
+        if isinstance(value, tuple):
+            return all(map(self.hold, value))
+        if not isinstance(value, int | float) or not -MAX_WHOLE <= value <= MAX_WHOLE:
+            return False
+        low = self.least < value if self.least_is_open else self.least <= value
+        return low and (value < self.most if self.most_is_open else value <= self.most)
+
+    def __str__(self) -> str:
+        """Say them: "at least 1", "above 0", "from 0 to below 1"."""
+        least, most = f"{self.least:,}", f"{self.most:,}"
+        if self.most == MAX_WHOLE:
+            return f"above {least}" if self.least_is_open else f"at least {least}"
+        if self.least_is_open and self.most_is_open:
+            return f"between {least} and {most}"
+        if self.least_is_open:
+            return f"above {least} and at most {most}"
+        return f"from {least} to {'below ' * self.most_is_open}{most}"
+
+
+def at_least(least: float) -> Bounds:
+    """Accept `least` and what is above it."""
+    return Bounds(least)
+
+
+def above(least: float, most: float = MAX_WHOLE) -> Bounds:
+    """Accept what is above `least`, and up to `most`."""
+    return Bounds(least, most, least_is_open=True)
+
+
+def between(least: float, most: float, *, open_: str = "") -> Bounds:
+    """Accept `least` to `most`; `open_` names the ends that are left out: "[", "]" or both."""
+    return Bounds(least, most, "[" in open_, "]" in open_)
+
+
+def check_bounds(settings: object, **bounds: Bounds) -> None:
+    """Refuse settings of which a number is out of its bounds; None is no number, and is let be.
+
+    Raises:
+        UserError: "steps must be at least 1, not 0".
+    """
+    for name, bound in bounds.items():
+        value = getattr(settings, name)
+        if value is None or bound.hold(value):
+            continue
+        shown = str(value) if len(str(value)) <= 40 else f"{str(value)[:40]}…"
+        too_large = isinstance(value, int) and value > MAX_WHOLE
+        limit = f" and at most {MAX_WHOLE}" if too_large and bound.most == MAX_WHOLE else ""
+        finite = isinstance(value, float) and not math.isfinite(value)
+        said = f"a finite number, {bound}" if finite else f"{bound}{limit}"
+        raise UserError(f"{name} must be {said}, not {shown}")
