@@ -19,6 +19,7 @@ from finetune.folder import load_task, save_task
 from finetune.tasks.question_answering import (
     Passage,
     QuestionAnswering,
+    QuestionExample,
 )
 from tests.finetune.passages import STORY, TASK, about, example
 from tests.pretrain import tiny
