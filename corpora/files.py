@@ -7,8 +7,9 @@
 | .xz    | lzma                                                 |
 | .zst   | compression.zstd (backports.zstd before Python 3.14) |
 
-A file that is here is a `Path`. One that is elsewhere is a URL, which `fsspec` opens: s3://, gs://,
-hf://, https://, memory:// … Either is read as a stream: only a buffer of it is ever held.
+A file that is here is a `Path`. One that is elsewhere is a URL: of http:// and https:// one file is
+read (`corpora.web`), every other one `fsspec` opens, with folders and globs: s3://, gs://, hf://,
+memory:// … Either is read as a stream: only a buffer of it is ever held.
 """
 
 import glob
@@ -23,6 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cellar import UserError
+from corpora.web import WebFile, stamp_of
 
 File = Path | str
 """a file that is here, or the URL of one that is elsewhere"""
@@ -92,6 +94,8 @@ def stamp(file: File) -> dict[str, int | str | None]:
     if not _is_url(file):
         state = Path(file).stat()
         return {"bytes": state.st_size, "modified": state.st_mtime_ns}
+    if _is_web(file):
+        return stamp_of(str(file))
     with _asking(file):
         system, path = _system(str(file))
         info = system.info(path)
@@ -110,14 +114,13 @@ def open_file(
     """
     with ExitStack() as open_files:
         faults: tuple[type[Exception], ...] = (OSError,)
-        if _is_url(file):
+        if _is_web(file):
+            raw: Any = open_files.enter_context(WebFile(str(file)))
+        elif _is_url(file):
             faults = (Exception,)  # each system has errors of its own
-            # What is read from end to end is asked for once; not every server gives parts.
-            at_once = str(file).startswith("http") and kind(file) != ".parquet"
             with _asking(file):
                 system, path = _system(str(file))
-                opened = system.open(path, "rb", **({"block_size": 0} if at_once else {}))
-                raw = open_files.enter_context(opened)
+                raw = open_files.enter_context(system.open(path, "rb"))
         else:
             try:
                 raw = open_files.enter_context(Path(file).open("rb", buffering=0))
@@ -174,11 +177,19 @@ def _is_url(given: str | Path) -> bool:
     return isinstance(given, str) and "://" in given
 
 
+def _is_web(file: str | Path) -> bool:
+    return isinstance(file, str) and file.lower().startswith(("http://", "https://"))
+
+
 def _name(file: File) -> PurePosixPath | Path:
     if isinstance(file, Path):
         return file
-    # Behind the ? of a web address stands what is asked of it.
-    return PurePosixPath(urlsplit(file).path if file.startswith("http") else file)
+    if not _is_web(file):
+        return PurePosixPath(file)
+    try:
+        return PurePosixPath(urlsplit(file).path)  # behind the ? stands what is asked of it
+    except ValueError as error:
+        raise UserError(f"{file} is no address of a file: {error}") from None
 
 
 def _unpacker(file: File) -> ModuleType:
@@ -209,6 +220,10 @@ def _here(given: str) -> list[File]:
 
 
 def _elsewhere(given: str) -> list[File]:
+    if _is_web(given):
+        if not _name(given).name or "*" in given or given.endswith("/"):
+            raise UserError(f"{given} names no file: on the web files are named one by one")
+        return [given]
     with _asking(given):
         system, path = _system(given)
         if system.isfile(path):
