@@ -49,6 +49,8 @@ def find_files(paths: Iterable[str | Path]) -> list[File]:
     """
     files: list[File] = []
     for given in paths:
+        if given == "":
+            raise UserError("an empty path names no file")
         find = _elsewhere if _is_url(given) else _here
         files += sorted(check_file(file) for file in find(str(given)))
     if not files:
@@ -58,6 +60,8 @@ def find_files(paths: Iterable[str | Path]) -> list[File]:
 
 def check_file(file: File) -> File:
     """Give a file that exists and is not empty, as `Path` or URL; UserError for any other."""
+    if file == "":
+        raise UserError("an empty path names no file")
     if _is_url(file):
         if stamp(file)["bytes"] == 0:
             raise UserError(f"{file} is empty")
