@@ -12,12 +12,7 @@ from encoder.config import EncoderConfig
 from encoder.linear import Linear
 from encoder.norm import make_norm
 from encoder.packing import Sequences
-from encoder.positions import (
-    LearnedPositions,
-    SinusoidalPositions,
-    check_length,
-    without_padding,
-)
+from encoder.positions import LearnedPositions, SinusoidalPositions, check_length
 
 
 class Embeddings(nn.Module):
@@ -27,7 +22,6 @@ class Embeddings(nn.Module):
         super().__init__()
         size = config.token_size
         table = (config.max_position_embeddings, size, config.position_offset)
-        self.pad_token_id = config.pad_token_id
         self.tokens = nn.Embedding(config.vocab_size, size, padding_idx=config.pad_token_id)
         self.positions: LearnedPositions | SinusoidalPositions | None = None
         if config.positions == "learned":
@@ -47,20 +41,14 @@ class Embeddings(nn.Module):
         token_type_ids: Int[Tensor, " tokens"] | None,
         sequences: Sequences,
     ) -> Float[Tensor, "tokens hidden"]:
-        """Shape: `(tokens,)` → `(tokens, hidden)`.
-
-        Without `token_type_ids` all are segment 0, and where the model has no other segment.
-        """
+        """Shape: `(tokens,)` → `(tokens, hidden)`. Without `token_type_ids` all are segment 0."""
         x: Tensor = self.tokens(input_ids)
         if self.segments is not None:
-            if token_type_ids is None or self.segments.num_embeddings == 1:
+            if token_type_ids is None:
                 token_type_ids = torch.zeros_like(input_ids)
             x = x + self.segments(token_type_ids)
         if self.positions is not None:
             check_length(sequences.max_length, self.positions.places)
-            positions = sequences.positions
-            if self.positions.offset:
-                positions = without_padding(input_ids.eq(self.pad_token_id), sequences)
-            x = x + self.positions(positions)
+            x = x + self.positions(sequences.positions)
         x = self.dropout(self.norm(x))
         return x if self.projection is None else self.projection(x)

@@ -23,7 +23,7 @@ from finetune.overlap import Overlap
 from finetune.predict import MeanLoss, answered, check_vocabulary, encoded, measure
 from finetune.task import Task
 from finetune.tasks import TASKS
-from tokenizer import Tokenizer, load_tokenizer
+from tokenizer import Tokenizer
 from training import Loss, Result, by_items, full_disk, save_options, saved_options, train
 
 MAY_DIFFER = {"out", "resume", "training"}
@@ -122,7 +122,7 @@ def finetune_on(
     Without `held_out` nothing is chosen and nothing measured. `new` are the fingerprints that a new
     run leaves, None where one is resumed.
     """
-    tokenizer = load_tokenizer(config.model)
+    tokenizer = task.tokenizer(config.model)
     items = [item for _, item in encoded(task, tokenizer, examples)]
     measured = list(encoded(task, tokenizer, held_out))
     model = build(task, config)

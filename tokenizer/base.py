@@ -21,7 +21,6 @@ from torch import Tensor
 
 from cellar import UserError, write_json
 from tokenizer.encoding import Encoding, Span, Template, Tokens, longest_first, windows
-from tokenizer.inputs import check_text, listed, text_and_pair
 
 SPECIAL_TOKENS = {
     "pad": "[PAD]",
@@ -42,12 +41,22 @@ class Tokenizer(ABC):
 
     `special_tokens` names the roles: `{"pad": "[PAD]", "unk": …, "cls": …, "sep": …, "mask": …}`.
     `max_length` is the longest sequence that the model takes, None where no limit is known; it is
-    saved with the tokenizer, and is the `max_length` of every call that gives none.
+    saved with the tokenizer, and is the `max_length` of every call that gives none. A text that is
+    too long loses tokens on its `truncation_side`, and `batch` pads on the `padding_side`.
     """
 
     special_tokens: dict[str, str]
     template: Template
     max_length: int | None = None
+    truncation_side: str = "right"
+    padding_side: str = "right"
+    clean_up_spaces: bool = False
+
+    def take_settings(self, other: "Tokenizer") -> None:
+        """Cut, pad and decode as another tokenizer does."""
+        self.max_length = other.max_length
+        self.truncation_side, self.padding_side = other.truncation_side, other.padding_side
+        self.clean_up_spaces = other.clean_up_spaces
 
     @property
     @abstractmethod
@@ -79,12 +88,10 @@ class Tokenizer(ABC):
         """Give the tokens of words that are parted already; none of them spans two words.
 
         Here `word_ids` number these words, offsets point into the token's own word, and a word of
-        which nothing is left is one unknown token. Each is read as a word behind a space, as
-        `transformers` does with `is_split_into_words=True` (where that is a choice, with
-        `add_prefix_space=True`).
+        which nothing is left is one unknown token. Each is read as a text of its own, as
+        `transformers` does with `is_split_into_words=True`: whether there is a space before it is
+        the tokenizer's setting (`add_prefix_space`).
         """
-        if isinstance(words, str):
-            raise UserError("word_tokens takes a list of words: write word_tokens(text.split())")
         ids: list[int] = []
         offsets: list[Span] = []
         word_ids: list[int] = []
@@ -95,6 +102,10 @@ class Tokenizer(ABC):
             word_ids += [number] * len(tokens)
         return Tokens(ids, offsets, word_ids)
 
+    def for_words(self) -> "Tokenizer":
+        """Give the tokenizer by which a tagger of words learns: mostly this one."""
+        return self
+
     @cached_property
     def _remembered(self) -> Callable[[str], Tokens]:
         def tokens(word: str) -> Tokens:
@@ -103,7 +114,7 @@ class Tokenizer(ABC):
         return lru_cache(REMEMBERED)(tokens)
 
     def _word(self, word: str) -> Tokens:
-        """Give the tokens of one word behind a space."""
+        """Give the tokens of one word."""
         return self.tokens(word)
 
     @abstractmethod
@@ -117,9 +128,13 @@ class Tokenizer(ABC):
         The `##` of WordPiece is no part of this writing.
         """
 
-    @abstractmethod
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
         """Give the text of ids."""
+        text = self._decode(ids, skip_special_tokens)
+        return _without_spaces(text) if self.clean_up_spaces else text
+
+    @abstractmethod
+    def _decode(self, ids: Iterable[int], skip_special_tokens: bool) -> str: ...
 
     @abstractmethod
     def definition(self) -> dict[str, Any]:
@@ -151,7 +166,6 @@ class Tokenizer(ABC):
         Raises:
             UserError: `max_length` leaves no room for text, or the text is not valid Unicode.
         """
-        _check(text, pair)
         a, b = self.tokens(text), None if pair is None else self.tokens(pair)
         room = self.template.room(self._limit(max_length), b is not None)
         size_a, size_b = len(a), 0 if b is None else len(b)
@@ -159,8 +173,13 @@ class Tokenizer(ABC):
             return self.template.encode(a, b)
         keep_a, keep_b = longest_first(size_a, size_b, room)
         return self.template.encode(
-            a[:keep_a], None if b is None else b[:keep_b], size_a + size_b - keep_a - keep_b
+            a[self._kept(size_a, keep_a)],
+            None if b is None else b[self._kept(size_b, keep_b)],
+            size_a + size_b - keep_a - keep_b,
         )
+
+    def _kept(self, size: int, keep: int) -> slice:
+        return slice(size - keep, None) if self.truncation_side == "left" else slice(keep)
 
     def windows(
         self, text: str, pair: str | None = None, *, max_length: int | None = None, stride: int = 0
@@ -172,7 +191,6 @@ class Tokenizer(ABC):
         Raises:
             UserError: no room is left for the text that is cut, or the stride fills it.
         """
-        _check(text, pair)
         a, b = self.tokens(text), None if pair is None else self.tokens(pair)
         room = self.template.room(self._limit(max_length), b is not None)
         if b is None:
@@ -186,27 +204,24 @@ class Tokenizer(ABC):
     def batch(
         self, texts: Sequence[str | tuple[str, str]], *, max_length: int | None = None
     ) -> dict[str, Int64[Tensor, "batch seq"]]:
-        """Encode texts or pairs, padded on the right to the longest: `model(**tokenizer.batch(…))`.
+        """Encode texts or pairs, padded to the longest: `model(**tokenizer.batch(…))`.
 
         Returns:
             `input_ids`, `attention_mask` (1 on tokens, 0 on padding) and `token_type_ids`.
-
-        Raises:
-            UserError: something is no text, or no pair of texts.
         """
-        limit = self._limit(max_length)
-        rows = [
-            self._ids(*text_and_pair(text, f"text {number}"), limit)
-            for number, text in enumerate(listed(texts), start=1)
-        ]
+        if isinstance(texts, str):
+            raise TypeError("batch takes a list of texts: write batch([text])")
+        rows = [self._ids(text, self._limit(max_length)) for text in texts]
         shape = len(rows), max((len(ids) for ids, _ in rows), default=0)
         input_ids = torch.full(shape, self.pad_id)
         attention_mask = torch.zeros(shape, dtype=torch.long)
         token_type_ids = torch.zeros(shape, dtype=torch.long)
         for row, (ids, type_ids) in enumerate(rows):
-            input_ids[row, : len(ids)] = torch.tensor(ids)
-            attention_mask[row, : len(ids)] = 1
-            token_type_ids[row, : len(ids)] = torch.tensor(type_ids)
+            start = shape[1] - len(ids) if self.padding_side == "left" else 0
+            filled = slice(start, start + len(ids))
+            input_ids[row, filled] = torch.tensor(ids)
+            attention_mask[row, filled] = 1
+            token_type_ids[row, filled] = torch.tensor(type_ids)
         return {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
@@ -214,13 +229,17 @@ class Tokenizer(ABC):
         }
 
     def _ids(
-        self, text: str, pair: str | None, max_length: int | None
+        self, text: str | tuple[str, str], max_length: int | None
     ) -> tuple[list[int], list[int]]:
-        a = list(chain.from_iterable(self.words(text)))
-        b = None if pair is None else list(chain.from_iterable(self.words(pair)))
+        texts = (text,) if isinstance(text, str) else text
+        a, *rest = (list(chain.from_iterable(self.words(part))) for part in texts)
+        b = rest[0] if rest else None
         room = self.template.room(max_length, b is not None)
         keep_a, keep_b = longest_first(len(a), len(b or ()), room)
-        return self.template.ids(a[:keep_a], None if b is None else b[:keep_b])
+        return self.template.ids(
+            a[self._kept(len(a), keep_a)],
+            None if b is None else b[self._kept(len(b), keep_b)],
+        )
 
     def fingerprint(self) -> str:
         """Give a short hash over everything that decides how text becomes ids."""
@@ -233,25 +252,43 @@ class Tokenizer(ABC):
         Other files of the folder, such as the model's, stay as they are.
         """
         folder = Path(folder)
+        definition = self.definition()
         config = self.config() | {
             f"{role}_token": token for role, token in self.special_tokens.items()
         }
+        # Where these stand, no special_tokens_map.json or added_tokens.json is read.
+        config["added_tokens_decoder"] = {
+            str(token["id"]): {name: value for name, value in token.items() if name != "id"}
+            for token in definition["added_tokens"]
+        }
+        config.pop("model_max_length", None)
         if self.max_length is not None:
             config["model_max_length"] = self.max_length
-        write_json(folder / "tokenizer.json", self.definition())
+        for name, value, usual in (
+            ("truncation_side", self.truncation_side, "right"),
+            ("padding_side", self.padding_side, "right"),
+            ("clean_up_tokenization_spaces", self.clean_up_spaces, False),
+        ):
+            if value != usual:
+                config[name] = value
+        write_json(folder / "tokenizer.json", definition)
         write_json(folder / "tokenizer_config.json", config)
+
+
+def _without_spaces(text: str) -> str:
+    """Take out spaces as `clean_up_tokenization_spaces` of `transformers` does."""
+    for mark in (".", "?", "!", ","):
+        text = text.replace(f" {mark}", mark)
+    text = text.replace(" ' ", "'")
+    for ending in ("n't", "'m", "'s", "'ve", "'re"):
+        text = text.replace(f" {ending}", ending)
+    return text
 
 
 def added_token(token: str, id: int) -> dict[str, Any]:
     """Describe a token for `tokenizer.json` that is found in a text just as it is written."""
     exactly = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     return {"id": id, "content": token, **exactly, "special": True}
-
-
-def _check(text: str, pair: str | None) -> None:
-    check_text(text)
-    if pair is not None:
-        check_text(pair, "the pair")
 
 
 def by_word(ids: Iterable[int], word_ids: Iterable[int]) -> list[list[int]]:

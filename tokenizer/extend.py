@@ -95,6 +95,12 @@ def extend(tokenizer: Tokenizer, words: Sequence[str]) -> Tokenizer:
             fault = "stands in the vocabulary already" if word in vocabulary else "is no whole word"
             raise UserError(f"{word!r} {fault}: it cannot be added")
         vocabulary.add(word)
+    extended = _extended(tokenizer, words)
+    extended.take_settings(tokenizer)
+    return extended
+
+
+def _extended(tokenizer: Tokenizer, words: Sequence[str]) -> Tokenizer:
     match tokenizer:
         case WordPiece():
             return WordPiece(
@@ -104,12 +110,10 @@ def extend(tokenizer: Tokenizer, words: Sequence[str]) -> Tokenizer:
                 chinese_characters=tokenizer.chinese_characters,
                 special_tokens=tokenizer.special_tokens,
                 added=[tokenizer.token(id) for id in tokenizer.special_ids],
-                max_length=tokenizer.max_length,
             )
         case SentencePiece() if not tokenizer.is_bpe():
             return SentencePiece(
                 tokenizer.model + b"".join(_piece(tokenizer, word) for word in words),
-                max_length=tokenizer.max_length,
             )
         case HuggingFace():
             return _extend_definition(tokenizer, words)

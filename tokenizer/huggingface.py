@@ -5,8 +5,8 @@ encoding a pair of words and seeing where they come out.
 """
 
 import json
-from collections.abc import Iterable
-from functools import cached_property
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tokenizers import Tokenizer as Backend
@@ -44,10 +44,9 @@ class HuggingFace(Tokenizer):
     ) -> None:
         # Padding and truncation are decided call by call, not by what was last saved.
         self._definition = definition | {"truncation": None, "padding": None}
-        try:
+        with _rust("tokenizers cannot read this tokenizer.json"):
             self._backend = Backend.from_str(json.dumps(self._definition))
-        except Exception as error:  # `tokenizers` raises nothing more specific
-            raise UserError(f"tokenizers cannot read this tokenizer.json: {error}") from None
+            self._backend.encode_special_tokens = bool(config.get("split_special_tokens"))
         self._config = config
         self.max_length = max_length
         self.special_tokens = {
@@ -58,7 +57,8 @@ class HuggingFace(Tokenizer):
         self.template = Template(self._parts(), self._parts("b"))
 
     def _parts(self, pair: str | None = None) -> tuple[Part, ...]:
-        encoding = self._backend.encode("a", pair)
+        with _rust("tokenizers cannot encode by this tokenizer.json"):
+            encoding = self._backend.encode("a", pair)
         parts: list[Part] = []
         for id, type_id, sequence in zip(
             encoding.ids, encoding.type_ids, encoding.sequence_ids, strict=True
@@ -111,25 +111,33 @@ class HuggingFace(Tokenizer):
 
     def tokens(self, text: str) -> Tokens:
         """Give the tokens of one text, without the template's special tokens."""
-        return _tokens(self._backend, text)
+        refuse_surrogates(text)
+        with _rust("tokenizers cannot encode this text"):
+            encoding = self._backend.encode(text, add_special_tokens=False)
+        offsets = [trim(text, start, end) for start, end in encoding.offsets]
+        return Tokens(encoding.ids, offsets, [word or 0 for word in encoding.word_ids])
 
-    def _word(self, word: str) -> Tokens:
-        return _tokens(self._behind_space, word)
-
-    @cached_property
-    def _behind_space(self) -> Backend:
-        """The backend to which a text is a word behind a space, where that makes a difference."""
-        splits = json.dumps(self._definition.get("pre_tokenizer"))
-        spaced = splits.replace('"add_prefix_space": false', '"add_prefix_space": true')
-        if spaced == splits:
-            return self._backend
-        return Backend.from_str(
-            json.dumps(self._definition | {"pre_tokenizer": json.loads(spaced)})
-        )
-
-    def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
-        """Give the text of ids, as the file's own decoder joins them."""
+    def _decode(self, ids: Iterable[int], skip_special_tokens: bool) -> str:
         return self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
+
+    def for_words(self) -> "HuggingFace":
+        """Give the tokenizer by which a tagger of words learns: RoBERTa's, a word behind a space.
+
+        So do those who train one with `transformers`; it is saved as `add_prefix_space`.
+        """
+        splits = self._definition.get("pre_tokenizer") or {}
+        if self._config.get("tokenizer_class") != "RobertaTokenizer" or splits["add_prefix_space"]:
+            return self
+        prefixed: dict[str, Any] = {"add_prefix_space": True}
+        processor = self._definition["post_processor"] | prefixed
+        definition = {"pre_tokenizer": splits | prefixed, "post_processor": processor}
+        other = HuggingFace(
+            self._definition | definition,
+            config=self._config | prefixed,
+            special_tokens=self.special_tokens,
+        )
+        other.take_settings(self)
+        return other
 
     def definition(self) -> dict[str, Any]:
         """Give the content of `tokenizer.json`."""
@@ -140,8 +148,13 @@ class HuggingFace(Tokenizer):
         return {"tokenizer_class": "PreTrainedTokenizerFast"} | self._config
 
 
-def _tokens(backend: Backend, text: str) -> Tokens:
-    refuse_surrogates(text)
-    encoding = backend.encode(text, add_special_tokens=False)
-    offsets = [trim(text, start, end) for start, end in encoding.offsets]
-    return Tokens(encoding.ids, offsets, [word or 0 for word in encoding.word_ids])
+@contextmanager
+def _rust(what: str) -> Iterator[None]:
+    """Turn what `tokenizers` raises into an error for the user; a panic is no `Exception`."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, MemoryError, UserError):
+        raise
+    except BaseException as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{what}: {reason}") from None

@@ -177,7 +177,7 @@ class SentencePiece(Tokenizer):
             opens = is_special or self._closes[id]
         return word_ids
 
-    def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
+    def _decode(self, ids: Iterable[int], skip_special_tokens: bool) -> str:
         """Join pieces to text; special tokens, where they are kept, stand between spaces."""
         parts: list[str] = []
         run: list[int] = []

@@ -297,7 +297,7 @@ class WordPiece(Tokenizer):
             start, ids = end, self._continuations
         return tuple(pieces)
 
-    def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
+    def _decode(self, ids: Iterable[int], skip_special_tokens: bool) -> str:
         """Join pieces to words and words by spaces, with none before `.`, `?`, `!` and `,`."""
         text = ""
         special = self.special_ids if skip_special_tokens else frozenset()

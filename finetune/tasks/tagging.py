@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from cellar import UserError
+from cellar import UserError, find_folder, read_json
 from corpora import Row
 from encoder import Sequences, TokenClassifier, ops
 from encoder.pretrained import PretrainedModel
@@ -44,7 +44,7 @@ from finetune.sentences import (
 )
 from finetune.tags import OUTSIDE, are_entities, goes_on, iob2, spans
 from finetune.task import OVERLAP, Task
-from tokenizer import Tokenizer
+from tokenizer import Tokenizer, load_tokenizer
 from tokenizer.encoding import windows
 from training import Loss
 
@@ -127,6 +127,16 @@ class Tagging(Task[Sentence, Tags]):
     def read(cls, row: Row, labelled: bool = True) -> Sentence:
         """A row has `words` and `tags`; unlabelled it may have `text` in place of both."""
         return read_sentence(row, labelled)
+
+    def tokenizer(self, folder: Path) -> Tokenizer:
+        """Open the folder's tokenizer; a tagger's as it is, another's as taggers of words have it.
+
+        RoBERTa's tokens begin with the space before a word: words alone would look like parts.
+        """
+        tokenizer = load_tokenizer(folder)
+        names = read_json(find_folder(folder) / "config.json").get("architectures") or ()
+        is_tagger = any(str(name).endswith("ForTokenClassification") for name in names)
+        return tokenizer if is_tagger else tokenizer.for_words()
 
     def build(self, config: "FinetuneConfig") -> PretrainedModel:
         """A new token classifier on the pretrained encoder, and maybe a chain on it."""

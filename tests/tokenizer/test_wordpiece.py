@@ -153,7 +153,7 @@ def test_repeated_and_binary_vocabularies_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not UTF-8"):
         load_tokenizer(tmp_path)
     (tmp_path / "vocab.txt").write_text("a\nb\n")
-    with pytest.raises(UserError, match=r"no token '\[PAD\]'"):
+    with pytest.raises(UserError, match=r"no token '\[UNK\]', the unk token of Bert"):
         load_tokenizer(tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Words that are parted already: as `transformers` reads them with `is_split_into_words`."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,10 +20,7 @@ WORDS = st.lists(hostile, max_size=6)
 def pair(request: Any, tmp_path_factory: Any) -> tuple[Tokenizer, Any]:
     folder = tmp_path_factory.mktemp("tokenizer")
     FAMILIES[request.param]().save_pretrained(folder)
-    theirs = transformers.AutoTokenizer.from_pretrained(folder, add_prefix_space=True)
-    if request.param == "modernbert":  # which does not listen to the argument
-        theirs.backend_tokenizer.pre_tokenizer.add_prefix_space = True
-    return load_tokenizer(folder), theirs
+    return load_tokenizer(folder), transformers.AutoTokenizer.from_pretrained(folder)
 
 
 def assert_same(ours: Tokenizer, theirs: Any, words: list[str]) -> None:
@@ -67,3 +65,26 @@ def test_offsets_are_of_the_word(sentencepiece: Any, wordpiece: Any) -> None:
         for number, (start, end) in zip(tokens.word_ids, tokens.offsets, strict=True):
             words[number] += ["unbelievable", "café", "walked"][number][start:end]
         assert words == ["unbelievable", "café", "walked"]
+
+
+def test_a_tagger_of_roberta_reads_words_behind_a_space(tmp_path: Path) -> None:
+    FAMILIES["roberta"]().save_pretrained(tmp_path / "old")
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "old", add_prefix_space=True)
+    ours = load_tokenizer(tmp_path / "old").for_words()
+    ours.save(tmp_path / "new")
+    again, there = (
+        open_(tmp_path / "new")
+        for open_ in (load_tokenizer, transformers.AutoTokenizer.from_pretrained)
+    )
+    assert again.fingerprint() == ours.fingerprint() == ours.for_words().fingerprint()
+    for text in sentences(40):
+        for other in (theirs, there):
+            assert_same(ours, other, text.split())
+            assert_same(again, other, text.split())
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name != "roberta"])
+def test_other_tokenizers_are_the_same_for_words(name: str, tmp_path: Path) -> None:
+    FAMILIES[name]().save_pretrained(tmp_path)
+    ours = load_tokenizer(tmp_path)
+    assert ours.for_words() is ours

@@ -1,0 +1,289 @@
+"""Read all that a folder says of its tokenizer, as `transformers` 5 does.
+
+    tokenizer_config.json     the class, its settings, the special tokens by role, added tokens
+    special_tokens_map.json   roles and further special tokens, of older folders
+    added_tokens.json         tokens behind the vocabulary, of older folders
+    tokenizer.json            the whole pipeline, or (see `pipelines`) the vocabulary alone
+    vocab.txt                 the vocabulary of WordPiece, one token a line
+    vocab.json, merges.txt    those of byte-level BPE
+    config.json               the class, where the others name none
+
+The two of older folders are not read where `added_tokens_decoder` stands in the config.
+
+Fields of `tokenizer_config.json` that are not read here have no effect on ids, offsets or text:
+those of a chat, of files elsewhere, and those that `transformers` 5 does not read either.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cellar import Fields, UserError, read_json
+
+AddedToken = dict[str, Any]
+"""content and flags of a token, as in `added_tokens` of a `tokenizer.json`, without its id"""
+
+ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+FLAGS = ("single_word", "lstrip", "rstrip")
+
+CLASS_OF_MODEL = {
+    "bert": "BertTokenizer",
+    "distilbert": "BertTokenizer",
+    "electra": "BertTokenizer",
+    "mpnet": "MPNetTokenizer",
+    "roberta": "RobertaTokenizer",
+    "xlm-roberta": "XLMRobertaTokenizer",
+    "albert": "AlbertTokenizer",
+    "modernbert": "TokenizersBackend",
+}
+"""the class of a `model_type`, where no file names one"""
+
+_SAME_CLASS = {
+    "DistilBertTokenizer": "BertTokenizer",
+    "ElectraTokenizer": "BertTokenizer",
+    "MobileBertTokenizer": "BertTokenizer",
+    "SqueezeBertTokenizer": "BertTokenizer",
+    "LayoutLMTokenizer": "BertTokenizer",
+    "BartTokenizer": "RobertaTokenizer",
+    "LongformerTokenizer": "RobertaTokenizer",
+    "LEDTokenizer": "RobertaTokenizer",
+}
+AS_IT_STANDS = ("", "TokenizersBackend", "PreTrainedTokenizer")
+"""classes that are their `tokenizer.json` and nothing else"""
+
+_IN_PYTHON = {
+    "BertJapaneseTokenizer": "cuts words by MeCab, Sudachi or Juman++, or into characters",
+    "BertweetTokenizer": "normalises tweets",
+    "PhobertTokenizer": "expects words that are joined by VnCoreNLP",
+    "FlaubertTokenizer": "cuts words by sacremoses",
+    "XLMTokenizer": "cuts words by sacremoses",
+    "CanineTokenizer": "reads code points",
+    "RoCBertTokenizer": "reads shapes and sounds of characters",
+    "TapasTokenizer": "reads tables",
+    "ProphetNetTokenizer": "is another WordPiece",
+    "BertGenerationTokenizer": "reads a SentencePiece model",
+    "EsmTokenizer": "reads proteins",
+    "CpmTokenizer": "cuts words by jieba",
+}
+
+
+@dataclass
+class TokenizerFolder:
+    """What the files of a folder say together.
+
+    `config` is `tokenizer_config.json` with `special_tokens_map.json` merged into it; `tokens` are
+    those that are to be added, with the id that a file gives them or None; `roles` are the special
+    tokens that the files name (`{"cls": …}`), and `extra` those without a role.
+    """
+
+    path: Path
+    tokenizer_class: str
+    model_type: str
+    config: Fields
+    definition: Fields | None
+    tokens: list[tuple[AddedToken, int | None]] = field(default_factory=list)
+    roles: dict[str, AddedToken] = field(default_factory=dict)
+    extra: list[AddedToken] = field(default_factory=list)
+
+    @property
+    def max_length(self) -> int | None:
+        """The longest sequence; None where there is no limit, for which 1e30 is written."""
+        name = "model_max_length" if "model_max_length" in self.config else "max_len"
+        length = self.config.number(name, None, least=1)
+        return int(length) if length is not None and length < 1e9 else None
+
+    def side(self, name: str, part: str) -> str:
+        """`truncation_side` or `padding_side`: the config's, or that of the `tokenizer.json`."""
+        former = self.definition.fields(part) if self.definition else Fields({}, "")
+        return str(
+            self.config.choice(name, ("left", "right"), former.text("direction", "right").lower())
+        )
+
+
+def read_folder(path: Path) -> TokenizerFolder:
+    """Read all files but the vocabularies.
+
+    Raises:
+        UserError: a file is damaged, or asks for what is not built in.
+    """
+    config = _fields(path / "tokenizer_config.json") or Fields({}, path / "tokenizer_config.json")
+    definition = _fields(path / "tokenizer.json")
+    _refuse_other_files(config)
+    model = _fields(path / "config.json") or Fields({}, path / "config.json")
+    name = _class_of(path, config, model)
+    values = dict(config.values)
+    tokens: dict[int, AddedToken] = {}
+    if "added_tokens_decoder" in values:
+        listed = config.fields("added_tokens_decoder")
+        for key in listed.values:
+            if not key.isdecimal() or len(key) > 9:
+                raise UserError(f"{listed.source}: {key!r} is no id")
+            tokens[int(key)] = added_token_of(listed.values[key], listed.source)
+    else:
+        special_map = _fields(path / "special_tokens_map.json")
+        if special_map is not None:
+            values |= {k: _marked_special(v) for k, v in special_map.values.items() if v}
+    # As there: what else than a role the map names is not special where added_tokens.json has it.
+    marked = {token["content"] for token in _extra_tokens(config)}
+    merged = Fields(values, config.source)
+    named = dict(_named_tokens(merged))
+    extra = list(_extra_tokens(merged))
+    if "added_tokens_decoder" not in values:
+        special = marked | {token["content"] for token in named.values()}
+        tokens = {id: token for token, id in _added_file(path / "added_tokens.json", special)}
+        if definition is not None:
+            for item in definition.items("added_tokens", []):
+                tokens[_id_of(item, definition)] = added_token_of(item, definition.source)
+    by_content = {token["content"]: token for token in tokens.values()}
+    roles = {name: by_content.get(token["content"], token) for name, token in named.items()}
+    return TokenizerFolder(
+        path,
+        name,
+        model.text("model_type", ""),
+        merged,
+        definition,
+        tokens=[(token, id) for id, token in sorted(tokens.items())],
+        roles=roles,
+        extra=extra,
+    )
+
+
+def _fields(path: Path) -> Fields | None:
+    return Fields(read_json(path), path) if path.is_file() else None
+
+
+def _class_of(folder: Path, config: Fields, model: Fields) -> str:
+    """Find the tokenizer's class as `AutoTokenizer` does.
+
+    Raises:
+        UserError: it is code in Python, of the folder or of `transformers`.
+    """
+    of_model = CLASS_OF_MODEL.get(model.text("model_type", ""), "")
+    named = config.text("tokenizer_class", "") or model.text("tokenizer_class", "")
+    name = "" if of_model == "TokenizersBackend" else named.removesuffix("Fast") or of_model
+    if name in _IN_PYTHON:
+        raise UserError(
+            f"{folder}: its tokenizer_class, {name}, {_IN_PYTHON[name]}, in code of "
+            "transformers that is not built in here"
+        )
+    if config.values.get("auto_map") and name not in AS_IT_STANDS and name not in _known():
+        raise UserError(
+            f"{config.source}: {name} is code of its own (auto_map), which is never run here"
+        )
+    return _SAME_CLASS.get(name, name)
+
+
+def _refuse_other_files(config: Fields) -> None:
+    files = config.texts("fast_tokenizer_files", [])
+    if any(re.fullmatch(r"tokenizer\..+\.json", name) for name in files):
+        raise UserError(f"{config.source}: fast_tokenizer_files names other files: not supported")
+
+
+def _known() -> set[str]:
+    return {*CLASS_OF_MODEL.values(), *_SAME_CLASS}
+
+
+def added_token_of(value: Any, source: object) -> AddedToken:
+    """Read a token: a text, which is then a special token, or an object with `content` and flags.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if isinstance(value, str):
+        return {"content": value, **dict.fromkeys((*FLAGS, "normalized"), False), "special": True}
+    fields = Fields(value, f"{source}: a token")
+    return {
+        "content": fields.text("content"),
+        **{name: fields.flag(name, False) for name in FLAGS},
+        "normalized": fields.flag("normalized", None),
+        "special": fields.flag("special", False),
+    }
+
+
+def resolved(token: AddedToken) -> AddedToken:
+    """Decide where a file is silent: a special token is looked for in the text as it is written."""
+    silent = token["normalized"] is None
+    return token | {"normalized": not token["special"]} if silent else token
+
+
+def _marked_special(value: Any) -> Any:
+    """Whatever `special_tokens_map.json` names is special."""
+    if isinstance(value, list):
+        return [_marked_special(item) for item in value]
+    return value | {"special": True} if isinstance(value, dict) and "content" in value else value
+
+
+def _named_tokens(config: Fields) -> Iterator[tuple[str, AddedToken]]:
+    """The tokens with a role: those of `ROLES` first, then such as only some model has."""
+    for role in ROLES:
+        name = f"{role}_token"
+        if name in config:
+            yield role, _named(config, name)
+    further = {n: v for n, v in config.values.items() if n.endswith("_token")}
+    for name in ("model_specific_special_tokens", "extra_special_tokens"):
+        inner = config.values.get(name)
+        further |= inner if isinstance(inner, dict) else {}
+    tokens = Fields(further, config.source)
+    for name, value in further.items():
+        if name.removesuffix("_token") not in ROLES and isinstance(value, str | dict):
+            yield name, _named(tokens, name)
+
+
+def _named(config: Fields, name: str) -> AddedToken:
+    value = config.values[name]
+    if not isinstance(value, str | dict):
+        raise config.wrong(name, "a token")
+    return added_token_of(value, f"{config.source}: {name}") | {"special": True}
+
+
+def _extra_tokens(config: Fields) -> Iterator[AddedToken]:
+    for name in ("extra_special_tokens", "additional_special_tokens"):
+        if isinstance(config.values.get(name), dict) and name == "extra_special_tokens":
+            continue  # they have names
+        for item in config.items(name, []):
+            yield added_token_of(item, f"{config.source}: {name}")
+
+
+def _added_file(path: Path, special: set[str]) -> Iterator[tuple[AddedToken, int]]:
+    added = _fields(path)
+    for content in added.values if added else ():
+        assert added is not None
+        is_special = content in special
+        token = {"content": content, "special": is_special, "normalized": not is_special}
+        yield added_token_of(token, path), added.whole(content)
+
+
+def _id_of(item: Any, definition: Fields) -> int:
+    return Fields(item, f"{definition.source}: added_tokens").whole("id")
+
+
+def place_tokens(
+    tokens: Iterable[tuple[AddedToken, int | None]],
+    vocabulary: dict[str, int],
+    source: object,
+) -> list[dict[str, Any]]:
+    """Give each token its id: that of the vocabulary, or the next behind it, as `tokenizers` does.
+
+    Raises:
+        UserError: a file gives it another id.
+    """
+    placed: dict[str, dict[str, Any]] = {}
+    size, last = len(vocabulary), -1
+    for token, expected in tokens:
+        content = token["content"]
+        if not content:
+            continue
+        known = placed[content]["id"] if content in placed else vocabulary.get(content)
+        id = max(size, last + 1) if known is None else known
+        if expected is not None and id != expected:
+            raise UserError(
+                f"{source}: {content!r} is said to have id {expected}, but its place is {id}: "
+                "ids behind the vocabulary follow one another"
+            )
+        last = max(last, id)
+        placed[content] = {"id": id, **resolved(token)}
+    if last >= size and max(vocabulary.values(), default=-1) >= size:
+        raise UserError(f"{source}: the vocabulary has holes, so tokens cannot be added behind it")
+    return sorted(placed.values(), key=lambda token: int(token["id"]))

@@ -1,0 +1,304 @@
+"""Build the `tokenizer.json` that a tokenizer class of `transformers` makes of its vocabulary.
+
+A folder names a class (`BertTokenizer`), and `transformers` 5 lets the class decide: it takes the
+vocabulary alone, from `tokenizer.json` or from `vocab.txt`, and builds the steps around it anew,
+from `tokenizer_config.json`. So is it done here, with one difference: what a `tokenizer.json` says
+and its class would drop without a word (another normaliser, another template) is refused by name.
+
+    BertTokenizer         WordPiece   [CLS] a [SEP] b [SEP]
+    MPNetTokenizer        WordPiece   <s> a </s></s> b </s>
+    RobertaTokenizer      BPE         <s> a </s></s> b </s>
+    XLMRobertaTokenizer   unigram     <s> a </s></s> b </s>
+    AlbertTokenizer       unigram     [CLS] a [SEP] b [SEP]
+
+Any other class reads its `tokenizer.json` as it stands.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cellar import Fields, UserError
+from tokenizer.encoding import Part, Template
+
+SPACE = "▁"
+_BERT_ROLES = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
+_ROBERTA_ROLES = {"bos": "<s>", "eos": "</s>", "unk": "<unk>", "sep": "</s>", "pad": "<pad>"}
+_ROBERTA_ROLES |= {"cls": "<s>", "mask": "<mask>"}
+_WORDPIECE = {"continuing_subword_prefix": "##", "max_input_chars_per_word": 100}
+_BPE = {
+    "dropout": None,
+    "unk_token": None,
+    "continuing_subword_prefix": "",
+    "end_of_word_suffix": "",
+    "fuse_unk": False,
+    "byte_fallback": False,
+    "ignore_merges": False,
+}
+
+
+def _bert_normalizer(config: Fields) -> dict[str, Any]:
+    return {
+        "type": "BertNormalizer",
+        "clean_text": True,
+        "handle_chinese_chars": config.flag("tokenize_chinese_chars", True),
+        "strip_accents": config.flag("strip_accents", None),
+        "lowercase": config.flag("do_lower_case", True),
+    }
+
+
+def _byte_level(config: Fields) -> dict[str, Any]:
+    prefixed = config.flag("add_prefix_space", False)
+    return {
+        "type": "ByteLevel",
+        "add_prefix_space": prefixed,
+        "trim_offsets": True,
+        "use_regex": True,
+    }
+
+
+def _metaspace(config: Fields) -> dict[str, Any]:
+    scheme = "always" if config.flag("add_prefix_space", True) else "never"
+    return {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": scheme, "split": True}
+
+
+def _by_white_space(config: Fields) -> dict[str, Any]:
+    steps = [{"type": "WhitespaceSplit"}, _metaspace(config)]
+    return {"type": "Sequence", "pretokenizers": steps}
+
+
+def _replace(pattern: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": {"String": pattern}, "content": '"'}
+
+
+def _albert_normalizer(config: Fields) -> dict[str, Any]:
+    steps = [_replace("``"), _replace("''")]
+    if not config.flag("keep_accents", False):
+        steps += [{"type": "NFKD"}, {"type": "StripAccents"}]
+    if config.flag("do_lower_case", True):
+        steps += [{"type": "Lowercase"}]
+    return {"type": "Sequence", "normalizers": steps}
+
+
+Step = Callable[[Fields], dict[str, Any] | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """The steps of a tokenizer class, from the settings of `tokenizer_config.json`.
+
+    `normal` and `cut` name the kinds of step that a `tokenizer.json` of this class may have, for
+    its settings are the config's; `model` is what else the model of the file must say, `parted`
+    whether `</s></s>` stands between the texts of a pair, where they are all of type 0.
+    """
+
+    model_type: str
+    roles: dict[str, str]
+    normalizer: Step
+    normal: tuple[str, ...]
+    pre_tokenizer: Step
+    cut: tuple[str, ...]
+    decoder: Step
+    model: dict[str, Any] = field(default_factory=dict)
+    parted: bool = False
+    ends: tuple[str, str] = ("cls", "sep")
+    types: tuple[int, int] = (0, 1)
+    keeps_template: bool = False
+    spaced_mask: bool = False
+
+
+def _wordpiece_decoder(_: Fields) -> dict[str, Any]:
+    return {"type": "WordPiece", "prefix": "##", "cleanup": True}
+
+
+_BERT = Pipeline(
+    model_type="WordPiece",
+    roles=_BERT_ROLES,
+    normalizer=_bert_normalizer,
+    normal=("BertNormalizer",),
+    pre_tokenizer=lambda _: {"type": "BertPreTokenizer"},
+    cut=("BertPreTokenizer",),
+    decoder=_wordpiece_decoder,
+    model=_WORDPIECE,
+)
+PIPELINES = {
+    "BertTokenizer": _BERT,
+    "MPNetTokenizer": Pipeline(
+        model_type="WordPiece",
+        roles=_ROBERTA_ROLES | {"unk": "[UNK]"},
+        normalizer=_bert_normalizer,
+        normal=_BERT.normal,
+        pre_tokenizer=_BERT.pre_tokenizer,
+        cut=_BERT.cut,
+        decoder=_wordpiece_decoder,
+        model=_WORDPIECE,
+        parted=True,
+        types=(0, 0),
+        spaced_mask=True,
+    ),
+    "RobertaTokenizer": Pipeline(
+        model_type="BPE",
+        roles=_ROBERTA_ROLES,
+        normalizer=lambda _: None,
+        normal=(),
+        pre_tokenizer=_byte_level,
+        cut=("ByteLevel",),
+        decoder=lambda _: {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True},
+        model=_BPE,
+        parted=True,
+        types=(0, 0),
+    ),
+    "XLMRobertaTokenizer": Pipeline(
+        model_type="Unigram",
+        roles=_ROBERTA_ROLES,
+        normalizer=lambda _: None,
+        normal=("Precompiled", "Replace"),
+        pre_tokenizer=_by_white_space,
+        cut=("WhitespaceSplit", "Metaspace"),
+        decoder=_metaspace,
+        model={"unk_id": 3, "byte_fallback": False},
+        parted=True,
+        ends=("bos", "eos"),
+        types=(0, 0),
+    ),
+    "AlbertTokenizer": Pipeline(
+        model_type="Unigram",
+        roles=_BERT_ROLES | {"unk": "<unk>", "pad": "<pad>", "bos": "[CLS]", "eos": "[SEP]"},
+        normalizer=_albert_normalizer,
+        normal=("Replace", "NFKD", "StripAccents", "Lowercase", "Precompiled"),
+        pre_tokenizer=_by_white_space,
+        cut=("WhitespaceSplit", "Metaspace"),
+        decoder=_metaspace,
+        model={"unk_id": 1, "byte_fallback": False},
+        keeps_template=True,
+    ),
+}
+"""the classes of the families of this project; each is the same class for other families too"""
+
+
+def steps_of(part: Any, source: object) -> list[Fields]:
+    """Read the steps of a normaliser, pre-tokenizer or processor, of a `Sequence` each one."""
+    if part is None:
+        return []
+    step = Fields(part, source)
+    for name in ("normalizers", "pretokenizers", "processors"):
+        if name in step:
+            return [inner for item in step.items(name) for inner in steps_of(item, source)]
+    return [step]
+
+
+def template_of(processor: Any, source: object) -> Template | None:
+    """Read the template of a `post_processor`; None where it has none."""
+    for step in steps_of(processor, source):
+        match step.text("type", None):
+            case "TemplateProcessing":
+                special = step.fields("special_tokens")
+                single, pair = (
+                    tuple(
+                        place
+                        for part in step.items(name)
+                        for place in _places(Fields(part, step.source), special)
+                    )
+                    for name in ("single", "pair")
+                )
+                return Template(single, pair)
+            case "BertProcessing":
+                return Template.bert(_id_of(step, "cls"), _id_of(step, "sep"))
+            case "RobertaProcessing":
+                return parted(_id_of(step, "cls"), _id_of(step, "sep"))
+    return None
+
+
+def parted(cls_id: int, sep_id: int) -> Template:
+    """Give RoBERTa's template: `<s> a </s>` and `<s> a </s></s> b </s>`, all of type 0."""
+    single: tuple[Part, ...] = ((cls_id, 0), ("a", 0), (sep_id, 0))
+    return Template(single, (*single, (sep_id, 0), ("b", 0), (sep_id, 0)))
+
+
+def _places(part: Fields, special: Fields) -> list[Part]:
+    if "Sequence" in part:
+        text = part.fields("Sequence")
+        owner: Any = {"A": "a", "B": "b"}[text.choice("id", ("A", "B"))]
+        return [(owner, text.whole("type_id", 0))]
+    token = part.fields("SpecialToken")
+    ids = special.fields(token.text("id")).items("ids")
+    return [(_whole(id, special), token.whole("type_id", 0)) for id in ids]
+
+
+def _id_of(step: Fields, name: str) -> int:
+    pair = step.items(name)
+    if len(pair) != 2:
+        raise step.wrong(name, "a token with its id")
+    return _whole(pair[1], step)
+
+
+def _whole(id: Any, fields: Fields) -> int:
+    return Fields({"id": id}, fields.source).whole("id")
+
+
+def pipeline_steps(name: str, config: Fields, definition: Fields | None) -> dict[str, Any]:
+    """Give normaliser, pre-tokenizer and decoder of a class; a table of characters is the file's.
+
+    Raises:
+        UserError: the `tokenizer.json` has a step that the class would drop.
+    """
+    pipeline = PIPELINES[name]
+    normalizer, tables = pipeline.normalizer(config), []
+    if definition is not None:
+        steps = steps_of(definition.values.get("normalizer"), definition.source)
+        tables = [dict(s.values) for s in steps if s.values.get("type") == "Precompiled"][:1]
+        _refuse_other_steps(name, "normalizer", steps, pipeline.normal, definition)
+        cuts = steps_of(definition.values.get("pre_tokenizer"), definition.source)
+        _refuse_other_steps(name, "pre_tokenizer", cuts, pipeline.cut, definition)
+    if tables:
+        inner = normalizer["normalizers"] if normalizer else []
+        steps_with_table = [*inner, *tables]
+        normalizer = {"type": "Sequence", "normalizers": steps_with_table} if inner else tables[0]
+    return {
+        "normalizer": normalizer,
+        "pre_tokenizer": pipeline.pre_tokenizer(config),
+        "decoder": pipeline.decoder(config),
+    }
+
+
+_KNOWN_PATTERNS = ({"String": "``"}, {"String": "''"}, {"Regex": " {2,}"})
+_FIXED = {"clean_text": True, "use_regex": True, "replacement": SPACE, "split": True}
+"""what a class does not ask its config about"""
+
+
+def _refuse_other_steps(
+    name: str, part: str, steps: list[Fields], allowed: tuple[str, ...], definition: Fields
+) -> None:
+    for step in steps:
+        kind = step.text("type", None)
+        if kind not in allowed or (
+            kind == "Replace" and step.values.get("pattern") not in _KNOWN_PATTERNS
+        ):
+            raise dropped(name, definition, f"{part} {kind}")
+        for setting, value in _FIXED.items():
+            if step.values.get(setting, value) != value:
+                raise dropped(name, definition, f"{part} with {setting} {step.values[setting]!r}")
+
+
+def refuse_other_model(name: str, definition: Fields) -> None:
+    """Refuse a model that the class would read in another way.
+
+    Raises:
+        UserError: names what the file says.
+    """
+    pipeline, model = PIPELINES[name], definition.fields("model")
+    if model.text("type", pipeline.model_type) != pipeline.model_type:
+        raise dropped(name, definition, f"a {model.text('type')} model")
+    for setting, value in pipeline.model.items():
+        found = model.values.get(setting)
+        # What stands for an unknown byte is never met: each byte is in the vocabulary.
+        if (found or value) != value and setting not in ("unk_token", "fuse_unk"):
+            raise dropped(name, definition, f"a model with {setting} {found!r}")
+
+
+def dropped(name: str, definition: Fields, what: str) -> UserError:
+    """Make the error for what a `tokenizer.json` says and its class does not read."""
+    return UserError(
+        f"{definition.source} has {what}, which {name} does not read: to have the file obeyed, "
+        'write "tokenizer_class": "PreTrainedTokenizerFast" into tokenizer_config.json'
+    )
