@@ -24,8 +24,8 @@ WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or
 WORDS |= {Path: "a path", NoneType: "null"}
 
 
-def from_json(kind: type[T], values: Any, source: object) -> T:
-    """Build a `kind` from the JSON object `values`; `source` stands at the head of an error.
+def from_json(kind: type[T], values: Any, source: object = None) -> T:
+    """Build a `kind` from the JSON object `values`; `source`, if any, is at the head of an error.
 
     Raises:
         UserError: names the field that is missing, unknown or of another type, or says what the
@@ -34,7 +34,7 @@ def from_json(kind: type[T], values: Any, source: object) -> T:
     try:
         return kind(**_arguments(kind, values, ""))
     except UserError as error:
-        raise UserError(f"{source}: {error}") from None
+        raise UserError(f"{source}: {error}" if source else str(error)) from None
 
 
 def did_you_mean(name: str, names: object) -> str:
@@ -50,14 +50,14 @@ def _arguments(kind: Any, values: Any, name: str) -> dict[str, Any]:
     unknown = sorted(map(str, set(values) - set(hints)))
     if unknown:
         hint = did_you_mean(unknown[0], hints)
-        raise UserError(f"unknown {_listed(unknown)} in {name or 'it'}{hint}")
+        raise UserError(f"unknown fields {_listed(unknown)}{f' in {name}' if name else ''}{hint}")
     missing = [
         field.name
         for field in fields(kind)
         if field.name not in values and field.default is field.default_factory is MISSING
     ]
     if missing:
-        raise UserError(f"{_listed(missing)} missing in {name or 'it'}")
+        raise UserError(f"missing fields {_listed(missing)}{f' in {name}' if name else ''}")
     made = {}
     for field in fields(kind):
         if field.name in values:

@@ -24,15 +24,21 @@ from rich.console import Console
 
 from cellar import Fields, UserError, atomic_folder, read_json, write_json
 from corpora.catalogue import Dataset, Package, catalogue
+from corpora.files import expanded
 
 
 def cache_folder() -> Path:
     """Give the folder that holds fetched sets; it need not exist yet."""
     if own := os.environ.get("PLAINFORMER_CACHE"):
-        return Path(own).expanduser()
+        return expanded(own)
     if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared).expanduser() / "plainformer"
-    return Path.home() / ".cache" / "plainformer"
+        return expanded(shared) / "plainformer"
+    try:
+        return Path.home() / ".cache" / "plainformer"
+    except RuntimeError:
+        raise UserError(
+            "there is no home folder to keep fetched sets in: name one in PLAINFORMER_CACHE"
+        ) from None
 
 
 def fetch(name: str) -> Path:

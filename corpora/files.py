@@ -54,13 +54,21 @@ def find_files(paths: Iterable[str | Path]) -> list[File]:
     return list(dict.fromkeys(files))
 
 
+def expanded(path: str | Path) -> Path:
+    """Give a path with `~` as the user's folder; as it is where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def check_file(file: File) -> File:
     """Give a file that exists and is not empty, as `Path` or URL; UserError for any other."""
     if _is_url(file):
         if stamp(file)["bytes"] == 0:
             raise UserError(f"{file} is empty")
         return str(file)
-    path = Path(file).expanduser()
+    path = expanded(file)
     try:
         if path.is_dir():
             raise UserError(f"{path} is a folder; name a file in it")
@@ -193,7 +201,7 @@ def _unpacker(file: File) -> ModuleType:
 
 
 def _here(given: str) -> list[File]:
-    path = Path(given).expanduser()
+    path = expanded(given)
     if path.is_dir():
         found = [p for p in path.rglob("*") if p.is_file() and _is_picked(p.relative_to(path))]
         if not found:

@@ -5,11 +5,17 @@ Only the command that runs is imported, so that help and light commands answer a
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
-from cellar import UserError
+from cellar import UserError, did_you_mean
 from cellar.allocator import keep_memory
+from cellar.environment import rank_and_world_size
+from plainformer.terminal import prepare, silence
+
+LONGEST_FAULT = 300
+"""characters of an error that nobody foresaw"""
 
 COMMANDS = {
     "demo": "the whole story on the built-in text, in minutes, on a CPU",
@@ -43,6 +49,7 @@ def usage() -> str:
             *lines,
             "",
             "plainformer COMMAND --help explains a command and each of its options.",
+            "--debug shows where in the program a fault was found.",
         ]
     )
 
@@ -59,45 +66,83 @@ def run(name: str, rest: Sequence[str]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit code: 0 by default, 2 for a user's error, 130 after Ctrl-C."""
-    name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    """Run a command; return its exit code.
+
+    0 by default, 2 for a user's error, 70 for a fault of the program, 130 after Ctrl-C.
+    """
+    prepare()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    name, *rest = [word for word in words if word != "--debug"] or ["--help"]
     if name not in (*COMMANDS, "-h", "--help", "--version"):
-        print(f"plainformer: there is no command {name!r}\n\n{usage()}", file=sys.stderr)
+        hint = did_you_mean(name, COMMANDS) or "; plainformer --help lists them"
+        print(f"plainformer: there is no command {name!r}{hint}", file=sys.stderr)
         return 2
     # Threads that wait spin only briefly before they sleep: on a machine with other work that is
     # several times as fast, on an idle one the same (benchmarks/LOG.md). Read when torch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "4000")
     keep_memory()
     try:
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and name not in ON_SEVERAL:
+        if rank_and_world_size()[1] > 1 and name not in ON_SEVERAL:
             raise UserError("it runs on one process: start it without torchrun")
+        if any("\0" in word for word in rest):
+            raise UserError("no argument may hold a zero byte")
         code = run(name, rest)
         sys.stdout.flush()
+        return code
     except UserError as error:
         if not _said_by_main():
-            print(f"plainformer {name}: {error}", file=sys.stderr)
+            say(name, str(error))
         return 2
-    except BrokenPipeError:
-        # The reader of our output has left (`| head`): nothing is wrong, and nothing to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of our output has left (`| head`): nothing is wrong
+        silence("stdout")
+        return 0
+    except SystemExit as leaving:
+        if not isinstance(leaving.__context__, BrokenPipeError):
+            raise
+        silence("stdout")  # rich leaves so
         return 0
     except OSError as error:
         where = error.filename or "reading or writing failed"
         reason = error.strerror or " ".join(map(str, error.args))  # numpy's have words alone
-        print(f"plainformer {name}: {where}: {reason}", file=sys.stderr)
+        say(name, f"{where}: {reason}")
+        silence("stdout")
         return 2
     except KeyboardInterrupt:
         return 130
-    return code
+    except GeneratorExit:
+        raise
+    except BaseException as error:  # a panic of a library in Rust is no Exception
+        if debug:
+            traceback.print_exc()
+        fault = " ".join(f"{type(error).__name__}: {error}".split())
+        shown = fault if len(fault) <= LONGEST_FAULT else fault[:LONGEST_FAULT] + "…"
+        where = "" if debug else " (--debug shows where)"
+        if isinstance(error, MemoryError) or "can't allocate memory" in fault:
+            shown = f"there is not enough memory: {shown}"
+        else:
+            shown = f"this is a fault of plainformer, or of what it was given: {shown}"
+        say(name, f"{shown}{where}")
+        return 70
+
+
+def say(name: str, message: str) -> None:
+    """Print an error, in one line where its text is one, on standard error."""
+    try:
+        print(f"plainformer {name}: {message}", file=sys.stderr, flush=True)
+    except OSError:
+        silence("stderr")
 
 
 def _said_by_main() -> bool:
     """Whether this is one of several processes that have not yet begun to work on shares."""
-    if os.environ.get("RANK", "0") == "0":
+    try:
+        if rank_and_world_size()[0] == 0:
+            return False
+    except UserError:
         return False
-    from torch import distributed
-
-    return not distributed.is_initialized()
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is None or not distributed.is_initialized()
 
 
 if __name__ == "__main__":

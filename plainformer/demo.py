@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from cellar import UserError, atomic_path, write_json, write_text
+from cellar import above, atomic_path, between, check_bounds, write_json, write_text
 from corpora import fetch, read_texts
 from encoder import MaskedLM
 from finetune import (
@@ -72,11 +72,13 @@ class DemoOptions:
     seeds: int = 5
     """How often to fine-tune from each start, each time from another draw of examples."""
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, before any work is done."""
+        check_bounds(self, minutes=above(0, 100_000), seeds=between(2, 1000))
+
 
 def demo(options: DemoOptions) -> None:
     """Run every stage, print what it finds, and leave pictures and `summary.json` in `out`."""
-    if options.seeds < 2:
-        raise UserError("seeds must be at least 2: without a spread there is no comparison")
     story = Story(options.out)
     with story.stage("data", "a dictionary, and the types of its words"):
         text = fetch("gcide") / "train.txt"
@@ -119,7 +121,7 @@ class Story:
 
     def say(self, text: str) -> None:
         """Print one line under the stage."""
-        self._console.print(f"  {text}", soft_wrap=True)
+        self._console.print(f"  {text}", markup=False, soft_wrap=True)
 
     def show(self, comparison: "Comparison") -> None:
         """Print the table that the demo is for."""

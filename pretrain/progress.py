@@ -21,7 +21,11 @@ def reading(
     `done` were read in an earlier run. With a `total` there is a time left.
     """
     console = Console(stderr=True, quiet=quiet, highlight=False)
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[status]}")
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[status]}"),
+    )
     bar = Progress(
         *columns, console=console, disable=quiet or not console.is_terminal, transient=True
     )

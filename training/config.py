@@ -1,9 +1,13 @@
 """How to train: the settings of the loop, whatever is trained."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from cellar import UserError, above, at_least, between, check_bounds
+
+DEVICES = r"cpu|(?:cuda|mps|xpu)(?::\d{1,3})?"
+"""the names of devices on which something is computed"""
 
 
 @dataclass(frozen=True)
@@ -105,5 +109,7 @@ class TrainingConfig:
             checkpoint_every=at_least(0),
             keep=at_least(1),
         )
+        if not re.fullmatch(f"auto|{DEVICES}", self.device):
+            raise UserError(f"device must be auto, cpu, cuda, cuda:1 …, not {self.device[:40]!r}")
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
             raise UserError("warmup and decay together must not exceed 1")

@@ -1,12 +1,14 @@
 """Where to compute, and in which number format."""
 
-import os
+import re
 from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
 
 from cellar import UserError
+from cellar.environment import number_from_environment
+from training.config import DEVICES
 from training.distributed import world_size
 
 
@@ -20,11 +22,13 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if world_size() > 1 and name == "cuda":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        name = f"cuda:{number_from_environment('LOCAL_RANK', 0)}"
     try:
+        if not re.fullmatch(DEVICES, name):
+            raise RuntimeError("a device on which nothing is computed")
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ValueError, OverflowError) as error:
         raise UserError(f"there is no device {name!r} here: use auto or cpu") from error
     return device
 

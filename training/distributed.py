@@ -22,6 +22,7 @@ from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from cellar import UserError
+from cellar.environment import rank_and_world_size
 
 Key = TypeVar("Key")
 
@@ -34,12 +35,12 @@ _turns = count()
 
 def rank() -> int:
     """The number of this process, from 0."""
-    return int(os.environ.get("RANK", "0"))
+    return rank_and_world_size()[0]
 
 
 def world_size() -> int:
     """How many processes there are."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return rank_and_world_size()[1]
 
 
 def is_main() -> bool:
@@ -60,7 +61,13 @@ def processes() -> Iterator[None]:
         yield
         return
     try:
-        store, number, size = next(rendezvous("env://"))
+        try:
+            store, number, size = next(rendezvous("env://"))
+        except ValueError as error:  # an address or a port that is missing, or none
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"WORLD_SIZE is {world_size()}: start with torchrun ({reason})"
+            ) from None
         # torchrun's outlives its restarts: another part of it for each, and for each block.
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         _store = PrefixStore(f"attempt {attempt}, block {next(_turns)}", store)

@@ -17,10 +17,10 @@ class Display:
         self.label, self._steps = label, steps
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(table_column=Column(no_wrap=True)),  # narrow: less bar, no less text
-            TextColumn("{task.fields[status]}"),
+            TextColumn("{task.fields[status]}", markup=False),
             console=self._console,
             expand=True,
             disable=quiet or not self._console.is_terminal,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from cellar import UserError, write_json
+from cellar import above, check_bounds, write_json
 from plainformer.options import parse
 
 if TYPE_CHECKING:
@@ -34,21 +34,24 @@ class CompareOptions:
     out: Path | None = None
     """Save parity.png, a picture of error against depth, and parity.json in this folder."""
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, before any work is done."""
+        check_bounds(self, tolerance=above(0))
+
 
 def run(arguments: Sequence[str]) -> int:
     """Compare, show the tables, and give the exit code."""
     options = parse(CompareOptions, "compare", arguments)
-    if not options.tolerance > 0:
-        raise UserError(f"the tolerance must be above 0, not {options.tolerance}")
     from corpora import read_texts
     from explain import compare_folder
 
     texts = {} if options.text is None else {"texts": list(read_texts(options.text))}
     comparison = compare_folder(options.model, tolerance=options.tolerance, **texts)
-    show(comparison)
-    if options.out is not None:
+    if options.out is not None:  # before anything is printed: nobody may be reading
         comparison.draw(options.out / "parity.png")
         write_json(options.out / "parity.json", comparison.to_json())
+    show(comparison)
+    if options.out is not None:
         print(f"the picture and the numbers are in {options.out}")
     return 0 if comparison.agrees else 1
 

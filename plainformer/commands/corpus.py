@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellar import UserError
+from cellar import UserError, between, check_bounds
 from plainformer.options import parse
 
 
@@ -39,8 +39,7 @@ class CorpusOptions:
         """Refuse what cannot work, before any work is done."""
         if not self.files:
             raise UserError("files must be at least one file or name")
-        if not 0 < self.valid_share < 1:
-            raise UserError(f"valid_share must be between 0 and 1, not {self.valid_share}")
+        check_bounds(self, valid_share=between(0, 1, open_="[]"), workers=between(0, 1024))
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import tyro
 
-from cellar import UserError, atomic_path
+from cellar import UserError, at_least, atomic_path, check_bounds
 from plainformer.options import parse
 
 
@@ -42,6 +42,10 @@ class EmbedOptions:
     int8: bool = False
     """Round the matrices of the blocks to 8 bits, which a CPU multiplies faster. `evaluate --int8`
     tells what it costs."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, before any work is done."""
+        check_bounds(self, max_length=at_least(3))
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -41,9 +41,10 @@ def run(arguments: Sequence[str]) -> None:
     from plainformer.tables import report_table
 
     evaluation = evaluate_folder(options.run, options.data, int8=options.int8)
+    report = write_report(out, evaluation, options.run, options.data)  # nobody may be reading
     report_table(evaluation.metric)
     for warning in evaluation.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if evaluation.num_cut:
         print(f"{evaluation.num_cut:,} texts were cut to {evaluation.max_length} tokens")
-    print(f"the report is {write_report(out, evaluation, options.run, options.data)}")
+    print(f"the report is {report}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tyro
 
+from cellar import at_least, check_bounds
 from plainformer.options import parse
 
 
@@ -21,6 +22,10 @@ class FillMaskOptions:
 
     top: int = 5
     """How many guesses to show."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, before any work is done."""
+        check_bounds(self, top=at_least(1))
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -45,6 +45,10 @@ def run(arguments: Sequence[str]) -> None:
             fault = "holds no run" if folder.is_dir() else "is no folder"
             raise UserError(f"{folder} {fault}: give a folder that pretrain or finetune wrote to")
     runs = list({run.folder.resolve(): run for _, inside in found for run in inside}.values())
+    if options.plot is not None:  # before anything is printed: nobody may be reading
+        from logbook.curves import draw_curves
+
+        draw_curves(runs, options.plot, options.by)
     console = Console(
         highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 10_000
     )
@@ -60,9 +64,6 @@ def run(arguments: Sequence[str]) -> None:
     for note in [note for run in runs for note in run.notes]:
         print(note, file=sys.stderr)
     if options.plot is not None:
-        from logbook.curves import draw_curves
-
-        draw_curves(runs, options.plot, options.by)
         print(f"their curves are in {options.plot}")
 
 
@@ -95,11 +96,11 @@ def comparison(runs: Sequence[Run]) -> Table:
     for name in ("", *(str(run.folder) for run in runs)):
         table.add_column(Text(name))
     for name, values in differing_options(runs).items():
-        table.add_row(name, *(Text(spoken(value)) for value in values), style="cyan")
+        table.add_row(Text(name), *(Text(spoken(value)) for value in values), style="cyan")
     for name, cell in NUMBERS.items():
         table.add_row(name, *(Text(cell(run)) for run in runs))
     for name in dict.fromkeys(name for run in runs for e in run.evaluations for name in e.metrics):
-        table.add_row(name.replace("_", " "), *(Text(last(run, name)) for run in runs))
+        table.add_row(Text(name.replace("_", " ")), *(Text(last(run, name)) for run in runs))
         table.add_row("  best, after step", *(Text(best(run, name)) for run in runs))
     return table
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from cellar import UserError
+from cellar import UserError, between, check_bounds
 from plainformer.options import parse
 
 USAGE = """usage: plainformer tokenizer train --files … --vocab-size … --out DIR
@@ -33,6 +33,10 @@ class TrainOptions:
 
     lowercase: bool = True
     """Fold case and accents (wordpiece)."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, before any work is done."""
+        check_bounds(self, vocab_size=between(6, 10_000_000))
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -62,7 +62,7 @@ def folder(whole, tmp_path) -> Path:
         ({"weights": [1.0]}, "task.json: weights must be one for each of the 2 labels, not 1"),
         ({"threshold": float("nan")}, "task.json: threshold must be a finite number, not nan"),
         ({"positive": "cat"}, "task.json: positive must be one of the labels, not cat"),
-        ({"colour": 1}, "task.json: unknown colour"),
+        ({"colour": 1}, "task.json: unknown fields colour"),
         ({"labels": ["beast"]}, "task.json and config.json name other labels"),
     ],
 )

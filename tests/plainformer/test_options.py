@@ -68,21 +68,24 @@ def test_what_a_file_leaves_out_is_the_commands_default(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"max_length": "long"}, "max_length must be a whole number, not 'long'"),
+        ({"max_length": "long"}, "max_length must be a whole number, not the text 'long'"),
         ({"max_length": 12.5}, "max_length must be a whole number, not 12.5"),
-        ({"max_length": True}, "max_length must be a whole number, not True"),
-        ({"mask_ratio": "0.3"}, "mask_ratio must be a number, not '0.3'"),
+        ({"max_length": True}, "max_length must be a whole number, not true"),
+        ({"mask_ratio": "0.3"}, "mask_ratio must be a number, not the text '0.3'"),
         ({"masking": 1}, "masking must be one of tokens, words, spans, not 1"),
         ({"objective": ["mlm", 1]}, "objective must be one of mlm, clm, denoise, rtd, nsp, sop"),
         ({"out": 5}, "out must be a path, not 5"),
-        ({"corpus": "a.txt"}, "corpus must be a list, not 'a.txt'"),
-        ({"corpus": ["a", 1]}, "corpus must be a string, not 1"),
-        ({"masking": None}, "masking must be one of tokens, words, spans, not None"),
-        ({"training": 3}, "training must be an object with options, not 3"),
-        ({"training": {"betas": [0.9]}}, r"betas must be a list, not \[0.9\]"),
-        ({"training": {"schedule": "up"}}, "schedule must be one of linear, .*, not 'up'"),
-        ({"training": {"stepz": 3}}, "unknown options stepz"),
-        ({"maxlength": 3, "a": 1}, "unknown options a, maxlength"),
+        ({"corpus": "a.txt"}, "corpus must be a list, not the text 'a.txt'"),
+        ({"corpus": ["a", 1]}, "corpus must be a text, not 1"),
+        ({"masking": None}, "masking must be one of tokens, words, spans, not null"),
+        ({"training": 3}, "training must be an object, not 3"),
+        ({"training": {"betas": [0.9]}}, r"training.betas must be a list of 2, not of 1"),
+        (
+            {"training": {"schedule": "up"}},
+            "training.schedule must be one of linear, .*, not the text 'up'",
+        ),
+        ({"training": {"stepz": 3}}, "unknown fields stepz in training; did you mean steps?"),
+        ({"maxlength": 3, "a": 1}, "unknown fields a, maxlength"),
         ({"mask_ratio": 7}, "mask_ratio must be between 0 and 1, not 7"),
     ],
 )
@@ -94,7 +97,7 @@ def test_a_wrong_value_is_named(tmp_path, changes, fault):
 
 def test_a_missing_value_is_named(tmp_path):
     write_json(tmp_path / "o.json", {"tokenizer": "t", "out": "o"})
-    with pytest.raises(UserError, match=r"o\.json: missing options corpus"):
+    with pytest.raises(UserError, match=r"o\.json: missing fields corpus"):
         load(PretrainConfig, tmp_path / "o.json")
 
 

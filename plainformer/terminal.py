@@ -1,0 +1,52 @@
+"""Make the three standard streams, and what the environment says of the screen, fit to be used.
+
+A stream may be closed (`>&-`), be of another encoding (`PYTHONIOENCODING=ascii`), or end while we
+write (`| head`). None of that is a fault of a command, so commands need not think of it.
+"""
+
+import codecs
+import os
+import sys
+
+NARROWEST, WIDEST = 20, 1000
+"""columns of a screen that can be believed"""
+
+
+def prepare() -> None:
+    """Open what is closed, escape what an encoding lacks, forget an absurd size of the screen."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Else the next file that is opened takes this number, and gets what is printed.
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+    codecs.register_error("json_escapes", json_escapes)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="json_escapes")
+    for name, least in (("COLUMNS", NARROWEST), ("LINES", 1)):
+        value = os.environ.get(name, "")
+        if value and not (value.isascii() and value.isdigit() and least <= int(value) <= WIDEST):
+            del os.environ[name]
+
+
+def json_escapes(error: UnicodeError) -> tuple[str, int]:
+    """Write what an encoding lacks as JSON does: a line of JSON stays one in any encoding."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    pairs = (units[i : i + 2] for i in range(0, len(units), 2))
+    return "".join(f"\\u{pair.hex()}" for pair in pairs), error.end
+
+
+def silence(stream: str) -> None:
+    """Let go of a stream whose reader has left: what is still in its buffer goes nowhere."""
+    number = {"stdout": 1, "stderr": 2}[stream]
+    device = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(device, number)
+    os.close(device)

@@ -1,0 +1,169 @@
+"""The words behind a command: what they mean, and one line for each way to get them wrong."""
+
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import tyro
+
+from cellar import UserError
+from finetune import FinetuneConfig
+from plainformer.commands.compare import CompareOptions
+from plainformer.commands.corpus import CorpusOptions
+from plainformer.commands.embed import EmbedOptions
+from plainformer.commands.fill_mask import FillMaskOptions
+from plainformer.commands.tokenizer import TrainOptions
+from plainformer.demo import DemoOptions
+from plainformer.line import options_of
+from plainformer.options import parse
+from pretrain import PretrainConfig
+from training import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Inner:
+    """Settings within settings."""
+
+    rate: float = 0.5
+    betas: tuple[float, float] = (0.8, 0.9)
+
+
+@dataclass(frozen=True)
+class Every:
+    """An option of every kind."""
+
+    model: tyro.conf.Positional[Path]
+    """A folder."""
+    text: tuple[str, ...]
+    """Texts."""
+    out: Path | None = None
+    """A file."""
+    count: int = 3
+    """A number."""
+    limit: int | None = None
+    """A number, or none."""
+    lowercase: bool = True
+    """Yes or no."""
+    kind: Literal["wordpiece", "unigram"] = "wordpiece"
+    """One of two."""
+    inner: Inner = field(default_factory=lambda: Inner(rate=0.25))
+    """More."""
+
+
+LINE = ("dir", "--text", "a")
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        (LINE, {}),
+        (("--text", "a", "b c", "--", "dir"), {"text": ("a", "b c")}),
+        (("--text=a", "dir"), {}),
+        ((*LINE, "--text", "x", "y"), {"text": ("x", "y")}),
+        (("dir", "--text", "--an option of words", "-x"), {"text": ("--an option of words", "-x")}),
+        (("dir", "--text", "-- no option", "-5"), {"text": ("-- no option", "-5")}),
+        (("dir", "--text=--count"), {"text": ("--count",)}),
+        (("dir", "--text", ""), {"text": ("",)}),
+        ((*LINE, "--count", "-7"), {"count": -7}),
+        ((*LINE, "--count=12"), {"count": 12}),
+        ((*LINE, "--limit", "5", "--limit", "None"), {"limit": None}),
+        ((*LINE, "--limit", "5"), {"limit": 5}),
+        ((*LINE, "--no-lowercase"), {"lowercase": False}),
+        ((*LINE, "--no-lowercase", "--lowercase"), {"lowercase": True}),
+        ((*LINE, "--kind", "unigram"), {"kind": "unigram"}),
+        ((*LINE, "--out", "x y"), {"out": Path("x y")}),
+        ((*LINE, "--rate", "1e-3"), {"inner": Inner(0.001)}),
+        ((*LINE, "--betas", "0.1", "0.2"), {"inner": Inner(0.25, (0.1, 0.2))}),
+    ],
+)
+def test_what_the_words_mean(line: tuple[str, ...], values: dict[str, Any]) -> None:
+    wanted = {"model": Path("dir"), "text": ("a",), "inner": Inner(0.25), **values}
+    found = parse(Every, "x", line)
+    assert found == Every(**wanted)
+    if "--" not in line and not any(" option" in word for word in line):  # tyro refuses these
+        assert found == tyro.cli(Every, args=line, config=(tyro.conf.OmitArgPrefixes,))
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ((), "missing MODEL, --text (see plainformer x --help)"),
+        (("dir",), "missing --text (see"),
+        (("dir", "--text", "--", "x"), "--text needs a value"),
+        (("--text", "a", "dir"), "missing MODEL (see"),
+        (("dir", "--text"), "--text needs a value"),
+        (("dir", "--text", "--count", "3"), "--text needs a value"),
+        ((*LINE, "--cuont", "3"), "there is no option --cuont; did you mean --count?"),
+        ((*LINE, "--lower-case"), "there is no option --lower-case; did you mean --lowercase?"),
+        ((*LINE, "--no-count"), "there is no option --no-count"),
+        ((*LINE, "--zzz=" + "z" * 500), "there is no option --zzz"),
+        ((*LINE, "--count"), "--count needs a value"),
+        ((*LINE, "--count", "many"), "--count must be a whole number, not 'many'"),
+        ((*LINE, "--count", "1.5"), "--count must be a whole number, not '1.5'"),
+        ((*LINE, "--count", ""), "--count must not be empty"),
+        ((*LINE, "--count="), "--count must not be empty"),
+        ((*LINE, "--count", "9" * 20), "count must be a whole number of at most 19 digits"),
+        ((*LINE, "--count", "9" * 5000), "--count must be a whole number, not '999"),
+        ((*LINE, "--rate", "fast"), "--rate must be a number, not 'fast'"),
+        ((*LINE, "--betas", "0.1"), "--betas needs 2 values"),
+        ((*LINE, "--betas", "0.1", "x"), "--betas must be a number, not 'x'"),
+        ((*LINE, "--kind", "unigrams"), "must be one of wordpiece, unigram, not 'unigrams'; did"),
+        ((*LINE, "--kind", "poetry"), "--kind must be one of wordpiece, unigram, not 'poetry'"),
+        ((*LINE, "--lowercase=yes"), "--lowercase takes no value: say --lowercase, or --no-lower"),
+        ((*LINE, "--out", ""), "--out must not be empty"),
+        (("", "--text", "a"), "MODEL must not be empty"),
+        (("dir", "more", "--text", "a"), "there is no place for 'more'"),
+        ((*LINE, "--config"), "--config needs a file"),
+        ((*LINE, "--config", ""), "--config needs a file"),
+        ((*LINE, "--config", "no.json"), "no.json cannot be read: No such file"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(line: tuple[str, ...], says: str) -> None:
+    with pytest.raises(UserError) as error:
+        parse(Every, "x", line)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 200
+
+
+NUMBERS: dict[type[Any], dict[str, Any]] = {
+    PretrainConfig: {"corpus": ("a",), "tokenizer": Path("t"), "out": Path("o")},
+    FinetuneConfig: {"model": Path("m"), "train": "t", "valid": "v", "out": Path("o")},
+    TrainingConfig: {},
+    TrainOptions: {"files": ("a",), "out": Path("o")},
+    CorpusOptions: {"files": ("a",), "tokenizer": Path("t"), "out": Path("o")},
+    EmbedOptions: {"model": Path("m"), "out": Path("o.npy")},
+    FillMaskOptions: {"model": Path("m"), "text": ("a",)},
+    CompareOptions: {"model": Path("m")},
+    DemoOptions: {},
+}
+"""the commands that take numbers, and what must be given beside these"""
+
+
+@pytest.mark.parametrize("kind", NUMBERS, ids=lambda kind: kind.__name__)
+def test_no_number_is_without_bounds(kind: type[Any]) -> None:
+    """Whatever the option: not infinite, no NaN, not below zero, not of twenty digits."""
+    kind(**NUMBERS[kind])
+    found = [option for option in options_of(kind) if len(option.field) == 1]
+    numbers = [o for o in found if {int, float} & {o.hint, *getattr(o.hint, "__args__", ())}]
+    assert numbers
+    for option in numbers:
+        of_floats = float in (option.hint, *getattr(option.hint, "__args__", ()))
+        for value in (-1, 10**20, *([float("nan"), float("inf")] if of_floats else [])):
+            given = (value, value) if option.size == 2 else value
+            with pytest.raises(UserError, match=f"{option.field[0]} must be "):
+                kind(**{**NUMBERS[kind], option.field[0]: given})
+
+
+def test_every_dataclass_of_numbers_is_in_the_table() -> None:
+    inner = {f.type for kind in NUMBERS for f in fields(kind) if is_dataclass(f.type)}
+    assert inner <= NUMBERS.keys()
+
+
+@pytest.mark.parametrize(
+    "device", ["meta", "vulkan", "cuda:99999999999", "cuda:-1", "CPU", "", "cpu:", "x" * 5000]
+)
+def test_no_unknown_device(device: str) -> None:
+    with pytest.raises(UserError, match="device must be auto, cpu, cuda") as error:
+        TrainingConfig(device=device)
+    assert len(str(error.value)) < 200
