@@ -70,8 +70,9 @@ def check_bounds(settings: object, **bounds: Bounds) -> None:
         if value is None or bound.hold(value):
             continue
         shown = str(value) if len(str(value)) <= 40 else f"{str(value)[:40]}…"
-        too_large = isinstance(value, int) and value > MAX_WHOLE
-        limit = f" and at most {MAX_WHOLE}" if too_large and bound.most == MAX_WHOLE else ""
-        finite = isinstance(value, float) and not math.isfinite(value)
-        said = f"a finite number, {bound}" if finite else f"{bound}{limit}"
+        numbers = value if isinstance(value, tuple) else (value,)
+        too_large = bound.most == MAX_WHOLE and any(n > MAX_WHOLE for n in numbers)
+        limit = f" and at most {MAX_WHOLE:,}" if too_large else ""
+        finite = all(map(math.isfinite, numbers))
+        said = f"{bound}{limit}" if finite else f"a finite number, {bound}"
         raise UserError(f"{name} must be {said}, not {shown}")

@@ -30,4 +30,4 @@ def test_the_demo_tells_its_story(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_a_comparison_needs_a_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--out", str(tmp_path), "--seeds", "1"]) == 2
-    assert "seeds must be at least 2" in capsys.readouterr().err
+    assert "seeds must be from 2 to 1,000" in capsys.readouterr().err

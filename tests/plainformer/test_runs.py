@@ -38,7 +38,7 @@ def test_runs_are_listed_and_compared(call, pretraining, finetuning, tmp_path):
 
     code, out, err = call("runs", tmp_path / "a", tmp_path / "b", "--plot", tmp_path / "ab.png")
     assert (code, err) == (0, "")
-    differing = {line.split()[0] for line in out.splitlines()}
+    differing = {line.split(":")[0] for line in out.splitlines()}
     assert {"batch_tokens", "training.learning_rate"} <= differing
     assert not {"preset", "out", "training.steps", "max_length"} & differing
     assert "compares: measured on the same" in out
