@@ -26,10 +26,11 @@ import torch
 from material import MODELS
 from material import fetch as fetch_model
 
+from cellar import read_json
 from corpora import fetch
 from encoder import EncoderConfig, MaskedLM, SequenceClassifier, Sequences
 from encoder.flops import encoder_flops, masked_lm_flops
-from encoder.weights import family_of, read_config, read_json
+from encoder.weights import family_of
 from finetune.folder import save_task
 from finetune.tasks.classification import Classification
 from pretrain.batch import MaskedBatch, Text
@@ -119,7 +120,7 @@ class Case:
     def config(self) -> EncoderConfig:
         """Of the model."""
         raw = read_json(self.folder / "config.json")
-        return read_config(raw, family_of(raw))[0]
+        return family_of(raw).read_config(raw)
 
     @cached_property
     def texts(self) -> list[str]:

@@ -1,37 +1,62 @@
 """A name becomes a folder: one that is here, or the cached copy of the hub's repository."""
 
+import re
+from difflib import get_close_matches
 from pathlib import Path
 
 from cellar.errors import UserError
 
 FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
 """what is used of a repository: config, weights and tokenizer"""
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def find_folder(name: str | Path) -> Path:
     """Give the folder `name`, or fetch the hub's repository of that name ("owner/name").
 
     The hub is asked only where `huggingface_hub` is installed, and keeps its copy in its own cache.
+    It is not asked for what is more likely a folder that was mistyped: a single name, a path of
+    which the first part is a folder here, or one that is near to a folder here.
     Raises UserError where neither is to be had.
     """
     path, name = Path(name), str(name)
+    if not name:
+        raise UserError("an empty path names no folder")
     if path.is_dir():
         return path
     if path.exists():
         raise UserError(f"{path} is a file: a folder is asked for")
-    if name.count("/") > 1 or name.startswith((".", "/", "~")):
-        raise UserError(f"there is no folder {name}")
+    missing = f"there is no folder {name}"
+    near = near_folder(path)
+    if near is not None:
+        raise UserError(f"{missing}; did you mean {near}?")
+    if not HUB_ID.fullmatch(name) or Path(path.parts[0]).is_dir():
+        raise UserError(missing)
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
         raise UserError(
-            f"there is no folder {name}; to fetch a model of that name from the hub: "
-            "pip install 'plainformer[hub]'"
+            f"{missing}; to fetch a model of that name from the hub: pip install 'plainformer[hub]'"
         ) from None
     try:
         return Path(snapshot_download(name, allow_patterns=FETCHED))
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"there is no folder {name}, and the hub did not give it: {reason}"
-        ) from None
+        raise UserError(f"{missing}, and the hub did not give it: {reason}") from None
+
+
+def near_folder(path: Path) -> Path | None:
+    """Find a folder whose path differs from `path` by a slip or two in some of its parts."""
+    found = Path(path.anchor)
+    for part in path.parts[bool(path.anchor) :]:
+        if not (found / part).is_dir():
+            try:
+                there = [inner.name for inner in found.iterdir() if inner.is_dir()]
+            except OSError:
+                return None
+            close = get_close_matches(part, there, n=1, cutoff=0.7)
+            if not close:
+                return None
+            part = close[0]
+        found = found / part
+    return found

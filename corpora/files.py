@@ -7,8 +7,9 @@
 | .xz    | lzma                                                 |
 | .zst   | compression.zstd (backports.zstd before Python 3.14) |
 
-A file that is here is a `Path`. One that is elsewhere is a URL, which `fsspec` opens: s3://, gs://,
-hf://, https://, memory:// … Either is read as a stream: only a buffer of it is ever held.
+A file that is here is a `Path`. One that is elsewhere is a URL: of http:// and https:// one file is
+read (`corpora.web`), every other one `fsspec` opens, with folders and globs: s3://, gs://, hf://,
+memory:// … Either is read as a stream: only a buffer of it is ever held.
 """
 
 import glob
@@ -23,6 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cellar import UserError
+from corpora.web import WebFile, stamp_of
 
 File = Path | str
 """a file that is here, or the URL of one that is elsewhere"""
@@ -47,6 +49,8 @@ def find_files(paths: Iterable[str | Path]) -> list[File]:
     """
     files: list[File] = []
     for given in paths:
+        if given == "":
+            raise UserError("an empty path names no file")
         find = _elsewhere if _is_url(given) else _here
         files += sorted(check_file(file) for file in find(str(given)))
     if not files:
@@ -64,6 +68,8 @@ def expanded(path: str | Path) -> Path:
 
 def check_file(file: File) -> File:
     """Give a file that exists and is not empty, as `Path` or URL; UserError for any other."""
+    if file == "":
+        raise UserError("an empty path names no file")
     if _is_url(file):
         if stamp(file)["bytes"] == 0:
             raise UserError(f"{file} is empty")
@@ -100,6 +106,8 @@ def stamp(file: File) -> dict[str, int | str | None]:
     if not _is_url(file):
         state = Path(file).stat()
         return {"bytes": state.st_size, "modified": state.st_mtime_ns}
+    if _is_web(file):
+        return stamp_of(str(file))
     with _asking(file):
         system, path = _system(str(file))
         info = system.info(path)
@@ -118,14 +126,13 @@ def open_file(
     """
     with ExitStack() as open_files:
         faults: tuple[type[Exception], ...] = (OSError,)
-        if _is_url(file):
+        if _is_web(file):
+            raw: Any = open_files.enter_context(WebFile(str(file)))
+        elif _is_url(file):
             faults = (Exception,)  # each system has errors of its own
-            # What is read from end to end is asked for once; not every server gives parts.
-            at_once = str(file).startswith("http") and kind(file) != ".parquet"
             with _asking(file):
                 system, path = _system(str(file))
-                opened = system.open(path, "rb", **({"block_size": 0} if at_once else {}))
-                raw = open_files.enter_context(opened)
+                raw = open_files.enter_context(system.open(path, "rb"))
         else:
             try:
                 raw = open_files.enter_context(Path(file).open("rb", buffering=0))
@@ -182,11 +189,19 @@ def _is_url(given: str | Path) -> bool:
     return isinstance(given, str) and "://" in given
 
 
+def _is_web(file: str | Path) -> bool:
+    return isinstance(file, str) and file.lower().startswith(("http://", "https://"))
+
+
 def _name(file: File) -> PurePosixPath | Path:
     if isinstance(file, Path):
         return file
-    # Behind the ? of a web address stands what is asked of it.
-    return PurePosixPath(urlsplit(file).path if file.startswith("http") else file)
+    if not _is_web(file):
+        return PurePosixPath(file)
+    try:
+        return PurePosixPath(urlsplit(file).path)  # behind the ? stands what is asked of it
+    except ValueError as error:
+        raise UserError(f"{file} is no address of a file: {error}") from None
 
 
 def _unpacker(file: File) -> ModuleType:
@@ -217,6 +232,10 @@ def _here(given: str) -> list[File]:
 
 
 def _elsewhere(given: str) -> list[File]:
+    if _is_web(given):
+        if not _name(given).name or "*" in given or given.endswith("/"):
+            raise UserError(f"{given} names no file: on the web files are named one by one")
+        return [given]
     with _asking(given):
         system, path = _system(given)
         if system.isfile(path):

@@ -44,6 +44,9 @@ MAY_BE_ZERO = (
     "embedding_size",
     "position_offset",
 )
+MOST = {"num_hidden_layers": 10_000, "num_attention_heads": 10_000}
+"""what is larger is a slip of the pen, and would be built before anything could fail"""
+MOST_OF_ANY = 2**28
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +116,15 @@ class EncoderConfig:
                 raise UserError(f"unknown {name} {value!r}: choose one of {', '.join(kinds)}")
             if field.type is bool and not isinstance(value, bool):
                 raise UserError(f"{name} must be true or false, not {value!r}")
-            if field.type is int and not (isinstance(value, int) and value >= least):
+            if field.type is int and not (type(value) is int and value >= least):
                 raise UserError(f"{name} must be a whole number, at least {least}, not {value!r}")
-            if field.type is float and not (isinstance(value, int | float) and value >= 0):
+            if field.type is int and value > (most := MOST.get(name, MOST_OF_ANY)):
+                raise UserError(f"{name} {value} is too large: at most {most}")
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if field.type is float and not (number and 0 <= value < math.inf):
                 raise UserError(f"{name} must be a number, at least 0, not {value!r}")
+            if name.endswith("_theta") and value == 0:
+                raise UserError(f"{name} must be above 0")
             if name.endswith("_dropout") and value >= 1:
                 raise UserError(f"{name} must be in [0, 1), not {value}")
         if self.hidden_size % self.num_attention_heads:

@@ -12,7 +12,12 @@ from encoder.config import EncoderConfig
 from encoder.linear import Linear
 from encoder.norm import make_norm
 from encoder.packing import Sequences
-from encoder.positions import LearnedPositions, SinusoidalPositions, check_length
+from encoder.positions import (
+    LearnedPositions,
+    SinusoidalPositions,
+    check_length,
+    without_padding,
+)
 
 
 class Embeddings(nn.Module):
@@ -22,6 +27,7 @@ class Embeddings(nn.Module):
         super().__init__()
         size = config.token_size
         table = (config.max_position_embeddings, size, config.position_offset)
+        self.pad_token_id = config.pad_token_id
         self.tokens = nn.Embedding(config.vocab_size, size, padding_idx=config.pad_token_id)
         self.positions: LearnedPositions | SinusoidalPositions | None = None
         if config.positions == "learned":
@@ -41,14 +47,20 @@ class Embeddings(nn.Module):
         token_type_ids: Int[Tensor, " tokens"] | None,
         sequences: Sequences,
     ) -> Float[Tensor, "tokens hidden"]:
-        """Shape: `(tokens,)` → `(tokens, hidden)`. Without `token_type_ids` all are segment 0."""
+        """Shape: `(tokens,)` → `(tokens, hidden)`.
+
+        Without `token_type_ids` all are segment 0, and where the model has no other segment.
+        """
         x: Tensor = self.tokens(input_ids)
         if self.segments is not None:
-            if token_type_ids is None:
+            if token_type_ids is None or self.segments.num_embeddings == 1:
                 token_type_ids = torch.zeros_like(input_ids)
             x = x + self.segments(token_type_ids)
         if self.positions is not None:
             check_length(sequences.max_length, self.positions.places)
-            x = x + self.positions(sequences.positions)
+            positions = sequences.positions
+            if self.positions.offset:
+                positions = without_padding(input_ids.eq(self.pad_token_id), sequences)
+            x = x + self.positions(positions)
         x = self.dropout(self.norm(x))
         return x if self.projection is None else self.projection(x)

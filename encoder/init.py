@@ -21,6 +21,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from encoder.config import EncoderConfig
+from encoder.positions import LearnedPositions
 
 DRAWS = (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_)
 """with which torch's own layers begin"""
@@ -71,6 +72,6 @@ def initialise(model: nn.Module, config: EncoderConfig, only: Container[str] | N
             elif module.endswith("classifier"):
                 std = config.hidden_size**-0.5
             nn.init.trunc_normal_(parameter, std=std, a=-2 * std, b=2 * std)
-    for embedding in model.modules() if only is None else ():
-        if isinstance(embedding, nn.Embedding) and embedding.padding_idx is not None:
-            nn.init.zeros_(embedding.weight[embedding.padding_idx])
+    for table in model.modules() if only is None else ():
+        if isinstance(table, nn.Embedding | LearnedPositions) and table.padding_idx is not None:
+            nn.init.zeros_(table.weight[table.padding_idx])

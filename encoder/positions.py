@@ -1,7 +1,7 @@
 """Five ways to tell an encoder where a token stands.
 
-- learned: a trained vector for each place, added to the token's (BERT; RoBERTa's begin at a later
-  row of the table);
+- learned: a trained vector for each place, added to the token's (BERT; RoBERTa's places begin at a
+  later row of the table, and a padding token that stands in the text takes the row before them);
 - sinusoidal: the same with fixed waves, PE[p, 2i] = sin(p / 10000^(2i/d)), PE[p, 2i+1] = cos(…)
   (Vaswani et al. 2017, arXiv:1706.03762);
 - rotary: queries and keys are turned by an angle that grows with the place, so that their product
@@ -17,10 +17,11 @@ The first two are added to the embeddings; the others act inside attention.
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from cellar import UserError
+from encoder.packing import Sequences
 
 BUCKETS, FARTHEST = 32, 128
 Rotation = tuple[Float[Tensor, "tokens half"], Float[Tensor, "tokens half"]]
@@ -37,9 +38,24 @@ class PositionTable(nn.Module):
         """The longest sequence for which there are rows."""
         return len(self.weight) - self.offset
 
+    @property
+    def padding_idx(self) -> int | None:
+        """The row of a padding token in a text, which learns nothing; None where it has none."""
+        return self.offset - 1 if self.offset else None
+
     def forward(self, positions: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens hidden"]:
         """Shape: `(tokens,)` → `(tokens, hidden)`."""
-        return nn.functional.embedding(self.offset + positions, self.weight)
+        return nn.functional.embedding(self.offset + positions, self.weight, self.padding_idx)
+
+
+def without_padding(
+    padding: Bool[Tensor, " tokens"], sequences: Sequences
+) -> Int[Tensor, " tokens"]:
+    """Count the places of a text as RoBERTa does: `padding` takes none, but stands at −1."""
+    skipped = padding.cumsum(0)
+    before = (skipped - padding.long())[sequences.cu_seqlens[:-1]]
+    places = sequences.positions - skipped + before[sequences.rows]
+    return places.masked_fill(padding, -1)
 
 
 class LearnedPositions(PositionTable):

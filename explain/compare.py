@@ -16,10 +16,10 @@ from typing import Any
 import torch
 
 import encoder
-from cellar import UserError, atomic_path
+from cellar import UserError, atomic_path, read_json
 from encoder import Encoder
 from encoder.pretrained import PretrainedModel
-from encoder.weights import family_of, find, read_json
+from encoder.weights import family_of, find
 from encoder.weights.own import OWN
 from explain.parity import Batch, Difference, accepted_by, compare_models, encoder_of
 from tokenizer import Tokenizer, load_tokenizer

@@ -99,6 +99,21 @@ class Batch:
             targets=moved(self.targets, device),
         )
 
+    def parts(
+        self, batch_tokens: int = BATCH_TOKENS
+    ) -> Iterator[tuple[Int[Tensor, " tokens"], Int[Tensor, " tokens"], Sequences]]:
+        """The packed sequences in runs of `batch_tokens`, as far as one is not longer by itself."""
+        lengths = self.sequences.lengths
+        first = token = 0
+        while first < len(lengths):
+            last, size = first + 1, lengths[first]
+            while last < len(lengths) and size + lengths[last] <= batch_tokens:
+                size, last = size + lengths[last], last + 1
+            some = slice(token, token + size)
+            sequences = Sequences.of(list(lengths[first:last]), self.input_ids.device)
+            yield self.input_ids[some], self.token_type_ids[some], sequences
+            first, token = last, token + size
+
     def in_order(self, x: Tensor) -> Tensor:
         """`(sequences, …)` as packed → `(sequences, …)` item after item."""
         return x[self.places]

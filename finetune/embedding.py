@@ -22,7 +22,7 @@ from cellar import UserError
 from encoder import Encoder, in_int8, pool, prepacked
 from encoder.heads import Pooling
 from finetune.batch import Item, by_length
-from tokenizer import Tokenizer, load_tokenizer
+from tokenizer import Tokenizer, listed, load_tokenizer, text_and_pair
 from training import choose_device
 
 
@@ -77,14 +77,14 @@ class Embedder:
         Texts of like length are computed together. Raises `UserError` for a text that gives no
         token at all.
         """
-        pairs = [(text, None) if isinstance(text, str) else text for text in texts]
+        pairs = [text_and_pair(text, f"text {n}") for n, text in enumerate(listed(texts), start=1)]
         encodings = [self.tokenizer.encode(*pair, max_length=self.max_length) for pair in pairs]
         for number, encoding in enumerate(encodings, 1):
             if not len(encoding):
                 raise UserError(f"text {number} has no tokens: leave it out")
         items = [Item((encoding,)) for encoding in encodings]
         device = next(self.model.parameters()).device
-        vectors = np.zeros((len(texts), self.model.config.hidden_size), np.float32)
+        vectors = np.zeros((len(pairs), self.model.config.hidden_size), np.float32)
         for chosen, batch in by_length(items):
             moved = batch.to(device)
             states = self.model(moved.input_ids, None, moved.token_type_ids, moved.sequences)

@@ -3,13 +3,14 @@
 A folder that was fine-tuned elsewhere has none; its `config.json` tells enough to use the model.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from cellar import Fields, UserError, find_folder, from_json, read_json, write_json
 from encoder.heads.sequence import usual_problem
-from encoder.weights import family_of, read_config
+from encoder.weights import family_of, named_architectures, read_labels
 from finetune.task import Task
 from finetune.tasks import TASKS
 
@@ -50,15 +51,27 @@ def foreign_task(folder: Path) -> Task[Any, Any]:
     path = folder / "config.json"
     if path.exists():
         config = read_json(path)
-        said = Fields(config, path)
-        family = family_of(config)
-        shape, labels = read_config(config, family)
-        heads = {theirs: ours for ours, theirs in family.architectures.items()}
-        for name in said.texts("architectures", []):
-            head = heads.get(name, name)
-            if head == "SequenceClassifier":
-                head = said.text("problem_type", None) or usual_problem(labels)
-            if head in FOREIGN:
-                task = TASKS[FOREIGN[head]]
-                return task.foreign(tuple(labels), shape.max_position_embeddings)
+        try:
+            task = named_task(config)
+        except UserError as error:
+            raise UserError(f"{folder}: {error}") from None
+        if task is not None:
+            return task
     raise UserError(f"{folder} holds no {FILE}: it was not fine-tuned for a task")
+
+
+def named_task(config: Mapping[str, Any]) -> Task[Any, Any] | None:
+    """The task of the head that `config.json` names, None where it names none that is known."""
+    family = family_of(config)
+    shape, labels = family.read_config(config), []
+    heads = {theirs: ours for ours, theirs in family.architectures.items()}
+    for name in named_architectures(config):
+        head = heads.get(name, name)
+        if head in ("SequenceClassifier", "TokenClassifier"):
+            labels = read_labels(config)
+        if head == "SequenceClassifier":
+            said = Fields(config, "config.json").text("problem_type", None)
+            head = said or usual_problem(labels)
+        if head in FOREIGN:
+            return TASKS[FOREIGN[head]].foreign(tuple(labels), shape.max_position_embeddings)
+    return None

@@ -75,8 +75,15 @@ class Predictor:
 def encoded(
     task: Task[ExampleT, PredictionT], tokenizer: Tokenizer, examples: Iterable[ExampleT]
 ) -> Iterator[tuple[ExampleT, Item]]:
-    """Each example, and what the model reads of it."""
-    return ((example, task.encode(example, tokenizer)) for example in examples)
+    """Each example, and what the model reads of it; a fault is named by file and line."""
+    for example in examples:
+        try:
+            item = task.encode(example, tokenizer)
+        except UserError as error:
+            file = example.place.rpartition(":")[0]
+            named = str(error).startswith(f"{file}:")
+            raise error if named else UserError(f"{example.place}: {error}") from None
+        yield example, item
 
 
 @dataclass

@@ -21,12 +21,16 @@ from typing import (
     runtime_checkable,
 )
 
+import torch
+from torch import Tensor
+
 from cellar import UserError, at_least, check_bounds
 from corpora import Row, read_rows
 from encoder.pretrained import PretrainedModel
-from finetune.batch import Batch, Item
+from finetune.batch import BATCH_TOKENS, Batch, Item
 from finetune.metrics import Metric
-from tokenizer import Encoding, Tokenizer, load_tokenizer
+from tokenizer import Encoding, Tokenizer, listed, load_tokenizer, text_and_pair
+from tokenizer.encoding import windows
 from training import Loss
 
 if TYPE_CHECKING:
@@ -158,8 +162,18 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         """
 
     def outputs(self, model: PretrainedModel, batch: Batch) -> Any:
-        """What the model says of a batch."""
-        return model(batch.input_ids, None, batch.token_type_ids, batch.sequences)
+        """What the model says of a batch; without gradients the many windows of one text in parts.
+
+        So memory does not grow with the length of a text.
+        """
+        if torch.is_grad_enabled() or batch.num_tokens <= BATCH_TOKENS:
+            return model(batch.input_ids, None, batch.token_type_ids, batch.sequences)
+        found = [
+            model(ids, None, type_ids, sequences) for ids, type_ids, sequences in batch.parts()
+        ]
+        if isinstance(found[0], Tensor):
+            return torch.cat(found)
+        return tuple(map(torch.cat, zip(*found, strict=True))) if len(found) > 1 else found[0]
 
     @abstractmethod
     def loss(self, outputs: Any, batch: Batch) -> Loss:
@@ -189,27 +203,41 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         return next(iter(self.metric().scores()))
 
     def encodings(self, tokenizer: Tokenizer, text: str, pair: str | None) -> tuple[Encoding, ...]:
-        """A text, or a text and its pair, as one sequence, or, where asked for, as windows."""
+        """A text, or a text and its pair, as one sequence, or, where asked for, as windows.
+
+        Of a pair the second text is read in windows, each behind the first; the first is cut where
+        it leaves the other less than half of the room.
+        """
         if self.long == "cut":
             return (tokenizer.encode(text, pair, max_length=self.max_length),)
-        return tuple(
-            tokenizer.windows(
-                text, pair, max_length=self.max_length, stride=self.max_length // OVERLAP
-            )
-        )
+        stride = self.max_length // OVERLAP
+        if pair is None:
+            return tuple(tokenizer.windows(text, max_length=self.max_length, stride=stride))
+        first, second = tokenizer.tokens(text), tokenizer.tokens(pair)
+        room = tokenizer.template.room(self.max_length, is_pair=True)
+        assert room is not None
+        kept = first[: max(room // 2, room - len(second))]
+        size, lost = max(room - len(kept), 1), len(first) - len(kept)  # 0 of an empty pair
+        cuts = windows(len(second), size, min(stride, size - 1))
+        return tuple(tokenizer.template.encode(kept, second[cut], lost) for cut in cuts)
 
 
-Input = str | tuple[str, str] | Mapping[str, Any]
+Input = str | tuple[str, str] | list[str] | Mapping[str, Any]
 """what a prediction is asked of: a text, a text and its pair, or the fields of a row"""
 
 
 def as_rows(inputs: Iterable[Input]) -> Iterator[Row]:
-    """Inputs as rows, which are named by their number where one is at fault."""
-    for number, given in enumerate(inputs, start=1):
-        if isinstance(given, str):
-            fields: dict[str, Any] = {"text": given}
-        elif isinstance(given, tuple):
-            fields = {"text": given[0], "pair": given[1]}
-        else:
-            fields = dict(given)
-        yield Row(fields, Path("input"), number)
+    """Inputs as rows, which are named by their number where one is at fault.
+
+    Raises `UserError` for what is no list, and, as it comes, for what is neither a text, a pair of
+    texts nor the fields of a row.
+    """
+    return (_row(number, given) for number, given in enumerate(listed(inputs, "inputs"), start=1))
+
+
+def _row(number: int, given: Input) -> Row:
+    if isinstance(given, Mapping):
+        return Row(dict(given), Path("input"), number)
+    text, pair = text_and_pair(given, f"input {number}")
+    fields = {"text": text} if pair is None else {"text": text, "pair": pair}
+    return Row(fields, Path("input"), number)

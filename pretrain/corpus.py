@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from cellar import UserError
 from corpora import File, catalogue, fetch, find_files, is_held_out, read_documents
 
 Split = Literal["train", "valid"]
@@ -52,16 +51,14 @@ class Corpus:
     def of(cls, names: Sequence[str], valid_share: float) -> "Corpus":
         """The corpus of these names, files, folders, globs and URLs; a named set is fetched.
 
-        Raises `UserError` for what is no name of a text set and no file.
+        Of a labelled set its texts are taken, but those of its test part. Raises `UserError` for
+        what is no name of a set and no file.
         """
         files: list[File] = []
         folders: list[Path] = []
         for name in names:
             if name not in catalogue or Path(name).exists():
                 files += find_files([name])
-            elif catalogue[name].kind != "text":
-                texts = ", ".join(n for n, dataset in catalogue.items() if dataset.kind == "text")
-                raise UserError(f"{name} is a labelled set; sets of plain text: {texts}")
             else:
                 folders.append(fetch(name))
         # Of two copies the first stays: what is held out comes before what could repeat it.

@@ -6,7 +6,7 @@ import torch
 
 from cellar import UserError
 from encoder import MaskedLM
-from tokenizer import Tokenizer
+from tokenizer import Tokenizer, check_text
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,12 @@ class Guess:
 
 @torch.no_grad()
 def fill_mask(model: MaskedLM, tokenizer: Tokenizer, text: str, top: int = 5) -> list[list[Guess]]:
-    """The `top` guesses for each [MASK] of `text`, in order; `UserError` when it has none."""
+    """The `top` guesses for each [MASK] of `text`, in order.
+
+    Raises `UserError` for a text without one, and for one that is longer than the model takes:
+    of a text that is cut masks would be lost, or what a guess hangs on.
+    """
+    check_text(text)
     if top < 1:
         raise UserError(f"top must be at least 1, not {top}")
     if tokenizer.vocab_size > model.config.vocab_size:
@@ -27,11 +32,19 @@ def fill_mask(model: MaskedLM, tokenizer: Tokenizer, text: str, top: int = 5) ->
             f"the tokenizer has {tokenizer.vocab_size} tokens, the model only "
             f"{model.config.vocab_size}: they do not belong together"
         )
-    batch = tokenizer.batch([text], max_length=model.config.max_position_embeddings)
+    longest = model.config.max_position_embeddings
+    batch = tokenizer.batch([text], max_length=longest + 1)
+    if batch["input_ids"].shape[1] > longest:
+        raise UserError(
+            f"the text has more than the {longest} tokens that the model takes: keep what stands "
+            "around the mask"
+        )
     at = batch["input_ids"] == tokenizer.mask_id
     if not at.any():
         mask = tokenizer.token(tokenizer.mask_id)
-        raise UserError(f"there is no {mask} in {text!r}: write one where a word is to be guessed")
+        raise UserError(
+            f"there is no {mask} in {text!r:.60}: write one where a word is to be guessed"
+        )
     device = next(model.parameters()).device
     moved = {name: tensor.to(device) for name, tensor in batch.items()}
     probabilities = model(**moved, at=at.to(device)).float().softmax(-1)

@@ -1,9 +1,15 @@
 """Three floors, and no arrow points up: which room may import which."""
 
 import ast
+import sys
+from itertools import product
 from pathlib import Path
+from types import FrameType
 
 import pytest
+
+from encoder import Encoder, use_backend
+from tests.encoder.tools import bert, modern, padded
 
 ROOT = Path(__file__).parent.parent
 CELLAR = {"cellar"}
@@ -53,7 +59,24 @@ def test_no_pickle_and_no_eval() -> None:
 
 
 def test_the_forward_pass_is_read_in_an_afternoon() -> None:
-    names = "ops/__init__ ops/plain ops/fused packing norm positions embeddings attention"
-    files = [f"encoder/{name}.py" for name in f"{names} feedforward block model".split()]
-    lines = sum(len((ROOT / file).read_text(encoding="utf-8").splitlines()) for file in files)
-    assert lines < 1000
+    """Every file of `encoder` of which anything runs, in both backends, padded and packed."""
+    ran: set[str] = set()
+
+    def watch(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(str(ROOT / "encoder")):
+            ran.add(frame.f_code.co_filename)
+
+    models = [Encoder(bert()), Encoder(bert(position_offset=2, relative_bias=True))]
+    models += [Encoder(modern(type_vocab_size=2)), Encoder(bert(positions="alibi"))]
+    batch = padded([7, 3, 3])
+    for model, backend in product(models, ("plain", "fused")):
+        with use_backend(backend):
+            sys.setprofile(watch)
+            try:
+                model(**batch, output_attentions=True)
+                model.eval()(**batch)
+            finally:
+                sys.setprofile(None)
+    lines = sum(len(Path(file).read_text(encoding="utf-8").splitlines()) for file in ran)
+    assert {"model.py", "plain.py", "fused.py", "short.py"} <= {Path(file).name for file in ran}
+    assert 1500 < lines < 1700, f"{lines} lines: what the README says of them"

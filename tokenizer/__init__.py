@@ -4,6 +4,7 @@ from tokenizer.base import SPECIAL_TOKENS, Tokenizer
 from tokenizer.encoding import Encoding, Template, Tokens
 from tokenizer.extend import added_words, extend, split_words, written
 from tokenizer.huggingface import HuggingFace
+from tokenizer.inputs import check_text, listed, text_and_pair
 from tokenizer.load import load_tokenizer
 from tokenizer.sentence_piece import SentencePiece
 from tokenizer.train import train_tokenizer
@@ -19,9 +20,12 @@ __all__ = [
     "Tokens",
     "WordPiece",
     "added_words",
+    "check_text",
     "extend",
+    "listed",
     "load_tokenizer",
     "split_words",
+    "text_and_pair",
     "train_tokenizer",
     "written",
 ]

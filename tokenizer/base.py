@@ -21,6 +21,7 @@ from torch import Tensor
 
 from cellar import UserError, write_json
 from tokenizer.encoding import Encoding, Span, Template, Tokens, longest_first, windows
+from tokenizer.inputs import check_text, listed, text_and_pair
 
 SPECIAL_TOKENS = {
     "pad": "[PAD]",
@@ -92,6 +93,8 @@ class Tokenizer(ABC):
         `transformers` does with `is_split_into_words=True`: whether there is a space before it is
         the tokenizer's setting (`add_prefix_space`).
         """
+        if isinstance(words, str):
+            raise UserError("word_tokens takes a list of words: write word_tokens(text.split())")
         ids: list[int] = []
         offsets: list[Span] = []
         word_ids: list[int] = []
@@ -166,6 +169,7 @@ class Tokenizer(ABC):
         Raises:
             UserError: `max_length` leaves no room for text, or the text is not valid Unicode.
         """
+        _check(text, pair)
         a, b = self.tokens(text), None if pair is None else self.tokens(pair)
         room = self.template.room(self._limit(max_length), b is not None)
         size_a, size_b = len(a), 0 if b is None else len(b)
@@ -191,6 +195,7 @@ class Tokenizer(ABC):
         Raises:
             UserError: no room is left for the text that is cut, or the stride fills it.
         """
+        _check(text, pair)
         a, b = self.tokens(text), None if pair is None else self.tokens(pair)
         room = self.template.room(self._limit(max_length), b is not None)
         if b is None:
@@ -208,10 +213,15 @@ class Tokenizer(ABC):
 
         Returns:
             `input_ids`, `attention_mask` (1 on tokens, 0 on padding) and `token_type_ids`.
+
+        Raises:
+            UserError: something is no text, or no pair of texts.
         """
-        if isinstance(texts, str):
-            raise TypeError("batch takes a list of texts: write batch([text])")
-        rows = [self._ids(text, self._limit(max_length)) for text in texts]
+        limit = self._limit(max_length)
+        rows = [
+            self._ids(*text_and_pair(text, f"text {number}"), limit)
+            for number, text in enumerate(listed(texts), start=1)
+        ]
         shape = len(rows), max((len(ids) for ids, _ in rows), default=0)
         input_ids = torch.full(shape, self.pad_id)
         attention_mask = torch.zeros(shape, dtype=torch.long)
@@ -229,11 +239,10 @@ class Tokenizer(ABC):
         }
 
     def _ids(
-        self, text: str | tuple[str, str], max_length: int | None
+        self, text: str, pair: str | None, max_length: int | None
     ) -> tuple[list[int], list[int]]:
-        texts = (text,) if isinstance(text, str) else text
-        a, *rest = (list(chain.from_iterable(self.words(part))) for part in texts)
-        b = rest[0] if rest else None
+        a = list(chain.from_iterable(self.words(text)))
+        b = None if pair is None else list(chain.from_iterable(self.words(pair)))
         room = self.template.room(max_length, b is not None)
         keep_a, keep_b = longest_first(len(a), len(b or ()), room)
         return self.template.ids(
@@ -289,6 +298,12 @@ def added_token(token: str, id: int) -> dict[str, Any]:
     """Describe a token for `tokenizer.json` that is found in a text just as it is written."""
     exactly = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     return {"id": id, "content": token, **exactly, "special": True}
+
+
+def _check(text: str, pair: str | None) -> None:
+    check_text(text)
+    if pair is not None:
+        check_text(pair, "the pair")
 
 
 def by_word(ids: Iterable[int], word_ids: Iterable[int]) -> list[list[int]]:

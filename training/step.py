@@ -6,7 +6,6 @@ Dividing once by what was counted makes k micro-batches equal to one large batch
 they are, and on however many processes: number i of them is computed by process i mod n.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count as numbers
@@ -18,8 +17,9 @@ from torch import Tensor, nn
 from training.config import TrainingConfig
 from training.device import autocast
 from training.distributed import rank, summed, summed_tensors, world_size
+from training.grad_norm import clip_gradients, gradient_norm
 from training.objective import Batches, BatchT, Flops, Loss, ModelT, Objective
-from training.parallel import full, gathering
+from training.parallel import gathering
 from training.schedule import learning_rate
 from training.spikes import Spikes
 
@@ -78,7 +78,9 @@ def take_step(
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     # The engine gives the mean over the processes.
     torch._foreach_mul_(gradients, world_size() / max(count, 1))
-    norm = full(nn.utils.clip_grad_norm_(parameters, config.clip_norm or math.inf))
+    norm = gradient_norm(gradients)
+    if config.clip_norm:
+        clip_gradients(gradients, norm, config.clip_norm)
     rate = learning_rate(config, step)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["share"]

@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
-from cellar import UserError, atomic_path, write_json
+from cellar import Fields, UserError, atomic_path, read_json, write_json
 from encoder.config import EncoderConfig
 from encoder.init import initialise, to_be_loaded
 from encoder.weights.albert import ALBERT
@@ -23,7 +24,8 @@ from encoder.weights.bert import BERT
 from encoder.weights.distilbert import DISTILBERT
 from encoder.weights.electra import ELECTRA
 from encoder.weights.family import Family, Tensors, listed
-from encoder.weights.folder import find, read_json, read_tensors
+from encoder.weights.folder import find, read_tensors
+from encoder.weights.labels import read_labels
 from encoder.weights.modernbert import MODERNBERT
 from encoder.weights.mpnet import MPNET
 from encoder.weights.own import OWN
@@ -34,7 +36,16 @@ if TYPE_CHECKING:
 
     Model = TypeVar("Model", bound=PretrainedModel)
 
-__all__ = ["FAMILIES", "family_of", "fill", "find", "load", "read_json", "save", "under_a_head"]
+__all__ = [
+    "FAMILIES",
+    "family_of",
+    "find",
+    "load",
+    "named_architectures",
+    "read_labels",
+    "save",
+    "under_a_head",
+]
 
 FAMILIES = {
     family.model_type: family
@@ -109,58 +120,99 @@ def load(
     With `new_head`, or `labels` among the `settings`, a head may be missing. A decision that was
     learned for other labels, or by another kind of model, is left in the file. Raises `UserError`
     for a folder without a model, a family that is not known, a damaged file, and tensors that are
-    missing, unexpected, of the wrong shape or no floating-point numbers.
+    missing, unexpected, of the wrong shape, no floating-point numbers, NaN or infinite. Sizes are
+    compared with the file before anything of that size is allocated.
     """
     folder = find(folder)
     raw = read_json(folder / "config.json")
     kind = cls.__name__
     try:
         family = family_of(raw)
-        config, labels = read_config(raw, family)
+        config = family.read_config(raw)
         tensors = under_their_prefix(read_tensors(folder), family)
-        if list(settings.get("labels", labels)) != labels or made_by_another(raw, family, kind):
-            decision = family.heads.get(kind, {}).get("classifier", "classifier")
-            tensors = {k: v for k, v in tensors.items() if not k.startswith(f"{decision}.")}
+        check_layers(config, tensors, family, kind)
         arguments: dict[str, Any] = {}
         if kind == "Encoder":
             arguments["pooler"] = any(n.startswith(f"{family.prefix}pooler.") for n in tensors)
         if kind in ("SequenceClassifier", "TokenClassifier"):
-            arguments["labels"] = labels
-        arguments |= read_settings(raw, READ_BY.get(kind, ()))
+            arguments["labels"] = known_labels(raw, settings)
+        arguments |= read_settings(raw, READ_BY.get(kind, ()), arguments.get("labels", ()))
+        if learned_otherwise(raw, family, kind, settings):
+            decision = family.heads.get(kind, {}).get("classifier", "classifier")
+            tensors = {k: v for k, v in tensors.items() if not k.startswith(f"{decision}.")}
         if kind in SCORES_TOKENS:
             family.settle_decoder(tensors, config.tie_word_embeddings)
+        arguments |= settings
+        with to_be_loaded(), torch.device("meta"):  # its shapes, without its memory
+            plan = cls(config, **arguments)
+        missing = check(plan, tensors, family, new_head or "labels" in settings)
         with to_be_loaded():
-            model = cls(config, **{**arguments, **settings})
-        model.newly_initialised = fill(model, tensors, family, new_head or "labels" in settings)
+            model = cls(config, **arguments)
+        model.newly_initialised = fill(model, tensors, family, missing)
     except UserError as error:
-        raise UserError(f"{folder}: {error}") from None
+        named = str(error).startswith(str(folder))
+        raise UserError(str(error) if named else f"{folder}: {error}") from None
     return model.eval()
 
 
+def known_labels(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """Give the labels that the caller names, or those of `config.json`."""
+    return list(settings["labels"]) if "labels" in settings else read_labels(raw)
+
+
+def learned_otherwise(
+    raw: Mapping[str, Any], family: Family, kind: str, settings: Mapping[str, Any]
+) -> bool:
+    """Tell whether the decision in the file was learned for other labels, or by another head."""
+    if "labels" in settings:
+        try:
+            if read_labels(raw) != list(settings["labels"]):
+                return True
+        except UserError:
+            return True
+    return made_by_another(raw, family, kind)
+
+
 def made_by_another(raw: Mapping[str, Any], family: Family, kind: str) -> bool:
-    """Whether `config.json` says that a head of another kind than `kind` was saved."""
-    named = raw.get("architectures") or []
+    """Tell whether `config.json` says that a head of another kind than `kind` was saved."""
+    named = named_architectures(raw)
     known = family.architectures
     return known[kind] not in named and any(name in named for name in known.values())
 
 
-def fill(
-    model: "PretrainedModel", tensors: Tensors, family: Family, new_head: bool
-) -> tuple[str, ...]:
-    """Copy their tensors into `model`; draw those of a `new_head` that are not there: their names.
+def named_architectures(raw: Mapping[str, Any]) -> list[str]:
+    """Give the classes of `transformers` that `config.json` names."""
+    names: list[str] = Fields(raw, "config.json").texts("architectures", [])
+    return names
+
+
+def check_layers(config: EncoderConfig, tensors: Tensors, family: Family, kind: str) -> None:
+    """Compare the number of layers with the file's, before as many are built."""
+    if config.share_layers:
+        return
+    for layer in range(config.num_hidden_layers):
+        (name,) = family.theirs(f"encoder.blocks.{layer}.attention.output.weight", kind)
+        if name not in tensors:
+            says = f"config.json says num_hidden_layers {config.num_hidden_layers}"
+            raise UserError(f"missing tensors: {name}, and {says}")
+
+
+def check(plan: "PretrainedModel", tensors: Tensors, family: Family, new_head: bool) -> list[str]:
+    """Compare their tensors with the shapes of `plan`; name those of a `new_head` that are missing.
 
     Raises `UserError` naming the tensors that are missing, unexpected, of the wrong shape or no
     floating-point numbers.
     """
-    kind = type(model).__name__
-    wanted = under_a_head(model).state_dict()
-    places = {name: family.split(name, tensor, kind) for name, tensor in wanted.items()}
-    pairs = [(source, place) for parts in places.values() for source, place in parts.items()]
-
+    kind = type(plan).__name__
+    pairs = [
+        pair
+        for name, place in under_a_head(plan).state_dict().items()
+        for pair in family.split(name, place, kind).items()
+    ]
     missing = [source for source, _ in pairs if source not in tensors]
     heads = all(name.startswith(family.head_prefixes) for name in missing)
     if missing and not (heads and new_head):
-        new = "labels=[…]" if hasattr(model, "labels") else "new_head=True"
+        new = "labels=[…]" if hasattr(plan, "labels") else "new_head=True"
         hint = (
             f": it was not trained as a {kind}; take one that was (in Python, {new} gives it a new "
             "head, yet to be trained)"
@@ -181,10 +233,37 @@ def fill(
     odd = [f"{name} is {t.dtype}" for name, t, _ in there if not t.is_floating_point()]
     if odd:
         raise UserError("tensors that are no floating-point numbers: " + listed(odd))
+    return missing
+
+
+def fill(
+    model: "PretrainedModel", tensors: Tensors, family: Family, missing: Sequence[str]
+) -> tuple[str, ...]:
+    """Copy their tensors into `model`; draw anew what has a `missing` one, and name it.
+
+    Raises `UserError` naming the tensors that hold NaN or an infinite number: each text would get
+    the same answer, or none.
+    """
+    kind = type(model).__name__
+    places = {
+        name: family.split(name, tensor, kind)
+        for name, tensor in under_a_head(model).state_dict().items()
+    }
     fresh = tuple(n for n, parts in places.items() if any(source in missing for source in parts))
     initialise(under_a_head(model), model.config, only=fresh)
-    for _, tensor, place in there:
-        place.copy_(tensor)
+    broken = []
+    for parts in places.values():
+        for source, place in parts.items():
+            if source in tensors:
+                place.copy_(tensors[source])
+                # A sum keeps NaN and infinity, and costs a twentieth of looking at each number.
+                if not place.sum().isfinite() and not place.isfinite().all():
+                    broken.append(source)
+    if broken:
+        raise UserError(
+            "tensors that hold NaN or infinite numbers: " + listed(broken) + ": training diverged, "
+            "or the file is damaged; take another copy, or an earlier checkpoint"
+        )
     return fresh
 
 
@@ -205,23 +284,24 @@ def under_their_prefix(tensors: Tensors, family: Family) -> Tensors:
 
 
 def family_of(raw: Mapping[str, Any]) -> Family:
-    """The family that `model_type` names."""
+    """Find the family that `model_type` names."""
     kind = raw.get("model_type")
+    if kind is None:
+        named = named_architectures(raw)
+        fits = [f for f in FAMILIES.values() if any(n in f.architectures.values() for n in named)]
+        kind = (fits or [BERT])[0].model_type
+        whose = "" if fits else " where it is a BERT"
+        raise UserError(f'config.json has no model_type: add "model_type": "{kind}"{whose}')
     if not isinstance(kind, str) or kind not in FAMILIES:
-        raise UserError(f"model_type {kind!r} is not supported; supported: {', '.join(FAMILIES)}")
+        raise UserError(
+            f"model_type {kind!r:.60} is not supported; supported: {', '.join(FAMILIES)}"
+        )
     return FAMILIES[kind]
 
 
-def read_config(raw: Mapping[str, Any], family: Family) -> tuple[EncoderConfig, list[str]]:
-    """What `config.json` says of the encoder, and its labels in order."""
-    try:
-        id2label = raw.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
-        return family.read_config(raw), [id2label[key] for key in sorted(id2label, key=int)]
-    except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"config.json has a value that makes no sense: {error}") from None
-
-
-def read_settings(raw: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def read_settings(
+    raw: Mapping[str, Any], names: Sequence[str], labels: Sequence[str]
+) -> dict[str, Any]:
     """Read these settings of a class from `config.json`, as far as it has them."""
     settings = {}
     for name in names:
@@ -229,5 +309,7 @@ def read_settings(raw: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any
         if raw.get(field) is not None:
             settings[name] = raw[field]
             if raw[field] not in choices:
-                raise UserError(f"{field} {raw[field]!r} is not supported")
+                raise UserError(f"{field} {raw[field]!r:.60} is not supported")
+    if settings.get("problem_type") == "single_label_classification" and len(labels) == 1:
+        raise UserError("problem_type single_label_classification needs two labels, and has one")
     return settings

@@ -3,9 +3,9 @@
 Its fields and names are those of the families after it, too, but for what they changed.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
+from cellar import Fields
 from encoder.config import EncoderConfig
 from encoder.weights.family import ENCODERS_ONLY, Family, Names
 
@@ -51,9 +51,9 @@ MASKED_LM = {
 }
 
 
-def _read(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    own = theirs.get("plainformer_positions")
-    return {"positions": own} if own == "sinusoidal" else {}
+def _read(theirs: Fields) -> dict[str, Any]:
+    own = theirs.choice("plainformer_positions", ["learned", "sinusoidal"], "learned")
+    return {"positions": own}
 
 
 def _write(ours: EncoderConfig) -> dict[str, Any]:

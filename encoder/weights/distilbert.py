@@ -3,11 +3,11 @@
 Its layer before a label has no dropout before it in `transformers`; here it has, as RoBERTa's.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
+from cellar import Fields
 from encoder.config import EncoderConfig
-from encoder.weights.family import Family, Names
+from encoder.weights.family import Family, Names, value
 
 FIELDS = {
     "vocab_size": ("vocab_size",),
@@ -49,8 +49,14 @@ MASKED_LM = {
 SEQUENCE = {"head.dense": "pre_classifier", "classifier": "classifier"}
 
 
-def _read(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    return {"positions": "sinusoidal"} if theirs.get("sinusoidal_pos_embds", False) else {}
+ALIASES = ("hidden_size", "num_hidden_layers", "num_attention_heads")
+"""BERT's names for `dim`, `n_layers` and `n_heads`: where both are there, theirs obeys these"""
+
+
+def _read(theirs: Fields) -> dict[str, Any]:
+    waves = theirs.flag("sinusoidal_pos_embds", False)
+    shape = {name: value(theirs, name, name) for name in ALIASES if name in theirs}
+    return {"positions": "sinusoidal" if waves else "learned", **shape}
 
 
 def _write(ours: EncoderConfig) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 The discriminator is what is fine-tuned; masked-language modelling is its generator's.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
+from cellar import Fields
 from encoder.config import EncoderConfig
 from encoder.weights.bert import FIELDS, NAMES
 from encoder.weights.family import ENCODERS_ONLY, Family
@@ -26,10 +26,10 @@ SUMMARY = {"summary_type": "first", "summary_use_proj": True, "summary_activatio
 EMBEDDING, HIDDEN = 128, 256
 
 
-def _read(theirs: Mapping[str, Any]) -> dict[str, Any]:
+def _read(theirs: Fields) -> dict[str, Any]:
     """A projection is there only where it changes the size."""
-    size = theirs.get("embedding_size", EMBEDDING)
-    return {"embedding_size": 0 if size == theirs.get("hidden_size", HIDDEN) else size}
+    size = theirs.whole("embedding_size", EMBEDDING, least=1)
+    return {"embedding_size": 0 if size == theirs.whole("hidden_size", HIDDEN) else size}
 
 
 def _write(ours: EncoderConfig) -> dict[str, Any]:

@@ -7,14 +7,14 @@ its equal parts along the first dimension.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cellar import UserError
-from encoder.config import EncoderConfig
+from cellar import Fields, UserError
+from encoder.config import MAY_BE_ZERO, MOST, MOST_OF_ANY, EncoderConfig
 
 Tensors = dict[str, Tensor]
 Names = Mapping[str, str | tuple[str, ...]]
@@ -46,7 +46,20 @@ ARCHITECTURES = {
 """our classes → theirs, after the family's own prefix"""
 
 
-def _as_it_is(theirs: Mapping[str, Any]) -> dict[str, Any]:
+KINDS = {field.name: field.type for field in fields(EncoderConfig)}
+
+
+def value(theirs: Fields, name: str, ours: str) -> Any:
+    """Give their field `name`, of the kind and within the bounds of our field `ours`."""
+    if KINDS[ours] is bool:
+        return theirs.flag(name)
+    if KINDS[ours] is int:
+        least = 0 if ours in MAY_BE_ZERO else 1
+        return theirs.whole(name, least=least, most=MOST.get(ours, MOST_OF_ANY))
+    return theirs.number(name, least=0) if KINDS[ours] is float else theirs.text(name)
+
+
+def _as_it_is(theirs: Fields) -> dict[str, Any]:
     return {}
 
 
@@ -77,31 +90,29 @@ class Family:
     """their fields of which only one value is supported"""
     positive: tuple[str, ...] = ()
     """our fields that may be 0 here, and not there"""
-    read: Callable[[Mapping[str, Any]], dict[str, Any]] = _as_it_is
+    read: Callable[[Fields], dict[str, Any]] = _as_it_is
     """our fields that take more than another name"""
     write: Callable[[EncoderConfig], dict[str, Any]] = _nothing
     """and theirs"""
 
-    def read_config(self, theirs: Mapping[str, Any]) -> EncoderConfig:
-        """Their `config.json` as ours; `UserError` for what is not supported."""
-        for name, value in self.fixed.items():
-            if theirs.get(name) not in (None, value):
-                raise UserError(f"{name} {theirs[name]!r} is not supported: only {value!r} is")
+    def read_config(self, config: Mapping[str, Any]) -> EncoderConfig:
+        """Turn their `config.json` into ours; `UserError` names what is wrong or not supported."""
+        theirs = Fields(config, "config.json")
+        for name, only in self.fixed.items():
+            if config.get(name) not in (None, only):
+                raise UserError(f"{name} {config[name]!r:.60} is not supported: only {only!r} is")
         ours: dict[str, Any] = {}
         for name, sources in self.fields.items():
-            values = [theirs[source] for source in sources if theirs.get(source) is not None]
-            if values:
-                ours[name] = values[0]
-        if "hidden_act" in ours:
-            if ours["hidden_act"] not in ACTIVATIONS:
-                known = ", ".join(ACTIVATIONS)
-                raise UserError(f"hidden_act {ours['hidden_act']!r} is not supported: {known} are")
-            ours["hidden_act"] = ACTIVATIONS[ours["hidden_act"]]
-        config = replace(self.defaults, **{**ours, **self.read(theirs)})
+            source = next((source for source in sources if source in theirs), None)
+            if source is not None:
+                ours[name] = value(theirs, source, name)
+            if source is not None and name == "hidden_act":
+                ours[name] = ACTIVATIONS[theirs.choice(source, list(ACTIVATIONS))]
+        shape = replace(self.defaults, **{**ours, **self.read(theirs)})
         for name in self.positive:
-            if not getattr(config, name):
+            if not getattr(shape, name):
                 raise UserError(f"{name} 0 is not supported in a model of type {self.model_type}")
-        return config
+        return shape
 
     def write_config(self, ours: EncoderConfig) -> dict[str, Any]:
         """Our config in their terms."""

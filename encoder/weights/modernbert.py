@@ -3,10 +3,9 @@
 Its config is read in the form of `transformers` 4 and of 5, and written for both.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
-from cellar import UserError
+from cellar import Fields, UserError
 from encoder.config import PRESETS, EncoderConfig
 from encoder.weights.family import Family
 
@@ -42,38 +41,49 @@ HEAD = {"head.dense": "head.dense", "head.norm": "head.norm"}
 DECISION = {**HEAD, "classifier": "classifier"}
 
 
-def _read(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    bias = theirs.get("attention_bias", False)
-    if theirs.get("mlp_bias", False) != bias:
+def _read(theirs: Fields) -> dict[str, Any]:
+    bias = theirs.flag("attention_bias", False)
+    if theirs.flag("mlp_bias", False) != bias:
         raise UserError("biases in some layers and not in others are not supported")
+    if "rope_scaling" in theirs:
+        raise UserError("rope_scaling is not supported")
+    # Theirs counts the tokens of a window on one side, ours on both.
+    window = theirs.whole("sliding_window", None)
     return {
         "bias": bias,
         "global_attn_every_n_layers": _every_n_layers(theirs),
         "global_rope_theta": _theta(theirs, "full_attention", "global_rope_theta", 160_000.0),
         "local_rope_theta": _theta(theirs, "sliding_attention", "local_rope_theta", 10_000.0),
+        **({} if window is None else {"local_attention": 2 * window}),
     }
 
 
-def _every_n_layers(theirs: Mapping[str, Any]) -> int:
-    every = int(theirs.get("global_attn_every_n_layers", 3))
-    layers = theirs.get("num_hidden_layers", 22)
-    kinds = theirs.get("layer_types")
-    n: int
-    for n in (every, *range(1, layers + 1)):
-        if kinds is None or kinds == _layer_types(layers, n):
-            return n
-    raise UserError("layer_types is no regular pattern of global and local layers: not supported")
+def _every_n_layers(theirs: Fields) -> int:
+    every = theirs.whole("global_attn_every_n_layers", 3, least=1)
+    layers = theirs.whole("num_hidden_layers", 22)
+    kinds = theirs.texts("layer_types", None)
+    if kinds is None or kinds == _layer_types(layers, every):
+        return every
+    # From one global layer to the next.
+    every = next((n for n in range(1, len(kinds)) if kinds[n] == "full_attention"), len(kinds))
+    if kinds != _layer_types(layers, every):
+        raise UserError(
+            "layer_types is no regular pattern of global and local layers: not supported"
+        )
+    return every
 
 
 def _layer_types(layers: int, every: int) -> list[str]:
     return ["sliding_attention" if i % every else "full_attention" for i in range(layers)]
 
 
-def _theta(theirs: Mapping[str, Any], kind: str, old_field: str, default: float) -> float:
-    rope = (theirs.get("rope_parameters") or {}).get(kind) or {}
-    if rope.get("rope_type", "default") != "default":
-        raise UserError(f"rope_type {rope['rope_type']!r} is not supported")
-    return float(rope.get("rope_theta", theirs.get(old_field, default)))
+def _theta(theirs: Fields, kind: str, old_field: str, default: float) -> float:
+    rope = theirs.fields("rope_parameters").fields(kind)
+    if (rope_type := rope.text("rope_type", "default")) != "default":
+        raise UserError(f"rope_type {rope_type!r} is not supported")
+    if others := sorted(rope.values.keys() - {"rope_type", "rope_theta"}):
+        raise UserError(f"rope_parameters with {others[0]} are not supported")
+    return float(rope.number("rope_theta", theirs.number(old_field, default)))
 
 
 def _write(ours: EncoderConfig) -> dict[str, Any]:

@@ -4,9 +4,9 @@ Positions begin at `pad_token_id + 1`: the first rows of the table are never rea
 those rows among `max_position_embeddings`; ours counts the places that a text can use.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
+from cellar import Fields
 from encoder.config import Architecture, EncoderConfig
 from encoder.weights.bert import FIELDS, NAMES
 from encoder.weights.family import ENCODERS_ONLY, Family
@@ -21,11 +21,10 @@ SEQUENCE = {"head.dense": "classifier.dense", "classifier": "classifier.out_proj
 PAD, ROWS = 1, 512
 
 
-def read_places(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """The first row that is read, and how many there are from it on."""
-    pad = theirs.get("pad_token_id")
-    offset = (PAD if pad is None else pad) + 1
-    rows = theirs.get("max_position_embeddings", ROWS)
+def read_places(theirs: Fields) -> dict[str, Any]:
+    """Find the row of the first place, and count the places from it on."""
+    offset = theirs.whole("pad_token_id", PAD) + 1
+    rows = theirs.whole("max_position_embeddings", ROWS, least=offset + 1)
     return {"position_offset": offset, "max_position_embeddings": rows - offset}
 
 

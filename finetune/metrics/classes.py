@@ -2,7 +2,8 @@
 
 With tp, fp, fn the right, the false and the missed of a label: precision = tp / (tp + fp),
 recall = tp / (tp + fn), F1 their harmonic mean; macro averages are plain means over the labels that
-occur or were predicted, weighted ones count each label by its texts. All as in scikit-learn.
+occur or were predicted, weighted ones count each label by its texts. A precision of nothing
+predicted is 0. All as in scikit-learn (`zero_division=0`).
 
 Expected calibration error: the gap between how sure the model is and how often it is right, over 15
 equal bins of the top probability, each counted by its texts (Guo et al. 2017, arXiv:1706.04599).

@@ -2,7 +2,8 @@
 
 With tp, fp, fn the right, the false and the missed of a label: F1 = 2 tp / (2 tp + fp + fn), and 0
 where nothing is to count; micro averages add the counts of all labels up first, macro averages are
-plain means over the labels. An exact match has all labels and no other. All as in scikit-learn.
+plain means over the labels. An exact match has all labels and no other. All as in scikit-learn
+(`zero_division=0`).
 """
 
 from collections.abc import Mapping, Sequence

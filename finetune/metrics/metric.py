@@ -1,6 +1,7 @@
 """What every account of predictions can do: grow by one example at a time, and be shown.
 
-Nothing is hoarded: memory does not grow with the number of examples.
+Metrics stream: no text, logits or vectors are kept, only counts. A rank needs all numbers at once,
+so AUC keeps 9 bytes for each text and label, and Spearman 16 bytes for each text.
 """
 
 import heapq

@@ -4,8 +4,8 @@
     Pearson = cov(x, y) / (σ_x σ_y): do they lie on a line?
     Spearman = Pearson of the ranks, equal numbers sharing the mean of theirs: is the order right?
 
-Where all numbers are equal the two correlations are not defined: NaN. As in SciPy. Ranks need all
-numbers at once, so this metric alone grows with the texts: by two float64, 16 bytes, for each.
+Where all numbers are equal, or one is NaN, the two correlations are not defined: NaN. As in SciPy.
+Ranks need all numbers at once: memory grows by two float64, 16 bytes, for each text.
 """
 
 from array import array
@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from finetune.metrics.metric import Metric, Mistake, share
+from finetune.metrics.ranking import ranks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,7 +88,7 @@ class NumberMetric(Metric[Scored, Scoring]):
         true, predicted = self.true, self.predicted
         errors = predicted - true
         return {
-            "spearman": pearson(ranks(true), ranks(predicted)),
+            "spearman": spearman(true, predicted),
             "pearson": pearson(true, predicted),
             "mse": share(float(errors @ errors), self.count),
             "mae": share(float(np.abs(errors).sum()), self.count),
@@ -100,17 +101,18 @@ class NumberMetric(Metric[Scored, Scoring]):
         return {"scatter": scatter_figure(self.true[::step], self.predicted[::step], title)}
 
 
-def ranks(x: Numbers) -> Numbers:
-    """The rank of each number from 1 on; equal ones share the mean of theirs."""
-    _, places, counts = np.unique(x, return_inverse=True, return_counts=True)
-    last = counts.cumsum()
-    means: Numbers = (last - (counts - 1) / 2)[places]
-    return means
+def spearman(x: Numbers, y: Numbers) -> float:
+    """Correlate the ranks of two series; NaN where one is constant or holds a NaN."""
+    if np.isnan(x).any() or np.isnan(y).any():  # a NaN has no rank
+        return float("nan")
+    return pearson(ranks(x), ranks(y))
 
 
 def pearson(x: Numbers, y: Numbers) -> float:
-    """The correlation of two series; NaN where one of them is constant."""
-    if len(x) == 0 or np.ptp(x) == 0 or np.ptp(y) == 0:
+    """Correlate two series; NaN where one is constant or holds a number that is not finite."""
+    if len(x) == 0 or not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return float("nan")
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
         return float("nan")
     x, y = x - x.mean(), y - y.mean()
     return float(x @ y / np.sqrt((x @ x) * (y @ y)))

@@ -3,7 +3,8 @@
     precision = right / found,  recall = right / there;   found and there are relations alone
 
 as TACRED's scorer counts (Zhang et al. 2017, https://aclanthology.org/D17-1004). A pair without a
-relation that is given one lowers the precision; one that is left without adds nothing.
+relation that is given one lowers the precision; one that is left without adds nothing. Where no
+relation was found the precision is 1, as in that scorer (recall and F1 are 0).
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ class RelationMetric(ClassMetric):
         found = int(self.confusion[:, self._positive].sum())
         return {
             "micro_f1": share(2 * right, there + found),
-            "micro_precision": share(right, found),
+            "micro_precision": share(right, found) if found else 1.0,
             "micro_recall": share(right, there),
             **super().scores(),
         }

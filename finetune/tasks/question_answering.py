@@ -207,7 +207,7 @@ class QuestionAnswering(Task[QuestionExample, AnswerPrediction]):
         room = tokenizer.template.room(self.max_length, is_pair=True)
         assert room is not None
         question = asked[: max(room // 2, room - len(passage))]
-        size, lost = room - len(question), len(asked) - len(question)
+        size, lost = max(room - len(question), 1), len(asked) - len(question)  # 0: no passage
         cuts = tuple(windows(len(passage), size, size // OVERLAP))
         encodings = tuple(tokenizer.template.encode(question, passage[cut], lost) for cut in cuts)
         of_passage = [part == 1 for part in encodings[0].sequence_ids]

@@ -1,6 +1,7 @@
 """A hub id stands wherever a folder does: from the cache of the hub, without a network."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,3 +47,50 @@ def test_a_tokenizer_by_its_name_on_the_hub(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == 20
+
+
+FOLDERS = ("runs/mine", "runs/models/minilm", "models", "gooogle")
+NAMES = {
+    "runs/mien": "did you mean runs/mine?",
+    "runs/Mine": "did you mean runs/mine?",
+    "rusn/mine": "did you mean runs/mine?",
+    "run/mine": "did you mean runs/mine?",
+    "runs/models/minlm": "did you mean runs/models/minilm?",
+    "runs/model/minilm/": "did you mean runs/models/minilm?",
+    "model": "did you mean models?",
+    "./runs/mien": "did you mean runs/mine?",
+    "runs/other": "there is no folder runs/other",
+    "models/bert": "there is no folder models/bert",
+    "nothing": "there is no folder nothing",
+    "/nowhere/at/all": "there is no folder /nowhere/at/all",
+    "../nowhere": "there is no folder ../nowhere",
+    "~/nowhere": "there is no folder ~/nowhere",
+    "a/b/c": "there is no folder a/b/c",
+    "runs/bert base": "there is no folder runs/bert base",
+    "": "an empty path names no folder",
+}
+"""what is given, and what is said of it; of none of them the hub is asked"""
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the hub is asked for, from a folder with some folders in it."""
+    hub, names = pytest.importorskip("huggingface_hub"), []
+    for folder in FOLDERS:
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hub, "snapshot_download", lambda name, **_: names.append(name) or "/hub")
+    return names
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_mistyped_folder_is_not_looked_for_on_the_hub(asked: list[str], name: str) -> None:
+    with pytest.raises(UserError, match="^.*" + re.escape(NAMES[name]) + "$"):
+        find_folder(name)
+    assert not asked
+
+
+@pytest.mark.parametrize("name", ["google/bert", "sentence-transformers/all-MiniLM-L6-v2", "a/b.c"])
+def test_an_owner_and_a_name_are_asked_for(asked: list[str], name: str) -> None:
+    """Also where the owner's name alone is near to that of a folder."""
+    assert find_folder(name) == Path("/hub") and asked == [name]

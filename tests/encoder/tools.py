@@ -1,5 +1,6 @@
 """Small random models, batches of unequal lengths, closeness, refusals, a process of its own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -99,6 +100,12 @@ def assert_relative(ours: Tensor, theirs: Tensor, tolerance: float) -> None:
         error = (ours.double() - theirs.double()).abs().max().item()
         scale = theirs.double().abs().max().item()
         assert error <= tolerance * scale, f"off by {error:.1e} of {scale:.1e}"
+
+
+def edit_config(folder: Path, **changes: Any) -> None:
+    """Change these fields of a folder's `config.json`."""
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 def refused(folder: Path, pattern: str, cls: Any = Encoder) -> None:

@@ -19,6 +19,7 @@ from finetune.folder import load_task, save_task
 from finetune.tasks.question_answering import (
     Passage,
     QuestionAnswering,
+    QuestionExample,
 )
 from tests.finetune.passages import STORY, TASK, about, example
 from tests.pretrain import tiny
@@ -296,3 +297,9 @@ def test_a_small_model_learns_to_answer_and_to_abstain(tmp_path, missing):
             "no_answer": told[1].no_answer,
             "best": [],
         }
+
+
+def test_a_long_question_on_an_empty_passage_has_no_answer(tokenizer):
+    example = QuestionExample("the " * 99, "", None, "f:1")
+    item = QuestionAnswering(max_length=16).encode(example, tokenizer)
+    assert len(item.encodings) == 1 and len(item.encodings[0]) == 16

@@ -1,4 +1,4 @@
-"""Areas and curves of scikit-learn, from counts that do not grow."""
+"""Areas and curves of scikit-learn, to the last digit."""
 
 import math
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from finetune.metrics.ranking import Ranking, bins, mean_area
+from finetune.metrics.ranking import Ranking, mean_area
 
 
 def ranking_of(truth: np.ndarray, probabilities: np.ndarray) -> Ranking:
@@ -34,20 +34,42 @@ def test_areas_are_exact_where_probabilities_are_well_apart(rows) -> None:
         assert area == pytest.approx(roc_auc_score(truth, probabilities), abs=1e-12)
 
 
+@given(
+    st.lists(st.tuples(st.booleans(), st.floats(0, 1, width=32)), min_size=2, max_size=50),
+    st.sampled_from([0.0, 17.0, 30.0]),
+)
+def test_areas_are_those_of_scikit_learn(rows, confidence) -> None:
+    """Also of twenty texts, and where the model is all but certain."""
+    truth = np.array([[is_true] for is_true, _ in rows])
+    p = np.array([[value] for _, value in rows])
+    probabilities = p if not confidence else 1 / (1 + np.exp(-confidence - p))
+    if truth.all() or not truth.any():
+        return
+    (area,) = ranking_of(truth, probabilities).areas()
+    assert area == pytest.approx(roc_auc_score(truth, probabilities), abs=1e-12)
+
+
 def test_areas_of_random_probabilities_and_memory() -> None:
     rng = np.random.default_rng(0)
     truth = rng.random((3000, 3)) < (0.5, 0.1, 0.9)
     odds = rng.normal(size=(3000, 3)) * (1, 3, 6) + truth
     probabilities = 1 / (1 + np.exp(-odds))
-    ranking = Ranking(3)
-    before = ranking._counts.nbytes
-    for row, said in zip(truth, probabilities, strict=True):
-        ranking.add(row, said)
-    assert ranking._counts.nbytes == before
-    assert sum(isinstance(v, np.ndarray) for v in vars(ranking).values()) == len(vars(ranking))
+    ranking = ranking_of(truth, probabilities)
+    held = len(ranking._is_true) + 8 * len(ranking._probabilities)
+    assert held == 9 * truth.size
     for label, area in enumerate(ranking.areas()):
         theirs = roc_auc_score(truth[:, label], probabilities[:, label])
-        assert area == pytest.approx(theirs, abs=1e-3)
+        assert area == pytest.approx(theirs, abs=1e-12)
+
+
+def test_a_long_curve_keeps_its_ends_and_its_course() -> None:
+    rng = np.random.default_rng(0)
+    truth, probabilities = rng.random((5000, 1)) < 0.3, rng.random((5000, 1))
+    false, true = ranking_of(truth, probabilities).curve(0, points=100)
+    assert len(false) == 101
+    assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
+    exact = roc_curve(truth, probabilities, drop_intermediate=False)
+    assert {*zip(false, true, strict=True)} <= {*zip(*exact[:2], strict=True)}
 
 
 @given(apart)
@@ -68,11 +90,4 @@ def test_a_label_that_all_texts_have_or_none_is_not_in_the_mean() -> None:
     areas = ranking_of(truth, probabilities).areas()
     assert np.isnan(areas).tolist() == [True, True, False]
     assert mean_area(areas) == 0.5
-    assert mean_area(areas[:2]) == 0
-
-
-@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=50))
-def test_a_higher_probability_is_never_in_a_lower_bin(probabilities) -> None:
-    numbers = bins(np.sort(np.array(probabilities, np.float32)))
-    assert (np.diff(numbers) >= 0).all()
-    assert numbers.min() >= 0 and numbers.max() < 8192
+    assert math.isnan(mean_area(areas[:2]))

@@ -17,7 +17,7 @@ from encoder import SequenceClassifier
 from finetune import FinetuneConfig, Predictor, evaluate_folder, finetune, read_examples
 from finetune.batch import Batch
 from finetune.metrics import NumberMetric
-from finetune.metrics.numbers import ranks
+from finetune.metrics.ranking import ranks
 from finetune.run import build
 from finetune.tasks.regression import OUTPUT, Regression, ScoreExample, ScorePrediction
 from finetune.tasks.texts import Text
@@ -213,3 +213,10 @@ def test_from_rows_to_a_folder_that_transformers_opens(models, tokenizer, tmp_pa
 
     again = finetune(config(**{**settings, "model": run}, out=tmp_path / "again", epochs=0), True)
     assert again.metric.scores() == outcome.metric.scores(), "what was learned is gone on from"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_prediction_that_is_no_number_correlates_with_nothing(value):
+    scores = metric_of(range(4), [0.1, value, 0.3, 0.4]).scores()
+    assert math.isnan(scores["pearson"])
+    assert math.isnan(scores["spearman"]) == math.isnan(value)

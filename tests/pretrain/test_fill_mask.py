@@ -66,3 +66,15 @@ def test_a_foreign_tokenizer_is_refused(wordpiece, tokenizers):
     model = MaskedLM(tiny.shape("modern", wordpiece))
     with pytest.raises(UserError, match="do not belong together"):
         fill_mask(model, tokenizers["bpe"], "the [MASK]")
+
+
+@pytest.mark.parametrize(("words", "longer"), [(61, False), (62, True), (3000, True)])
+def test_no_mask_is_lost_of_a_text_that_is_too_long(model, wordpiece, words, longer):
+    """The model takes 64 tokens, of which [CLS], [MASK] and [SEP] are three."""
+    text = "the " * words + "[MASK]"
+    if not longer:
+        assert len(fill_mask(model, wordpiece, text)) == 1
+        return
+    for given in (text, "[MASK] " + text, "[MASK]" + " the" * words):
+        with pytest.raises(UserError, match="more than the 64 tokens that the model takes"):
+            fill_mask(model, wordpiece, given)

@@ -346,3 +346,13 @@ def test_an_answer_is_right_whose_label_has_the_highest_score():
     right = (logits.argmax(-1) == labels).sum()
     assert guessed(logits, labels).metrics["accuracy"] == right
     assert 0 < right < 200
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_score_that_is_shared_is_no_prediction(dtype):
+    logits = torch.tensor([[1.0, 1.0, 0.0], [0.0, 2.0, 2.0], [0.0, 1.0, 2.0]], dtype=dtype)
+    before = logits.clone()
+    assert guessed(torch.zeros(9, 7, dtype=dtype), torch.arange(9) % 7).metrics["accuracy"] == 0
+    for label, right in ((0, 0), (1, 0), (2, 1)):
+        assert guessed(logits, torch.full((3,), label)).metrics["accuracy"] == right
+    assert torch.equal(logits, before), "the scores are as they were"

@@ -1,0 +1,198 @@
+"""Read a file from a web address, however long it takes and however often the line breaks.
+
+    silence of 30 s, a lost connection, 429, 5xx   asked again, behind the bytes that have come
+    206 Partial Content                            the rest is read on
+    200, a server without ranges                   what is known is read again, and passed over
+    another ETag, date or size                     the file has changed: an error
+    404, 403 and the like                          an error at once
+
+There is no limit on the whole time, only on the time in which nothing comes (`SILENCE`) and on the
+tries in a row that bring nothing (`TRIES`). Requests and ranges: RFC 9110, §13.1.5 and §14.
+"""
+
+import http.client
+import io
+import re
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from cellar import UserError
+
+T = TypeVar("T")
+
+SILENCE = 30.0
+"""seconds without a byte after which a connection is given up"""
+TRIES = 5
+"""in a row that bring nothing"""
+PAUSE = 1.0
+"""seconds before the second try; before each further one twice as many"""
+AGAIN = (408, 425, 429, 500, 502, 503, 504)
+"""what a server says that may have recovered in a moment"""
+SKIPPED = 1 << 20
+
+_FAULTS = (OSError, http.client.HTTPException)
+
+
+class WebFile(io.RawIOBase):
+    """A file at a web address, as a stream of bytes that can be read anywhere."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self._at = url, 0
+        self._response: Any = None
+        self.size: int | None = None
+        self.modified: str | None = None
+        self._connect()
+
+    def readable(self) -> bool:
+        """It can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """It can be read anywhere, as far as its size is known."""
+        return self.size is not None
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place; it is asked for with the next read."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size or 0}[whence]
+        if start + offset != self._at:
+            self._drop()
+            self._at = start + offset
+        return self._at
+
+    def tell(self) -> int:
+        """The place of the next byte."""
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what has come, at least a byte before the end."""
+        if self.size is not None and self._at >= self.size:
+            return 0
+        data: bytes = _patiently(self.url, lambda: self._read(len(buffer)))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        """Close the connection, too."""
+        self._drop()
+        super().close()
+
+    def _read(self, count: int) -> bytes:
+        if self._response is None:
+            self._ask()
+        try:
+            data: bytes = self._response.read1(count)
+            if not data and self.size is not None:
+                raise ConnectionError(f"it ended after {self._at:,} of {self.size:,} bytes")
+        except _FAULTS:
+            self._drop()
+            raise
+        return data
+
+    def _connect(self) -> None:
+        _patiently(self.url, self._ask)
+
+    def _ask(self) -> None:
+        """Open a connection whose next byte is the one at which we stand."""
+        headers = {"Range": f"bytes={self._at}-"} if self._at else {}
+        if self._at and self.modified is not None:
+            headers["If-Range"] = self.modified
+        response = _request(self.url, headers)
+        found = response.headers
+        size, modified = _size(found), found.get("ETag") or found.get("Last-Modified")
+        begin = 0
+        if response.status == http.client.PARTIAL_CONTENT:
+            begin, size = _range(found)
+        if found.get("Content-Encoding", "identity") != "identity" and not self.url.endswith(".gz"):
+            raise UserError(f"{self.url}: the server packs what it sends: give the file itself")
+        for before, now in ((self.size, size), (self.modified, modified)):
+            if None not in (before, now) and before != now:
+                raise UserError(f"{self.url} has changed while it was read: read it anew")
+        self.size, self.modified = self.size or size, self.modified or modified
+        while begin < self._at:
+            passed = len(response.read1(min(self._at - begin, SKIPPED)))
+            if not passed:
+                raise ConnectionError("it ended before the place that was reached")
+            begin += passed
+        self._response = response
+
+    def _drop(self) -> None:
+        if self._response is not None:
+            self._response.close()
+        self._response = None
+
+
+def stamp_of(url: str) -> dict[str, int | str | None]:
+    """Ask for the size of a file, and what tells it from its earlier self."""
+    found = _patiently(url, lambda: _head(url))
+    return {"bytes": _size(found), "modified": found.get("ETag") or found.get("Last-Modified")}
+
+
+def _head(url: str) -> Any:
+    try:
+        with _request(url, {}, "HEAD") as response:
+            return response.headers
+    except urllib.error.HTTPError as error:
+        if error.code not in (403, 405, 501):
+            raise
+        with _request(url, {}) as response:  # not every server answers HEAD
+            return response.headers
+
+
+def _request(url: str, headers: dict[str, str], method: str = "GET") -> Any:
+    headers = {"User-Agent": "plainformer", "Accept-Encoding": "identity", **headers}
+    request = urllib.request.Request(url, headers=headers, method=method)
+    return urllib.request.urlopen(request, timeout=SILENCE)
+
+
+def _patiently(url: str, ask: Callable[[], T]) -> T:
+    """Give what `ask` gives; try it again where another try may help, and say so."""
+    for number in range(1, TRIES + 1):
+        try:
+            return ask()
+        except _FAULTS as error:
+            fault = described(error)
+            if isinstance(error, urllib.error.HTTPError) and error.code not in AGAIN:
+                missing = error.code in (404, 410)
+                raise UserError(
+                    f"no such file: {url}" if missing else f"cannot read {url}: {fault}"
+                ) from None
+            if number == TRIES:
+                break
+            pause = PAUSE * 2 ** (number - 1)
+            print(
+                f"{url}: {fault}; trying again in {pause:.0f} s ({number + 1} of {TRIES})",
+                file=sys.stderr,
+            )
+            time.sleep(pause)
+        except ValueError as error:
+            raise UserError(f"{url} is no address of a file: {error}") from None
+    raise UserError(f"cannot read {url}: {fault}, {TRIES} times in a row")
+
+
+def described(error: Exception) -> str:
+    """Say in a few words what went wrong with a connection."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"the server says {error.code} {error.reason}"
+    inner = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(inner, TimeoutError):
+        return f"nothing came for {SILENCE:g} s"
+    text = str(getattr(inner, "strerror", None) or inner)
+    return (text.splitlines() or [type(error).__name__])[0]
+
+
+def _range(headers: Any) -> tuple[int, int | None]:
+    """Where a part begins, and how large the whole is: "bytes 5-9/10"."""
+    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", "").strip())
+    if not found:
+        raise ConnectionError("it does not say which part it sends")
+    return int(found[1]), None if found[2] == "*" else int(found[2])
+
+
+def _size(headers: Any) -> int | None:
+    length = headers.get("Content-Length")
+    return int(length) if length and length.isdecimal() else None

@@ -1,0 +1,126 @@
+"""What is no text is refused alike, wherever texts are taken; nothing is dropped unsaid."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from cellar import UserError
+from encoder import SequenceClassifier
+from finetune import Predictor
+from finetune.batch import BATCH_TOKENS, Batch
+from finetune.predict import encoded
+from finetune.task import as_rows
+from finetune.tasks.classification import ClassExample, Classification
+from finetune.tasks.texts import Text
+from tests.finetune.inputs import LISTS, PAIRS, TEXTS, of_many, of_one
+from tests.finetune.test_run import ROOT
+from tests.pretrain import tiny
+from tokenizer import listed
+
+
+@pytest.fixture(scope="module")
+def said() -> dict[str, dict[str, str]]:
+    command = [sys.executable, "-m", "tests.finetune.inputs"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("call", [*of_one, *of_many])
+def test_what_is_no_text_is_refused(said, call):
+    for case, (given, message) in TEXTS.items():
+        if call == "encode, the pair" and given is None:
+            continue  # no pair at all
+        assert message in said[call][case], case
+        assert "\n" not in said[call][case] and len(said[call][case]) < 150
+        assert call in of_one or said[call][case].split()[1] == "2"  # its number in the list
+
+
+@pytest.mark.parametrize("call", of_many)
+def test_what_is_no_pair_and_what_is_no_list(said, call):
+    for case, (_, message) in (PAIRS | LISTS).items():
+        assert message in said[call][case], case
+    for case in PAIRS:
+        assert said[call][case].split()[1].startswith("2")
+
+
+def test_words_are_no_string(said):
+    assert "word_tokens(text.split())" in said["word_tokens"]["a string"]
+
+
+def test_whatever_holds_texts_is_a_list(tokenizer):
+    wanted = tokenizer.batch(["the cat", "a"])["input_ids"].tolist()
+    for given in (["the cat", "a"], np.array(["the cat", "a"])):
+        assert tokenizer.batch(listed(given))["input_ids"].tolist() == wanted
+    assert listed(iter("ab")) == listed({"a": 1, "b": 2}.keys()) == ["a", "b"]
+    fields = [row.fields for row in as_rows(["a", ("a", "b"), ["a", "b"], {"text": "a", "id": 1}])]
+    pair = {"text": "a", "pair": "b"}
+    assert fields == [{"text": "a"}, pair, pair, {"text": "a", "id": 1}]
+
+
+@pytest.fixture(scope="module")
+def predictor(tokenizer) -> Predictor:
+    torch.manual_seed(1)
+    task = Classification(labels=("a", "b"), max_length=16, long="windows")
+    return Predictor(task, SequenceClassifier(tiny.shape("bert", tokenizer), ("a", "b")), tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kept"),
+    [(1, 30, 1), (6, 30, 6), (7, 30, 6), (12, 30, 6), (13, 30, 6), (40, 30, 6), (40, 0, 13),
+     (40, 2, 11), (9, 4, 9), (1, 1, 1)],
+)  # fmt: skip
+def test_windows_of_a_pair_leave_room_for_both(tokenizer, predictor, first, second, kept):
+    """Half of the room (13 of 16 tokens) is the second text's, if it needs so much."""
+    word = next(w for w in ["the", "cat", "dog"] if len(tokenizer.tokens(w)) == 1)
+    texts = [" ".join([word] * count) for count in (first, second)]
+    encodings = predictor.task.encodings(tokenizer, *texts)
+    assert {encoding.sequence_ids.count(0) for encoding in encodings} == {kept}
+    assert {encoding.dropped for encoding in encodings} == {first - kept}
+    assert max(map(len, encodings)) <= 16
+    seen = [
+        {w for w, s in zip(e.word_ids, e.sequence_ids, strict=True) if s == 1} for e in encodings
+    ]
+    assert set().union(*seen) == set(range(second))
+    (prediction,) = predictor([tuple(texts)])
+    assert sum(prediction.probabilities.values()) == pytest.approx(1)
+
+
+def test_a_fault_of_the_tokenizer_is_named_by_file_and_line(tokenizer, predictor):
+    for text, pair, message in (
+        ("\ud800", None, r"f\.csv:7: text contains a lone surrogate"),
+        ("a", "\udfff", r"f\.csv:7: text contains a lone surrogate"),
+    ):
+        example = ClassExample(Text(text, pair, "f.csv:7"), None)
+        with pytest.raises(UserError, match=message):
+            list(encoded(predictor.task, tokenizer, [example]))
+    short = Classification(labels=("a", "b"), max_length=3)
+    example = ClassExample(Text("a", "b", "f.csv:7"), None)
+    with pytest.raises(UserError, match=r"f\.csv:7: max_length 3 is too short"):
+        list(encoded(short, tokenizer, [example]))
+    example = ClassExample(Text("a", None, "f.csv:7"), "c")
+    with pytest.raises(UserError, match=r"^f\.csv:7: the label 'c' is not among"):
+        list(encoded(short, tokenizer, [example]))
+
+
+def test_many_windows_are_computed_in_parts(tokenizer, predictor, monkeypatch):
+    text = " ".join(tiny.sentences(900))
+    ((_, item),) = encoded(predictor.task, tokenizer, [ClassExample(Text(text, None, "f:1"), None)])
+    batch = Batch.of([item])
+    assert batch.num_tokens > 2 * BATCH_TOKENS
+    sizes = []
+    predictor.model.register_forward_hook(lambda m, given, _: sizes.append(len(given[0])))
+    predictor.model.eval()
+    whole = predictor.task.outputs(predictor.model, batch)
+    with torch.no_grad():
+        in_parts = predictor.task.outputs(predictor.model, batch)
+    assert torch.allclose(whole, in_parts, atol=1e-6)
+    assert sizes[0] == sum(sizes[1:]) and max(sizes[1:]) <= BATCH_TOKENS and len(sizes) > 3

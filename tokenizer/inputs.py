@@ -1,0 +1,74 @@
+"""Check what a person gives as texts: the one check of every call that takes some.
+
+| given                          | is                                                              |
+|--------------------------------|-----------------------------------------------------------------|
+| "text"                         | a text                                                          |
+| ("text", "pair"), a list of 2  | a text and its pair                                             |
+| None, NaN, a number, bytes, …  | refused: what is missing is not a text                          |
+| three texts, or one in a tuple | refused: none of them is dropped unsaid                         |
+| a string where a list belongs  | refused: its letters are not the texts                          |
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cellar import UserError
+
+LONGEST_TEXT = 1 << 22
+"""characters of one text; to tokenise so many takes up to half a gigabyte"""
+
+
+def check_text(text: object, name: str = "the text") -> None:
+    """Refuse what is no text, and one of more than `LONGEST_TEXT` characters.
+
+    Raises:
+        UserError: says what was given instead.
+    """
+    if not isinstance(text, str):
+        raise UserError(f"{name} must be a string, not {described(text)}")
+    if len(text) > LONGEST_TEXT:
+        raise UserError(
+            f"{name} has {len(text):,} characters, more than {LONGEST_TEXT:,}: split it"
+        )
+
+
+def text_and_pair(given: object, name: str) -> tuple[str, str | None]:
+    """Give a text, and its pair where there is one.
+
+    Raises:
+        UserError: it is neither a string nor two of them.
+    """
+    if isinstance(given, tuple | list):
+        if len(given) != 2:
+            raise UserError(f"{name} must be a text or a pair of texts, not {len(given)} items")
+        check_text(given[0], f"{name}, first of its pair,")
+        check_text(given[1], f"{name}, second of its pair,")
+        return given[0], given[1]
+    check_text(given, name)
+    assert isinstance(given, str)
+    return given, None
+
+
+def listed(given: Any, what: str = "texts") -> Sequence[Any]:
+    """Give a list of what was given as one; a string, a mapping or a table is none.
+
+    Raises:
+        UserError: says how to write it.
+    """
+    if isinstance(given, str | bytes):
+        raise UserError(f"{what} must be a list: write [text] for a single one")
+    if isinstance(given, Mapping):
+        raise UserError(f"{what} must be a list: write [row] for a single one")
+    if hasattr(given, "columns"):
+        raise UserError(f"{what} must be a list, not a table: give one of its columns, as a list")
+    if not isinstance(given, Iterable):
+        raise UserError(f"{what} must be a list, not {described(given)}")
+    return list(given)
+
+
+def described(value: object) -> str:
+    """Name a value that is out of place: None, nan, or its type and its beginning."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return str(value)
+    return f"{type(value).__name__} {value!r:.40}"

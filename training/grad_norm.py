@@ -1,0 +1,59 @@
+"""The norm of all gradients together, and clipping by it.
+
+    ‖g‖ = √ Σ g²          g ← g · min(1, c / (‖g‖ + 10⁻⁶))
+
+(Pascanu et al. 2013, arXiv:1211.5063.) On a CPU torch adds up the squares of a tensor in float32,
+one after the other: with 39 million numbers the norm comes out 0.3 % too low. Here each row of 512
+is summed in float32 and the rows in float64, which is as fast and right to 10⁻⁹. Sharded gradients
+(FSDP) add the squares of their local parts, so every engine gives the same norm.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor, distributed
+
+from training.parallel import is_part
+
+ROW = 512
+
+
+@torch.no_grad()
+def gradient_norm(gradients: Sequence[Tensor]) -> Float64[Tensor, ""]:
+    """Compute the norm over all gradients; all processes have to call it where they are sharded."""
+    if not gradients:
+        return torch.zeros((), dtype=torch.float64)
+    whole = [_square_sum(g) for g in gradients if not is_part(g)]
+    sharded = [_square_sum(local_part(g)) for g in gradients if is_part(g)]
+    total = torch.zeros((), dtype=torch.float64, device=gradients[0].device)
+    if sharded:
+        total = torch.stack(sharded).sum()
+        distributed.all_reduce(total)
+    return (torch.stack(whole).sum() + total if whole else total).sqrt()
+
+
+@torch.no_grad()
+def clip_gradients(gradients: Sequence[Tensor], norm: Float64[Tensor, ""], max_norm: float) -> None:
+    """Scale the gradients in place to a norm of at most `max_norm`."""
+    if gradients:
+        factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_([local_part(g) for g in gradients], factor.to(gradients[0].dtype))
+
+
+def local_part(tensor: Tensor) -> Tensor:
+    """Give the part of a sharded tensor that this process holds; another tensor as it is."""
+    part: Tensor = cast(Any, tensor).to_local() if is_part(tensor) else tensor
+    return part
+
+
+def _square_sum(x: Tensor) -> Float64[Tensor, ""]:
+    if x.device.type != "cpu":  # a GPU sums in a tree
+        squares: Tensor = torch.linalg.vector_norm(x).double().square()
+        return squares
+    flat = x.flatten()
+    rows = flat[: len(flat) // ROW * ROW].view(-1, ROW)
+    rest = flat[rows.numel() :].double()
+    row_norms: Tensor = torch.linalg.vector_norm(rows, dim=1).double()
+    return row_norms.square().sum() + rest.square().sum()
