@@ -5,7 +5,7 @@ parameters, and the time for each real token: median over rounds in which both s
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from itertools import cycle, islice, pairwise
@@ -19,14 +19,24 @@ import encoder
 from cellar import UserError, atomic_path, read_json
 from encoder import Encoder
 from encoder.pretrained import PretrainedModel
-from encoder.weights import family_of, find
+from encoder.weights import (
+    family_of,
+    find,
+    named_architectures,
+    read_tensors,
+    under_their_prefix,
+)
+from encoder.weights.family import Names
 from encoder.weights.own import OWN
-from explain.parity import Batch, Difference, accepted_by, compare_models, encoder_of
+from explain.heads import Batch, ask
+from explain.parity import Difference, accepted_by, compare_models, encoder_of
 from tokenizer import Tokenizer, load_tokenizer
 from tokenizer.encoding import trim
 
 BATCH_SIZE = 16
 ROUNDS = 7
+LONGEST = 8192
+"""tokens of a text, however many places a rotary model says that it has"""
 SENTENCES = (
     "Plain text.",
     "A model is trusted when it can be checked, number by number.",
@@ -110,14 +120,17 @@ def compare_folder(
         raise UserError("there is no text to compare on")
     import_transformers()
     folder = find(folder)
-    ours, architecture = our_model(folder)
+    ours, architecture, without = our_model(folder)
     tokenizer = load_tokenizer(folder)
     theirs, their_tokenizer = their_model(folder, architecture), their_tokenizer_of(folder)
     limit = length_limit(encoder_of(ours), tokenizer)
+    whole = [text for text in texts if len(tokenizer.encode(text))]  # without [CLS], "" is nothing
     batches = [
-        tokenizer.batch(texts[start : start + BATCH_SIZE], max_length=limit)
-        for start in range(0, len(texts), BATCH_SIZE)
+        tokenizer.batch(whole[start : start + BATCH_SIZE], max_length=limit)
+        for start in range(0, len(whole), BATCH_SIZE)
     ]
+    if not batches:
+        raise UserError("the texts have no tokens: there is nothing to compare on")
     if max(int(batch["input_ids"].max()) for batch in batches) >= ours.config.vocab_size:
         raise UserError(
             f"{folder}: the tokenizer has ids for which the model has no vector: "
@@ -125,7 +138,7 @@ def compare_folder(
         )
     stages, hint = compare_models(ours, theirs, batches, tolerance)
     return Comparison(
-        architecture=architecture or type(theirs).__name__,
+        architecture=type(theirs).__name__ + without,
         tolerance=tolerance,
         stages=stages,
         hint=hint,
@@ -135,10 +148,10 @@ def compare_folder(
     )
 
 
-def our_model(folder: Path) -> tuple[PretrainedModel, str | None]:
-    """The model of `folder` with the head that its `architectures` names, and that name.
+def our_model(folder: Path) -> tuple[PretrainedModel, str | None, str]:
+    """Load `folder` with the head that its `architectures` names: the model, and that name.
 
-    The bare encoder, and no name, where there is no such head here.
+    The bare encoder and no name, but a remark, where there is no such head here or in the file.
     """
     raw = read_json(folder / "config.json")
     family = family_of(raw)
@@ -147,11 +160,20 @@ def our_model(folder: Path) -> tuple[PretrainedModel, str | None]:
             f"{folder} has a shape that transformers cannot express (its model_type is "
             f"{OWN.model_type}): there is nothing to compare it with"
         )
-    for architecture in raw.get("architectures") or []:
-        for kind, name in family.architectures.items():
-            if name == architecture and kind != "Encoder":
-                return getattr(encoder, kind).from_pretrained(folder), architecture
-    return Encoder.from_pretrained(folder), None
+    named = [name for name in named_architectures(raw) if name != family.architectures["Encoder"]]
+    there = under_their_prefix(read_tensors(folder), family).keys() if named else set()
+    for architecture in named:
+        for kind, names in family.heads.items():
+            if family.architectures[kind] == architecture and holds(there, names):
+                return getattr(encoder, kind).from_pretrained(folder), architecture, ""
+    without = f", without the head of {named[0]}" if named else ""
+    return Encoder.from_pretrained(folder), None, without
+
+
+def holds(there: Iterable[str], head: Names) -> bool:
+    """Tell whether the tensors `there` are those of a model with this head."""
+    sign = head.get("classifier", head.get("head.dense"))
+    return any(name == f"{sign}.weight" for name in there)
 
 
 def their_model(folder: Path, architecture: str | None) -> Any:
@@ -199,7 +221,7 @@ def _opened(load: Callable[[], Any], folder: Path) -> Any:
 
 def length_limit(model: PretrainedModel, tokenizer: Tokenizer) -> int:
     """The longest sequence that both the model and its tokenizer take."""
-    places = model.config.max_position_embeddings
+    places = min(model.config.max_position_embeddings, LONGEST)
     return min(tokenizer.max_length or places, places)
 
 
@@ -252,11 +274,18 @@ def timed(ours: PretrainedModel, theirs: Any, batches: Sequence[Batch]) -> tuple
     """Microseconds for each real token: medians over rounds in which both sides take turns."""
     inputs = [accepted_by(theirs, batch) for batch in batches]
     times: tuple[list[float], list[float]] = ([], [])
+
+    def ours_runs(batch: Batch) -> None:
+        ours(**batch)
+
+    def theirs_runs(batch: Batch) -> None:
+        ask(theirs, ours, batch)
+
     for batch in islice(cycle(inputs), ROUNDS):
         tokens = int(batch["attention_mask"].sum())
-        for model, taken in zip((ours, theirs), times, strict=True):
+        for run, taken in zip((ours_runs, theirs_runs), times, strict=True):
             start = time.perf_counter()
-            model(**batch)
+            run(batch)
             taken.append(1e6 * (time.perf_counter() - start) / tokens)
     return median(times[0]), median(times[1])
 

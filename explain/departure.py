@@ -21,6 +21,7 @@ from encoder.packing import Packing
 from encoder.pretrained import PretrainedModel
 from encoder.weights import FAMILIES, under_a_head
 from encoder.weights.family import Family
+from explain.heads import ask
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def first_departure(
     with torch.no_grad(), recording(_our_modules(kinds)) as mine:
         ours(**batch)
     with torch.no_grad(), recording(_their_modules(kinds)) as other:
-        theirs(**batch)
+        ask(theirs, ours, batch)
     outputs = dict(other)
     for (role, _, turn), output in mine:
         parts = kinds[role].theirs

@@ -23,11 +23,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from encoder import SequenceClassifier
 from encoder.pretrained import PretrainedModel
 from explain.departure import first_departure
-
-Batch = dict[str, Tensor]
+from explain.heads import Batch, our_answers, their_answers
 
 
 @dataclass(frozen=True)
@@ -124,39 +122,25 @@ def our_stages(ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
     """The vectors of each stage, `(vectors, size)`."""
     encoder = encoder_of(ours)
     out = encoder(**batch, output_hidden_states=True)
-    logits = None if ours is encoder else ours(**batch)
-    if isinstance(logits, tuple):
-        logits = torch.stack(logits, dim=-1)
-    return _stages(ours, batch, out.hidden_states, out.pooler_output, logits)
+    answers = {} if ours is encoder else our_answers(ours, batch)
+    return {**_stages(batch, out.hidden_states, out.pooler_output), **answers}
 
 
 def their_stages(theirs: Any, ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
     """The same stages of their model, where it has them."""
     base = theirs.base_model
     out = base(**batch, output_hidden_states=True, return_dict=True)
-    logits = None
-    if theirs is not base:
-        head = theirs(**batch, return_dict=True)
-        span = "start_logits" in head
-        logits = torch.stack([head.start_logits, head.end_logits], -1) if span else head.logits
-    return _stages(ours, batch, out.hidden_states, getattr(out, "pooler_output", None), logits)
+    answers = {} if theirs is base else their_answers(theirs, ours, batch)
+    return {**_stages(batch, out.hidden_states, getattr(out, "pooler_output", None)), **answers}
 
 
 def _stages(
-    ours: PretrainedModel,
-    batch: Batch,
-    hidden_states: Sequence[Tensor],
-    pooled: Tensor | None,
-    logits: Tensor | None,
+    batch: Batch, hidden_states: Sequence[Tensor], pooled: Tensor | None
 ) -> dict[str, Tensor]:
     real = batch["attention_mask"].bool()
     names = ["embeddings", *(f"layer {i}" for i in range(len(hidden_states) - 1))]
     stages = {name: states[real] for name, states in zip(names, hidden_states, strict=True)}
-    if pooled is not None:
-        stages["pooler"] = pooled
-    if logits is not None:
-        stages["logits"] = logits if isinstance(ours, SequenceClassifier) else logits[real]
-    return stages
+    return stages if pooled is None else {**stages, "pooler": pooled}
 
 
 def common(

@@ -43,8 +43,10 @@ __all__ = [
     "load",
     "named_architectures",
     "read_labels",
+    "read_tensors",
     "save",
     "under_a_head",
+    "under_their_prefix",
 ]
 
 FAMILIES = {

@@ -1,0 +1,64 @@
+"""What a head answers, ours and theirs: the same stages on both sides, a row a token or a text.
+
+| model              | stage          | a row for each | of `transformers`                     |
+|--------------------|----------------|----------------|---------------------------------------|
+| `PairedMaskedLM`   | `token logits` | token          | `prediction_logits`                   |
+|                    | `pair logits`  | text           | `seq_relationship_logits`, `sop_logits` |
+| `QuestionAnswerer` | `logits`       | token          | `start_logits`, `end_logits`          |
+| `ChoiceScorer`     | `logits`       | text           | `logits`, for the options of one text |
+| `SequenceClassifier` | `logits`     | text           | `logits`                              |
+| any other          | `logits`       | token          | `logits`                              |
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from encoder import ChoiceScorer, PairedMaskedLM, QuestionAnswerer, SequenceClassifier
+from encoder.pretrained import PretrainedModel
+
+Batch = dict[str, Tensor]
+
+
+def ask(theirs: Any, ours: PretrainedModel, batch: Batch) -> Any:
+    """Run their model on a batch of ours: all its texts are the options of one question."""
+    if isinstance(ours, ChoiceScorer):
+        batch = {name: rows[None] for name, rows in batch.items()}
+    return theirs(**batch, return_dict=True)
+
+
+def our_answers(ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
+    """Give the stages of our head, `(rows, size)`."""
+    output = ours(**batch)
+    if isinstance(ours, PairedMaskedLM):
+        return _rows(ours, batch, {"token logits": output[0], "pair logits": output[1]})
+    if isinstance(ours, QuestionAnswerer):
+        output = torch.stack(output, dim=-1)
+    return _rows(ours, batch, {"logits": output})
+
+
+def their_answers(theirs: Any, ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
+    """Give the same stages of their head."""
+    output = ask(theirs, ours, batch)
+    if isinstance(ours, PairedMaskedLM):
+        pairs = output.sop_logits if "sop_logits" in output else output.seq_relationship_logits
+        answers = {"token logits": output.prediction_logits, "pair logits": pairs}
+    elif isinstance(ours, QuestionAnswerer):
+        answers = {"logits": torch.stack([output.start_logits, output.end_logits], dim=-1)}
+    elif isinstance(ours, ChoiceScorer):
+        answers = {"logits": output.logits.T}  # (1, texts) → (texts, 1)
+    else:
+        answers = {"logits": output.logits}
+    return _rows(ours, batch, answers)
+
+
+def _rows(ours: PretrainedModel, batch: Batch, answers: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out padding: `(batch, seq, …)` → `(tokens, size)`; `(batch, size)` as it came."""
+    real = batch["attention_mask"].bool()
+    rows: dict[str, Tensor] = {}
+    for name, answer in answers.items():
+        whole = isinstance(ours, SequenceClassifier | ChoiceScorer) or name == "pair logits"
+        found = answer if whole else answer[real]
+        rows[name] = found.reshape(len(found), -1)
+    return rows
