@@ -192,7 +192,6 @@ def test_tokenizers_that_differ_are_counted(tmp_path: Path) -> None:
     # "Reads" and both pairs that it is part of are other ids in the cased vocabulary; two texts
     # are not, nor those of the five special tokens.
     assert counts["ids"] == 2 + 5
-    assert counts["vocabulary"] < ours.vocab_size
     assert not replace(AGREED, tokenizers=compare_tokenizers(ours, theirs, texts, 40)).agrees
     assert AGREED.agrees
 
