@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from cellar import UserError
 from corpora import Row
 from encoder import Encoder
-from finetune import Embedder, FinetuneConfig, Predictor, evaluate_folder, finetune
+from finetune import (
+    Embedder,
+    FinetuneConfig,
+    Predictor,
+    evaluate_folder,
+    finetune,
+    read_examples,
+)
 from finetune.batch import Batch
 from finetune.metrics import NumberMetric, RetrievalMetric, retrieval
 from finetune.tasks.sentence_embedding import (
@@ -267,7 +274,7 @@ def test_a_cell_may_stay_open(tmp_path, given, negative, score):
 
 
 @pytest.mark.parametrize("given", ["a,b,NA", "a,NA,c"])
-def test_a_bare_NA_is_no_text_that_may_stay_open(tmp_path, given):  # noqa: N802
+def test_a_bare_NA_is_no_text_that_may_stay_open(tmp_path, given):
     path = tmp_path / "f.csv"
     path.write_text(f"text,pair,negative\n{given}\n")
     with pytest.raises(UserError, match=r"f\.csv:2: NA in column .*: is it a missing value\?"):
