@@ -184,7 +184,8 @@ def _post_processor(
     kind = "RobertaProcessing" if pipeline.parted else "BertProcessing"
     processor: dict[str, Any] = {"type": kind, "sep": [*last], "cls": [*first]}
     if pipeline.parted:
-        processor["trim_offsets"] = pipeline.model_type != "Unigram"
+        trims = pipeline.model_type != "Unigram" and folder.config.flag("trim_offsets", True)
+        processor["trim_offsets"] = trims
         processor["add_prefix_space"] = folder.config.flag("add_prefix_space", False)
     return processor
 

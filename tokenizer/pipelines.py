@@ -291,8 +291,9 @@ def refuse_other_model(name: str, definition: Fields) -> None:
         raise dropped(name, definition, f"a {model.text('type')} model")
     for setting, value in pipeline.model.items():
         found = model.values.get(setting)
+        is_same = found is None or found == value or not (found or value)
         # What stands for an unknown byte is never met: each byte is in the vocabulary.
-        if (found or value) != value and setting not in ("unk_token", "fuse_unk"):
+        if not is_same and setting not in ("unk_token", "fuse_unk"):
             raise dropped(name, definition, f"a model with {setting} {found!r}")
 
 

@@ -7,6 +7,7 @@ space before a token, which Hugging Face leaves in for some (`Tokens` says so).
 import base64
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,11 @@ def unigram(special: list[str], normalizer: Any, last: list[str]) -> list[tuple[
 
 
 def wordpiece_vocabulary() -> dict[str, int]:
+    return dict(trained_vocabulary())
+
+
+@cache
+def trained_vocabulary() -> dict[str, int]:
     trained = train_tokenizer(TEXTS, vocab_size=300)
     return {trained.token(id): id for id in range(trained.vocab_size)}
 

@@ -1,0 +1,347 @@
+"""Folders of tokenizers, made of files: as `transformers` saves them, and as people have them."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.tokenizer.test_families import FAMILIES, byte_level, wordpiece_vocabulary
+
+Files = dict[str, Any]
+
+
+@cache
+def _saved(family: str) -> str:
+    """The files of a family as `transformers` saves them, as JSON."""
+    with tempfile.TemporaryDirectory() as name:
+        FAMILIES[family]().save_pretrained(name)
+        paths = sorted(Path(name).glob("*.json"))
+        return json.dumps({path.name: json.loads(path.read_text()) for path in paths})
+
+
+def saved(family: str) -> Files:
+    files: Files = json.loads(_saved(family))
+    return files
+
+
+def vocab_txt(renamed: dict[str, str] | None = None) -> str:
+    names = renamed or {}
+    return "".join(f"{names.get(token, token)}\n" for token in wordpiece_vocabulary())
+
+
+S = {"[CLS]": "<s>", "[SEP]": "</s>", "[PAD]": "<pad>", "[MASK]": "<mask>"}
+NAMED = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>", "mask_token": "<mask>"}
+BERT, MPNET = {"model_type": "bert"}, {"model_type": "mpnet"}
+ROBERTA, MODERN = {"model_type": "roberta"}, {"model_type": "modernbert"}
+
+
+def bert(config: Files | None = None, **files: Any) -> Files:
+    """A BERT of `vocab.txt`, with other files: `added_tokens={…}` is `added_tokens.json`."""
+    made: Files = {"vocab.txt": vocab_txt(), "config.json": BERT}
+    made |= {f"{name}.json": content for name, content in files.items()}
+    return made | ({"tokenizer_config.json": config} if config is not None else {})
+
+
+def changed(family: str, config: Files | None = None, definition: Files | None = None) -> Files:
+    """A family as saved, with fields of its config and of its `tokenizer.json` replaced."""
+    files = saved(family)
+    files["tokenizer_config.json"] |= config or {}
+    files["tokenizer.json"] = merged(files["tokenizer.json"], definition or {})
+    return files
+
+
+def merged(one: Any, other: Any) -> Any:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one | {name: merged(one.get(name), value) for name, value in other.items()}
+    return other
+
+
+def token(content: str, **flags: bool) -> Files:
+    usual = dict.fromkeys(("lstrip", "rstrip", "single_word", "normalized", "special"), False)
+    return {"content": content, **usual, **flags}
+
+
+def without(files: Files, *names: str) -> Files:
+    return {name: content for name, content in files.items() if name not in names}
+
+
+def size() -> int:
+    return len(wordpiece_vocabulary())
+
+
+def behind(*tokens: str) -> dict[str, int]:
+    return {content: size() + number for number, content in enumerate(tokens)}
+
+
+def id_of(content: str) -> int:
+    return wordpiece_vocabulary()[content]
+
+
+def roberta_of_files(config: Files | None = None, **files: Any) -> Files:
+    model = byte_level(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    merges = "#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in model["merges"])
+    made = {"vocab.json": model["vocab"], "merges.txt": merges, "config.json": ROBERTA}
+    made |= {f"{name}.json": content for name, content in files.items()}
+    return made | ({"tokenizer_config.json": config} if config is not None else {})
+
+
+def spaces(count: int) -> Files:
+    return {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": bool(count)}}
+
+
+def renamed(definition: Files) -> Files:
+    text = json.dumps(definition)
+    for old, new in S.items():
+        text = text.replace(f'"{old}"', f'"{new}"')
+    made: Files = json.loads(text)
+    return made
+
+
+def write(files: Files, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        text = content if isinstance(content, str) else json.dumps(content)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+FOLDERS: dict[str, Callable[[], Files]] = {
+    # Tokens that a folder adds.
+    "added_tokens.json": lambda: bert({}, added_tokens=behind("<e1>", "</e1>")),
+    "added_tokens.json, no config": lambda: bert(added_tokens=behind("<e1>", "</e1>")),
+    "added_tokens.json, in another order": lambda: bert(
+        {}, added_tokens=dict(reversed(behind("<e1>", "</e1>", "<e2>").items()))
+    ),
+    "added_tokens.json, one of them special": lambda: bert(
+        {"additional_special_tokens": ["<e1>"]}, added_tokens=behind("<e1>", "</e1>")
+    ),
+    "added_tokens.json, inside the vocabulary": lambda: bert(
+        {}, added_tokens={"the": id_of("the")}
+    ),
+    "added_tokens.json with a role": lambda: {
+        **bert({"mask_token": "<mask>"}, added_tokens=behind("<mask>")),
+    },
+    "added_tokens_decoder": lambda: bert(
+        {"added_tokens_decoder": {str(size()): token("<e1>"), str(size() + 1): token("</e1>")}}
+    ),
+    "added_tokens_decoder, normalized": lambda: bert(
+        {"added_tokens_decoder": {str(size()): token("<E1>", normalized=True, lstrip=True)}}
+    ),
+    "added_tokens_decoder, single words, stripped": lambda: bert(
+        {
+            "added_tokens_decoder": {
+                str(size()): token("foo", single_word=True),
+                str(size() + 1): token("<e1>", lstrip=True, rstrip=True),
+            }
+        }
+    ),
+    "added_tokens_decoder beside the files that it replaces": lambda: bert(
+        {"added_tokens_decoder": {str(size()): token("<e1>", special=True)}},
+        added_tokens=behind("</e1>"),
+        special_tokens_map={"mask_token": "[SEP]", "additional_special_tokens": ["<e2>"]},
+    ),
+    "added_tokens_decoder, an odd word of the vocabulary": lambda: bert(
+        {"added_tokens_decoder": {str(id_of("##a")): token("##a")}}
+    ),
+    "additional_special_tokens": lambda: bert({"additional_special_tokens": ["<e1>", "</e1>"]}),
+    "extra_special_tokens, a list": lambda: bert({"extra_special_tokens": ["<e1>", "the"]}),
+    "extra_special_tokens, with names": lambda: bert(
+        {"extra_special_tokens": {"begin_token": "<e1>", "end_token": "</e1>"}}
+    ),
+    "a token of a name of its own": lambda: bert({"entity_token": "<e1>", "bos_token": "<e2>"}),
+    "additional_special_tokens of the map": lambda: bert(
+        special_tokens_map={"additional_special_tokens": ["<e1>", "</e1>"]}
+    ),
+    "the map and added tokens": lambda: bert(
+        {},
+        special_tokens_map={"additional_special_tokens": ["<e1>"]},
+        added_tokens=behind("<e1>", "<e2>"),
+    ),
+    "tokenizer.json and additional_special_tokens": lambda: changed(
+        "bert, uncased", {"additional_special_tokens": ["<e1>", "the"]}
+    ),
+    "tokenizer.json and added_tokens.json": lambda: (
+        saved("bert, uncased") | {"added_tokens.json": behind("<e1>", "</e1>")}
+    ),
+    "tokenizer.json and added_tokens_decoder": lambda: changed(
+        "bert, cased", {"added_tokens_decoder": {str(size()): token("<e1>", special=True)}}
+    ),
+    "tokenizer.json that adds tokens": lambda: changed(
+        "bert, uncased",
+        definition={"added_tokens": [{"id": size(), **token("<e1>", normalized=True)}]},
+    ),
+    "roberta, additional_special_tokens": lambda: changed(
+        "roberta", {"additional_special_tokens": ["<e1>", "</e1>"]}
+    ),
+    "roberta, added_tokens_decoder": lambda: changed(
+        "roberta",
+        {"added_tokens_decoder": {"400": token("<e1>", lstrip=True), "401": token("</e1>")}},
+    ),
+    "modernbert, additional_special_tokens": lambda: changed(
+        "modernbert", {"additional_special_tokens": ["<e1>", "</e1>"]}
+    ),
+    "modernbert, added_tokens_decoder": lambda: changed(
+        "modernbert", {"added_tokens_decoder": {"403": token("<e1>", special=True)}}
+    ),
+    "xlm-roberta, added_tokens.json": lambda: (
+        saved("xlm-roberta")
+        | {
+            "added_tokens.json": {
+                "<e1>": len(saved("xlm-roberta")["tokenizer.json"]["model"]["vocab"])
+            }
+        }
+    ),
+    "albert, extra_special_tokens": lambda: changed("albert", {"extra_special_tokens": ["<e1>"]}),
+    # Special tokens by role.
+    "roles of the map": lambda: {
+        **bert(special_tokens_map=NAMED),
+        "vocab.txt": vocab_txt(S),
+    },
+    "roles of the map, as objects": lambda: {
+        **bert(special_tokens_map={n: token(c) for n, c in NAMED.items()}),
+        "vocab.txt": vocab_txt(S),
+    },
+    "roles of the config": lambda: {**bert(NAMED), "vocab.txt": vocab_txt(S)},
+    "roles of the config, as objects": lambda: {
+        **bert({n: {"__type": "AddedToken", **token(c)} for n, c in NAMED.items()}),
+        "vocab.txt": vocab_txt(S),
+    },
+    "the map before the config": lambda: {
+        **bert({"cls_token": "<s>", "sep_token": "<s>"}, special_tokens_map=NAMED),
+        "vocab.txt": vocab_txt(S),
+    },
+    "an unknown token of its own": lambda: {
+        **bert({"unk_token": "<unk>"}),
+        "vocab.txt": vocab_txt({"[UNK]": "<unk>"}),
+    },
+    "a mask that takes the space before it": lambda: bert(
+        special_tokens_map={"mask_token": token("[MASK]", lstrip=True)}
+    ),
+    "a BERT-shaped tokenizer.json with <s> and </s>": lambda: {
+        "tokenizer.json": renamed(saved("bert, uncased")["tokenizer.json"]),
+        "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast", **NAMED},
+    },
+    "the same, and its class is BERT's": lambda: {
+        "tokenizer.json": renamed(saved("bert, uncased")["tokenizer.json"]),
+        "tokenizer_config.json": {"tokenizer_class": "BertTokenizer", **NAMED},
+    },
+    "a template of other ids": lambda: {
+        "tokenizer.json": merged(
+            saved("bert, uncased")["tokenizer.json"],
+            {"post_processor": {"special_tokens": {"[CLS]": {"ids": [7]}}}},
+        ),
+        "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast"},
+    },
+    "a tokenizer.json with an unknown token of its own": lambda: {
+        "tokenizer.json": merged(
+            saved("bert, uncased")["tokenizer.json"], {"model": {"unk_token": "[MASK]"}}
+        ),
+        "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast"},
+    },
+    # The class that reads a vocabulary.
+    "mpnet of vocab.txt": lambda: {"vocab.txt": vocab_txt(S), "config.json": MPNET},
+    "mpnet by its tokenizer_class": lambda: {
+        "vocab.txt": vocab_txt(S),
+        "tokenizer_config.json": {"tokenizer_class": "MPNetTokenizer", "do_lower_case": False},
+    },
+    "mpnet by the model's tokenizer_class": lambda: {
+        "vocab.txt": vocab_txt(S),
+        "config.json": {"model_type": "mpnet", "tokenizer_class": "MPNetTokenizerFast"},
+    },
+    "mpnet with added tokens": lambda: {
+        "vocab.txt": vocab_txt(S),
+        "config.json": MPNET,
+        "added_tokens.json": behind("<e1>", "</e1>"),
+    },
+    "mpnet with BERT's tokenizer": lambda: {
+        "vocab.txt": vocab_txt(),
+        "config.json": MPNET,
+        "tokenizer_config.json": {"tokenizer_class": "BertTokenizer"},
+    },
+    "roberta with BERT's tokenizer": lambda: {
+        "vocab.txt": vocab_txt(),
+        "config.json": ROBERTA,
+        "tokenizer_config.json": {"tokenizer_class": "BertTokenizerFast"},
+    },
+    "distilbert of vocab.txt": lambda: bert() | {"config.json": {"model_type": "distilbert"}},
+    "electra of vocab.txt": lambda: bert() | {"config.json": {"model_type": "electra"}},
+    "roberta of vocab.json and merges.txt": roberta_of_files,
+    "roberta of files, with settings": lambda: roberta_of_files(
+        {"add_prefix_space": True, "additional_special_tokens": ["<e1>"]}
+    ),
+    # tokenizer_config.json against tokenizer.json.
+    "cased by the config": lambda: changed("bert, uncased", {"do_lower_case": False}),
+    "uncased by the config": lambda: changed("bert, cased", {"do_lower_case": True}),
+    "accents kept by the config": lambda: changed("bert, uncased", {"strip_accents": False}),
+    "accents stripped by the config": lambda: changed("bert, cased", {"strip_accents": True}),
+    "Chinese in words by the config": lambda: changed(
+        "bert, uncased", {"tokenize_chinese_chars": False}
+    ),
+    "the config is silent": lambda: {
+        "tokenizer.json": saved("bert, cased")["tokenizer.json"],
+        "config.json": BERT,
+    },
+    "the file as it stands": lambda: changed(
+        "bert, cased", {"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": True}
+    ),
+    "a model_type of its own reader": lambda: (
+        changed("bert, cased", {"do_lower_case": True}) | {"config.json": MODERN}
+    ),
+    "mpnet, cased by the config": lambda: changed("mpnet", {"do_lower_case": False}),
+    "distilbert, cased by the config": lambda: changed("distilbert", {"do_lower_case": False}),
+    "electra, accents kept": lambda: changed("electra", {"strip_accents": False}),
+    "albert, cased, accents kept": lambda: changed(
+        "albert", {"do_lower_case": False, "keep_accents": True}
+    ),
+    "albert, no space before": lambda: changed("albert", {"add_prefix_space": False}),
+    "xlm-roberta, no space before": lambda: changed("xlm-roberta", {"add_prefix_space": False}),
+    "roberta, a space before": lambda: changed("roberta", {"add_prefix_space": True}),
+    "roberta, a space before in the file alone": lambda: changed(
+        "roberta", {"add_prefix_space": False}, spaces(1)
+    ),
+    "modernbert, the config's space is not read": lambda: changed(
+        "modernbert", {"add_prefix_space": True}
+    ),
+    "modernbert, a space before in the file": lambda: changed("modernbert", {}, spaces(1)),
+    "roberta, spaces stay in the source": lambda: changed("roberta", {"trim_offsets": False}),
+    # Other fields.
+    "cut on the left": lambda: changed("bert, uncased", {"truncation_side": "left"}),
+    "cut on the left by tokenizer.json": lambda: changed(
+        "bert, uncased",
+        definition={
+            "truncation": {
+                "direction": "Left",
+                "max_length": 9,
+                "strategy": "LongestFirst",
+                "stride": 0,
+            }
+        },
+    ),
+    "roberta, cut on the left": lambda: changed("roberta", {"truncation_side": "left"}),
+    "padded on the left": lambda: changed("bert, uncased", {"padding_side": "left"}),
+    "padded on the left by tokenizer.json": lambda: changed(
+        "modernbert",
+        definition={
+            "padding": {
+                "strategy": "BatchLongest",
+                "direction": "Left",
+                "pad_to_multiple_of": None,
+                "pad_id": 3,
+                "pad_type_id": 0,
+                "pad_token": "[PAD]",
+            }
+        },
+    ),
+    "model_max_length": lambda: changed("bert, uncased", {"model_max_length": 7}),
+    "no model_max_length": lambda: changed("bert, uncased", {"model_max_length": 10**30}),
+    "max_len, as it was called": lambda: bert({"max_len": 8}),
+    "spaces cleaned up": lambda: changed("bert, cased", {"clean_up_tokenization_spaces": True}),
+    "spaces cleaned up in vain": lambda: changed("roberta", {"clean_up_tokenization_spaces": True}),
+    "spaces cleaned up in unigram": lambda: changed(
+        "albert", {"clean_up_tokenization_spaces": True}
+    ),
+    "special tokens split": lambda: changed("bert, uncased", {"split_special_tokens": True}),
+    "special tokens split, roberta": lambda: changed("roberta", {"split_special_tokens": True}),
+}
