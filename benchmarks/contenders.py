@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from workloads import Case
 
-from encoder import Encoder
+from encoder import SentenceEncoder
 from finetune import Embedder
 
 BATCH = 32
@@ -41,7 +41,9 @@ def plainformer(case: Case) -> Embed:
     embedder = Embedder.load(case.folder, max_length=longest, device=str(device))
     if case.precision == "fp32":
         return embedder
-    return replace(embedder, model=Encoder.from_pretrained(case.folder).to(device, case.dtype))
+    return replace(
+        embedder, model=SentenceEncoder.from_pretrained(case.folder).to(device, case.dtype)
+    )
 
 
 def plainformer_int8(case: Case) -> Embed:

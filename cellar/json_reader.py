@@ -81,6 +81,21 @@ def read_json(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     Raises:
         UserError: names the file, where it is missing, too large, not JSON, or not an object.
     """
+    value = _read(path, max_bytes)
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: not a JSON object, but {kind_of(value)}")
+    return value
+
+
+def read_json_list(path: Path, max_bytes: int = MAX_BYTES) -> list[Any]:
+    """Read the JSON list in a file; raises as `read_json` does."""
+    value = _read(path, max_bytes)
+    if not isinstance(value, list):
+        raise UserError(f"{path}: not a JSON list, but {kind_of(value)}")
+    return value
+
+
+def _read(path: Path, max_bytes: int) -> Any:
     try:
         if path.stat().st_size > max_bytes:
             raise UserError(f"{path}: larger than {max_bytes / 2**20:,.0f} MiB, too large for JSON")
@@ -88,10 +103,7 @@ def read_json(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path} cannot be read: {reason}") from None
-    value = parse_json(content, path)
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: not a JSON object, but {kind_of(value)}")
-    return value
+    return parse_json(content, path)
 
 
 def as_json(value: Any) -> Any:

@@ -19,6 +19,8 @@ TaskName = Literal[
     "tagging",
 ]
 
+DEFAULT_LENGTH = 128
+"""tokens of the longest sequence, where nothing else is said"""
 BALANCED: dict[str, tuple[TaskName, ...]] = {
     "weights": ("classification", "multi-label"),
     "sampling": ("classification",),
@@ -45,24 +47,14 @@ class FinetuneConfig:
 
     train: str
     """Labelled examples: a file (.jsonl .csv .tsv .parquet, or a format of the task's own), or the
-    name of a set (see `plainformer data list`). It has the columns `text` and `label`; which ones
-    other tasks read, the README says."""
+    name of a set (see `plainformer data list`). What its columns are called, each task says in the
+    README."""
 
     out: Path
     """Folder for the run: the model with tokenizer and labels, log, curve, metrics."""
 
-    columns: tuple[str, ...] = ()
-    """What the columns are called in your files: --columns text=review label=stars. For multi-label
-    there may be a column of 0 and 1 for each label: labels=joy,anger. Columns of words and tags
-    without a header have numbers: words=2 tags=4. `evaluate` and `predict` remember it."""
-
     valid: str | None = None
-    """Examples that decide which checkpoint is the best, and when to stop. Without, some of the
-    training examples do (of a set, its own part for that)."""
-
-    valid_share: float = 0.1
-    """Without --valid: the share of the training examples that is held out for it, the same share
-    of each label; copies of a text stay together."""
+    """Examples that decide which checkpoint is the best, and when to stop; only folds need none."""
 
     task: TaskName = "classification"
     """What to learn."""
@@ -77,8 +69,9 @@ class FinetuneConfig:
     batch_size: int = 32
     """Examples in a batch."""
 
-    max_length: int = 128
-    """Tokens of the longest sequence that the model reads at once."""
+    max_length: int = 0
+    """Tokens of the longest sequence that the model reads at once; 0: 128, and for
+    sentence-embedding what a folder of sentence-transformers declares."""
 
     long: Literal["cut", "windows"] = "cut"
     """What becomes of longer texts: they are cut, and counted, or read in overlapping windows."""
@@ -158,20 +151,27 @@ class FinetuneConfig:
             per_label=at_least(0),
             epochs=at_least(0),
             batch_size=at_least(1),
-            max_length=at_least(3),
-            valid_share=between(0, 1, open_="[]"),
+            max_length=at_least(0),
             dropout=between(0, 1, open_="]"),
             seeds=at_least(1),
             folds=at_least(0),
             layer_decay=above(0, 1),
             freeze_layers=at_least(0),
         )
+        if 0 < self.max_length < 3:
+            raise UserError(f"max_length must be 0 or at least 3, not {self.max_length}")
+        if not self.max_length and self.task != "sentence-embedding":
+            object.__setattr__(self, "max_length", DEFAULT_LENGTH)
         if self.folds == 1:
             raise UserError("folds must be 0 or at least 2, not 1")
         if self.folds and (self.seeds > 1 or self.search):
             raise UserError("folds go with neither seeds nor search: run them one after the other")
         if self.folds and self.valid is not None:
             raise UserError("folds take turns at validation: leave out either folds or valid")
+        if not self.folds and self.valid is None:
+            raise UserError(
+                "give examples that decide which weights are the best (--valid), or --folds"
+            )
         if self.crf and self.task != "tagging":
             raise UserError(f"crf is for tagging: {self.task} has no tags")
         if self.search and self.epochs == 0:

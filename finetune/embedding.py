@@ -1,15 +1,17 @@
-"""A sentence as one vector: the mean of its tokens' vectors, scaled to length 1.
-
-    e = m / |m|,    m = (1/n) Σ hᵢ   over the n real tokens, special ones among them
-
-as in Sentence-BERT (Reimers & Gurevych 2019, arXiv:1908.10084); the product of two such vectors is
-the cosine of the angle between them, a measure of how alike two sentences are.
+"""A sentence as one vector, as the folder of its model declares it.
 
     embedder = Embedder.load("path/to/minilm")
     a, b = embedder(["a man plays", "someone is playing"])
     a @ b
+
+A folder of sentence-transformers declares how the vectors of tokens become one, how long a text is
+at most, and what is put before it (`encoder.heads.sentence`). Where it declares nothing, the vector
+is the mean of the tokens', special ones among them, scaled to length 1: the product of two is then
+the cosine of the angle between them, a measure of how alike two sentences are
+(Reimers & Gurevych 2019, arXiv:1908.10084).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,78 +20,116 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from cellar import UserError
-from encoder import Encoder, in_int8, pool, prepacked
-from encoder.heads import Pooling
+from cellar import UserError, find_folder
+from encoder import SentenceEncoder, in_int8, prepacked
+from encoder.weights.sentence import Mode, SentenceLayout
 from finetune.batch import Item, by_length
-from tokenizer import Tokenizer, listed, load_tokenizer, text_and_pair
+from tokenizer import Encoding, Tokenizer, listed, load_tokenizer, text_and_pair
 from training import choose_device
 
 
 @dataclass(frozen=True)
 class Embedder:
-    """An encoder with its tokenizer, and how its vectors become one."""
+    """A sentence encoder with its tokenizer, and what is put before a text."""
 
-    model: Encoder
+    model: SentenceEncoder
     tokenizer: Tokenizer
     max_length: int
-    pooling: Pooling = "mean"
-    normalise: bool = True
+    prompt: str = ""
 
     @classmethod
     def load(
         cls,
         folder: str | Path,
-        pooling: Pooling = "mean",
-        normalise: bool = True,
+        pooling: Mode | None = None,
+        normalise: bool | None = None,
         max_length: int | None = None,
         int8: bool = False,
         device: str = "auto",
+        prompt: str | None = None,
     ) -> "Embedder":
         """The encoder of a model folder, with or without a head.
 
-        `pooling`: the mean of all tokens, or the first one. `max_length`: longer texts are cut, by
-        default at the longest that model and tokenizer take. On a CPU the weights are prepacked:
-        see `encoder.prepacked`; with `int8` they are rounded, and the CPU it is: `encoder.in_int8`.
-        Raises `UserError` when the folder has no model or no tokenizer, or they do not belong
-        together.
+        What is None is as the folder declares it: `pooling`, whether vectors are scaled to length 1
+        (`normalise`), the `max_length` to which texts are cut, and the default prompt. `prompt`
+        names another of the folder's prompts; an empty name is none. On a CPU the weights are
+        prepacked: see `encoder.prepacked`; with `int8` they are rounded, and the CPU it is:
+        `encoder.in_int8`. Raises `UserError` when the folder has no model or no tokenizer, they do
+        not belong together, or the folder declares what is not supported.
         """
-        tokenizer, model = load_tokenizer(folder), Encoder.from_pretrained(folder)
+        folder = find_folder(folder)
+        model = SentenceEncoder.from_pretrained(folder, pooling=pooling, normalise=normalise)
+        tokenizer = load_tokenizer(folder / model.layout.encoder)
         if tokenizer.vocab_size > model.config.vocab_size:
             raise UserError(
                 f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, the model only "
                 f"{model.config.vocab_size}: they do not belong together"
             )
-        longest = model.config.max_position_embeddings
-        longest = min(tokenizer.max_length or longest, longest)
-        if max_length is not None and max_length > longest:
-            raise UserError(f"max_length {max_length} is more than the {longest} of this model")
+        positions = model.config.max_position_embeddings
+        if max_length is not None and max_length > positions:
+            raise UserError(f"max_length {max_length} is more than the {positions} of this model")
+        if max_length is None:
+            max_length = longest(model.layout, tokenizer, positions)
+        before = model.layout.prompt if prompt is None else model.layout.named(prompt)
         model.to(choose_device("cpu" if int8 else device))
         model = in_int8(model) if int8 else prepacked(model)
-        return cls(
-            model, tokenizer, longest if max_length is None else max_length, pooling, normalise
-        )
+        return cls(model, tokenizer, max_length, before)
 
     @torch.no_grad()
-    def __call__(self, texts: Sequence[str | tuple[str, str]]) -> Float[np.ndarray, "texts hidden"]:
+    def __call__(self, texts: Sequence[str | tuple[str, str]]) -> Float[np.ndarray, "texts size"]:
         """One float32 vector for each text (or pair), in order.
 
         Texts of like length are computed together. Raises `UserError` for a text that gives no
         token at all.
         """
         pairs = [text_and_pair(text, f"text {n}") for n, text in enumerate(listed(texts), start=1)]
-        encodings = [self.tokenizer.encode(*pair, max_length=self.max_length) for pair in pairs]
+        encodings = [self.encode(*pair) for pair in pairs]
+        skip = self._skipped()
         for number, encoding in enumerate(encodings, 1):
-            if not len(encoding):
-                raise UserError(f"text {number} has no tokens: leave it out")
+            if len(encoding) <= skip:
+                what = "tokens beside the prompt's" if skip else "tokens"
+                raise UserError(f"text {number} has no {what}: leave it out")
         items = [Item((encoding,)) for encoding in encodings]
         device = next(self.model.parameters()).device
-        vectors = np.zeros((len(pairs), self.model.config.hidden_size), np.float32)
+        vectors = np.zeros((len(pairs), self.model.size), np.float32)
         for chosen, batch in by_length(items):
             moved = batch.to(device)
-            states = self.model(moved.input_ids, None, moved.token_type_ids, moved.sequences)
-            pooled = pool(states.last_hidden_state, moved.sequences, self.pooling).float()
-            if self.normalise:
-                pooled = torch.nn.functional.normalize(pooled, dim=-1)
+            pooled = self.model(
+                moved.input_ids, None, moved.token_type_ids, moved.sequences, skip
+            ).float()
             vectors[chosen] = batch.in_order(pooled.cpu()).numpy()
         return vectors
+
+    def encode(self, text: str, pair: str | None = None) -> Encoding:
+        """Encode a text behind the prompt, and maybe its pair."""
+        lower = self.model.layout.lower_case
+        text = as_declared(self.prompt + text, self.tokenizer, lower)
+        pair = None if pair is None else as_declared(pair, self.tokenizer, lower)
+        return self.tokenizer.encode(text, pair, max_length=self.max_length)
+
+    def _skipped(self) -> int:
+        """Count the tokens at the beginning that are not pooled."""
+        if not self.prompt or self.model.layout.include_prompt:
+            return 0
+        ids = self.encode("").ids
+        return len(ids) - (ids[-1] in self.tokenizer.special_ids)
+
+
+def longest(layout: SentenceLayout, tokenizer: Tokenizer, positions: int) -> int:
+    """Give the tokens of the longest text: as declared, but never more than the model takes."""
+    return min(layout.max_length or tokenizer.max_length or positions, positions)
+
+
+def as_declared(text: str, tokenizer: Tokenizer, lower_case: bool) -> str:
+    """Give the text, in lower case but for the special tokens in it where that is declared.
+
+    Letter by letter, as `tokenizers` does it: a final Σ becomes σ.
+    """
+    if not lower_case:
+        return text
+    special = [re.escape(tokenizer.token(id)) for id in sorted(tokenizer.special_ids)]
+    parts = re.split(f"({'|'.join(special)})", text) if special else [text]
+    return "".join(
+        part if number % 2 else "".join(letter.lower() for letter in part)
+        for number, part in enumerate(parts)
+    )

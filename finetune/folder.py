@@ -11,8 +11,10 @@ from typing import Any
 from cellar import Fields, UserError, find_folder, from_json, read_json, write_json
 from encoder.heads.sequence import usual_problem
 from encoder.weights import family_of, named_architectures, read_labels
+from encoder.weights.sentence import MODULES
 from finetune.task import Task
 from finetune.tasks import TASKS
+from finetune.tasks.sentence_embedding import SentenceEmbedding
 
 FILE = "task.json"
 FOREIGN = {
@@ -57,6 +59,8 @@ def foreign_task(folder: Path) -> Task[Any, Any]:
             raise UserError(f"{folder}: {error}") from None
         if task is not None:
             return task
+    if (folder / MODULES).is_file():
+        return SentenceEmbedding.of_folder(folder)
     raise UserError(f"{folder} holds no {FILE}: it was not fine-tuned for a task")
 
 

@@ -1,11 +1,5 @@
-"""How fast this machine trains: a few real steps, timed.
+"""How fast this machine trains: a few real steps, timed."""
 
-    seconds(k micro-batches) = t₁ + (k − 1) · (t₂ − t₁)
-
-where tₙ is the time of a step with n micro-batches: so a step of many is timed in the time of two.
-"""
-
-import math
 import time
 from statistics import median
 
@@ -19,8 +13,7 @@ from training.optimizer import build_optimizer
 from training.parallel import joined, layers_in_training, placed
 from training.step import take_step
 
-SECONDS = 3.0
-"""How long steps of each size are timed."""
+SECONDS = 6.0
 
 
 def seconds_per_step(
@@ -28,36 +21,23 @@ def seconds_per_step(
     objective: Objective[ModelT, BatchT],
     batches: Batches[BatchT],
     config: TrainingConfig,
-    limit: float = math.inf,
 ) -> float:
-    """Train `model` (a copy to be thrown away) for a few seconds; give the seconds of a step.
+    """Train `model` (a copy to be thrown away) for a few seconds; return the median step's seconds.
 
-    The first step, in which memory is laid out, counts only where it alone takes over `limit`
-    seconds: then nothing further is timed.
+    The first step, in which memory is laid out, does not count.
     """
     device = choose_device(config.device)
     place = placed(model.train(), device, config.parallel)
     trained: ModelT = place.model
     optimizer = build_optimizer(trained, config)
     whole = joined(place, lambda: objective(trained, batches(0)[0].to(device)).total)
-    number = len(batches(0))
+    times: list[float] = []
     recomputed = config.activation_checkpointing
-
-    def timed(micro_batches: int) -> float:
-        times: list[float] = []
-        while len(times) < 2 or (sum(times[1:]) < SECONDS and times[0] <= limit):
-            own = batches(len(times))[:micro_batches]
+    with layers_in_training(trained, compiled=config.compile, recomputed=recomputed):
+        while len(times) < 4 or sum(times) < SECONDS:
             start = time.perf_counter()
-            take_step(whole, objective, lambda _: own, optimizer, config, len(times))  # noqa: B023
+            take_step(whole, objective, batches, optimizer, config, len(times))
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(of_main({"seconds": time.perf_counter() - start})["seconds"])
-            if times[0] > limit:
-                return times[0]
-        return median(times[1:])
-
-    with layers_in_training(trained, compiled=config.compile, recomputed=recomputed):
-        first = timed(1)
-        if number == 1 or first > limit:
-            return first * number
-        return first + (number - 1) * max(timed(2) - first, 0.0)
+    return median(times[1:])

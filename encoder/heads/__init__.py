@@ -8,9 +8,10 @@ Each model speaks as `Encoder` does: a padded batch, or a packed one when `seque
 | `PairedMaskedLM`     | and do two segments follow?       | the pooler's, of the whole     |
 | `Discriminator`      | was this token replaced?          | the token's vector             |
 | `SequenceClassifier` | which label has this text?        | one vector for the whole text  |
-| `ChoiceScorer`       | does this option go with the text? | one vector for the pair      |
+| `ChoiceScorer`       | does this option go with a text?  | one vector for the pair        |
 | `TokenClassifier`    | which label has this token?       | the token's vector             |
 | `QuestionAnswerer`   | where does an answer begin, end?  | the token's vector             |
+| `SentenceEncoder`    | what does this text mean?         | the tokens' vectors, pooled    |
 """
 
 from encoder.heads.choice import ChoiceScorer
@@ -18,6 +19,7 @@ from encoder.heads.discriminator import Discriminator
 from encoder.heads.masked_lm import MaskedLM
 from encoder.heads.paired_masked_lm import PairedMaskedLM
 from encoder.heads.parts import Pooling, pool
+from encoder.heads.sentence import SentenceEncoder
 from encoder.heads.sequence import SequenceClassifier
 from encoder.heads.span import QuestionAnswerer
 from encoder.heads.token import TokenClassifier
@@ -29,6 +31,7 @@ __all__ = [
     "PairedMaskedLM",
     "Pooling",
     "QuestionAnswerer",
+    "SentenceEncoder",
     "SequenceClassifier",
     "TokenClassifier",
     "pool",

@@ -1,4 +1,4 @@
-"""An old `pytorch_model.bin` becomes a safetensors folder.
+"""An old `pytorch_model.bin` becomes a safetensors folder, and with it those of a sentence model.
 
 A `.bin` is a pickle: a program that builds objects, and that may do anything on the way. This is
 the one place where such a file is read, and only with `torch.load(weights_only=True)`, whose
@@ -8,7 +8,6 @@ safetensors holds no two names for one memory. A decoder that is tied to the emb
 as `transformers` drops it on saving; whatever else shares memory is written out in full.
 """
 
-import json
 import pickle
 import re
 import shutil
@@ -21,7 +20,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cellar import UserError, atomic_folder
+from cellar import Fields, UserError, atomic_folder, read_json
+from encoder.weights.sentence import MODULES, READERS, SETTINGS, WEIGHTS, module_folders
 
 ONE_FILE = "pytorch_model.bin"
 INDEX = "pytorch_model.bin.index.json"
@@ -37,6 +37,9 @@ CARRIED = (
     "spiece.model",
     "sentencepiece.bpe.model",
     "tokenizer.model",
+    MODULES,
+    SETTINGS,
+    *READERS,
 )
 DECLINED = {
     "tf_model.h5": "TensorFlow",
@@ -51,31 +54,51 @@ TIED = ("decoder.weight", "decoder.bias", "lm_head.weight", "vocab_projector.wei
 def convert(folder: str | Path, out: str | Path) -> int:
     """Write the model and the tokenizer of `folder` to `out` with safetensors weights.
 
-    The tensors keep their names and their number format. Returns how many there are. Raises
+    The modules of sentence-transformers (`modules.json`) go with them, each with its weights. The
+    tensors keep their names and their number format. Returns how many were converted. Raises
     `UserError` when there is no such file or it is refused, damaged or of another framework, when
     `out` holds anything already, and when the model is none that `Encoder` loads.
     """
     folder, out = Path(folder), Path(out)
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}")
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{folder} is no model folder: it has no config.json")
+    first, *others = module_folders(folder)
+    if not (folder / first / "config.json").is_file():
+        raise UserError(f"{folder / first} is no model folder: it has no config.json")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists already: name a new folder")
-    tensors: dict[str, Tensor] = {}
-    for path in weight_files(folder):
-        tensors.update(read_pickled(path))
-    tensors = without_shared_memory(tensors, _ties(folder / "config.json"))
+    pickled = {place: folder / place / ONE_FILE for place in others}
+    pickled = {place: path for place, path in pickled.items() if path.is_file()}
+    # Where a module alone is pickled the encoder is there already.
+    whole = sorted((folder / first).glob("model*.safetensors*")) if pickled else []
+    converted = {place: read_pickled(path) for place, path in pickled.items()}
+    if not whole:
+        converted[first] = {}
+        for path in weight_files(folder / first):
+            converted[first].update(read_pickled(path))
     try:
         with atomic_folder(out) as unfinished:
-            for name in CARRIED:
-                if (folder / name).is_file():
-                    shutil.copyfile(folder / name, unfinished / name)
-            save_file(tensors, unfinished / "model.safetensors", metadata={"format": "pt"})
-            _check(unfinished)
+            for place in {"", first, *others}:
+                copied = [WEIGHTS] if place in others else []
+                for name in (*CARRIED, *copied):
+                    _copy(folder / place / name, unfinished / place)
+            for path in whole:
+                _copy(path, unfinished / first)
+            for place, tensors in converted.items():
+                ties = place == first and _ties(folder / first / "config.json")
+                converted[place] = own = without_shared_memory(tensors, ties)
+                (unfinished / place).mkdir(parents=True, exist_ok=True)
+                save_file(own, unfinished / place / WEIGHTS, metadata={"format": "pt"})
+            _check(unfinished / first)
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from None
-    return len(tensors)
+    return sum(map(len, converted.values()))
+
+
+def _copy(source: Path, folder: Path) -> None:
+    if source.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, folder / source.name)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -96,11 +119,10 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _shards(index: Path) -> Iterator[Path]:
-    try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{index} is damaged: it has no weight_map of names and files") from None
-    for name in sorted(map(str, names)):
+    files = Fields(read_json(index), index).fields("weight_map")
+    if not files.values:
+        raise UserError(f"{index} is damaged: it has no weight_map of names and files")
+    for name in sorted({files.text(tensor) for tensor in files.values}):
         # An index comes from elsewhere: it may name files of its own folder, and no others.
         if Path(name).name != name:
             raise UserError(f"{index} names {name!r}, which is no file of its folder")
@@ -161,10 +183,7 @@ def without_shared_memory(tensors: dict[str, Tensor], ties: bool) -> dict[str, T
 
 
 def _ties(config: Path) -> bool:
-    try:
-        return bool(json.loads(config.read_text(encoding="utf-8")).get("tie_word_embeddings", True))
-    except (ValueError, AttributeError):
-        raise UserError(f"{config} is not readable JSON") from None
+    return Fields(read_json(config), config).flag("tie_word_embeddings", True)
 
 
 def _check(unfinished: Path) -> None:

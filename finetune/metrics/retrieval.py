@@ -47,8 +47,8 @@ class Embedded(Protocol):
     """The vectors of an example's texts."""
 
     @property
-    def vectors(self) -> Float[np.ndarray, "texts hidden"]:
-        """Of length 1: the text's, its pair's …"""
+    def directions(self) -> Float[np.ndarray, "texts size"]:
+        """Scaled to length 1: the text's, its pair's …"""
 
 
 class RetrievalMetric(Metric[Paired, Embedded]):
@@ -59,14 +59,14 @@ class RetrievalMetric(Metric[Paired, Embedded]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._recent: deque[tuple[Paired, Float[np.ndarray, "2 hidden"]]] = deque(maxlen=BLOCK)
+        self._recent: deque[tuple[Paired, Float[np.ndarray, "2 size"]]] = deque(maxlen=BLOCK)
         self._waiting = 0
         self._sums = np.zeros(len(DEPTHS) + 1)  # ranks ≤ k for each depth k, and 1 / rank
 
     def add(self, example: Paired, prediction: Embedded) -> None:
         """Count one text and its pair."""
         self.count += 1
-        self._recent.append((example, prediction.vectors[:2].copy()))
+        self._recent.append((example, prediction.directions[:2].copy()))
         self._waiting += 1
         if self._waiting == BLOCK:
             self._measure()

@@ -1,6 +1,6 @@
 """Sentence embedding: a vector for each text, near to those of texts that mean the same.
 
-    e = m / |m|,  m = the mean of the text's token vectors        cos(a, b) = eₐ · e_b
+    cos(a, b) = eₐ · e_b / |eₐ| |e_b|,   e = the text's vector: the mean of its tokens', by default
 
     pairs with a score     loss = (cos(a, b) − s)²,  s the score on a scale from 0 to 1
     pairs without          loss = −log softmax(20 · cos(aᵢ, ·))[bᵢ]  over all b of the batch
@@ -10,30 +10,36 @@ takes the pairs of the others, and the `negative` that an example may have, for 
 (van den Oord et al. 2018, arXiv:1807.03748; Henderson et al. 2017, arXiv:1705.00652): it is
 `MultipleNegativesRankingLoss` of sentence-transformers. The texts of an example are encoded apart.
 
-The model is the encoder alone: its folder opens with `Embedder`, and as the bare model elsewhere.
+A model that a folder of sentence-transformers declares is taken up as it is: its pooling, what
+follows it, its longest text and its default prompt. What is left is such a folder again: it opens
+with `Embedder` and with `SentenceTransformer`, which give the same vectors.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cellar import UserError
-from corpora import Doubtful, Row
-from encoder import Encoder, ops, pool
+from cellar import UserError, find_folder, read_json
+from corpora import Row
+from encoder import SentenceEncoder, ops
 from encoder.pretrained import PretrainedModel
+from encoder.weights import family_of
+from encoder.weights.sentence import SentenceLayout, read_layout
 from finetune.batch import Batch, Item
+from finetune.config import DEFAULT_LENGTH
+from finetune.embedding import as_declared, longest
 from finetune.metrics import Metric, NumberMetric, RetrievalMetric
 from finetune.task import Task
 from finetune.tasks.regression import read_score
 from finetune.tasks.texts import no_windows
-from tokenizer import Tokenizer
+from tokenizer import Tokenizer, load_tokenizer
 from training import Loss
 
 if TYPE_CHECKING:
@@ -72,15 +78,22 @@ class SentenceExample:
 class SentencePrediction:
     """The vector of each text of an example."""
 
-    vectors: Float[np.ndarray, "texts hidden"]
-    """of length 1"""
+    vectors: Float[np.ndarray, "texts size"]
     scale: tuple[float, float] | None
     """the lowest and the highest score"""
 
     @property
+    def directions(self) -> Float[np.ndarray, "texts size"]:
+        """The vectors, scaled to length 1."""
+        lengths = np.linalg.norm(self.vectors, axis=1, keepdims=True)
+        directions: Float[np.ndarray, "texts size"] = self.vectors / np.maximum(lengths, 1e-12)
+        return directions
+
+    @property
     def cosine(self) -> float:
         """How alike text and pair are, from −1 to 1."""
-        return float(self.vectors[0] @ self.vectors[1])
+        text, pair = self.directions[:2]
+        return float(text @ pair)
 
     @property
     def score(self) -> float:
@@ -99,9 +112,12 @@ class SentencePrediction:
 class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
     """Which texts are alike?"""
 
-    COLUMNS: ClassVar[tuple[str, ...]] = ("text", "pair", "negative", "score")
     scale: tuple[float, float] | None
     """the lowest and the highest score of the training examples; None where they have none"""
+    prompt: str = ""
+    """what stands before each text"""
+    lower_case: bool = False
+    """whether texts are read in lower case, whatever the tokenizer does"""
 
     @classmethod
     def fit(
@@ -109,14 +125,15 @@ class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
     ) -> "SentenceEmbedding":
         """The scale goes from the lowest to the highest score; all examples have one, or none."""
         no_windows(config)
+        reading = declared(config.model, config.max_length)
         scores = [example.score for example in examples if example.score is not None]
         if not scores:
             alone = min(config.batch_size, len(examples)) == 1
             if alone and not any(example.negative for example in examples):
                 raise UserError("a pair is told from the others of its batch: there must be two")
-            return cls(max_length=config.max_length, scale=None)
+            return cls(scale=None, **reading)
         scale = min(scores), max(scores)
-        task = cls(max_length=config.max_length, scale=scale)
+        task = cls(scale=scale, **reading)
         for example in examples:
             task.check(example)
         if scale[0] == scale[1]:
@@ -130,14 +147,14 @@ class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
 
         Unlabelled, `pair` may be missing, too.
         """
-        place = row.place
+        place = f"{row.file}:{row.line}"
         text = row.string("text")
         if not labelled:
-            return SentenceExample(text, row.optional("pair"), None, None, place, labelled)
-        pair = row.sure_string("pair")
-        negative = row.optional("negative")
-        is_scored = row.has("score") and not isinstance(row.fields["score"], Doubtful)
-        score = read_score(row) if is_scored else None
+            pair = row.string("pair") if row.fields.get("pair") is not None else None
+            return SentenceExample(text, pair, None, None, place, labelled)
+        pair = row.string("pair")
+        negative = row.string("negative") if row.fields.get("negative") is not None else None
+        score = read_score(row) if row.fields.get("score") is not None else None
         for name, value in (("text", text), ("pair", pair), ("negative", negative)):
             if value is not None and not value.strip():
                 raise UserError(f"{place}: the {name} is empty")
@@ -145,45 +162,48 @@ class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
             raise UserError(f"{place}: a pair has a score or a negative, not both")
         return SentenceExample(text, pair, negative, score, place, labelled)
 
-    @classmethod
-    def stratum(cls, example: SentenceExample) -> float:
-        """Its score, if it has one."""
-        return example.score or 0.0
-
     def check(self, example: SentenceExample) -> None:
         """Raise `UserError` where an example has a score and others have none, or the reverse."""
         if example.labelled and (example.score is None) != (self.scale is None):
             mine, others = ("no score", "one") if example.score is None else ("a score", "none")
             raise UserError(f"{example.place}: {mine}, where training examples have {others}")
 
+    @classmethod
+    def of_folder(cls, folder: Path) -> "SentenceEmbedding":
+        """Make the task of a folder that sentence-transformers wrote."""
+        return cls(scale=None, **declared(folder))
+
     def build(self, config: "FinetuneConfig") -> PretrainedModel:
-        """The pretrained encoder."""
-        return Encoder.from_pretrained(config.model, dropout=config.dropout)
+        """Load the pretrained encoder, and what its folder declares to follow it."""
+        model = SentenceEncoder.from_pretrained(config.model, **config.text_settings)
+        model.layout = replace(model.layout, max_length=self.max_length)
+        return model
 
     def load(self, folder: Path) -> PretrainedModel:
-        """The encoder in `folder`."""
-        return Encoder.from_pretrained(folder)
+        """Load the encoder in `folder`."""
+        return SentenceEncoder.from_pretrained(folder)
 
     def encode(self, example: SentenceExample, tokenizer: Tokenizer) -> Item:
         """A sequence for each text, each with the score from 0 to 1."""
         self.check(example)
-        encodings = tuple(
-            tokenizer.encode(text, max_length=self.max_length) for text in example.texts
+        texts = (
+            as_declared(self.prompt + text, tokenizer, self.lower_case) for text in example.texts
         )
+        encodings = tuple(tokenizer.encode(text, max_length=self.max_length) for text in texts)
         if self.scale is None or example.score is None:
             return Item(encodings)
         low, high = self.scale
         target = np.array([(example.score - low) / (high - low)], np.float32)
         return Item(encodings, (target,) * len(encodings))
 
-    def outputs(self, model: PretrainedModel, batch: Batch) -> Float[Tensor, "sequences hidden"]:
+    def outputs(self, model: PretrainedModel, batch: Batch) -> Float[Tensor, "sequences size"]:
         """The vector of each text."""
-        states = super().outputs(model, batch).last_hidden_state.float()
-        return torch.nn.functional.normalize(pool(states, batch.sequences, "mean"), dim=-1)
+        vectors: Tensor = super().outputs(model, batch)
+        return vectors.float()
 
-    def loss(self, outputs: Float[Tensor, "sequences hidden"], batch: Batch) -> Loss:
+    def loss(self, outputs: Float[Tensor, "sequences size"], batch: Batch) -> Loss:
         """The squared error of the cosines; or how far each pair is from being the nearest."""
-        vectors = batch.in_order(outputs)
+        vectors = torch.nn.functional.normalize(batch.in_order(outputs), dim=-1)
         starts = torch.tensor([0, *accumulate(batch.counts[:-1])], device=vectors.device)
         texts, pairs = vectors[starts], vectors[starts + 1]
         if self.scale is not None:
@@ -194,7 +214,7 @@ class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
         return in_batch(texts, torch.cat([pairs, others]))
 
     def predict(
-        self, outputs: Float[Tensor, "sequences hidden"], batch: Batch
+        self, outputs: Float[Tensor, "sequences size"], batch: Batch
     ) -> list[SentencePrediction]:
         """The vectors of each item."""
         vectors = torch.split(batch.in_order(outputs.detach()).cpu(), list(batch.counts))
@@ -205,8 +225,41 @@ class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
         return RetrievalMetric() if self.scale is None else NumberMetric()
 
 
+def declared(model: str | Path, max_length: int = 0) -> dict[str, Any]:
+    """Read from a folder how the task reads a text; `max_length` 0: as long as it declares.
+
+    Raises:
+        UserError: the folder declares what is not learned here.
+    """
+    folder = find_folder(model)
+    layout = read_layout(folder)
+    if layout is None:
+        return {"max_length": max_length or DEFAULT_LENGTH}
+    if layout.similarity != "cosine":
+        raise UserError(
+            f"{folder}: similarity_fn_name {layout.similarity!r} is not supported where something "
+            "is learned: only 'cosine' is"
+        )
+    if layout.prompt and not layout.include_prompt:
+        raise UserError(
+            f"{folder}: a default prompt with include_prompt false is not supported in this task"
+        )
+    return {
+        "max_length": max_length or declared_length(folder / layout.encoder, layout),
+        "prompt": layout.prompt,
+        "lower_case": layout.lower_case,
+    }
+
+
+def declared_length(folder: Path, layout: SentenceLayout) -> int:
+    """Give the tokens of the longest text that the layout, the tokenizer and the model allow."""
+    raw = read_json(folder / "config.json")
+    positions = family_of(raw).read_config(raw).max_position_embeddings
+    return longest(layout, load_tokenizer(folder), positions)
+
+
 def in_batch(
-    texts: Float[Tensor, "items hidden"], candidates: Float[Tensor, "candidates hidden"]
+    texts: Float[Tensor, "items size"], candidates: Float[Tensor, "candidates size"]
 ) -> Loss:
     """The cross-entropy of each text's own candidate, the one of its number, among all."""
     cosines = texts @ candidates.T

@@ -15,7 +15,8 @@ from plainformer.options import parse
 class EmbedOptions:
     """Turn sentences into vectors: row i of the file is text i, float32, for numpy.load.
 
-    The product of two rows is the cosine of their angle, as long as they are normalised.
+    They are what `SentenceTransformer(FOLDER).encode` gives, where the folder is one of
+    sentence-transformers. The product of two rows of length 1 is the cosine of their angle.
     """
 
     model: tyro.conf.Positional[Path]
@@ -30,14 +31,23 @@ class EmbedOptions:
     file: Path | None = None
     """A file of texts: a line each, or rows with a column `text`; blank lines count for nothing."""
 
-    pooling: Literal["mean", "cls"] = "mean"
-    """A text is the mean of its tokens, or its first token."""
+    pooling: Literal[
+        "declared", "mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"
+    ] = "declared"
+    """How the vectors of the tokens become one. By default as the folder declares it, as
+    sentence-transformers does; where it declares nothing, the mean."""
 
-    normalise: bool = True
-    """Scale every vector to length 1."""
+    normalise: Literal["declared", "yes", "no"] = "declared"
+    """Scale every vector to length 1. By default as the folder declares it; where it declares
+    nothing, yes."""
 
     max_length: int | None = None
-    """Cut a text to so many tokens; by default to what the model takes."""
+    """Cut a text to so many tokens; by default as the folder declares it, or to what the model
+    takes."""
+
+    prompt: str | None = None
+    """The name of one of the folder's prompts, such as `query`, to put before each text; '' for
+    none. By default the one that the folder declares to be the default, if it does."""
 
     int8: bool = False
     """Round the matrices of the blocks to 8 bits, which a CPU multiplies faster. `evaluate --int8`
@@ -61,7 +71,12 @@ def run(arguments: Sequence[str]) -> None:
 
     texts = list(options.text) if options.file is None else read(options.file)
     embedder = Embedder.load(
-        options.model, options.pooling, options.normalise, options.max_length, options.int8
+        options.model,
+        pooling=None if options.pooling == "declared" else options.pooling,
+        normalise={"declared": None, "yes": True, "no": False}[options.normalise],
+        max_length=options.max_length,
+        int8=options.int8,
+        prompt=options.prompt,
     )
     vectors = embedder(texts)
     with atomic_path(options.out) as temporary, temporary.open("wb") as file:

@@ -25,6 +25,6 @@ def run(arguments: Sequence[str]) -> None:
         return
     outcome = finetune(config)
     if outcome.num_cut:
-        print(f"{outcome.num_cut:,} training texts were cut to {config.max_length} tokens")
+        print(f"{outcome.num_cut:,} training texts were cut to {outcome.max_length} tokens")
     report_table(outcome.metric)
     print(f"the model with its tokenizer and labels, and its pictures, are in {config.out}")

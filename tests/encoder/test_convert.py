@@ -186,8 +186,10 @@ def test_an_index_names_files_of_its_folder_that_are_there(model: MaskedLM, tmp_
     pickled(tmp_path)
     index = folder / "pytorch_model.bin.index.json"
     for content, message in [
-        ("{", "has no weight_map"),
-        ('{"weight_map": []}', "has no weight_map"),
+        ("{", "index.json: not JSON"),
+        ("{}", "has no weight_map"),
+        ('{"weight_map": []}', "weight_map must be an object"),
+        ('{"weight_map": {"a": 3}}', "weight_map: a must be a text, not 3"),
         ('{"weight_map": {"a": "../x.bin"}}', "no file of its folder"),
         ('{"weight_map": {"a": "x.bin"}}', "x.bin, which is missing"),
     ]:

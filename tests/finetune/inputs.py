@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow
 
 from cellar import UserError
-from encoder import Encoder, MaskedLM, SequenceClassifier
+from encoder import Encoder, MaskedLM, SentenceEncoder, SequenceClassifier
 from finetune import Embedder, Predictor
 from finetune.tasks.classification import Classification
 from pretrain import fill_mask
@@ -52,7 +52,7 @@ tokenizer = tiny.make_tokenizer()
 shape = tiny.shape("bert", tokenizer)
 task = Classification(labels=("a", "b"), max_length=16)
 predictor = Predictor(task, SequenceClassifier(shape, ("a", "b")), tokenizer)
-embedder = Embedder(Encoder(shape), tokenizer, max_length=16)
+embedder = Embedder(SentenceEncoder(Encoder(shape)), tokenizer, max_length=16)
 of_one: dict[str, Callable[[Any], Any]] = {
     "encode": tokenizer.encode,
     "encode, the pair": lambda given: given is None or tokenizer.encode("a", given),

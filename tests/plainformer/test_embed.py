@@ -44,7 +44,7 @@ def test_rows_may_be_packed_and_may_be_pairs(folder: Path, tmp_path: Path) -> No
 
 def test_options_reach_the_vectors(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "vectors.npy"
-    options = ["--pooling", "cls", "--no-normalise", "--max-length", "4"]
+    options = ["--pooling", "cls", "--normalise", "no", "--max-length", "4"]
     assert main(["embed", str(folder), "--text", *TEXTS, "--out", str(out), *options]) == 0
     expected = Embedder.load(folder, "cls", False, 4)(TEXTS)
     np.testing.assert_array_equal(np.load(out), expected)

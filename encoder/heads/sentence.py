@@ -1,0 +1,186 @@
+"""What does this text mean? One vector, near to those of texts that mean the same.
+
+The vectors of the tokens are pooled, and maybe projected and scaled to length 1, as the folder of
+a sentence-transformers model declares it (Reimers & Gurevych 2019, arXiv:1908.10084). Of a text of
+n tokens with the vectors h₁ … hₙ:
+
+    cls                    h₁
+    lasttoken              hₙ
+    max                    maxᵢ hᵢ, each number on its own
+    mean                   Σ hᵢ / n
+    mean_sqrt_len_tokens   Σ hᵢ / √n
+    weightedmean           Σ i hᵢ / Σ i
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from cellar import UserError, find_folder
+from encoder import weights
+from encoder.heads.parts import HeadedModel, pool
+from encoder.linear import Linear
+from encoder.model import Encoder
+from encoder.packing import Sequences
+from encoder.weights.sentence import (
+    Dense,
+    Mode,
+    Normalize,
+    SentenceLayout,
+    read_layout,
+    read_weights,
+    write_layout,
+)
+
+
+class Projection(nn.Module):
+    """act(W x + b), and maybe a residual connection: the Dense of sentence-transformers."""
+
+    def __init__(self, layer: Dense) -> None:
+        super().__init__()
+        self.linear = Linear(layer.in_features, layer.out_features, bias=layer.bias)
+        self.act = getattr(nn, layer.activation)()
+        self.adds = layer.use_residual
+        self.residual: nn.Module = nn.Identity()
+        if layer.use_residual and layer.in_features != layer.out_features:
+            self.residual = Linear(layer.in_features, layer.out_features, bias=False)
+
+    def forward(self, x: Float[Tensor, "texts size"]) -> Float[Tensor, "texts out"]:
+        """Project each vector."""
+        y: Tensor = self.act(self.linear(x))
+        return y + self.residual(x) if self.adds else y
+
+
+class UnitLength(nn.Module):
+    """x / |x|."""
+
+    def forward(self, x: Float[Tensor, "texts size"]) -> Float[Tensor, "texts size"]:
+        """Scale each vector."""
+        return torch.nn.functional.normalize(x, dim=-1)
+
+
+class SentenceEncoder(HeadedModel):
+    """An encoder, and the way from the vectors of its tokens to one for the text.
+
+    Raises `UserError` where a Dense takes vectors of another size than come to it.
+    """
+
+    def __init__(self, encoder: Encoder, layout: SentenceLayout | None = None) -> None:
+        super().__init__()
+        self.config, self.backend, self.encoder = encoder.config, encoder.backend, encoder
+        self.layout = SentenceLayout() if layout is None else layout
+        size = len(self.layout.pooling) * self.config.hidden_size
+        for layer in self.layout.layers:
+            if isinstance(layer, Dense):
+                if layer.in_features != size:
+                    raise UserError(
+                        f"a Dense takes vectors of {layer.in_features} numbers, but "
+                        f"{size} come from {' and '.join(self.layout.pooling)} before it"
+                    )
+                size = layer.out_features
+        self.size = min(size, self.layout.truncate_dim or size)
+        """numbers of a vector"""
+        self.layers = nn.Sequential(
+            *(
+                Projection(layer) if isinstance(layer, Dense) else UnitLength()
+                for layer in self.layout.layers
+            )
+        )
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch seq"] | Int[Tensor, " tokens"],
+        attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"] | None = None,
+        token_type_ids: Int[Tensor, "*tokens"] | None = None,
+        sequences: Sequences | None = None,
+        skip: int = 0,
+    ) -> Float[Tensor, "batch size"]:
+        """One vector for each text; zeros for a row without tokens.
+
+        The first `skip` tokens of each text, fewer than it has, are not pooled.
+        """
+        encoded, sequences, packing = self.encode(
+            input_ids, attention_mask, token_type_ids, sequences
+        )
+        x = pool_all(encoded.last_hidden_state, sequences, self.layout.pooling, skip)
+        vectors = self.layers(x)[:, : self.size]
+        return vectors if packing is None else packing.unpack_rows(vectors)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the encoder's folder, and beside it what sentence-transformers reads.
+
+        Raises `UserError` when the folder cannot be written.
+        """
+        weights.save(self.encoder, Path(folder))
+        layout = replace(self.layout, encoder="")
+        write_layout(Path(folder), layout, self.config.hidden_size, self.layers.state_dict())
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, new_head: bool = False, **settings: Any
+    ) -> "SentenceEncoder":
+        """The model in `folder`; of an encoder alone, the mean of its tokens, of length 1.
+
+        Of the `settings`, `pooling` and `normalise` take the place of what the folder declares; the
+        others go to the encoder. Raises `UserError` for a folder that declares what is not
+        supported, or holds no such model.
+        """
+        folder = find_folder(folder)
+        layout = read_layout(folder) or SentenceLayout()
+        chosen = changed(layout, settings.pop("pooling", None), settings.pop("normalise", None))
+        tensors = read_weights(folder, layout)
+        encoder = Encoder.from_pretrained(folder / layout.encoder, **settings)
+        try:
+            model = cls(encoder, chosen)
+        except UserError as error:
+            raise UserError(f"{folder}: {error}") from None
+        model.layers.load_state_dict(tensors)
+        return model.eval()
+
+
+def changed(layout: SentenceLayout, pooling: Mode | None, normalise: bool | None) -> SentenceLayout:
+    """The layout with another pooling, and with the scaling at its end or without it."""
+    if pooling is not None:
+        layout = replace(layout, pooling=(pooling,))
+    if normalise is None or normalise == (layout.layers[-1:] == (Normalize(),)):
+        return layout
+    if normalise:
+        layers, folders = (*layout.layers, Normalize()), (*layout.folders, "")
+    else:
+        layers, folders = layout.layers[:-1], layout.folders[:-1]
+    return replace(layout, layers=layers, folders=folders)
+
+
+def pool_all(
+    x: Float[Tensor, "tokens hidden"], sequences: Sequences, modes: Sequence[Mode], skip: int = 0
+) -> Float[Tensor, "sequences size"]:
+    """One vector for each sequence: the modes one after the other, without `skip` tokens."""
+    return torch.cat([pool_one(x, sequences, mode, skip) for mode in modes], -1)
+
+
+def pool_one(
+    x: Float[Tensor, "tokens hidden"], sequences: Sequences, mode: Mode, skip: int
+) -> Float[Tensor, "sequences hidden"]:
+    """One vector for each sequence; a place that is skipped still counts in `weightedmean`."""
+    if mode in ("cls", "lasttoken"):
+        bounds = sequences.cu_seqlens
+        return x[bounds[:-1] + skip if mode == "cls" else bounds[1:] - 1]
+    if mode == "mean" and not skip:
+        return pool(x, sequences, "mean")
+    rows, places = sequences.rows, sequences.positions
+    if skip:
+        kept = places >= skip
+        x, rows, places = x[kept], rows[kept], places[kept]
+    start = x.new_zeros(len(sequences.lengths), x.shape[-1])
+    if mode == "max":
+        index = rows.long()[:, None].expand_as(x)
+        return start.scatter_reduce(0, index, x, "amax", include_self=False)
+    weight = (places + 1 if mode == "weightedmean" else torch.ones_like(places)).to(x.dtype)
+    sums = start.index_add(0, rows, x * weight[:, None])
+    total = weight.new_zeros(len(start)).index_add(0, rows, weight)[:, None]
+    return sums / (total.sqrt() if mode == "mean_sqrt_len_tokens" else total)

@@ -1,0 +1,393 @@
+"""What sentence-transformers keeps beside an encoder: how a text becomes one vector.
+
+    modules.json                        Transformer, Pooling, then Dense and Normalize, in order
+    sentence_bert_config.json           max_seq_length, do_lower_case
+    1_Pooling/config.json               how the vectors of the tokens become one
+    2_Dense/                            a linear layer and its activation: config.json, weights
+    config_sentence_transformers.json   prompts, the similarity, how many numbers of a vector count
+
+Read as its version 6.2 reads them, with the keys of all versions before; written with those that
+every version reads. What would change a vector and is not supported is a `UserError` by name.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PureWindowsPath
+from typing import Any, Literal, TypeGuard, get_args
+
+from safetensors.torch import save_file
+
+from cellar import Fields, UserError, atomic_path, read_json, read_json_list, write_json
+from encoder.weights.family import Tensors
+from encoder.weights.folder import mapped
+
+MODULES = "modules.json"
+SETTINGS = "config_sentence_transformers.json"
+READERS = tuple(
+    f"sentence_{name}_config.json"
+    for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+"""settings of the Transformer module, the first that is there"""
+WEIGHTS = "model.safetensors"
+
+Mode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
+Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
+MODES: dict[Mode, str] = {
+    "cls": "pooling_mode_cls_token",
+    "max": "pooling_mode_max_tokens",
+    "mean": "pooling_mode_mean_tokens",
+    "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
+    "weightedmean": "pooling_mode_weightedmean_tokens",
+    "lasttoken": "pooling_mode_lasttoken",
+}
+"""modes of pooling → their keys before version 6, in the order in which those are concatenated"""
+ACTIVATIONS = {
+    "Tanh": "activation",
+    "Identity": "linear",
+    "ReLU": "activation",
+    "GELU": "activation",
+    "Sigmoid": "activation",
+    "SiLU": "activation",
+}
+"""classes of torch → the module of `torch.nn.modules` in which they are"""
+VECTOR = "sentence_embedding"
+TEXT = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+
+
+@dataclass(frozen=True)
+class Dense:
+    """act(W x + b), and with `use_residual` x, or R x where the sizes differ, added to it."""
+
+    in_features: int
+    out_features: int
+    bias: bool = True
+    activation: str = "Tanh"
+    use_residual: bool = False
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Give the shape of each tensor, by name."""
+        matrix = self.out_features, self.in_features
+        projected = self.use_residual and self.in_features != self.out_features
+        return {
+            "linear.weight": matrix,
+            **({"linear.bias": (self.out_features,)} if self.bias else {}),
+            **({"residual.weight": matrix} if projected else {}),
+        }
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """x / |x|."""
+
+
+@dataclass(frozen=True)
+class SentenceLayout:
+    """How a text becomes one vector: what is read, how it is pooled, and what follows."""
+
+    encoder: str = ""
+    """the folder of the encoder and its tokenizer, inside the model's"""
+    max_length: int | None = None
+    """tokens of the longest text; None: what the tokenizer says"""
+    lower_case: bool = False
+    pooling: tuple[Mode, ...] = ("mean",)
+    """one after the other in the vector"""
+    include_prompt: bool = True
+    """whether a prompt's tokens are pooled with the text's"""
+    layers: tuple[Dense | Normalize, ...] = (Normalize(),)
+    folders: tuple[str, ...] = ("",)
+    """of each layer, inside the model's"""
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    """what is put before a text, by name"""
+    default_prompt: str | None = None
+    """the name of the prompt of every text, unless another is asked for"""
+    similarity: Similarity = "cosine"
+    truncate_dim: int | None = None
+    """the numbers of a vector that are given, from its beginning; None: all"""
+
+    @property
+    def prompt(self) -> str:
+        """Give what is put before every text, unless another prompt is asked for."""
+        return "" if self.default_prompt is None else self.prompts[self.default_prompt]
+
+    def named(self, name: str) -> str:
+        """Give the prompt of this name; none for an empty name.
+
+        Raises:
+            UserError: there is no such prompt.
+        """
+        if name and name not in self.prompts:
+            there = ", ".join(self.prompts) or "none"
+            raise UserError(f"there is no prompt {name!r}; the model has: {there}")
+        return self.prompts[name] if name else ""
+
+
+def read_layout(folder: Path) -> SentenceLayout | None:
+    """Read what a folder of sentence-transformers declares; None for a folder without modules.json.
+
+    Raises:
+        UserError: names the file and the field that is damaged or not supported.
+    """
+    if not (folder / MODULES).is_file():
+        return None
+    model = _model(_settings(folder / SETTINGS, needed=False))
+    modules = _modules(folder)
+    kinds, places = [_kind(module) for module in modules], [_inside(module) for module in modules]
+    if kinds[:2] != ["Transformer", "Pooling"]:
+        found = ", ".join(kinds) or "nothing"
+        raise UserError(
+            f"{folder / MODULES}: {found} is not supported: Transformer and Pooling come first, "
+            "once each"
+        )
+    if not (folder / places[0]).is_dir():
+        raise UserError(f"{folder / MODULES}: there is no folder {places[0]!r:.60}")
+    layers: list[Dense | Normalize] = []
+    for kind, place in zip(kinds[2:], places[2:], strict=True):
+        if kind not in ("Dense", "Normalize"):
+            raise UserError(f"{folder / MODULES}: a second {kind} is not supported")
+        settings = _settings(folder / place / "config.json", needed=kind == "Dense")
+        layers.append(_dense(settings) if kind == "Dense" else _normalize(settings))
+    pooling, include_prompt = _pooling(_settings(folder / places[1] / "config.json"))
+    readers = [folder / places[0] / name for name in READERS]
+    reader = next((path for path in readers if path.is_file()), readers[0])
+    max_length, lower_case = _transformer(_settings(reader, needed=False))
+    return SentenceLayout(
+        encoder=places[0],
+        max_length=max_length,
+        lower_case=lower_case,
+        pooling=pooling,
+        include_prompt=include_prompt,
+        layers=tuple(layers),
+        folders=tuple(places[2:]),
+        **model,
+    )
+
+
+def module_folders(folder: Path) -> list[str]:
+    """Give the folder of every module, inside the model's, of whatever type it is; "" the first.
+
+    Raises:
+        UserError: modules.json is damaged, or names a folder outside.
+    """
+    if not (folder / MODULES).is_file():
+        return [""]
+    return [_inside(module) for module in _modules(folder)] or [""]
+
+
+def _modules(folder: Path) -> list[Fields]:
+    path = folder / MODULES
+    return [Fields(entry, f"{path}: module {n}") for n, entry in enumerate(read_json_list(path))]
+
+
+def _kind(module: Fields) -> str:
+    path = module.text("type")
+    kind = path.rpartition(".")[2]
+    supported = ("Transformer", "Pooling", "Dense", "Normalize")
+    if not path.startswith("sentence_transformers.") or kind not in supported:
+        raise UserError(
+            f"{module.source}: type {path!r} is not supported: {', '.join(supported)} are"
+        )
+    return kind
+
+
+def _inside(module: Fields) -> str:
+    place: str = module.text("path")
+    windows = PureWindowsPath(place)
+    if windows.anchor or ".." in windows.parts or "\0" in place:
+        raise UserError(f"{module.source}: path {place!r:.60} leads out of the folder")
+    return place
+
+
+def _settings(path: Path, needed: bool = True) -> Fields:
+    """Read the object in a file; an empty one where it is missing and not `needed`."""
+    return Fields(read_json(path) if needed or path.is_file() else {}, path)
+
+
+def _known(settings: Fields, names: Iterable[str]) -> None:
+    """Refuse a field of another name: nobody knows what it would change."""
+    if unknown := sorted(settings.values.keys() - set(names)):
+        raise UserError(f"{settings.source}: {unknown[0]} is not supported")
+
+
+def _only(settings: Fields, **values: Any) -> None:
+    """Refuse a field that is there and has another value than this."""
+    for name, value in values.items():
+        if name in settings and settings.values[name] != value:
+            raise UserError(
+                f"{settings.source}: {name} {settings.values[name]!r:.60} is not supported: "
+                f"only {value!r} is"
+            )
+
+
+def _transformer(settings: Fields) -> tuple[int | None, bool]:
+    nothing = ("model", "tokenizer", "processor", "config")
+    only: dict[str, Any] = {
+        **{f"{name}_{kind}": {} for name in nothing for kind in ("args", "kwargs")},
+        "transformer_task": "feature-extraction",
+        "modality_config": TEXT,
+        "module_output_name": "token_embeddings",
+        "processing_kwargs": {},
+    }
+    never = ("query_length", "document_length", "query_expansion", "tokenizer_name_or_path")
+    _known(settings, ("max_seq_length", "do_lower_case", "unpad_inputs", *only, *never))
+    _only(settings, **only, **dict.fromkeys(never))
+    max_length = settings.whole("max_seq_length", None, least=1)
+    return max_length, settings.flag("do_lower_case", False)
+
+
+def _is_mode(name: str) -> TypeGuard[Mode]:
+    return name in MODES
+
+
+def _pooling(settings: Fields) -> tuple[tuple[Mode, ...], bool]:
+    sizes = ("embedding_dimension", "word_embedding_dimension")
+    _known(settings, (*sizes, "pooling_mode", "include_prompt", *MODES.values()))
+    names: list[str] = [mode for mode, key in MODES.items() if settings.flag(key, False)]
+    if "pooling_mode" in settings:
+        listed = isinstance(settings.values["pooling_mode"], list)
+        mode = settings.texts("pooling_mode") if listed else [settings.text("pooling_mode")]
+        names = list(mode)
+    modes = [name for name in names or ["mean"] if _is_mode(name)]
+    if len(modes) < len(names):
+        raise UserError(
+            f"{settings.source}: pooling_mode {settings.values['pooling_mode']!r:.60} is not "
+            f"supported: {', '.join(MODES)} are"
+        )
+    return tuple(modes), settings.flag("include_prompt", True)
+
+
+def _dense(settings: Fields) -> Dense:
+    names = ("in_features", "out_features", "bias", "activation_function", "use_residual")
+    _known(settings, (*names, "module_input_name", "module_output_name"))
+    _only(settings, module_input_name=VECTOR, module_output_name=VECTOR)
+    activation = settings.text("activation_function", "torch.nn.modules.activation.Tanh")
+    kind = activation.rpartition(".")[2]
+    if not activation.startswith("torch.nn.") or kind not in ACTIVATIONS:
+        raise UserError(
+            f"{settings.source}: activation_function {activation!r:.60} is not supported: "
+            f"{', '.join(ACTIVATIONS)} of torch.nn are"
+        )
+    return Dense(
+        in_features=settings.whole("in_features", least=1, most=2**20),
+        out_features=settings.whole("out_features", least=1, most=2**20),
+        bias=settings.flag("bias", True),
+        activation=kind,
+        use_residual=settings.flag("use_residual", False),
+    )
+
+
+def _normalize(settings: Fields) -> Normalize:
+    _only(settings, module_input_name=VECTOR, module_output_name=VECTOR)
+    return Normalize()
+
+
+def _model(settings: Fields) -> dict[str, Any]:
+    _only(settings, model_type="SentenceTransformer")
+    given = settings.fields("prompts")
+    # Two prompts are always there, and empty where nothing is said of them.
+    prompts = {name: given.text(name, "") for name in {"query", "document"} | given.values.keys()}
+    default = settings.text("default_prompt_name", None)
+    if default is not None and default not in prompts:
+        raise UserError(
+            f"{settings.source}: default_prompt_name {default!r:.60} is none of the prompts"
+        )
+    return {
+        "prompts": {name: prompts[name] for name in sorted(prompts)},
+        "default_prompt": default,
+        "similarity": settings.choice("similarity_fn_name", get_args(Similarity), "cosine"),
+        "truncate_dim": settings.whole("truncate_dim", None, least=1),
+    }
+
+
+def read_weights(folder: Path, layout: SentenceLayout) -> Tensors:
+    """Read the tensors of every Dense: `linear.weight` of layer 0 is `0.linear.weight`.
+
+    Raises:
+        UserError: there are none as safetensors, they are damaged, or not those that are declared.
+    """
+    tensors: Tensors = {}
+    for number, (layer, place) in enumerate(zip(layout.layers, layout.folders, strict=True)):
+        if isinstance(layer, Normalize):
+            continue
+        path = folder / place / WEIGHTS
+        if not path.is_file():
+            raise UserError(
+                f"{path} is missing (plainformer convert makes it of a pytorch_model.bin)"
+            )
+        found, expected = mapped(path), layer.shapes
+        for name in sorted(found.keys() ^ expected.keys()):
+            raise UserError(f"{path}: {name} is {'missing' if name in expected else 'unexpected'}")
+        for name, tensor in found.items():
+            if tuple(tensor.shape) != expected[name] or not tensor.is_floating_point():
+                raise UserError(
+                    f"{path}: {name} is {tensor.dtype} of shape {list(tensor.shape)}, not numbers "
+                    f"of shape {list(expected[name])} as its config.json says"
+                )
+            if not tensor.isfinite().all():
+                raise UserError(f"{path}: {name} holds NaN or infinite numbers: take another copy")
+            tensors[f"{number}.{name}"] = tensor
+    return tensors
+
+
+def write_layout(folder: Path, layout: SentenceLayout, size: int, tensors: Tensors) -> None:
+    """Write all that `read_layout` and `read_weights` read, beside an encoder of this `size`."""
+    modules = ["Transformer", "Pooling", *(type(layer).__name__ for layer in layout.layers)]
+    places = ["", *(f"{number}_{kind}" for number, kind in enumerate(modules) if number)]
+    for number, (layer, place) in enumerate(zip(layout.layers, places[2:], strict=True)):
+        names = {"module_input_name": VECTOR, "module_output_name": VECTOR}
+        if isinstance(layer, Dense):
+            path = f"torch.nn.modules.{ACTIVATIONS[layer.activation]}.{layer.activation}"
+            own = {
+                "in_features": layer.in_features,
+                "out_features": layer.out_features,
+                "bias": layer.bias,
+                "activation_function": path,
+            }
+            residual = {**names, "use_residual": True} if layer.use_residual else {}
+            write_json(folder / place / "config.json", own | residual)
+            weights = {
+                name.removeprefix(f"{number}."): tensor.contiguous()
+                for name, tensor in tensors.items()
+                if name.startswith(f"{number}.")
+            }
+            with atomic_path(folder / place / WEIGHTS) as temporary:
+                save_file(weights, temporary)
+        else:
+            write_json(folder / place / "config.json", names)
+    write_json(folder / places[1] / "config.json", _pooling_config(layout, size))
+    reader = {"max_seq_length": layout.max_length, "do_lower_case": layout.lower_case}
+    write_json(folder / READERS[0], reader)
+    settings = {
+        "model_type": "SentenceTransformer",
+        "prompts": dict(layout.prompts),
+        "default_prompt_name": layout.default_prompt,
+        "similarity_fn_name": layout.similarity,
+    }
+    cut = {} if layout.truncate_dim is None else {"truncate_dim": layout.truncate_dim}
+    write_json(folder / SETTINGS, settings | cut)
+    entries = [
+        {
+            "idx": number,
+            "name": str(number),
+            "path": place,
+            "type": f"sentence_transformers.models.{kind}",
+        }
+        for number, (kind, place) in enumerate(zip(modules, places, strict=True))
+    ]
+    write_json(folder / MODULES, entries)
+
+
+def _pooling_config(layout: SentenceLayout, size: int) -> dict[str, Any]:
+    """The keys of all versions, where their order says in which order modes stand."""
+    if list(layout.pooling) == [mode for mode in MODES if mode in layout.pooling]:
+        flags = {key: mode in layout.pooling for mode, key in MODES.items()}
+        return {
+            "word_embedding_dimension": size,
+            **flags,
+            "include_prompt": layout.include_prompt,
+        }
+    return {
+        "embedding_dimension": size,
+        "pooling_mode": list(layout.pooling),
+        "include_prompt": layout.include_prompt,
+    }
