@@ -1,7 +1,7 @@
 """What every package stands on: a user's error, files written whole, JSON checked as it is read."""
 
 from cellar.bounds import above, at_least, between, check_bounds
-from cellar.errors import UserError
+from cellar.errors import UserError, closest, did_you_mean
 from cellar.files import (
     atomic_folder,
     atomic_path,
@@ -11,7 +11,7 @@ from cellar.files import (
     write_json,
     write_text,
 )
-from cellar.from_json import did_you_mean, from_json
+from cellar.from_json import from_json
 from cellar.hub import find_folder
 from cellar.json_reader import Fields, NotJSON, as_json, parse_json, read_json, read_json_list
 
@@ -27,6 +27,7 @@ __all__ = [
     "between",
     "check_bounds",
     "checksum",
+    "closest",
     "did_you_mean",
     "find_folder",
     "finite",

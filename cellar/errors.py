@@ -1,5 +1,8 @@
 """The one exception that is meant for a person."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class UserError(Exception):
     """Something that the user can put right: a path, a file, a label, a setting.
@@ -7,3 +10,16 @@ class UserError(Exception):
     The message names the fault (with file and line where there is one) and what to do. The command
     line prints it without a traceback and leaves with exit code 2. A bug is any other exception.
     """
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """Give "; did you mean 'text'?" where one of `known` is near to `given`, else nothing."""
+    near = closest(given, known)
+    return "" if near is None else f"; did you mean {near!r}?"
+
+
+def closest(given: str, known: Iterable[str]) -> str | None:
+    """Find the name nearest to `given`, whatever its case and the white space around it."""
+    folded = {name.strip().casefold(): name for name in known}
+    near = get_close_matches(given.strip().casefold(), folded, n=1)
+    return folded[near[0]] if near else None

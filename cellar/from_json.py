@@ -9,12 +9,11 @@ default; one that is not declared, or of another type, is a `UserError` that nam
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from cellar.errors import UserError
+from cellar.errors import UserError, did_you_mean
 from cellar.json_reader import kind_of
 
 T = TypeVar("T")
@@ -35,12 +34,6 @@ def from_json(kind: type[T], values: Any, source: object = None) -> T:
         return kind(**_arguments(kind, values, ""))
     except UserError as error:
         raise UserError(f"{source}: {error}" if source else str(error)) from None
-
-
-def did_you_mean(name: str, names: object) -> str:
-    """Give "; did you mean …?" for a near miss of one of the `names`, else nothing."""
-    near = get_close_matches(name, [str(n) for n in names], n=1)  # type: ignore[attr-defined]
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _arguments(kind: Any, values: Any, name: str) -> dict[str, Any]:
@@ -84,7 +77,7 @@ def typed(hint: Any, value: Any, name: str) -> Any:
         shown = kind_of(value)
         raise UserError(
             f"{name} must be one of {', '.join(map(str, inner))}, not {shown}"
-            + (did_you_mean(value, inner) if isinstance(value, str) else "")
+            + (did_you_mean(value, map(str, inner)) if isinstance(value, str) else "")
         )
     if origin is tuple or (isinstance(hint, type) and issubclass(hint, tuple)):
         return _tuple(hint, value, name)

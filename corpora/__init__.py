@@ -5,30 +5,39 @@ from corpora.conll import Tagged, read_conll
 from corpora.fetch import cache_folder, fetch
 from corpora.files import File, find_files, kind, stamp
 from corpora.lines import read_lines
-from corpora.readers import Row, has_rows, read_documents, read_rows, read_texts
+from corpora.readers import has_rows, read_documents, read_rows, read_texts
+from corpora.rows import MISSING, Columns, Doubtful, Row, read_columns
+from corpora.sentence_table import WordsRow, has_header, sentence_table
 from corpora.split import is_held_out, key
 from corpora.squad import Answer, read_answers, read_squad
 
 __all__ = [
+    "MISSING",
     "Answer",
+    "Columns",
     "Dataset",
+    "Doubtful",
     "File",
     "Row",
     "Tagged",
+    "WordsRow",
     "cache_folder",
     "catalogue",
     "fetch",
     "find_files",
+    "has_header",
     "has_rows",
     "is_held_out",
     "key",
     "kind",
     "read_answers",
+    "read_columns",
     "read_conll",
     "read_documents",
     "read_lines",
     "read_rows",
     "read_squad",
     "read_texts",
+    "sentence_table",
     "stamp",
 ]

@@ -1,65 +1,213 @@
 """Tagged words in columns, as in the CoNLL shared tasks.
 
-A word a line, its columns parted by spaces or tabs: the first is the word, the last its tag. A
-blank line ends a sentence; a line that begins with -DOCSTART- parts documents and is no word.
-(Tjong Kim Sang & De Meulder, 2003, https://aclanthology.org/W03-0419)
+A word a line, its columns parted by spaces or tabs; a blank line ends a sentence. A line that
+begins with -DOCSTART- parts documents and is no word. (Tjong Kim Sang & De Meulder, 2003,
+https://aclanthology.org/W03-0419)
+
+| the first sentence of the file shows                   | the word        | the tag              |
+|--------------------------------------------------------|-----------------|----------------------|
+| a header: `word … tag`                                 | by its name     | by its name          |
+| ten columns parted by tabs, of which the first counts  | the second      | the fourth: CoNLL-U  |
+| three columns, of which the first counts the words     | the second      | the third            |
+| more columns, of which the first counts the words      | refused, unless columns are named      |
+| anything else                                          | the first       | the last             |
+
+`columns` says otherwise: {"words": "2", "tags": "4"} by number from 1, or by the names of a header.
+Of CoNLL-U, ranges (1-2) and empty nodes (8.1) are passed over, and comments everywhere.
+(https://universaldependencies.org/format.html)
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import chain
 
-from cellar import UserError
+from cellar import UserError, did_you_mean
+from corpora.files import File
 from corpora.lines import read_lines
+
+WORD_NAMES = ("word", "words", "token", "tokens", "form")
+TAG_NAMES = (
+    "tag",
+    "tags",
+    "label",
+    "labels",
+    "ner",
+    "ner_tag",
+    "ner_tags",
+    "pos",
+    "pos_tag",
+    "upos",
+)
+CONLLU = 10
+"""columns of CoNLL-U"""
+_INDEX = re.compile(r"\d+(?:[-.]\d+)?")
+_BETWEEN = re.compile(r"\d+[-.]\d+")
+_ALL: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """One sentence: as many tags as words, and where its first word stands."""
+    """One sentence: as many tags as words, and the line of each word."""
 
     words: list[str]
     tags: list[str]
-    file: Path
-    line: int
+    file: File
+    lines: tuple[int, ...]
+
+    @property
+    def line(self) -> int:
+        """Of the first word."""
+        return self.lines[0]
 
 
-def read_conll(path: str | Path) -> Iterator[Tagged]:
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The columns of one line."""
+
+    number: int
+    columns: list[str]
+
+
+def read_conll(path: File, columns: Mapping[str, str] = _ALL) -> Iterator[Tagged]:
     """Give the sentences of a file one by one.
 
     Raises UserError for a line without a tag, a line with another number of columns than the lines
     before it, a file without words, and the faults of `corpora.lines.read_lines`.
     """
     empty = True
-    for sentence in parse_conll(read_lines(path), Path(path)):
+    for sentence in parse_conll(read_lines(path), path, columns):
         empty = False
         yield sentence
     if empty:
         raise UserError(f"{path} holds no words")
 
 
-def parse_conll(lines: Iterable[tuple[int, str]], file: Path) -> Iterator[Tagged]:
+def parse_conll(
+    lines: Iterable[tuple[int, str]], file: File, columns: Mapping[str, str] = _ALL
+) -> Iterator[Tagged]:
     """Give the sentences of numbered lines; `file` is named where they are wrong."""
-    words: list[str] = []
-    tags: list[str] = []
-    start, width = 1, 0
-    for number, line in lines:
-        # Only blanks and tabs part columns: an ideographic space may be a word.
-        columns = re.split(r"[ \t]+", line.strip(" \t\r\n"))
+    blocks = _blocks(lines, file)
+    head: list[list[Line]] = []
+    for block in blocks:  # a first sentence of one word does not tell whether a column counts
+        head.append(block)
+        if len(block) > 1:
+            break
+    if not head:
+        return
+    first = head[0][0]
+    if is_header(first.columns, columns.values()):
+        word, tag = _by_name(first, columns, file)
+        head[0] = head[0][1:]
+    else:
+        word, tag = _layout(head[-1], columns, file)
+    width = len(first.columns)
+    is_conllu = width == CONLLU and _counts(head[-1])
+    for block in chain(head, blocks):
+        kept = [line for line in block if not (is_conllu and _BETWEEN.fullmatch(line.columns[0]))]
+        for line in kept:
+            if len(line.columns) < 2:
+                raise UserError(f"{file}:{line.number}: no tag after the word {line.columns[0]!r}")
+            if len(line.columns) != width:
+                raise UserError(
+                    f"{file}:{line.number}: {len(line.columns)} columns, where the lines before "
+                    f"have {width}"
+                )
+        if kept:
+            words, tags = ([line.columns[i] for line in kept] for i in (word, tag))
+            yield Tagged(words, tags, file, tuple(line.number for line in kept))
+
+
+def is_header(cells: Sequence[str], told: Iterable[str] = ()) -> bool:
+    """Whether the first line of a file names its columns."""
+    if any(name in cells for name in told if not name.isdecimal()):
+        return True
+    folded = {cell.strip().casefold() for cell in cells}
+    return not folded.isdisjoint(WORD_NAMES) and (
+        len(cells) == 1 or not folded.isdisjoint((*TAG_NAMES, "id", "sentence"))
+    )
+
+
+def _blocks(lines: Iterable[tuple[int, str]], file: File) -> Iterator[list[Line]]:
+    """Give the lines of each sentence, without comments."""
+    block: list[Line] = []
+    for number, text in lines:
+        columns = _columns(text)
+        if text.startswith("#begin document"):
+            raise UserError(f"{file}:{number}: CoNLL-2012 is not read: write word and tag a line")
         if columns[0] in ("", "-DOCSTART-"):
-            if words:
-                yield Tagged(words, tags, file, start)
-                words, tags = [], []
-            continue
-        width = width or len(columns)
-        if len(columns) < 2:
-            raise UserError(f"{file}:{number}: no tag after the word {columns[0]!r}")
-        if len(columns) != width:
+            yield from _without_comments(block)
+            block = []
+        else:
+            block.append(Line(number, columns))
+    yield from _without_comments(block)
+
+
+def _columns(text: str) -> list[str]:
+    content = text.rstrip("\r\n")
+    parted = content.split("\t")
+    if len(parted) == CONLLU and _INDEX.fullmatch(parted[0]):
+        return parted  # a form may hold spaces
+    # Only blanks and tabs part columns: an ideographic space may be a word.
+    return re.split(r"[ \t]+", content.strip(" \t"))
+
+
+def _without_comments(block: list[Line]) -> Iterator[list[Line]]:
+    """Drop lines at the head that begin with # and have not the columns of a word."""
+    start = 0
+    while start < len(block) and block[start].columns[0].startswith("#"):
+        rest = block[start + 1 :]
+        is_word = not rest or len(block[start].columns) == len(rest[-1].columns)
+        if is_word and not (len(block[start].columns) > 2 and rest and _counts(rest)):
+            break
+        start += 1
+    if block[start:]:
+        yield block[start:]
+
+
+def _counts(block: Sequence[Line]) -> bool:
+    """Whether the first column holds the numbers of CoNLL-U."""
+    return all(_INDEX.fullmatch(line.columns[0]) for line in block)
+
+
+def _by_name(header: Line, columns: Mapping[str, str], file: File) -> tuple[int, int]:
+    """Tell the places of word and tag under a header."""
+    names = header.columns
+    places = []
+    for plural, singular in (("words", "word"), ("tags", "tag")):
+        told = columns.get(singular) or columns.get(plural)
+        known = [told] if told else [singular, plural]
+        found = [name for name in known if name in names]
+        if not found:
             raise UserError(
-                f"{file}:{number}: {len(columns)} columns, where the lines before have {width}"
+                f"{file}:{header.number}: no column {known[0]!r}; columns: {', '.join(names)}"
+                f"{did_you_mean(known[0], names) or f'; say which: --columns {plural}=COLUMN'}"
             )
-        start = start if words else number
-        words.append(columns[0])
-        tags.append(columns[-1])
-    if words:
-        yield Tagged(words, tags, file, start)
+        places.append(names.index(found[0]))
+    return places[0], places[1]
+
+
+def _layout(block: Sequence[Line], columns: Mapping[str, str], file: File) -> tuple[int, int]:
+    """Tell the places of word and tag by a sentence, of two words or more where there is one."""
+    width, number = len(block[0].columns), block[0].number
+    told = [columns.get(name) or columns.get(f"{name}s") for name in ("word", "tag")]
+    for column in told:
+        if column and not (column.isdecimal() and 1 <= int(column) <= width):
+            raise UserError(
+                f"{file}:{number}: there is no header that names a column {column!r}: give its "
+                f"number, from 1 to {width}"
+            )
+    word, tag = 0, width - 1
+    indices = [line.columns[0] for line in block]
+    if width == CONLLU and _counts(block):
+        word, tag = 1, 3
+    elif len(block) > 1 and indices == [str(n + 1) for n in range(len(block))]:
+        if width != 3 and not all(told):
+            raise UserError(
+                f"{file}:{number}: the first of {width} columns counts the words: say which hold "
+                "word and tag, by number: --columns words=2 tags=3"
+            )
+        word = 1
+    if width < 2:
+        raise UserError(f"{file}:{number}: no tag after the word {block[0].columns[0]!r}")
+    return (int(told[0]) - 1 if told[0] else word, int(told[1]) - 1 if told[1] else tag)

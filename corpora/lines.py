@@ -1,20 +1,30 @@
 """The lines of a text file, decoded one by one, so that a fault can be named by file and line."""
 
+import codecs
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cellar import UserError
-from corpora.files import check_file, open_file
+from corpora.files import File, check_file, open_file
 
 LONGEST_LINE = 1 << 26
 """bytes of a line at most: what a reader may have to hold"""
+WIDE = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""encodings that a byte order mark declares, the longer marks first"""
 
 
 def read_lines(
     file: str | Path, watch: Callable[[int], object] | None = None
 ) -> Iterator[tuple[int, str]]:
-    """Give each line of a UTF-8 file with its number from 1; a byte order mark is dropped.
+    """Give each line of a file with its number from 1; a byte order mark is dropped.
 
+    It is UTF-8, or what its byte order mark declares: UTF-16 (Excel's "Unicode text"), UTF-32.
     Lines keep their line break. Only `\\n` ends one: form feeds and the line separators of Unicode
     are part of the text. `watch` is told of the bytes that were read. Raises UserError for a file
     that is missing, empty, binary, damaged or in another encoding, and for a line that is longer
@@ -22,10 +32,15 @@ def read_lines(
     """
     file = check_file(file)
     with open_file(file, watch) as stream:
-        if b"\0" in stream.peek(8192)[:8192]:
+        begin = stream.peek(8192)[:8192]
+        wide = next((name for mark, name in WIDE.items() if begin.startswith(mark)), None)
+        if wide is not None:
+            yield from _wide_lines(stream, wide, file)
+            return
+        if b"\0" in begin:
             raise UserError(
-                f"{file} is not a text file in UTF-8: it holds zero bytes, as binary files "
-                "and UTF-16 do"
+                f"{file} is not a text file in UTF-8: it holds zero bytes, as binary files do, and "
+                f"UTF-16 without a mark; convert that: iconv -f UTF-16LE -t UTF-8 {Path(file).name}"
             )
         number = 0
         while raw := stream.readline(LONGEST_LINE + 1):
@@ -43,3 +58,20 @@ def read_lines(
                     f"file first, for example: iconv -f WINDOWS-1252 -t UTF-8 {Path(file).name}"
                 ) from error
             yield number, line.removeprefix("\ufeff") if number == 1 else line
+
+
+def _wide_lines(stream: io.BufferedReader, encoding: str, file: File) -> Iterator[tuple[int, str]]:
+    text = io.TextIOWrapper(stream, encoding, newline="\n")
+    number = 0
+    try:
+        while line := text.readline(LONGEST_LINE + 1):
+            number += 1
+            if len(line) > LONGEST_LINE:
+                raise UserError(
+                    f"{file}:{number}: the line is longer than {LONGEST_LINE >> 20} MiB"
+                )
+            yield number, line
+    except UnicodeError as error:
+        raise UserError(f"{file}:{number + 1}: not {encoding.upper()}: {error}") from None
+    finally:
+        text.detach()

@@ -3,8 +3,7 @@
 | kind        | a text is                 | a row is                                             |
 |-------------|---------------------------|------------------------------------------------------|
 | .jsonl      | the field "text"          | an object on a line                                  |
-| .csv        | the column "text"         | a record under the header, quoted as in RFC 4180     |
-| .tsv        | the column "text"         | a line under the header; a quote is a quote          |
+| .csv .tsv   | the column "text"         | a record under the header: see `corpora.tables`      |
 | .parquet    | the column "text"         | a row                                                |
 | any other   | a line that is not blank  | –                                                    |
 
@@ -13,15 +12,15 @@ record, or a Parquet batch, is ever held whole. A fault is named by file and lin
 file the line is the number of the row.
 """
 
-import csv
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cellar import UserError, parse_json
 from corpora.files import BUFFER, File, check_file, find_files, is_packed, kind, open_file
-from corpora.lines import LONGEST_LINE, read_lines
+from corpora.lines import read_lines
+from corpora.rows import Row
+from corpora.tables import read_table
 
 T = TypeVar("T")
 Watch = Callable[[int], object] | None
@@ -29,33 +28,6 @@ Watch = Callable[[int], object] | None
 
 PARQUET_BATCH = 256
 """rows of a Parquet file that are held at once"""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One labelled example, and where it stands."""
-
-    fields: dict[str, Any]
-    file: File
-    line: int
-
-    def require(self, *names: str) -> list[Any]:
-        """Give the values of these fields; UserError names one that is missing and those there."""
-        for name in names:
-            if name not in self.fields:
-                there = ", ".join(self.fields) or "none"
-                raise UserError(f"{self.file}:{self.line}: no column {name!r}; columns: {there}")
-            if self.fields[name] is None:
-                raise UserError(f"{self.file}:{self.line}: no value in column {name!r}")
-        return [self.fields[name] for name in names]
-
-    def string(self, name: str) -> str:
-        """Give the value of a field as text; UserError for a list or an object, too."""
-        (value,) = self.require(name)
-        if isinstance(value, list | dict):
-            found = f"{value!r:.40}"
-            raise UserError(f"{self.file}:{self.line}: column {name!r} is not one text: {found}")
-        return str(value)
 
 
 def read_texts(paths: str | Path | Iterable[str | Path]) -> Iterator[str]:
@@ -132,46 +104,6 @@ def _jsonl(file: File, watch: Watch = None) -> Iterator[Row]:
         yield Row(fields, file, number)
 
 
-def _csv(file: File, watch: Watch = None) -> Iterator[Row]:
-    csv.field_size_limit(LONGEST_LINE)
-    records = csv.reader((line for _, line in read_lines(file, watch)), strict=True)
-    return _under_header(_numbered(records, file), file)
-
-
-def _numbered(records: Any, file: File) -> Iterator[tuple[int, list[str]]]:
-    while True:
-        start = records.line_num + 1
-        try:
-            values = next(records)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise UserError(f"{file}:{start}: not a record of CSV: {error}") from error
-        yield start, values
-
-
-def _tsv(file: File, watch: Watch = None) -> Iterator[Row]:
-    lines = ((number, line.rstrip("\r\n")) for number, line in read_lines(file, watch))
-    return _under_header(((n, line.split("\t") if line else []) for n, line in lines), file)
-
-
-def _under_header(records: Iterator[tuple[int, list[str]]], file: File) -> Iterator[Row]:
-    _, header = next(records, (1, []))
-    twice = [name for name in dict.fromkeys(header) if header.count(name) > 1]
-    if twice or not header:
-        fault = f"the header names {twice[0]!r} twice" if twice else "the header is blank"
-        raise UserError(f"{file}:1: {fault}")
-    for line, values in records:
-        if not values:
-            continue
-        if len(values) != len(header):
-            raise UserError(
-                f"{file}:{line}: {len(values)} values under {len(header)} columns: "
-                f"{', '.join(header)}"
-            )
-        yield Row(dict(zip(header, values, strict=True)), file, line)
-
-
 def _parquet(file: File, watch: Watch = None, only: str | None = None) -> Iterator[Row]:
     """Give the rows; with `only`, of a file that has such a column, nothing else is read."""
     try:
@@ -199,7 +131,7 @@ def _parquet(file: File, watch: Watch = None, only: str | None = None) -> Iterat
 
 _ROW_READERS: dict[str, Callable[..., Iterator[Row]]] = {
     ".jsonl": _jsonl,
-    ".csv": _csv,
-    ".tsv": _tsv,
+    ".csv": read_table,
+    ".tsv": read_table,
     ".parquet": _parquet,
 }

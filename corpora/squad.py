@@ -19,7 +19,8 @@ from typing import Any
 from cellar import UserError, parse_json
 from corpora.files import File, check_file, kind
 from corpora.lines import read_lines
-from corpora.readers import Row, read_rows
+from corpora.readers import read_rows
+from corpora.rows import Row
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,13 +51,18 @@ SENTENCES = (
 )
 
 
+MOST_ADDED = 200
+"""added tokens that are tried, of a folder with very many"""
+
+
 @dataclass(frozen=True)
 class Agreement:
-    """On how many texts the two tokenizers give the same of one thing."""
+    """On how many texts, or for how many ids, the two tokenizers give the same of one thing."""
 
     what: str
     equal: int
-    texts: int
+    total: int
+    unit: str = "texts and pairs"
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class Comparison:
     @property
     def agrees(self) -> bool:
         """Whether every stage is within the tolerance, and the tokenizers agree on every text."""
-        exact = all(agreement.equal == agreement.texts for agreement in self.tokenizers)
+        exact = all(agreement.equal == agreement.total for agreement in self.tokenizers)
         return exact and all(stage.within(self.tolerance) for stage in self.stages)
 
     def to_json(self) -> dict[str, Any]:
@@ -228,12 +233,17 @@ def length_limit(model: PretrainedModel, tokenizer: Tokenizer) -> int:
 def compare_tokenizers(
     ours: Tokenizer, theirs: Any, texts: Sequence[str], max_length: int
 ) -> list[Agreement]:
-    """How often ids, type ids, mask and offsets agree, on each text and each pair of neighbours.
+    """Count how often ids, type ids, mask and offsets agree, and which ids are the same token.
 
+    On each text and each pair of neighbours, and on a text for each token that the folder adds.
     Offsets are compared without the white space before a token, which theirs leave in for some; a
     token without source, such as a space put before the text, they give its neighbour's.
     """
-    pairs = [*((text, None) for text in texts), *pairwise(texts)]
+    added = (
+        f"the {token} of{token}s {token.upper()}, {token.lower()}"
+        for token in list(theirs.get_added_vocab())[:MOST_ADDED]
+    )
+    pairs = [*((text, None) for text in (*texts, *added)), *pairwise(texts)]
     offsets = ["offsets"] if theirs.is_fast else []
     equal = dict.fromkeys(["ids", "type ids", "attention mask", *offsets], 0)
     for text, pair in pairs:
@@ -266,7 +276,17 @@ def compare_tokenizers(
                 span == other_span or span[0] == span[1] == other_span[0]
                 for span, other_span in zip(mine.offsets, trimmed, strict=True)
             )
-    return [Agreement(what, count, len(pairs)) for what, count in equal.items()]
+    return [
+        *(Agreement(what, count, len(pairs)) for what, count in equal.items()),
+        _vocabularies(ours, theirs),
+    ]
+
+
+def _vocabularies(ours: Tokenizer, theirs: Any) -> Agreement:
+    here = [ours.token(id) for id in range(ours.vocab_size)]
+    there = theirs.convert_ids_to_tokens(list(range(len(theirs))))
+    equal = sum(one == other for one, other in zip(here, there, strict=False))
+    return Agreement("vocabulary", equal, max(len(here), len(there)), "ids")
 
 
 @torch.no_grad()

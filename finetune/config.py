@@ -47,14 +47,24 @@ class FinetuneConfig:
 
     train: str
     """Labelled examples: a file (.jsonl .csv .tsv .parquet, or a format of the task's own), or the
-    name of a set (see `plainformer data list`). What its columns are called, each task says in the
-    README."""
+    name of a set (see `plainformer data list`). It has the columns `text` and `label`; which ones
+    other tasks read, the README says."""
 
     out: Path
     """Folder for the run: the model with tokenizer and labels, log, curve, metrics."""
 
+    columns: tuple[str, ...] = ()
+    """What the columns are called in your files: --columns text=review label=stars. For multi-label
+    there may be a column of 0 and 1 for each label: labels=joy,anger. Columns of words and tags
+    without a header have numbers: words=2 tags=4. `evaluate` and `predict` remember it."""
+
     valid: str | None = None
-    """Examples that decide which checkpoint is the best, and when to stop; only folds need none."""
+    """Examples that decide which checkpoint is the best, and when to stop. Without, some of the
+    training examples do (of a set, its own part for that)."""
+
+    valid_share: float = 0.1
+    """Without --valid: the share of the training examples that is held out for it, the same share
+    of each label; copies of a text stay together."""
 
     task: TaskName = "classification"
     """What to learn."""
@@ -152,6 +162,7 @@ class FinetuneConfig:
             epochs=at_least(0),
             batch_size=at_least(1),
             max_length=at_least(0),
+            valid_share=between(0, 1, open_="[]"),
             dropout=between(0, 1, open_="]"),
             seeds=at_least(1),
             folds=at_least(0),
@@ -168,10 +179,6 @@ class FinetuneConfig:
             raise UserError("folds go with neither seeds nor search: run them one after the other")
         if self.folds and self.valid is not None:
             raise UserError("folds take turns at validation: leave out either folds or valid")
-        if not self.folds and self.valid is None:
-            raise UserError(
-                "give examples that decide which weights are the best (--valid), or --folds"
-            )
         if self.crf and self.task != "tagging":
             raise UserError(f"crf is for tagging: {self.task} has no tags")
         if self.search and self.epochs == 0:

@@ -4,6 +4,7 @@ The examples are read twice: once to be checked, counted and compared with the t
 before any work is done, and once to be answered. Memory does not grow with their number.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,6 @@ from finetune.overlap import Overlap
 from finetune.predict import Predictor, Progress
 from finetune.progress import counting, watched
 from finetune.task import Task
-
-AnyTask = type[Task[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -38,24 +37,30 @@ class Evaluation:
 
 
 def evaluate_folder(
-    folder: Path, source: str, quiet: bool = False, int8: bool = False
+    folder: Path,
+    source: str,
+    quiet: bool = False,
+    int8: bool = False,
+    columns: Sequence[str] = (),
 ) -> Evaluation:
     """How the model in `folder` does on the examples of a file, or a set's test split.
 
+    `columns` are called so in the file ("text=review"); else as they were in training.
     With `int8` its blocks are rounded before it: see `encoder.in_int8`.
     Raises `UserError` for a folder without such a model, and examples that cannot be read.
     """
     predictor = Predictor.load(folder, int8=int8)
     task = predictor.task
     kind = type(task)
+    naming = kind.naming(columns, task.columns)
     with counting("reading", quiet=quiet) as advance:
-        training, overlap = against_training(kind, folder, advance)
-        for example in watched(read_examples(kind, source, "test"), advance):
+        training, overlap = against_training(task, folder, advance)
+        for example in watched(read_examples(kind, source, "test", naming), advance):
             overlap.add(example)
         warnings = overlap.warnings() if training else ()
     metric, num_cut = task.metric(), 0
     with counting("evaluating", overlap.count, quiet=quiet) as advance:
-        examples = read_examples(kind, source, "test")
+        examples = read_examples(kind, source, "test", naming)
         for example, item, prediction in predictor.stream(examples, advance):
             metric.add(example, prediction)
             num_cut += item.is_cut
@@ -63,12 +68,13 @@ def evaluate_folder(
 
 
 def against_training(
-    kind: AnyTask, folder: Path, advance: Progress
+    task: Task[Any, Any], folder: Path, advance: Progress
 ) -> tuple[str | None, Overlap[Any]]:
     """What the run in `folder` was trained on, ready to be compared; None where that is gone.
 
     Gone are also examples that are others than those by which the run was begun.
     """
+    kind, naming = type(task), task.naming((), task.columns)
     try:
         source = Fields(read_json(folder / "options.json"), folder).text("train")
         trained = read_json(folder / DATA).get("train")
@@ -76,7 +82,9 @@ def against_training(
             passed = Fingerprint()
             overlap = Overlap(
                 kind,
-                lambda: passed.watch(watched(read_examples(kind, source, "train"), advance)),
+                lambda: passed.watch(
+                    watched(read_examples(kind, source, "train", naming), advance)
+                ),
             )
             if passed.value == trained:
                 return source, overlap

@@ -7,27 +7,42 @@ from typing import Any
 
 import numpy as np
 
-from cellar import UserError
-from corpora import Row, catalogue, fetch
-from finetune.task import ExampleT, PredictionT, Task
+from cellar import UserError, did_you_mean
+from corpora import Columns, Row, catalogue, fetch
+from finetune.task import AS_NAMED, ExampleT, PredictionT, Task
 
 
 def read_examples(
-    task: type[Task[ExampleT, PredictionT]], source: str, split: str
+    task: type[Task[ExampleT, PredictionT]],
+    source: str,
+    split: str,
+    columns: Columns = AS_NAMED,
 ) -> Iterator[ExampleT]:
-    """The examples of `source`, one by one: a file, or the `split` of a named set.
+    """The examples of `source`, one by one: a file, a URL, or the `split` of a named set.
 
     Raises `UserError` naming file and line.
     """
-    return (task.read(row) for row in source_rows(task, source, split))
+    return (task.read(row) for row in source_rows(task, source, split, columns))
 
 
-def source_rows(task: type[Task[Any, Any]], source: str, split: str) -> Iterator[Row]:
-    """The rows of `source`: a file, or the `split` of a named set."""
-    path = Path(source)
-    if source in catalogue and not path.exists():
-        path = fetch(source) / f"{split}.jsonl"
-    return task.rows(path)
+def source_rows(
+    task: type[Task[Any, Any]], source: str, split: str, columns: Columns = AS_NAMED
+) -> Iterator[Row]:
+    """The rows of `source`: a file, a URL, or the `split` of a named set."""
+    path = Path(source).expanduser()
+    if "://" in source:
+        return task.rows(source, columns)
+    if not path.exists():
+        if is_set(source):
+            path = fetch(source) / f"{split}.jsonl"
+        elif near := did_you_mean(source, catalogue):
+            raise UserError(f"no such file: {source}{near}")
+    return task.rows(path, columns)
+
+
+def is_set(source: str) -> bool:
+    """Whether `source` names a set of the catalogue, and no file."""
+    return source in catalogue and not Path(source).exists()
 
 
 def few_of_each(

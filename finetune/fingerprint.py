@@ -21,7 +21,7 @@ T = TypeVar("T")
 Fingerprints = Mapping[str, str]
 
 FILE = "data.json"
-WHERE = {"place", "file", "line", "is_column"}
+WHERE = {"place", "file", "line", "lines"}
 """fields of examples that say where they stand, which changes nothing"""
 
 
@@ -63,7 +63,9 @@ def fingerprints(config: FinetuneConfig) -> Fingerprints:
     for split, source in (("train", config.train), ("valid", config.valid)):
         if source is not None:
             fingerprint = Fingerprint()
-            for _ in fingerprint.watch(read_examples(TASKS[config.task], source, split)):
+            kind = TASKS[config.task]
+            examples = read_examples(kind, source, split, kind.naming(config.columns))
+            for _ in fingerprint.watch(examples):
                 pass
             found[split] = fingerprint.value
     return found

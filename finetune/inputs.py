@@ -2,7 +2,7 @@
 
 | source                                   | a row is                                             |
 |------------------------------------------|------------------------------------------------------|
-| .jsonl .csv .tsv .parquet .json .conll   | what the task reads there                            |
+| .jsonl .csv .tsv .parquet .json .conll…  | what the task reads there                            |
 | any other file                           | a line that is not blank: a text                     |
 | a stream: standard input, a pipe         | a line that is a JSON object; any other is a text    |
 
@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from cellar import NotJSON, UserError, parse_json
-from corpora import Row, kind, read_lines
-from finetune.task import Task
+from corpora import Columns, Row, kind, read_lines
+from finetune.task import AS_NAMED, Task
 
-OF_ROWS = (".jsonl", ".csv", ".tsv", ".parquet", ".json", ".conll")
+OF_ROWS = (".jsonl", ".csv", ".tsv", ".parquet", ".json", ".conll", ".conllu")
 PORTION = 2**16
 """bytes of a stream that are read at once, at most"""
 
 
-def file_rows(task: type[Task[Any, Any]], path: Path) -> Iterator[Row]:
+def file_rows(task: type[Task[Any, Any]], path: Path, columns: Columns = AS_NAMED) -> Iterator[Row]:
     """The rows of a file, one by one; `UserError` for a file that cannot be read."""
     if kind(path) in OF_ROWS:
-        return task.rows(path)
+        return task.rows(path, columns)
     lines = ((number, line.strip()) for number, line in read_lines(path))
     return (Row({"text": line}, path, number) for number, line in lines if line)
 

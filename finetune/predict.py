@@ -61,7 +61,8 @@ class Predictor:
 
     def __call__(self, inputs: Iterable[Input]) -> list[Any]:
         """One prediction for each text, pair or row, in order."""
-        examples = (self.task.read(row, labelled=False) for row in as_rows(inputs))
+        rows = self.task.naming((), self.task.columns).of(as_rows(inputs))
+        examples = (self.task.read(row, labelled=False) for row in rows)
         return [prediction for _, _, prediction in self.stream(examples)]
 
     def stream(

@@ -1,6 +1,7 @@
 """The second stage from end to end: a pretrained folder, labelled examples → a fine-tuned one."""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ from encoder.init import initialise
 from encoder.pretrained import PretrainedModel
 from finetune.balance import evenly
 from finetune.batch import Batch, Item
-from finetune.config import FinetuneConfig
-from finetune.examples import few_of_each, read_examples
+from finetune.config import BALANCED, FinetuneConfig
+from finetune.examples import few_of_each, is_set, read_examples
 from finetune.fingerprint import Fingerprints, fingerprints, refuse_changes, remember
 from finetune.folder import save_task
+from finetune.holding_out import hold_out
 from finetune.layers import layer_shares
 from finetune.metrics import Metric
 from finetune.metrics.pictures import save as save_picture
-from finetune.overlap import Overlap
+from finetune.overlap import NAMED, Overlap
 from finetune.predict import MeanLoss, answered, check_vocabulary, encoded, measure
 from finetune.task import Task
 from finetune.tasks import TASKS
@@ -65,13 +67,16 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
     `curve.png` and `checkpoints/`. The weights are those of the best validation score. Raises
     `UserError` for examples that cannot be read or learned, and for a model that cannot be loaded.
     """
-    if config.valid is None:
+    if config.folds:
         raise ValueError("folds are several runs: finetune.several")
     data = new_data(config)
     kind = TASKS[config.task]
-    examples = training_examples(config)
-    held_out = list(read_examples(kind, config.valid, "valid"))
-    return finetune_on(kind.fit(config, examples), examples, held_out, config, data, quiet)
+    examples, held_out = parted_examples(config, quiet)
+    say(kind.remarks(config, examples), quiet)
+    # Held-out examples may have labels of their own, where none is given.
+    known = examples if config.valid else [*examples, *held_out]
+    task = replace(kind.fit(config, known), columns=config.columns)
+    return finetune_on(task, examples, held_out, config, data, quiet)
 
 
 def new_data(config: FinetuneConfig, found: Fingerprints | None = None) -> Fingerprints | None:
@@ -102,13 +107,46 @@ def refuse_model_folder(config: FinetuneConfig) -> None:
         raise UserError(f"{config.out} is the pretrained model: choose another folder for the run")
 
 
-def training_examples(config: FinetuneConfig) -> list[Any]:
-    """The examples to learn from."""
+def parted_examples(config: FinetuneConfig, quiet: bool) -> tuple[list[Any], list[Any]]:
+    """The examples to learn from, and those to be measured on: the user's, or a share held out."""
     kind = TASKS[config.task]
-    examples = list(read_examples(kind, config.train, "train"))
-    if config.per_label:
-        examples = few_of_each(kind, examples, config.per_label, config.training.seed)
-    return examples
+    valid = config.valid or (config.train if is_set(config.train) else None)
+    examples = all_examples(config)
+    if valid is None:
+        count, file = len(examples), Path(config.train).name
+        examples, held_out = hold_out(kind, examples, config.valid_share)
+        part = "evenly over the labels" if kind.label_of(held_out[0]) else "evenly"
+        held = f"{len(held_out):,} of the {count:,} examples of {file} are held out, {part}"
+        say([f"no --valid: {held}"], quiet)
+    else:
+        if config.valid is None:
+            say([f"no --valid: the part of {valid} for it is taken"], quiet)
+        held_out = list(read_examples(kind, valid, "valid", kind.naming(config.columns)))
+    return drawn(config, examples), held_out
+
+
+def training_examples(config: FinetuneConfig) -> list[Any]:
+    """The examples to learn from, where none is held out."""
+    return drawn(config, all_examples(config))
+
+
+def all_examples(config: FinetuneConfig) -> list[Any]:
+    """The examples of the training file or set."""
+    kind = TASKS[config.task]
+    return list(read_examples(kind, config.train, "train", kind.naming(config.columns)))
+
+
+def drawn(config: FinetuneConfig, examples: list[Any]) -> list[Any]:
+    """So many of each label as the settings say, or all."""
+    if not config.per_label:
+        return examples
+    return few_of_each(TASKS[config.task], examples, config.per_label, config.training.seed)
+
+
+def say(lines: Iterable[str], quiet: bool) -> None:
+    """Tell what a person should know, unless `quiet`."""
+    for line in () if quiet else lines:
+        print(line, file=sys.stderr)
 
 
 def finetune_on(
@@ -136,13 +174,16 @@ def finetune_on(
         learned = [items[place] for place in evenly([task.label_of(e) for e in examples])]
     result = learn(task, model, learned, measured, config, new, quiet)
     task, metric = judge(task, model, measured, config.select)
+    never = never_predicted(metric, config)
+    say((f"warning: {warning}" for warning in never), quiet)
     with full_disk(config.out):
         write_folder(config.out, task, model, tokenizer)
         if measured:
             write_json(config.out / "metrics.json", finite({"valid": metric.to_json()}))
             for name, figure in metric.figures().items():
                 save_picture(figure, config.out / f"{name}.png")
-    return Outcome(result, metric, sum(item.is_cut for item in items), task.max_length, warnings)
+    num_cut = sum(item.is_cut for item in items)
+    return Outcome(result, metric, num_cut, task.max_length, (*warnings, *never))
 
 
 def told(overlap: Overlap[Any], held_out: list[Any], quiet: bool) -> tuple[str, ...]:
@@ -150,10 +191,19 @@ def told(overlap: Overlap[Any], held_out: list[Any], quiet: bool) -> tuple[str, 
     for example in held_out:
         overlap.add(example)
     warnings = overlap.warnings()
-    if not quiet:
-        for warning in warnings:
-            print(f"warning: {warning}", file=sys.stderr)
+    say((f"warning: {warning}" for warning in warnings), quiet)
     return warnings
+
+
+def never_predicted(metric: AnyMetric, config: FinetuneConfig) -> tuple[str, ...]:
+    """The labels that occur in the validation examples and that the model gives to none."""
+    labels = metric.never_predicted()
+    if not labels:
+        return ()
+    named = ", ".join(map(repr, labels[:NAMED])) + (", …" if len(labels) > NAMED else "")
+    helps = config.balance == "none" and config.task in BALANCED["weights"]
+    hint = "; --balance weights helps labels that are rare" if helps else ""
+    return (f"never predicted on the validation examples: {named}{hint}",)
 
 
 def build(task: AnyTask, config: FinetuneConfig) -> PretrainedModel:

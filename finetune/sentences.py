@@ -1,23 +1,34 @@
 """The data shape of tagging: sentences as words with their tags, and what is found in them.
 
-A row has the lists `words` and `tags`; or it is a sentence in CoNLL columns, where each word stands
-on a line of its own; unlabelled, `text` may stand in place of both.
+| file                  | a sentence is                                                            |
+|-----------------------|--------------------------------------------------------------------------|
+| .jsonl .parquet       | a row with the lists `words` and `tags`                                  |
+| .csv .tsv             | the same, as lists in cells or parted by spaces; or, under `word` and    |
+|                       | `tag`, as many rows as it has words: `corpora.sentence_table`            |
+| any other, and a .tsv | lines in CoNLL columns, or CoNLL-U: `corpora.conll`                      |
+| without a header      |                                                                          |
+
+Unlabelled, a row may have `text` in place of words and tags.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from cellar import UserError
-from corpora import Row, kind, read_conll, read_rows
+from corpora import (
+    Columns,
+    File,
+    Row,
+    WordsRow,
+    has_header,
+    kind,
+    read_conll,
+    read_rows,
+    sentence_table,
+)
 from finetune.tags import Span, iob2, is_tag
 from finetune.words import join_words, split_words
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnsRow(Row):
-    """A sentence in CoNLL columns: each word stands on a line of its own."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +41,16 @@ class Sentence:
     """as it was given, or the words side by side"""
     offsets: tuple[tuple[int, int], ...]
     """of each word in `text`"""
-    file: Path | str
+    file: File
     line: int
     """of the first word"""
-    is_column: bool = False
-    """whether each word stands on a line of its own"""
+    lines: tuple[int, ...] = ()
+    """of each word, where each stands on one of its own"""
 
     @property
     def place(self) -> str:
         """File and line."""
-        return self.place_of(0)
+        return f"{self.file}:{self.line}"
 
     @property
     def shown(self) -> str:
@@ -48,7 +59,7 @@ class Sentence:
 
     def place_of(self, word: int) -> str:
         """File and line of a word."""
-        return f"{self.file}:{self.line + word * self.is_column}"
+        return f"{self.file}:{self.lines[word] if self.lines else self.line}"
 
     def text_of(self, begin: int, end: int) -> str:
         """What stands in the text of `words[begin:end]`."""
@@ -85,19 +96,22 @@ class Tags:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def sentence_rows(path: Path) -> Iterator[Row]:
-    """Rows of JSON or Parquet; any other file is read as CoNLL columns."""
+def sentence_rows(path: File, columns: Columns) -> Iterator[Row]:
+    """Give a row for each sentence of a file, whatever its layout."""
     if kind(path) in (".jsonl", ".parquet"):
-        return read_rows(path)
+        return columns.of(read_rows(path))
+    if kind(path) == ".csv" or (kind(path) == ".tsv" and has_header(path, columns.named)):
+        return columns.of(sentence_table(path, columns.named))
     return (
-        ColumnsRow({"words": s.words, "tags": s.tags}, s.file, s.line) for s in read_conll(path)
+        WordsRow({"words": s.words, "tags": s.tags}, s.file, s.line, lines=s.lines)
+        for s in read_conll(path, columns.named)
     )
 
 
 def read_sentence(row: Row, labelled: bool) -> Sentence:
     """The sentence of a row; `UserError` by file and line for one that is none."""
-    is_column = isinstance(row, ColumnsRow)
-    if not labelled and row.fields.get("words") is None:
+    lines = row.lines if isinstance(row, WordsRow) else ()
+    if not labelled and not row.has("words"):
         text = row.string("text")
         offsets = split_words(text)
         words = tuple(text[start:end] for start, end in offsets)
@@ -105,7 +119,7 @@ def read_sentence(row: Row, labelled: bool) -> Sentence:
     words = strings(row, "words")
     text, offsets = join_words(words)
     tags = strings(row, "tags") if labelled else None
-    sentence = Sentence(words, tags, text, tuple(offsets), row.file, row.line, is_column)
+    sentence = Sentence(words, tags, text, tuple(offsets), row.file, row.line, lines)
     if tags is not None:
         if not words:
             raise UserError(f"{sentence.place}: there are no words")
@@ -150,10 +164,13 @@ def check_scheme(example: Sentence) -> None:
 
 
 def strings(row: Row, name: str) -> tuple[str, ...]:
-    """The value of a field as a list of texts; `UserError` for any other."""
-    (values,) = row.require(name)
+    """Give the value of a field as a list of texts; of a cell also what spaces part in it.
+
+    Raises `UserError` for any other value.
+    """
+    values = row.items(name)
+    if isinstance(values, str) and kind(row.file) in (".csv", ".tsv"):
+        values = values.split()
     if not isinstance(values, list | tuple) or not all(isinstance(v, str | int) for v in values):
-        raise UserError(
-            f"{row.file}:{row.line}: column {name!r} is not a list of texts: {values!r:.40}"
-        )
+        raise UserError(f"{row.place}: column {name!r} is not a list of texts: {values!r:.40}")
     return tuple(str(value) for value in values)

@@ -35,8 +35,8 @@ from cellar import Fields, UserError, atomic_path, finite, read_json, write_json
 from finetune.config import FinetuneConfig
 from finetune.fingerprint import FILE as DATA
 from finetune.fingerprint import fingerprints, refuse_changes, remember
+from finetune.holding_out import folds
 from finetune.metrics import Table
-from finetune.overlap import fingerprint
 from finetune.run import (
     SUMMARY,
     Outcome,
@@ -44,9 +44,9 @@ from finetune.run import (
     finetune_on,
     new_data,
     refuse_model_folder,
+    say,
     training_examples,
 )
-from finetune.task import Task
 from finetune.tasks import TASKS
 from training import checkpoint, full_disk, save_options, saved_options
 
@@ -233,7 +233,8 @@ def cross_validate(config: FinetuneConfig, runs: Runs) -> Summary:
     """Measure each fold by what the others teach; then learn from all."""
     kind = TASKS[config.task]
     examples = training_examples(config)
-    task = kind.fit(config, examples)
+    say(kind.remarks(config, examples), runs.quiet)
+    task = replace(kind.fit(config, examples), columns=config.columns)
     settings = replace(config, select=False)
     parts = folds(kind, examples, config.folds, config.training.seed)
 
@@ -248,23 +249,6 @@ def cross_validate(config: FinetuneConfig, runs: Runs) -> Summary:
         found[name] = runs(name, settings, run_on(learned, held_out))
     runs("all", settings, run_on(examples, []))
     return Summary("folds", found, "all")
-
-
-def folds(kind: type[Task[Any, Any]], examples: Sequence[Any], count: int, seed: int) -> list[int]:
-    """The fold, from 0, of each example: a pure function of the examples and the seed.
-
-    The folds have equally many of each label, and in all, but for one; examples whose text is the
-    same stand in one fold. Raises `UserError` for more folds than different texts.
-    """
-    texts = [fingerprint(kind.shown(example)) for example in examples]
-    first = {text: index for index, text in reversed(list(enumerate(texts)))}
-    if len(first) < count:
-        raise UserError(f"{count} folds need as many different examples, not {len(first)}")
-    drawn = np.random.default_rng(seed).permutation(len(examples)).tolist()
-    different = [index for index in drawn if first[texts[index]] == index]
-    different.sort(key=lambda index: kind.label_of(examples[index]) or "")
-    fold = {texts[index]: place % count for place, index in enumerate(different)}
-    return [fold[text] for text in texts]
 
 
 def adopt(run: Path, out: Path) -> None:

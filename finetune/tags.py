@@ -14,12 +14,19 @@ the type `_`. Written are IOB2 tags alone.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 OUTSIDE = "O"
 _TAG = re.compile(r"([BIMELSU])(?:-(.+))?", re.DOTALL)
+SPELLINGS = (
+    (re.compile(r"(?P<position>[BIMELSU])[_.:/|](?P<type>\w.*)"), "another sign than -"),
+    (re.compile(r"(?P<type>.*\w)[-_.:/|](?P<position>[BIMELSU])"), "the position behind"),
+    (re.compile(r"(?P<position>[bimelsu])[-_.:/|](?P<type>\w.*)"), "a small letter"),
+)
+"""how others write tags of entities that are not read as such"""
 _OPEN, _GOING_ON = frozenset("BIM"), frozenset("IMEL")
 
 
@@ -79,6 +86,48 @@ def iob2(entities: Iterable[Span], length: int) -> list[str]:
 def is_legal(tag: str, before: str) -> bool:
     """Whether `tag` may follow `before` in IOB2: an I- only within an entity of its type."""
     return not tag.startswith("I-") or goes_on(tag, before)
+
+
+def scheme(sentences: Iterable[Sequence[str]]) -> str:
+    """The name of the scheme that tags of entities are written in."""
+    given = list(sentences)
+    positions = {_parts(tag)[0] for tags in given for tag in tags}
+    for name, marks in (("BMES", "M"), ("BILOU", "LU"), ("BIOES", "ES")):
+        if positions & set(marks):
+            return name
+    begins = any(
+        tag.startswith("I") and not goes_on(tag, before)
+        for tags in given
+        for before, tag in pairwise((OUTSIDE, *tags))
+    )
+    return "IOB1" if begins else "IOB2"
+
+
+def lookalike(counts: Mapping[str, int]) -> str | None:
+    """What plain labels look like that may be meant as entities; None where they do not."""
+    tags = sorted(counts)
+    if all(tag.isdecimal() for tag in tags):
+        return (
+            "the tags are numbers, as of a ClassLabel of Hugging Face: if they stand for entities, "
+            "write their names (features[…].feature.names), or all that is measured is words"
+        )
+    for form, example in SPELLINGS:
+        found = [match for tag in tags if (match := form.fullmatch(tag))]
+        outside = any(tag.upper() in ("O", "0") for tag in tags)
+        if len({match["position"].upper() for match in found}) > 1 or (found and outside):
+            first, kind = found[0][0], found[0]["type"]
+            return (
+                f"tags such as {first!r} ({example}) are not read as entities: write "
+                f"{found[0]['position'].upper()}-{kind}"
+            )
+    if OUTSIDE in tags and 2 * counts[OUTSIDE] > sum(counts.values()):
+        other = next((tag for tag in tags if tag != OUTSIDE), None)
+        if other is not None:
+            return (
+                f"most words have the tag O, so {other!r} may be an entity: write B-{other} and "
+                f"I-{other}, or all that is measured is words"
+            )
+    return None
 
 
 @lru_cache(maxsize=4096)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Any,
+    ClassVar,
     Generic,
     Literal,
     Protocol,
@@ -25,7 +26,7 @@ import torch
 from torch import Tensor
 
 from cellar import UserError, at_least, check_bounds
-from corpora import Row, read_rows
+from corpora import Columns, File, Row, read_columns, read_rows
 from encoder.pretrained import PretrainedModel
 from finetune.batch import BATCH_TOKENS, Batch, Item
 from finetune.metrics import Metric
@@ -36,6 +37,8 @@ from training import Loss
 if TYPE_CHECKING:
     from finetune.config import FinetuneConfig
 
+AS_NAMED = Columns()
+"""columns are called what they are"""
 OVERLAP = 4
 """two windows share one part in so many of their length"""
 
@@ -69,6 +72,11 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     """tokens of the longest sequence"""
     long: Literal["cut", "windows"] = "cut"
     """what becomes of a longer text: it is cut, or read in windows"""
+    columns: tuple[str, ...] = ()
+    """which columns of the user's files stand for which of `COLUMNS`: "text=review" """
+
+    COLUMNS: ClassVar[tuple[str, ...]] = ("text", "pair", "label")
+    """what a row may have"""
 
     def __post_init__(self) -> None:
         """Refuse what no run has written: `task.json` may be damaged, or another program's."""
@@ -114,9 +122,18 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         return cls(**{f.name: known[f.name] for f in fields(cls) if f.name in known})
 
     @classmethod
-    def rows(cls, path: Path) -> Iterator[Row]:
+    def naming(cls, told: Sequence[str], remembered: Sequence[str] = ()) -> Columns:
+        """Say which columns stand for which: those told now, else those that training had.
+
+        Raises `UserError` for what is not NAME=COLUMN with a name of `COLUMNS`.
+        """
+        now = read_columns(told, cls.COLUMNS)
+        return Columns(read_columns(remembered, cls.COLUMNS) | now, frozenset(now))
+
+    @classmethod
+    def rows(cls, path: File, columns: Columns = AS_NAMED) -> Iterator[Row]:
         """The rows of a file; a task with a format of its own reads it here."""
-        return read_rows(path)
+        return columns.of(read_rows(path))
 
     @classmethod
     @abstractmethod
@@ -138,6 +155,21 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     def label_of(cls, example: ExampleT) -> str | None:
         """The one label of an example, by which few of each are drawn; None where it has none."""
         return None
+
+    @classmethod
+    def stratum(cls, example: ExampleT) -> Any:
+        """By what held-out examples are spread as all are: the label; what it is can be sorted."""
+        return cls.label_of(example) or ""
+
+    @classmethod
+    def together(cls, example: ExampleT) -> str:
+        """What must not be learned from and held out at once: by default the example as shown."""
+        return cls.shown(example)
+
+    @classmethod
+    def remarks(cls, config: "FinetuneConfig", examples: Sequence[ExampleT]) -> list[str]:
+        """What a person should know of the training examples, a line each."""
+        return []
 
     def tokenizer(self, folder: Path) -> Tokenizer:
         """Open the tokenizer by which the model of `folder` learns this task, and is saved."""

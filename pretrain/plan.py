@@ -13,12 +13,14 @@ A budget is a time on this machine (`30m`) or a number of floating-point operati
   token: in tokens that are asked for. As a power of two. The exponent is that of Li et al. 2025,
   arXiv:2503.04715; with Muon half of their 0.58 has taught our small models more.
 - **Time.** A few real steps of a candidate are timed; one that could not do it even at the peak of
-  the device (see `training.peak`) is not tried.
+  the device (see `training.peak`) is not tried, nor one that does not fit into memory. A time pays
+  for planning, training and the evaluations; not for preparing the corpus, which is done once.
 
 What the user has chosen, a preset or a batch, stays. benchmarks/LOG.md has our measurements.
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -36,7 +38,9 @@ from pretrain.config import USUAL_BATCH, PretrainConfig
 from pretrain.data import MaskedBatches
 from training import (
     Objective,
+    available_memory,
     choose_device,
+    least_memory,
     number_format,
     of_main,
     peak_flops,
@@ -71,13 +75,22 @@ class Plan:
     epochs: float
     flops: float
     seconds: float
+    """Of training and of evaluating."""
+    evaluating: float
+    """Seconds of evaluating alone."""
+    planning: float
+    """Seconds that the plan itself has taken."""
     why: str
-    """which rule has chosen the size"""
+    """The rule that has chosen the size."""
 
     @classmethod
-    def of(cls, chosen: "Candidate", steps: int, corpus_tokens: int, why: str) -> "Plan":
-        """So many steps of a candidate."""
+    def of(
+        cls, chosen: "Candidate", steps: int, corpus_tokens: int, why: str, planning: float
+    ) -> "Plan":
+        """Describe so many steps of a candidate."""
         tokens, operations, _ = chosen.step
+        every = chosen.config.training.eval_every
+        evaluations = math.ceil(steps / every) if every else 1
         return cls(
             preset=chosen.config.preset,
             parameters=sum(p.numel() for p in chosen.model.parameters()),
@@ -88,7 +101,9 @@ class Plan:
             tokens=round(steps * tokens),
             epochs=steps * tokens / corpus_tokens,
             flops=steps * operations,
-            seconds=steps * chosen.seconds,
+            seconds=steps * chosen.seconds + evaluations * chosen.evaluation,
+            evaluating=evaluations * chosen.evaluation,
+            planning=planning,
             why=why,
         )
 
@@ -114,7 +129,9 @@ class Plan:
             "tokens": f"{self.tokens:,}, {self.tokens / self.weights:.1f} for each of these",
             "epochs": f"{self.epochs:.2g}{worn if self.epochs > WORN_EPOCHS else ''}",
             "steps": f"{self.steps:,} of {self.batch_tokens * self.accumulate:,} tokens",
-            "time": f"about {spoken(self.seconds)}",
+            "time": f"about {spoken(self.seconds + self.planning)}: "
+            f"{spoken(self.seconds - self.evaluating)} of training, "
+            f"{spoken(self.evaluating)} of evaluating, {spoken(self.planning)} of planning",
             "operations": f"{self.flops:.2e}",
         }.items():
             table.add_row(name, value)
@@ -129,6 +146,8 @@ class Candidate:
     model: choice.Model
     loss: Objective[choice.Model, MaskedBatch]
     batches: MaskedBatches
+    limit: float = math.inf
+    """Seconds beyond which a step is not timed again."""
 
     @cached_property
     def weights(self) -> int:
@@ -152,39 +171,85 @@ class Candidate:
 
     @cached_property
     def seconds(self) -> float:
-        """How long a step takes here: some are taken, so the model is not to be used any more."""
-        return seconds_per_step(self.model, self.loss, self.batches, self.config.training)
+        """Time a step here: some are taken, so the model is not to be used any more."""
+        return seconds_per_step(
+            self.model, self.loss, self.batches, self.config.training, self.limit
+        )
+
+    @property
+    def evaluation(self) -> float:
+        """Estimate the seconds of an evaluation: a forward pass is a third of training."""
+        return self.evaluation_at(self.seconds)
+
+    def evaluation_at(self, seconds: float) -> float:
+        """Estimate them where a step takes so many."""
+        return self.config.valid_tokens * seconds / max(self.step[0], 1) / 3
 
     def steps(self, budget: Budget, speed: float | None = None) -> float:
-        """How many the budget pays for, at so many operations a second, or as they are timed."""
+        """Count the steps that the budget pays for, at so many operations a second, or as timed.
+
+        n steps and the evaluations among them:  n · s + (1 + n / every) · e  =  budget.
+        """
         if budget.flops is not None:
             return budget.flops / self.step[1]
         assert budget.seconds is not None
-        return budget.seconds / (self.step[1] / speed if speed else self.seconds)
+        seconds = self.step[1] / speed if speed else self.seconds
+        evaluation, every = self.evaluation_at(seconds), self.config.training.eval_every
+        return (budget.seconds - evaluation) / (seconds + (evaluation / every if every else 0.0))
+
+    def least_memory(self) -> int:
+        """Estimate the fewest bytes that training takes."""
+        shape = choice.shape(self.model)
+        return least_memory(
+            sum(p.numel() for p in self.model.parameters()),
+            layers=shape.num_hidden_layers,
+            hidden=shape.hidden_size,
+            intermediate=shape.intermediate_size,
+            tokens=self.config.batch_tokens,
+            recomputed=self.config.training.activation_checkpointing,
+        )
 
 
 Make = Callable[[PretrainConfig], Candidate]
 """options, without a budget → the model and the batches that they stand for"""
 
 
-def make_plan(config: PretrainConfig, corpus_tokens: int, make: Make) -> Plan:
-    """The plan for `config.budget` and a corpus of so many tokens.
+def make_plan(
+    config: PretrainConfig,
+    corpus_tokens: int,
+    make: Make,
+    say: Callable[[str], object] = lambda _: None,
+) -> Plan:
+    """Plan `config.budget` for a corpus of so many tokens; `say` hears what is being done.
 
-    Raises UserError for a budget that does not last for a step.
+    Raises UserError for a budget that does not last for a step, and for a model that does not fit.
     """
+    begin = time.monotonic()
     budget, device = Budget.of(config.budget or ""), choose_device(config.training.device)
+    say(f"planning {config.budget}: measuring this machine")
     peak = peak_flops(device, number_format(device, config.training.precision)) * world_size()
     peak = of_main({"peak": peak})["peak"]
+    memory = available_memory(device)
     presets, fresh = sizes(config), FRESH_EPOCHS * corpus_tokens
+    limit = math.inf if budget.seconds is None else budget.seconds / 4
     chosen, steps, why = None, 0.0, "as you said" if len(presets) == 1 else "the largest there is"
     for preset in presets:
         found = in_steps(replace(config, preset=preset), budget, peak, fresh, make)
+        found = replace(found, limit=limit)
         wanted = TOKENS_PER_WEIGHT * found.weights
         if chosen and wanted > fresh:
             why = f"for a larger one {FRESH_EPOCHS} epochs are too little text"
             break
+        if memory is not None and found.least_memory() > memory:
+            if not chosen:
+                raise UserError(too_large(found, memory))
+            why = f"a larger one does not fit into {memory / 2**30:.1f} GiB of memory"
+            break
         affordable = found.steps(budget, peak)
+        if affordable < 1 and not chosen:
+            raise UserError(too_small(config, found, found.step[1] / peak, "at least "))
         if not chosen or affordable * found.step[0] >= wanted:
+            say(f"planning {config.budget}: timing steps of {preset or 'the model'}")
             affordable = found.steps(budget)
         enough = affordable * found.step[0] >= wanted
         if chosen and not enough:
@@ -195,13 +260,33 @@ def make_plan(config: PretrainConfig, corpus_tokens: int, make: Make) -> Plan:
             why = "the smallest there is, though even it gets few tokens"
             break
     assert chosen is not None
+    planning = of_main({"planning": time.monotonic() - begin})["planning"]
+    if budget.seconds is not None and (left := budget.seconds - planning) > 0:
+        steps = chosen.steps(replace(budget, seconds=left))
     if steps < 1:
-        raise UserError(
-            f"a budget of {config.budget} does not last for one step of {chosen.config.preset}, "
-            f"which takes {chosen.seconds:.2g} seconds and {chosen.step[1]:.2g} operations: give "
-            "more, or smaller batches"
-        )
-    return Plan.of(chosen, int(steps), corpus_tokens, why)
+        raise UserError(too_small(config, chosen, chosen.seconds))
+    return Plan.of(chosen, int(steps), corpus_tokens, why, planning)
+
+
+def too_small(config: PretrainConfig, chosen: "Candidate", seconds: float, bound: str = "") -> str:
+    """Say that a budget does not last for a step, and what a step takes."""
+    return (
+        f"a budget of {config.budget} does not last for planning, one step of "
+        f"{chosen.config.preset or 'the model'} and an evaluation: a step takes "
+        f"{bound}{seconds:.2g} seconds and {chosen.step[1]:.2g} operations; give more, a smaller "
+        "--preset, or smaller batches (--batch-tokens, --accumulate)"
+    )
+
+
+def too_large(found: "Candidate", memory: int) -> str:
+    """Say that a model does not fit into memory, and what it takes."""
+    return (
+        f"training {found.config.preset or 'the model'} on batches of "
+        f"{found.config.batch_tokens:,} tokens takes at least "
+        f"{found.least_memory() / 2**30:.1f} GiB of memory, and {memory / 2**30:.1f} are free: "
+        "take a smaller --preset, smaller --batch-tokens (and more --accumulate), or "
+        "--activation-checkpointing"
+    )
 
 
 def in_steps(

@@ -92,7 +92,7 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
             trial = build(config, tokenizer) if started is None else copy.deepcopy(model)
             return Candidate(config, trial, loss, batches(config))
 
-        plan = make_plan(config, texts.new_tokens, candidate)
+        plan = make_plan(config, texts.new_tokens, candidate, lambda line: say(line, quiet))
         say(plan.table(), quiet)
         config = plan.settle(config)
         save_options(replace(config, resume=False), config.out)

@@ -227,13 +227,13 @@ def _named_tokens(config: Fields) -> Iterator[tuple[str, AddedToken]]:
         further |= inner if isinstance(inner, dict) else {}
     tokens = Fields(further, config.source)
     for name, value in further.items():
-        if name.removesuffix("_token") not in ROLES and isinstance(value, str | dict):
+        if name.removesuffix("_token") not in ROLES and isinstance(value, str | dict) and value:
             yield name, _named(tokens, name)
 
 
 def _named(config: Fields, name: str) -> AddedToken:
     value = config.values[name]
-    if not isinstance(value, str | dict):
+    if not isinstance(value, str | dict) or not value:
         raise config.wrong(name, "a token")
     return added_token_of(value, f"{config.source}: {name}") | {"special": True}
 

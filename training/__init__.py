@@ -20,6 +20,7 @@ from training.distributed import (
 )
 from training.evaluation import evaluate
 from training.loop import Result, train
+from training.memory import available_memory, least_memory
 from training.objective import Batch, Batches, Flops, Loss, Objective
 from training.optimizer import Shares
 from training.options import save_options, saved_options
@@ -42,6 +43,7 @@ __all__ = [
     "Shuffle",
     "TrainingConfig",
     "autocast",
+    "available_memory",
     "by_items",
     "by_tokens",
     "choose_device",
@@ -50,6 +52,7 @@ __all__ = [
     "full_disk",
     "is_main",
     "learning_rate",
+    "least_memory",
     "main_first",
     "number_format",
     "of_main",

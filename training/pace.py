@@ -1,5 +1,11 @@
-"""How fast this machine trains: a few real steps, timed."""
+"""How fast this machine trains: a few real steps, timed.
 
+    seconds(k micro-batches) = t₁ + (k − 1) · (t₂ − t₁)
+
+where tₙ is the time of a step with n micro-batches: so a step of many is timed in the time of two.
+"""
+
+import math
 import time
 from statistics import median
 
@@ -13,7 +19,8 @@ from training.optimizer import build_optimizer
 from training.parallel import joined, layers_in_training, placed
 from training.step import take_step
 
-SECONDS = 6.0
+SECONDS = 3.0
+"""How long steps of each size are timed."""
 
 
 def seconds_per_step(
@@ -21,23 +28,36 @@ def seconds_per_step(
     objective: Objective[ModelT, BatchT],
     batches: Batches[BatchT],
     config: TrainingConfig,
+    limit: float = math.inf,
 ) -> float:
-    """Train `model` (a copy to be thrown away) for a few seconds; return the median step's seconds.
+    """Train `model` (a copy to be thrown away) for a few seconds; give the seconds of a step.
 
-    The first step, in which memory is laid out, does not count.
+    The first step, in which memory is laid out, counts only where it alone takes over `limit`
+    seconds: then nothing further is timed.
     """
     device = choose_device(config.device)
     place = placed(model.train(), device, config.parallel)
     trained: ModelT = place.model
     optimizer = build_optimizer(trained, config)
     whole = joined(place, lambda: objective(trained, batches(0)[0].to(device)).total)
-    times: list[float] = []
+    number = len(batches(0))
     recomputed = config.activation_checkpointing
-    with layers_in_training(trained, compiled=config.compile, recomputed=recomputed):
-        while len(times) < 4 or sum(times) < SECONDS:
+
+    def timed(micro_batches: int) -> float:
+        times: list[float] = []
+        while len(times) < 2 or (sum(times[1:]) < SECONDS and times[0] <= limit):
+            own = batches(len(times))[:micro_batches]
             start = time.perf_counter()
-            take_step(whole, objective, batches, optimizer, config, len(times))
+            take_step(whole, objective, lambda _: own, optimizer, config, len(times))  # noqa: B023
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(of_main({"seconds": time.perf_counter() - start})["seconds"])
-    return median(times[1:])
+            if times[0] > limit:
+                return times[0]
+        return median(times[1:])
+
+    with layers_in_training(trained, compiled=config.compile, recomputed=recomputed):
+        first = timed(1)
+        if number == 1 or first > limit:
+            return first * number
+        return first + (number - 1) * max(timed(2) - first, 0.0)

@@ -85,6 +85,11 @@ class ClassMetric(Metric[Labelled, Labelling]):
                 Mistake(confidence, example.place, example.shown, example.label, prediction.label)
             )
 
+    def never_predicted(self) -> list[str]:
+        """The labels with texts that no text was taken for."""
+        support, taken = self.confusion.sum(1), self.confusion.sum(0)
+        return [self.labels[i] for i in np.flatnonzero((support > 0) & (taken == 0))]
+
     @property
     def accuracy(self) -> float:
         """Share of the texts that got their label."""

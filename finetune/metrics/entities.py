@@ -82,6 +82,11 @@ class Counted(Metric[TaggedWords, WordTagging]):
     def add(self, example: TaggedWords, prediction: WordTagging) -> None:
         """Count one sentence."""
 
+    def never_predicted(self) -> list[str]:
+        """The names that occur and are nowhere found."""
+        said = {taken for _, taken in self.confusion}
+        return sorted({of for of, _ in self.confusion} - said - {NOTHING})
+
     @property
     def accuracy(self) -> float:
         """Share of the words that got their tag."""

@@ -82,6 +82,11 @@ class LabelsMetric(Metric[ManyLabelled, ManyLabelling]):
         texts = (", ".join(labels) or NO_LABEL for labels in (example.labels, prediction.labels))
         self.mistaken(Mistake(float(confidence), example.place, example.shown, *texts))
 
+    def never_predicted(self) -> list[str]:
+        """The labels that some texts have and none was given."""
+        right, false, missed = self.counts
+        return [self.labels[i] for i in np.flatnonzero((missed > 0) & (right + false == 0))]
+
     @property
     def per_label(self) -> dict[str, dict[str, float]]:
         """Precision, recall, F1, AUC and number of texts of each label."""

@@ -55,6 +55,10 @@ class Metric(ABC, Generic[ExampleT, PredictionT]):
     def add(self, example: ExampleT, prediction: PredictionT) -> None:
         """Count one more example."""
 
+    def never_predicted(self) -> list[str]:
+        """The labels that occur and are predicted of no example; by default there are no labels."""
+        return []
+
     @abstractmethod
     def scores(self) -> dict[str, float]:
         """The figures by which a model is judged, the first one first."""

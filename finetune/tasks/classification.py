@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from cellar import UserError
+from cellar import UserError, did_you_mean
 from corpora import Row
 from encoder import SequenceClassifier
 from encoder.pretrained import PretrainedModel
@@ -26,6 +26,7 @@ from finetune.balance import GAMMA, best_threshold, class_weights, cross_entropy
 from finetune.batch import Batch, Item
 from finetune.metrics import ClassMetric
 from finetune.metrics.classes import Labelled
+from finetune.remarks import of_labels, of_texts
 from finetune.task import Task
 from finetune.tasks.texts import Text, TextExample
 from tokenizer import Encoding, Tokenizer
@@ -91,6 +92,12 @@ class OneLabel(Task[LabelledT, ClassPrediction]):
         """Its label."""
         return example.label
 
+    @classmethod
+    def remarks(cls, config: "FinetuneConfig", examples: Sequence[LabelledT]) -> list[str]:
+        """Its labels, and what may be wrong with them."""
+        counts = Counter(e.label for e in examples if e.label is not None)
+        return [*of_labels(counts, config), *of_texts(examples)]
+
     def build(self, config: "FinetuneConfig") -> PretrainedModel:
         """A new classifier on the pretrained encoder."""
         return SequenceClassifier.from_pretrained(
@@ -111,7 +118,7 @@ class OneLabel(Task[LabelledT, ClassPrediction]):
         if example.label not in self.labels:
             raise UserError(
                 f"{example.place}: the label {example.label!r} is not among those the model "
-                f"learns: {', '.join(self.labels)}"
+                f"learns: {', '.join(self.labels)}{did_you_mean(example.label, self.labels)}"
             )
         number = np.array([self.labels.index(example.label)])
         return Item(encodings, (number,) * len(encodings))
@@ -177,9 +184,9 @@ def label_of(row: Row, labelled: bool) -> str | None:
     """The column `label`; it is not looked at where it is what is asked for."""
     if not labelled:
         return None
-    label = row.string("label")
-    if not label.strip():
-        raise UserError(f"{row.file}:{row.line}: the label is empty")
+    label = row.sure_string("label").strip()
+    if not label:
+        raise UserError(f"{row.place}: the label is empty")
     return label
 
 

@@ -13,19 +13,20 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from cellar import UserError
+from cellar import UserError, did_you_mean
 from corpora import Row
 from encoder import SequenceClassifier
 from encoder.pretrained import PretrainedModel
 from finetune.balance import GAMMA, best_threshold, binary_cross_entropy
 from finetune.batch import Batch, Item
 from finetune.metrics import LabelsMetric
+from finetune.remarks import of_labels, of_texts
 from finetune.task import Task
 from finetune.tasks.texts import Text, TextExample
 from tokenizer import Tokenizer
@@ -40,6 +41,8 @@ class LabelsExample(TextExample):
     """A text with its labels; None where they are not known."""
 
     labels: tuple[str, ...] | None
+    parted: str = ""
+    """by what sign the labels were parted in one cell"""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class LabelsPrediction:
 @dataclass(frozen=True, kw_only=True)
 class MultiLabel(Task[LabelsExample, LabelsPrediction]):
     """Which labels?"""
+
+    COLUMNS: ClassVar[tuple[str, ...]] = ("text", "pair", "labels")
 
     labels: tuple[str, ...]
     thresholds: tuple[float, ...] = ()
@@ -92,11 +97,30 @@ class MultiLabel(Task[LabelsExample, LabelsPrediction]):
     def read(cls, row: Row, labelled: bool = True) -> LabelsExample:
         """A row has `text` and `labels`, and may have `pair`.
 
-        `labels` is a list; or, as in CSV and TSV, one field with the labels parted by "|", or,
-        where there is no "|" in it, by ",". An empty list or field says that no label is true.
+        `labels` is a list; or a cell with a list (as JSON or Python has it) or with the labels
+        parted by "|", else ";", else ",". An empty list says that no label is true; an empty cell,
+        that nothing is known.
         """
         text = Text.of(row, labelled)
-        return LabelsExample(text, read_labels(row) if labelled else None)
+        return LabelsExample(text, *(read_labels(row) if labelled else (None,)))
+
+    @classmethod
+    def stratum(cls, example: LabelsExample) -> tuple[str, ...]:
+        """All its labels."""
+        return tuple(sorted(example.labels or ()))
+
+    @classmethod
+    def remarks(cls, config: "FinetuneConfig", examples: Sequence[LabelsExample]) -> list[str]:
+        """Its labels, and what may be wrong with them; and where cells were taken apart."""
+        counts = Counter(label for example in examples for label in example.labels or ())
+        found = of_labels(counts, config) if counts else []
+        for sign in {example.parted for example in examples} - {"", "|"}:
+            first = next(example for example in examples if example.parted == sign)
+            found.append(
+                f"labels are parted at {sign!r} ({first.place}: {' | '.join(first.labels or ())}); "
+                'a label that holds one needs a list: ["a, b"]'
+            )
+        return [*found, *of_texts(examples)]
 
     def build(self, config: "FinetuneConfig") -> PretrainedModel:
         """A new classifier on the pretrained encoder."""
@@ -121,7 +145,7 @@ class MultiLabel(Task[LabelsExample, LabelsPrediction]):
         if unknown:
             raise UserError(
                 f"{example.place}: the label {unknown[0]!r} is not among those the model learns: "
-                f"{', '.join(self.labels)}"
+                f"{', '.join(self.labels)}{did_you_mean(unknown[0], self.labels)}"
             )
         truth = np.array([[label in example.labels for label in self.labels]])
         return Item(encodings, (truth.astype(np.float32),) * len(encodings))
@@ -165,17 +189,41 @@ class MultiLabel(Task[LabelsExample, LabelsPrediction]):
         return LabelsMetric(self.labels)
 
 
-def read_labels(row: Row) -> tuple[str, ...]:
-    """The column `labels`, each label once; `UserError` by file and line where it holds none."""
-    (given,) = row.require("labels")
+def read_labels(row: Row) -> tuple[tuple[str, ...], str]:
+    """The column `labels`, each label once, and by what sign they were parted in one cell.
+
+    Raises `UserError` by file and line for what is no list of labels, and for a vector of 0 and 1.
+    """
+    given, sign = row.items("labels"), ""
+    if isinstance(given, dict) and isinstance(given.get("choices"), list):
+        given = given["choices"]  # Label Studio
     if isinstance(given, str):
-        parts = given.split("|" if "|" in given else ",")
-        labels = [part.strip() for part in parts if part.strip()]
-    elif isinstance(given, list) and not any(isinstance(x, list | dict | None) for x in given):
-        labels = [str(label) for label in given]
-    else:
+        given, sign = parted(row.sure_string("labels"))
+        if not given:
+            raise UserError(f"{row.place}: no value in column 'labels'; [] says that none is true")
+    if not isinstance(given, list) or any(isinstance(x, list | dict | None) for x in given):
         found = f"{given!r:.40}"
-        raise UserError(f"{row.file}:{row.line}: column 'labels' is no list of labels: {found}")
-    if not all(label.strip() for label in labels):
-        raise UserError(f"{row.file}:{row.line}: a label is empty")
-    return tuple(dict.fromkeys(labels))
+        raise UserError(f"{row.place}: column 'labels' is no list of labels: {found}")
+    labels = [str(label).strip() for label in given]
+    if any(isinstance(x, bool | float) for x in given) or is_vector(labels):
+        raise UserError(
+            f"{row.place}: {row.fields['labels']!r:.40} is a vector, which names no label: write "
+            "the names, or a column for each label: --columns labels=NAME,NAME"
+        )
+    if not all(labels):
+        raise UserError(f"{row.place}: a label is empty")
+    return tuple(dict.fromkeys(labels)), sign
+
+
+def parted(cell: str) -> tuple[list[str], str]:
+    """The labels of a cell, and the sign that parts them."""
+    sign = next((sign for sign in "|;," if sign in cell), "")
+    if not sign and is_vector(cell.split()):
+        return cell.split(), sign
+    parts = cell.split(sign) if sign else [cell]
+    return [part.strip() for part in parts if part.strip()], sign
+
+
+def is_vector(labels: Sequence[str]) -> bool:
+    """Whether labels are 0 and 1, one of them more than once: names are not."""
+    return len(set(labels)) < len(labels) and set(labels) <= {"0", "1"}

@@ -10,7 +10,7 @@ The softmax is over the options of one example, of which the next may have more 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -67,6 +67,8 @@ class Choice(Item):
 @dataclass(frozen=True, kw_only=True)
 class MultipleChoice(Task[ChoiceExample, ChoicePrediction]):
     """Which option?"""
+
+    COLUMNS: ClassVar[tuple[str, ...]] = ("text", "options", "label")
 
     @classmethod
     def fit(cls, config: "FinetuneConfig", examples: Sequence[ChoiceExample]) -> "MultipleChoice":
@@ -141,11 +143,11 @@ def prediction(options: tuple[str, ...], row: Float[np.ndarray, " options"]) -> 
 
 def read_options(row: Row, place: str) -> tuple[str, ...]:
     """The column `options`: a list of two strings or more."""
-    (options,) = row.require("options")
+    options = row.items("options")
     if not isinstance(options, list):
         raise UserError(
             f"{place}: column 'options' is not a list of strings: {options!r:.40}; "
-            "lists stand in .jsonl and .parquet files"
+            'in a cell: ["a", "b"]'
         )
     if len(options) < 2:
         raise UserError(f"{place}: {len(options)} options leave nothing to choose")

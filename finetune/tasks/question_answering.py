@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -23,12 +23,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from cellar import UserError
-from corpora import Answer, Row, read_answers, read_squad
+from corpora import Answer, Columns, File, Row, read_answers, read_squad
 from encoder import QuestionAnswerer, ops
 from finetune.batch import Batch, Item
 from finetune.metrics import AnswerMetric
 from finetune.metrics.answers import word_f1
-from finetune.task import OVERLAP, Task
+from finetune.task import AS_NAMED, OVERLAP, Task
 from tokenizer import Tokenizer
 from tokenizer.encoding import windows
 from training import Loss
@@ -158,6 +158,7 @@ class Passage(Item):
 class QuestionAnswering(Task[QuestionExample, AnswerPrediction]):
     """Which span answers?"""
 
+    COLUMNS: ClassVar[tuple[str, ...]] = ("question", "context", "answers")
     long: Literal["cut", "windows"] = "windows"
     threshold: float | None = None
     """a question is not answered where its margin is above; None: every question has an answer"""
@@ -174,9 +175,19 @@ class QuestionAnswering(Task[QuestionExample, AnswerPrediction]):
         return cls(max_length=config.max_length, threshold=None if all(answered) else 0.0)
 
     @classmethod
-    def rows(cls, path: Path) -> Iterator[Row]:
+    def stratum(cls, example: QuestionExample) -> bool:
+        """Whether it has an answer."""
+        return bool(example.answers)
+
+    @classmethod
+    def together(cls, example: QuestionExample) -> str:
+        """The passage: all questions on it."""
+        return example.context
+
+    @classmethod
+    def rows(cls, path: File, columns: Columns = AS_NAMED) -> Iterator[Row]:
         """SQuAD's JSON, or rows."""
-        return read_squad(path)
+        return columns.of(read_squad(path))
 
     @classmethod
     def read(cls, row: Row, labelled: bool = True) -> QuestionExample:

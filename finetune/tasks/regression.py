@@ -9,10 +9,11 @@ of its windows'.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from encoder import SequenceClassifier
 from encoder.pretrained import PretrainedModel
 from finetune.batch import Batch, Item
 from finetune.metrics import NumberMetric
+from finetune.remarks import of_texts
 from finetune.task import Task
 from finetune.tasks.texts import Text, TextExample
 from tokenizer import Tokenizer
@@ -62,6 +64,7 @@ class ScorePrediction:
 class Regression(Task[ScoreExample, ScorePrediction]):
     """What number?"""
 
+    COLUMNS: ClassVar[tuple[str, ...]] = ("text", "pair", "score")
     mean: float = 0.0
     """of the training scores"""
     deviation: float = 1.0
@@ -88,6 +91,16 @@ class Regression(Task[ScoreExample, ScorePrediction]):
         """A row has `text` and `score`, a finite number, and may have `pair`."""
         text = Text.of(row, labelled)
         return ScoreExample(text, read_score(row) if labelled else None)
+
+    @classmethod
+    def stratum(cls, example: ScoreExample) -> float:
+        """Its score."""
+        return example.score or 0.0
+
+    @classmethod
+    def remarks(cls, config: "FinetuneConfig", examples: Sequence[ScoreExample]) -> list[str]:
+        """What may be wrong with the texts."""
+        return of_texts(examples)
 
     def build(self, config: "FinetuneConfig") -> PretrainedModel:
         """A classifier with one output on the pretrained encoder."""
@@ -140,7 +153,8 @@ def read_score(row: Row) -> float:
         score = math.nan
     if not math.isfinite(score):
         found = f"{row.fields['score']!r:.40}"
-        raise UserError(f"{row.file}:{row.line}: the score is no finite number: {found}")
+        comma = "; write a point: 3.5" if re.fullmatch(r"'-?\d+,\d+'", found) else ""
+        raise UserError(f"{row.place}: the score is no finite number: {found}{comma}")
     if abs(score) > LARGEST:
         raise UserError(f"{row.file}:{row.line}: the score {score:g} is too large: scale them all")
     return score

@@ -11,7 +11,7 @@ A label may say that there is no relation; `RelationMetric` does not count it as
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Int
@@ -58,6 +58,7 @@ class RelationExample:
 class Relation(OneLabel[RelationExample]):
     """Which relation?"""
 
+    COLUMNS: ClassVar[tuple[str, ...]] = ("text", "words", "head", "tail", "label")
     negative: str | None
     """the label that says there is no relation; None where every label is one"""
 
@@ -81,7 +82,7 @@ class Relation(OneLabel[RelationExample]):
         The end is the first that is outside, as in Python. Head and tail may overlap.
         """
         place = f"{row.file}:{row.line}"
-        if row.fields.get("words") is None:
+        if not row.has("words"):
             text = row.string("text")
             head, tail = (read_span(row, name, len(text), "characters") for name in ENTITIES)
         else:
@@ -165,12 +166,9 @@ def nearest(tokens: Tokens, entities: Sequence[Span], room: int) -> list[int]:
 
 def read_span(row: Row, name: str, length: int, unit: str) -> Span:
     """The column `name`: [start, end] within a text of `length` units."""
-    (span,) = row.require(name)
+    span = row.items(name)
     if not isinstance(span, list | tuple) or [type(i) for i in span] != [int, int]:
-        raise UserError(
-            f"{row.file}:{row.line}: column {name!r} is not [start, end]: {span!r:.40}; "
-            "lists stand in .jsonl and .parquet files"
-        )
+        raise UserError(f"{row.place}: column {name!r} is not [start, end]: {span!r:.40}")
     start, end = span
     if not 0 <= start < end <= length:
         raise UserError(

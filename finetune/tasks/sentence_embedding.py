@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cellar import UserError, find_folder, read_json
-from corpora import Row
+from corpora import Doubtful, Row
 from encoder import SentenceEncoder, ops
 from encoder.pretrained import PretrainedModel
 from encoder.weights import family_of
@@ -112,6 +112,7 @@ class SentencePrediction:
 class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
     """Which texts are alike?"""
 
+    COLUMNS: ClassVar[tuple[str, ...]] = ("text", "pair", "negative", "score")
     scale: tuple[float, float] | None
     """the lowest and the highest score of the training examples; None where they have none"""
     prompt: str = ""
@@ -147,20 +148,25 @@ class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
 
         Unlabelled, `pair` may be missing, too.
         """
-        place = f"{row.file}:{row.line}"
+        place = row.place
         text = row.string("text")
         if not labelled:
-            pair = row.string("pair") if row.fields.get("pair") is not None else None
-            return SentenceExample(text, pair, None, None, place, labelled)
-        pair = row.string("pair")
-        negative = row.string("negative") if row.fields.get("negative") is not None else None
-        score = read_score(row) if row.fields.get("score") is not None else None
+            return SentenceExample(text, row.optional("pair"), None, None, place, labelled)
+        pair = row.sure_string("pair")
+        negative = row.optional("negative")
+        is_scored = row.has("score") and not isinstance(row.fields["score"], Doubtful)
+        score = read_score(row) if is_scored else None
         for name, value in (("text", text), ("pair", pair), ("negative", negative)):
             if value is not None and not value.strip():
                 raise UserError(f"{place}: the {name} is empty")
         if score is not None and negative is not None:
             raise UserError(f"{place}: a pair has a score or a negative, not both")
         return SentenceExample(text, pair, negative, score, place, labelled)
+
+    @classmethod
+    def stratum(cls, example: SentenceExample) -> float:
+        """Its score, if it has one."""
+        return example.score or 0.0
 
     def check(self, example: SentenceExample) -> None:
         """Raise `UserError` where an example has a score and others have none, or the reverse."""

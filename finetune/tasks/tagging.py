@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -27,12 +27,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cellar import UserError, find_folder, read_json
-from corpora import Row
+from corpora import Columns, File, Row
 from encoder import Sequences, TokenClassifier, ops
 from encoder.pretrained import PretrainedModel
 from finetune.batch import Batch, Item
 from finetune.crf import Chain, ChainTagger, Posterior
 from finetune.metrics import EntityMetric, Metric, TagMetric
+from finetune.remarks import of_tags
 from finetune.sentences import (
     Sentence,
     Tags,
@@ -43,7 +44,7 @@ from finetune.sentences import (
     sentence_rows,
 )
 from finetune.tags import OUTSIDE, are_entities, goes_on, iob2, spans
-from finetune.task import OVERLAP, Task
+from finetune.task import AS_NAMED, OVERLAP, Task
 from tokenizer import Tokenizer, load_tokenizer
 from tokenizer.encoding import windows
 from training import Loss
@@ -82,6 +83,7 @@ class Tagging(Task[Sentence, Tags]):
     """Which tags?"""
 
     labels: tuple[str, ...]
+    COLUMNS: ClassVar[tuple[str, ...]] = ("words", "tags", "word", "tag", "sentence", "text")
     decoding: Decoding
     """each word by itself, the best legal IOB2, or the best under the chain that was learned"""
 
@@ -119,9 +121,19 @@ class Tagging(Task[Sentence, Tags]):
         return cls(labels=labels, decoding="each", max_length=max_length, long="windows")
 
     @classmethod
-    def rows(cls, path: Path) -> Iterator[Row]:
-        """Rows of JSON or Parquet; any other file is read as CoNLL columns."""
-        return sentence_rows(path)
+    def stratum(cls, example: Sentence) -> tuple[str, ...]:
+        """The types of its entities."""
+        return tuple(sorted({span.type for span in spans(example.tags or ())}))
+
+    @classmethod
+    def remarks(cls, config: "FinetuneConfig", examples: Sequence[Sentence]) -> list[str]:
+        """How the tags are read."""
+        return of_tags(example.tags for example in examples if example.tags is not None)
+
+    @classmethod
+    def rows(cls, path: File, columns: Columns = AS_NAMED) -> Iterator[Row]:
+        """A row for each sentence, whatever the layout of the file."""
+        return sentence_rows(path, columns)
 
     @classmethod
     def read(cls, row: Row, labelled: bool = True) -> Sentence:

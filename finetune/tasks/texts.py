@@ -26,12 +26,10 @@ class Text:
 
         Raises `UserError` for a blank text that is labelled: there is nothing to learn from it.
         """
-        place = f"{row.file}:{row.line}"
         text = row.string("text")
         if labelled and not text.strip():
-            raise UserError(f"{place}: the text is empty")
-        pair = row.string("pair") if row.fields.get("pair") is not None else None
-        return cls(text, pair, place)
+            raise UserError(f"{row.place}: the text is empty")
+        return cls(text, row.optional("pair"), row.place)
 
     @property
     def shown(self) -> str:

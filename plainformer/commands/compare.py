@@ -77,9 +77,9 @@ def show(comparison: "Comparison") -> None:
         )
     console.print(stages)
     for agreement in comparison.tokenizers:
-        style = None if agreement.equal == agreement.texts else "red"
+        style = None if agreement.equal == agreement.total else "red"
         line = (
-            f"{agreement.what} equal on {agreement.equal:,} of {agreement.texts:,} texts and pairs"
+            f"{agreement.what} equal on {agreement.equal:,} of {agreement.total:,} {agreement.unit}"
         )
         console.print(line, style=style)
     sides = Table("", box=None, header_style="bold")

@@ -25,6 +25,10 @@ class EvaluateOptions:
     """Folder for the report: report.html, its pictures, metrics.json; by default `evaluation-` and
     the name of the data, in the folder of the model."""
 
+    columns: tuple[str, ...] = ()
+    """What the columns are called in this file, for example: --columns text=review label=stars. By
+    default as in training."""
+
     int8: bool = False
     """Round the matrices of the blocks to 8 bits first: what does that cost?"""
 
@@ -40,7 +44,9 @@ def run(arguments: Sequence[str]) -> None:
     from finetune.report import write_report
     from plainformer.tables import report_table
 
-    evaluation = evaluate_folder(options.run, options.data, int8=options.int8)
+    evaluation = evaluate_folder(
+        options.run, options.data, int8=options.int8, columns=options.columns
+    )
     report = write_report(out, evaluation, options.run, options.data)  # nobody may be reading
     report_table(evaluation.metric)
     for warning in evaluation.warnings:

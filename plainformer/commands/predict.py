@@ -43,6 +43,9 @@ class PredictOptions:
     """A file of texts, a line each, or of rows with the columns that the task reads (.jsonl .csv
     .tsv .parquet); - is standard input."""
 
+    columns: tuple[str, ...] = ()
+    """What the columns are called: --columns text=review. By default as in training."""
+
     out: Path | None = None
     """Write to this file, which appears when it is complete, instead of printing."""
 
@@ -87,15 +90,17 @@ def portions(options: PredictOptions, predictor: "Predictor") -> Iterator[Iterab
     from finetune.task import as_rows
 
     path = options.file
+    columns = predictor.task.naming(options.columns, predictor.task.columns)
     if options.text:
         yield as_rows(options.text)
     elif path is None or str(path) == "-":
-        yield from arriving_rows(partial(os.read, sys.stdin.fileno()), STANDARD_INPUT)
+        arriving = arriving_rows(partial(os.read, sys.stdin.fileno()), STANDARD_INPUT)
+        yield from map(columns.of, arriving)
     elif is_stream(path):
         with path.open("rb", buffering=0) as stream:
-            yield from arriving_rows(stream.read, path)
+            yield from map(columns.of, arriving_rows(stream.read, path))
     else:
-        yield file_rows(type(predictor.task), path)
+        yield file_rows(type(predictor.task), path, columns)
 
 
 def count(options: PredictOptions, predictor: "Predictor") -> int | None:

@@ -175,7 +175,9 @@ def test_a_folder_is_compared_whole(tmp_path: Path) -> None:
     assert comparison.agrees
     assert comparison.architecture == "BertForMaskedLM"
     assert comparison.parameters[0] == comparison.parameters[1]
-    assert [(a.equal, a.texts) for a in comparison.tokenizers] == [(7, 7)] * 4
+    # A text for each of the five special tokens beside four texts and three pairs.
+    counted = [(a.equal, a.total) for a in comparison.tokenizers]
+    assert counted == [(12, 12)] * 4 + [(tokenizer.vocab_size, tokenizer.vocab_size)]
     comparison.draw(tmp_path / "parity.png")
     assert (tmp_path / "parity.png").read_bytes().startswith(b"\x89PNG")
 
@@ -187,10 +189,21 @@ def test_tokenizers_that_differ_are_counted(tmp_path: Path) -> None:
     ours = load_tokenizer(tmp_path / "uncased")
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "cased")
     counts = {a.what: a.equal for a in compare_tokenizers(ours, theirs, texts, 40)}
-    # "Reads" and both pairs that it is part of are other ids in the cased vocabulary.
-    assert counts["ids"] == 2
+    # "Reads" and both pairs that it is part of are other ids in the cased vocabulary; two texts
+    # are not, nor those of the five special tokens.
+    assert counts["ids"] == 2 + 5
     assert not replace(AGREED, tokenizers=compare_tokenizers(ours, theirs, texts, 40)).agrees
     assert AGREED.agrees
+
+
+def test_a_token_that_one_side_adds_is_found(tmp_path: Path) -> None:
+    train_tokenizer(TEXTS * 20, vocab_size=60).save(tmp_path)
+    ours = load_tokenizer(tmp_path)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    theirs.add_tokens(["<e1>"])
+    found = {a.what: (a.equal, a.total) for a in compare_tokenizers(ours, theirs, ["reads"], 40)}
+    assert found["ids"] == (1 + 5, 1 + 6)
+    assert found["vocabulary"] == (ours.vocab_size, ours.vocab_size + 1)
 
 
 def test_what_cannot_be_compared_is_named(tmp_path: Path) -> None:

@@ -26,10 +26,12 @@ LABEL_PAIRS = st.lists(st.tuples(*[st.sampled_from(["NN", "PRP$", "-LRB-", "O"])
 WRITTEN = st.lists(PAIRS, min_size=1, max_size=5)
 
 
-def sentence(tags: list[str], line: int = 1, is_column: bool = False) -> Sentence:
+def sentence(tags: list[str], lines: tuple[int, ...] = ()) -> Sentence:
     words = tuple(f"w{number}" for number in range(len(tags)))
     text, offsets = join_words(words)
-    return Sentence(words, tuple(tags), text, tuple(offsets), Path("f"), line, is_column)
+    return Sentence(
+        words, tuple(tags), text, tuple(offsets), Path("f"), lines[0] if lines else 1, lines
+    )
 
 
 def said(tags: list[str], scores: list[float] | None = None) -> Tags:
@@ -104,7 +106,7 @@ SCORES = [0.9, 0.8, 1, 1, 0.7, 1, 0.6, 0.99]
 
 def test_mistakes_are_named_by_word_and_the_surest_comes_first():
     metric = EntityMetric()
-    metric.add(sentence(TRUE, line=10, is_column=True), said(SAID, SCORES))
+    metric.add(sentence(TRUE, tuple(range(10, 18))), said(SAID, SCORES))
     found = [(m.confidence, m.place, m.true, m.predicted) for m in metric.mistakes]
     assert found == [
         (0.99, "f:17", "ORG: w7", DASH),

@@ -139,7 +139,7 @@ def test_a_label_is_a_number_or_a_text(label, options, right):
         ({"options": ["a", "b"], "label": "²"}, "label '²' is neither"),
         ({"options": ["a", "a"], "label": "a"}, "2 options read 'a': number it"),
         ({"options": ["a"], "label": 0}, "1 options leave nothing to choose"),
-        ({"options": "a b", "label": 0}, "'options' is not a list of strings: 'a b'; lists stand"),
+        ({"options": "a b", "label": 0}, "'options' is not a list of strings: 'a b'; in a cell"),
         ({"options": ["a", " "], "label": 0}, "option 1 is not a text: ' '"),
         ({"options": ["a", 3], "label": 0}, "option 1 is not a text: 3"),
         ({"options": ["a", "b"]}, "no column 'label'"),

@@ -132,11 +132,18 @@ def test_numbers_in_any_form(tmp_path) -> None:
     assert [e.score for e in read(tmp_path, "f.csv", "text,score\na,1e-3\nb, 2\n")] == [0.001, 2.0]
 
 
-@pytest.mark.parametrize("score", ["NaN", "Infinity", '"high"', '""', "true", "1e999", '"1,5"'])
+@pytest.mark.parametrize("score", ["Infinity", '"high"', '""', "true", "1e999", '"1,5"'])
 def test_what_is_no_number_is_named_by_file_and_line(tmp_path, score) -> None:
     rows = f'{{"text": "t", "score": 1}}\n{{"text": "t", "score": {score}}}\n'
     with pytest.raises(UserError, match=r"f\.jsonl:2: the score is no finite number: "):
         read(tmp_path, "f.jsonl", rows)
+
+
+def test_a_score_that_is_not_a_number_is_missing(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"f\.jsonl:1: no value in column 'score'"):
+        read(tmp_path, "f.jsonl", '{"text": "t", "score": NaN}')
+    with pytest.raises(UserError, match=r"f\.csv:2: the score is no .* '1,5'; write a point: 3.5"):
+        read(tmp_path, "f.csv", "text;score\na;1,5\n")
 
 
 def test_a_number_whose_square_is_none(tmp_path) -> None:

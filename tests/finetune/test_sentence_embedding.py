@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from cellar import UserError
 from corpora import Row
 from encoder import SentenceEncoder
-from finetune import Embedder, FinetuneConfig, Predictor, evaluate_folder, finetune
+from finetune import (
+    Embedder,
+    FinetuneConfig,
+    Predictor,
+    evaluate_folder,
+    finetune,
+    read_examples,
+)
 from finetune.batch import Batch
 from finetune.metrics import NumberMetric, RetrievalMetric, retrieval
 from finetune.tasks.sentence_embedding import (
@@ -238,15 +245,46 @@ def test_held_out_pairs_are_of_the_same_kind(tokenizer):
         ({"pair": None}, "no value in column 'pair'"),
         ({"text": " "}, "the text is empty"),
         ({"pair": ""}, "the pair is empty"),
-        ({"negative": ""}, "the negative is empty"),
+        ({"negative": " "}, "the negative is empty"),
         ({"score": "high"}, "no finite number"),
-        ({"score": math.nan}, "no finite number"),
+        ({"score": math.inf}, "no finite number"),
         ({"score": 1, "negative": "c"}, "a score or a negative, not both"),
     ],
 )
 def test_a_fault_is_named_by_file_and_line(fields, fault):
     with pytest.raises(UserError, match=rf"f\.jsonl:3: .*{fault}"):
         read(**{"text": "a", "pair": "b", **fields})
+
+
+@pytest.mark.parametrize(
+    ("given", "negative", "score"),
+    [
+        ("a,b,,", None, None),
+        ("a,b,c,", "c", None),
+        ("a,b,,0.5", None, 0.5),
+        ("a,b,,NA", None, None),
+        ('a,b,"NA",', "NA", None),
+    ],
+)
+def test_a_cell_may_stay_open(tmp_path, given, negative, score):
+    path = tmp_path / "f.csv"
+    path.write_text(f"text,pair,negative,score\n{given}\n")
+    (found,) = read_examples(SentenceEmbedding, str(path), "train")
+    assert (found.pair, found.negative, found.score) == ("b", negative, score)
+
+
+@pytest.mark.parametrize("given", ["a,b,NA", "a,NA,c"])
+def test_a_bare_NA_is_no_text_that_may_stay_open(tmp_path, given):
+    path = tmp_path / "f.csv"
+    path.write_text(f"text,pair,negative\n{given}\n")
+    with pytest.raises(UserError, match=r"f\.csv:2: NA in column .*: is it a missing value\?"):
+        list(read_examples(SentenceEmbedding, str(path), "train"))
+
+
+@pytest.mark.parametrize("missing", [math.nan, None])
+def test_what_is_missing_in_json_is_open(missing):
+    found = read(text="a", pair="b", score=missing, negative=missing)
+    assert (found.score, found.negative) == (None, None)
 
 
 def write(path: Path, count: int, seed: int, scored: bool) -> str:

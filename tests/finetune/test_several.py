@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 import training.record
 from cellar import UserError, finite, write_text
 from finetune import FinetuneConfig, Predictor, evaluate_folder, finetune, several
+from finetune.holding_out import folds
 from finetune.metrics import ClassMetric
-from finetune.several import Summary, Tried, adopt, folds, ordered
+from finetune.several import Summary, Tried, adopt, ordered
 from finetune.tasks.classification import ClassExample, Classification
 from finetune.tasks.texts import Text
 from plainformer.commands.finetune import run as command
@@ -305,7 +306,7 @@ def test_the_seed_draws_the_folds():
         ({"folds": 3}, "leave out either folds or valid"),
         ({"folds": 1, "valid": None}, "folds must be 0 or at least 2, not 1"),
         ({"seeds": 0}, "seeds must be at least 1, not 0"),
-        ({"valid": None}, r"\(--valid\), or --folds"),
+        ({"valid_share": 1.0}, "valid_share must be"),
         ({"search": True, "epochs": 0.0}, "search needs epochs"),
     ],
 )

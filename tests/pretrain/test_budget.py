@@ -19,6 +19,7 @@ from pretrain.data import MaskedBatches
 from pretrain.plan import Candidate, make_plan, sizes, spoken, step_tokens
 from tests.pretrain import tiny
 from tests.pretrain.test_run import assert_same_run
+from tests.training import toy
 from tokenizer import Tokenizer
 from training import TrainingConfig
 
@@ -135,7 +136,7 @@ def test_the_size_is_the_largest_that_gets_its_tokens(
     assert enough == (why != SMALLEST)
     assert 0.98 * float(flops) < plan.flops <= float(flops)
     assert plan.epochs == pytest.approx(plan.tokens / corpus, rel=1e-3)
-    assert plan.seconds == pytest.approx(plan.flops / 1e9)
+    assert plan.seconds - plan.evaluating == pytest.approx(plan.flops / 1e9)
     # The batch goes by the tokens, and the tokens fill it but for the ends of texts.
     step = plan.batch_tokens * plan.accumulate
     wanted = 0.29 * (0.15 * min(plan.tokens, 4 * corpus)) ** 0.571 / 0.15
@@ -144,9 +145,9 @@ def test_the_size_is_the_largest_that_gets_its_tokens(
 
 
 def test_a_time_is_that_of_this_machine(make: Any, machine: list[str]) -> None:
-    """A hundred thousand seconds of a billion operations are 1e14, less what timing shows."""
+    """A hundred thousand seconds of a billion operations are 1e14, less the evaluations."""
     plan = make_plan(replace(CONFIG, budget="100000s"), 10**9, make)
-    assert plan.preset == "modern-tiny" and plan.flops == pytest.approx(1e14, rel=0.01)
+    assert plan.preset == "modern-tiny" and plan.flops == pytest.approx(1e14, rel=0.02)
     assert plan.seconds == pytest.approx(1e5, rel=0.01)
     assert set(machine) == {tiny.PRESET, "modern-tiny"}  # mini cannot do it even at the peak
 
@@ -163,8 +164,68 @@ def test_what_was_chosen_stays(make: Any, machine: list[str]) -> None:
 
 def test_a_budget_that_is_too_small(make: Any, machine: list[str]) -> None:
     for budget in ("1e3", "0.001s"):
-        with pytest.raises(UserError, match=rf"a budget of {budget} does not last for one step of"):
+        with pytest.raises(
+            UserError, match=rf"a budget of {budget} does not last for planning, one step"
+        ):
             make_plan(replace(CONFIG, budget=budget, preset="modern-tiny"), 10**6, make)
+
+
+def test_a_model_that_does_not_fit_is_refused_or_passed_over(
+    make: Any, machine: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pretrain.plan.available_memory", lambda _: 1 << 26)
+    with pytest.raises(UserError, match=r"modern-tiny on batches of .* at least .* GiB of memory"):
+        make_plan(replace(CONFIG, budget="1e14", preset="modern-tiny"), 10**9, make)
+    plan = make_plan(replace(CONFIG, budget="1e14"), 10**9, make)
+    assert plan.preset == tiny.PRESET
+    assert plan.why == "a larger one does not fit into 0.1 GiB of memory"
+
+
+def test_what_takes_too_long_is_refused_before_anything_is_timed(
+    make: Any, machine: list[str]
+) -> None:
+    """BERT as published takes a step of 131,072 tokens: not in half a minute here."""
+    config = replace(CONFIG, preset="modern-tiny", batch_tokens=8192, accumulate=160, budget="2s")
+    with pytest.raises(UserError, match=r"takes at least [\d.e+]+ seconds .* smaller batches"):
+        make_plan(config, 10**6, make)
+    assert machine == []
+
+
+def test_evaluations_and_planning_are_paid_for(make: Any, machine: list[str]) -> None:
+    config = replace(CONFIG, budget="2000s", preset="modern-tiny", valid_tokens=20_000)
+    config = replace(config, training=replace(config.training, eval_every=10))
+    plan = make_plan(config, 10**9, make)
+    assert plan.seconds + plan.planning == pytest.approx(2000, rel=0.03)
+    step = (plan.seconds - plan.evaluating) / plan.steps
+    tokens = plan.tokens / plan.steps
+    assert plan.evaluating == pytest.approx(
+        -(-plan.steps // 10) * 20_000 / tokens * step / 3, rel=1e-3
+    )
+
+
+def test_a_step_of_many_batches_is_timed_in_the_time_of_two(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[int] = []
+
+    def step(whole: Any, objective: Any, batches: Any, *rest: Any) -> None:
+        taken.append(len(batches(0)))
+        now[0] += 0.5 + 2.0 * len(batches(0))
+
+    now = [0.0]
+    monkeypatch.setattr(training.pace, "SECONDS", 3.0)
+    monkeypatch.setattr(training.pace, "take_step", step)
+    monkeypatch.setattr(training.pace.time, "perf_counter", lambda: now[0])
+    seconds = training.seconds_per_step(
+        toy.Model(), toy.objective, lambda step: [toy.batches(0)[0]] * 16, toy.CONFIG
+    )
+    assert seconds == pytest.approx(0.5 + 16 * 2.0)
+    assert max(taken) == 2
+    taken.clear()
+    assert training.seconds_per_step(
+        toy.Model(), toy.objective, lambda step: [toy.batches(0)[0]] * 16, toy.CONFIG, limit=1.0
+    ) == pytest.approx(16 * 2.5)
+    assert taken == [1], "it is slow enough to be known"
 
 
 def test_the_plan_is_shown(make: Any, machine: list[str]) -> None:
@@ -236,10 +297,10 @@ def test_planning_leaves_no_trace_in_what_is_learned(
     config: PretrainConfig, tmp_path: Path
 ) -> None:
     """The same options, given outright, make the same run."""
-    planned = replace(config, out=tmp_path / "a", budget="0.3s")
+    planned = replace(config, out=tmp_path / "a", budget="3e8")
     result = pretrain(planned, quiet=True)
     saved = json.loads((planned.out / "options.json").read_text())
-    assert 0 < result.seconds < 10  # the machine may be busy
+    assert result.seconds > 0
     plain = replace(
         config,
         out=tmp_path / "b",

@@ -1,0 +1,217 @@
+"""A row of labelled examples: values by column, where they stand, and what counts as missing.
+
+| what stands there                                  | what it is                                  |
+|----------------------------------------------------|---------------------------------------------|
+| null, NaN (.jsonl, .parquet)                       | missing                                     |
+| an empty cell (.csv, .tsv)                         | missing                                     |
+| NA, NaN, None, NULL … without quotes (.csv, .tsv)  | a text; no label, no pair: `Doubtful`       |
+| "NA" in quotes (.csv); the string "NA" (.jsonl)    | that text                                   |
+
+R writes a missing value as a bare NA and a text in quotes, pandas writes an empty cell (or what
+`na_rep` says) and reads every one of `MISSING` as missing.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cellar import UserError, closest, did_you_mean
+from cellar.json_reader import parse_json
+from corpora.files import File
+
+MISSING = frozenset((
+    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
+    "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+))  # fmt: skip
+"""texts that pandas takes for missing values, beside the empty one"""
+
+TRUTH = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+"""what a column of its own says of a label, whatever the case"""
+
+_ITEM = r"""'(?:[^'\\]|\\['"\\])*'|"(?:[^"\\]|\\['"\\])*"|-?[\d.]+(?:e[+-]?\d+)?|True|False"""
+_LIST = re.compile(rf"[\[(]\s*(?:(?:{_ITEM})\s*(?:,\s*(?:{_ITEM})\s*)*,?\s*)?[\])]")
+
+
+class Doubtful(str):
+    """A cell without quotes that some programs write for a missing value."""
+
+    __slots__ = ()
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value of a row is none: null, or not a number."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One labelled example, and where it stands."""
+
+    fields: dict[str, Any]
+    file: File
+    line: int
+    named: Mapping[str, str] | None = None
+    """the columns that stand for a name, where a user may say which"""
+
+    @property
+    def place(self) -> str:
+        """File and line."""
+        return f"{self.file}:{self.line}"
+
+    def require(self, *names: str) -> list[Any]:
+        """Give the values of these fields; UserError names one that is missing and those there."""
+        for name in names:
+            if name not in self.fields:
+                raise self._no_column(name)
+            if is_missing(self.fields[name]):
+                raise UserError(f"{self.place}: no value in column {self._column(name)!r}")
+        return [self.fields[name] for name in names]
+
+    def has(self, name: str) -> bool:
+        """Whether there is a value: no missing one, and no empty text."""
+        value = self.fields.get(name)
+        return not is_missing(value) and value != ""
+
+    def string(self, name: str) -> str:
+        """Give the value of a field as text; UserError for a list or an object, too."""
+        (value,) = self.require(name)
+        if isinstance(value, list | dict):
+            found = f"{value!r:.40}"
+            raise UserError(f"{self.place}: column {name!r} is not one text: {found}")
+        return str(value)
+
+    def sure_string(self, name: str) -> str:
+        """Give a text of which it is sure that it is no missing value; UserError for any other."""
+        value = self.fields.get(name)
+        if isinstance(value, Doubtful):
+            quoted = f'put "{value}" in quotes' if str(self.file).endswith(".csv") else "use .jsonl"
+            raise UserError(
+                f"{self.place}: {value} in column {self._column(name)!r}: is it a missing value? "
+                f"Then leave the cell empty, or the row out; a text that reads so: {quoted}"
+            )
+        return self.string(name)
+
+    def optional(self, name: str) -> str | None:
+        """Give the text of a column that may be open; None where it is."""
+        return self.sure_string(name) if self.has(name) else None
+
+    def items(self, name: str) -> Any:
+        """Give the value of a field, and of a cell that holds a list the list.
+
+        Such a cell is JSON, or as Python writes a list of texts or numbers.
+        """
+        (value,) = self.require(name)
+        return read_list(value, self.place) if isinstance(value, str) else value
+
+    def _column(self, name: str) -> str:
+        return (self.named or {}).get(name, name)
+
+    def _no_column(self, name: str) -> UserError:
+        there = ", ".join(self.fields) or "none"
+        message = f"{self.place}: no column {self._column(name)!r}; columns: {there}"
+        if self.named is None:
+            return UserError(message + did_you_mean(name, self.fields))
+        near = closest(self._column(name), self.fields)
+        hint = "say which: --columns" if near is None else "did you mean --columns"
+        mark = "." if near is None else "?"
+        return UserError(f"{message}; {hint} {name}={near or 'COLUMN'}{mark}")
+
+
+def read_list(cell: str, place: str) -> Any:
+    """Give the list that a cell holds; of any other cell the text.
+
+    Raises UserError for a cell that begins like a list and is none.
+    """
+    text = cell.strip()
+    if text[:1] + text[-1:] not in ("[]", "()", "{}"):
+        return cell
+    try:
+        return parse_json(text, place)
+    except UserError:
+        if _LIST.fullmatch(text):
+            return [_item(found) for found in re.findall(_ITEM, text)]
+        if text[0] == "(":
+            return cell
+    raise UserError(f'{place}: neither a JSON list (["a", "b"]) nor one text: {text:.40}')
+
+
+def _item(found: str) -> Any:
+    if found[0] in "'\"":
+        return re.sub(r"\\(.)", r"\1", found[1:-1])
+    if found in ("True", "False"):
+        return found == "True"
+    try:
+        return int(found)
+    except ValueError:
+        return float(found)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of a user's file stands for which name: {"text": "review"}.
+
+    A name with several columns, parted by commas, is the list of those whose value is 1 or true.
+    """
+
+    named: Mapping[str, str] = field(default_factory=dict)
+    told: frozenset[str] = frozenset()
+    """names that this command was told; the columns of others may be absent, as they are those that
+    training had"""
+
+    def of(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Give the rows with these names.
+
+        Raises UserError for a column that was told and that no row has.
+        """
+        seen: set[str] = set()
+        row = None
+        for row in rows:
+            fields = dict(row.fields)
+            for name, column in self.named.items():
+                if column in row.fields:
+                    fields[name] = row.fields[column]
+                    seen.add(name)
+                elif "," in column and all(part in row.fields for part in column.split(",")):
+                    fields[name] = [part for part in column.split(",") if _is_true(row, part)]
+                    seen.add(name)
+                elif name in self.told:
+                    fields.pop(name, None)
+            yield replace(row, fields=fields, named=self.named)
+        absent = [name for name in self.named if name in self.told and name not in seen]
+        if row is not None and absent:
+            raise UserError(missing_column(row, self.named[absent[0]]))
+
+
+def missing_column(row: Row, column: str) -> str:
+    """Say that there is no such column, and which there are."""
+    absent = next(part for part in column.split(",") if part not in row.fields)
+    there = ", ".join(row.fields)
+    return f"{row.file}: no column {absent!r}; columns: {there}{did_you_mean(absent, row.fields)}"
+
+
+def read_columns(options: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Read `text=review label=stars`; UserError for another form, and for a name not in `known`."""
+    names = tuple(known)
+    found: dict[str, str] = {}
+    for option in options:
+        name, sign, column = option.partition("=")
+        if not (name and sign and column):
+            raise UserError(f"--columns {option}: NAME=COLUMN, NAME of {', '.join(names)}")
+        if name not in names:
+            near = did_you_mean(name, names)
+            raise UserError(f"--columns {option}: the names are {', '.join(names)}{near}")
+        if name in found:
+            raise UserError(f"--columns {option}: {name} has a column already, {found[name]!r}")
+        found[name] = column
+    return found
+
+
+def _is_true(row: Row, column: str) -> bool:
+    value = row.fields[column]
+    truth = TRUTH.get(str(value).strip().lower())
+    if truth is None:
+        found = f"{value!r:.40}"
+        raise UserError(f"{row.place}: column {column!r} is neither 0 nor 1: {found}")
+    return truth

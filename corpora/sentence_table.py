@@ -1,0 +1,95 @@
+"""Tagged sentences in a table under a header: a row a sentence, or a row a word.
+
+    words,tags                    word,tag                 sentence,word,tag
+    "EU rejects","B-ORG O"        EU,B-ORG                 1,EU,B-ORG
+                                  rejects,O                1,rejects,O
+                                  (blank line)             2,Peter,B-PER
+
+A column `word` (or what is named so) says that a row is a word. A sentence then ends with a blank
+line; or, where there is a column `sentence`, where its value changes (an empty cell goes on).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from cellar import UserError
+from corpora.conll import is_header
+from corpora.files import File, check_file
+from corpora.lines import read_lines
+from corpora.rows import Row
+from corpora.tables import read_records
+
+LONGEST = 1000
+"""words of a file in which nothing says where a sentence ends"""
+
+Words = list[tuple[int, dict[str, str]]]
+"""the line of each word, and its cells"""
+
+
+@dataclass(frozen=True, slots=True)
+class WordsRow(Row):
+    """A sentence of which each word stands on a line of its own."""
+
+    lines: tuple[int, ...] = ()
+
+
+def has_header(file: File, columns: Mapping[str, str]) -> bool:
+    """Whether the first line of a table with tabs names its columns."""
+    _, first = next(read_lines(file))
+    cells = [cell.strip().strip('"') for cell in first.split("\t")]
+    return is_header(cells, columns.values())
+
+
+def sentence_table(file: File, columns: Mapping[str, str]) -> Iterator[Row]:
+    """Give a row for each sentence.
+
+    Raises UserError for a file without rows, for words of which nothing says where a sentence ends,
+    and for a sentence whose words do not stand together.
+    """
+    file = check_file(file)
+    word = columns.get("word", "word")
+    empty = True
+    words: Words = []
+    seen: set[str] = set()
+    now = ""
+    blank = False
+    for line, cells in read_records(file):
+        empty = empty and not cells
+        if cells and word not in cells:
+            yield Row(dict(cells), file, line)
+            continue
+        ends = not cells
+        mark = cells.get(columns.get("sentence", "sentence"))
+        if mark is not None:
+            ends = mark not in ("", now)
+            if ends and mark in seen:
+                raise UserError(f"{file}:{line}: sentence {mark!r} goes on here: sort by it")
+            now = mark or now
+            seen.add(now)
+        blank = blank or ends
+        if ends and words:
+            yield _sentence(words, file, word, columns)
+            words = []
+        if cells:
+            words.append((line, cells))
+        if len(words) > LONGEST and not blank:
+            raise UserError(
+                f"{file}: nothing says where a sentence ends: leave a blank line there, or name a "
+                "column that tells sentences apart: --columns sentence=COLUMN"
+            )
+    if words:
+        yield _sentence(words, file, word, columns)
+    if empty:
+        raise UserError(f"{file} holds no rows")
+
+
+def _sentence(words: Words, file: File, word: str, columns: Mapping[str, str]) -> Row:
+    """Give every column as the list of its values."""
+    lines = tuple(line for line, _ in words)
+    for line, cells in words:
+        if not cells[word].strip():
+            raise UserError(f"{file}:{line}: the word is empty")
+    fields = {name: [cells[name] for _, cells in words] for name in words[0][1]}
+    tag = columns.get("tag", "tag")
+    named = {"words": fields[word]} | ({"tags": fields[tag]} if tag in fields else {})
+    return WordsRow(fields | named, file, lines[0], lines=lines)

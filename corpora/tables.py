@@ -1,0 +1,135 @@
+"""Tables as text: records under a header, as spreadsheets, pandas and R write them.
+
+| kind | columns are parted by                                                    | a quote is     |
+|------|--------------------------------------------------------------------------|----------------|
+| .csv | what the header has most of: `,` `;` a tab or `|`; or what `sep=;` says  | as in RFC 4180 |
+| .tsv | a tab                                                                    | a quote        |
+
+A .tsv whose header is in quotes, as R writes it, or has no tab, is read like a .csv; and in any
+.tsv a cell in quotes with all quotes in it doubled is one that a program has quoted. Columns that
+have no name (row numbers; what Excel adds) and records of delimiters alone are passed over.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from cellar import UserError
+from corpora.files import File, kind
+from corpora.lines import LONGEST_LINE, read_lines
+from corpora.rows import MISSING, Doubtful, Row
+
+DELIMITERS = (",", ";", "\t", "|")
+SPOKEN = {"\t": "a tab"}
+
+Record = tuple[int, list[str]]
+"""the line where it begins, and its cells; none of a blank line"""
+
+
+def read_table(file: File, watch: Callable[[int], object] | None = None) -> Iterator[Row]:
+    """Give the rows of a .csv or .tsv file.
+
+    Raises UserError by file and line for a record that has more or fewer cells than the header.
+    """
+    return (Row(cells, file, line) for line, cells in read_records(file, watch) if cells)
+
+
+def read_records(
+    file: File, watch: Callable[[int], object] | None = None
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Give line and cells of each record by column; no cells where the record is blank."""
+    lines = read_lines(file, watch)
+    number, first = next(lines, (1, ""))
+    told = re.fullmatch(r'"?sep=(.)"?\s*', first, re.IGNORECASE)
+    if told:
+        number, first = next(lines, (2, ""))
+    if "\r" in first.rstrip("\r\n"):
+        raise UserError(f"{file}: lines end in a carriage return alone: save it with line feeds")
+    delimiter = told[1] if told else delimiter_of(first, "\t" if kind(file) == ".tsv" else ",")
+    whole = _chained((number, first), lines)
+    if kind(file) == ".tsv" and delimiter == "\t" and not first.startswith('"'):
+        records = _plain(whole)
+    else:
+        records = _quoted(whole, file, delimiter)
+    yield from _under_header(records, file, delimiter)
+
+
+def delimiter_of(header: str, usual: str = ",") -> str:
+    """Tell by what the columns of a header are parted; of equals by what is `usual`."""
+    outside = re.sub(r'"(?:[^"]|"")*"', "", header)
+    return max((usual, *DELIMITERS), key=outside.count)
+
+
+def _chained(first: tuple[int, str], rest: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    yield first
+    yield from rest
+
+
+def _quoted(lines: Iterator[tuple[int, str]], file: File, delimiter: str) -> Iterator[Record]:
+    csv.field_size_limit(LONGEST_LINE)
+    taken: list[tuple[int, str]] = []
+
+    def remembered() -> Iterator[str]:
+        for line in lines:
+            taken.append(line)
+            yield line[1]
+
+    records = csv.reader(remembered(), strict=True, delimiter=delimiter)
+    while True:
+        taken.clear()
+        try:
+            cells = next(records)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise UserError(f"{file}:{taken[0][0]}: not a record of CSV: {error}") from error
+        raw = "".join(line for _, line in taken)
+        if not raw.strip(delimiter + "\r\n"):
+            cells = []
+        if not MISSING.isdisjoint(cells):
+            mark = re.escape(delimiter)
+            begins = re.findall(rf'("(?:[^"]|"")*"[^{mark}]*|[^{mark}]*)(?:{mark}|$)', raw)
+            quoted = [cell.startswith('"') for cell in begins[: len(cells)]]
+            cells = [c if q else _cell(c) for c, q in zip(cells, quoted, strict=True)]
+        yield taken[0][0], cells
+
+
+def _plain(lines: Iterable[tuple[int, str]]) -> Iterator[Record]:
+    for number, line in lines:
+        content = line.rstrip("\r\n")
+        if content.strip("\t"):
+            yield number, [_unquoted(_cell(cell)) for cell in content.split("\t")]
+        else:
+            yield number, []
+
+
+def _cell(cell: str) -> str:
+    return Doubtful(cell) if cell in MISSING else cell
+
+
+def _unquoted(cell: str) -> str:
+    if '""' in cell and len(cell) > 2 and cell[0] == cell[-1] == '"':
+        inner = cell[1:-1].replace('""', "\0")
+        return cell if '"' in inner else inner.replace("\0", '"')
+    return cell
+
+
+def _under_header(
+    records: Iterator[Record], file: File, delimiter: str
+) -> Iterator[tuple[int, dict[str, str]]]:
+    number, cells = next(records, (1, []))
+    header = [name.strip() for name in cells]
+    named = [name for name in header if name]
+    twice = [name for name in dict.fromkeys(named) if named.count(name) > 1]
+    if twice or not named:
+        fault = f"the header names {twice[0]!r} twice" if twice else "the header is blank"
+        raise UserError(f"{file}:{number}: {fault}")
+    for line, values in records:
+        if values and len(values) != len(header):
+            parted = "" if delimiter == "," else f", parted by {SPOKEN.get(delimiter, delimiter)}"
+            raise UserError(
+                f"{file}:{line}: {len(values)} values under {len(header)} columns: "
+                f"{', '.join(header)}{parted}"
+            )
+        pairs = zip(header, values, strict=True) if values else ()
+        yield line, {name: value for name, value in pairs if name}

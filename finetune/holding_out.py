@@ -1,0 +1,75 @@
+"""Part training examples: hold out a share where no validation examples are given, or make folds.
+
+The different texts are put into an order by label (or by what else a task says), at random within
+a label. Place i of this order is in fold i mod k; or it is held out where ⌊s·i⌋ grows, with s the
+share. So each part has of each label what it has of all. Examples of the same text (`fingerprint`)
+stand on one side.
+
+What is held out depends on the texts alone, on no seed: runs that differ in seed or rate are chosen
+by the same examples.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cellar import UserError
+from corpora.split import unit
+from finetune.overlap import fingerprint
+from finetune.task import Task
+
+SALT = 20
+"""of the hash by which examples are held out; the named sets were split by another"""
+
+
+def hold_out(
+    kind: type[Task[Any, Any]], examples: Sequence[Any], share: float
+) -> tuple[list[Any], list[Any]]:
+    """Part examples into those to learn from and a `share` to be measured on, in their order.
+
+    The first text of each label is learned from. Raises `UserError` where nothing can be held out.
+    """
+    texts = [fingerprint(kind.together(example)) for example in examples]
+    drawn = sorted(range(len(examples)), key=lambda i: unit(str(texts[i]), SALT))
+    order = spread(kind, examples, drawn, texts)
+    held: set[int] = set()
+    before, due = object(), 0.0
+    for index in order:
+        label = kind.label_of(examples[index])
+        due = round(due + share, 9)
+        if due >= 1 and (label is None or label == before):
+            held.add(texts[index])
+            due -= 1
+        before = label
+    if not held:
+        raise UserError(
+            f"{examples[0].place.rpartition(':')[0]}: {len(order)} different examples are too few "
+            "to hold some out: give --valid, a larger --valid-share, or --folds"
+        )
+    learned = [e for e, text in zip(examples, texts, strict=True) if text not in held]
+    return learned, [e for e, text in zip(examples, texts, strict=True) if text in held]
+
+
+def folds(kind: type[Task[Any, Any]], examples: Sequence[Any], count: int, seed: int) -> list[int]:
+    """The fold, from 0, of each example: a pure function of the examples and the seed.
+
+    The folds have equally many of each label, and in all, but for one; examples whose text is the
+    same stand in one fold. Raises `UserError` for more folds than different texts.
+    """
+    texts = [fingerprint(kind.together(example)) for example in examples]
+    drawn = np.random.default_rng(seed).permutation(len(examples)).tolist()
+    order = spread(kind, examples, drawn, texts)
+    if len(order) < count:
+        raise UserError(f"{count} folds need as many different examples, not {len(order)}")
+    fold = {texts[index]: place % count for place, index in enumerate(order)}
+    return [fold[text] for text in texts]
+
+
+def spread(
+    kind: type[Task[Any, Any]], examples: Sequence[Any], drawn: Sequence[int], texts: Sequence[int]
+) -> list[int]:
+    """One example of each text, the first, in the order of the labels, else as `drawn`."""
+    first = {text: index for index, text in reversed(list(enumerate(texts)))}
+    different = [index for index in drawn if first[texts[index]] == index]
+    return sorted(different, key=lambda index: kind.stratum(examples[index]))

@@ -1,0 +1,80 @@
+"""What a person should know of labelled examples before a model learns from them, a line each."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from corpora import MISSING
+from finetune.tags import OUTSIDE, are_entities, lookalike, scheme
+
+if TYPE_CHECKING:
+    from finetune.config import FinetuneConfig
+
+NAMED = 8
+"""labels that a line names"""
+UNBALANCED = 10
+"""so many times as often as the rarest label: then the commonest may be all that is learned"""
+
+
+@runtime_checkable
+class WithText(Protocol):
+    """An example with a text of its own."""
+
+    @property
+    def shown(self) -> str:
+        """The text."""
+
+    @property
+    def place(self) -> str:
+        """File and line."""
+
+
+def of_labels(counts: Mapping[str, int], config: "FinetuneConfig") -> list[str]:
+    """Which labels there are, which are written in two ways, and that some are rare."""
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    (common, most), (rare, least) = ordered[0], ordered[-1]
+    shown = ordered if len(ordered) <= NAMED else [*ordered[: NAMED - 1], ordered[-1]]
+    named = [f"{label} {count:,}" for label, count in shown]
+    if len(ordered) > NAMED:
+        named.insert(-1, f"{len(ordered) - NAMED:,} more, …")
+    found = [f"{len(ordered)} labels: {', '.join(named)}"]
+    written = defaultdict(list)
+    for label in counts:
+        written[" ".join(label.casefold().split())].append(label)
+    for labels in written.values():
+        if len(labels) > 1:
+            same = " and ".join(map(repr, sorted(labels)))
+            found.append(f"warning: {same} are learned as labels of their own: are they one?")
+    if most >= UNBALANCED * least and config.balance == "none":
+        found.append(
+            f"warning: the labels are unbalanced: {common!r} occurs {most / least:,.0f} times as "
+            f"often as {rare!r}; see --balance"
+        )
+    return found
+
+
+def of_texts(examples: Iterable[WithText]) -> list[str]:
+    """That some texts read as if they were missing."""
+    places = [(e.shown, e.place) for e in examples if e.shown in MISSING]
+    if not places:
+        return []
+    text, place = places[0]
+    count = f"{len(places):,} texts read" if len(places) > 1 else "a text reads"
+    return [f"warning: {count} {text!r} ({place}): leave the rows out where the text is missing"]
+
+
+def of_tags(sentences: Iterable[tuple[str, ...]]) -> list[str]:
+    """How tags are read, and that they look like entities in a spelling that is not read."""
+    given = list(sentences)
+    counts = Counter(tag for tags in given for tag in tags)
+    if are_entities(counts):
+        kinds = sorted({tag.partition("-")[2] or "_" for tag in counts if tag != OUTSIDE})
+        return [f"tags: entities in {scheme(given)}, of {len(kinds)} types: {listed(kinds)}"]
+    plain = f"tags: {len(counts)} plain labels, judged word by word: {listed(sorted(counts))}"
+    fault = lookalike(counts)
+    return [plain] if fault is None else [plain, f"warning: {fault}"]
+
+
+def listed(names: list[str]) -> str:
+    """The first of some names."""
+    return ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")

@@ -1,0 +1,55 @@
+"""The memory that a device has left, and the least that training a model takes.
+
+    bytes ≥ 16 · parameters + 4 · layers · tokens · (6 · hidden + 2 · intermediate)
+
+Weights, gradients and AdamW's two moments are four float32 for each parameter; of each layer the
+backward pass needs at least the inputs of its matrices and norms. With activation checkpointing it
+is one vector for each token and layer.
+"""
+
+from pathlib import Path
+
+import torch
+
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_memory(device: torch.device) -> int | None:
+    """Give the bytes that are free on `device`; None where the system does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    found = [_meminfo(), _cgroup()]
+    return min((size for size in found if size is not None), default=None)
+
+
+def least_memory(
+    parameters: int,
+    *,
+    layers: int,
+    hidden: int,
+    intermediate: int,
+    tokens: int,
+    recomputed: bool = False,
+) -> int:
+    """Estimate the fewest bytes that training takes, for batches of so many tokens."""
+    per_token = hidden if recomputed else 6 * hidden + 2 * intermediate
+    return 16 * parameters + 4 * layers * tokens * per_token
+
+
+def _meminfo() -> int | None:
+    try:
+        lines = MEMINFO.read_text(encoding="ascii").splitlines()
+        kibibytes = next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+        return 1024 * int(kibibytes)
+    except (OSError, ValueError, StopIteration, IndexError):
+        return None
+
+
+def _cgroup() -> int | None:
+    """Read the limit of a container (cgroup v2), less what is in use."""
+    try:
+        most = int((CGROUP / "memory.max").read_text(encoding="ascii"))  # "max": no limit
+        return max(0, most - int((CGROUP / "memory.current").read_text(encoding="ascii")))
+    except (OSError, ValueError):
+        return None
