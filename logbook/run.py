@@ -2,7 +2,7 @@
 
     options.json          how it was asked for        log.jsonl     steps and evaluations
     held_out.json         what it is measured on      speed.jsonl   seconds and tokens
-    metrics.json          it came to its end          *.safetensors how large the model is
+    metrics.json          what it came to             *.safetensors the model: the run is finished
 
 Any of them may be missing, half written or of another program: then there is a note about it, and
 what the others tell.
@@ -20,6 +20,8 @@ from typing import Any, Literal, NamedTuple
 from cellar import Fields, UserError, parse_json, read_json
 
 OPTIONS, LOG, SPEED = "options.json", "log.jsonl", "speed.jsonl"
+WEIGHTS = "model.safetensors"
+"""Stands in the run's own folder once it is finished; those of checkpoints stand below it."""
 HELD_OUT, METRICS, SUMMARY = "held_out.json", "metrics.json", "summary.json"
 LARGEST_SIZE = 2**40
 QUIET_AFTER = 120.0
@@ -78,7 +80,7 @@ class Run:
             seconds=sum(numbers(row).get("seconds", 0.0) for row in speeds),
             measured_on=read_object(folder / HELD_OUT, notes),
             written=max((path.stat().st_mtime for path in known if path.exists()), default=0.0),
-            has_ended=(folder / METRICS).exists(),
+            has_ended=(folder / METRICS).exists() or (folder / WEIGHTS).exists(),
             notes=tuple(notes),
         )
 
@@ -99,8 +101,8 @@ class Run:
     @cached_property
     def parameters(self) -> int | None:
         """Numbers in the model, or in its newest checkpoint; None before the first is written."""
-        checkpoints = sorted(self.folder.glob("checkpoints/step-*/model.safetensors"))
-        for path in (self.folder / "model.safetensors", *reversed(checkpoints)):
+        checkpoints = sorted(self.folder.glob(f"checkpoints/step-*/{WEIGHTS}"))
+        for path in (self.folder / WEIGHTS, *reversed(checkpoints)):
             count = count_numbers(path)
             if count is not None:
                 return count

@@ -23,6 +23,7 @@ from pretrain.objectives import (
     next_tokens,
     nothing,
 )
+from pretrain.objectives.replaced_tokens import DISCRIMINATOR_WEIGHT
 from pretrain.shards import Shard
 from tokenizer import Tokenizer
 from training import Flops, Objective
@@ -164,3 +165,17 @@ def save(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
     tokenizer.save(folder)
     if isinstance(model, Electra):
         tokenizer.save(folder / "generator")
+
+
+def loss_label(config: PretrainConfig) -> str:
+    """Say what the loss of a run is, for the axis of its curve."""
+    if config.token_objective == "rtd":
+        return f"loss: mlm + {DISCRIMINATOR_WEIGHT:g} · rtd"
+    if config.token_objective is None:
+        return "loss, nats per pair"
+    if config.pair_objective is not None:
+        return f"loss: {config.token_objective} + {config.pair_objective}"
+    if config.teacher is not None:
+        return f"loss: {config.soft_share:g} of the teacher's, the rest of the tokens"
+    unit = {"mlm": "masked token", "clm": "token", "denoise": "corrupted token"}
+    return f"loss, nats per {unit[config.token_objective]}"

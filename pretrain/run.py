@@ -118,6 +118,7 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
         flops=choice.flops(model, loss),
         resume=config.resume,
         label="pretraining",
+        loss_label=choice.loss_label(config),
         quiet=quiet,
     )
     if of_token is not None:

@@ -74,6 +74,7 @@ def train(
     flops: Flops[BatchT] | None = None,
     resume: bool = False,
     label: str = "training",
+    loss_label: str = "loss",
     quiet: bool = False,
 ) -> Result:
     """Train `model` in place on `batches`, and leave log, curve and checkpoints in `out`.
@@ -83,8 +84,8 @@ def train(
     the best, and when `config.patience` is over. With it the model ends with the best weights, else
     with the last. `shares` gives each parameter, by its name, a share of the learning rate; 0
     freezes it. `flops` says what training on a batch costs: the rate is then also shown as a share
-    of the device's peak. `resume` goes on from the newest checkpoint in `out` that is whole, or
-    begins where there is none.
+    of the device's peak. `loss_label` says in the picture what the loss is. `resume` goes on from
+    the newest checkpoint in `out` that is whole, or begins where there is none.
 
     Raises UserError for a folder that holds another run, or none but damaged checkpoints, for other
     settings than those of the run to resume, for a loss that is no number or a spike (as
@@ -123,7 +124,7 @@ def train(
         ),
         Interruption() as interruption,
         Display(label, config.steps, quiet=quiet or not is_main()) as display,
-        Record(out, state, display, peak, config.on_spike, config.track) as record,
+        Record(out, state, display, peak, config.on_spike, config.track, loss_label) as record,
     ):
         if before is not None and state.step == 0:
             record.evaluation(before, best=False)

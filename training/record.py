@@ -76,13 +76,14 @@ class Record:
         peak: float | None = None,
         on_spike: Literal["ignore", "skip", "stop"] = "ignore",
         track: Sequence[ToolName] = (),
+        loss_label: str = "loss",
     ) -> None:
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make the folder {out}: {error.strerror}") from error
         self._out, self._state, self._display, self._peak = out, state, display, peak
-        self._on_spike = on_spike
+        self._on_spike, self._loss_label = on_spike, loss_label
         self._drawn = time.monotonic()
         self._trackers = trackers(track, out, state.step)
         self._log = Lines(out / "log.jsonl", state.log_bytes)
@@ -203,7 +204,8 @@ class Record:
     def draw(self) -> None:
         """Draw the curve of what is logged so far."""
         if is_main():
-            draw_curve(self._out / "log.jsonl", self._out / "curve.png", self._display.label)
+            log, png = self._out / "log.jsonl", self._out / "curve.png"
+            draw_curve(log, png, self._display.label, self._loss_label)
         self._drawn = time.monotonic()
 
     def restart_clock(self) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,17 +24,13 @@ CURVES = 10
 LONGEST = 24
 """characters of a label that a picture shows"""
 CJK_FONTS = (
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Source Han Sans SC",
-    "WenQuanYi Zen Hei",
-    "PingFang SC",
-    "Hiragino Sans GB",
-    "Microsoft YaHei",
-    "SimHei",
-    "Malgun Gothic",
+    *("Noto Sans CJK SC", "Noto Sans CJK TC", "Noto Sans CJK JP", "Noto Sans CJK KR"),
+    *("Noto Sans SC", "Noto Serif CJK SC", "Source Han Sans SC", "Source Han Sans CN"),
+    *("WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "AR PL UMing CN", "AR PL UKai CN"),
+    *("PingFang SC", "Hiragino Sans GB", "Heiti SC", "STHeiti", "Songti SC", "Arial Unicode MS"),
+    *("Microsoft YaHei", "SimHei", "SimSun", "Malgun Gothic", "Droid Sans Fallback"),
 )
-"""what matplotlib's own font lacks, as the usual systems bring it"""
+"""Fonts with Chinese, Japanese and Korean characters, which matplotlib's own lacks."""
 
 
 def confusion_figure(
@@ -112,7 +109,7 @@ def calibration_figure(
 
 def save(figure: "Figure", path: Path) -> None:
     """Write a picture as PNG."""
-    with atomic_path(path) as temporary, _boxes_for_unknown_glyphs():
+    with atomic_path(path) as temporary, _warning_of_unknown_glyphs():
         figure.savefig(temporary, format="png", dpi=150)
 
 
@@ -122,7 +119,7 @@ def as_svg(figure: "Figure") -> str:
 
     words = matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "plainformer"})
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with io.StringIO() as file, words, _boxes_for_unknown_glyphs():
+    with io.StringIO() as file, words, _warning_of_unknown_glyphs():
         figure.savefig(file, format="svg", transparent=True, metadata=nothing)
         text = file.getvalue()
     return text[text.index("<svg") :]
@@ -143,8 +140,37 @@ def label_style() -> dict[str, Any]:
 
 
 @contextmanager
-def _boxes_for_unknown_glyphs() -> Iterator[None]:
-    """What no font here can write is drawn as a box; the table has it in full."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
+def _warning_of_unknown_glyphs() -> Iterator[None]:
+    """Say once, in a line, which characters no font here can draw: they become boxes."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         yield
+    missing = ""
+    for warning in caught:
+        found = re.match(r"Glyph (\d+) .* missing", str(warning.message))
+        if found is None:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+        else:
+            missing += chr(int(found[1]))
+    new = "".join(dict.fromkeys(missing.translate(dict.fromkeys(map(ord, _said)))))
+    if new:
+        _said.update(new)
+        print(
+            f"no font here has {new[:10]}{'…' if len(new) > 10 else ''}: the pictures show boxes, "
+            "the tables the text; install a font that has them (Debian: fonts-noto-cjk) and remove "
+            f"matplotlib's list of fonts in {matplotlib_cache()}",
+            file=sys.stderr,
+        )
+
+
+_said: set[str] = set()
+"""Characters that were named already."""
+
+
+def matplotlib_cache() -> str:
+    """Give the folder in which matplotlib remembers which fonts there are."""
+    import matplotlib
+
+    return matplotlib.get_cachedir()

@@ -9,6 +9,7 @@ from typing import Literal
 
 import tyro
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -60,34 +61,27 @@ def run(arguments: Sequence[str]) -> None:
             said = f"does not compare: {reason}" if reason else "compares: measured on the same"
             print(f"held-out {other.judged_by} of {other.folder} and {runs[0].folder} {said}")
     else:
-        console.print(listing(sorted(runs, key=lambda run: run.written)))
+        console.print(listing(sorted(runs, key=lambda run: run.written), console))
     for note in [note for run in runs for note in run.notes]:
         print(note, file=sys.stderr)
     if options.plot is not None:
         print(f"their curves are in {options.plot}")
 
 
-def listing(runs: Sequence[Run]) -> Table:
-    """A row for each run."""
-    table = Table(box=None, header_style="bold")
-    for name in ("run", "stage", "model"):
-        table.add_column(name)
-    for name in (*NUMBERS, "held out", "best, after step"):
-        table.add_column(name, justify="right")
-    table.add_column("written")
-    for run in runs:
-        metric = run.judged_by
-        cells = [
-            str(run.folder),
-            run.stage,
-            run.model,
-            *(cell(run) for cell in NUMBERS.values()),
-            f"{metric} {last(run, metric)}" if run.values(metric) else "",
-            best(run, metric),
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(run.written)),
-        ]
-        table.add_row(*map(Text, cells))
-    return table
+def listing(runs: Sequence[Run], console: Console) -> Table:
+    """Make a row for each run, with as many columns as fit into the width of the console."""
+    names = list(COLUMNS)
+    while True:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for name in names:
+            table.add_column(name, justify="right" if name in NUMBERS else "left")
+        for run in runs:
+            table.add_row(*(Text(COLUMNS[name](run)) for name in names))
+        spare = [name for name in SPARED if name in names]
+        needed = Measurement.get(console, console.options.update(max_width=100_000), table).maximum
+        if not spare or needed <= console.width:
+            return table
+        names.remove(spare[0])
 
 
 def comparison(runs: Sequence[Run]) -> Table:
@@ -113,18 +107,32 @@ NUMBERS: dict[str, Callable[[Run], str]] = {
     "time": lambda run: duration(run.seconds),
     "tokens a second": lambda run: short(round(run.tokens / run.seconds) if run.seconds else None),
 }
-"""what a run has come to, whatever it learned"""
+"""What a run has come to, whatever it learned."""
+COLUMNS: dict[str, Callable[[Run], str]] = {
+    "run": lambda run: str(run.folder),
+    "stage": lambda run: run.stage,
+    "model": lambda run: run.model,
+    **NUMBERS,
+    "held out": lambda run: f"{run.judged_by} {value}" if (value := last(run)) else "",
+    "best, after step": lambda run: best(run),
+    "written": lambda run: time.strftime("%Y-%m-%d %H:%M", time.localtime(run.written)),
+}
+SPARED = (
+    *("tokens a second", "written", "size", "tokens", "model", "best, after step"),
+    *("time", "steps", "stage"),
+)
+"""Columns that a narrow terminal does without, the first of them first."""
 
 
-def last(run: Run, name: str) -> str:
-    """The newest held-out value; nothing for what was not measured."""
-    value = run.last(name)
+def last(run: Run, name: str = "") -> str:
+    """Give the newest held-out value, of what the run is judged by; "" where there is none."""
+    value = run.last(name or run.judged_by)
     return "" if value is None else f"{value:.4g}"
 
 
-def best(run: Run, name: str) -> str:
-    """The best held-out value, and where it was."""
-    found = run.best(name)
+def best(run: Run, name: str = "") -> str:
+    """Give the best held-out value and its step, of what the run is judged by."""
+    found = run.best(name or run.judged_by)
     return "" if found is None else f"{found[1]:.4g}, {found[0]}"
 
 

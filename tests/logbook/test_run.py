@@ -207,3 +207,12 @@ def test_curves(tmp_path: Path) -> None:
 def test_what_is_better() -> None:
     assert all(map(lower_is_better, ["loss", "mlm_loss", "perplexity", "squared_error"]))
     assert not any(map(lower_is_better, ["accuracy", "f1", "spearman"]))
+
+
+def test_a_run_without_validation_is_finished_once_its_model_is_there(tmp_path: Path) -> None:
+    folder = make(tmp_path / "run")
+    for name in ("metrics.json", "model.safetensors"):
+        (folder / name).unlink(missing_ok=True)
+    assert Run.of(folder).state != "finished"
+    (folder / "model.safetensors").write_bytes(b"")
+    assert Run.of(folder).state == "finished"

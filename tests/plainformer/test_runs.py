@@ -1,9 +1,15 @@
 """`plainformer runs`: real runs, listed, compared and drawn; and what is none."""
 
+import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+from rich.console import Console
+
+from logbook import Run
+from plainformer.commands.runs import COLUMNS, listing
 from tests.plainformer.conftest import ROOT
 
 
@@ -38,7 +44,7 @@ def test_runs_are_listed_and_compared(call, pretraining, finetuning, tmp_path):
 
     code, out, err = call("runs", tmp_path / "a", tmp_path / "b", "--plot", tmp_path / "ab.png")
     assert (code, err) == (0, "")
-    differing = {line.split(":")[0] for line in out.splitlines()}
+    differing = {line.split()[0] for line in out.splitlines()}
     assert {"batch_tokens", "training.learning_rate"} <= differing
     assert not {"preset", "out", "training.steps", "max_length"} & differing
     assert "compares: measured on the same" in out
@@ -55,10 +61,10 @@ def test_what_is_no_run_is_said_in_a_line(call, refused, tmp_path):
     (tmp_path / "half" / "log.jsonl").write_text(json.dumps({"step": 3, "loss": 1.0}) + "\nhm\n")
     code, out, err = call("runs", tmp_path)
     assert code == 0 and "running" in out
-    assert [line.split()[0] for line in err.splitlines()] == [
-        str(tmp_path / "half" / "options.json"),
-        str(tmp_path / "half" / "log.jsonl"),
-    ]
+    notes = err.splitlines()
+    assert len(notes) == 2
+    for note, name in zip(notes, ("options.json", "log.jsonl"), strict=True):
+        assert note.startswith(str(tmp_path / "half" / name))
 
 
 def test_a_list_of_runs_is_there_at_once(tmp_path):
@@ -72,3 +78,22 @@ def test_a_list_of_runs_is_there_at_once(tmp_path):
         [sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_list_fits_into_a_narrow_terminal(tmp_path):
+    run = Run(
+        Path("runs/a-run-of-mine"),
+        options={"corpus": ["x"], "objective": ["mlm", "nsp"], "preset": "bert-base"},
+        steps=1_000,
+        tokens=1_000_000,
+        seconds=3600.0,
+    )
+    for width, few in ((80, True), (200, False)):
+        console = Console(width=width, record=True, file=io.StringIO())
+        table = listing([run], console)
+        console.print(table)
+        lines = console.export_text().splitlines()
+        assert len(lines) == 2, "no cell is broken"
+        assert max(map(len, lines)) <= width
+        assert (len(table.columns) < len(COLUMNS)) == few
+        assert lines[1].startswith("runs/a-run-of-mine")
