@@ -111,7 +111,7 @@ def _rebuilt(folder: TokenizerFolder, pipeline: Pipeline) -> tuple[dict[str, Any
                 f"{source}: the vocabulary has no token {content!r}, the {role} token of {name}: "
                 "name the one that it has in tokenizer_config.json"
             )
-    model = {"type": pipeline.model_type} | model | pipeline.model
+    model = model | {"type": pipeline.model_type} | pipeline.model
     if pipeline.model_type == "WordPiece":
         unknown = roles["unk"]["content"]
         if "unk" not in folder.roles and model.get("unk_token", unknown) != unknown:

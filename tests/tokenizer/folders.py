@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.tokenizer.test_families import FAMILIES, byte_level, wordpiece_vocabulary
+from tests.tokenizer.test_families import FAMILIES, TEXTS, byte_level, wordpiece_vocabulary
+from tokenizer import train_tokenizer
 
 Files = dict[str, Any]
 
@@ -106,6 +107,27 @@ def write(files: Files, folder: Path) -> Path:
         (folder / name).write_text(text, encoding="utf-8")
     return folder
 
+
+def untyped(files: Files) -> Files:
+    """Without the kind of its model, as the first releases wrote it."""
+    del files["tokenizer.json"]["model"]["type"]
+    return files
+
+
+def table() -> Files:
+    """The normalisation of a SentencePiece model."""
+    steps: list[Files] = train_tokenizer(TEXTS, kind="unigram", vocab_size=420).definition()[
+        "normalizer"
+    ]["normalizers"]
+    return steps[0]
+
+
+STRIP = {"type": "Strip", "strip_left": False, "strip_right": True}
+SPACES = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
+NFKD = {"type": "NFKD"}
+BY_SPACE = {"type": "WhitespaceSplit"}
+OLD_METASPACE = {"type": "Metaspace", "replacement": "▁", "add_prefix_space": True, "str_rep": "▁"}
+BERT_ENDS = {"sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}
 
 FOLDERS: dict[str, Callable[[], Files]] = {
     # Tokens that a folder adds.
@@ -305,6 +327,31 @@ FOLDERS: dict[str, Callable[[], Files]] = {
         "modernbert", {"add_prefix_space": True}
     ),
     "modernbert, a space before in the file": lambda: changed("modernbert", {}, spaces(1)),
+    # As other releases of `transformers` and `tokenizers` write the same.
+    "xlm-roberta with a table of characters": lambda: changed(
+        "xlm-roberta", {}, {"normalizer": table()}
+    ),
+    "xlm-roberta, written with other steps": lambda: changed(
+        "xlm-roberta",
+        {},
+        {
+            "normalizer": {"type": "Sequence", "normalizers": [table(), STRIP, SPACES]},
+            "pre_tokenizer": {"type": "Sequence", "pretokenizers": [BY_SPACE, OLD_METASPACE]},
+        },
+    ),
+    "albert with a table of characters": lambda: changed(
+        "albert", {}, {"normalizer": {"type": "Sequence", "normalizers": [NFKD, table(), SPACES]}}
+    ),
+    "distilbert without the model's type": lambda: untyped(saved("distilbert")),
+    "roberta without a template": lambda: changed(
+        "roberta", {}, {"post_processor": {"type": "ByteLevel"}}
+    ),
+    "roberta without an unknown token": lambda: changed(
+        "roberta", {}, {"model": {"unk_token": "<unk>", "continuing_subword_prefix": None}}
+    ),
+    "bert, a template with types of its own": lambda: changed(
+        "bert, cased", {}, {"post_processor": {"type": "BertProcessing", **BERT_ENDS}}
+    ),
     "roberta, spaces stay in the source": lambda: changed("roberta", {"trim_offsets": False}),
     # Other fields.
     "cut on the left": lambda: changed("bert, uncased", {"truncation_side": "left"}),
