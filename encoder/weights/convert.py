@@ -12,11 +12,12 @@ import pickle
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -49,6 +50,20 @@ DECLINED = {
 }
 TIED = ("decoder.weight", "decoder.bias", "lm_head.weight", "vocab_projector.weight")
 """how the names end that `transformers` ties to another tensor"""
+_SURROGATE = re.compile("[\ud800-\udfff]")
+MOST_TIMES = 64
+"""how many times a file's bytes its tensors may take: layers that are one are written one by one"""
+DAMAGED = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    MemoryError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)
+"""what the reader of pickles raises where the bytes make no sense"""
 
 
 def convert(folder: str | Path, out: str | Path) -> int:
@@ -76,6 +91,9 @@ def convert(folder: str | Path, out: str | Path) -> int:
         converted[first] = {}
         for path in weight_files(folder / first):
             converted[first].update(read_pickled(path))
+        if _ties(folder / first / "config.json"):
+            converted[first] = without_ties(converted[first])
+    check_size([tensor for own in converted.values() for tensor in own.values()], out)
     try:
         with atomic_folder(out) as unfinished:
             for place in {"", first, *others}:
@@ -85,13 +103,12 @@ def convert(folder: str | Path, out: str | Path) -> int:
             for path in whole:
                 _copy(path, unfinished / first)
             for place, tensors in converted.items():
-                ties = place == first and _ties(folder / first / "config.json")
-                converted[place] = own = without_shared_memory(tensors, ties)
                 (unfinished / place).mkdir(parents=True, exist_ok=True)
-                save_file(own, unfinished / place / WEIGHTS, metadata={"format": "pt"})
+                path = unfinished / place / WEIGHTS
+                save_file(without_shared_memory(tensors), path, metadata={"format": "pt"})
             _check(unfinished / first)
-    except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror or error}") from None
+    except (OSError, SafetensorError, LookupError) as error:  # a kind of number that it has not
+        raise UserError(f"cannot write {out}: {getattr(error, 'strerror', error)}") from None
     return sum(map(len, converted.values()))
 
 
@@ -124,8 +141,8 @@ def _shards(index: Path) -> Iterator[Path]:
         raise UserError(f"{index} is damaged: it has no weight_map of names and files")
     for name in sorted({files.text(tensor) for tensor in files.values}):
         # An index comes from elsewhere: it may name files of its own folder, and no others.
-        if Path(name).name != name:
-            raise UserError(f"{index} names {name!r}, which is no file of its folder")
+        if Path(name).name != name or "\0" in name:
+            raise UserError(f"{index} names {name!r:.60}, which is no file of its folder")
         if not (index.parent / name).is_file():
             raise UserError(f"{index} names {name}, which is missing: fetch the shard")
         yield index.parent / name
@@ -135,9 +152,9 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
     """The named tensors of a pickle, mapped where the format allows it; nothing in it is run."""
     try:
         # Before PyTorch 1.6 the file was no archive, and cannot be mapped.
-        held: Any = torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
+        archive = zipfile.is_zipfile(path)
+        numbers = bytes_of_numbers(path) if archive else None
+        held: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except pickle.UnpicklingError as error:
         if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise UserError(
@@ -147,7 +164,7 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} is damaged, or no file of PyTorch's: fetch it again") from None
     except PermissionError:
         raise UserError(f"{path} may not be read: see its permissions") from None
-    except (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError):
+    except (*DAMAGED, zipfile.BadZipFile):
         raise UserError(f"{path} is damaged or cut short: fetch it again") from None
     if not isinstance(held, dict) or not held:
         raise UserError(f"{path} holds no named tensors, but a {type(held).__name__}")
@@ -157,29 +174,79 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
                 f"{path} holds {name!r}, a {type(value).__name__}: a checkpoint of training, it "
                 "seems, and not the weights of a model"
             )
-    return {name: value.detach() for name, value in held.items()}
+        odd = value.is_nested or value.is_quantized or value.is_meta or value.is_complex()
+        if odd or value.layout is not torch.strided or _SURROGATE.search(name):
+            raise UserError(f"{path} holds {name!r:.60}, which is no dense tensor of plain numbers")
+    tensors = {name: value.detach() for name, value in held.items()}
+    if numbers not in (
+        None,
+        memory_of(tensors.values()),
+    ):  # torch reads on where a part is too short
+        raise UserError(f"{path} is damaged or cut short: fetch it again")
+    return tensors
 
 
-def without_shared_memory(tensors: dict[str, Tensor], ties: bool) -> dict[str, Tensor]:
-    """The tensors, each in memory of its own; tied ones are left out where the model `ties` them.
+def bytes_of_numbers(path: Path) -> int:
+    """Count the bytes of all storages in an archive.
 
-    Only an exact alias counts as tied: the same memory, seen in the same way.
+    Refuses one whose parts are packed: PyTorch packs none, and a few MB could hold terabytes.
     """
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+    if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        raise UserError(f"{path} is a packed archive, which PyTorch does not write: unpack it")
+    return sum(part.file_size for part in parts if "/data/" in part.filename)
+
+
+def memory_of(tensors: Collection[Tensor]) -> int:
+    """Count the bytes of the storages that the tensors are views of."""
+    storages = [tensor.untyped_storage() for tensor in tensors]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+
+def without_ties(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out what is tied to another tensor: the same memory, seen in the same way."""
     first: dict[tuple[object, ...], str] = {}
-    seen: set[int] = set()
-    own: dict[str, Tensor] = {}
     # What others are tied to comes first, so that it is what stays.
     for name in sorted(tensors, key=lambda name: name.endswith(TIED)):
         tensor = tensors[name]
         memory = tensor.untyped_storage().data_ptr()
         view = (memory, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype)
-        if ties and view in first and name.endswith(TIED):
-            continue
-        first.setdefault(view, name)
-        own[name] = tensor.clone() if memory in seen else tensor
-        own[name] = own[name].contiguous()
+        if not (name.endswith(TIED) and view in first):
+            first.setdefault(view, name)
+            first[(name,)] = name
+    return {name: tensor for name, tensor in tensors.items() if (name,) in first}
+
+
+def check_size(tensors: Collection[Tensor], out: Path) -> None:
+    """Compare what will be written with what was read, and with the room on the disk.
+
+    A view may repeat one number a million times a million: nobody's weights are made so.
+    """
+    whole, held = sum(tensor.nbytes for tensor in tensors), memory_of(tensors)
+    if whole > MOST_TIMES * held:
+        raise UserError(
+            f"written out, the tensors take {whole / 2**30:,.1f} GiB, of {held / 2**20:,.1f} MiB "
+            "in the file: views that repeat their numbers are no weights"
+        )
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free
+    if whole > free:
+        raise UserError(
+            f"cannot write {out}: the tensors take {whole / 2**30:,.1f} GiB, and "
+            f"{free / 2**30:,.1f} GiB are free"
+        )
+
+
+def without_shared_memory(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give each tensor memory of its own, as safetensors asks."""
+    seen: set[int] = set()
+    own: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        memory = tensor.untyped_storage().data_ptr()
+        own[name] = (tensor.clone() if memory in seen else tensor).contiguous()
         seen.add(memory)
-    return {name: own[name] for name in tensors if name in own}
+    return own
 
 
 def _ties(config: Path) -> bool:

@@ -3,7 +3,10 @@
 import json
 import os
 import re
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +18,7 @@ from cellar import UserError
 from encoder import Encoder, MaskedLM
 from encoder.weights.convert import convert
 from tests.encoder.families import EVERY, FAMILY, pair
-from tests.encoder.tools import assert_close, bert, padded, randomise
+from tests.encoder.tools import assert_close, bert, disk_with_room_for, padded, randomise
 from tokenizer import train_tokenizer
 
 transformers = pytest.importorskip("transformers")
@@ -190,12 +193,99 @@ def test_an_index_names_files_of_its_folder_that_are_there(model: MaskedLM, tmp_
         ("{}", "has no weight_map"),
         ('{"weight_map": []}', "weight_map must be an object"),
         ('{"weight_map": {"a": 3}}', "weight_map: a must be a text, not 3"),
+        ('{"weight_map": {"a": "x\\u0000.bin"}}', "no file of its folder"),
         ('{"weight_map": {"a": "../x.bin"}}', "no file of its folder"),
         ('{"weight_map": {"a": "x.bin"}}', "x.bin, which is missing"),
     ]:
         index.write_text(content)
         with pytest.raises(UserError, match=message):
             convert(folder, tmp_path / "out")
+
+
+ONE = torch.zeros(1)
+ODD: list[tuple[str, Tensor, str]] = [
+    ("one number, a million times a million", ONE.expand(10**6, 10**6), "3,725.3 GiB, of 0.1 MiB"),
+    ("rows that overlap", torch.zeros(20_000).as_strided((10**4, 10**4), (1, 1)), "0.4 GiB, of"),
+    ("sparse", torch.eye(4).to_sparse(), "'cls.odd', which is no dense tensor"),
+    ("compressed rows", torch.eye(4).to_sparse_csr(), "no dense tensor"),
+    ("nested", torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), "dense|damaged"),
+    ("without memory", torch.eye(4, device="meta"), "no dense tensor"),
+    ("complex", torch.eye(4, dtype=torch.complex128), "no dense tensor"),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("new_format", [True, False], ids=["archive", "legacy"])
+@pytest.mark.parametrize(("tensor", "message"), [odd[1:] for odd in ODD], ids=[o[0] for o in ODD])
+def test_tensors_that_cannot_be_written_as_they_are(
+    tensor: Tensor, message: str, new_format: bool, model: MaskedLM, tmp_path: Path
+) -> None:
+    path = tmp_path / "model" / "pytorch_model.bin"
+    tensors = {**pickled(tmp_path), "cls.odd": tensor}
+    torch.save(tensors, path, _use_new_zipfile_serialization=new_format)
+    with pytest.raises(UserError, match=message):
+        convert(tmp_path / "model", tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_many_names_for_one_memory(model: MaskedLM, tmp_path: Path) -> None:
+    """Twelve layers that are one are written one by one; three thousand are no model."""
+    path, one, tensors = (
+        tmp_path / "model" / "pytorch_model.bin",
+        torch.ones(9999),
+        pickled(tmp_path),
+    )
+    torch.save({**tensors, **{f"cls.{i}": one for i in range(12)}}, path)
+    assert convert(tmp_path / "model", tmp_path / "out") == len(tensors) - 2 + 12
+    torch.save({**tensors, **{f"cls.{i}": one for i in range(3000)}}, path)
+    with pytest.raises(UserError, match="views that repeat their numbers"):
+        convert(tmp_path / "model", tmp_path / "other")
+
+
+def rezipped(path: Path, compression: int, change: Callable[[str, bytes], bytes]) -> None:
+    """The archive once more, packed or not, with its parts changed."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {part.filename: archive.read(part) for part in archive.infolist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, change(name, content))
+
+
+def test_archives_that_torch_does_not_write(model: MaskedLM, tmp_path: Path) -> None:
+    """A part that is too short is read on into the next by torch, without a word."""
+    path, tensors = tmp_path / "model" / "pytorch_model.bin", pickled(tmp_path)
+
+    def halved(name: str, content: bytes) -> bytes:
+        return content[: len(content) // 2] if name.endswith("/data/3") else content
+
+    def larger(name: str, content: bytes) -> bytes:
+        return content.replace(b"K\x20", b"J\xff\xff\xff\x7f") if "pkl" in name else content
+
+    for compression, change, message in [
+        (zipfile.ZIP_DEFLATED, lambda _name, content: content, "packed archive"),
+        (zipfile.ZIP_STORED, halved, "damaged or cut short"),
+        (zipfile.ZIP_STORED, larger, "damaged or cut short"),
+    ]:
+        torch.save(tensors, path)
+        rezipped(path, compression, change)
+        with pytest.raises(UserError, match=message):
+            convert(tmp_path / "model", tmp_path / "out")
+    torch.save(tensors, path)
+    rezipped(path, zipfile.ZIP_STORED, lambda _name, content: content)
+    convert(tmp_path / "model", tmp_path / "out")
+
+
+@pytest.mark.parametrize("room", [50, 4000, 30_000])
+def test_a_full_disk(room: int, model: MaskedLM, tmp_path: Path) -> None:
+    """Said by the system while it is written, and seen before by the disk's own figure."""
+    torch.save(pickled(tmp_path), tmp_path / "model" / "pytorch_model.bin")
+    with disk_with_room_for(room), pytest.raises(UserError, match=r"cannot write .*out"):
+        convert(tmp_path / "model", tmp_path / "out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=room))
+        with pytest.raises(UserError, match="GiB are free"):
+            convert(tmp_path / "model", tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
 def test_nothing_is_overwritten(model: MaskedLM, tmp_path: Path) -> None:

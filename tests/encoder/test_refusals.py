@@ -1,10 +1,7 @@
 """What does not fit is one short error that names it, and nothing is half-written."""
 
 import json
-import resource
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from cellar import UserError
 from encoder import Encoder, SequenceClassifier
-from tests.encoder.tools import bert, edit_config, modern, refused
+from tests.encoder.tools import bert, disk_with_room_for, edit_config, modern, refused
 
 
 def edit_tensors(folder: Path, **changes: torch.Tensor | None) -> None:
@@ -158,17 +155,6 @@ def test_a_config_of_an_earlier_version(tmp_path: Path) -> None:
     del config["initializer_range"]
     path.write_text(json.dumps(config))
     assert Encoder.from_pretrained(tmp_path).config.initializer_range == 0.02
-
-
-@contextmanager
-def disk_with_room_for(size: int) -> Iterator[None]:
-    """Files cannot grow beyond `size` bytes: what a full disk says, said by the system itself."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("room", [50, 4000])
