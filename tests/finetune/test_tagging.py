@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from cellar import UserError, write_text
 from encoder import TokenClassifier
@@ -21,6 +22,7 @@ from finetune.tags import spans
 from finetune.tasks.tagging import IGNORED, Tagging
 from tests.finetune.sentences import TOKENIZERS, sentence
 from tests.pretrain import tiny
+from tests.tokenizer.test_families import FAMILIES
 from training import TrainingConfig
 
 
@@ -258,6 +260,21 @@ def test_a_foreign_folder_is_read_by_its_own_labels(labels, tokenizer, tmp_path)
         assert answer.scores == pytest.approx(chances.tolist(), abs=1e-5)
     path = written(tmp_path / "a.jsonl", {"words": ["a", "b"], "tags": ["B-LOC", "O"]})
     assert evaluate_folder(tmp_path, str(path)).metric.count == 1
+
+
+@pytest.mark.parametrize(("head", "prefixed"), [("MaskedLM", True), ("TokenClassification", False)])
+def test_a_tagger_of_roberta_is_learned_with_words_behind_a_space(head, prefixed, tmp_path):
+    """As with `transformers`, which wants `add_prefix_space`; a tagger reads as it has learned."""
+    FAMILIES["roberta"]().save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "roberta", "architectures": [f"RobertaFor{head}"]})
+    )
+    tokenizer = Tagging.foreign(("O", "B-X"), 16).tokenizer(tmp_path)
+    theirs = AutoTokenizer.from_pretrained(tmp_path, add_prefix_space=prefixed)
+    words = ["the", "encoder", "house"]
+    ids = tokenizer.template.encode(tokenizer.word_tokens(words), None).ids
+    assert ids == theirs(words, is_split_into_words=True)["input_ids"]
+    assert (ids == theirs("the encoder house")["input_ids"]) is prefixed
 
 
 def _row(text: str):
