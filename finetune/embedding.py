@@ -22,7 +22,7 @@ from jaxtyping import Float
 
 from cellar import UserError, find_folder
 from encoder import SentenceEncoder, in_int8, prepacked
-from encoder.weights.sentence import Mode, SentenceLayout
+from encoder.weights.sentence_layout import Mode, SentenceLayout
 from finetune.batch import Item, by_length
 from tokenizer import Encoding, Tokenizer, listed, load_tokenizer, text_and_pair
 from training import choose_device

@@ -27,15 +27,8 @@ from encoder.heads.parts import HeadedModel, pool
 from encoder.linear import Linear
 from encoder.model import Encoder
 from encoder.packing import Sequences
-from encoder.weights.sentence import (
-    Dense,
-    Mode,
-    Normalize,
-    SentenceLayout,
-    read_layout,
-    read_weights,
-    write_layout,
-)
+from encoder.weights.sentence import read_layout, read_weights, write_layout
+from encoder.weights.sentence_layout import Dense, Mode, Normalize, SentenceLayout
 
 
 class Projection(nn.Module):
@@ -116,9 +109,10 @@ class SentenceEncoder(HeadedModel):
 
         Raises `UserError` when the folder cannot be written.
         """
-        weights.save(self.encoder, Path(folder))
-        layout = replace(self.layout, encoder="")
-        write_layout(Path(folder), layout, self.config.hidden_size, self.layers.state_dict())
+        folder = Path(folder)
+        # The weights come last: without them nobody takes the folder for a model.
+        write_layout(folder, self.layout, self.config.hidden_size, self.layers.state_dict())
+        weights.save(self.encoder, folder)
 
     @classmethod
     def from_pretrained(

@@ -10,16 +10,25 @@ Read as its version 6.2 reads them, with the keys of all versions before; writte
 every version reads. What would change a vector and is not supported is a `UserError` by name.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path, PureWindowsPath
-from typing import Any, Literal, TypeGuard, get_args
+from typing import Any, TypeGuard, get_args
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from cellar import Fields, UserError, atomic_path, read_json, read_json_list, write_json
 from encoder.weights.family import Tensors
 from encoder.weights.folder import mapped
+from encoder.weights.sentence_layout import (
+    ACTIVATIONS,
+    MODES,
+    Dense,
+    Mode,
+    Normalize,
+    SentenceLayout,
+    Similarity,
+)
 
 MODULES = "modules.json"
 SETTINGS = "config_sentence_transformers.json"
@@ -30,96 +39,8 @@ READERS = tuple(
 """settings of the Transformer module, the first that is there"""
 WEIGHTS = "model.safetensors"
 
-Mode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
-Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
-MODES: dict[Mode, str] = {
-    "cls": "pooling_mode_cls_token",
-    "max": "pooling_mode_max_tokens",
-    "mean": "pooling_mode_mean_tokens",
-    "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
-    "weightedmean": "pooling_mode_weightedmean_tokens",
-    "lasttoken": "pooling_mode_lasttoken",
-}
-"""modes of pooling → their keys before version 6, in the order in which those are concatenated"""
-ACTIVATIONS = {
-    "Tanh": "activation",
-    "Identity": "linear",
-    "ReLU": "activation",
-    "GELU": "activation",
-    "Sigmoid": "activation",
-    "SiLU": "activation",
-}
-"""classes of torch → the module of `torch.nn.modules` in which they are"""
 VECTOR = "sentence_embedding"
 TEXT = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
-
-
-@dataclass(frozen=True)
-class Dense:
-    """act(W x + b), and with `use_residual` x, or R x where the sizes differ, added to it."""
-
-    in_features: int
-    out_features: int
-    bias: bool = True
-    activation: str = "Tanh"
-    use_residual: bool = False
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Give the shape of each tensor, by name."""
-        matrix = self.out_features, self.in_features
-        projected = self.use_residual and self.in_features != self.out_features
-        return {
-            "linear.weight": matrix,
-            **({"linear.bias": (self.out_features,)} if self.bias else {}),
-            **({"residual.weight": matrix} if projected else {}),
-        }
-
-
-@dataclass(frozen=True)
-class Normalize:
-    """x / |x|."""
-
-
-@dataclass(frozen=True)
-class SentenceLayout:
-    """How a text becomes one vector: what is read, how it is pooled, and what follows."""
-
-    encoder: str = ""
-    """the folder of the encoder and its tokenizer, inside the model's"""
-    max_length: int | None = None
-    """tokens of the longest text; None: what the tokenizer says"""
-    lower_case: bool = False
-    pooling: tuple[Mode, ...] = ("mean",)
-    """one after the other in the vector"""
-    include_prompt: bool = True
-    """whether a prompt's tokens are pooled with the text's"""
-    layers: tuple[Dense | Normalize, ...] = (Normalize(),)
-    folders: tuple[str, ...] = ("",)
-    """of each layer, inside the model's"""
-    prompts: Mapping[str, str] = field(default_factory=dict)
-    """what is put before a text, by name"""
-    default_prompt: str | None = None
-    """the name of the prompt of every text, unless another is asked for"""
-    similarity: Similarity = "cosine"
-    truncate_dim: int | None = None
-    """the numbers of a vector that are given, from its beginning; None: all"""
-
-    @property
-    def prompt(self) -> str:
-        """Give what is put before every text, unless another prompt is asked for."""
-        return "" if self.default_prompt is None else self.prompts[self.default_prompt]
-
-    def named(self, name: str) -> str:
-        """Give the prompt of this name; none for an empty name.
-
-        Raises:
-            UserError: there is no such prompt.
-        """
-        if name and name not in self.prompts:
-            there = ", ".join(self.prompts) or "none"
-            raise UserError(f"there is no prompt {name!r}; the model has: {there}")
-        return self.prompts[name] if name else ""
 
 
 def read_layout(folder: Path) -> SentenceLayout | None:
@@ -330,7 +251,18 @@ def read_weights(folder: Path, layout: SentenceLayout) -> Tensors:
 
 
 def write_layout(folder: Path, layout: SentenceLayout, size: int, tensors: Tensors) -> None:
-    """Write all that `read_layout` and `read_weights` read, beside an encoder of this `size`."""
+    """Write all that `read_layout` and `read_weights` read, beside an encoder of this `size`.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    try:
+        _write(folder, layout, size, tensors)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot write the model to {folder}: {error}") from None
+
+
+def _write(folder: Path, layout: SentenceLayout, size: int, tensors: Tensors) -> None:
     modules = ["Transformer", "Pooling", *(type(layer).__name__ for layer in layout.layers)]
     places = ["", *(f"{number}_{kind}" for number, kind in enumerate(modules) if number)]
     for number, (layer, place) in enumerate(zip(layout.layers, places[2:], strict=True)):

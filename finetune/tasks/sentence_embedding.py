@@ -31,7 +31,8 @@ from corpora import Doubtful, Row
 from encoder import SentenceEncoder, ops
 from encoder.pretrained import PretrainedModel
 from encoder.weights import family_of
-from encoder.weights.sentence import SentenceLayout, read_layout
+from encoder.weights.sentence import read_layout
+from encoder.weights.sentence_layout import SentenceLayout
 from finetune.batch import Batch, Item
 from finetune.config import DEFAULT_LENGTH
 from finetune.embedding import as_declared, longest

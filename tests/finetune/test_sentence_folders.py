@@ -20,7 +20,8 @@ from cellar import UserError
 from encoder import Encoder, SentenceEncoder, Sequences
 from encoder.heads.sentence import pool_all
 from encoder.weights.convert import convert
-from encoder.weights.sentence import Dense, Normalize, read_layout
+from encoder.weights.sentence import read_layout
+from encoder.weights.sentence_layout import Dense, Normalize
 from finetune import Embedder, FinetuneConfig, Predictor, evaluate_folder, finetune
 from finetune.folder import load_task
 from tests.encoder.tools import bert, randomise
@@ -169,6 +170,7 @@ CASES: dict[str, Files] = {
     ),
     "cut at 8": MEAN | reader(max_seq_length=8, do_lower_case=False),
     "cut at 30, more than the tokenizer says": MEAN | reader(max_seq_length=30),
+    "cut at 99, more than the model has positions": MEAN | reader(max_seq_length=99),
     "cut where the tokenizer says": MEAN | reader(max_seq_length=None),
     "cut, in another file": MEAN | {"sentence_roberta_config.json": {"max_seq_length": 7}},
     "cut, in both files": MEAN

@@ -1,0 +1,99 @@
+"""How a text becomes one vector in a folder of sentence-transformers, in its terms.
+
+tokens → encoder → pooling → layers: Dense, Normalize … → vector
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cellar import UserError
+
+Mode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
+Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
+MODES: dict[Mode, str] = {
+    "cls": "pooling_mode_cls_token",
+    "max": "pooling_mode_max_tokens",
+    "mean": "pooling_mode_mean_tokens",
+    "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
+    "weightedmean": "pooling_mode_weightedmean_tokens",
+    "lasttoken": "pooling_mode_lasttoken",
+}
+"""modes of pooling → their keys before version 6, in the order in which those are concatenated"""
+ACTIVATIONS = {
+    "Tanh": "activation",
+    "Identity": "linear",
+    "ReLU": "activation",
+    "GELU": "activation",
+    "Sigmoid": "activation",
+    "SiLU": "activation",
+}
+"""classes of torch → the module of `torch.nn.modules` in which they are"""
+
+
+@dataclass(frozen=True)
+class Dense:
+    """act(W x + b), and with `use_residual` x, or R x where the sizes differ, added to it."""
+
+    in_features: int
+    out_features: int
+    bias: bool = True
+    activation: str = "Tanh"
+    use_residual: bool = False
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Give the shape of each tensor, by name."""
+        matrix = self.out_features, self.in_features
+        projected = self.use_residual and self.in_features != self.out_features
+        return {
+            "linear.weight": matrix,
+            **({"linear.bias": (self.out_features,)} if self.bias else {}),
+            **({"residual.weight": matrix} if projected else {}),
+        }
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """x / |x|."""
+
+
+@dataclass(frozen=True)
+class SentenceLayout:
+    """How a text becomes one vector: what is read, how it is pooled, and what follows."""
+
+    encoder: str = ""
+    """the folder of the encoder and its tokenizer, inside the model's"""
+    max_length: int | None = None
+    """tokens of the longest text; None: what the tokenizer says"""
+    lower_case: bool = False
+    pooling: tuple[Mode, ...] = ("mean",)
+    """one after the other in the vector"""
+    include_prompt: bool = True
+    """whether a prompt's tokens are pooled with the text's"""
+    layers: tuple[Dense | Normalize, ...] = (Normalize(),)
+    folders: tuple[str, ...] = ("",)
+    """of each layer, inside the model's"""
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    """what is put before a text, by name"""
+    default_prompt: str | None = None
+    """the name of the prompt of every text, unless another is asked for"""
+    similarity: Similarity = "cosine"
+    truncate_dim: int | None = None
+    """the numbers of a vector that are given, from its beginning; None: all"""
+
+    @property
+    def prompt(self) -> str:
+        """Give what is put before every text, unless another prompt is asked for."""
+        return "" if self.default_prompt is None else self.prompts[self.default_prompt]
+
+    def named(self, name: str) -> str:
+        """Give the prompt of this name; none for an empty name.
+
+        Raises:
+            UserError: there is no such prompt.
+        """
+        if name and name not in self.prompts:
+            there = ", ".join(self.prompts) or "none"
+            raise UserError(f"there is no prompt {name!r}; the model has: {there}")
+        return self.prompts[name] if name else ""
