@@ -5,7 +5,7 @@
 
 What `gcide-pos` tests is held out by whole entries, and `gcide` leaves those entries out: a model
 pretrained on the text has met neither the tested definitions nor their neighbours, nor the same
-words under another headword. `corpora.split.key` says which texts count as the same.
+words under another headword. `corpora.split.outline` says which texts count as the same.
 """
 
 import re
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cellar import Fields, parse_json
-from corpora.split import key, split_by_hash, unit
+from corpora.split import outline, split_by_hash, unit
 
 LABELS = {
     **dict.fromkeys(("n.", "n. pl.", "prop. n."), "noun"),
@@ -107,7 +107,7 @@ def _read(wheel: zipfile.ZipFile) -> tuple[dict[str, Text], Counter[str]]:
                 for definition in sense.each("definitions"):
                     defining = definition.text("text")
                     for text in (defining, *definition.texts("examples")):
-                        folded = key(clean(text))
+                        folded = outline(clean(text))
                         if not folded or cut_short(text):
                             dropped["cut short or empty in the package"] += 1
                             continue

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from corpora.conll import parse_conll
-from corpora.split import key, split_by_hash
+from corpora.split import outline, split_by_hash
 
 Parts = dict[str, list[Any]]
 
@@ -142,7 +142,7 @@ def _split_unique(rows: list[dict[str, Any]], dropped: Counter[str]) -> tuple[Pa
     """Keep the first of the rows whose texts are the same, and none if their labels differ."""
     same: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
-        same[key(row["text"])].append(row)
+        same[outline(row["text"])].append(row)
     unique = []
     for group in same.values():
         if len({row["label"] for row in group}) > 1:

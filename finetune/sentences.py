@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cellar import UserError
+from cellar.words import join_words, words_of
 from corpora import (
     Columns,
     File,
@@ -28,7 +29,6 @@ from corpora import (
     sentence_table,
 )
 from finetune.tags import Span, iob2, is_tag
-from finetune.words import join_words, split_words
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def read_sentence(row: Row, labelled: bool) -> Sentence:
     lines = row.lines if isinstance(row, WordsRow) else ()
     if not labelled and not row.has("words"):
         text = row.string("text")
-        offsets = split_words(text)
+        offsets = words_of(text)
         words = tuple(text[start:end] for start, end in offsets)
         return Sentence(words, None, text, tuple(offsets), row.file, row.line)
     words = strings(row, "words")

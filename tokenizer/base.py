@@ -10,8 +10,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, lru_cache
-from itertools import chain, groupby
-from operator import itemgetter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +97,7 @@ class Tokenizer(ABC):
         ids: list[int] = []
         offsets: list[Span] = []
         word_ids: list[int] = []
-        for number, word in enumerate(words):
-            tokens = self._remembered(word)
+        for number, tokens in enumerate(self._of_words(words)):
             ids += tokens.ids
             offsets += tokens.offsets
             word_ids += [number] * len(tokens)
@@ -109,12 +107,20 @@ class Tokenizer(ABC):
         """Give the tokenizer by which a tagger of words learns: mostly this one."""
         return self
 
+    def _of_words(self, words: Iterable[str]) -> Iterable[Tokens]:
+        return map(self._remembered, words)
+
     @cached_property
     def _remembered(self) -> Callable[[str], Tokens]:
-        def tokens(word: str) -> Tokens:
-            return self._word(word) or Tokens([self.unk_id], [(0, len(word))], [0])
+        return self._remembering(self._word)
 
-        return lru_cache(REMEMBERED)(tokens)
+    def _remembering(self, tokens: Callable[[str], Tokens]) -> Callable[[str], Tokens]:
+        """Keep the tokens of words; a word of which nothing is left is one unknown token."""
+
+        def of_word(word: str) -> Tokens:
+            return tokens(word) or Tokens([self.unk_id], [(0, len(word))], [0])
+
+        return lru_cache(REMEMBERED)(of_word)
 
     def _word(self, word: str) -> Tokens:
         """Give the tokens of one word."""
@@ -308,8 +314,15 @@ def _check(text: str, pair: str | None) -> None:
 
 def by_word(ids: Iterable[int], word_ids: Iterable[int]) -> list[list[int]]:
     """Group ids by the word they are of."""
-    pairs = groupby(zip(word_ids, ids, strict=True), key=itemgetter(0))
-    return [[id for _, id in word] for _, word in pairs]
+    words: list[list[int]] = []
+    last = None
+    for id, word in zip(ids, word_ids, strict=True):
+        if word == last:
+            words[-1].append(id)
+        else:
+            words.append([id])
+            last = word
+    return words
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")

@@ -20,11 +20,11 @@ SentencePiece's BPE reaches a piece only through its halves: it cannot take in w
 """
 
 import struct
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from cellar import UserError
+from cellar.words import is_of_letters
 from tokenizer.base import Tokenizer
 from tokenizer.huggingface import HuggingFace
 from tokenizer.sentence_piece import SentencePiece
@@ -60,20 +60,16 @@ def _count(tokenizer: Tokenizer, texts: Iterable[str]) -> Counter[str]:
             strip_accents=tokenizer.strip_accents,
             chinese_characters=tokenizer.chinese_characters,
         )
-        return Counter({word: count for word, count in counted.items() if _is_word(word)})
+        return Counter({word: count for word, count in counted.items() if is_of_letters(word)})
     special = tokenizer.special_ids
     spelled = Counter(tuple(word) for text in texts for word in tokenizer.words(text))
     for ids, count in spelled.items():
-        if len(ids) > 1 and _is_word(tokenizer.decode(ids).strip()):
+        if len(ids) > 1 and is_of_letters(tokenizer.decode(ids).strip()):
             word = written(tokenizer, ids)
             # Bytes of a character, and what is unknown, are not how a word is written.
             if special.isdisjoint(ids) and tokenizer.spell(word) == list(ids):
                 words[word] += count
     return words
-
-
-def _is_word(text: str) -> bool:
-    return bool(text) and all(unicodedata.category(character)[0] in "LM" for character in text)
 
 
 def written(tokenizer: Tokenizer, ids: Iterable[int]) -> str:

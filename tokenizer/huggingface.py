@@ -14,6 +14,7 @@ from tokenizers import Tokenizer as Backend
 from cellar import UserError
 from tokenizer.base import Tokenizer, by_word, refuse_surrogates
 from tokenizer.encoding import Part, Template, Tokens, trim
+from tokenizer.word_ids import refine
 
 _USUAL_NAMES = {
     "pad": ("[PAD]", "<pad>"),
@@ -47,6 +48,7 @@ class HuggingFace(Tokenizer):
         with _rust("tokenizers cannot read this tokenizer.json"):
             self._backend = Backend.from_str(json.dumps(self._definition))
             self._backend.encode_special_tokens = bool(config.get("split_special_tokens"))
+        self._added = frozenset(self._backend.get_added_tokens_decoder())
         self._config = config
         self.max_length = max_length
         self.special_tokens = {
@@ -115,7 +117,9 @@ class HuggingFace(Tokenizer):
         with _rust("tokenizers cannot encode this text"):
             encoding = self._backend.encode(text, add_special_tokens=False)
         offsets = [trim(text, start, end) for start, end in encoding.offsets]
-        return Tokens(encoding.ids, offsets, [word or 0 for word in encoding.word_ids])
+        word_ids = [word or 0 for word in encoding.word_ids]
+        apart = map(self._added.__contains__, encoding.ids)
+        return Tokens(encoding.ids, offsets, refine(text, offsets, word_ids, apart))
 
     def _decode(self, ids: Iterable[int], skip_special_tokens: bool) -> str:
         return self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens)

@@ -10,8 +10,12 @@ through the normalisation to their source. A token that is part of a ligature or
 bytes has the whole character as its source; a `▁` that only opens the text has none. Behind a
 special token none is added: `[MASK]文` reads as the masked text of pretraining does.
 
-A word begins at `▁`, and every piece that begins or ends with a Chinese character or punctuation
-stands alone, so that whole-word masking has words where there are no spaces.
+A Chinese character is a piece of its own, as in BERT: training lets none stand in a piece with
+another character, and white space before one is dropped, with the `▁` that would open the text. So
+a text has the tokens that its characters have one by one.
+
+Words are those of `cellar.words`: they begin at `▁`, at a sign, and at each piece of Chinese or
+Japanese; a piece that begins with a mark goes on with the word before it.
 
 The `tokenizer.json` that is saved beside the model is its translation for `tokenizers`, which
 normalises a grapheme at a time, and takes a `<0x41>` that a text spells out for the byte: there,
@@ -20,22 +24,29 @@ and on unusual combinations of marks, the two can differ. Here the model is what
 
 import base64
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import sentencepiece
 
 from cellar import UserError, atomic_path
+from cellar.words import HAN, unspaced_edges
 from tokenizer.base import SPECIAL_TOKENS, Tokenizer, added_token, by_word, refuse_surrogates
+from tokenizer.chinese import HAN_FIRST, SPACE_BEFORE_HAN
 from tokenizer.encoding import Span, Template, Tokens, trim
+from tokenizer.word_ids import SPACE, PieceWords
 
 MODEL_FILE = "tokenizer.model"
-SPACE = "▁"
 # `add_dummy_prefix: false`, as bytes of a model: of a field that comes twice the last counts.
 _NO_PREFIX = b"\x1a\x02\x18\x00"
-_STANDS_ALONE = re.compile(r"[⺀-鿿가-힣豈-﫿＀-･𠀀-𲎯]|[^\w▁]")
-_SPECIAL = re.compile("(" + "|".join(map(re.escape, SPECIAL_TOKENS.values())) + ")")
+_SPECIAL = "|".join(map(re.escape, SPECIAL_TOKENS.values()))
+_CUT = re.compile(f"({_SPECIAL})|{SPACE_BEFORE_HAN.pattern}")
+_CUT_ASCII = re.compile(f"({_SPECIAL})")
+
+_Segment = tuple[int, str, sentencepiece.SentencePieceProcessor | None, list[int]]
+"""Where a part of a text starts, the part, what encodes it (None: a special token), and its ids"""
 
 
 class SentencePiece(Tokenizer):
@@ -63,14 +74,11 @@ class SentencePiece(Tokenizer):
             )
         self._id_of = {piece: id for id, piece in enumerate(self._pieces)}
         self._is_byte = [self._processor.is_byte(id) for id in range(self.vocab_size)]
-        self._opens = [
-            not byte and (piece[0] == SPACE or bool(_STANDS_ALONE.match(piece)))
+        values = [
+            int(piece[1:-1], 16) if byte else None
             for piece, byte in zip(self._pieces, self._is_byte, strict=True)
         ]
-        self._closes = [
-            not byte and bool(_STANDS_ALONE.match(piece[-1]))
-            for piece, byte in zip(self._pieces, self._is_byte, strict=True)
-        ]
+        self._word_ids = PieceWords(self._pieces, values, self.special_ids)
         self.template = Template.bert(self.cls_id, self.sep_id)
 
     @property
@@ -100,7 +108,7 @@ class SentencePiece(Tokenizer):
 
     def words(self, text: str) -> list[list[int]]:
         """Give the ids of each word, without special tokens."""
-        ids = [id for _, _, ids in self._segments(text) for id in ids]
+        ids = [id for _, _, _, ids in self._segments(text) for id in ids]
         return by_word(ids, self._word_ids(ids))
 
     def spell(self, word: str) -> list[int]:
@@ -111,35 +119,62 @@ class SentencePiece(Tokenizer):
 
     def tokens(self, text: str) -> Tokens:
         """Give the tokens of one text, without the template's special tokens."""
+        return self._tokens(text)
+
+    def _of_words(self, words: Iterable[str]) -> Iterator[Tokens]:
+        """Words of a script without spaces go on behind each other as in a text: without `▁`."""
+        goes_on = False
+        for word in words:
+            if word.isascii():
+                yield self._remembered(word)
+                goes_on = False
+            else:
+                begins, ends = unspaced_edges(word)
+                yield (
+                    self._remembered_inside(word) if begins and goes_on else self._remembered(word)
+                )
+                goes_on = ends
+
+    @cached_property
+    def _remembered_inside(self) -> Callable[[str], Tokens]:
+        return self._remembering(partial(self._tokens, is_joined=True))
+
+    def _tokens(self, text: str, is_joined: bool = False) -> Tokens:
         ids: list[int] = []
         offsets: list[Span] = []
-        for start, segment, segment_ids in self._segments(text):
+        for start, segment, processor, segment_ids in self._segments(text, is_joined):
             ids += segment_ids
-            if segment in SPECIAL_TOKENS.values():
+            if processor is None:
                 offsets.append((start, start + len(segment)))
-            else:
-                processor = self._processor_at(start, segment)
-                sources = self._sources(processor, segment, segment_ids)
-                for id, (first, last) in zip(segment_ids, sources, strict=True):
-                    span = start + first, start + last
-                    opens = self._pieces[id].startswith(SPACE)
-                    offsets.append(trim(text, *span) if opens else span)
+                continue
+            sources = self._sources(processor, segment, segment_ids)
+            for id, (first, last) in zip(segment_ids, sources, strict=True):
+                span = start + first, start + last
+                opens = self._pieces[id].startswith(SPACE)
+                offsets.append(trim(text, *span) if opens else span)
         return Tokens(ids, offsets, self._word_ids(ids))
 
-    def _segments(self, text: str) -> Iterator[tuple[int, str, list[int]]]:
-        """Cut a text at special tokens: where each segment starts, the segment, and its ids."""
+    def _segments(self, text: str, is_joined: bool = False) -> Iterator[_Segment]:
+        """Cut a text at special tokens, and at white space before a Chinese character.
+
+        `is_joined` says that the text goes on behind another, without a space.
+        """
         refuse_surrogates(text)
         start = 0
-        for segment in _SPECIAL.split(text):
-            special = self._id_of[segment] if segment in SPECIAL_TOKENS.values() else None
-            processor = self._processor_at(start, segment)
-            ids = processor.encode(segment) if special is None else [special]
-            yield start, segment, ids
-            start += len(segment)
+        for cut in (_CUT_ASCII if text.isascii() else _CUT).finditer(text):
+            yield self._segment(text, start, cut.start(), is_joined)
+            if cut[1]:
+                yield cut.start(), cut[1], None, [self._id_of[cut[1]]]
+            start = cut.end()
+        yield self._segment(text, start, len(text), is_joined)
 
-    def _processor_at(self, start: int, segment: str) -> sentencepiece.SentencePieceProcessor:
-        """The processor that opens a segment with `▁`, if it opens the text or a word in it."""
-        return self._processor if start == 0 or segment[:1].isspace() else self._inside
+    def _segment(self, text: str, start: int, end: int, is_joined: bool) -> _Segment:
+        """Encode a part of a text; it opens with `▁` if it opens the text or a word in it."""
+        segment = text[start:end]
+        opens = segment[:1].isspace() or (start == 0 and not is_joined)
+        is_open = opens and not HAN_FIRST.match(segment)
+        processor = self._processor if is_open else self._inside
+        return start, segment, processor, processor.encode(segment)
 
     def _sources(
         self, processor: sentencepiece.SentencePieceProcessor, text: str, ids: Sequence[int]
@@ -163,19 +198,6 @@ class SentencePiece(Tokenizer):
             opens_text = position == 0 and last == 1 and normal[0] == SPACE
             yield origin[position], origin[0] if opens_text else ends[last - 1]
             position = last
-
-    def _word_ids(self, ids: Sequence[int]) -> list[int]:
-        word_ids = []
-        word = -1
-        opens, is_space = True, False
-        special = self.special_ids
-        for id in ids:
-            is_special = id in special
-            word += is_special or opens or (self._opens[id] and not is_space)
-            word_ids.append(word)
-            is_space = self._pieces[id] == SPACE
-            opens = is_special or self._closes[id]
-        return word_ids
 
     def _decode(self, ids: Iterable[int], skip_special_tokens: bool) -> str:
         """Join pieces to text; special tokens, where they are kept, stand between spaces."""
@@ -212,7 +234,18 @@ class SentencePiece(Tokenizer):
                     {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "},
                 ],
             },
-            "pre_tokenizer": metaspace | {"split": True},
+            "pre_tokenizer": {
+                "type": "Sequence",
+                "pretokenizers": [
+                    metaspace | {"split": True},
+                    {
+                        "type": "Split",
+                        "pattern": {"Regex": f"{SPACE}(?=[{HAN}])"},
+                        "behavior": "Removed",
+                        "invert": False,
+                    },
+                ],
+            },
             "post_processor": {
                 "type": "TemplateProcessing",
                 "single": template,

@@ -15,10 +15,17 @@ from typing import Literal
 
 from cellar import UserError
 from tokenizer.base import SPECIAL_TOKENS, Tokenizer, refuse_surrogates
+from tokenizer.chinese import part_han
 from tokenizer.sentence_piece import SentencePiece
 from tokenizer.wordpiece import PREFIX, WordPiece, count_words
 
 Kind = Literal["wordpiece", "unigram", "bpe"]
+DELIMITER = "\ufdd0"
+"""parts what no piece may hold together: a character that Unicode keeps out of texts"""
+RESERVED = str.maketrans({"▅": " ", DELIMITER: " ", "\0": " "})
+"""what SentencePiece keeps to itself: it would leave out every sentence that has one"""
+LONGEST_SENTENCE = 1 << 20
+"""bytes that SentencePiece takes in one piece; it leaves out what is longer"""
 COVERAGE = 0.9995
 """The share of a text whose characters get a place in the vocabulary first (Kudo, 2018)."""
 
@@ -151,7 +158,7 @@ def _sentencepiece(
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts),
+            sentence_iterator=_sentences(texts),
             model_writer=model,
             model_type=kind,
             vocab_size=vocab_size,
@@ -165,7 +172,8 @@ def _sentencepiece(
             pad_piece=pad,
             unk_piece=unk,
             control_symbols=control,
-            max_sentence_length=1 << 20,
+            max_sentence_length=LONGEST_SENTENCE,
+            pretokenization_delimiter=DELIMITER,
             num_threads=1,
             minloglevel=0 if progress else 2,
         )
@@ -179,3 +187,20 @@ def _sentencepiece(
             raise _too_small(vocab_size, int(needed[1])) from None
         raise
     return SentencePiece(model.getvalue())
+
+
+def _sentences(texts: Iterable[str]) -> Iterator[str]:
+    """Give the texts as SentencePiece takes them: none too long, none with a reserved character."""
+    for text in texts:
+        yield from _short(part_han(text.translate(RESERVED), DELIMITER))
+
+
+def _short(text: str) -> Iterator[str]:
+    """Cut a text at spaces into parts that are short enough; where there are none, anywhere."""
+    longest = LONGEST_SENTENCE // 4  # characters, of at most 4 bytes
+    start = 0
+    while len(text) - start > longest:
+        end = text.rfind(" ", start, start + longest) + 1 or start + longest
+        yield text[start:end]
+        start = end
+    yield text[start:]

@@ -17,13 +17,13 @@ import numpy as np
 from jaxtyping import Int
 
 from cellar import UserError
+from cellar.words import join_words
 from corpora import Row
 from finetune.batch import Item
 from finetune.metrics import RelationMetric
 from finetune.sentences import strings
 from finetune.tasks.classification import OneLabel, label_names, label_of
 from finetune.tasks.texts import chosen, no_windows
-from finetune.words import join_words
 from tokenizer import Tokenizer, Tokens
 
 if TYPE_CHECKING:

@@ -1,7 +1,11 @@
+import sys
+import unicodedata
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpora.split import key, split_by_hash, unit
+from corpora.split import key, outline, split_by_hash, unit
 
 
 def shares(texts: list[str], seed: int = 0) -> dict[str, list[str]]:
@@ -24,6 +28,68 @@ def test_texts_that_read_alike_never_stand_on_both_sides():
     parts = shares(words + [f"WORD, {i}!" for i in range(200)])
     sides = [{key(text) for text in rows} for rows in parts.values()]
     assert sum(map(len, sides)) == 200
+
+
+SAME = [
+    ("  The “Cat”,\n sat.", 'the "CAT" sat'),
+    ("１２ ﬁne", "12 fine"),
+    ("don't stop!", "DON’T STOP"),
+    ("well-known", "well — known"),
+    ("क्या?", "क्या"),
+    ("नमस्ते।", "नमस्ते"),
+    ("天气很好。", "天气很好！"),
+    ("「東京」", "東京"),
+    ("¿Qué?", "qué"),
+    ("مرحبا؟", "مرحبا"),
+    ("שלום׃", "שלום"),
+    ("cafe\u0301", "café"),
+    ("ｶﾞ", "ガ"),
+    ("각", unicodedata.normalize("NFD", "각")),
+    ("Straße", "STRASSE"),
+]
+DIFFERENT = [
+    ("दिन", "दीन"),  # day, poor
+    ("कम", "काम"),
+    ("C++", "C#"),
+    ("C", "C++"),
+    ("great 🙂", "great 🙁"),
+    ("$5", "€5"),
+    ("5 %", "5 °"),
+    ("x < y", "x > y"),
+    ("பல்", "பால்"),  # tooth, milk
+    ("มา", "ม้า"),  # come, horse
+    ("عَلِمَ", "عُلِمَ"),  # knew, was known
+    ("שָׁם", "שֵׁם"),  # there, name
+    ("résumé", "resume"),
+    ("か", "が"),
+    ("𝒳 = 1", "𝒳 ≠ 1"),
+    ("ദിനം", "ദീനം"),
+    ("দিন", "দীন"),
+    ("a/b", "a*b"),
+    ("不 同", "不"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_what_a_reader_would_call_the_same(one, other):
+    assert key(one) == key(other) != ""
+    assert outline(one) == outline(other)
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT)
+def test_what_a_reader_would_tell_apart(one, other):
+    assert key(one) != key(other)
+
+
+@given(st.text(st.sampled_from("aB1_ ,.-+#\u0301\u093f\u200d\xad我が")) | st.text())
+def test_what_is_the_same_falls_on_one_side(text):
+    assert outline(key(text)) == outline(text)
+
+
+def test_no_letter_and_no_digit_is_taken_for_punctuation():
+    for code in range(sys.maxunicode + 1):
+        if (character := chr(code)).isalnum():
+            assert key(character) or not unicodedata.normalize("NFKC", character).strip(), hex(code)
 
 
 def test_shares_are_as_asked_and_hang_on_the_seed():

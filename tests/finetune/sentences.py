@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from cellar.words import join_words
 from finetune.sentences import Sentence
 from finetune.tasks.tagging import Tagging
-from finetune.words import join_words
 from tests.pretrain import tiny
 
 TOKENIZERS = {kind: tiny.make_tokenizer(kind) for kind in ("wordpiece", "unigram", "bpe")}

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 
+from cellar.words import join_words
 from finetune.metrics import EntityMetric, TagMetric
 from finetune.metrics.entities import DASH
 from finetune.sentences import Sentence, Tags
 from finetune.tags import iob2, spans
-from finetune.words import join_words
 
 seqeval = pytest.importorskip("seqeval.metrics")
 scheme = pytest.importorskip("seqeval.scheme")

@@ -61,6 +61,12 @@ def test_punctuation_alone_tells_texts_apart():
     assert fingerprint("Ｗｈｙ ?") == fingerprint("why")
 
 
+def test_marks_and_signs_tell_texts_apart():
+    training = [example(text) for text in ("दिन", "C++", "مُعَلِّم")]
+    others = [example(text) for text in ("दीन", "C#", "مَعْلَم", "दिन।")]
+    assert overlap(training, others).common == 1
+
+
 @pytest.fixture(scope="module")
 def run(models, files, tmp_path_factory) -> FinetuneConfig:
     """A run on a training file of which half is the validation file."""

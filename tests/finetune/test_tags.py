@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cellar.words import join_words, words_of
 from corpora.sets import bmes_to_iob2
 from finetune.tags import Span, are_entities, goes_on, iob2, is_legal, is_tag, spans
-from finetune.words import join_words, split_words
 
 TYPES = st.sampled_from(["PER", "LOC", "geo-loc", "人"])
 ANY_TAG = st.just("O") | st.builds("{}-{}".format, st.sampled_from("BIMELSU"), TYPES)
@@ -107,7 +107,7 @@ def test_positions_without_a_type():
 
 @given(st.text())
 def test_words_are_all_of_the_text_but_white_space(text):
-    words = split_words(text)
+    words = words_of(text)
     assert all(start < end for start, end in words)
     covered = "".join(text[start:end] for start, end in words)
     joiners = "\u200c\u200d"
@@ -132,7 +132,7 @@ def test_words_are_all_of_the_text_but_white_space(text):
     ],
 )
 def test_the_words_of_a_text(text, words):
-    assert [text[start:end] for start, end in split_words(text)] == words
+    assert [text[start:end] for start, end in words_of(text)] == words
 
 
 @given(st.lists(st.text(min_size=1)))

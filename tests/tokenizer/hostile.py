@@ -1,5 +1,7 @@
 """Text that breaks tokenizers: what normalises oddly, stands between words, or looks special."""
 
+import unicodedata
+
 from hypothesis import strategies as st
 
 PIECES = [
@@ -24,3 +26,15 @@ PIECES = [
 hostile = st.lists(
     st.sampled_from(PIECES) | st.text(st.characters(codec="utf-8"), max_size=3), max_size=12
 ).map("".join)
+
+
+SCRIPTS_WITHOUT_SPACES = ("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO")
+
+
+def has_plain_words(text: str) -> bool:
+    """Tell whether a text is without marks, and of scripts that write spaces."""
+    return all(
+        unicodedata.category(c) not in ("Mn", "Mc", "Me", "Cf", "Sk", "Lm", "Cn")
+        and not any(script in unicodedata.name(c, "") for script in SCRIPTS_WITHOUT_SPACES)
+        for c in text
+    )

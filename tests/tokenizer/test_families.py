@@ -28,7 +28,7 @@ from tokenizers import Tokenizer as Backend
 
 from cellar import UserError
 from tests.tokenizer.conftest import sentences
-from tests.tokenizer.hostile import hostile
+from tests.tokenizer.hostile import has_plain_words, hostile
 from tokenizer import HuggingFace, Tokenizer, WordPiece, load_tokenizer, train_tokenizer
 from tokenizer.encoding import trim
 
@@ -180,7 +180,8 @@ def assert_same(ours: Tokenizer, theirs: Any, text: str, pair: str | None) -> No
     assert mine.ids == other["input_ids"][0]
     assert mine.type_ids == other["token_type_ids"][0]
     assert mine.special_tokens_mask == encoding.special_tokens_mask
-    assert mine.word_ids == encoding.word_ids
+    if has_plain_words(text) and has_plain_words(pair or ""):  # for others see test_scripts.py
+        assert mine.word_ids == encoding.word_ids
     assert mine.sequence_ids == encoding.sequence_ids
     sources = [text if number != 1 else pair or "" for number in encoding.sequence_ids]
     assert mine.offsets == [

@@ -7,7 +7,7 @@ from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
 
 from cellar import UserError
-from tests.tokenizer.hostile import hostile
+from tests.tokenizer.hostile import has_plain_words, hostile
 from tokenizer import HuggingFace, WordPiece, load_tokenizer
 
 
@@ -45,7 +45,8 @@ def test_template_and_ids_equal_tokenizers(roberta, text: str, pair: str) -> Non
         assert mine.type_ids == other.type_ids
         assert mine.special_tokens_mask == other.special_tokens_mask
         assert mine.sequence_ids == other.sequence_ids
-        assert mine.word_ids == other.word_ids
+        if has_plain_words(text) and has_plain_words(pair):
+            assert mine.word_ids == other.word_ids
 
 
 @settings(max_examples=200, deadline=None)

@@ -1,3 +1,4 @@
+import re
 import unicodedata
 from pathlib import Path
 
@@ -7,10 +8,23 @@ from hypothesis import given, settings
 from transformers import AutoTokenizer
 
 from cellar import UserError
+from cellar.words import HAN
 from tests.tokenizer.hostile import hostile
 from tokenizer import SPECIAL_TOKENS, SentencePiece, load_tokenizer
 
 SPACE = "▁"
+
+
+def is_han(character: str) -> bool:
+    """As BERT has it, and 々 〆 〇."""
+    code = ord(character)
+    return (
+        0x3005 <= code <= 0x3007
+        or 0x3400 <= code <= 0x4DBF
+        or 0x4E00 <= code <= 0x9FFF
+        or 0xF900 <= code <= 0xFAFF
+        or 0x20000 <= code < 0x3FFFE
+    )
 
 
 @settings(max_examples=400, deadline=None)
@@ -42,7 +56,15 @@ def test_ids_equal_the_library_and_words_group_them(sentencepiece, text: str) ->
     assert [id for word in words for id in word] == tokens.ids
     assert [i for i, word in enumerate(words) for _ in word] == tokens.word_ids
     if not any(special in text for special in SPECIAL_TOKENS.values()):
-        assert tokens.ids == sentencepiece._processor.encode(text)
+        ids = sentencepiece._processor.encode(text)
+        following = (
+            sentencepiece._processor.decode(ids[i + 1 : i + 5])[:1] for i in range(len(ids))
+        )
+        assert tokens.ids == [
+            id
+            for id, character in zip(ids, following, strict=True)
+            if sentencepiece.token(id) != SPACE or not character or not is_han(character)
+        ]
         assert sentencepiece.unk_id not in tokens.ids
 
 
@@ -52,6 +74,7 @@ def test_decoding_gives_the_normalised_text(sentencepiece, text: str) -> None:
     for special in SPECIAL_TOKENS.values():
         text = text.replace(special, "")
     normal = sentencepiece._processor.normalize(text).replace(SPACE, " ")
+    normal = re.sub(f" (?=[{HAN}])", "", normal)
     assert sentencepiece.decode(sentencepiece.encode(text).ids) == normal.removeprefix(" ")
 
 

@@ -1,0 +1,105 @@
+"""Find the words of a text in any script, by the properties of Unicode (UAX #24, #29, #44).
+
+    word   letters, digits and connectors in a row, each with its marks:   don|'|t   दिन   한국어
+           one character of Chinese or Japanese, with its marks:          我|们   が
+           one other sign, with its marks; a flag; emoji that are joined: ,   👍🏽   👨‍👩‍👧
+
+A mark is what UAX #29 never parts from the character before it (`Word_Break` Extend, Format, ZWJ):
+accents, vowel signs, points, joiners, skin tones. Thai, Lao, Khmer and Burmese write no space
+between words either, and only a dictionary could part them: there a word is what stands between
+spaces.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import Literal
+
+import regex
+
+HAN = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
+"""Chinese characters, as the inside of a character class for any engine"""
+
+_MARK = r"\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}"
+_SPACE = r"\s\x1c-\x1f\u200b"
+_ALONE = rf"{HAN}\p{{Han}}\p{{Hiragana}}\p{{Katakana}}\p{{Bopomofo}}\u3031-\u3035\u30fc\uff70"
+_LETTER = rf"[\p{{L}}\p{{N}}\p{{Pc}}{_MARK}]--[{_ALONE}]"
+_PICTURE = r"\p{Extended_Pictographic}"
+
+WORD = regex.compile(
+    rf"(?P<letter>[{_LETTER}--[{_MARK}]][{_LETTER}]*)|(?P<mark>[{_MARK}]+)"
+    rf"|(?P<alone>[{_ALONE}][{_MARK}]*)"
+    rf"|(?P<sign>(?:\p{{RI}}\p{{RI}}|{_PICTURE}[{_MARK}]*(?:(?<=\u200d){_PICTURE}[{_MARK}]*)*"
+    rf"|[^{_SPACE}])[{_MARK}]*)",
+    regex.VERSION1,
+)
+"""A word; the name of the group that matched is its kind"""
+
+UNSPACED = regex.compile(
+    rf"[{_ALONE}\u3000-\u303f\u30fb\uff01-\uff65\p{{Yi}}\p{{Thai}}\p{{Lao}}\p{{Khmer}}"
+    r"\p{Myanmar}\p{Tibetan}\p{Tai_Le}\p{New_Tai_Lue}\p{Tai_Tham}\p{Tai_Viet}\p{Javanese}"
+    r"\p{Balinese}]",
+    regex.VERSION1,
+)
+"""A character of a script whose words stand side by side, without a space"""
+
+LONGEST_CLUSTER = 32
+"""characters in which the end of a word is looked for"""
+_ENDS_UNSPACED = regex.compile(rf"{UNSPACED.pattern}[{_MARK}]*\Z", regex.VERSION1)
+_NOT_ALL_LETTERS = regex.compile(rf"[^\p{{L}}{_MARK}]", regex.VERSION1)
+
+_ASCII_WORD = re.compile(r"\w+|[^\w\s]")
+
+Kind = Literal["letter", "mark", "alone", "sign", "space"]
+
+
+class _Kinds(dict[str, Kind]):
+    def __missing__(self, character: str) -> Kind:
+        found = WORD.fullmatch(character)
+        self[character] = found.lastgroup if found else "space"
+        return self[character]
+
+
+KIND: dict[str, Kind] = _Kinds()
+"""The kind of word that a character begins; a mark mostly begins none, and space parts words"""
+
+
+def words_of(text: str) -> list[tuple[int, int]]:
+    """Give the words of a text as offsets: `text[start:end]`."""
+    words = _ASCII_WORD if text.isascii() else WORD
+    return [found.span() for found in words.finditer(text)]
+
+
+def join_words(words: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
+    """Join words to a text, and give the offsets of each.
+
+    Words stand a space apart, but for two of a script that writes without.
+    """
+    text = words[0] if words else ""
+    offsets = [(0, len(text))] if words else []
+    for before, word in pairwise(words):
+        start = len(text) + (not are_joined(before, word))
+        text = text.ljust(start) + word
+        offsets.append((start, start + len(word)))
+    return text, offsets
+
+
+def are_joined(before: str, word: str) -> bool:
+    """Tell whether two words that follow each other are written without a space between them.
+
+    >>> are_joined("王", "小"), are_joined("the", "house"), are_joined("王", "2")
+    (True, False, False)
+    """
+    return unspaced_edges(before)[1] and unspaced_edges(word)[0]
+
+
+@lru_cache(maxsize=1 << 16)
+def unspaced_edges(word: str) -> tuple[bool, bool]:
+    """Tell whether a word begins, and whether it ends, in a script that has no spaces."""
+    return bool(UNSPACED.match(word)), bool(_ENDS_UNSPACED.search(word[-LONGEST_CLUSTER:]))
+
+
+def is_of_letters(word: str) -> bool:
+    """Tell whether a word is of letters and their marks alone."""
+    return bool(word) and KIND[word[0]] in ("letter", "alone") and not _NOT_ALL_LETTERS.search(word)

@@ -1,0 +1,122 @@
+"""Number the words that tokens belong to: what whole-word masking hides together.
+
+Words are those of `cellar.words`, in every kind of tokenizer. A piece that begins with a mark (a
+vowel sign, an accent) goes on with the word before it, and what lies within one character is of
+one word; a piece of Chinese or Japanese, and a sign, is a word.
+"""
+
+from collections.abc import Container, Iterable, Sequence
+
+from cellar.words import KIND, Kind
+from tokenizer.encoding import Span
+
+SPACE = "▁"
+_MARK, _LETTER, _SIGN, _SPACE, _APART, _BYTE = range(6)
+_CODE: dict[Kind, int] = {"mark": _MARK, "letter": _LETTER, "space": _SPACE}
+
+
+class PieceWords:
+    """The word ids of SentencePiece's tokens, from the pieces alone.
+
+    Args:
+        pieces: the piece of each id, in which `▁` stands for a space.
+        values: the value of each id that is a byte, else None.
+        special: the ids that are words of their own.
+    """
+
+    def __init__(
+        self, pieces: Sequence[str], values: Sequence[int | None], special: Container[int]
+    ) -> None:
+        self._edges = [
+            (_APART, _APART) if id in special else (_BYTE, value) if value is not None else ends
+            for id, (ends, value) in enumerate(zip(map(_ends, pieces), values, strict=True))
+        ]
+
+    def __call__(self, ids: Sequence[int]) -> list[int]:
+        """Give the number of each token's word, from 0 and rising."""
+        word_ids = []
+        edges = self._edges
+        word, before = -1, _APART
+        for place, id in enumerate(ids):
+            first, last = edges[id]
+            if first == _BYTE:
+                if 0x80 <= last < 0xC0 and word >= 0:  # it continues a character
+                    word_ids.append(word)
+                    continue
+                first = last = self._character(ids[place : place + 4])
+            word += (
+                before == _APART
+                or first == _APART
+                or (before != _SPACE and (first == _SIGN or (first == _LETTER and before == _SIGN)))
+            )
+            word_ids.append(word)
+            if last != _MARK:
+                before = last
+            elif before != _LETTER:
+                before = _SIGN
+        return word_ids
+
+    def _character(self, ids: Sequence[int]) -> int:
+        """Give the code of the character whose first byte comes first."""
+        edges = (self._edges[id] for id in ids)
+        values = bytes(value for first, value in edges if first == _BYTE)
+        return _CODE.get(KIND[values.decode(errors="replace")[0]], _SIGN)
+
+
+def _ends(piece: str) -> tuple[int, int]:
+    """Give the codes of a piece's first character, and of its last but for marks."""
+    if piece == SPACE:
+        return _SIGN, _SPACE
+    first = _SIGN if piece.startswith(SPACE) else _CODE.get(KIND[piece[0]], _SIGN)
+    bases = (kind for kind in map(KIND.__getitem__, reversed(piece)) if kind != "mark")
+    last = next(bases, None)
+    return first, _MARK if last is None else _CODE.get(last, _SIGN)
+
+
+def refine(
+    text: str, offsets: Iterable[Span], word_ids: list[int], apart: Iterable[bool]
+) -> list[int]:
+    """Mend the word ids of a pre-tokenizer that knows no marks, or no text without spaces.
+
+    `\\p{L}+` of byte-level BPE parts a letter from its vowel sign, and a metaspace takes a whole
+    Chinese sentence for a word. Elsewhere the words stay those of the pre-tokenizer.
+
+    Args:
+        text: what was tokenised.
+        offsets: the source of each token, without white space before it.
+        word_ids: the words of the pre-tokenizer.
+        apart: for each token whether it is an added one, found in the text as it is written.
+    """
+    if text.isascii():
+        return word_ids
+    kinds = list(map(KIND.__getitem__, text))
+    if "mark" not in kinds and "alone" not in kinds:
+        return word_ids
+    mended: list[int] = []
+    word, reached, last_id = -1, 0, -1
+    before: Kind = "space"  # the kind of the word so far
+    for (start, end), word_id, is_apart in zip(offsets, word_ids, apart, strict=True):
+        is_new = word_id != last_id
+        last_id = word_id
+        if start < reached:
+            is_new = False  # tokens of one character
+        elif start == reached and start < end and before != "space" and not is_apart:
+            first = kinds[start]
+            if first == "mark":
+                is_new = False
+            elif first == "alone" or before == "alone":
+                is_new = True
+            elif before == first == "letter" and kinds[start - 1] == "mark":
+                is_new = False
+        word += is_new
+        mended.append(word)
+        if end > reached:
+            reached = end
+            last = end - 1
+            while kinds[last] == "mark" and last > start:
+                last -= 1
+            if kinds[last] != "mark":
+                before = kinds[last]
+        if is_apart:
+            before = "space"
+    return mended
