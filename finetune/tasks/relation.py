@@ -3,14 +3,16 @@
     @ Marie Curie @ was born in # Warsaw # .        →  city_of_birth
 
 Head and tail are put between signs, and the marked text is classified: the "entity marker (punct)"
-of Zhou & Chen 2021 (arXiv:2102.01373), for which no vocabulary has to grow. Of a text that is too
-long the tokens nearest to an entity are kept, so that no mark is ever cut away.
+of Zhou & Chen 2021 (arXiv:2102.01373), for which no vocabulary has to grow. Where a tokenizer lacks
+@ or #, the next two of `SIGNS` that it has mark head and tail. Of a text that is too long the
+tokens nearest to an entity are kept, so that no mark is ever cut away.
 
 A label may say that there is no relation; `RelationMetric` does not count it as an answer.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 Span = tuple[int, int]
 
 ENTITIES = ("head", "tail")
-HEAD, TAIL = "@", "#"
-"""what stands on both sides of each"""
+SIGNS = "@#*$%&+=~^|<>/:;!?-_()[].,'"
+"""What may mark head and tail, on both sides of each; the first two that a tokenizer has do."""
 NO_RELATION = ("no_relation", "na", "none", "other")
 """labels that say so, whatever their case"""
 
@@ -51,7 +53,7 @@ class RelationExample:
     @property
     def shown(self) -> str:
         """The text with its marks."""
-        return marked(self.text, self.head, self.tail)[0]
+        return marked(self.text, self.head, self.tail, SIGNS[:2])[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +98,8 @@ class Relation(OneLabel[RelationExample]):
 
     def encode(self, example: RelationExample, tokenizer: Tokenizer) -> Item:
         """The marked text as one sequence."""
-        if tokenizer.tokens(HEAD).ids == tokenizer.tokens(TAIL).ids:
-            raise UserError(
-                f"{HEAD!r} and {TAIL!r}, which mark head and tail, are both unknown to the "
-                "tokenizer: take a model whose vocabulary has them"
-            )
-        text, marks = marked(example.text, example.head, example.tail)
+        signs = known_signs(tokenizer)
+        text, marks = marked(example.text, example.head, example.tail, signs)
         tokens = tokenizer.tokens(text)
         room = tokenizer.template.room(self.max_length, is_pair=False)
         assert room is not None
@@ -114,23 +112,44 @@ class Relation(OneLabel[RelationExample]):
         return RelationMetric(self.labels, self.negative)
 
 
-def marked(text: str, head: Span, tail: Span) -> tuple[str, tuple[Span, Span]]:
-    """The text with its marks, each between spaces; and head and tail in it, with their marks.
+@lru_cache
+def known_signs(tokenizer: Tokenizer) -> str:
+    """Choose the signs that mark head and tail: the first two that the tokenizer tells apart.
 
-    Where an entity ends and another begins, the one is closed before the other is opened.
+    Raises `UserError` where it has not even two.
+    """
+    unknown = tokenizer.unk_id if "unk" in tokenizer.special_tokens else None
+    found: dict[tuple[int, ...], str] = {}
+    for sign in SIGNS:
+        ids = tuple(tokenizer.tokens(sign).ids)
+        if ids and unknown not in ids:
+            found.setdefault(ids, sign)
+        if len(found) == 2:
+            return "".join(found.values())
+    raise UserError(
+        f"head and tail are marked with two of {' '.join(SIGNS)}, and the tokenizer has at most "
+        "one: take a model whose vocabulary has punctuation"
+    )
+
+
+def marked(text: str, head: Span, tail: Span, signs: str) -> tuple[str, tuple[Span, Span]]:
+    """Put head and tail between signs; give the text, and where both are in it, with their marks.
+
+    Signs stand between spaces. Where an entity ends and another begins, the one is closed before
+    the other is opened.
     """
     cuts = sorted(
         (place, opens, sign)
-        for span, sign in ((head, HEAD), (tail, TAIL))
+        for span, sign in zip((head, tail), signs, strict=True)
         for place, opens in zip(span, (True, False), strict=True)
     )
     whole, before = "", 0
-    found: dict[str, list[int]] = {HEAD: [], TAIL: []}
+    found: dict[str, list[int]] = {sign: [] for sign in signs}
     for place, _, sign in cuts:
         whole = spaced(spaced(whole, text[before:place]), sign)
         found[sign].append(len(whole) - 1)
         before = place
-    (a, b), (c, d) = found[HEAD], found[TAIL]
+    (a, b), (c, d) = found.values()
     return spaced(whole, text[before:]), ((a, b + 1), (c, d + 1))
 
 

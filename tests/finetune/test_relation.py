@@ -17,6 +17,8 @@ from finetune.tasks.classification import ClassPrediction
 from finetune.tasks.relation import Relation, RelationExample, marked
 from tests.pretrain import tiny
 from tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from tokenizer.base import SPECIAL_TOKENS
+from tokenizer.wordpiece import WordPiece
 from training import TrainingConfig
 
 TEXTS = [*tiny.sentences(300), "@ a b @ c # d e f # g h i j k l m n o p q r s t u v w x y z ."] * 2
@@ -62,7 +64,7 @@ def config(folder: Path, **changes) -> FinetuneConfig:
     ],
 )
 def test_marks_stand_around_head_and_tail(text, head, tail, wanted):
-    whole, (first, second) = marked(text, head, tail)
+    whole, (first, second) = marked(text, head, tail, "@#")
     assert whole == wanted
     assert whole[slice(*first)].startswith("@ ") and whole[slice(*first)].endswith(" @")
     assert whole[slice(*second)].startswith("# ") and whole[slice(*second)].endswith(" #")
@@ -74,7 +76,7 @@ spans = st.tuples(st.integers(0, 12), st.integers(1, 12)).map(lambda s: (s[0], s
 @given(st.text("ab @#\n猫", min_size=24, max_size=30), spans, spans)
 def test_marks_add_nothing_but_themselves(text, head, tail):
     """Without white space: the text is the marked one without its marks, entities likewise."""
-    whole, entities = marked(text, head, tail)
+    whole, entities = marked(text, head, tail, "@#")
     marks = {place for start, end in entities for place in (start, end - 1)}
     assert len(marks) == 4 and {whole[i] for i in marks} == {"@", "#"}
 
@@ -103,7 +105,7 @@ def test_no_mark_is_ever_cut_away(marking, words, data):
     given_ = read(words=words, head=cuts[0], tail=cuts[1], label="of")
     task = Relation(labels=LABELS, negative="no_relation", max_length=room)
     (encoding,) = task.encode(given_, marking).encodings
-    whole, entities = marked(given_.text, given_.head, given_.tail)
+    whole, entities = marked(given_.text, given_.head, given_.tail, "@#")
     assert len(encoding) <= room
     full = marking.encode(whole, max_length=10_000)
     assert encoding.dropped == len(full) - len(encoding)
@@ -128,7 +130,7 @@ def test_what_is_near_an_entity_is_kept(marking):
         item = task.encode(given_, marking)
         assert item.is_cut
         (encoding,) = item.encodings
-        text = marked(given_.text, given_.head, given_.tail)[0]
+        text = marked(given_.text, given_.head, given_.tail, "@#")[0]
         return [text[a:b] for a, b in encoding.offsets[1:-1] if text[a:b].strip()]
 
     near = kept([100, 102], [104, 105])
@@ -150,10 +152,22 @@ def test_too_little_room_even_for_the_marks_is_said(marking):
         task.encode(given_, marking)
 
 
-def test_a_tokenizer_without_the_marks_is_refused(tokenizer):
+@pytest.mark.parametrize(
+    ("signs", "chosen"), [("@#", "@#"), ("#*", "#*"), (".,@", "@."), ("?!", "!?"), ("", "")]
+)
+def test_a_tokenizer_marks_with_the_signs_that_it_has(signs, chosen):
+    vocabulary = [*SPECIAL_TOKENS.values(), "the", "cat", *signs]
+    tokenizer = WordPiece(vocabulary)
     given_ = read(text="the cat", head=[0, 3], tail=[4, 7], label="of")
-    with pytest.raises(UserError, match="'@' and '#', which mark head and tail, are both unknown"):
-        Relation(labels=LABELS, negative=None, max_length=16).encode(given_, tokenizer)
+    task = Relation(labels=LABELS, negative=None, max_length=16)
+    if not chosen:
+        with pytest.raises(UserError, match="the tokenizer has at most one: take a model"):
+            task.encode(given_, tokenizer)
+        return
+    (encoding,) = task.encode(given_, tokenizer).encodings
+    first, second = chosen
+    marked_words = [first, "the", first, second, "cat", second]
+    assert [tokenizer.token(id) for id in encoding.ids] == ["[CLS]", *marked_words, "[SEP]"]
 
 
 def test_words_and_characters_are_the_same_to_it():
