@@ -36,7 +36,7 @@ def find_folder(name: str | Path) -> Path:
         from huggingface_hub import snapshot_download
     except ImportError:
         raise UserError(
-            f"{missing}; to fetch a model of that name from the hub: pip install 'plainformer[hub]'"
+            f"{missing}; to fetch a model of that name from the hub: pip install huggingface_hub"
         ) from None
     try:
         return Path(snapshot_download(name, allow_patterns=FETCHED))

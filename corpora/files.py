@@ -210,9 +210,7 @@ def _unpacker(file: File) -> ModuleType:
             return import_module(name)
         except ImportError:
             continue
-    raise UserError(
-        f"{file}: .zst is unpacked with backports.zstd: pip install 'plainformer[zstd]'"
-    )
+    raise UserError(f"{file}: .zst is unpacked with backports.zstd: pip install backports.zstd")
 
 
 def _here(given: str) -> list[File]:
@@ -263,7 +261,7 @@ def _system(url: str) -> tuple[Any, str]:
         fsspec = import_module("fsspec.core")
     except ImportError:
         raise UserError(
-            f"{url}: files elsewhere are read with fsspec: pip install 'plainformer[remote]'"
+            f"{url}: files elsewhere are read with fsspec: pip install fsspec"
         ) from None
     system, path = fsspec.url_to_fs(url)
     return system, path

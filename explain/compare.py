@@ -207,8 +207,7 @@ def import_transformers() -> Any:
         transformers: Any = import_module("transformers")
     except ImportError:
         raise UserError(
-            "this compares with transformers, which is not installed: "
-            "pip install 'plainformer[compare]'"
+            "this compares with transformers, which is not installed: pip install transformers"
         ) from None
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()

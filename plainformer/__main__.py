@@ -12,6 +12,7 @@ from importlib import import_module
 from cellar import UserError, did_you_mean
 from cellar.allocator import keep_memory
 from cellar.environment import rank_and_world_size
+from plainformer import __version__
 from plainformer.terminal import prepare, silence
 
 LONGEST_FAULT = 300
@@ -60,7 +61,7 @@ def run(name: str, rest: Sequence[str]) -> int:
         print(usage())
         return 0
     if name == "--version":
-        print(f"plainformer {import_module('importlib.metadata').version('plainformer')}")
+        print(f"plainformer {__version__}")
         return 0
     return int(import_module(f"plainformer.commands.{name.replace('-', '_')}").run(rest) or 0)
 

@@ -90,5 +90,5 @@ def trackers(names: Sequence[ToolName], out: Path, step: int) -> list[Tracker]:
         try:
             begun.append(TOOLS[name](out, step))
         except ImportError as error:
-            raise UserError(f"{name} is not installed: pip install 'plainformer[track]'") from error
+            raise UserError(f"{name} is not installed: pip install {name}") from error
     return begun

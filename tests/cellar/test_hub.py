@@ -26,7 +26,7 @@ def test_what_is_no_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(UserError, match=r"there is no folder .*missing$"):
         find_folder(tmp_path / "missing")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(UserError, match=r"pip install 'plainformer\[hub\]'"):
+    with pytest.raises(UserError, match=r"pip install huggingface_hub"):
         find_folder("some/model")
 
 

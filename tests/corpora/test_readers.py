@@ -104,7 +104,7 @@ def test_paths_that_name_nothing(tmp_path):
 
 def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UserError, match=r"pip install 'plainformer\[parquet\]'"):
+    with pytest.raises(UserError, match=r"pip install pyarrow"):
         list(read_rows(write(tmp_path / "a.parquet", "x")))
 
 

@@ -105,7 +105,7 @@ def test_what_is_not_installed_is_named(tmp_path, monkeypatch, name):
     for module in [module for module in sys.modules if "tensorboard" in module]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(UserError, match=rf"{name} is not installed: pip install 'plainformer\["):
+    with pytest.raises(UserError, match=rf"{name} is not installed: pip install {name}"):
         toy.run(tmp_path / "run", replace(CONFIG, track=(name,)))
 
 
