@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, *rest = [word for word in words if word != "--debug"] or ["--help"]
     if name not in (*COMMANDS, "-h", "--help", "--version"):
         hint = did_you_mean(name, COMMANDS) or "; plainformer --help lists them"
-        print(f"plainformer: there is no command {name!r}{hint}", file=sys.stderr)
+        print(f"plainformer: there is no command {name[:40]!r}{hint}", file=sys.stderr)
         return 2
     # Threads that wait spin only briefly before they sleep: on a machine with other work that is
     # several times as fast, on an idle one the same (benchmarks/LOG.md). Read when torch is loaded.
