@@ -88,7 +88,7 @@ def run_case(
         else:
             target = targets[name]
             shutil.copytree(target.folder, scratch)
-            found = sorted(f for g in target.files for f in scratch.glob(g) if f.is_file())
+            found = sorted({f for g in target.files for f in scratch.glob(g) if f.is_file()})
             for path in rng.sample(found, min(len(found), rng.choice((1, 1, 1, 2)))):
                 mutate(path, rng)
                 result.what += f" {path.relative_to(scratch)}"
@@ -221,7 +221,7 @@ def report(results: list[Result], seconds: float) -> int:
     for (outcome, _), found in sorted(faults.items(), key=lambda item: -len(item[1])):
         numbers = ", ".join(str(result.number) for result in found[:5])
         print(f"\n{len(found)} × {outcome} in {found[0].target} ({found[0].what.strip()}), cases "
-              f"{numbers}\n    {found[0].said}")  # fmt: skip
+              f"{numbers}\n    {found[0].said[:300]}")  # fmt: skip
     count = sum(map(len, faults.values()))
     print(f"\n{len(results):,} cases, {count:,} faults, {len(results) / seconds:.0f} a second")
     return 1 if count else 0
