@@ -107,7 +107,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = error.filename or "reading or writing failed"
         reason = error.strerror or " ".join(map(str, error.args))  # numpy's have words alone
         say(name, f"{where}: {reason}")
-        silence("stdout")
+        try:
+            sys.stdout.flush()
+        except OSError:  # a full disk behind standard output: Python would say it once more
+            silence("stdout")
         return 2
     except KeyboardInterrupt:
         return 130
@@ -130,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def say(name: str, message: str) -> None:
     """Print an error, in one line where its text is one, on standard error."""
     try:
-        print(f"plainformer {name}: {message}", file=sys.stderr, flush=True)
+        print(f"plainformer {name}: {UserError(message)}", file=sys.stderr, flush=True)
     except OSError:
         silence("stderr")
 

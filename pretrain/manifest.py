@@ -291,7 +291,8 @@ class Journal:
             now = {source["file"]: source for source in self.plan["sources"]}
             changed = [file for file in now if now[file] != before.get(file)]
             changed += before.keys() - now.keys()
-            raise UserError(f"{self.folder} was made of other text (see {changed[0]})")
+            at = f" (see {changed[0]})" if changed else ", or of the same in another order"
+            raise UserError(f"{self.folder} was made of other text{at}")
         what = {
             "tokenizer": "another tokenizer",
             "settings": f"other settings ({plan.get('settings')})",

@@ -58,6 +58,17 @@ def test_no_pickle_and_no_eval() -> None:
                     assert called != "torch.load" or safe, file
 
 
+def test_one_reader_of_json() -> None:
+    """What others wrote is parsed in one place, which bounds its depth and names its faults."""
+    for room in MAY_IMPORT:
+        for file in (ROOT / room).rglob("*.py"):
+            calls = [
+                n for n in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(n, ast.Call)
+            ]
+            found = {ast.unparse(call.func) for call in calls} & {"json.load", "json.loads"}
+            assert not found or file.name == "json_reader.py", f"{file} parses JSON by itself"
+
+
 def test_the_forward_pass_is_read_in_an_afternoon() -> None:
     """Every file of `encoder` of which anything runs, in both backends, padded and packed."""
     ran: set[str] = set()

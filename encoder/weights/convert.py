@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cellar import Fields, UserError, atomic_folder, read_json
+from encoder.weights.folder import named_file
 from encoder.weights.sentence import MODULES, READERS, SETTINGS, WEIGHTS, module_folders
 
 ONE_FILE = "pytorch_model.bin"
@@ -140,12 +141,7 @@ def _shards(index: Path) -> Iterator[Path]:
     if not files.values:
         raise UserError(f"{index} is damaged: it has no weight_map of names and files")
     for name in sorted({files.text(tensor) for tensor in files.values}):
-        # An index comes from elsewhere: it may name files of its own folder, and no others.
-        if Path(name).name != name or "\0" in name:
-            raise UserError(f"{index} names {name!r:.60}, which is no file of its folder")
-        if not (index.parent / name).is_file():
-            raise UserError(f"{index} names {name}, which is missing: fetch the shard")
-        yield index.parent / name
+        yield named_file(index, name)
 
 
 def read_pickled(path: Path) -> dict[str, Tensor]:

@@ -7,6 +7,9 @@ from safetensors import SafetensorError, safe_open
 from cellar import Fields, UserError, find_folder, read_json
 from encoder.weights.family import Tensors, listed
 
+LONGEST_NAME = 255
+"""bytes of a file's name, in every common file system"""
+
 
 def find(name: str | Path) -> Path:
     """The model folder of that name, here or on the hub."""
@@ -30,17 +33,22 @@ def read_tensors(folder: Path) -> Tensors:
     parts = {name: files.text(name) for name in files.values}
     tensors: Tensors = {}
     for part in sorted(set(parts.values())):
-        path = folder / part
-        # A name is a file beside the index, never a way out of the folder.
-        if Path(part).name != part or "\0" in part:
-            raise UserError(f"{index.name} names {part!r:.60}, which is no file of its folder")
-        if not path.is_file():
-            raise UserError(f"{part} is missing: {index.name} names it")
-        tensors.update(mapped(path))
+        tensors.update(mapped(named_file(index, part)))
     lost = sorted(parts.keys() - tensors.keys())
     if lost:
         raise UserError(f"tensors that {index.name} names and no file has: {listed(lost)}")
     return tensors
+
+
+def named_file(index: Path, name: str) -> Path:
+    """Give the file of that name beside an index: never one outside its folder."""
+    is_name = Path(name).name == name and "\0" not in name and len(name.encode()) <= LONGEST_NAME
+    if not is_name:
+        raise UserError(f"{index.name} names {name!r:.60}, which is no file of its folder")
+    path = index.parent / name
+    if not path.is_file():
+        raise UserError(f"{name} is missing: {index.name} names it")
+    return path
 
 
 def mapped(path: Path) -> Tensors:

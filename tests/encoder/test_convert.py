@@ -195,7 +195,7 @@ def test_an_index_names_files_of_its_folder_that_are_there(model: MaskedLM, tmp_
         ('{"weight_map": {"a": 3}}', "weight_map: a must be a text, not 3"),
         ('{"weight_map": {"a": "x\\u0000.bin"}}', "no file of its folder"),
         ('{"weight_map": {"a": "../x.bin"}}', "no file of its folder"),
-        ('{"weight_map": {"a": "x.bin"}}', "x.bin, which is missing"),
+        ('{"weight_map": {"a": "x.bin"}}', "x.bin is missing"),
     ]:
         index.write_text(content)
         with pytest.raises(UserError, match=message):
