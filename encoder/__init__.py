@@ -4,6 +4,7 @@ config → embeddings (+ positions) → blocks (attention, feedforward, norm) �
 """
 
 from encoder.config import PRESETS, EncoderConfig
+from encoder.finite import check_finite
 from encoder.heads import (
     ChoiceScorer,
     Discriminator,
@@ -37,6 +38,7 @@ __all__ = [
     "SequenceClassifier",
     "Sequences",
     "TokenClassifier",
+    "check_finite",
     "extend_vocabulary",
     "in_int8",
     "pool",

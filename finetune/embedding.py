@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 
 from cellar import UserError, find_folder
-from encoder import SentenceEncoder, in_int8, prepacked
+from encoder import SentenceEncoder, check_finite, in_int8, prepacked
 from encoder.weights.sentence_layout import Mode, SentenceLayout
 from finetune.batch import Item, by_length
 from tokenizer import Encoding, Tokenizer, listed, load_tokenizer, text_and_pair
@@ -97,6 +97,7 @@ class Embedder:
             pooled = self.model(
                 moved.input_ids, None, moved.token_type_ids, moved.sequences, skip
             ).float()
+            check_finite(pooled)
             vectors[chosen] = batch.in_order(pooled.cpu()).numpy()
         return vectors
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 
 from cellar import UserError
-from encoder import in_int8, prepacked
+from encoder import check_finite, in_int8, prepacked
 from encoder.pretrained import PretrainedModel
 from finetune.batch import Item, by_length
 from finetune.folder import load_task
@@ -70,7 +70,7 @@ class Predictor:
     ) -> Iterator[tuple[Any, Item, Any]]:
         """Each example as the model reads it, and its prediction, in order, as they come."""
         pairs = encoded(self.task, self.tokenizer, examples)
-        return answered(self.task, self.model, pairs, progress=progress)
+        return answered(self.task, self.model, pairs, progress=progress, finite=True)
 
 
 def encoded(
@@ -111,11 +111,13 @@ def answered(
     pairs: Iterable[tuple[ExampleT, Item]],
     loss: MeanLoss | None = None,
     progress: Progress = unwatched,
+    finite: bool = False,
 ) -> Iterator[tuple[ExampleT, Item, PredictionT]]:
     """Each example with its prediction, in order; those of like length are computed together.
 
     `CHUNK` examples are in memory at a time. `loss` grows by that of labelled examples. Where an
-    example is at fault, those before it are given first.
+    example is at fault, those before it are given first. With `finite` an answer that is no number
+    is an error, too; in training it is a bad score.
     """
     device = next(model.parameters()).device
     model.eval()
@@ -125,6 +127,8 @@ def answered(
             with torch.no_grad():
                 moved = batch.to(device)
                 outputs = task.outputs(model, moved)
+                if finite:
+                    check_finite(outputs)
                 if loss is not None:
                     loss.add(task.loss(outputs, moved))
                 predictions |= zip(chosen, task.predict(outputs, moved), strict=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from cellar import UserError
-from encoder import MaskedLM
+from encoder import MaskedLM, check_finite
 from tokenizer import Tokenizer, check_text
 
 
@@ -47,7 +47,9 @@ def fill_mask(model: MaskedLM, tokenizer: Tokenizer, text: str, top: int = 5) ->
         )
     device = next(model.parameters()).device
     moved = {name: tensor.to(device) for name, tensor in batch.items()}
-    probabilities = model(**moved, at=at.to(device)).float().softmax(-1)
+    logits = model(**moved, at=at.to(device)).float()
+    check_finite(logits)
+    probabilities = logits.softmax(-1)
     # A vocabulary may be padded to a round number: what is no token is no guess.
     best = probabilities[:, : tokenizer.vocab_size].topk(min(top, tokenizer.vocab_size), dim=-1)
     return [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from cellar import above, check_bounds, write_json
+from cellar import above, check_bounds, finite, write_json
 from plainformer.options import parse
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     comparison = compare_folder(options.model, tolerance=options.tolerance, **texts)
     if options.out is not None:  # before anything is printed: nobody may be reading
         comparison.draw(options.out / "parity.png")
-        write_json(options.out / "parity.json", comparison.to_json())
+        write_json(options.out / "parity.json", finite(comparison.to_json()))
     show(comparison)
     if options.out is not None:
         print(f"the picture and the numbers are in {options.out}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import tyro
 
-from cellar import UserError, atomic_path
+from cellar import UserError, atomic_path, finite
 from plainformer.options import parse
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ def run(arguments: Sequence[str]) -> None:
             for example, item, prediction in predictor.stream(examples, advance):
                 shown = predictor.task.shown(example)
                 line = {**named(waiting.popleft(), shown), **rounded(prediction.to_json())}
-                print(json.dumps(line, ensure_ascii=False, default=str), file=file, flush=True)
+                print(
+                    json.dumps(finite(line), ensure_ascii=False, default=str), file=file, flush=True
+                )
                 num_cut += item.is_cut
     if num_cut:
         longest = predictor.task.max_length

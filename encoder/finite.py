@@ -1,0 +1,23 @@
+"""What a model answers is numbers: NaN or infinity is a fault that is named, not an answer."""
+
+from typing import Any
+
+from torch import Tensor
+
+from cellar import UserError
+
+
+def check_finite(outputs: Any) -> None:
+    """Raise `UserError` where a tensor among `outputs` holds NaN or an infinite number.
+
+    Weights are checked when they are loaded; here numbers grew too large on the way.
+    """
+    if isinstance(outputs, Tensor):
+        if outputs.is_floating_point() and not outputs.isfinite().all():
+            raise UserError(
+                "the model's answers are NaN or infinite: its weights are too large, as after a "
+                "training that diverged; take an earlier checkpoint"
+            )
+    elif isinstance(outputs, tuple | list):
+        for output in outputs:
+            check_finite(output)
