@@ -23,9 +23,9 @@ class UserError(Exception):
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """Give "; did you mean 'text'?" where one of `known` is near to `given`, else nothing."""
+    """Give "; did you mean text?" where one of `known` is near to `given`, else nothing."""
     near = closest(given, known)
-    return "" if near is None else f"; did you mean {near!r}?"
+    return "" if near is None else f"; did you mean {near}?"
 
 
 def closest(given: str, known: Iterable[str]) -> str | None:

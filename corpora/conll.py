@@ -9,7 +9,7 @@ https://aclanthology.org/W03-0419)
 | a header: `word … tag`                                 | by its name     | by its name          |
 | ten columns parted by tabs, of which the first counts  | the second      | the fourth: CoNLL-U  |
 | three columns, of which the first counts the words     | the second      | the third            |
-| more columns, of which the first counts the words      | refused, unless columns are named      |
+| another number of columns, of which the first counts   | refused, unless columns are named      |
 | anything else                                          | the first       | the last             |
 
 `columns` says otherwise: {"words": "2", "tags": "4"} by number from 1, or by the names of a header.
@@ -202,7 +202,7 @@ def _layout(block: Sequence[Line], columns: Mapping[str, str], file: File) -> tu
     if width == CONLLU and _counts(block):
         word, tag = 1, 3
     elif len(block) > 1 and indices == [str(n + 1) for n in range(len(block))]:
-        if width != 3 and not all(told):
+        if width != 3 and not any(told):
             raise UserError(
                 f"{file}:{number}: the first of {width} columns counts the words: say which hold "
                 "word and tag, by number: --columns words=2 tags=3"

@@ -13,6 +13,7 @@ R writes a missing value as a bare NA and a text in quotes, pandas writes an emp
 
 import math
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -86,10 +87,10 @@ class Row:
         """Give a text of which it is sure that it is no missing value; UserError for any other."""
         value = self.fields.get(name)
         if isinstance(value, Doubtful):
-            quoted = f'put "{value}" in quotes' if str(self.file).endswith(".csv") else "use .jsonl"
+            quoted = f'write "{value}" in quotes' if ".csv" in str(self.file) else "use .jsonl"
             raise UserError(
                 f"{self.place}: {value} in column {self._column(name)!r}: is it a missing value? "
-                f"Then leave the cell empty, or the row out; a text that reads so: {quoted}"
+                f"Then drop the row, or empty the cell; if a text reads so, {quoted}"
             )
         return self.string(name)
 
@@ -109,14 +110,15 @@ class Row:
         return (self.named or {}).get(name, name)
 
     def _no_column(self, name: str) -> UserError:
-        there = ", ".join(self.fields) or "none"
+        columns = [column for column in self.fields if column not in (self.named or {})]
+        there = ", ".join(columns) or "none"
         message = f"{self.place}: no column {self._column(name)!r}; columns: {there}"
         if self.named is None:
-            return UserError(message + did_you_mean(name, self.fields))
-        near = closest(self._column(name), self.fields)
-        hint = "say which: --columns" if near is None else "did you mean --columns"
-        mark = "." if near is None else "?"
-        return UserError(f"{message}; {hint} {name}={near or 'COLUMN'}{mark}")
+            return UserError(message + did_you_mean(name, columns))
+        near = closest(self._column(name), columns)
+        if near is None:
+            return UserError(f"{message}; say which it is: --columns {name}=COLUMN")
+        return UserError(f"{message}; did you mean --columns {shlex.quote(f'{name}={near}')}?")
 
 
 def read_list(cell: str, place: str) -> Any:

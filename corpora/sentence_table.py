@@ -19,6 +19,8 @@ from corpora.lines import read_lines
 from corpora.rows import Row
 from corpora.tables import read_records
 
+FEW = 20
+"""rows of one word, after which they are taken for words"""
 LONGEST = 1000
 """words of a file in which nothing says where a sentence ends"""
 
@@ -53,9 +55,17 @@ def sentence_table(file: File, columns: Mapping[str, str]) -> Iterator[Row]:
     seen: set[str] = set()
     now = ""
     blank = False
+    singles = 0
     for line, cells in read_records(file):
         empty = empty and not cells
         if cells and word not in cells:
+            alone = _alone(cells, columns, file)
+            singles = singles + 1 if alone else -FEW
+            if singles == FEW:
+                raise UserError(
+                    f"{file}: a row holds one word: say --columns word=COLUMN tag=COLUMN, not "
+                    "words and tags, and how sentences are told apart: sentence=COLUMN"
+                )
             yield Row(dict(cells), file, line)
             continue
         ends = not cells
@@ -81,6 +91,19 @@ def sentence_table(file: File, columns: Mapping[str, str]) -> Iterator[Row]:
         yield _sentence(words, file, word, columns)
     if empty:
         raise UserError(f"{file} holds no rows")
+
+
+def _alone(cells: Mapping[str, str], columns: Mapping[str, str], file: File) -> bool:
+    """Whether a row that should be a sentence holds one word; UserError if it can be neither."""
+    words = columns.get("words", "words")
+    if words in cells:
+        return len(cells[words].split()) == 1 and cells[words][:1] != "["
+    if columns.get("text", "text") not in cells:
+        raise UserError(
+            f"{file}: no column 'words' (a row is a sentence) or 'word' (it is a word); columns: "
+            f"{', '.join(cells)}; say which it is: --columns word=COLUMN tag=COLUMN"
+        )
+    return False
 
 
 def _sentence(words: Words, file: File, word: str, columns: Mapping[str, str]) -> Row:

@@ -69,8 +69,8 @@ def of_tags(sentences: Iterable[tuple[str, ...]]) -> list[str]:
     counts = Counter(tag for tags in given for tag in tags)
     if are_entities(counts):
         kinds = sorted({tag.partition("-")[2] or "_" for tag in counts if tag != OUTSIDE})
-        return [f"tags: entities in {scheme(given)}, of {len(kinds)} types: {listed(kinds)}"]
-    plain = f"tags: {len(counts)} plain labels, judged word by word: {listed(sorted(counts))}"
+        return [f"tags are read as entities in {scheme(given)}: {listed(kinds)}"]
+    plain = f"tags are read as plain labels, judged word by word: {listed(sorted(counts))}"
     fault = lookalike(counts)
     return [plain] if fault is None else [plain, f"warning: {fault}"]
 

@@ -202,7 +202,7 @@ def never_predicted(metric: AnyMetric, config: FinetuneConfig) -> tuple[str, ...
         return ()
     named = ", ".join(map(repr, labels[:NAMED])) + (", …" if len(labels) > NAMED else "")
     helps = config.balance == "none" and config.task in BALANCED["weights"]
-    hint = "; --balance weights helps labels that are rare" if helps else ""
+    hint = "; where they are rare, see --balance" if helps else ""
     return (f"never predicted on the validation examples: {named}{hint}",)
 
 

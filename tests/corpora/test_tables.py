@@ -187,7 +187,7 @@ def test_columns_are_named():
     ("options", "message"),
     [
         (["text"], "NAME=COLUMN"),
-        (["txt=a"], "the names are text, label; did you mean 'text'"),
+        (["txt=a"], "the names are text, label; did you mean text"),
         (["text=a", "text=b"], "text has a column already"),
     ],
 )
