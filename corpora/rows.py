@@ -55,6 +55,8 @@ class Row:
     line: int
     named: Mapping[str, str] | None = None
     """the columns that stand for a name, where a user may say which"""
+    columns: tuple[str, ...] = ()
+    """what there is in the file, where some stand for a name"""
 
     @property
     def place(self) -> str:
@@ -110,7 +112,7 @@ class Row:
         return (self.named or {}).get(name, name)
 
     def _no_column(self, name: str) -> UserError:
-        columns = [column for column in self.fields if column not in (self.named or {})]
+        columns = self.columns or tuple(self.fields)
         there = ", ".join(columns) or "none"
         message = f"{self.place}: no column {self._column(name)!r}; columns: {there}"
         if self.named is None:
@@ -180,7 +182,7 @@ class Columns:
                     seen.add(name)
                 elif name in self.told:
                     fields.pop(name, None)
-            yield replace(row, fields=fields, named=self.named)
+            yield replace(row, fields=fields, named=self.named, columns=tuple(row.fields))
         absent = [name for name in self.named if name in self.told and name not in seen]
         if row is not None and absent:
             raise UserError(missing_column(row, self.named[absent[0]]))

@@ -106,10 +106,10 @@ def test_a_label_in_csv(tmp_path, cell, label):
 def test_labels_in_a_cell(tmp_path, cell, labels):
     """Read rightly, or refused; and the same in the string of a line of JSON."""
     quoted = cell.replace('"', '""')
-    files = {
-        "f.csv": f'text,labels\nt,"{quoted}"\n' if cell != "NA" else f"text,labels\nt,{cell}\n"
-    }
-    if cell != "NA":
+    files = {"f.csv": f'text,labels\nt,"{quoted}"\n'}
+    if cell == "NA":
+        files = {"f.csv": "text,labels\nt,NA\n"}
+    else:
         files["f.jsonl"] = json.dumps({"text": "t", "labels": cell})
     for name, content in files.items():
         if isinstance(labels, tuple):

@@ -160,10 +160,8 @@ def test_what_stands_before_a_fault_is_answered(call, classifier, tmp_path):
     assert code == 2 and [json.loads(line)["text"] for line in out.splitlines()] == [
         "the cat", "the owl",
     ]  # fmt: skip
-    assert (
-        err
-        == f"plainformer predict: {bad}:3: no column 'text'; columns: txt; did you mean --columns text=txt?\n"
-    )
+    fault = "no column 'text'; columns: txt; did you mean --columns text=txt?"
+    assert err == f"plainformer predict: {bad}:3: {fault}\n"
 
 
 @pytest.mark.parametrize(
