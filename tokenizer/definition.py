@@ -117,6 +117,8 @@ def _rebuilt(folder: TokenizerFolder, pipeline: Pipeline) -> tuple[dict[str, Any
         if "unk" not in folder.roles and model.get("unk_token", unknown) != unknown:
             assert definition is not None
             raise dropped(name, definition, f"unk_token {model['unk_token']!r}")
+        if unknown not in vocabulary:
+            raise UserError(f"{source}: the unknown token, {unknown!r}, is not in the vocabulary")
         model["unk_token"] = unknown
     first, last = (roles[role]["content"] for role in pipeline.ends)
     return {
@@ -184,8 +186,9 @@ def _post_processor(
     kind = "RobertaProcessing" if pipeline.parted else "BertProcessing"
     processor: dict[str, Any] = {"type": kind, "sep": [*last], "cls": [*first]}
     if pipeline.parted:
-        trims = pipeline.model_type != "Unigram" and folder.config.flag("trim_offsets", True)
-        processor["trim_offsets"] = trims
+        trims = {"WordPiece": True, "Unigram": False}
+        asked = folder.config.flag("trim_offsets", True)
+        processor["trim_offsets"] = trims.get(pipeline.model_type, asked)
         processor["add_prefix_space"] = folder.config.flag("add_prefix_space", False)
     return processor
 

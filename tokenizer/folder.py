@@ -125,13 +125,12 @@ def read_folder(path: Path) -> TokenizerFolder:
         special_map = _fields(path / "special_tokens_map.json")
         if special_map is not None:
             values |= {k: _marked_special(v) for k, v in special_map.values.items() if v}
-    # As there: what else than a role the map names is not special where added_tokens.json has it.
-    marked = {token["content"] for token in _extra_tokens(config)}
     merged = Fields(values, config.source)
     named = dict(_named_tokens(merged))
-    extra = list(_extra_tokens(merged))
+    extra = _extra_tokens(config, Fields(values, path / "special_tokens_map.json"))
     if "added_tokens_decoder" not in values:
-        special = marked | {token["content"] for token in named.values()}
+        special = {token["content"] for name, token in named.items() if name in ROLES}
+        special |= {token["content"] for token in _extra_tokens(config, config)}
         tokens = {id: token for token, id in _added_file(path / "added_tokens.json", special)}
         if definition is not None:
             for item in definition.items("added_tokens", []):
@@ -238,12 +237,30 @@ def _named(config: Fields, name: str) -> AddedToken:
     return added_token_of(value, f"{config.source}: {name}") | {"special": True}
 
 
-def _extra_tokens(config: Fields) -> Iterator[AddedToken]:
-    for name in ("extra_special_tokens", "additional_special_tokens"):
-        if isinstance(config.values.get(name), dict) and name == "extra_special_tokens":
-            continue  # they have names
-        for item in config.items(name, []):
-            yield added_token_of(item, f"{config.source}: {name}")
+def _extra_tokens(config: Fields, merged: Fields) -> list[AddedToken]:
+    """Read the special tokens without a role: the first of three lists that there is.
+
+    Raises:
+        UserError: another list has more of them, which `transformers` would not read.
+    """
+    lists = []
+    for fields, name in (
+        (config, "extra_special_tokens"),
+        (config, "additional_special_tokens"),
+        (merged, "extra_special_tokens"),
+        (merged, "additional_special_tokens"),
+    ):
+        if not isinstance(fields.values.get(name), dict):  # which have names
+            items = fields.items(name, [])
+            source = f"{fields.source}: {name}"
+            lists.append((source, [added_token_of(item, source) for item in items]))
+    lists = [(source, tokens) for source, tokens in lists if tokens]
+    for source, tokens in lists[1:]:
+        known = {token["content"] for token in lists[0][1]}
+        for token in tokens:
+            if token["content"] not in known:
+                raise UserError(f"{source} names {token['content']!r}, and {lists[0][0]} does not")
+    return lists[0][1] if lists else []
 
 
 def _added_file(path: Path, special: set[str]) -> Iterator[tuple[AddedToken, int]]:

@@ -121,6 +121,21 @@ REFUSED: dict[str, tuple[Callable[[], Files], str]] = {
         },
         r"unk_token '\[MASK\]', which BertTokenizer does not read",
     ),
+    "an unknown token behind the vocabulary": (
+        lambda: bert({"unk_token": "<unk>"}),
+        "the unknown token, '<unk>', is not in the vocabulary",
+    ),
+    "two lists of special tokens": (
+        lambda: bert({"extra_special_tokens": ["<e1>"], "additional_special_tokens": ["<e2>"]}),
+        "additional_special_tokens names '<e2>', and .*extra_special_tokens does not",
+    ),
+    "two files of special tokens": (
+        lambda: bert(
+            {"additional_special_tokens": ["<e1>"]},
+            special_tokens_map={"additional_special_tokens": ["<e1>", "<e2>"]},
+        ),
+        "special_tokens_map.json: additional_special_tokens names '<e2>', and .*config.json: addit",
+    ),
     # Ids that cannot be.
     "added tokens behind a gap": (
         lambda: bert({}, added_tokens={"<e1>": size() + 3}),
