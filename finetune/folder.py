@@ -61,7 +61,10 @@ def foreign_task(folder: Path) -> Task[Any, Any]:
             return task
     if (folder / MODULES).is_file():
         return SentenceEmbedding.of_folder(folder)
-    raise UserError(f"{folder} holds no {FILE}: it was not fine-tuned for a task")
+    raise UserError(
+        f"{folder} holds no {FILE}: it was not fine-tuned for a task; do that first: "
+        f"plainformer finetune --model {folder} --task … --train … --out …"
+    )
 
 
 def named_task(config: Mapping[str, Any]) -> Task[Any, Any] | None:

@@ -3,7 +3,7 @@
 | source                                   | a row is                                             |
 |------------------------------------------|------------------------------------------------------|
 | .jsonl .csv .tsv .parquet .json .conll…  | what the task reads there                            |
-| any other file                           | a line that is not blank: a text                     |
+| any other file, here or at a URL         | a line that is not blank: a text                     |
 | a stream: standard input, a pipe         | a line that is a JSON object; any other is a text    |
 
 A file may be packed: a .jsonl.gz is a .jsonl.
@@ -12,52 +12,108 @@ A stream is answered as it comes: one portion is what has arrived, so that a sin
 wait for others, and lines that come faster than they are answered are taken together.
 """
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cellar import NotJSON, UserError, parse_json
 from corpora import Columns, Row, kind, read_lines
-from finetune.task import AS_NAMED, Task
+from corpora.lines import LONGEST_LINE
+from finetune.task import AS_NAMED, Task, as_rows
 
 OF_ROWS = (".jsonl", ".csv", ".tsv", ".parquet", ".json", ".conll", ".conllu")
 PORTION = 2**16
 """bytes of a stream that are read at once, at most"""
 
 
-def file_rows(task: type[Task[Any, Any]], path: Path, columns: Columns = AS_NAMED) -> Iterator[Row]:
-    """The rows of a file, one by one; `UserError` for a file that cannot be read."""
+STANDARD_INPUT = "standard input"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What predictions are asked of: some texts, or a file; without both, the standard input."""
+
+    texts: tuple[str, ...] = ()
+    file: str | None = None
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it can be read only once: standard input, a named pipe, `<(…)`, a device."""
+        if self.texts:
+            return False
+        if self.file in (None, "-"):
+            return True
+        path = Path(str(self.file))
+        return path.is_fifo() or path.is_char_device()
+
+    def portions(self, task: Task[Any, Any], columns: Columns) -> Iterator[Iterable[Row]]:
+        """Give the rows, in portions of which each is answered before the next is read."""
+        if self.texts:
+            yield as_rows(self.texts)
+        elif self.file in (None, "-"):
+            arriving = arriving_rows(partial(os.read, sys.stdin.fileno()), STANDARD_INPUT)
+            yield from map(columns.of, arriving)
+        elif self.is_stream:
+            with Path(str(self.file)).open("rb", buffering=0) as stream:
+                yield from map(columns.of, arriving_rows(stream.read, str(self.file)))
+        else:
+            yield file_rows(type(task), str(self.file), columns)
+
+    def count(self, task: Task[Any, Any], columns: Columns) -> int | None:
+        """Count the rows, up to one that cannot be read; None where only time will tell."""
+        if self.is_stream or "://" in (self.file or ""):
+            return None
+        number = 0
+        with suppress(UserError):
+            for portion in self.portions(task, columns):
+                for _ in portion:
+                    number += 1
+        return number
+
+
+def file_rows(task: type[Task[Any, Any]], file: str, columns: Columns = AS_NAMED) -> Iterator[Row]:
+    """The rows of a file or URL, one by one; `UserError` for a file that cannot be read."""
+    path = file if "://" in file else Path(file)
     if kind(path) in OF_ROWS:
         return task.rows(path, columns)
     lines = ((number, line.strip()) for number, line in read_lines(path))
     return (Row({"text": line}, path, number) for number, line in lines if line)
 
 
-def arriving_rows(read: Callable[[int], bytes], name: Path) -> Iterator[Iterator[Row]]:
+def arriving_rows(read: Callable[[int], bytes], name: str) -> Iterator[Iterator[Row]]:
     """The rows of a stream, in portions: each is what has arrived, and waits for no more.
 
     `read` gives up to so many bytes, as soon as there are any, and none at the end. Raises
     `UserError` by the number of the line for one that is not UTF-8.
     """
     number = 1
-    for lines in _arriving_lines(read):
+    for lines in _arriving_lines(read, name):
         yield _rows(lines, name, number)
         number += len(lines)
 
 
-def _arriving_lines(read: Callable[[int], bytes]) -> Iterator[list[bytes]]:
+def _arriving_lines(read: Callable[[int], bytes], name: str) -> Iterator[list[bytes]]:
     begun: list[bytes] = []
+    size = 0
     while data := read(PORTION):
         whole, newline, rest = data.rpartition(b"\n")
         if newline:
             yield b"".join([*begun, whole]).split(b"\n")
-            begun = []
+            begun, size = [], 0
         begun.append(rest)
+        size += len(rest)
+        if size > LONGEST_LINE:
+            raise UserError(f"{name}: a line is longer than {LONGEST_LINE >> 20} MiB: break it")
     if last := b"".join(begun):
         yield [last]
 
 
-def _rows(lines: Iterable[bytes], name: Path, first: int) -> Iterator[Row]:
+def _rows(lines: Iterable[bytes], name: str, first: int) -> Iterator[Row]:
     for number, raw in enumerate(lines, start=first):
         try:
             line = raw.decode("utf-8").removeprefix("\ufeff" if number == 1 else "").strip()

@@ -4,6 +4,7 @@ predictor = Predictor.load("runs/questions")
 predictor(["who wrote this?"])[0].label
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 
 from cellar import UserError
+from corpora import Row
 from encoder import check_finite, in_int8, prepacked
 from encoder.pretrained import PretrainedModel
 from finetune.batch import Item, by_length
@@ -64,6 +66,24 @@ class Predictor:
         rows = self.task.naming((), self.task.columns).of(as_rows(inputs))
         examples = (self.task.read(row, labelled=False) for row in rows)
         return [prediction for _, _, prediction in self.stream(examples)]
+
+    def answers(
+        self, rows: Iterable[Row], progress: Progress = unwatched
+    ) -> Iterator[tuple[Row, Item, Any]]:
+        """Each row, what the model reads of it, and its prediction, in order, as they come.
+
+        Where a row is at fault, those before it are given first.
+        """
+        waiting: deque[Row] = deque()
+
+        def examples() -> Iterator[Any]:
+            for row in rows:
+                example = self.task.read(row, labelled=False)
+                waiting.append(row)
+                yield example
+
+        for _, item, prediction in self.stream(examples(), progress):
+            yield waiting.popleft(), item, prediction
 
     def stream(
         self, examples: Iterable[Any], progress: Progress = unwatched

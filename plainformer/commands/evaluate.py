@@ -19,7 +19,7 @@ class EvaluateOptions:
     """Folder of the fine-tuned model."""
 
     data: str
-    """Labelled examples: a file, or the name of a set (its test split)."""
+    """Labelled examples: a file, a URL, or the name of a set (its test split)."""
 
     out: Path | None = None
     """Folder for the report: report.html, its pictures, metrics.json; by default `evaluation-` and
@@ -36,7 +36,8 @@ class EvaluateOptions:
 def run(arguments: Sequence[str]) -> None:
     """Measure, show the tables, and write the report."""
     options = parse(EvaluateOptions, "evaluate", arguments)
-    name = f"evaluation-{Path(options.data).name}" + "-int8" * options.int8
+    data = Path(options.data.partition("?")[0])  # behind it stands what a web address asks for
+    name = f"evaluation-{data.name}" + "-int8" * options.int8
     out = options.out or options.run / name
     if out.is_file() or out.resolve() == options.run.resolve():
         raise UserError(f"{out} is no folder for a report: choose another --out")

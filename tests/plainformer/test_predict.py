@@ -1,6 +1,7 @@
 """Predictions on the command line: a line for each text, in order, as soon as it is known."""
 
 import contextlib
+import csv
 import gzip
 import io
 import json
@@ -16,8 +17,11 @@ import pytest
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from cellar import UserError
+from corpora import read_rows
 from finetune import Predictor
 from finetune.inputs import arriving_rows
+from finetune.outputs import check_format
 from tests.plainformer.conftest import ROOT, start
 from tests.pretrain import tiny
 
@@ -82,14 +86,14 @@ def test_rows_and_lines_of_files_are_answered_in_order(answers, classifier, tmp_
     table = pyarrow.table({"id": [3, 1], "text": ["the cat", "the dog"]})
     parquet.write_table(table, tmp_path / "f.parquet")
     found = {
-        name: [row.get("id", row.get("text")) for row in answers(classifier, "--file", path)]
+        name: [row.get("id") or row.get("text") for row in answers(classifier, "--file", path)]
         for name in (*files, "f.parquet")
         for path in [tmp_path / name]
     }
     assert found == {
         "a.txt": ["the cat", "the owl"],
-        "b.CSV": [["the cat", "the owl"], ["the dog", ""]],
-        "c.jsonl": [["the cat", "the owl"], "the dog"],
+        "b.CSV": ["the cat", "the dog"],
+        "c.jsonl": ["the cat", "the dog"],
         "d.jsonl": [7, "the dog"],
         "e.tsv": ["x", "y"],
         "f.parquet": [3, 1],
@@ -103,7 +107,7 @@ def test_standard_input_holds_rows_and_texts(answers, classifier, given):
         '\ufeffthe cat\n\n{"id": "a", "text": "the owl"}\r\n{half of\n[1]\n'
         '{"text": "x", "pair": "y"}'
     )
-    wanted = ["the cat", "a", "{half of", "[1]", ["x", "y"]]
+    wanted = ["the cat", "a", "{half of", "[1]", "x"]
     for arguments in ([], ["--file", "-"]):
         given(content)
         found = answers(classifier, *arguments)
@@ -127,7 +131,7 @@ def test_portions_are_the_lines_however_they_arrive(texts, size):
     """A stream cut into pieces of any size gives the numbered lines of the whole."""
     content = "\n".join(texts)
     stream = io.BytesIO(content.encode())
-    portions = arriving_rows(lambda _: stream.read(size), Path("in"))
+    portions = arriving_rows(lambda _: stream.read(size), "in")
     found = [(row.line, row.fields["text"]) for portion in portions for row in portion]
     lines = enumerate(content.split("\n"), start=1)
     assert found == [(number, line.strip()) for number, line in lines if line.strip()]
@@ -220,3 +224,100 @@ def test_a_bar_is_shown_where_it_is_in_nobodys_way(classifier):
         os.close(ours)
         assert process.wait() == 0
         assert (b"predicting" in said) == elsewhere != (b'{"text"' in said)
+
+
+KEPT = {
+    "a.csv": (
+        "id,text,pair,label,note\n7,the cat,the owl,beast,\"a, b\"\n8,the hen,,bird,\n",
+        {"id": "7", "text": "the cat", "pair": "the owl", "note": "a, b"},
+    ),
+    "a.jsonl": (
+        '{"text": "the cat", "n": 1.5, "tags": ["x"], "more": {"y": null}, "label": "other"}\n',
+        {"text": "the cat", "n": 1.5, "tags": ["x"], "more": {"y": None}, "given_label": "other"},
+    ),
+    "a.txt": ("the cat\n", {"text": "the cat"}),
+    "a.tsv": ("probabilities\ttext\nmine\tthe cat\n",
+              {"given_probabilities": "mine", "text": "the cat"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_row_keeps_its_columns(answers, classifier, tmp_path, name):
+    content, wanted = KEPT[name]
+    (tmp_path / name).write_text(content)
+    row = answers(classifier, "--file", tmp_path / name)[0]
+    found = {k: v for k, v in row.items() if k not in ("label", "probabilities", "given_label")}
+    assert found == {k: v for k, v in wanted.items() if k != "given_label"}
+    assert row["label"] in row["probabilities"] and len(row["probabilities"]) == 2
+    if "given_label" in wanted:
+        assert row["given_label"] == "other"
+
+
+ENDINGS = {
+    "x.csv": lambda path: list(csv.DictReader(path.open(newline=""))),
+    "x.CSV": lambda path: list(csv.DictReader(path.open(newline=""))),
+    "x.tsv": lambda path: [row.fields for row in read_rows(path)],
+    "x.jsonl": lambda path: [json.loads(line) for line in path.read_text().splitlines()],
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_a_file_has_the_form_of_its_ending(call, answers, classifier, tmp_path, name):
+    """Read back by the csv module, and by our own readers."""
+    source = tmp_path / "in.jsonl"
+    texts = ['the "cat", 猫', "the owl", "=1+1 'x'"]
+    source.write_text("".join(
+        json.dumps({"id": n, "text": t, "n": [n], "b": True, "none": None}) + "\n"
+        for n, t in enumerate(texts)))  # fmt: skip
+    out = tmp_path / name
+    assert call("predict", classifier, "--file", source, "--out", out)[:2] == (0, "")
+    wanted = answers(classifier, "--file", source)
+    found = ENDINGS[name](out)
+    if name == "x.jsonl":
+        assert found == wanted
+        return
+    assert [row["text"] for row in found] == texts
+    assert [row["label"] for row in found] == [row["label"] for row in wanted]
+    for row, answer in zip(found, wanted, strict=True):
+        assert (row["id"], row["n"], row["b"]) == (str(answer["id"]), f"[{answer['id']}]", "true")
+        assert not row["none"]
+        for label, probability in answer["probabilities"].items():
+            assert float(row[f"probabilities.{label}"]) == probability
+    assert [row.string("text") for row in read_rows(out)] == texts
+
+
+@pytest.mark.parametrize("name", ["x.json", "x", "x.txt", "x.csv.gz", "x.parquet", "x.xlsx"])
+def test_other_endings_are_refused_before_any_work(refused, classifier, tmp_path, name):
+    message = refused("predict", tmp_path / "nowhere", "--text", "a", "--out", tmp_path / name)
+    assert f"{name} must end in .jsonl, .csv, .tsv" in message and not list(tmp_path.iterdir())
+
+
+ODD_ROWS = {
+    "x.tsv": ('{"text": "a\\tb"}\n', "in.jsonl:1: a tab or a line break has no place in a .tsv"),
+    "y.tsv": ('{"text": "a\\nb"}\n', "in.jsonl:1: a tab or a line break has no place in a .tsv"),
+    "x.csv": (
+        '{"text": "a"}\n{"text": "b", "new": 1}\n',
+        "in.jsonl:2: the first row has no column",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD_ROWS)
+def test_what_fits_no_table_is_named_by_line(refused, classifier, tmp_path, name):
+    content, message = ODD_ROWS[name]
+    (tmp_path / "in.jsonl").write_text(content)
+    out = tmp_path / name
+    assert message in refused("predict", classifier, "--file", tmp_path / "in.jsonl", "--out", out)
+    assert not out.exists()
+
+
+def test_a_device_takes_lines_of_json(call, classifier):
+    code, out, _ = call("predict", classifier, "--text", "the cat")
+    assert code == 0 and json.loads(out)["text"] == "the cat"
+    check_format(Path("/dev/null"))
+
+
+def test_a_line_without_end_on_a_stream_is_refused(monkeypatch):
+    monkeypatch.setattr("finetune.inputs.LONGEST_LINE", 1 << 20)
+    with pytest.raises(UserError, match="in: a line is longer than 1 MiB: break it"):
+        list(arriving_rows(lambda _: b"x" * 2**16, "in"))

@@ -1,0 +1,128 @@
+"""Write predictions as they come: a line of JSON each, or a table under one header.
+
+| file           | a prediction is                                                                |
+|----------------|--------------------------------------------------------------------------------|
+| .jsonl, stdout | a JSON object                                                                  |
+| .csv           | a record; numbers by label have a column each: `probabilities.spam`            |
+| .tsv           | the same between tabs, without quotes: no cell may hold a tab or a line break  |
+
+A row keeps the columns that it had, and what is predicted follows. Where both have a name, the
+row's own value is kept as `given_NAME`, unless it is the same: `label` is always the prediction.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TextIO
+
+from cellar import UserError, finite
+from corpora import Row
+from finetune.task import Prediction
+
+DECIMALS = 6
+FORMATS = (".jsonl", ".csv", ".tsv")
+
+Write = Callable[[Row, Prediction], None]
+
+
+def check_format(path: Path) -> None:
+    """Refuse a file whose name ends in none of `FORMATS`, unless it is a pipe or a device.
+
+    Raises:
+        UserError: names the endings there are.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a file for --out")
+    is_regular = path.is_file() or not path.exists()
+    if is_regular and path.suffix.lower() not in FORMATS:
+        raise UserError(f"{path} must end in {', '.join(FORMATS)}, by which its form is chosen")
+
+
+def writer(file: TextIO, ending: str) -> Write:
+    """Give what writes a row and its prediction to `file`, in the form of that ending."""
+    if ending.lower() in (".csv", ".tsv"):
+        return _Table(file, ending.lower()).write
+
+    def write(row: Row, prediction: Prediction) -> None:
+        line = json.dumps(finite(answer(row, prediction)), ensure_ascii=False, default=str)
+        print(line, file=file, flush=True)
+
+    return write
+
+
+def answer(row: Row, prediction: Prediction) -> dict[str, Any]:
+    """Give the row's own columns, and behind them what is predicted."""
+    predicted = {name: _rounded(value) for name, value in prediction.to_json().items()}
+    told = row.named or {}
+    kept: dict[str, Any] = {}
+    for name, value in row.fields.items():
+        if told.get(name, name) != name:
+            continue  # another name of a column that is there
+        value = list(value) if isinstance(value, tuple) else value
+        if name not in predicted:
+            kept[name] = value
+        elif predicted[name] != value:
+            kept[f"given_{name}"] = value
+    return {**kept, **predicted}
+
+
+class _Table:
+    """A CSV or TSV file; the first row decides its columns."""
+
+    def __init__(self, file: TextIO, ending: str) -> None:
+        self._file, self._ending = file, ending
+        self._csv = csv.writer(file, lineterminator="\n")
+        self._columns: list[str] | None = None
+
+    def write(self, row: Row, prediction: Prediction) -> None:
+        """Write one record, behind the header if it is the first."""
+        cells = _flat(finite(answer(row, prediction)))
+        if self._columns is None:
+            self._columns = list(cells)
+            self._record(self._columns, row)
+        if more := cells.keys() - set(self._columns):
+            raise UserError(
+                f"{row.place}: the first row has no column {min(more)!r}: write a .jsonl, in "
+                "which each has its own"
+            )
+        self._record([cells.get(name, "") for name in self._columns], row)
+
+    def _record(self, cells: Iterable[str], row: Row) -> None:
+        if self._ending == ".csv":
+            self._csv.writerow(cells)
+            return
+        line = "\t".join(cells := list(cells))
+        if line.count("\t") >= len(cells) or "\n" in line or "\r" in line:
+            raise UserError(
+                f"{row.place}: a tab or a line break has no place in a .tsv: write a .csv"
+            )
+        self._file.write(line + "\n")
+
+
+def _flat(values: dict[str, Any]) -> dict[str, str]:
+    """Give a cell for each value; an object has a cell for each of its own."""
+    cells: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            cells |= {f"{name}.{inner}": _cell(within) for inner, within in value.items()}
+        else:
+            cells[name] = _cell(value)
+    return cells
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
+def _rounded(value: Any) -> Any:
+    """Give the same value, with lists for tuples and numbers to six places."""
+    if isinstance(value, float):
+        return round(value, DECIMALS)
+    if isinstance(value, dict):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    return [_rounded(inner) for inner in value] if isinstance(value, list | tuple) else value
