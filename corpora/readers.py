@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cellar import UserError, parse_json
+from corpora.class_labels import class_names, with_names
 from corpora.files import BUFFER, File, check_file, find_files, is_packed, kind, open_file
 from corpora.lines import read_lines
 from corpora.rows import Row
@@ -119,10 +120,12 @@ def _parquet(file: File, watch: Watch = None, only: str | None = None) -> Iterat
         options = {"buffer_size": BUFFER, "pre_buffer": False}
         with open_file(file, watch) as stream, parquet.ParquetFile(stream, **options) as table:
             columns = [only] if only in table.schema_arrow.names else None
+            names = class_names(table.schema_arrow.metadata, file)
             for batch in table.iter_batches(batch_size=PARQUET_BATCH, columns=columns):
                 for fields in batch.to_pylist():
                     number += 1
-                    yield Row(fields, file, number)
+                    named = with_names(fields, names, f"{file}:{number}") if names else fields
+                    yield Row(named, file, number)
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{file}: not a Parquet file that can be read: {error}") from error
 

@@ -131,5 +131,6 @@ def _under_header(
                 f"{file}:{line}: {len(values)} values under {len(header)} columns: "
                 f"{', '.join(header)}{parted}"
             )
-        pairs = zip(header, values, strict=True) if values else ()
-        yield line, {name: value for name, value in pairs if name}
+        row = dict(zip(header, values, strict=True)) if values else {}
+        row.pop("", None)
+        yield line, row

@@ -181,9 +181,17 @@ class Classification(OneLabel[ClassExample]):
 
 
 def label_of(row: Row, labelled: bool) -> str | None:
-    """The column `label`; it is not looked at where it is what is asked for."""
+    """The column `label`; it is not looked at where it is what is asked for.
+
+    A list of one label is that label (doccano and Prodigy write it so).
+    """
     if not labelled:
         return None
+    given = row.items("label")
+    if isinstance(given, list) and len(given) == 1 and isinstance(given[0], str):
+        return given[0].strip()
+    if isinstance(given, list):
+        raise UserError(f"{row.place}: {given!r:.40} is not one label: see --task multi-label")
     label = row.sure_string("label").strip()
     if not label:
         raise UserError(f"{row.place}: the label is empty")

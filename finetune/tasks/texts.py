@@ -27,6 +27,12 @@ class Text:
         Raises `UserError` for a blank text that is labelled: there is nothing to learn from it.
         """
         text = row.string("text")
+        if labelled and "_input_hash" in row.fields and row.fields.get("answer") != "accept":
+            answer = row.fields.get("answer")
+            raise UserError(
+                f"{row.place}: Prodigy's answer is {answer!r}, so the label may be wrong: keep "
+                "only the rows that were accepted"
+            )
         if labelled and not text.strip():
             raise UserError(f"{row.place}: the text is empty")
         return cls(text, row.optional("pair"), row.place)

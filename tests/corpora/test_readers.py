@@ -102,6 +102,37 @@ def test_paths_that_name_nothing(tmp_path):
         read_rows(write(tmp_path / "a.txt", "a"))
 
 
+def test_class_labels_of_datasets_are_read_by_their_names(tmp_path):
+    """The metadata is as `datasets` 2 and 4 write it."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    label = {"names": ["neg", "pos"], "_type": "ClassLabel"}
+    features = {
+        "label": label,
+        "tags": {"feature": {"names": ["O", "B-PER"], "_type": "ClassLabel"}, "_type": "Sequence"},
+        "old": [label],
+        "text": {"dtype": "string", "_type": "Value"},
+    }
+    columns = {"text": ["a", "b"], "label": [1, -1], "tags": [[0, 1], []], "old": [[1], [0]]}
+    about = {"huggingface": json.dumps({"info": {"features": features}})}
+    table = pyarrow.table(columns).replace_schema_metadata(about)
+    parquet.write_table(table, tmp_path / "a.parquet")
+    assert [row.fields for row in read_rows(tmp_path / "a.parquet")] == [
+        {"text": "a", "label": "pos", "tags": ["O", "B-PER"], "old": ["pos"]},
+        {"text": "b", "label": None, "tags": [], "old": ["neg"]},
+    ]
+    columns["label"] = [1, 2]
+    table = pyarrow.table(columns).replace_schema_metadata(about)
+    parquet.write_table(table, tmp_path / "b.parquet")
+    with pytest.raises(UserError, match=r"b\.parquet:2: column 'label': there is no name for .* 2"):
+        list(read_rows(tmp_path / "b.parquet"))
+    for odd in ("[]", '{"info": 3}', '{"info": {"features": {"label": {"names": 3}}}}'):
+        table = pyarrow.table(columns).replace_schema_metadata({"huggingface": odd})
+        parquet.write_table(table, tmp_path / "c.parquet")
+        assert [row.fields["label"] for row in read_rows(tmp_path / "c.parquet")] == [1, 2]
+
+
 def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UserError, match=r"pip install pyarrow"):

@@ -132,6 +132,29 @@ def test_a_column_for_each_label(tmp_path):
     assert [e.labels for e in found] == [("toxic",), (), ("toxic", "insult")]
 
 
+@pytest.mark.parametrize(
+    ("row", "columns", "found"),
+    [
+        ({"id": 1, "text": "t", "label": ["pos"], "Comments": []}, (), "pos"),  # doccano
+        ({"text": "t", "accept": ["pos"], "answer": "accept"}, ("label=accept",), "pos"),  # Prodigy
+        ({"text": "t", "label": "pos", "answer": "accept", "_input_hash": 7}, (), "pos"),
+        ({"text": "t", "label": "pos", "answer": "reject", "_input_hash": 7}, (), "'reject', so"),
+        ({"text": "t", "label": ["pos", "neg"]}, (), "is not one label: see --task multi-label"),
+        ({"text": "t", "label": []}, (), "is not one label"),
+        ({"text": "t", "label": [["a"]]}, (), "is not one label"),
+        ({"text": "t", "label": {"a": 1}}, (), "is not one text"),
+    ],
+)
+def test_what_tools_for_labelling_export(tmp_path, row, columns, found):
+    content = json.dumps(row)
+    if " " in found:
+        with pytest.raises(UserError, match=rf"f\.jsonl:1: .*{found}"):
+            read(tmp_path, Classification, "f.jsonl", content, *columns)
+    else:
+        (example,) = read(tmp_path, Classification, "f.jsonl", content, *columns)
+        assert example.label == found
+
+
 EU = (("EU", "rejects", "."), ("B-ORG", "O", "O"))
 PETER = (("Peter",), ("B-PER",))
 

@@ -1,0 +1,59 @@
+"""Names of labels that a Parquet file of Hugging Face `datasets` stores as numbers.
+
+The file's metadata has the features of its columns: a `ClassLabel` there lists the names, and a
+column holds their places in the list, alone or in a sequence; −1 stands for a missing label.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cellar import UserError, parse_json
+
+KEY = b"huggingface"
+
+
+def class_names(metadata: Mapping[bytes, bytes] | None, source: object) -> dict[str, list[str]]:
+    """Give the names of each column that holds class labels; none where the file says nothing."""
+    given = (metadata or {}).get(KEY)
+    value = {} if given is None else parse_json(given, source)
+    for name in ("info", "features"):
+        value = value.get(name) if isinstance(value, dict) else None
+    features = value if isinstance(value, dict) else {}
+    found = {column: _names(feature) for column, feature in features.items()}
+    return {column: names for column, names in found.items() if names is not None}
+
+
+def with_names(
+    fields: dict[str, Any], names: Mapping[str, Sequence[str]], place: str
+) -> dict[str, Any]:
+    """Give the fields of a row with names in place of numbers.
+
+    Raises UserError for a number without a name.
+    """
+    return {
+        column: _named(value, names[column], f"{place}: column {column!r}")
+        if column in names
+        else value
+        for column, value in fields.items()
+    }
+
+
+def _names(feature: Any) -> list[str] | None:
+    if isinstance(feature, list):  # a sequence, as older versions write it
+        return _names(feature[0]) if feature else None
+    if not isinstance(feature, dict):
+        return None
+    names = feature.get("names")
+    if feature.get("_type") == "ClassLabel" and isinstance(names, list):
+        return [str(name) for name in names]
+    return _names(feature.get("feature"))
+
+
+def _named(value: Any, names: Sequence[str], place: str) -> Any:
+    if isinstance(value, list):
+        return [_named(one, names, place) for one in value]
+    if type(value) is not int or value == -1:
+        return None if value == -1 else value
+    if not 0 <= value < len(names):
+        raise UserError(f"{place}: there is no name for label {value}: there are {len(names)}")
+    return names[value]
