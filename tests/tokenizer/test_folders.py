@@ -15,7 +15,7 @@ from cellar import UserError
 from tests.tokenizer.conftest import sentences
 from tests.tokenizer.folders import FOLDERS, Files, changed, merged, saved, write
 from tests.tokenizer.test_families import NO_LIMIT, assert_same
-from tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from tokenizer import Tokenizer, extend, load_tokenizer, train_tokenizer
 
 transformers = pytest.importorskip("transformers")
 TEXTS = [
@@ -150,3 +150,27 @@ def test_a_model_of_ours_and_what_else_the_folder_says(
     for text, pair in zip(TEXTS[5:], TEXTS[4:], strict=False):
         cut = theirs([text], [pair], truncation=True, max_length=9)["input_ids"][0]
         assert ours.encode(text, pair, max_length=9).ids == cut
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("added_tokens.json", "stomata"),
+        ("additional_special_tokens", "stomata"),
+        ("mpnet with added tokens", "stomata"),
+        ("roberta, additional_special_tokens", "Ġstomata"),
+        ("modernbert, added_tokens_decoder", "Ġstomata"),
+        ("cut on the left", "stomata"),
+        ("spaces cleaned up", "stomata"),
+    ],
+)
+def test_new_words_stand_behind_the_tokens_that_a_folder_adds(
+    name: str, word: str, tmp_path: Path
+) -> None:
+    old = load_tokenizer(write(FOLDERS[name](), tmp_path / "old"))
+    extend(old, [word]).save(tmp_path / "new")
+    new = load_tokenizer(tmp_path / "new")
+    assert new.id(word) == old.vocab_size
+    assert_equal(new, transformers.AutoTokenizer.from_pretrained(tmp_path / "new"))
+    assert list(new.words("the stomata")[-1]) == [new.id(word)]
+    assert (new.truncation_side, new.clean_up_spaces) == (old.truncation_side, old.clean_up_spaces)
