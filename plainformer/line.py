@@ -20,7 +20,7 @@ import tyro
 from cellar import UserError, did_you_mean
 
 IS_OPTION = re.compile(r"--[A-Za-z][\w-]*(=.*)?", re.DOTALL)
-MAY_BE_EMPTY = ("text", "template", "verbaliser")
+MAY_BE_EMPTY = ("prompt", "template", "text", "verbaliser")
 """options whose value may be the empty text: any other one names something"""
 POSITIONAL = get_args(tyro.conf.Positional[int])[1:]
 LONGEST_NUMBER = 40

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from sklearn.metrics import (
 )
 
 from encoder import SequenceClassifier
+from finetune import FinetuneConfig
 from finetune.batch import Batch
 from finetune.metrics import ClassMetric
 from finetune.metrics.pictures import as_svg, save
@@ -171,3 +173,24 @@ def test_a_label_that_all_texts_have_has_no_area():
     metric = metric_of(("a", "b"), [0, 0], [0, 1])
     assert all(math.isnan(row["auc"]) for row in metric.per_label.values())
     assert metric.scores()["macro_auc"] == 0
+
+
+@pytest.mark.parametrize(
+    ("declared", "asked", "expected"),
+    [
+        (None, "declared", "cls"),
+        ("mean", "declared", "mean"),
+        ("cls", "declared", "cls"),
+        ("mean", "cls", "cls"),
+        ("cls", "mean", "mean"),
+    ],
+)
+def test_the_pooling_that_a_folder_declares_is_kept(models, declared, asked, expected, tmp_path):
+    """As ModernBERT's folders declare it; unless another is asked for."""
+    shutil.copytree(models["modern"], tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    said = {} if declared is None else {"classifier_pooling": declared}
+    path.write_text(json.dumps(json.loads(path.read_text()) | said))
+    config = FinetuneConfig(tmp_path / "model", "t", tmp_path, valid="v", pooling=asked)
+    model = Classification(labels=ANIMALS, max_length=32).build(config)
+    assert model.pooling == expected

@@ -462,7 +462,12 @@ LEARNED: dict[str, tuple[Files, dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("case", list(LEARNED))
+SLOW = ("nothing declared", "as long as the tokenizer says, and no length of 1")
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=[pytest.mark.slow] if c in SLOW else []) for c in LEARNED]
+)
 def test_a_run_begins_with_what_is_declared_and_leaves_it(
     case: str, make: Callable[..., Path], tmp_path: Path
 ) -> None:

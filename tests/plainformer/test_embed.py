@@ -1,11 +1,13 @@
 import gzip
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from encoder import Encoder
+from encoder import Encoder, SentenceEncoder
 from finetune import Embedder
 from plainformer.__main__ import main
 from tests.encoder.tools import bert, randomise
@@ -48,6 +50,35 @@ def test_options_reach_the_vectors(folder: Path, tmp_path: Path) -> None:
     assert main(["embed", str(folder), "--text", *TEXTS, "--out", str(out), *options]) == 0
     expected = Embedder.load(folder, "cls", False, 4)(TEXTS)
     np.testing.assert_array_equal(np.load(out), expected)
+
+
+def test_a_prompt_of_the_folder_is_put_before_each_text(
+    folder: Path, tmp_path: Path, capsys: Any
+) -> None:
+    declared, out = tmp_path / "declared", tmp_path / "vectors.npy"
+    shutil.copytree(folder, declared)
+    SentenceEncoder.from_pretrained(folder).save_pretrained(declared)
+    settings = declared / "config_sentence_transformers.json"
+    values = json.loads(settings.read_text())
+    values |= {"prompts": {"query": "left to "}, "default_prompt_name": "query"}
+    settings.write_text(json.dumps(values))
+    given = ["embed", str(declared), "--text", *TEXTS, "--out", str(out)]
+    plain, asked = (
+        Embedder.load(folder)(TEXTS),
+        Embedder.load(folder)([f"left to {t}" for t in TEXTS]),
+    )
+    for options, expected in [
+        ([], asked),
+        (["--prompt", "query"], asked),
+        (["--prompt", ""], plain),
+    ]:
+        assert main([*given, *options]) == 0
+        np.testing.assert_allclose(np.load(out), expected, atol=1e-6)
+    capsys.readouterr()
+    out.unlink()
+    assert main([*given, "--prompt", "passage"]) == 2
+    assert capsys.readouterr().err.endswith("no prompt 'passage'; the model has: document, query\n")
+    assert not out.exists()
 
 
 def test_in_int8_they_are_nearly_the_same(folder: Path, tmp_path: Path) -> None:
