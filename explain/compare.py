@@ -159,13 +159,17 @@ def our_model(folder: Path) -> tuple[PretrainedModel, str | None, str]:
     The bare encoder and no name, but a remark, where there is no such head here or in the file.
     """
     raw = read_json(folder / "config.json")
-    family = family_of(raw)
+    try:
+        family = family_of(raw)
+        named = named_architectures(raw)
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
     if family is OWN:
         raise UserError(
             f"{folder} has a shape that transformers cannot express (its model_type is "
             f"{OWN.model_type}): there is nothing to compare it with"
         )
-    named = [name for name in named_architectures(raw) if name != family.architectures["Encoder"]]
+    named = [name for name in named if name != family.architectures["Encoder"]]
     there = under_their_prefix(read_tensors(folder), family).keys() if named else set()
     for architecture in named:
         for kind, names in family.heads.items():

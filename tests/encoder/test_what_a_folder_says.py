@@ -228,3 +228,41 @@ def test_a_pair_for_a_model_with_one_segment(family: str, tmp_path: Path) -> Non
     batch["token_type_ids"][:, 4:] = 1
     assert_close(ours(**batch).last_hidden_state[mask], expected, 1e-5)
     assert_close(MaskedLM(ours.config)(**batch).isfinite().float().mean(), torch.tensor(1.0), 0)
+
+
+@pytest.mark.parametrize(
+    ("family", "said"),
+    [
+        ("bert", {"layer_norm_eps": 0.5}),
+        ("bert", {"hidden_act": "relu"}),
+        ("bert", {"pad_token_id": 7}),
+        ("bert", {"pad_token_id": None}),
+        ("bert", {"num_attention_heads": 8}),
+        ("bert", {"chunk_size_feed_forward": 3}),
+        ("bert", {"hidden_dropout_prob": 0.9, "initializer_range": 100.0}),
+        ("roberta", {"layer_norm_eps": 0.5}),
+        ("roberta", {"pad_token_id": 4}),
+        ("camembert", {"num_attention_heads": 2}),
+        ("electra", {"layer_norm_eps": 0.1, "num_attention_heads": 16}),
+        ("albert", {"hidden_act": "gelu"}),
+        ("albert", {"num_hidden_layers": 5}),
+        ("albert", {"num_hidden_layers": 1, "hidden_act": "relu"}),
+        ("mpnet", {"num_attention_heads": 4, "layer_norm_eps": 0.2}),
+        ("distilbert", {"activation": "relu", "num_attention_heads": 2}),
+        ("modernbert", {"norm_eps": 0.3}),
+        ("modernbert", {"local_attention": 8}),
+        ("modernbert", {"pad_token_id": 9, "max_position_embeddings": 31}),
+    ],
+    ids=lambda said: said if isinstance(said, str) else json.dumps(said)[:40],
+)
+def test_a_field_changes_the_numbers_as_it_does_there(
+    family: str, said: dict[str, Any], tmp_path: Path
+) -> None:
+    """No tensor tells these: a field that were not read would go unseen."""
+    pair(family, "Encoder", tmp_path)
+    edit_config(tmp_path, **said)
+    ours, batch = Encoder.from_pretrained(tmp_path), inputs(family)
+    mask = batch["attention_mask"].bool()
+    theirs = transformers.AutoModel.from_pretrained(tmp_path, attn_implementation="eager")
+    expected = theirs(**batch).last_hidden_state[mask]
+    assert_close(ours(**batch).last_hidden_state[mask], expected, 1e-5)
