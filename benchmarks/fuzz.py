@@ -5,7 +5,7 @@
 
 Small valid folders (models, tokenizers, rows, corpora, runs, checkpoints, options) are built, and a
 case damages one file of a copy (`fuzz_mutations.py`) and reads it (`fuzz_targets.py`), or damages
-a command line. It must succeed or raise `UserError`, with one line of under 1,000 characters. Cases
+a command line. It must succeed or raise `UserError`. Cases
 run in forked processes with a bound on address space and on processor time: one that crashes, hangs
 or takes too much ends its process alone, and is reported with its number. Exits 1 on any.
 """
@@ -40,7 +40,6 @@ SECONDS = 20
 """of processor time for one case"""
 MEMORY = 3 * 2**30
 """bytes of address space for a process, beyond what it begins with"""
-LONGEST_MESSAGE = 1000
 
 
 @dataclass
@@ -50,7 +49,7 @@ class Result:
     number: int
     target: str
     outcome: str
-    """read, refused, or a fault: the name of an exception, crash, hang, long message"""
+    """read, refused, or a fault: the name of an exception, crash, hang"""
     said: str = ""
     what: str = ""
     """the file that was damaged, or the command line"""
@@ -96,8 +95,6 @@ def run_case(
             target.read(scratch)
     except UserError as error:
         result.outcome, result.said = "refused", str(error)
-        if len(result.said) > LONGEST_MESSAGE:
-            result.outcome = "long message"
     except (KeyboardInterrupt, SystemExit) as error:
         result.outcome, result.said = "leaves", repr(error)
     except BaseException as error:
@@ -245,7 +242,8 @@ def main() -> int:
         for name, target in targets.items():  # what is whole is read
             shutil.copytree(target.folder, root / "scratch")
             try:
-                target.read(root / "scratch")
+                with redirect_stdout(io.StringIO()):
+                    target.read(root / "scratch")
             except UserError as error:
                 print(f"{name}: what is whole is refused: {error}", file=sys.stderr)
             shutil.rmtree(root / "scratch")

@@ -200,19 +200,17 @@ def evaluate(folder: Path) -> None:
 
 
 def read_runs(folder: Path) -> None:
-    """List a run, compare it with itself, and now and then draw it."""
-    from plainformer.commands.runs import comparison, listing
+    """List a run, hold it against itself, and now and then draw it."""
+    from plainformer.commands.runs import run
 
-    runs = find_runs(folder)
-    for run in runs:
-        run.training_losses()
-        run.clock()
-    if runs:
-        listing(runs)
-        comparison(runs)
-        differing_options([runs[0], runs[0]])
-        why_not_comparable(runs[0], runs[0])
-    if len(list(folder.iterdir())) % 4 == 0 and (folder / "log.jsonl").exists():
+    for found in find_runs(folder):
+        found.training_losses()
+        found.clock()
+        differing_options([found, found])
+        why_not_comparable(found, found)
+    drawn = len(list(folder.iterdir())) % 4 == 0
+    run([str(folder), *(["--plot", str(folder / "a.png")] if drawn else [])])
+    if drawn and (folder / "log.jsonl").exists():
         curve_figure(folder / "log.jsonl", "[/x]")
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,7 @@ class Journal:
     def __init__(self, folder: Path, plan: Plan) -> None:
         self.folder, self.plan, self._path = folder, plan, folder / UNFINISHED
         self.portions: list[Portion] = []
+        self._made: list[Path] = []
 
     def begin(self, overwrite: bool) -> Manifest | None:
         """Take up what the folder holds of this plan; the manifest, when nothing is left to do.
@@ -209,6 +211,7 @@ class Journal:
         Raises `UserError` when it holds something else, unless that is another corpus and to be
         overwritten.
         """
+        self._made = [path for path in self.folder.parents if not path.exists()]
         self.folder.mkdir(parents=True, exist_ok=True)
         found = sorted(self.folder.iterdir())
         strangers = [path.name for path in found if not OURS.fullmatch(path.name)]
@@ -253,11 +256,13 @@ class Journal:
         return manifest
 
     def discard(self) -> None:
-        """Remove all that was written."""
+        """Remove all that was written, and the folders that were made for it."""
         for path in self.folder.iterdir():
             if OURS.fullmatch(path.name):
                 path.unlink()
-        self.folder.rmdir()
+        with suppress(OSError):  # something else has come into one of them
+            for path in (self.folder, *self._made):
+                path.rmdir()
 
     def _whole(self) -> Manifest:
         manifest = read_manifest(self.folder)

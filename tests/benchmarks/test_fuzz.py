@@ -40,13 +40,9 @@ def test_a_fault_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     def refuse(folder: Path) -> None:
         raise UserError("no")
 
-    def babble(folder: Path) -> None:
-        raise UserError("no" * 1000)
-
     reads = {
         "read": lambda folder: None,
         "refused": refuse,
-        "long message": babble,
         "KeyError": lambda folder: {}["a"],
         "leaves": lambda folder: sys.exit(3),
         "crash": lambda folder: os._exit(3),

@@ -220,6 +220,28 @@ def test_every_byte_is_checked_when_it_is_asked_for(corpus, wordpiece, tmp_path)
         read_shards(out, wordpiece, "valid")
 
 
+def test_what_was_killed_as_it_first_wrote_goes_on(corpus, wordpiece, tmp_path):
+    """All that there is is a hidden file, which was to become the journal."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".unfinished.x1y2").write_text('{"format": "plainfor')
+    prepare_corpus(corpus, wordpiece, tmp_path / "out", quiet=True)
+    assert check_corpus(tmp_path / "out").read
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_no_folder_is_left_of_a_text_that_cannot_be_read(wordpiece, tmp_path):
+    (tmp_path / "bad.txt").write_bytes(b"good\n\xff\xfe\n")
+    bad = Corpus.of([str(tmp_path / "bad.txt")], 0.1)
+    with pytest.raises(UserError, match=r"bad\.txt:2"):
+        prepare_corpus(bad, wordpiece, tmp_path / "run" / "tokens", quiet=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.txt"]
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine").write_text("")
+    with pytest.raises(UserError, match=r"bad\.txt:2"):
+        prepare_corpus(bad, wordpiece, tmp_path / "run" / "tokens", quiet=True)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["mine"]
+
+
 def manifest(**changes: object) -> str:
     """A manifest of one shard, of which a field is changed."""
     shard = {"file": "train-00000.safetensors", "documents": 1, "tokens": 3, "bytes": 9}
