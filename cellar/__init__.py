@@ -7,13 +7,18 @@ from cellar.files import (
     atomic_path,
     checksum,
     finite,
-    remove_leftovers,
+    is_stream,
+    refuse_same_file,
+    remove_folder,
     write_json,
     write_text,
 )
 from cellar.from_json import from_json
 from cellar.hub import find_folder
 from cellar.json_reader import Fields, NotJSON, as_json, parse_json, read_json, read_json_list
+from cellar.names import is_inside
+from cellar.output_folder import output_folder, replaced_folder
+from cellar.scratch import clear_leftovers
 
 __all__ = [
     "Fields",
@@ -27,15 +32,21 @@ __all__ = [
     "between",
     "check_bounds",
     "checksum",
+    "clear_leftovers",
     "closest",
     "did_you_mean",
     "find_folder",
     "finite",
     "from_json",
+    "is_inside",
+    "is_stream",
+    "output_folder",
     "parse_json",
     "read_json",
     "read_json_list",
-    "remove_leftovers",
+    "refuse_same_file",
+    "remove_folder",
+    "replaced_folder",
     "write_json",
     "write_text",
 ]

@@ -1,56 +1,127 @@
-"""Files that appear whole or not at all: write beside the target, then rename."""
+"""Files that appear whole or not at all: write into a scratch folder beside them, then rename."""
 
+import errno
 import hashlib
 import json
 import math
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cellar.errors import UserError
+from cellar.scratch import scratch_folder
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` when the block ends well.
+    """Give a temporary path; what was written there becomes `path` when the block ends well.
 
-    When the block raises, the temporary file is removed and `path` stays as it was.
+    When the block raises, the temporary file is removed and `path` stays as it was. A file that is
+    there keeps its mode, a new one has what the umask leaves. A symbolic link is followed. To a
+    pipe or a character device (`/dev/stdout`, a FIFO) the bytes are written when they are complete.
+
+    Raises:
+        UserError: `path` is a folder, a block device or a socket.
+        OSError: it cannot be written, or is read-only.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
+    if is_stream(path):
+        with tempfile.TemporaryDirectory() as folder:
+            temporary = Path(folder) / "new"
+            yield temporary
+            with temporary.open("rb") as source, path.open("ab") as stream:
+                shutil.copyfileobj(source, stream)
+        return
+    target = _file_to_write(path)
+    with _named(path, target), scratch_folder(target.parent) as scratch:
+        temporary = scratch / "new"
+        mode = _mode_of(target, temporary)
         yield temporary
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
+        temporary.replace(target)
+
+
+def is_stream(path: Path) -> bool:
+    """Tell whether a path is a pipe, a character device, or an open file (/dev/stdout)."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or (stat.S_ISREG(mode) and _is_open(path))
+
+
+def refuse_same_file(out: Path, source: Path | None) -> None:
+    """Raise `UserError` where a file that is read would be replaced by what comes of it."""
+    both = source is not None and out.exists() and source.exists() and not is_stream(out)
+    if source is not None and both and out.samefile(source):
+        raise UserError(f"{out} is what is read: name another file for --out")
+
+
+def _is_open(path: Path) -> bool:
+    """Tell whether a path names a file that is open already: /dev/stdout, /dev/fd/3."""
+    while path.is_symlink():
+        if path.parent.resolve().is_relative_to("/proc"):
+            return True
+        path = path.parent / path.readlink()
+    return False
+
+
+def _file_to_write(path: Path) -> Path:
+    """Give the file that a path stands for, behind its symbolic links; refuse what is none."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return Path(os.path.realpath(path))
+    if stat.S_ISDIR(mode):
+        raise UserError(f"{path} is a folder: name a file")
+    if not stat.S_ISREG(mode):
+        raise UserError(f"{path} is a block device or a socket: name a file")
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    return Path(os.path.realpath(path))
+
+
+def _mode_of(target: Path, temporary: Path) -> int:
+    """Make the temporary file; give the mode it is to have: the old file's, or as the umask says"""
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    return stat.S_IMODE((target if target.exists() else temporary).stat().st_mode)
+
+
+@contextmanager
+def _named(path: Path, target: Path) -> Iterator[None]:
+    """Let the message of an error (a full disk, say) name the file, and no temporary one."""
+    try:
+        yield
     except OSError as error:
-        if error.filename is None:  # a full disk, say: the message shall name the file
-            error.filename = str(path)
+        if error.filename is None or str(error.filename).startswith(f"{target.parent}/."):
+            error.filename, error.filename2 = str(path), None
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; rename it to `path` when the block ends well.
+    """Give a temporary folder; it becomes `path` when the block ends well.
 
-    An existing folder at `path` is replaced; when the block raises, it stays as it was.
+    A folder that is there is replaced, and its mode kept; when the block raises, it stays as it
+    was. A symbolic link is followed.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    new, old = scratch / "new", scratch / "old"
-    new.mkdir()
-    try:
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    with scratch_folder(path.parent) as scratch:
+        new, old = scratch / "new" / path.name, scratch / "old" / path.name
+        new.mkdir(parents=True)
+        old.parent.mkdir()
         yield new
         if path.is_dir():
+            new.chmod(stat.S_IMODE(path.stat().st_mode))
             path.rename(old)
         try:
             new.rename(path)
@@ -58,17 +129,12 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             if old.exists():
                 old.rename(path)
             raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
-def remove_leftovers(parent: Path) -> None:
-    """Remove what killed processes were writing in `parent`; what one was replacing comes back."""
-    for scratch in parent.glob(".*"):
-        path, old = parent / scratch.name[1:].rpartition(".")[0], scratch / "old"
-        if old.is_dir() and not path.exists():
-            old.rename(path)
-        shutil.rmtree(scratch, ignore_errors=True)
+def remove_folder(folder: Path) -> None:
+    """Remove a folder; killed on the way, none is left that is half there."""
+    with scratch_folder(folder.parent) as scratch:
+        folder.rename(scratch / "gone")
 
 
 def checksum(path: Path) -> str:

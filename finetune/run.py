@@ -26,7 +26,17 @@ from finetune.predict import MeanLoss, answered, check_vocabulary, encoded, meas
 from finetune.task import Task
 from finetune.tasks import TASKS
 from tokenizer import Tokenizer
-from training import Loss, Result, by_items, full_disk, save_options, saved_options, train
+from training import (
+    Loss,
+    Result,
+    by_items,
+    choose_device,
+    full_disk,
+    run_folder,
+    save_options,
+    saved_options,
+    train,
+)
 
 MAY_DIFFER = {"out", "resume", "training"}
 """options of which a resumed run may have others"""
@@ -69,14 +79,16 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
     """
     if config.folds:
         raise ValueError("folds are several runs: finetune.several")
-    data = new_data(config)
-    kind = TASKS[config.task]
-    examples, held_out = parted_examples(config, quiet)
-    say(kind.remarks(config, examples), quiet)
-    # Held-out examples may have labels of their own, where none is given.
-    known = examples if config.valid else [*examples, *held_out]
-    task = replace(kind.fit(config, known), columns=config.columns)
-    return finetune_on(task, examples, held_out, config, data, quiet)
+    refuse_model_folder(config)
+    with run_folder(config.out, "finetune"):
+        data = new_data(config)
+        kind = TASKS[config.task]
+        examples, held_out = parted_examples(config, quiet)
+        say(kind.remarks(config, examples), quiet)
+        # Held-out examples may have labels of their own, where none is given.
+        known = examples if config.valid else [*examples, *held_out]
+        task = replace(kind.fit(config, known), columns=config.columns)
+        return finetune_on(task, examples, held_out, config, data, quiet)
 
 
 def new_data(config: FinetuneConfig, found: Fingerprints | None = None) -> Fingerprints | None:
@@ -94,10 +106,10 @@ def new_data(config: FinetuneConfig, found: Fingerprints | None = None) -> Finge
 
 def begins(config: FinetuneConfig) -> bool:
     """Whether a run begins in `config.out`; `UserError` where it holds one that is not resumed."""
-    refuse_model_folder(config)
     if (config.out / SUMMARY).exists():
         raise UserError(f"{config.out} holds several runs: choose another folder for this one")
     saved = saved_options(config, config.out, resume=config.resume, may_differ=MAY_DIFFER)
+    choose_device(config.training.device)
     return saved is None
 
 

@@ -48,7 +48,7 @@ from finetune.run import (
     training_examples,
 )
 from finetune.tasks import TASKS
-from training import checkpoint, full_disk, save_options, saved_options
+from training import checkpoint, full_disk, run_folder, save_options, saved_options
 
 MAY_DIFFER = {"out", "resume", "seeds", *checkpoint.MAY_DIFFER}
 """options of which resumed runs may have others; more seeds are more runs"""
@@ -115,10 +115,12 @@ def several(config: FinetuneConfig, quiet: bool = False) -> Summary:
 
     Raises `UserError` as `finetune` does, and for a folder that holds other runs.
     """
-    runs = Runs(config, quiet)
-    summary = cross_validate(config, runs) if config.folds else over_seeds(config, runs)
-    adopt(config.out / summary.model, config.out)
-    runs.write(summary.to_json())
+    refuse_model_folder(config)
+    with run_folder(config.out, "finetune"):
+        runs = Runs(config, quiet)
+        summary = cross_validate(config, runs) if config.folds else over_seeds(config, runs)
+        adopt(config.out / summary.model, config.out)
+        runs.write(summary.to_json())
     return summary
 
 
@@ -135,7 +137,6 @@ class Runs:
         elif config.search:
             self._total += len(RATES) + len(EPOCHS) - 2  # the given settings and the chosen: once
         self._finished: dict[str, Scores] = {}
-        refuse_model_folder(config)
         path = config.out / SUMMARY
         is_resumed = config.resume and path.exists()
         if is_resumed:
@@ -239,7 +240,12 @@ def cross_validate(config: FinetuneConfig, runs: Runs) -> Summary:
     parts = folds(kind, examples, config.folds, config.training.seed)
 
     def run_on(learned: list[Any], held_out: list[Any]) -> Callable[[FinetuneConfig], Outcome]:
-        return lambda c: finetune_on(task, learned, held_out, c, new_data(c, runs.data), runs.quiet)
+        def run(settings: FinetuneConfig) -> Outcome:
+            with run_folder(settings.out, "finetune"):
+                data = new_data(settings, runs.data)
+                return finetune_on(task, learned, held_out, settings, data, runs.quiet)
+
+        return run
 
     found = {}
     for number in range(config.folds):
@@ -256,7 +262,7 @@ def adopt(run: Path, out: Path) -> None:
     of_all = {"options.json", DATA}
     with full_disk(out):
         for file in sorted(run.iterdir()):
-            if file.is_file() and file.name not in of_all:
+            if file.is_file() and file.name not in of_all and not file.name.startswith("."):
                 with atomic_path(out / file.name) as temporary:
                     shutil.copyfile(file, temporary)
 

@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from cellar import above, atomic_path, between, check_bounds, write_json, write_text
+from cellar import above, atomic_path, between, check_bounds, output_folder, write_json, write_text
 from corpora import fetch, read_texts
 from encoder import MaskedLM
 from finetune import (
@@ -79,7 +79,12 @@ class DemoOptions:
 
 def demo(options: DemoOptions) -> None:
     """Run every stage, print what it finds, and leave pictures and `summary.json` in `out`."""
-    story = Story(options.out)
+    with output_folder(options.out, "demo"):
+        tell(options, Story(options.out))
+
+
+def tell(options: DemoOptions, story: "Story") -> None:
+    """Run the stages, one after the other."""
     with story.stage("data", "a dictionary, and the types of its words"):
         text = fetch("gcide") / "train.txt"
         fetch("gcide-pos")

@@ -13,7 +13,6 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ from tokenizer import Tokenizer
 
 FORMAT = "plainformer corpus 1"
 FILE, UNFINISHED = "manifest.json", "unfinished"
-OURS = re.compile(r"\.?(manifest\.json|unfinished|(train|valid)-\d{5,}\.safetensors)(\..*)?")
+OURS = re.compile(r"manifest\.json|unfinished|(train|valid)-\d{5,}\.safetensors")
 
 SHARD = re.compile(r"(train|valid)-\d{5,}\.safetensors")
 MAX_LINE = 64 * 2**20
@@ -203,17 +202,16 @@ class Journal:
     def __init__(self, folder: Path, plan: Plan) -> None:
         self.folder, self.plan, self._path = folder, plan, folder / UNFINISHED
         self.portions: list[Portion] = []
-        self._made: list[Path] = []
 
     def begin(self, overwrite: bool) -> Manifest | None:
         """Take up what the folder holds of this plan; the manifest, when nothing is left to do.
 
+        The folder is held (`cellar.output_folder`): what is in it is a corpus, or part of one.
+
         Raises `UserError` when it holds something else, unless that is another corpus and to be
         overwritten.
         """
-        self._made = [path for path in self.folder.parents if not path.exists()]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        found = sorted(self.folder.iterdir())
+        found = self._found()
         strangers = [path.name for path in found if not OURS.fullmatch(path.name)]
         if strangers:
             raise UserError(
@@ -221,10 +219,12 @@ class Journal:
             )
         try:
             if (self.folder / FILE).exists():
-                return self._whole()
+                whole = self._whole()
+                self._path.unlink(missing_ok=True)
+                return whole
             if self._path.exists():
                 self._take_up()
-            elif any(path.name[0] != "." for path in found):
+            elif found:
                 raise UserError(f"{self.folder} holds shards without a manifest")
         except UserError as error:
             if not overwrite:
@@ -232,8 +232,6 @@ class Journal:
             # The manifest goes first: without it nothing here looks like a corpus.
             for path in sorted(found, key=lambda path: path.name != FILE):
                 path.unlink()
-        for path in self.folder.glob(".*"):  # what was being written when a process was killed
-            path.unlink()
         lines = [self.plan, *map(asdict, self.portions)]
         write_text(self._path, "".join(json.dumps(line) + "\n" for line in lines))
         return None
@@ -256,13 +254,14 @@ class Journal:
         return manifest
 
     def discard(self) -> None:
-        """Remove all that was written, and the folders that were made for it."""
-        for path in self.folder.iterdir():
+        """Remove all that was written."""
+        for path in self._found():
             if OURS.fullmatch(path.name):
                 path.unlink()
-        with suppress(OSError):  # something else has come into one of them
-            for path in (self.folder, *self._made):
-                path.rmdir()
+
+    def _found(self) -> list[Path]:
+        """What stands in the folder, but for hidden files."""
+        return sorted(self.folder.glob("[!.]*"))
 
     def _whole(self) -> Manifest:
         manifest = read_manifest(self.folder)

@@ -18,10 +18,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from jaxtyping import Bool
 
-from cellar import UserError
+from cellar import UserError, output_folder
 from corpora.copies import Seen
 from pretrain.corpus import START, Corpus, Document, Place, Split, part
-from pretrain.manifest import Journal, Manifest, Portion, plan_of
+from pretrain.manifest import Journal, Manifest, Portion, is_prepared, plan_of
 from pretrain.parallel import cores, in_order
 from pretrain.progress import reading
 from pretrain.shards import Tokens, read_hashes, write_shard
@@ -56,7 +56,7 @@ def prepare_corpus(
         raise UserError(f"workers must be 0 or more, not {workers}")
     plan = plan_of(corpus, tokenizer, SHARD_TOKENS)
     journal = Journal(folder, plan)
-    with full_disk(folder):
+    with full_disk(folder), output_folder(folder, "corpus", own=is_prepared(folder)):
         if manifest := journal.begin(overwrite):
             return manifest
         try:

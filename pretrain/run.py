@@ -22,9 +22,11 @@ from pretrain.texts import DATA, open_texts, refuse_changes
 from tokenizer import Tokenizer, load_tokenizer
 from training import (
     Result,
+    choose_device,
     full_disk,
     is_main,
     processes,
+    run_folder,
     save_options,
     saved_options,
     share,
@@ -40,7 +42,8 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
     with processes():
         if "accumulate" not in left_open(config):
             share(config.accumulate)
-        return run(config, quiet or not is_main())
+        with run_folder(config.out, "pretrain"):
+            return run(config, quiet or not is_main())
 
 
 def run(config: PretrainConfig, quiet: bool) -> Result:
@@ -56,6 +59,7 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
     """
     may_differ = MAY_DIFFER | left_open(config)
     saved = saved_options(config, config.out, resume=config.resume, may_differ=may_differ)
+    choose_device(config.training.device)
     if config.budget and saved and not saved["budget"]:
         config = taken_up(config, saved)
     started = None if config.model is None else start(config, saved is not None, quiet)
@@ -69,15 +73,7 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
     texts = open_texts(config, tokenizer, quiet)
     if saved is not None:
         refuse_changes(texts, config.out)
-    elif is_main():
-        write_json(config.out / DATA, texts.fingerprints)
-        tokenizer.save(config.out)
-        save_options(replace(config, resume=False), config.out)
     measure = Measure.of(config, tokenizer, texts.held_out, bool(started and started.words))
-    if is_main():
-        with full_disk(config.out):
-            described = measured_on(config, tokenizer, measure.held_out[""])
-            write_json(config.out / "held_out.json", described)
     before = measured_before(config, started, texts.held_out, measure) if started else None
 
     def batches(config: PretrainConfig) -> MaskedBatches:
@@ -86,6 +82,7 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
             texts.train, hide, config.batch_tokens, config.accumulate, seed, texts.replay
         )
 
+    is_new = saved is None or bool(config.budget)
     if config.budget:
 
         def candidate(config: PretrainConfig) -> Candidate:
@@ -95,8 +92,15 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
         plan = make_plan(config, texts.new_tokens, candidate, lambda line: say(line, quiet))
         say(plan.table(), quiet)
         config = plan.settle(config)
-        save_options(replace(config, resume=False), config.out)
         model = build(config, tokenizer) if started is None else model
+    if is_main():
+        with full_disk(config.out):
+            if is_new:
+                write_json(config.out / DATA, texts.fingerprints)
+                tokenizer.save(config.out)
+                save_options(replace(config, resume=False), config.out)
+            described = measured_on(config, tokenizer, measure.held_out[""])
+            write_json(config.out / "held_out.json", described)
     plateau = PlateauWatch(texts.entropy)
     of_token = choice.token_loss(config)
 

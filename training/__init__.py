@@ -23,7 +23,7 @@ from training.loop import Result, train
 from training.memory import available_memory, least_memory
 from training.objective import Batch, Batches, Flops, Loss, Objective
 from training.optimizer import Shares
-from training.options import save_options, saved_options
+from training.options import run_folder, save_options, saved_options
 from training.order import Order, Replay, by_items, by_tokens
 from training.pace import seconds_per_step
 from training.peak import peak_flops
@@ -58,6 +58,7 @@ __all__ = [
     "of_main",
     "peak_flops",
     "processes",
+    "run_folder",
     "save_options",
     "saved_options",
     "seconds_per_step",

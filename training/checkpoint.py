@@ -14,7 +14,6 @@ Checksums tell a checkpoint that is whole from one that a disk has spoilt (`sha2
 import errno
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -33,9 +32,10 @@ from cellar import (
     as_json,
     atomic_folder,
     checksum,
+    clear_leftovers,
     from_json,
     read_json,
-    remove_leftovers,
+    remove_folder,
     write_json,
     write_text,
 )
@@ -96,8 +96,7 @@ class Checkpoints:
             self._finish(folder, state)
         past = [folder for folder in self._steps() if folder.name <= f"step-{state.step:08d}"]
         for old in past[: -self._keep]:
-            # Renamed first: a checkpoint that is half deleted must not look like one.
-            shutil.rmtree(old.rename(old.with_name(f".{old.name}.old")))
+            remove_folder(old)  # at once: one that is half deleted must not look like one
 
     def save_best(self, state: State) -> None:
         """Keep the weights as the best so far."""
@@ -115,7 +114,7 @@ class Checkpoints:
         another model and for other settings.
         """
         if is_main():
-            remove_leftovers(self._folder)
+            clear_leftovers(self._folder)
         damaged = []
         for folder in reversed(self._steps()):
             if _is_whole(folder):

@@ -1,11 +1,12 @@
 """The options of a run stand beside it in `options.json`: to repeat it, and to resume no other."""
 
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellar import UserError, as_json, read_json, write_json
+from cellar import UserError, as_json, output_folder, read_json, write_json
 from training.checkpoint import full_disk
 from training.distributed import is_main
 
@@ -13,6 +14,20 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 FILE = "options.json"
+BEGUN = ("log.jsonl", "checkpoints", "metrics.json")
+"""one of these stands in the folder of a run that has begun"""
+
+
+@contextmanager
+def run_folder(out: Path, maker: str) -> Iterator[None]:
+    """Hold `out` for a run of the command `maker`: see `cellar.output_folder`.
+
+    Of several processes only the main one holds it.
+    """
+    is_run = (out / FILE).exists() and any((out / name).exists() for name in BEGUN)
+    held = output_folder(out, maker, own=is_run) if is_main() else nullcontext()
+    with full_disk(out), held:
+        yield
 
 
 def saved_options(
@@ -25,7 +40,7 @@ def saved_options(
     checked against its checkpoint.)
     """
     if not resume:
-        if (out / "log.jsonl").exists() or (out / "checkpoints").exists():
+        if any((out / name).exists() for name in BEGUN):
             raise UserError(f"{out} already holds a run: --resume it, or choose another folder")
         return None
     path = out / FILE

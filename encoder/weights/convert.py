@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cellar import Fields, UserError, atomic_folder, read_json
+from cellar import Fields, UserError, read_json, replaced_folder
 from encoder.weights.folder import named_file
 from encoder.weights.sentence import MODULES, READERS, SETTINGS, WEIGHTS, module_folders
 
@@ -73,7 +73,7 @@ def convert(folder: str | Path, out: str | Path) -> int:
     The modules of sentence-transformers (`modules.json`) go with them, each with its weights. The
     tensors keep their names and their number format. Returns how many were converted. Raises
     `UserError` when there is no such file or it is refused, damaged or of another framework, when
-    `out` holds anything already, and when the model is none that `Encoder` loads.
+    `out` holds anything but an earlier conversion, and when the model is none that `Encoder` loads.
     """
     folder, out = Path(folder), Path(out)
     if not folder.is_dir():
@@ -81,22 +81,20 @@ def convert(folder: str | Path, out: str | Path) -> int:
     first, *others = module_folders(folder)
     if not (folder / first / "config.json").is_file():
         raise UserError(f"{folder / first} is no model folder: it has no config.json")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists already: name a new folder")
-    pickled = {place: folder / place / ONE_FILE for place in others}
-    pickled = {place: path for place, path in pickled.items() if path.is_file()}
-    # Where a module alone is pickled the encoder is there already.
-    whole = sorted((folder / first).glob("model*.safetensors*")) if pickled else []
-    converted = {place: read_pickled(path) for place, path in pickled.items()}
-    if not whole:
-        converted[first] = {}
-        for path in weight_files(folder / first):
-            converted[first].update(read_pickled(path))
-        if _ties(folder / first / "config.json"):
-            converted[first] = without_ties(converted[first])
-    check_size([tensor for own in converted.values() for tensor in own.values()], out)
     try:
-        with atomic_folder(out) as unfinished:
+        with replaced_folder(out, "convert") as unfinished:
+            pickled = {place: folder / place / ONE_FILE for place in others}
+            pickled = {place: path for place, path in pickled.items() if path.is_file()}
+            # Where a module alone is pickled the encoder is there already.
+            whole = sorted((folder / first).glob("model*.safetensors*")) if pickled else []
+            converted = {place: read_pickled(path) for place, path in pickled.items()}
+            if not whole:
+                converted[first] = {}
+                for path in weight_files(folder / first):
+                    converted[first].update(read_pickled(path))
+                if _ties(folder / first / "config.json"):
+                    converted[first] = without_ties(converted[first])
+            check_size([tensor for own in converted.values() for tensor in own.values()], out)
             for place in {"", first, *others}:
                 copied = [WEIGHTS] if place in others else []
                 for name in (*CARRIED, *copied):

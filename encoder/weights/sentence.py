@@ -11,13 +11,13 @@ every version reads. What would change a vector and is not supported is a `UserE
 """
 
 from collections.abc import Iterable
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any, TypeGuard, get_args
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from cellar import Fields, UserError, atomic_path, read_json, read_json_list, write_json
+from cellar import Fields, UserError, atomic_path, is_inside, read_json, read_json_list, write_json
 from encoder.weights.family import Tensors
 from encoder.weights.folder import mapped
 from encoder.weights.sentence_layout import (
@@ -113,8 +113,7 @@ def _kind(module: Fields) -> str:
 
 def _inside(module: Fields) -> str:
     place: str = module.text("path")
-    windows = PureWindowsPath(place)
-    if windows.anchor or ".." in windows.parts or "\0" in place:
+    if place not in ("", ".") and not is_inside(place):
         raise UserError(f"{module.source}: path {place!r:.60} leads out of the folder")
     return place
 

@@ -1,13 +1,14 @@
 """`plainformer compare FOLDER`."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
-from cellar import above, check_bounds, finite, write_json
+from cellar import above, check_bounds, finite, replaced_folder, write_json
 from plainformer.options import parse
 
 if TYPE_CHECKING:
@@ -46,10 +47,12 @@ def run(arguments: Sequence[str]) -> int:
     from explain import compare_folder
 
     texts = {} if options.text is None else {"texts": list(read_texts(options.text))}
-    comparison = compare_folder(options.model, tolerance=options.tolerance, **texts)
-    if options.out is not None:  # before anything is printed: nobody may be reading
-        comparison.draw(options.out / "parity.png")
-        write_json(options.out / "parity.json", finite(comparison.to_json()))
+    out = nullcontext() if options.out is None else replaced_folder(options.out, "compare")
+    with out as folder:
+        comparison = compare_folder(options.model, tolerance=options.tolerance, **texts)
+        if folder is not None:  # before anything is printed: nobody may be reading
+            comparison.draw(folder / "parity.png")
+            write_json(folder / "parity.json", finite(comparison.to_json()))
     show(comparison)
     if options.out is not None:
         print(f"the picture and the numbers are in {options.out}")

@@ -7,7 +7,7 @@ from typing import Literal
 
 import tyro
 
-from cellar import UserError, at_least, atomic_path, check_bounds
+from cellar import UserError, at_least, atomic_path, check_bounds, refuse_same_file
 from plainformer.options import parse
 
 
@@ -69,18 +69,20 @@ def run(arguments: Sequence[str]) -> None:
 
     from finetune import Embedder
 
-    texts = list(options.text) if options.file is None else read(options.file)
-    embedder = Embedder.load(
-        options.model,
-        pooling=None if options.pooling == "declared" else options.pooling,
-        normalise={"declared": None, "yes": True, "no": False}[options.normalise],
-        max_length=options.max_length,
-        int8=options.int8,
-        prompt=options.prompt,
-    )
-    vectors = embedder(texts)
-    with atomic_path(options.out) as temporary, temporary.open("wb") as file:
-        np.save(file, vectors, allow_pickle=False)
+    refuse_same_file(options.out, options.file)
+    with atomic_path(options.out) as temporary:
+        texts = list(options.text) if options.file is None else read(options.file)
+        embedder = Embedder.load(
+            options.model,
+            pooling=None if options.pooling == "declared" else options.pooling,
+            normalise={"declared": None, "yes": True, "no": False}[options.normalise],
+            max_length=options.max_length,
+            int8=options.int8,
+            prompt=options.prompt,
+        )
+        vectors = embedder(texts)
+        with temporary.open("wb") as file:
+            np.save(file, vectors, allow_pickle=False)
     print(f"{len(vectors):,} vectors of {vectors.shape[1]} numbers are in {options.out}")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from cellar import UserError
+from cellar import UserError, replaced_folder
 from plainformer.options import parse
 
 
@@ -39,19 +39,21 @@ def run(arguments: Sequence[str]) -> None:
     data = Path(options.data.partition("?")[0])  # behind it stands what a web address asks for
     name = f"evaluation-{data.name}" + "-int8" * options.int8
     out = options.out or options.run / name
-    if out.is_file() or out.resolve() == options.run.resolve():
+    if out.resolve() == options.run.resolve():
         raise UserError(f"{out} is no folder for a report: choose another --out")
     from finetune import evaluate_folder
     from finetune.report import write_report
     from plainformer.tables import report_table
 
-    evaluation = evaluate_folder(
-        options.run, options.data, int8=options.int8, columns=options.columns
-    )
-    report = write_report(out, evaluation, options.run, options.data)  # nobody may be reading
+    with replaced_folder(out, "evaluate") as folder:
+        evaluation = evaluate_folder(
+            options.run, options.data, int8=options.int8, columns=options.columns
+        )
+        # Before anything is printed: nobody may be reading.
+        page = write_report(folder, evaluation, options.run, options.data)
     report_table(evaluation.metric)
     for warning in evaluation.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if evaluation.num_cut:
         print(f"{evaluation.num_cut:,} texts were cut to {evaluation.max_length} tokens")
-    print(f"the report is {report}")
+    print(f"the report is {out / page.name}")

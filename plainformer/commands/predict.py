@@ -9,7 +9,7 @@ from typing import TextIO
 
 import tyro
 
-from cellar import UserError, atomic_path
+from cellar import UserError, atomic_path, is_stream, refuse_same_file
 from plainformer.options import parse
 
 
@@ -51,6 +51,8 @@ def run(arguments: Sequence[str]) -> None:
         raise UserError("give either --text or --file, not both")
     if not options.text and options.file is None and not is_piped(sys.stdin):
         raise UserError("give --text or --file, or pipe texts into standard input")
+    if options.out is not None:
+        refuse_same_file(options.out, options.file)
     from finetune import Predictor
     from finetune.inputs import Asked
     from finetune.outputs import check_format, writer
@@ -81,9 +83,12 @@ def is_piped(stream: TextIO | None) -> bool:
 
 @contextmanager
 def output(path: Path | None) -> Iterator[TextIO]:
-    """Standard output, or a file that appears when all is written."""
+    """Standard output, a pipe, or a file that appears when all is written."""
     if path is None:
         yield sys.stdout
+    elif is_stream(path):
+        with path.open("a", encoding="utf-8", newline="") as file:
+            yield file
     else:
         with (
             atomic_path(path) as temporary,

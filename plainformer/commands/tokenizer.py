@@ -7,7 +7,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from cellar import UserError, between, check_bounds
+from cellar import UserError, between, check_bounds, replaced_folder
 from plainformer.options import parse
 
 USAGE = """usage: plainformer tokenizer train --files … --vocab-size … --out DIR
@@ -49,17 +49,20 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(TrainOptions, "tokenizer train", arguments[1:])
     from tokenizer import train_tokenizer
 
-    with Console(stderr=True).status(f"learning {options.vocab_size:,} pieces"):
-        trained = train_tokenizer(
-            texts(options.files),
-            kind=options.kind,
-            vocab_size=options.vocab_size,
-            lowercase=options.lowercase,
-        )
-    try:
-        trained.save(options.out)
-    except OSError as error:
-        raise UserError(f"cannot write the tokenizer to {options.out}: {error.strerror}") from None
+    with replaced_folder(options.out, "tokenizer train") as folder:
+        with Console(stderr=True).status(f"learning {options.vocab_size:,} pieces"):
+            trained = train_tokenizer(
+                texts(options.files),
+                kind=options.kind,
+                vocab_size=options.vocab_size,
+                lowercase=options.lowercase,
+            )
+        try:
+            trained.save(folder)
+        except OSError as error:
+            raise UserError(
+                f"cannot write the tokenizer to {options.out}: {error.strerror}"
+            ) from None
     print(f"{trained.vocab_size:,} pieces, saved in {options.out}")
 
 

@@ -22,7 +22,7 @@ def everything(folder: Path) -> dict[str, bytes]:
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "er" / "file.txt"
     with atomic_path(target) as path:
-        assert path.parent == target.parent, "on the same disk, or a rename would copy"
+        assert path.parent.parent == target.parent, "on the same disk, or a rename would copy"
         path.write_text("new")
         assert not target.exists()
     assert everything(tmp_path) == {"deep/er/file.txt": b"new"}

@@ -290,10 +290,10 @@ def test_a_full_disk(room: int, model: MaskedLM, tmp_path: Path) -> None:
 
 def test_nothing_is_overwritten(model: MaskedLM, tmp_path: Path) -> None:
     torch.save(pickled(tmp_path), tmp_path / "model" / "pytorch_model.bin")
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="holds files that `plainformer convert` did not write"):
         convert(tmp_path / "model", tmp_path / "model")
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="file is no folder"):
         convert(tmp_path / "model", tmp_path / "file")
     (tmp_path / "empty").mkdir()
     convert(tmp_path / "model", tmp_path / "empty")

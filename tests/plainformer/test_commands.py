@@ -265,7 +265,7 @@ def test_no_space_for_a_tokenizer(refused, corpus, full_disk, tmp_path):
 def assert_whole(folder: Path) -> None:
     """No temporary name is left, no checkpoint without its parts, and every JSON can be read."""
     for path in folder.rglob("*"):
-        assert not path.name.startswith("."), path
+        assert path.name == ".plainformer" or not path.name.startswith("."), path
         if path.suffix == ".json":
             json.loads(path.read_text())
         if path.name.startswith("step-"):

@@ -129,7 +129,7 @@ def test_ctrl_c_saves_says_where_and_leaves(pretraining, tmp_path, call):
     assert "Traceback" not in err and out == ""
     (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
     assert f"step {int(checkpoint.name[5:])} is saved" in last
-    assert not list((tmp_path / "run").rglob(".*"))
+    assert {path.name for path in (tmp_path / "run").rglob(".*")} == {".plainformer"}
 
 
 def test_the_working_folder_is_not_needed(call, tmp_path, monkeypatch):

@@ -194,7 +194,7 @@ def test_a_folder_with_other_files_is_never_touched(corpus, wordpiece, tmp_path)
     out.mkdir()
     (out / "thesis.txt").write_text("ten years of work")
     for overwrite in (False, True):
-        with pytest.raises(UserError, match=r"out holds other files \(thesis\.txt\)"):
+        with pytest.raises(UserError, match=r"did not write \(thesis\.txt\)"):
             prepare_corpus(corpus, wordpiece, out, overwrite=overwrite, quiet=True)
     assert content(out) == {"thesis.txt": b"ten years of work"}
     assert not is_prepared(out)
@@ -309,7 +309,7 @@ def test_a_full_disk(corpus, wordpiece, tmp_path, monkeypatch):
     with no_file_beyond(100), pytest.raises(UserError, match="no space left to write in"):
         prepare_corpus(corpus, wordpiece, tmp_path / "other", workers=1, quiet=True)
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(UserError, match="cannot write to"):
         prepare_corpus(corpus, wordpiece, tmp_path / "file" / "out", workers=1, quiet=True)
 
 

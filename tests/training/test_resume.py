@@ -67,8 +67,9 @@ def test_killed_at_a_random_step(tmp_path, unbroken, when):
 def test_killed_while_saving(tmp_path, unbroken):
     out = tmp_path / "run"
     kill_child(out, "save", 11)
-    names = {path.name.split(".")[1 if path.name[0] == "." else 0] for path in toy.saved(out)}
-    assert names == {"step-00000005", "step-00000010", "step-00000015"}  # the last one unfinished
+    begun = {path.name for path in (out / "checkpoints").glob("step-*")}
+    begun |= {path.name for path in (out / "checkpoints").glob(".plainformer-*/new/*")}
+    assert begun == {"step-00000005", "step-00000010", "step-00000015"}  # the last one unfinished
     toy.run(out, resume=True)
     toy.assert_same_run(unbroken, out)
     assert sorted(path.name for path in toy.saved(out)) == ["step-00000035", "step-00000040"]
@@ -180,14 +181,14 @@ def test_a_best_that_is_lost_is_sought_again(tmp_path, capsys):
     with pytest.raises(KeyboardInterrupt):
         toy.run(out, batches=toy.stopping(signal.SIGINT, 20), monitor="loss")
     best = out / "checkpoints" / "best"
-    (best.parent / ".best.x_4").mkdir()
-    best.rename(best.parent / ".best.x_4" / "old")
+    (best.parent / ".plainformer-x_4" / "old").mkdir(parents=True)
+    best.rename(best.parent / ".plainformer-x_4" / "old" / "best")
     again = shutil.copytree(out, tmp_path / "again")
 
     _, result = toy.run(out, monitor="loss", resume=True)
     assert result.best_step == 40 and capsys.readouterr().err == ""
 
-    spoil(again / "checkpoints" / ".best.x_4" / "old" / "model.safetensors", "bit")
+    spoil(again / "checkpoints" / ".plainformer-x_4" / "old" / "best" / "model.safetensors", "bit")
     worse = iter([9.0, 8.0, 9.0])
     _, result = toy.run(
         again, monitor="loss", evaluate=lambda _: {"loss": next(worse)}, resume=True

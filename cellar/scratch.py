@@ -1,0 +1,182 @@
+"""Scratch folders: what is being written stands in one, beside the place where it will stand.
+
+    FOLDER/.plainformer-x1y2z3/lock      held by the process that writes
+    FOLDER/.plainformer-x1y2z3/new/…     what is being written
+    FOLDER/.plainformer-x1y2z3/old/…     the folder that it replaces (`cellar.files.atomic_folder`)
+    FOLDER/.plainformer-x1y2z3/ready/…   complete: the files that FOLDER itself is to hold
+                                         (`cellar.output_folder.replaced_folder`)
+
+A lock ends with its process, however that ends. So the next writer in FOLDER can tell the scratch
+folders of dead processes from those of living ones: it finishes or undoes what they were doing, and
+removes them.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from cellar.errors import UserError
+from cellar.json_reader import parse_json
+from cellar.names import is_inside
+
+if sys.platform != "win32":
+    import fcntl
+
+PREFIX = ".plainformer-"
+LOCK = "lock"
+MARK = ".plainformer"
+"""the file by which a folder says which command wrote it, and which files: see `read_mark`"""
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file for this process, until it is closed; False when another one holds it.
+
+    Where the file system has no locks, or the system no `flock`, there is nothing to hold.
+    """
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+    return True
+
+
+def is_same_file(descriptor: int, path: Path) -> bool:
+    """Tell whether `path` still names the open file."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
+
+
+def make_folders(folder: Path) -> list[Path]:
+    """Make a folder and those above it; return the new ones, innermost first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove these folders, innermost first, up to the first that is not empty."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """Give a new scratch folder in `parent`, and remove it when the block ends.
+
+    What dead processes left in `parent` is cleared first. When the block raises, folders that had
+    to be made for it are removed, too.
+    """
+    made = make_folders(parent)
+    try:
+        clear_leftovers(parent)
+        folder, lock = _make(parent)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+    except BaseException:
+        remove_empty(made)
+        raise
+
+
+def _make(parent: Path) -> tuple[Path, int]:
+    """Make a scratch folder that is locked before anybody takes it for a dead process's."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        try:
+            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            continue
+        if try_lock(lock) and is_same_file(lock, folder / LOCK):
+            return folder, lock
+        os.close(lock)
+
+
+def clear_leftovers(parent: Path) -> None:
+    """Finish or undo, and remove, what processes that are dead now were writing in `parent`."""
+    for folder in sorted(parent.glob(f"{PREFIX}*")):
+        with suppress(OSError):
+            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                if try_lock(lock) and is_same_file(lock, folder / LOCK):
+                    _recover(folder, parent)
+                    shutil.rmtree(folder)
+            finally:
+                os.close(lock)
+
+
+def _recover(scratch: Path, parent: Path) -> None:
+    """Put a folder back that was being replaced; finish putting files into `parent` itself."""
+    for old in scratch.glob("old/*"):
+        if not (parent / old.name).exists():
+            old.rename(parent / old.name)
+    if (scratch / "ready").exists():
+        install(scratch / "ready", parent)
+
+
+def install(ready: Path, folder: Path) -> None:
+    """Move the files of `ready` into `folder`, in place of those that its mark names.
+
+    Each step may be repeated: killed on the way, this is called again and comes to the same end.
+    """
+    new = read_mark(ready)
+    if new is None:  # it is moved last
+        return
+    old = read_mark(folder) or {}
+    for name in sorted(set(old.get("files", ())) - set(new["files"])):
+        _remove(folder / name)
+    for name in new["files"]:
+        if (ready / name).is_dir():
+            _remove(folder / name)
+        if (ready / name).exists():
+            (ready / name).replace(folder / name)
+    (ready / MARK).replace(folder / MARK)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_mark(folder: Path, maker: str, files: list[str]) -> None:
+    """Write the mark of `maker` and its files; the open and locked file stays the same one.
+
+    It is one line, of which a kill leaves the old or the new.
+    """
+    line = json.dumps({"made_by": maker, "files": files}).encode() + b"\n"
+    descriptor = os.open(folder / MARK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        os.write(descriptor, line)
+        os.ftruncate(descriptor, len(line))
+    finally:
+        os.close(descriptor)
+
+
+def read_mark(folder: Path) -> dict[str, Any] | None:
+    """Read the mark of a folder: `made_by`, a command, and `files`; None where it has none."""
+    try:
+        line = (folder / MARK).read_bytes().partition(b"\n")[0]
+        mark = parse_json(line, folder / MARK)
+    except (OSError, UserError):
+        return None
+    if not isinstance(mark, dict) or not isinstance(mark.get("made_by"), str):
+        return None
+    files = mark.get("files")
+    if not isinstance(files, list) or not all(isinstance(f, str) and is_inside(f) for f in files):
+        return None
+    return mark
