@@ -20,7 +20,6 @@ from cellar import (
     clear_leftovers,
     is_inside,
     output_folder,
-    path_inside,
     refuse_same_file,
     remove_folder,
     replaced_folder,
@@ -496,15 +495,5 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 def test_names_that_lead_out_of_a_folder(tmp_path: Path, name: str, expected: bool) -> None:
     assert is_inside(name) is expected
     if expected:
-        assert path_inside(tmp_path, name, "index.json") == tmp_path / name
         inside = (tmp_path / name).resolve()
         assert inside.is_relative_to(tmp_path.resolve()) and inside != tmp_path.resolve()
-    else:
-        with pytest.raises(UserError, match="which is no file of its folder"):
-            path_inside(tmp_path, name, "index.json")
-
-
-@pytest.mark.parametrize("name", [None, 1, ["a"], {}])
-def test_what_is_no_name(tmp_path: Path, name: object) -> None:
-    with pytest.raises(UserError, match="which is no file of its folder"):
-        path_inside(tmp_path, name, "index.json")
