@@ -57,10 +57,11 @@ def is_stream(path: Path) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or (stat.S_ISREG(mode) and _is_open(path))
 
 
-def refuse_same_file(out: Path, source: Path | None) -> None:
+def refuse_same_file(out: Path, source: str | Path | None) -> None:
     """Raise `UserError` where a file that is read would be replaced by what comes of it."""
-    both = source is not None and out.exists() and source.exists() and not is_stream(out)
-    if source is not None and both and out.samefile(source):
+    if source is None or is_stream(out) or not (out.exists() and Path(source).exists()):
+        return
+    if out.samefile(source):
         raise UserError(f"{out} is what is read: name another file for --out")
 
 
