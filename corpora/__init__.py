@@ -3,7 +3,7 @@
 from corpora.catalogue import Dataset, catalogue
 from corpora.conll import Tagged, read_conll
 from corpora.fetch import cache_folder, fetch
-from corpora.files import File, find_files, kind, stamp
+from corpora.files import File, NoText, find_files, kind, pass_over, stamp
 from corpora.lines import read_lines
 from corpora.readers import has_rows, read_documents, read_rows, read_texts
 from corpora.rows import MISSING, Columns, Doubtful, Row, read_columns
@@ -18,6 +18,7 @@ __all__ = [
     "Dataset",
     "Doubtful",
     "File",
+    "NoText",
     "Row",
     "Tagged",
     "WordsRow",
@@ -30,6 +31,7 @@ __all__ = [
     "is_held_out",
     "key",
     "kind",
+    "pass_over",
     "read_answers",
     "read_columns",
     "read_conll",

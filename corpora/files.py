@@ -14,6 +14,7 @@ memory:// … Either is read as a stream: only a buffer of it is ever held.
 
 import glob
 import io
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -41,20 +42,36 @@ PACKED: dict[str, tuple[str, ...]] = {
 BUFFER = 1 << 17
 
 
+class NoText(UserError):
+    """A file that holds nothing; among others it is passed over."""
+
+
+def pass_over(fault: NoText) -> None:
+    """Say that a file among others is passed over."""
+    print(f"warning: {fault}: it is passed over", file=sys.stderr)
+
+
 def find_files(paths: Iterable[str | Path]) -> list[File]:
     """Give the files that these files, folders, globs and URLs name, in a fixed order.
 
-    Of a folder, hidden files and files of a kind that no reader knows are passed over. Raises
-    UserError for what names nothing, and for an empty file.
+    Of a folder, hidden files and files of a kind that no reader knows are passed over, and an empty
+    file is among others. Raises UserError for what names nothing, and where all files are empty.
     """
     files: list[File] = []
+    empty: list[NoText] = []
     for given in paths:
         if given == "":
             raise UserError("an empty path names no file")
         find = _elsewhere if _is_url(given) else _here
-        files += sorted(check_file(file) for file in find(str(given)))
+        for file in sorted(find(str(given))):
+            try:
+                files.append(check_file(file))
+            except NoText as fault:
+                empty.append(fault)
     if not files:
-        raise UserError("no file was named to read texts from")
+        raise empty[0] if empty else UserError("no file was named to read texts from")
+    for found in empty:
+        pass_over(found)
     return list(dict.fromkeys(files))
 
 
@@ -72,14 +89,14 @@ def check_file(file: File) -> File:
         raise UserError("an empty path names no file")
     if _is_url(file):
         if stamp(file)["bytes"] == 0:
-            raise UserError(f"{file} is empty")
+            raise NoText(f"{file} is empty")
         return str(file)
     path = expanded(file)
     try:
         if path.is_dir():
             raise UserError(f"{path} is a folder; name a file in it")
         if path.stat().st_size == 0:
-            raise UserError(f"{path} is empty")
+            raise NoText(f"{path} is empty")
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
     except OSError as error:

@@ -12,13 +12,23 @@ record, or a Parquet batch, is ever held whole. A fault is named by file and lin
 file the line is the number of the row.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from cellar import UserError, parse_json
 from corpora.class_labels import class_names, with_names
-from corpora.files import BUFFER, File, check_file, find_files, is_packed, kind, open_file
+from corpora.files import (
+    BUFFER,
+    File,
+    NoText,
+    check_file,
+    find_files,
+    is_packed,
+    kind,
+    open_file,
+    pass_over,
+)
 from corpora.lines import read_lines
 from corpora.rows import Row
 from corpora.tables import read_table
@@ -37,8 +47,19 @@ def read_texts(paths: str | Path | Iterable[str | Path]) -> Iterator[str]:
     The paths are looked up at once, and the files are read as the texts are asked for.
     Raises UserError for a path that names nothing, and for the faults of a file.
     """
-    files = find_files([paths] if isinstance(paths, str | Path) else paths)
-    return (text for file in files for text in read_documents(file))
+    return _texts_of(find_files([paths] if isinstance(paths, str | Path) else paths))
+
+
+def _texts_of(files: Sequence[File]) -> Iterator[str]:
+    empty: list[NoText] = []
+    for file in files:
+        try:
+            yield from read_documents(file)
+        except NoText as fault:
+            empty.append(fault)
+            if len(empty) == len(files):
+                raise
+            pass_over(fault)
 
 
 def read_documents(file: File, watch: Watch = None) -> Iterator[str]:
@@ -91,7 +112,7 @@ def _some(items: Iterator[T], complaint: str) -> Iterator[T]:
         empty = False
         yield item
     if empty:
-        raise UserError(complaint)
+        raise NoText(complaint)
 
 
 def _jsonl(file: File, watch: Watch = None) -> Iterator[Row]:

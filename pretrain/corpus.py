@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from corpora import File, catalogue, fetch, find_files, is_held_out, read_documents
+from corpora import (
+    File,
+    NoText,
+    catalogue,
+    fetch,
+    find_files,
+    is_held_out,
+    pass_over,
+    read_documents,
+)
 
 Split = Literal["train", "valid"]
 
@@ -54,13 +63,10 @@ class Corpus:
         Of a labelled set its texts are taken, but those of its test part. Raises `UserError` for
         what is no name of a set and no file.
         """
-        files: list[File] = []
-        folders: list[Path] = []
-        for name in names:
-            if name not in catalogue or Path(name).exists():
-                files += find_files([name])
-            else:
-                folders.append(fetch(name))
+        sets = [name for name in names if name in catalogue and not Path(name).exists()]
+        named = [name for name in names if name not in sets]
+        files = find_files(named) if named or not sets else []
+        folders = [fetch(name) for name in sets]
         # Of two copies the first stays: what is held out comes before what could repeat it.
         return cls(
             [
@@ -78,9 +84,14 @@ class Corpus:
         for number in range(start.source, len(self.sources)):
             file, split = self.sources[number]
             skipped = start.documents if number == start.source else 0
-            for count, text in enumerate(read_documents(file, watch), start=1):
-                if count > skipped:
-                    yield Document(text, split, Place(number, count))
+            try:
+                for count, text in enumerate(read_documents(file, watch), start=1):
+                    if count > skipped:
+                        yield Document(text, split, Place(number, count))
+            except NoText as fault:
+                if len(self.sources) == 1:
+                    raise
+                pass_over(fault)
 
     def texts(self, split: Split, watch: Callable[[int], object] | None = None) -> Iterator[str]:
         """The documents of one part, in order; `watch` as `documents` has it."""

@@ -1,4 +1,5 @@
 import csv
+import gzip
 import json
 import sys
 from pathlib import Path
@@ -182,3 +183,34 @@ def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, paths):
         if read is read_texts or isinstance(paths, str):
             with pytest.raises(UserError, match="an empty path names no file"):
                 list(read(paths))
+
+
+NOTHING = {
+    "b.txt": b"",
+    "c.txt": b"\n \n\n",
+    "d.csv": b"text\n",
+    "e.jsonl": b"\n",
+    "f.jsonl": b'{"text": " "}\n',
+    "g.txt.gz": gzip.compress(b""),
+    "h.tsv": b"",
+}
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_a_file_without_text_among_others_is_passed_over(tmp_path, name, capsys):
+    (tmp_path / "a.txt").write_text("one\n")
+    (tmp_path / name).write_bytes(NOTHING[name])
+    (tmp_path / "z.txt").write_text("two\n")
+    for paths in (
+        tmp_path,
+        f"{tmp_path}/*",
+        [tmp_path / "a.txt", tmp_path / name, tmp_path / "z.txt"],
+    ):
+        assert list(read_texts(paths)) == ["one", "two"]
+        said = capsys.readouterr().err
+        assert f"{name} is empty: it is passed over" in said or f"{name} holds no text" in said
+    for file in ("a.txt", "z.txt"):
+        (tmp_path / file).write_bytes(b"")
+    for paths in (tmp_path, tmp_path / name):
+        with pytest.raises(UserError, match=r"is empty|holds no"):
+            list(read_texts(paths))

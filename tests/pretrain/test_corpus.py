@@ -9,7 +9,7 @@ import pytest
 import pretrain.corpus
 from cellar import UserError
 from corpora.split import key
-from pretrain.corpus import Corpus
+from pretrain.corpus import Corpus, Place
 from tests.pretrain import tiny
 
 DRESSES = (str, str.upper, lambda s: s.replace(" ", "  "), lambda s: s.rstrip(" .") + "!")
@@ -85,3 +85,15 @@ def test_a_file_comes_before_a_set_of_its_name(tmp_path, monkeypatch):
 def test_what_is_neither_is_named():
     with pytest.raises(UserError, match="no such file: nowhere"):
         Corpus.of(["nowhere.txt"], 0.1)
+
+
+def test_an_empty_file_does_not_end_a_run(tmp_path, capsys):
+    for name, content in (("a", "one\n"), ("b", ""), ("c", " \n"), ("d", "two\nthree\n")):
+        (tmp_path / f"{name}.txt").write_text(content)
+    names = [str(tmp_path / f"{name}.txt") for name in "abcd"]
+    corpus = Corpus.of(names, 0.0)
+    assert list(corpus.texts("train")) == ["one", "two", "three"]
+    assert capsys.readouterr().err.count("passed over") == 2
+    assert [d.text for d in corpus.documents(Place(1, 0))] == ["two", "three"]
+    with pytest.raises(UserError, match=r"b\.txt is empty"):
+        Corpus.of(names[1:2], 0.0)
