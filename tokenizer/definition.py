@@ -78,7 +78,12 @@ def _as_it_stands(folder: TokenizerFolder, definition: Fields) -> tuple[dict[str
         )
         for item in definition.items("added_tokens", [])
     ]
-    listed = [item for item in folder.tokens if (resolved(item[0]), item[1]) not in present]
+    by_content = {token["content"]: (token, id) for token, id in present}
+    listed = [
+        (token, id)
+        for token, id in folder.tokens
+        if by_content.get(token["content"]) != (resolved(token), id)
+    ]
     further = _without(present + listed, [*folder.roles.values(), *folder.extra])
     vocabulary = vocabulary_of(definition)
     listed = _special_where_named(listed, folder.roles)
