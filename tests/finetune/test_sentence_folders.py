@@ -21,9 +21,10 @@ from encoder import Encoder, SentenceEncoder, Sequences
 from encoder.heads.sentence import pool_all
 from encoder.weights.convert import convert
 from encoder.weights.sentence import read_layout
-from encoder.weights.sentence_layout import Dense, Normalize
+from encoder.weights.sentence_layout import Dense, Normalize, SentenceLayout
 from finetune import Embedder, FinetuneConfig, Predictor, evaluate_folder, finetune
 from finetune.folder import load_task
+from tests.encoder.families import CONFIGS, FAMILY, their_class
 from tests.encoder.tools import bert, randomise
 from tests.pretrain import tiny
 from tokenizer import Tokenizer, train_tokenizer
@@ -269,6 +270,19 @@ def test_vectors_are_theirs_and_so_are_those_of_what_is_written(
     embedder.tokenizer.save(again)
     close(theirs(again), wanted)
     close(Embedder.load(again)(TEXTS), wanted)
+
+
+@FAMILY
+def test_what_is_written_of_each_family_gives_the_same_vectors_there(
+    family: str, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    cls = their_class(family, "Encoder")
+    ids = {"vocab_size": tokenizer.vocab_size, "pad_token_id": 1 if family == "mpnet" else 0}
+    randomise(cls(cls.config_class(**{**CONFIGS[family], **ids}))).save_pretrained(tmp_path / "a")
+    layout = SentenceLayout(pooling=("max", "mean"), max_length=30)
+    SentenceEncoder(Encoder.from_pretrained(tmp_path / "a"), layout).save_pretrained(tmp_path / "b")
+    tokenizer.save(tmp_path / "b")
+    close(Embedder.load(tmp_path / "b")(TEXTS), theirs(tmp_path / "b"))
 
 
 def test_the_cases_differ(make: Callable[..., Path]) -> None:
