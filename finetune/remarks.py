@@ -2,13 +2,11 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from corpora import MISSING
+from finetune.config import BALANCED, FinetuneConfig
 from finetune.tags import OUTSIDE, are_entities, lookalike, scheme
-
-if TYPE_CHECKING:
-    from finetune.config import FinetuneConfig
 
 NAMED = 8
 """labels that a line names"""
@@ -29,7 +27,7 @@ class WithText(Protocol):
         """File and line."""
 
 
-def of_labels(counts: Mapping[str, int], config: "FinetuneConfig") -> list[str]:
+def of_labels(counts: Mapping[str, int], config: FinetuneConfig) -> list[str]:
     """Which labels there are, which are written in two ways, and that some are rare."""
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     (common, most), (rare, least) = ordered[0], ordered[-1]
@@ -46,9 +44,10 @@ def of_labels(counts: Mapping[str, int], config: "FinetuneConfig") -> list[str]:
             same = " and ".join(map(repr, sorted(labels)))
             found.append(f"warning: {same} are learned as labels of their own: are they one?")
     if most >= UNBALANCED * least and config.balance == "none":
+        hint = "; see --balance" if any(config.task in able for able in BALANCED.values()) else ""
         found.append(
             f"warning: the labels are unbalanced: {common!r} occurs {most / least:,.0f} times as "
-            f"often as {rare!r}; see --balance"
+            f"often as {rare!r}{hint}"
         )
     return found
 

@@ -83,7 +83,7 @@ def run(models, files, tmp_path_factory) -> FinetuneConfig:
         max_length=32,
         training=TrainingConfig(eval_every=0, checkpoint_every=0),
     )
-    (warning,) = finetune(config, quiet=True).warnings
+    warning, *_ = finetune(config, quiet=True).warnings
     assert warning.startswith("50 of 50 examples have a text that was trained on")
     return config
 

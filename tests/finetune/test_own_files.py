@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellar import UserError, write_text
@@ -256,6 +256,7 @@ def labelled(labels: str, texts: str | None = None) -> list[ClassExample]:
     ]
 
 
+@settings(max_examples=30)
 @given(st.lists(st.sampled_from("aaab"), min_size=20, max_size=200), st.sampled_from([0.1, 0.25]))
 def test_what_is_held_out_is_a_fair_share_of_each_label(labels, share):
     examples = labelled("".join(labels))
@@ -327,7 +328,7 @@ def test_from_a_spreadsheet_to_predictions(models, tmp_path, capsys) -> None:
     excel = "\ufeffReview;Stars\r\n" + "".join(f"{t};{label}\r\n" for t, label in rows(0))
     write_text(tmp_path / "train.csv", excel)
     (tmp_path / "test.csv").write_bytes(excel.removeprefix("\ufeff").encode("utf-16"))
-    settings = config(
+    wanted = config(
         model=models["modern"],
         train=str(tmp_path / "train.csv"),
         out=tmp_path / "run",
@@ -336,24 +337,24 @@ def test_from_a_spreadsheet_to_predictions(models, tmp_path, capsys) -> None:
         columns=("text=Review", "label=Stars"),
         training=TrainingConfig(learning_rate=1e-6, eval_every=0, checkpoint_every=0),
     )
-    outcome = finetune(settings)
+    outcome = finetune(wanted)
     said = capsys.readouterr().err
     held = outcome.metric.count
     assert f"no --valid: {held} of the 120 examples of train.csv are held out" in said
     assert "2 labels: beast" in said
     assert any("never predicted" in warning for warning in outcome.warnings)
     assert "warning: never predicted on the validation examples: 'b" in said
-    saved = json.loads((settings.out / "task.json").read_text())
+    saved = json.loads((wanted.out / "task.json").read_text())
     assert saved["columns"] == ["text=Review", "label=Stars"]
 
-    assert evaluate_folder(settings.out, str(tmp_path / "test.csv"), quiet=True).metric.count == 120
+    assert evaluate_folder(wanted.out, str(tmp_path / "test.csv"), quiet=True).metric.count == 120
     write_text(tmp_path / "other.csv", "body,label\nthe red hen,bird\n")
     with pytest.raises(UserError, match=r"other.csv:2: no column 'Review'; columns: body, label"):
-        evaluate_folder(settings.out, str(tmp_path / "other.csv"), quiet=True)
+        evaluate_folder(wanted.out, str(tmp_path / "other.csv"), quiet=True)
     columns = ("text=body", "label=label")
-    other = evaluate_folder(settings.out, str(tmp_path / "other.csv"), quiet=True, columns=columns)
+    other = evaluate_folder(wanted.out, str(tmp_path / "other.csv"), quiet=True, columns=columns)
     assert other.metric.count == 1
-    predictor = Predictor.load(settings.out)
+    predictor = Predictor.load(wanted.out)
     one, same, text = predictor([{"Review": "the red hen"}, {"text": "the red hen"}, "the red hen"])
     assert one.probabilities == same.probabilities == text.probabilities
 
