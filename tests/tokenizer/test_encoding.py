@@ -97,5 +97,5 @@ def test_a_question_that_fills_the_window_is_an_error(wordpiece: WordPiece) -> N
 
 
 def test_a_bare_string_is_no_batch(wordpiece: WordPiece) -> None:
-    with pytest.raises(TypeError, match="list of texts"):
+    with pytest.raises(UserError, match=r"texts must be a list: write \[text\]"):
         wordpiece.batch("the encoder")
