@@ -1,4 +1,4 @@
-"""What a process has once been given stays with it.
+"""What a process has once been given stays with it, and what it will not need again it drops.
 
 A step of training asks for blocks of megabytes, and is done with most of them at its end. C's
 library on Linux gives such blocks back at once, and the system then hands out every page again,
@@ -6,11 +6,14 @@ filled with zeros: up to 8 % of a step (`python benchmarks/allocator.py`).
 """
 
 import ctypes
+import os
 import sys
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """glibc's numbers: how much free memory, and from which size on a block, goes back at once"""
 LARGEST = 2**31 - 1
+KERNELS = "32"
+"""that are kept where many batches are computed"""
 
 
 def keep_memory() -> None:
@@ -19,3 +22,15 @@ def keep_memory() -> None:
         return
     for name in (TRIM_THRESHOLD, MMAP_THRESHOLD):
         library.mallopt(name, LARGEST)
+
+
+def few_kernels() -> None:
+    """Keep few of the kernels that oneDNN makes, one for each number of tokens in a batch.
+
+    Say so before torch is loaded. By default 1,024 are kept, and as many again in torch: half a
+    megabyte each, so that memory grows for hours. Large batches hardly ever have the size of one
+    before, and a kernel takes half a millisecond to make; texts that come one by one do, so where
+    these are read all are kept.
+    """
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, KERNELS)

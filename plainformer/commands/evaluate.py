@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 
 from cellar import UserError, replaced_folder
+from cellar.allocator import few_kernels
 from plainformer.options import parse
 
 
@@ -41,6 +42,7 @@ def run(arguments: Sequence[str]) -> None:
     out = options.out or options.run / name
     if out.resolve() == options.run.resolve():
         raise UserError(f"{out} is no folder for a report: choose another --out")
+    few_kernels()
     from finetune import evaluate_folder
     from finetune.report import write_report
     from plainformer.tables import report_table

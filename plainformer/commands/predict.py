@@ -10,6 +10,7 @@ from typing import TextIO
 import tyro
 
 from cellar import UserError, atomic_path, is_stream, refuse_same_file
+from cellar.allocator import few_kernels
 from plainformer.options import parse
 
 
@@ -53,6 +54,8 @@ def run(arguments: Sequence[str]) -> None:
         raise UserError("give --text or --file, or pipe texts into standard input")
     if options.out is not None:
         refuse_same_file(options.out, options.file)
+    if options.file not in (None, "-"):
+        few_kernels()
     from finetune import Predictor
     from finetune.inputs import Asked
     from finetune.outputs import check_format, writer

@@ -128,7 +128,7 @@ def test_memory_does_not_grow_with_the_set(classifier, tmp_path):
         with path.open("w") as file:
             file.write("text\tlabel\n")
             for number in range(count):
-                file.write(f"the {number} hen {'pecks ' * (number % 7)}\tbird\n")
+                file.write(f"the {number} hen {'pecks ' * (number * number % 23)}\tbird\n")
         command = [sys.executable, "-c", MEASURED, classifier, "--data", path]
         command += ["--out", tmp_path / str(count)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
