@@ -138,7 +138,7 @@ def read_list(cell: str, place: str) -> Any:
             return [_item(found) for found in re.findall(_ITEM, text)]
         if text[0] == "(":
             return cell
-    raise UserError(f'{place}: neither a JSON list (["a", "b"]) nor one text: {text:.40}')
+    raise UserError(f'{place}: neither a JSON list (["a", "b"]) nor one text: {text!r:.40}')
 
 
 def _item(found: str) -> Any:

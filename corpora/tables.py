@@ -118,7 +118,7 @@ def _under_header(
     records: Iterator[Record], file: File, delimiter: str
 ) -> Iterator[tuple[int, dict[str, str]]]:
     number, cells = next(records, (1, []))
-    header = [name.strip() for name in cells]
+    header = [" ".join(name.split()) for name in cells]
     named = [name for name in header if name]
     twice = [name for name in dict.fromkeys(named) if named.count(name) > 1]
     if twice or not named:

@@ -34,6 +34,11 @@ EXPECTED = [{"text": "héllo, you", "label": "a"}]
         ("R, write.csv2", '"text";"score"\n"a, b";3,5\n', [{"text": "a, b", "score": "3,5"}]),
         ("header in quotes", '"a,b";text\n1;hi\n', [{"a,b": "1", "text": "hi"}]),
         ("spaces in the header", "text, label\nhi,x\n", [{"text": "hi", "label": "x"}]),
+        (
+            "a line break in it",
+            '"text\r\nof it",label\nhi,x\n',
+            [{"text of it": "hi", "label": "x"}],
+        ),
         ("empty cells", "text,label\nhi,\n", [{"text": "hi", "label": ""}]),
         ("one column", "text\nhi\n\n", [{"text": "hi"}]),
     ],
