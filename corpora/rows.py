@@ -16,6 +16,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 from cellar import UserError, closest, did_you_mean
@@ -136,7 +137,8 @@ def read_list(cell: str, place: str) -> Any:
     except UserError:
         if _LIST.fullmatch(text):
             return [_item(found) for found in re.findall(_ITEM, text)]
-        if text[0] == "(":
+        depths = accumulate((c == text[0]) - (c == text[-1]) for c in text)
+        if text[0] == "(" or 0 in list(depths)[:-1]:  # "[b]beast[/b]" is no list
             return cell
     raise UserError(f'{place}: neither a JSON list (["a", "b"]) nor one text: {text!r:.40}')
 

@@ -5,8 +5,11 @@ write (`| head`). None of that is a fault of a command, so commands need not thi
 """
 
 import codecs
+import io
 import os
+import stat
 import sys
+from typing import Any
 
 NARROWEST, WIDEST = 20, 1000
 """columns of a screen that can be believed"""
@@ -25,6 +28,10 @@ def prepare() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+    if sys.stderr is sys.__stderr__ and stat.S_ISFIFO(os.fstat(2).st_mode):
+        encoding = getattr(sys.stderr, "encoding", None)
+        raw = io.BufferedWriter(Heedless(2, "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(raw, encoding, write_through=True)
     codecs.register_error("json_escapes", json_escapes)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -33,6 +40,18 @@ def prepare() -> None:
         value = os.environ.get(name, "")
         if value and not (value.isascii() and value.isdigit() and least <= int(value) <= WIDEST):
             del os.environ[name]
+
+
+class Heedless(io.FileIO):
+    """Write to a pipe, and go on when its reader has left: no work ends for want of a listener."""
+
+    def write(self, data: Any) -> int:
+        """Write bytes; where they go, when nobody reads, nobody asks."""
+        try:
+            return super().write(data) or 0
+        except BrokenPipeError:
+            silence("stderr")
+            return len(data)
 
 
 def json_escapes(error: UnicodeError) -> tuple[str, int]:

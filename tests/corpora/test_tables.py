@@ -153,6 +153,7 @@ def test_a_doubtful_cell_is_no_label(word):
         ('{"choices": ["a", "b"]}', {"choices": ["a", "b"]}),
         ("a, b", "a, b"),
         ("[a] b", "[a] b"),
+        ("[b]beast[/b]", "[b]beast[/b]"),
     ],
 )
 def test_a_list_in_a_cell(cell, found):

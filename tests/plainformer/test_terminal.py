@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from plainformer.__main__ import main
-from tests.plainformer.conftest import ROOT
+from tests.plainformer.conftest import ROOT, start
 
 
 def shell(line: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -101,6 +101,13 @@ def test_who_leaves_early_still_gets_the_report(classifier, held_out, tmp_path) 
     assert (done.returncode, done.stderr) == (0, b"")
     assert (tmp_path / "r" / "report.html").exists()
     assert json.loads((tmp_path / "r" / "metrics.json").read_text())
+
+
+def test_no_work_ends_for_want_of_a_listener(finetuning, tmp_path) -> None:
+    process = start(*finetuning, stdout=subprocess.DEVNULL)
+    process.stderr.close()
+    assert process.wait(timeout=300) == 0
+    assert (tmp_path / "run" / "metrics.json").exists()
 
 
 class Panic(BaseException):
