@@ -11,7 +11,7 @@ spaces.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
@@ -98,6 +98,21 @@ def are_joined(before: str, word: str) -> bool:
 def unspaced_edges(word: str) -> tuple[bool, bool]:
     """Tell whether a word begins, and whether it ends, in a script that has no spaces."""
     return bool(UNSPACED.match(word)), bool(_ENDS_UNSPACED.search(word[-LONGEST_CLUSTER:]))
+
+
+def cut_at_spaces(text: str, longest: int) -> Iterator[str]:
+    """Cut a text before spaces into parts of at most `longest` characters; a longer word anywhere.
+
+    >>> list(cut_at_spaces("to be or not", 6))
+    ['to be', ' or', ' not']
+    """
+    start = 0
+    while len(text) - start > longest:
+        space = text.rfind(" ", start + 1, start + longest + 1)
+        end = start + longest if space < 0 else space
+        yield text[start:end]
+        start = end
+    yield text[start:]
 
 
 def is_of_letters(word: str) -> bool:

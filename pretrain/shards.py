@@ -25,10 +25,13 @@ from jaxtyping import Bool, Int64, Shaped, UInt8
 from safetensors import SafetensorError, safe_open
 
 from cellar import UserError, atomic_path
+from cellar.words import cut_at_spaces
 from corpora.copies import digest
 from tokenizer import Tokenizer
 
 FORMAT = "plainformer token shard 2"
+LONGEST_PART = 1 << 20
+"""characters of a document that are tokenised at once: they take up to 0.1 GB"""
 KINDS = {"int64": "I64", "uint8": "U8", "uint16": "U16", "uint32": "U32"}
 """numpy's names of the types, and those of safetensors"""
 
@@ -58,11 +61,12 @@ class Tokens:
         """The tokens of these texts; of some there may be none."""
         ids, words, sizes, digests = array("I"), bytearray(), [], []
         for text in texts:
-            pieces = tokenizer.words(text)
             before = len(ids)
-            ids.extend(chain.from_iterable(pieces))
-            for piece in pieces:
-                words.extend(b"\1".ljust(len(piece), b"\0"))
+            for part in cut_at_spaces(text, LONGEST_PART):
+                pieces = tokenizer.words(part)
+                ids.extend(chain.from_iterable(pieces))
+                for piece in pieces:
+                    words.extend(b"\1".ljust(len(piece), b"\0"))
             sizes.append(len(ids) - before)
             digests.append(digest(text))
         return cls(

@@ -14,6 +14,7 @@ from itertools import accumulate
 from typing import Literal
 
 from cellar import UserError
+from cellar.words import cut_at_spaces
 from tokenizer.base import SPECIAL_TOKENS, Tokenizer, refuse_surrogates
 from tokenizer.chinese import part_han
 from tokenizer.sentence_piece import SentencePiece
@@ -24,8 +25,11 @@ DELIMITER = "\ufdd0"
 """parts what no piece may hold together: a character that Unicode keeps out of texts"""
 RESERVED = str.maketrans({"▅": " ", DELIMITER: " ", "\0": " "})
 """what SentencePiece keeps to itself: it would leave out every sentence that has one"""
-LONGEST_SENTENCE = 1 << 20
-"""bytes that SentencePiece takes in one piece; it leaves out what is longer"""
+LONGEST_PART = 1 << 12
+"""characters of a text that SentencePiece takes at once: of long repetitions it takes the square"""
+MERGED_WORDS = 1 << 19
+"""the most frequent words, of which WordPiece is learned: `tokenizers` takes 2 KB for each"""
+EMPTY = "the texts to train a tokenizer on are empty"
 COVERAGE = 0.9995
 """The share of a text whose characters get a place in the vocabulary first (Kudo, 2018)."""
 
@@ -74,7 +78,7 @@ class _Checked:
                 empty = empty and not text.strip()
                 yield text
             if empty:
-                raise UserError("the texts to train a tokenizer on are empty")
+                raise UserError(EMPTY)
         except Exception as error:
             self.error = error
             raise
@@ -109,6 +113,8 @@ def _wordpiece(
     from tokenizers.trainers import WordPieceTrainer
 
     words = count_words(texts, lowercase=lowercase)
+    if not words:
+        raise UserError(EMPTY)
     counts: Counter[str] = Counter()
     for word, count in words.items():
         for character in _characters(word):
@@ -121,7 +127,11 @@ def _wordpiece(
     if len(first) > vocab_size:
         raise _too_small(vocab_size, len(first))
     known = set(alphabet)
-    spelled = {word: n for word, n in words.items() if known.issuperset(_characters(word))}
+    spelled = {
+        word: count
+        for word, count in words.most_common(MERGED_WORDS)
+        if known.issuperset(_characters(word))
+    }
     backend = Backend(Model(unk_token=SPECIAL_TOKENS["unk"]))
     backend.pre_tokenizer = WhitespaceSplit()
     trainer = WordPieceTrainer(
@@ -172,7 +182,7 @@ def _sentencepiece(
             pad_piece=pad,
             unk_piece=unk,
             control_symbols=control,
-            max_sentence_length=LONGEST_SENTENCE,
+            max_sentence_length=16 * LONGEST_PART,
             pretokenization_delimiter=DELIMITER,
             num_threads=1,
             minloglevel=0 if progress else 2,
@@ -185,22 +195,14 @@ def _sentencepiece(
             raise _too_large(vocab_size, int(possible[1])) from None
         if needed := re.search(r"required_chars\. \d+ vs (\d+)", message):
             raise _too_small(vocab_size, int(needed[1])) from None
-        raise
+        if "all_chars_count" in message:  # nothing but what normalisation drops
+            raise UserError(EMPTY) from None
+        raise UserError(f"SentencePiece cannot learn from this text: {message}") from None
     return SentencePiece(model.getvalue())
 
 
 def _sentences(texts: Iterable[str]) -> Iterator[str]:
     """Give the texts as SentencePiece takes them: none too long, none with a reserved character."""
     for text in texts:
-        yield from _short(part_han(text.translate(RESERVED), DELIMITER))
-
-
-def _short(text: str) -> Iterator[str]:
-    """Cut a text at spaces into parts that are short enough; where there are none, anywhere."""
-    longest = LONGEST_SENTENCE // 4  # characters, of at most 4 bytes
-    start = 0
-    while len(text) - start > longest:
-        end = text.rfind(" ", start, start + longest) + 1 or start + longest
-        yield text[start:end]
-        start = end
-    yield text[start:]
+        for part in cut_at_spaces(text.translate(RESERVED), LONGEST_PART):
+            yield part_han(part, DELIMITER)

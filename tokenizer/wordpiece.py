@@ -30,6 +30,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from cellar import UserError, write_text
+from cellar.words import cut_at_spaces
 from tokenizer.base import SPECIAL_TOKENS, Tokenizer, added_token, refuse_surrogates
 from tokenizer.encoding import Span, Template, Tokens
 
@@ -109,6 +110,12 @@ _CHINESE = r"\u3400-\u4dbf\u4e00-\u9fff"
 _CHUNKS = re.compile(f"[{_CHINESE}]|[^ {_BREAKS}{_CHINESE}]+")
 
 
+LONGEST_PART = 1 << 20
+"""characters that are cut into words at once"""
+MOST_WORDS = 1 << 20
+"""different words that are counted at a time: they take a fifth of a gigabyte"""
+
+
 def count_words(
     texts: Iterable[str],
     *,
@@ -116,10 +123,17 @@ def count_words(
     strip_accents: bool | None = None,
     chinese_characters: bool = True,
 ) -> Counter[str]:
-    """Count the words that steps 1 to 4 make of texts, to train a vocabulary on."""
+    """Count the words that steps 1 to 4 make of texts, to train a vocabulary on.
+
+    Of more than `MOST_WORDS` the rarest are forgotten while counting (lossy counting, Manku &
+    Motwani 2002), so that a text of any size is counted in a bounded memory.
+    """
     chunks: Counter[str] = Counter()
     for text in texts:
-        chunks.update(_CHUNKS.findall(text))
+        for part in cut_at_spaces(text, LONGEST_PART):
+            chunks.update(_CHUNKS.findall(part))
+            if len(chunks) > MOST_WORDS:
+                chunks = Counter(dict(chunks.most_common(MOST_WORDS // 2)))
     strip_accents = lowercase if strip_accents is None else strip_accents
     characters = _Characters(lowercase, strip_accents, chinese_characters)
     words: Counter[str] = Counter()
