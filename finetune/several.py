@@ -259,11 +259,13 @@ def cross_validate(config: FinetuneConfig, runs: Runs) -> Summary:
 
 def adopt(run: Path, out: Path) -> None:
     """Copy what a finished run left, but for its options: those in `out` are of all the runs."""
-    of_all = {"options.json", DATA}
+    stays = {"options.json", DATA, "checkpoints", "tensorboard", "wandb"}
     with full_disk(out):
-        for file in sorted(run.iterdir()):
-            if file.is_file() and file.name not in of_all and not file.name.startswith("."):
-                with atomic_path(out / file.name) as temporary:
+        for file in sorted(run.rglob("*")):
+            name = file.relative_to(run)
+            first = name.parts[0]
+            if file.is_file() and first not in stays and not first.startswith("."):
+                with atomic_path(out / name) as temporary:
                     shutil.copyfile(file, temporary)
 
 
