@@ -105,15 +105,18 @@ def test_the_best_run_is_what_the_folder_holds(three, few):
     accuracies = {name: scores["accuracy"] for name, scores in summary.runs.items()}
     assert accuracies[summary.model] == max(accuracies.values()) > min(accuracies.values())
     best = config.out / summary.model
-    for file in best.iterdir():
-        if file.name != "options.json":
-            assert (config.out / file.name).read_bytes() == file.read_bytes()
+    (best / "1_Pooling").mkdir()  # as a run of sentence-embedding has it
+    (best / "1_Pooling" / "config.json").write_text("{}")
     adopt(best, config.out)
+    assert (config.out / "1_Pooling" / "config.json").read_text() == "{}"
+    for file in best.iterdir():
+        if file.is_file() and file.name != "options.json":
+            assert (config.out / file.name).read_bytes() == file.read_bytes()
     assert json.loads((config.out / "options.json").read_text())["seeds"] == 3
     found = evaluate_folder(config.out, few["valid"], quiet=True)
     assert found.metric.accuracy == accuracies[summary.model]
     assert not list(config.out.rglob("checkpoints"))
-    assert not list(config.out.rglob(".*"))
+    assert {path.name for path in config.out.rglob(".*")} == {".plainformer"}
 
 
 class Signal:
@@ -329,6 +332,9 @@ def test_folders_that_hold_something_else(base, three, tmp_path):
     assert not (tmp_path / "run").exists()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "summary.json").write_text("{}")
+    with pytest.raises(UserError, match=r"did not write \(summary\.json\)"):
+        several(replace(config, out=tmp_path / "other", resume=True), quiet=True)
+    (tmp_path / "other" / ".plainformer").write_text('{"made_by": "finetune", "files": []}')
     with pytest.raises(UserError, match=r"summary\.json: runs is missing"):
         several(replace(config, out=tmp_path / "other", resume=True), quiet=True)
 

@@ -221,12 +221,12 @@ def test_every_byte_is_checked_when_it_is_asked_for(corpus, wordpiece, tmp_path)
 
 
 def test_what_was_killed_as_it_first_wrote_goes_on(corpus, wordpiece, tmp_path):
-    """All that there is is a hidden file, which was to become the journal."""
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / ".unfinished.x1y2").write_text('{"format": "plainfor')
+    """All that there is is the scratch folder of the file that was to become the journal."""
+    (tmp_path / "out" / ".plainformer-x1y2").mkdir(parents=True)
+    (tmp_path / "out" / ".plainformer-x1y2" / "new").write_text('{"format": "plainfor')
     prepare_corpus(corpus, wordpiece, tmp_path / "out", quiet=True)
     assert check_corpus(tmp_path / "out").read
-    assert not list((tmp_path / "out").glob(".*"))
+    assert [path.name for path in (tmp_path / "out").glob(".*")] == [".plainformer"]
 
 
 def test_no_folder_is_left_of_a_text_that_cannot_be_read(wordpiece, tmp_path):
