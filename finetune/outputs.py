@@ -7,7 +7,7 @@
 | .tsv           | the same between tabs, without quotes: no cell may hold a tab or a line break  |
 
 A row keeps the columns that it had, and what is predicted follows. Where both have a name, the
-row's own value is kept as `given_NAME`, unless it is the same: `label` is always the prediction.
+row's own value is kept as `given_NAME`: `label` is always the prediction.
 """
 
 import csv
@@ -22,6 +22,8 @@ from finetune.task import Prediction
 
 DECIMALS = 6
 FORMATS = (".jsonl", ".csv", ".tsv")
+REPEATED = ("words",)
+"""what a prediction repeats of its row"""
 
 Write = Callable[[Row, Prediction], None]
 
@@ -62,7 +64,7 @@ def answer(row: Row, prediction: Prediction) -> dict[str, Any]:
         value = list(value) if isinstance(value, tuple) else value
         if name not in predicted:
             kept[name] = value
-        elif predicted[name] != value:
+        elif name not in REPEATED:
             kept[f"given_{name}"] = value
     return {**kept, **predicted}
 

@@ -321,3 +321,15 @@ def test_a_line_without_end_on_a_stream_is_refused(monkeypatch):
     monkeypatch.setattr("finetune.inputs.LONGEST_LINE", 1 << 20)
     with pytest.raises(UserError, match="in: a line is longer than 1 MiB: break it"):
         list(arriving_rows(lambda _: b"x" * 2**16, "in"))
+
+
+@pytest.mark.parametrize("first", ["bird", "[b]beast[/b]"])
+def test_a_table_has_the_given_labels_right_or_wrong(call, classifier, tmp_path, first):
+    """Whatever the model says of the first row, which decides the columns."""
+    labels = [first, "bird", "[b]beast[/b]", ""]
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("text,label\n" + "".join(f"the hen,{label}\n" for label in labels))
+    assert call("predict", classifier, "--file", source, "--out", out).code == 0
+    rows = list(csv.DictReader(out.open(newline="")))
+    assert [row["given_label"] for row in rows] == labels
+    assert len({row["label"] for row in rows}) == 1
