@@ -9,7 +9,7 @@ import numpy as np
 
 from cellar import UserError, did_you_mean
 from corpora import Columns, Row, catalogue, fetch
-from finetune.task import AS_NAMED, ExampleT, PredictionT, Task
+from finetune.task import AS_NAMED, ExampleT, PredictionT, Task, bounded
 
 
 def read_examples(
@@ -22,7 +22,7 @@ def read_examples(
 
     Raises `UserError` naming file and line.
     """
-    return (task.read(row) for row in source_rows(task, source, split, columns))
+    return (task.read(row) for row in bounded(source_rows(task, source, split, columns)))
 
 
 def source_rows(

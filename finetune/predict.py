@@ -19,7 +19,7 @@ from encoder.pretrained import PretrainedModel
 from finetune.batch import Item, by_length
 from finetune.folder import load_task
 from finetune.metrics import Metric
-from finetune.task import ExampleT, Input, PredictionT, Task, as_rows
+from finetune.task import ExampleT, Input, PredictionT, Task, as_rows, bounded
 from tokenizer import Tokenizer, load_tokenizer
 from training import Loss, choose_device
 
@@ -64,7 +64,7 @@ class Predictor:
     def __call__(self, inputs: Iterable[Input]) -> list[Any]:
         """One prediction for each text, pair or row, in order."""
         rows = self.task.naming((), self.task.columns).of(as_rows(inputs))
-        examples = (self.task.read(row, labelled=False) for row in rows)
+        examples = (self.task.read(row, labelled=False) for row in bounded(rows))
         return [prediction for _, _, prediction in self.stream(examples)]
 
     def answers(
@@ -77,7 +77,7 @@ class Predictor:
         waiting: deque[Row] = deque()
 
         def examples() -> Iterator[Any]:
-            for row in rows:
+            for row in bounded(rows):
                 example = self.task.read(row, labelled=False)
                 waiting.append(row)
                 yield example

@@ -32,6 +32,7 @@ from finetune.batch import BATCH_TOKENS, Batch, Item
 from finetune.metrics import Metric
 from tokenizer import Encoding, Tokenizer, listed, load_tokenizer, text_and_pair
 from tokenizer.encoding import windows
+from tokenizer.inputs import LONGEST_TEXT, check_text
 from training import Loss
 
 if TYPE_CHECKING:
@@ -256,6 +257,15 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
 
 Input = str | tuple[str, str] | list[str] | Mapping[str, Any]
 """what a prediction is asked of: a text, a text and its pair, or the fields of a row"""
+
+
+def bounded(rows: Iterable[Row]) -> Iterator[Row]:
+    """Give the same rows; `UserError` by file and line for a text that is too long to be read."""
+    for row in rows:
+        for name, value in row.fields.items():
+            if isinstance(value, str) and len(value) > LONGEST_TEXT:
+                check_text(value, f"{row.place}: column {name!r}")
+        yield row
 
 
 def as_rows(inputs: Iterable[Input]) -> Iterator[Row]:

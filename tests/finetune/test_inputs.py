@@ -10,17 +10,19 @@ import pytest
 import torch
 
 from cellar import UserError
+from corpora import Row
 from encoder import SequenceClassifier
 from finetune import Predictor
 from finetune.batch import BATCH_TOKENS, Batch
 from finetune.predict import encoded
-from finetune.task import as_rows
+from finetune.task import as_rows, bounded
 from finetune.tasks.classification import ClassExample, Classification
 from finetune.tasks.texts import Text
 from tests.finetune.inputs import LISTS, PAIRS, TEXTS, of_many, of_one
 from tests.finetune.test_run import ROOT
 from tests.pretrain import tiny
 from tokenizer import listed
+from tokenizer.inputs import LONGEST_TEXT
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +126,13 @@ def test_many_windows_are_computed_in_parts(tokenizer, predictor, monkeypatch):
         in_parts = predictor.task.outputs(predictor.model, batch)
     assert torch.allclose(whole, in_parts, atol=1e-6)
     assert sizes[0] == sum(sizes[1:]) and max(sizes[1:]) <= BATCH_TOKENS and len(sizes) > 3
+
+
+@pytest.mark.parametrize("name", ["text", "pair", "context", "note"])
+def test_a_text_beyond_bounds_is_named_by_file_and_line(name):
+    fine = Row({"text": "a"}, "f.jsonl", 1)
+    long = Row({"text": "a", name: "x" * (LONGEST_TEXT + 1)}, "f.jsonl", 2)
+    rows = bounded([fine, long])
+    assert next(rows) is fine
+    with pytest.raises(UserError, match=rf"f\.jsonl:2: column '{name}' has 4,194,305 characters"):
+        next(rows)
