@@ -36,6 +36,7 @@ from fuzz_targets import Target, make
 
 from cellar import UserError
 
+GOOD = ("read", "refused")
 SECONDS = 20
 """of processor time for one case"""
 MEMORY = 3 * 2**30
@@ -187,10 +188,12 @@ def run_all(
                 worker = start(targets, seed, root, spare)
                 spare += 1
                 active.append(worker)
+            if results[-1].outcome not in GOOD:
+                print(results[-1], file=sys.stderr, flush=True)
+            if len(results) % 500 == 0:
+                print(f"{len(results):,} cases", file=sys.stderr, flush=True)
             if not give(worker):
                 active.remove(worker)
-        if len(results) % 500 == 0 and ready:
-            print(f"{len(results):,} cases", file=sys.stderr, flush=True)
     return results
 
 
@@ -207,7 +210,7 @@ def report(results: list[Result], seconds: float) -> int:
     by_target: dict[str, Counter[str]] = defaultdict(Counter)
     faults: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in results:
-        good = result.outcome in ("read", "refused")
+        good = result.outcome in GOOD
         by_target[result.target][result.outcome if good else "faults"] += 1
         if not good:
             faults[result.outcome, result.said[:60]].append(result)
@@ -251,7 +254,7 @@ def main() -> int:
             ((number, name),) = chosen(targets, [options.case], options.seed)
             result = run_case(number, name, targets, options.seed, root / "scratch", shows=True)
             print(result)
-            return int(result.outcome not in ("read", "refused"))
+            return int(result.outcome not in GOOD)
         cases = chosen(targets, range(options.cases), options.seed)
         cases = [case for case in cases if case[1].startswith(tuple(options.targets))]
         began = time.monotonic()

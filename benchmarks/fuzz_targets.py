@@ -247,7 +247,7 @@ def read_rows_of(suffix: str) -> Callable[[Path], None]:
                 if file.stem in TASKS and file.stem != name:
                     continue
                 for labelled in (True, False):
-                    quietly(lambda: [task.read(r, labelled) for r in file_rows(task, file)])  # noqa: B023
+                    quietly(lambda: [task.read(r, labelled) for r in file_rows(task, str(file))])  # noqa: B023
             with file.open("rb") as stream:
                 quietly(lambda: [list(rows) for rows in arriving_rows(stream.read, file)])  # noqa: B023
             quietly(lambda: list(Corpus.of([str(file)], 0.1).texts("train")))  # noqa: B023
