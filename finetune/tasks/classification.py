@@ -8,6 +8,7 @@ given from another probability than ½ on: `finetune/balance.py`.
 The logits of a text that is read in windows are the mean of its windows' logits.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -183,11 +184,14 @@ class Classification(OneLabel[ClassExample]):
 def label_of(row: Row, labelled: bool) -> str | None:
     """The column `label`; it is not looked at where it is what is asked for.
 
-    A list of one label is that label (doccano and Prodigy write it so).
+    A list of one label is that label (doccano and Prodigy write it so). A cell in brackets that is
+    no list of texts is a label.
     """
     if not labelled:
         return None
-    given = row.items("label")
+    (given,) = row.require("label")
+    if isinstance(given, str) and re.match(r"""\[\s*['"]""", given):
+        given = row.items("label")
     if isinstance(given, list) and len(given) == 1 and isinstance(given[0], str):
         return given[0].strip()
     if isinstance(given, list):

@@ -84,7 +84,7 @@ def test_what_a_file_leaves_out_is_the_commands_default(tmp_path):
             {"training": {"schedule": "up"}},
             "training.schedule must be one of linear, .*, not the text 'up'",
         ),
-        ({"training": {"stepz": 3}}, "unknown fields stepz in training; did you mean 'steps'?"),
+        ({"training": {"stepz": 3}}, "unknown fields stepz in training; did you mean steps?"),
         ({"maxlength": 3, "a": 1}, "unknown fields a, maxlength"),
         ({"mask_ratio": 7}, "mask_ratio must be between 0 and 1, not 7"),
     ],
