@@ -172,10 +172,8 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
         if odd or value.layout is not torch.strided or _SURROGATE.search(name):
             raise UserError(f"{path} holds {name!r:.60}, which is no dense tensor of plain numbers")
     tensors = {name: value.detach() for name, value in held.items()}
-    if numbers not in (
-        None,
-        memory_of(tensors.values()),
-    ):  # torch reads on where a part is too short
+    # Where a part of an archive is too short torch reads on into the next.
+    if numbers is not None and numbers != memory_of(tensors.values()):
         raise UserError(f"{path} is damaged or cut short: fetch it again")
     return tensors
 
