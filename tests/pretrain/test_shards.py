@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
 from cellar import UserError, checksum
+from pretrain import shards
 from pretrain.shards import (
     FORMAT,
     Entry,
@@ -86,6 +87,15 @@ def test_a_shard_opens_elsewhere_and_is_the_same_in_how_many_parts_it_came(token
     shard = read_shard(tmp_path / "1", entries[0], tokenizer.fingerprint())
     for name in ("ids", "words", "documents"):
         assert np.array_equal(tensors[name], getattr(shard, name))
+
+
+def test_a_long_document_is_tokenised_in_parts(tokenizer, monkeypatch):
+    text = "the red fish steals corn. 我们 और " * 20
+    whole = Tokens.of([text, "the fish"], tokenizer)
+    monkeypatch.setattr(shards, "LONGEST_PART", 50)
+    apart = Tokens.of([text, "the fish"], tokenizer)
+    for name in ("ids", "words", "sizes", "hashes"):
+        assert np.array_equal(getattr(whole, name), getattr(apart, name)), name
 
 
 def test_some_documents_of_a_chunk(tokenizer):
