@@ -141,7 +141,7 @@ def test_whatever_is_left_is_one_line(monkeypatch, capfd, fault, says) -> None:
 
 def test_a_near_miss_of_a_command(call) -> None:
     assert call("pretrian").err == (
-        "plainformer: there is no command 'pretrian'; did you mean 'pretrain'?\n"
+        "plainformer: there is no command 'pretrian'; did you mean pretrain?\n"
     )
     assert "plainformer --help lists them" in call("zzz").err
 
