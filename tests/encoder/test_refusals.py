@@ -23,7 +23,7 @@ def edit_tensors(folder: Path, **changes: torch.Tensor | None) -> None:
 def test_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(tmp_path / "none", "there is no folder")
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
-    with pytest.raises(UserError, match=r"no folder some/model; .*plainformer\[hub\]"):
+    with pytest.raises(UserError, match=r"no folder some/model; .*pip install huggingface_hub"):
         Encoder.from_pretrained("some/model")
 
 

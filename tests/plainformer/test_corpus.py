@@ -54,7 +54,6 @@ def test_another_corpus_is_overwritten_only_when_asked(prepared, call, refused, 
     ("changes", "message"),
     [
         ({"--files": "nowhere.txt"}, "no such file"),
-        ({"--files": "trec"}, "trec is a labelled set"),
         ({"--tokenizer": "nowhere"}, "no folder nowhere"),
         ({"--valid-share": 1.5}, "valid_share must be between 0 and 1"),
         ({"--workers": -1}, "workers must be from 0 to 1,024"),

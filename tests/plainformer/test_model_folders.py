@@ -123,7 +123,7 @@ def test_no_answer_is_nan(
 ) -> None:
     folder = classifier(tmp_path / "model")
     damage(folder)
-    rows, out = tmp_path / "rows.csv", tmp_path / "out"
+    rows, out = tmp_path / "rows.csv", tmp_path / "out.jsonl"
     rows.write_text("text,label\nthe encoder,no\nreads,yes\n")
     assert message in refused("predict", folder, "--text", "x", "--out", out)
     assert message in refused("evaluate", folder, "--data", rows, "--out", out)

@@ -164,8 +164,11 @@ def test_steps_that_come_of_a_budget_are_those_of_the_ratio(config, tmp_path, mo
     monkeypatch.setattr(MaskedBatches, "__call__", watched)
     training = replace(config.training, eval_every=0, checkpoint_every=0)
     timed = run("mlm", config, tmp_path, mask_ratio=0.6, mask_ratio_end=0.1, masking="tokens")
-    assert pretrain(replace(timed, budget="6s", training=training), quiet=True).steps == 12
-    train = asked[-12:]
+    # An evaluation of few tokens, and time enough for planning on a busy machine.
+    timed = replace(timed, valid_tokens=1, training=training)
+    steps = pretrain(replace(timed, budget="12s"), quiet=True).steps
+    assert 4 <= steps <= 24
+    train = asked[-steps:]
     assert train[0] > 0.4 and train[-1] < 0.2
 
 

@@ -182,4 +182,4 @@ def test_arrays_that_do_not_fit_each_other_are_refused(wordpiece, tmp_path):
 def test_a_full_disk_leaves_nothing_half_written(wordpiece, tmp_path):
     with no_file_beyond(4096), pytest.raises(UserError, match="cannot write the token shard"):
         write(tmp_path / "tokens", tiny.sentences(2000), wordpiece)
-    assert list((tmp_path / "tokens").iterdir()) == []
+    assert not list(tmp_path.glob("tokens/*"))
