@@ -47,6 +47,12 @@ def definition_of(folder: TokenizerFolder) -> tuple[dict[str, Any], Roles]:
         name = folder.tokenizer_class = _class_of_files(folder)
     if name in PIPELINES:
         return _rebuilt(folder, PIPELINES[name])
+    if name not in AS_IT_STANDS:
+        raise UserError(
+            f"{folder.path}: its tokenizer_class, {name}, is not built in here: to have "
+            'tokenizer.json read as it stands, write "tokenizer_class": "PreTrainedTokenizerFast" '
+            "into tokenizer_config.json"
+        )
     assert folder.definition is not None
     return _as_it_stands(folder, folder.definition)
 
@@ -106,7 +112,9 @@ def _rebuilt(folder: TokenizerFolder, pipeline: Pipeline) -> tuple[dict[str, Any
         vocabulary = vocabulary_of(definition)
     roles = _all_roles(folder, pipeline)
     tokens: Tokens = _special_where_named(folder.tokens, roles)
-    tokens += _without(tokens, [*roles.values(), *folder.extra])
+    is_silent = "additional_special_tokens" not in folder.config
+    usual = [added_token_of(content, name) for content in pipeline.extra if is_silent]
+    tokens += _without(tokens, [*roles.values(), *(folder.extra or usual)])
     placed = place_tokens(tokens, vocabulary, source)
     ids = vocabulary | {token["content"]: token["id"] for token in placed}
     for role, token in roles.items():

@@ -35,6 +35,7 @@ CLASS_OF_MODEL = {
     "mpnet": "MPNetTokenizer",
     "roberta": "RobertaTokenizer",
     "xlm-roberta": "XLMRobertaTokenizer",
+    "camembert": "CamembertTokenizer",
     "albert": "AlbertTokenizer",
     "modernbert": "TokenizersBackend",
 }
@@ -46,9 +47,12 @@ _SAME_CLASS = {
     "MobileBertTokenizer": "BertTokenizer",
     "SqueezeBertTokenizer": "BertTokenizer",
     "LayoutLMTokenizer": "BertTokenizer",
+    "ConvBertTokenizer": "BertTokenizer",
+    "LxmertTokenizer": "BertTokenizer",
     "BartTokenizer": "RobertaTokenizer",
     "LongformerTokenizer": "RobertaTokenizer",
     "LEDTokenizer": "RobertaTokenizer",
+    "MvpTokenizer": "RobertaTokenizer",
 }
 AS_IT_STANDS = ("", "TokenizersBackend", "PreTrainedTokenizer")
 """classes that are their `tokenizer.json` and nothing else"""

@@ -9,13 +9,14 @@ and its class would drop without a word (another normaliser, another template) i
     MPNetTokenizer        WordPiece   <s> a </s></s> b </s>
     RobertaTokenizer      BPE         <s> a </s></s> b </s>
     XLMRobertaTokenizer   unigram     <s> a </s></s> b </s>
+    CamembertTokenizer    unigram     <s> a </s></s> b </s>
     AlbertTokenizer       unigram     [CLS] a [SEP] b [SEP]
 
-Any other class reads its `tokenizer.json` as it stands.
+`PreTrainedTokenizerFast` reads its `tokenizer.json` as it stands; any other class is refused.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cellar import Fields, UserError
@@ -89,7 +90,8 @@ class Pipeline:
 
     `normal` and `cut` name the kinds of step that a `tokenizer.json` of this class may have, for
     its settings are the config's; `model` is what else the model of the file must say, `parted`
-    whether `</s></s>` stands between the texts of a pair, where they are all of type 0.
+    whether `</s></s>` stands between the texts of a pair, where they are all of type 0; `extra` are
+    special tokens without a role, where the folder lists none.
     """
 
     model_type: str
@@ -105,6 +107,7 @@ class Pipeline:
     types: tuple[int, int] = (0, 1)
     keeps_template: bool = False
     spaced_mask: bool = False
+    extra: tuple[str, ...] = ()
 
 
 def _wordpiece_decoder(_: Fields) -> dict[str, Any]:
@@ -120,6 +123,19 @@ _BERT = Pipeline(
     cut=("BertPreTokenizer",),
     decoder=_wordpiece_decoder,
     model=_WORDPIECE,
+)
+_XLM_ROBERTA = Pipeline(
+    model_type="Unigram",
+    roles=_ROBERTA_ROLES,
+    normalizer=lambda _: None,
+    normal=("Precompiled", "Replace", "Strip"),
+    pre_tokenizer=_by_white_space,
+    cut=("WhitespaceSplit", "Metaspace"),
+    decoder=_metaspace,
+    model={"unk_id": 3, "byte_fallback": False},
+    parted=True,
+    ends=("bos", "eos"),
+    types=(0, 0),
 )
 PIPELINES = {
     "BertTokenizer": _BERT,
@@ -148,18 +164,11 @@ PIPELINES = {
         parted=True,
         types=(0, 0),
     ),
-    "XLMRobertaTokenizer": Pipeline(
-        model_type="Unigram",
-        roles=_ROBERTA_ROLES,
-        normalizer=lambda _: None,
-        normal=("Precompiled", "Replace", "Strip"),
-        pre_tokenizer=_by_white_space,
-        cut=("WhitespaceSplit", "Metaspace"),
-        decoder=_metaspace,
-        model={"unk_id": 3, "byte_fallback": False},
-        parted=True,
-        ends=("bos", "eos"),
-        types=(0, 0),
+    "XLMRobertaTokenizer": _XLM_ROBERTA,
+    "CamembertTokenizer": replace(
+        _XLM_ROBERTA,
+        spaced_mask=True,
+        extra=("<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"),
     ),
     "AlbertTokenizer": Pipeline(
         model_type="Unigram",

@@ -88,6 +88,31 @@ def roberta_of_files(config: Files | None = None, **files: Any) -> Files:
     return made | ({"tokenizer_config.json": config} if config is not None else {})
 
 
+def camembert(config: Files | None = None) -> Files:
+    """Its vocabulary begins with names that fairseq left unused, and its config is silent."""
+    definition = saved("xlm-roberta")["tokenizer.json"]
+    pieces = [piece for piece in definition["model"]["vocab"] if piece[0][0] != "<"]
+    first = ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED", "<s>", "</s>"]
+    vocab = [*([content, 0.0] for content in first), *pieces, ["<mask>", 0.0]]
+    special = [(0, first[0]), (2, first[2]), (5, "<s>"), (6, "</s>"), (len(vocab) - 1, "<mask>")]
+    return {
+        "tokenizer.json": definition
+        | {
+            "model": definition["model"] | {"vocab": vocab},
+            "added_tokens": [{"id": id, **token(text, special=True)} for id, text in special],
+            "post_processor": {
+                "type": "RobertaProcessing",
+                "sep": ["</s>", 6],
+                "cls": ["<s>", 5],
+                "trim_offsets": True,
+                "add_prefix_space": True,
+            },
+        },
+        "tokenizer_config.json": {"model_max_length": 512, **(config or {})},
+        "config.json": {"model_type": "camembert"},
+    }
+
+
 def spaces(count: int) -> Files:
     return {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": bool(count)}}
 
@@ -319,6 +344,12 @@ FOLDERS: dict[str, Callable[[], Files]] = {
     ),
     "albert, no space before": lambda: changed("albert", {"add_prefix_space": False}),
     "xlm-roberta, no space before": lambda: changed("xlm-roberta", {"add_prefix_space": False}),
+    "camembert, as its files are on the hub": camembert,
+    "camembert, all named": lambda: camembert(
+        {"tokenizer_class": "CamembertTokenizer", "additional_special_tokens": ["<s>NOTUSED"]}
+    ),
+    "camembert, none without a role": lambda: camembert({"additional_special_tokens": []}),
+    "camembert, no space before": lambda: camembert({"add_prefix_space": False}),
     "roberta, a space before": lambda: changed("roberta", {"add_prefix_space": True}),
     "roberta, a space before in the file alone": lambda: changed(
         "roberta", {"add_prefix_space": False}, spaces(1)

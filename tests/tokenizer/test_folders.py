@@ -26,6 +26,7 @@ TEXTS = [
     "",
     " ",
     *sentences(6)[:4],
+    "the <unk>NOTUSED boy <s>NOTUSED",
 ]
 
 

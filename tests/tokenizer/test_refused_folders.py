@@ -60,6 +60,23 @@ REFUSED: dict[str, tuple[Callable[[], Files], str]] = {
         ),
         r"MyTokenizer is code of its own \(auto_map\)",
     ),
+    # A class that makes steps of its own of the vocabulary.
+    **{
+        f"{name} beside a tokenizer.json": (
+            lambda name=name, family=family: changed(family, {"tokenizer_class": name}),  # type: ignore[misc]
+            f"its tokenizer_class, {name.removesuffix('Fast')}, is not built in here: to have",
+        )
+        for name, family in (
+            ("HerbertTokenizerFast", "roberta"),
+            ("GPT2Tokenizer", "roberta"),
+            ("FunnelTokenizer", "bert, cased"),
+            ("DPRReaderTokenizer", "bert, cased"),
+            ("RemBertTokenizer", "albert"),
+            ("DebertaV2Tokenizer", "xlm-roberta"),
+            ("T5TokenizerFast", "xlm-roberta"),
+            ("MyTokenizer", "mpnet"),
+        )
+    },
     "files of other versions": (
         lambda: changed("roberta", {"fast_tokenizer_files": ["tokenizer.4.0.0.json"]}),
         "fast_tokenizer_files names other files",
