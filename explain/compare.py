@@ -161,7 +161,8 @@ def our_model(folder: Path) -> tuple[PretrainedModel, str | None, str]:
     raw = read_json(folder / "config.json")
     try:
         family = family_of(raw)
-        named = named_architectures(raw)
+        named = [n for n in named_architectures(raw) if n != family.architectures["Encoder"]]
+        there = under_their_prefix(read_tensors(folder), family).keys() if named else set()
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
     if family is OWN:
@@ -169,8 +170,6 @@ def our_model(folder: Path) -> tuple[PretrainedModel, str | None, str]:
             f"{folder} has a shape that transformers cannot express (its model_type is "
             f"{OWN.model_type}): there is nothing to compare it with"
         )
-    named = [name for name in named if name != family.architectures["Encoder"]]
-    there = under_their_prefix(read_tensors(folder), family).keys() if named else set()
     for architecture in named:
         for kind, names in family.heads.items():
             if family.architectures[kind] == architecture and holds(there, names):

@@ -21,10 +21,11 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cellar import UserError, atomic_path
+from cellar.tensors import save_tensors
 from encoder import Sequences, TokenClassifier
 from encoder.pretrained import PretrainedModel
 from finetune.tags import OUTSIDE, is_legal
@@ -240,7 +241,7 @@ class ChainTagger(PretrainedModel):
         tensors = {name: p.detach() * CRF.SCALE for name, p in self.crf.named_parameters()}
         try:
             with atomic_path(Path(folder) / FILE) as path:
-                save_file(tensors, path)
+                save_tensors(tensors, path)
         except (OSError, SafetensorError) as error:
             raise UserError(f"cannot write the model to {folder}: {error}") from None
         self.classifier.save_pretrained(folder)

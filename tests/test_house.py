@@ -69,6 +69,14 @@ def test_one_reader_of_json() -> None:
             assert not found or file.name == "json_reader.py", f"{file} parses JSON by itself"
 
 
+def test_one_writer_of_tensors() -> None:
+    """What safetensors writes is readable for its owner alone, whatever the umask says."""
+    for room in MAY_IMPORT:
+        for file in (ROOT / room).rglob("*.py"):
+            is_writer = file.relative_to(ROOT) == Path("cellar/tensors.py")
+            assert is_writer or "import save_file" not in file.read_text("utf-8"), file
+
+
 def test_the_forward_pass_is_read_in_an_afternoon() -> None:
     """Every file of `encoder` of which anything runs, in both backends, padded and packed."""
     ran: set[str] = set()

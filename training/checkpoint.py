@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cellar import (
@@ -39,6 +39,7 @@ from cellar import (
     write_json,
     write_text,
 )
+from cellar.tensors import save_tensors
 from training.config import TrainingConfig
 from training.distributed import is_main
 from training.optimizer import optimizer_tensors, restore_optimizer
@@ -91,8 +92,8 @@ class Checkpoints:
         if not is_main():
             return
         with atomic_folder(self._folder / f"step-{state.step:08d}") as folder:
-            save_file(weights, folder / "model.safetensors")
-            save_file(moments, folder / "optimizer.safetensors")
+            save_tensors(weights, folder / "model.safetensors")
+            save_tensors(moments, folder / "optimizer.safetensors")
             self._finish(folder, state)
         past = [folder for folder in self._steps() if folder.name <= f"step-{state.step:08d}"]
         for old in past[: -self._keep]:
@@ -104,7 +105,7 @@ class Checkpoints:
         if not is_main():
             return
         with atomic_folder(self._folder / "best") as folder:
-            save_file(weights, folder / "model.safetensors")
+            save_tensors(weights, folder / "model.safetensors")
             self._finish(folder, state)
 
     def restore(self) -> State | None:

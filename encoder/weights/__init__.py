@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import nn
 
 from cellar import Fields, UserError, atomic_path, read_json, write_json
+from cellar.tensors import save_tensors
 from encoder.config import EncoderConfig
 from encoder.init import initialise, to_be_loaded
 from encoder.weights.albert import ALBERT
@@ -109,7 +109,7 @@ def save(model: "PretrainedModel", folder: Path) -> None:
             atomic_path(folder / "model.safetensors") as tensors_path,
         ):
             write_json(config_path, config)
-            save_file(tensors, tensors_path, metadata={"format": "pt"})
+            save_tensors(tensors, tensors_path, metadata={"format": "pt"})
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot write the model to {folder}: {error}") from None
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from cellar import Fields, UserError, read_json, replaced_folder
+from cellar.tensors import save_tensors
 from encoder.weights.folder import named_file
 from encoder.weights.sentence import MODULES, READERS, SETTINGS, WEIGHTS, module_folders
 
@@ -104,7 +104,7 @@ def convert(folder: str | Path, out: str | Path) -> int:
             for place, tensors in converted.items():
                 (unfinished / place).mkdir(parents=True, exist_ok=True)
                 path = unfinished / place / WEIGHTS
-                save_file(without_shared_memory(tensors), path, metadata={"format": "pt"})
+                save_tensors(without_shared_memory(tensors), path, metadata={"format": "pt"})
             _check(unfinished / first)
     except (OSError, SafetensorError, LookupError) as error:  # a kind of number that it has not
         raise UserError(f"cannot write {out}: {getattr(error, 'strerror', error)}") from None

@@ -25,7 +25,9 @@ def read_tensors(folder: Path) -> Tensors:
     if whole.is_file():
         return mapped(whole)
     if not index.is_file():
-        raise UserError("it has no model.safetensors, and no other format is read")
+        old = next(folder.glob("pytorch_model*.bin"), None)
+        remedy = f"; `plainformer convert` makes one of its {old.name}" if old else ""
+        raise UserError(f"it has no model.safetensors{remedy or ', and no other format is read'}")
     settings = Fields(read_json(index), index.name)
     if "weight_map" not in settings:
         raise settings.wrong("weight_map", "the file of each tensor")

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, TypeGuard, get_args
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 
 from cellar import Fields, UserError, atomic_path, is_inside, read_json, read_json_list, write_json
+from cellar.tensors import save_tensors
 from encoder.weights.family import Tensors
 from encoder.weights.folder import mapped
 from encoder.weights.sentence_layout import (
@@ -282,7 +282,7 @@ def _write(folder: Path, layout: SentenceLayout, size: int, tensors: Tensors) ->
                 if name.startswith(f"{number}.")
             }
             with atomic_path(folder / place / WEIGHTS) as temporary:
-                save_file(weights, temporary)
+                save_tensors(weights, temporary)
         else:
             write_json(folder / place / "config.json", names)
     write_json(folder / places[1] / "config.json", _pooling_config(layout, size))

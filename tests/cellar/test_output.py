@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
 from cellar import (
     UserError,
@@ -23,6 +24,7 @@ from cellar import (
     replaced_folder,
     write_text,
 )
+from cellar.tensors import save_tensors
 from tests.cellar.processes import another_process_in, dies_at, half_way
 
 ROOT = Path(__file__).parents[2]
@@ -187,11 +189,12 @@ def test_modes(tmp_path: Path, mask: int, before: int | None, after: int) -> Non
             os.close(os.open(path, os.O_CREAT, 0o400))
         with atomic_folder(tmp_path / "folder") as folder:
             (folder / "a").write_text("1")
+            save_tensors({"x": torch.ones(1)}, folder / "tensors")
         with replaced_folder(tmp_path / "report", "evaluate") as folder:
             write_text(folder / "b", "1")
     kept = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
     assert kept["file"] == after
-    assert kept["other"] == kept["b"] == kept[".plainformer"] == 0o666 & ~mask
+    assert kept["other"] == kept["b"] == kept["tensors"] == kept[".plainformer"] == 0o666 & ~mask
     assert kept["report"] == 0o777 & ~mask
     assert kept["folder"] == (0o777 & ~mask if before is None else before | 0o700)
 

@@ -90,8 +90,14 @@ def test_a_problem_type_that_is_not_known(tmp_path: Path) -> None:
 
 
 def test_no_tensors(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    refused(folder, r"no model\.safetensors")
+    (folder / "model.safetensors").rename(folder / "tf_model.h5")
+    refused(folder, r"no model\.safetensors, and no other format is read$")
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin"])
+def test_a_pickle_alone_can_be_converted(folder: Path, name: str) -> None:
+    (folder / "model.safetensors").rename(folder / name)
+    refused(folder, f"no model.safetensors; `plainformer convert` makes one of its {name}$")
 
 
 @pytest.mark.parametrize("size", [0, 4, 100, -1, -5000])

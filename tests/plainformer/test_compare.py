@@ -1,4 +1,5 @@
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,18 @@ def test_exit_code_2_for_what_the_user_can_put_right(
     error = capsys.readouterr().err
     assert "pip install transformers" in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", [None, "cut short"])
+def test_the_folder_without_its_tensors_is_named(
+    content: str | None, folder: Path, tmp_path: Path, capsys: Any
+) -> None:
+    for file in folder.glob("*.json"):
+        shutil.copy(file, tmp_path)
+    if content:
+        (tmp_path / "model.safetensors").write_text(content)
+    assert main(["compare", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"plainformer compare: {tmp_path}: ")
 
 
 def test_tensors_that_do_not_fit_are_the_loaders_error(
