@@ -38,7 +38,7 @@ def batches(step):
     if step == when:
         if where == "step":
             die()
-        training.checkpoint.save_file = die  # dies between the weights and the optimizer
+        training.checkpoint.save_tensors = die  # dies between the weights and the optimizer
     return toy.batches(step)
 toy.run(out, batches=batches)
 """

@@ -57,12 +57,12 @@ def test_a_signal_does_not_wait_for_an_evaluation(tmp_path, unbroken, step):
 def test_a_signal_while_saving_takes_no_further_step(tmp_path, unbroken, monkeypatch):
     out = tmp_path / "run"
 
-    def save_file(*arguments):
+    def save_tensors(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
         monkeypatch.undo()
         safetensors.torch.save_file(*arguments)
 
-    monkeypatch.setattr("training.checkpoint.save_file", save_file)
+    monkeypatch.setattr("training.checkpoint.save_tensors", save_tensors)
     with pytest.raises(SystemExit):
         toy.run(out)
     assert [path.name for path in toy.saved(out)] == ["step-00000005"]
