@@ -17,8 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from encoder import (
+    ChoiceScorer,
+    Discriminator,
     Encoder,
     MaskedLM,
+    PairedMaskedLM,
     QuestionAnswerer,
     SequenceClassifier,
     Sequences,
@@ -39,7 +42,10 @@ BOUNDS = {torch.float32: 2e-5, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 LENGTHS = (17, 1, 9, 30, 9)
 VOCAB = 64
 BACKENDS: tuple[Literal["plain", "fused"], ...] = ("plain", "fused")
-HEADS = (Encoder, MaskedLM, SequenceClassifier, TokenClassifier, QuestionAnswerer)
+HEADS = (
+    *(Encoder, MaskedLM, PairedMaskedLM, Discriminator),
+    *(SequenceClassifier, TokenClassifier, QuestionAnswerer, ChoiceScorer),
+)
 Check = Callable[[], dict[str, Any]]
 
 
@@ -91,6 +97,8 @@ def every_head(family: str, device: torch.device) -> dict[str, Any]:
     )
     errors: dict[str, tuple[float, float]] = {}
     for head in HEADS:
+        if head is not Encoder and head.__name__ not in FAMILIES[family].heads:
+            continue
         torch.manual_seed(0)
         model: Any = head(config)
         randomise(model)
