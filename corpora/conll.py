@@ -102,6 +102,11 @@ def parse_conll(
     else:
         word, tag = _layout(head[-1], columns, file)
     width = len(first.columns)
+    if max(word, tag) >= width:
+        raise UserError(
+            f"{file}:{first.number}: {width} columns, where a later sentence has "
+            f"{len(head[-1][0].columns)}"
+        )
     is_conllu = width == CONLLU and _counts(head[-1])
     for block in chain(head, blocks):
         kept = [line for line in block if not (is_conllu and _BETWEEN.fullmatch(line.columns[0]))]

@@ -60,11 +60,7 @@ class Embedder:
         folder = find_folder(folder)
         model = SentenceEncoder.from_pretrained(folder, pooling=pooling, normalise=normalise)
         tokenizer = load_tokenizer(folder / model.layout.encoder)
-        if tokenizer.vocab_size > model.config.vocab_size:
-            raise UserError(
-                f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, the model only "
-                f"{model.config.vocab_size}: they do not belong together"
-            )
+        tokenizer.check_vocabulary(model.config.vocab_size, f"the model in {folder}")
         positions = model.config.max_position_embeddings
         if max_length is not None and max_length > positions:
             raise UserError(f"max_length {max_length} is more than the {positions} of this model")

@@ -55,7 +55,7 @@ class Predictor:
         tokenizer = load_tokenizer(folder)
         model = task.load(Path(folder)).to(choose_device("cpu" if int8 else device))
         model = in_int8(model) if int8 else prepacked(model)
-        check_vocabulary(model, tokenizer)
+        tokenizer.check_vocabulary(model.config.vocab_size)
         named, there = getattr(task, "labels", None), getattr(model, "labels", None)
         if named is not None and there is not None and tuple(named) != tuple(there):
             raise UserError(f"{folder}: task.json and config.json name other labels")
@@ -168,15 +168,6 @@ def measure(
     for example, _, prediction in answered(task, model, pairs, loss):
         metric.add(example, prediction)
     return metric
-
-
-def check_vocabulary(model: PretrainedModel, tokenizer: Tokenizer) -> None:
-    """Raise `UserError` when the tokenizer has ids for which the model has no vector."""
-    if tokenizer.vocab_size > model.config.vocab_size:
-        raise UserError(
-            f"the tokenizer has {tokenizer.vocab_size} tokens, the model only "
-            f"{model.config.vocab_size}: they do not belong together"
-        )
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

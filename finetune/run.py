@@ -22,7 +22,7 @@ from finetune.layers import layer_shares
 from finetune.metrics import Metric
 from finetune.metrics.pictures import save as save_picture
 from finetune.overlap import NAMED, Overlap
-from finetune.predict import MeanLoss, answered, check_vocabulary, encoded, measure
+from finetune.predict import MeanLoss, answered, encoded, measure
 from finetune.task import Task
 from finetune.tasks import TASKS
 from tokenizer import Tokenizer
@@ -178,7 +178,7 @@ def finetune_on(
     items = [item for _, item in encoded(task, tokenizer, examples)]
     measured = list(encoded(task, tokenizer, held_out))
     model = build(task, config)
-    check_vocabulary(model, tokenizer)
+    tokenizer.check_vocabulary(model.config.vocab_size)
     warnings = told(Overlap(type(task), lambda: examples), held_out, quiet) if held_out else ()
 
     learned = items

@@ -63,11 +63,7 @@ def start(config: PretrainConfig, resumed: bool, quiet: bool) -> Start:
     own = load_tokenizer(config.model)
     torch.manual_seed(config.training.seed)  # a head may begin anew
     model = choice.load_model(config, config.model)
-    if own.vocab_size > (known := choice.shape(model).vocab_size):
-        raise UserError(
-            f"{config.model}: the tokenizer has {own.vocab_size} tokens, the model only {known}: "
-            "they do not belong together"
-        )
+    own.check_vocabulary(choice.shape(model).vocab_size, f"the model in {config.model}")
     if resumed:
         tokenizer = load_tokenizer(config.out)
     else:

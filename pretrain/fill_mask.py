@@ -27,11 +27,7 @@ def fill_mask(model: MaskedLM, tokenizer: Tokenizer, text: str, top: int = 5) ->
     check_text(text)
     if top < 1:
         raise UserError(f"top must be at least 1, not {top}")
-    if tokenizer.vocab_size > model.config.vocab_size:
-        raise UserError(
-            f"the tokenizer has {tokenizer.vocab_size} tokens, the model only "
-            f"{model.config.vocab_size}: they do not belong together"
-        )
+    tokenizer.check_vocabulary(model.config.vocab_size)
     longest = model.config.max_position_embeddings
     batch = tokenizer.batch([text], max_length=longest + 1)
     if batch["input_ids"].shape[1] > longest:

@@ -64,6 +64,23 @@ class Tokenizer(ABC):
         """The number of ids."""
 
     @property
+    def largest_id(self) -> int:
+        """The largest id: beyond the number of ids where a vocabulary has gaps."""
+        return self.vocab_size - 1
+
+    def check_vocabulary(self, rows: int, model: str = "the model") -> None:
+        """Refuse a model that has fewer rows of token embeddings than the largest id needs.
+
+        Raises:
+            UserError: names both numbers.
+        """
+        if self.largest_id >= rows:
+            raise UserError(
+                f"the tokenizer has {self.largest_id + 1} tokens, {model} only {rows}: they do not "
+                "belong together"
+            )
+
+    @property
     @abstractmethod
     def special_ids(self) -> frozenset[int]:
         """The ids of all special tokens."""

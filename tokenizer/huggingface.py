@@ -7,6 +7,7 @@ encoding a pair of words and seeing where they come out.
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from tokenizers import Tokenizer as Backend
@@ -76,6 +77,11 @@ class HuggingFace(Tokenizer):
     def vocab_size(self) -> int:
         """The number of ids, added tokens among them."""
         return self._backend.get_vocab_size()
+
+    @cached_property
+    def largest_id(self) -> int:
+        """The largest id: beyond the number of ids where a vocabulary has gaps."""
+        return max(self._backend.get_vocab().values(), default=-1)
 
     @property
     def special_ids(self) -> frozenset[int]:

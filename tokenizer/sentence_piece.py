@@ -62,11 +62,11 @@ class SentencePiece(Tokenizer):
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
             self._inside = sentencepiece.SentencePieceProcessor(model_proto=model + _NO_PREFIX)
-        except (RuntimeError, TypeError):
+            self._pieces = [self._processor.id_to_piece(id) for id in range(self.vocab_size)]
+        except (RuntimeError, TypeError, UnicodeDecodeError):
             raise UserError("not a SentencePiece model: fetch or train it again") from None
         self.model = model
         self.max_length = max_length
-        self._pieces = [self._processor.id_to_piece(id) for id in range(self.vocab_size)]
         if not is_ours(model):
             raise UserError(
                 f"the SentencePiece model lacks {', '.join(SPECIAL_TOKENS.values())} at ids 0 to "
@@ -312,7 +312,7 @@ def is_ours(model: bytes) -> bool:
     """Tell whether a SentencePiece model was trained here: by its special pieces."""
     try:
         processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError, UnicodeDecodeError):  # the last: an error's own text
         return False
     first = range(min(len(SPECIAL_TOKENS), processor.get_piece_size()))
     return [processor.id_to_piece(id) for id in first] == list(SPECIAL_TOKENS.values())

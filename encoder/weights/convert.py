@@ -11,6 +11,7 @@ as `transformers` drops it on saving; whatever else shares memory is written out
 import pickle
 import re
 import shutil
+import struct
 import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -63,6 +64,9 @@ DAMAGED = (
     LookupError,
     TypeError,
     AttributeError,
+    ArithmeticError,
+    AssertionError,
+    struct.error,
 )
 """what the reader of pickles raises where the bytes make no sense"""
 

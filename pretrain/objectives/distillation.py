@@ -63,11 +63,7 @@ def load_teacher(folder: Path, tokenizer: Tokenizer, max_length: int) -> MaskedL
             f"learned for another token; give its own with --tokenizer {folder}"
         )
     teacher = MaskedLM.from_pretrained(folder)
-    if teacher.config.vocab_size < tokenizer.vocab_size:
-        raise UserError(
-            f"the teacher in {folder} knows {teacher.config.vocab_size} tokens, its tokenizer "
-            f"has {tokenizer.vocab_size}: they do not belong together"
-        )
+    tokenizer.check_vocabulary(teacher.config.vocab_size, f"the teacher in {folder}")
     if teacher.config.max_position_embeddings < max_length:
         raise UserError(
             f"max_length {max_length} is more than the {teacher.config.max_position_embeddings} "

@@ -82,6 +82,7 @@ def test_columns_as_others_write_them(tmp_path, content, columns, sentences):
         ("#begin document (a); part 000\nbc/a 0 0 In IN\n", "a.txt:1: CoNLL-2012 is not read"),
         ("Token Label\nEU B-ORG\n", "a.txt:1: no column 'word'; columns: Token, Label; say which"),
         ("Words Tags\nEU B-ORG\n", "a.txt:1: no column 'word'; .* did you mean Words"),
+        ("the\n\na O x y B\nb O x y O\n", "a.txt:1: 1 columns, where a later sentence has 5"),
     ],
 )
 def test_columns_that_are_refused(tmp_path, content, message):

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,16 @@ def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(UserError, match=r"tokenizer.json: model: vocab is missing"):
         load_tokenizer(tmp_path)
+
+
+def test_an_id_behind_a_gap_needs_a_row_of_its_own(roberta, tmp_path: Path) -> None:
+    """400 tokens whose last one has id 5,000: a model of 400 rows has no vector for it."""
+    definition = json.loads((roberta[2] / "tokenizer.json").read_text())
+    vocabulary = definition["model"]["vocab"]
+    vocabulary[max(vocabulary, key=vocabulary.__getitem__)] = 5000
+    (tmp_path / "tokenizer.json").write_text(json.dumps(definition))
+    tokenizer = load_tokenizer(tmp_path)
+    assert (tokenizer.vocab_size, tokenizer.largest_id) == (400, 5000)
+    tokenizer.check_vocabulary(5001)
+    with pytest.raises(UserError, match="has 5001 tokens, the teacher only 5000: they do not be"):
+        tokenizer.check_vocabulary(5000, "the teacher")
