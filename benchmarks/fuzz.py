@@ -1,4 +1,4 @@
-"""Is everything that comes from outside read, or refused in one line?
+"""Damage every file and option that is read from outside; each must be read or refused in a line.
 
     python benchmarks/fuzz.py --cases 20000 --seed 1 [--targets model rows] [--processes 2]
     python benchmarks/fuzz.py --seed 1 --case 1234            one case again, with its traceback
@@ -38,27 +38,27 @@ from cellar import UserError
 
 GOOD = ("read", "refused")
 SECONDS = 20
-"""of processor time for one case"""
+"""Of processor time for one case."""
 MEMORY = 3 * 2**30
-"""bytes of address space for a process, beyond what it begins with"""
+"""Bytes of address space for a process, beyond what it begins with."""
 
 
 @dataclass
 class Result:
-    """What came of a case."""
+    """The outcome of one case."""
 
     number: int
     target: str
     outcome: str
-    """read, refused, or a fault: the name of an exception, crash, hang"""
+    """"read", "refused", or a fault: the name of an exception, "crash" or "hang"."""
     said: str = ""
     what: str = ""
-    """the file that was damaged, or the command line"""
+    """The file that was damaged, or the command line."""
 
 
 @dataclass
 class Worker:
-    """A forked process, and the case that it has."""
+    """A forked process and the case it is running."""
 
     process: Any
     pipe: Connection
@@ -198,7 +198,7 @@ def run_all(
 
 
 def chosen(targets: dict[str, Target], numbers: Iterable[int], seed: int) -> list[tuple[int, str]]:
-    """Give each number the target that it stands for."""
+    """Draw a target for each case number."""
     weights = {name: target.weight for name, target in targets.items()}
     names, shares = [*weights, "command line"], [*weights.values(), len(COMMAND_LINES) / 5]
     picked = [random.Random(f"{seed} {n}").choices(names, shares)[0] for n in numbers]
@@ -228,7 +228,7 @@ def report(results: list[Result], seconds: float) -> int:
 
 
 def main() -> int:
-    """Build the folders, run the cases, print what came of them."""
+    """Build the folders, run the cases, and print the report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)

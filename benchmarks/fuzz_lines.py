@@ -1,4 +1,4 @@
-"""Command lines, damaged as hands do: letters, words and values that are not what they should."""
+"""Damage command lines: letters, words and values that are misspelt, missing or swapped."""
 
 import os
 import random
@@ -32,7 +32,7 @@ COMMAND_LINES = [
     "demo --out demo --minutes 1 --seeds 2",
 ]
 ONLY_PARSED = ("finetune", "pretrain", "demo", "compare")
-"""commands of which only the line is read: they would work for long"""
+"""Commands that are only parsed, since running them would take long."""
 WORDS = (
     "", " ", "-", "--", "---", "-h", "--no-", "--=", "--x=", "-1", "0", "1", "1e309", "nan", "inf",
     "-inf", "99999999999999999999", "9" * 5000, "1.5", "None", "true", "../..", "/dev/null", ".",
@@ -43,7 +43,7 @@ WORDS = (
 
 
 def damaged_line(rng: random.Random) -> list[str]:
-    """Give the words of a command line of which some are others."""
+    """Draw a command line and damage some of its words."""
     words = [word.replace("_", " ") for word in rng.choice(COMMAND_LINES).split()]
     for _ in range(rng.choice((1, 1, 2, 3))):
         at = rng.randrange(len(words))
@@ -69,7 +69,7 @@ def damaged_line(rng: random.Random) -> list[str]:
 
 
 def run_line(words: list[str], folder: Path) -> tuple[str, str]:
-    """Run a command in an empty folder; give what came of it, and what it said."""
+    """Run a command in an empty folder; return the outcome and the message."""
     import io
     import sys
 
@@ -101,7 +101,7 @@ def run_line(words: list[str], folder: Path) -> tuple[str, str]:
 
 
 def only_parsed(words: list[str]) -> tuple[str, str]:
-    """Read the line of a command that would work for long."""
+    """Parse the options of a command without running it."""
     from finetune import FinetuneConfig
     from plainformer.commands.compare import CompareOptions
     from plainformer.demo import DemoOptions

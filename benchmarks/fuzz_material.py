@@ -1,4 +1,4 @@
-"""Small valid folders to be damaged: tokenizers, models and a run, from a few sentences."""
+"""Make small valid folders to damage: tokenizers, models and a run, from a few sentences."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ FAMILIES = {
 
 
 def make_tokenizers(root: Path) -> dict[str, Tokenizer]:
-    """Train one of each kind; the byte-level one is Hugging Face's."""
+    """Train a tokenizer of each kind; the byte-level one is made by Hugging Face."""
     from tokenizers import Tokenizer as Backend
     from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
@@ -65,7 +65,7 @@ def make_tokenizers(root: Path) -> dict[str, Tokenizer]:
 
 
 def make_models(root: Path, tokenizer: Tokenizer) -> dict[str, Path]:
-    """Save a model of some families; one of them in parts, with its index, and with pooling."""
+    """Save a model of several families; one is sharded, with its index and a pooling config."""
     found = {}
     for name, changes in FAMILIES.items():
         config = replace(
@@ -101,7 +101,7 @@ def make_models(root: Path, tokenizer: Tokenizer) -> dict[str, Path]:
 
 
 def in_parts(model: Path, folder: Path) -> Path:
-    """Copy a model, its tensors in two files under an index, with sentence-transformers' files."""
+    """Copy a model, split its tensors into two files, and add sentence-transformers files."""
     from safetensors.torch import load_file, save_file
 
     Encoder.from_pretrained(model).save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Damage files as disks, programs and people do: each mutation knows the shape of what it changes.
+"""Damage files as disks, programs and people do, by the format of each file.
 
 `mutate(path, random)` changes one file in place, by its kind: a value of JSON, a field of a
 safetensors header, a line of text, a cell of Parquet, or bytes of anything.
@@ -60,7 +60,7 @@ def damage_json_line(path: Path, rng: Random) -> None:
 
 
 def damaged_json(text: str, rng: Random) -> str:
-    """Give JSON of which some values are others; now and then no JSON any more."""
+    """Damage some values of a JSON text, or sometimes its syntax."""
     value = json.loads(text)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         value = damaged_value(value, rng)
@@ -78,7 +78,7 @@ def damaged_json(text: str, rng: Random) -> str:
 
 
 def damaged_value(value: Any, rng: Random) -> Any:
-    """Change one place of a value: it, a key, an element, or what stands deeper."""
+    """Damage one key, element or nested value of a JSON value."""
     if isinstance(value, dict) and value and rng.random() < 0.93:
         key = rng.choice(list(value))
         operation = rng.random()
@@ -153,7 +153,7 @@ def damage_lines(path: Path, rng: Random) -> None:
 
 
 def damage_parquet(path: Path, rng: Random) -> None:
-    """Write a table whose columns are of other kinds, or are missing."""
+    """Write a table whose columns have other types, or are missing."""
     import pyarrow
     from pyarrow import parquet
 
@@ -198,7 +198,7 @@ def damage_bytes(path: Path, rng: Random) -> None:
 
 
 def flipped(data: bytearray, rng: Random, count: int) -> bytearray:
-    """Flip so many bits, most of them near the beginning, where headers are."""
+    """Flip this many bits, most of them near the beginning, where headers are."""
     for _ in range(count if data else 0):
         within = len(data) if rng.random() < 0.5 else min(len(data), 300)
         data[rng.randrange(within)] ^= 1 << rng.randrange(8)

@@ -1,4 +1,4 @@
-"""What is read from outside: valid folders, the files that are damaged, and how each is read.
+"""Define the fuzz targets: a valid folder, the files to damage, and the function that reads them.
 
 `make` builds all of them from a few sentences.
 """
@@ -32,20 +32,20 @@ ASKED = ["the red cat eats", "an owl <e1> fish", "", "naïve 猫 ! [MASK] x", "h
 
 @dataclass(frozen=True)
 class Target:
-    """Something that is read from outside."""
+    """A kind of input from outside: files, and the function that reads them."""
 
     folder: Path
     files: Sequence[str]
-    """globs of those that are damaged"""
+    """Globs of the files to damage."""
     read: Callable[[Path], object]
     weight: float = 1.0
-    """how often it is chosen, beside the others"""
+    """The relative frequency with which the target is drawn."""
     prepare: Callable[[Path, random.Random], None] = lambda folder, rng: None
-    """what is done after the damage: checksums that are right again"""
+    """A function called after the damage, for example to correct checksums."""
 
 
 def make(root: Path) -> dict[str, Target]:
-    """Build every template below `root`, and give the targets by name."""
+    """Build every template below `root`, and return the targets by name."""
     torch.manual_seed(0)
     tokenizers = make_tokenizers(root)
     models = make_models(root, tokenizers["wordpiece"])
@@ -112,7 +112,7 @@ def make_rows(root: Path) -> dict[str, Target]:
 
 
 def make_corpus(root: Path, tokenizer: Tokenizer) -> dict[str, Target]:
-    """Prepare a corpus; and one as it is while it is written."""
+    """Prepare a corpus, and one that is interrupted halfway."""
     from pretrain.manifest import UNFINISHED
 
     folder = root / "corpus"
@@ -152,7 +152,7 @@ def make_options(root: Path) -> Target:
 
 
 def make_pickle(root: Path, model: Path) -> Target:
-    """Save a model as PyTorch did, whole and in parts."""
+    """Save a model as a PyTorch pickle, whole and sharded."""
     from safetensors.torch import load_file
 
     folder = root / "pickle"
@@ -200,7 +200,7 @@ def evaluate(folder: Path) -> None:
 
 
 def read_runs(folder: Path) -> None:
-    """List a run, hold it against itself, and now and then draw it."""
+    """List a run, compare it with itself, and sometimes draw its curve."""
     from plainformer.commands.runs import run
 
     for found in find_runs(folder):
@@ -215,7 +215,7 @@ def read_runs(folder: Path) -> None:
 
 
 def restore_of(run: Path) -> Callable[[Path], None]:
-    """Give what goes on from the checkpoints of a run, with the model and the settings it has."""
+    """Build a function that resumes from the checkpoints of a run."""
     (saved, *_) = sorted(run.glob("checkpoints/step-*/state.json"))
     training = from_json(TrainingConfig, read_json(saved)["settings"])
     options = load(FinetuneConfig, run / "options.json")
@@ -231,7 +231,7 @@ def restore_of(run: Path) -> Callable[[Path], None]:
 
 
 def repair_sums(folder: Path, rng: random.Random) -> None:
-    """Make the checksums right again in half of the cases: so the content itself is read."""
+    """Correct the checksums in half of the cases, so that the content itself is read."""
     if rng.random() < 0.7:
         for checkpoint in (folder / "checkpoints").iterdir():
             if (checkpoint / SUMS).exists():
@@ -239,7 +239,7 @@ def repair_sums(folder: Path, rng: random.Random) -> None:
 
 
 def read_rows_of(suffix: str) -> Callable[[Path], None]:
-    """Give what reads the files of one format, by every task that takes them."""
+    """Build a function that reads a file format with every task that accepts it."""
 
     def read(folder: Path) -> None:
         for file in sorted(folder.glob(f"*{suffix}")):
@@ -256,7 +256,7 @@ def read_rows_of(suffix: str) -> Callable[[Path], None]:
 
 
 def quietly(read: Callable[[], object]) -> None:
-    """Let a fault of the user be."""
+    """Ignore a `UserError`."""
     with contextlib.suppress(UserError):
         read()
 
@@ -269,7 +269,7 @@ def prepare_again(folder: Path, text: Path) -> Any:
 
 
 def read_corpus(folder: Path, text: Path) -> None:
-    """Map the shards of a corpus, hold them against their checksums, and prepare them again."""
+    """Map the shards of a corpus, verify their checksums, and prepare them again."""
     tokenizer = load_tokenizer(folder / "tokenizer")
     quietly(lambda: read_shards(folder / "shards", tokenizer, "train"))
     quietly(lambda: check_corpus(folder / "shards"))
@@ -277,7 +277,7 @@ def read_corpus(folder: Path, text: Path) -> None:
 
 
 def take_up(folder: Path, plan: dict[str, Any]) -> None:
-    """Go on where a corpus was interrupted."""
+    """Resume an interrupted preparation of a corpus."""
     from pretrain.manifest import Journal, is_prepared
 
     is_prepared(folder)
@@ -285,7 +285,7 @@ def take_up(folder: Path, plan: dict[str, Any]) -> None:
 
 
 def read_options(folder: Path, options: Mapping[str, Any]) -> None:
-    """Read each options file as what it is, and as what it is not."""
+    """Read each options file, both as its own command and as another one."""
     for file in sorted(folder.glob("*.json")):
         for config in options.values():
             quietly(lambda: load(type(config), file))  # noqa: B023
@@ -293,7 +293,7 @@ def read_options(folder: Path, options: Mapping[str, Any]) -> None:
 
 
 def resume_of(file: Path, options: Any) -> None:
-    """Hold options against those of a run."""
+    """Compare options with those of a run."""
     run = file.parent / "run"
     run.mkdir(exist_ok=True)
     (run / "options.json").write_bytes(file.read_bytes())
@@ -301,6 +301,6 @@ def resume_of(file: Path, options: Any) -> None:
 
 
 def convert_both(folder: Path) -> None:
-    """Convert a folder of pickles, whole and in parts."""
+    """Convert a folder of pickles, whole and sharded."""
     for name in ("whole", "parts"):
         quietly(lambda: convert(folder / name, folder / f"{name} out"))  # noqa: B023

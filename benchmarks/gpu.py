@@ -1,4 +1,4 @@
-"""Is it right on a GPU, and how fast? One command for the minutes in which there is one.
+"""Check correctness and measure speed on a GPU, in one command of a few minutes.
 
     python benchmarks/gpu.py --minutes 9                  # needs a CUDA device; no network
     python benchmarks/gpu.py --device cpu --tiny          # the same script on a CPU, small shapes
@@ -40,7 +40,7 @@ from training.peak import peak_flops
 
 DEFAULT_PEAK = 989e12
 Item = tuple[str, str, float, Any]
-"""Section, name, the seconds without which it is not begun, and the function that measures it."""
+"""Section, name, the least seconds it needs, and the function that measures it."""
 
 
 def card(bench: Bench) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def card(bench: Bench) -> dict[str, Any]:
 
 
 def items(bench: Bench) -> Iterator[Item]:
-    """List what is done, the most telling first."""
+    """List the measurements, most important first."""
     yield "card", "card", 0, lambda: card(bench)
     for name, check in gpu_checks.checks(bench.device, tiny=bench.tiny):
         yield "right", name, 5, check
@@ -69,7 +69,7 @@ def items(bench: Bench) -> Iterator[Item]:
 
 
 def show(name: str, result: dict[str, Any]) -> None:
-    """Print an item as it is done."""
+    """Print the result of a measurement."""
     print(f"{name}", flush=True)
     for key, value in result.items():
         text = f"{value:.4g}" if isinstance(value, float) else str(value)

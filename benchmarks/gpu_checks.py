@@ -1,4 +1,4 @@
-"""What must hold on a GPU, each held against a reference: the second section of `gpu.py`.
+"""Check numbers on a GPU against a reference: the second section of `gpu.py`.
 
 The reference of a number is the plain form in float64 on the CPU, from the same weights; that of a
 step under DDP or FSDP is the same step without, that of a resumed run the one that was not stopped.
@@ -50,7 +50,7 @@ Check = Callable[[], dict[str, Any]]
 
 
 def name_of(number_format: torch.dtype) -> str:
-    """Name a number format as its bits: fp32, bf16, fp16."""
+    """Return the short name of a number format: fp32, bf16, fp16."""
     names = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
     return names[number_format]
 
@@ -67,13 +67,13 @@ def checks(device: torch.device, tiny: bool) -> Iterator[tuple[str, Check]]:
 
 
 def relative(x: Tensor, reference: Tensor) -> float:
-    """‖x − reference‖ / ‖reference‖, NaN included."""
+    """Compute ‖x − reference‖ / ‖reference‖, NaN included."""
     difference = x.detach().cpu().double() - reference.detach().cpu().double()
     return float(difference.norm() / reference.detach().double().norm().clamp_min(1e-30))
 
 
 def verdict(errors: dict[str, tuple[float, float]]) -> dict[str, Any]:
-    """Name each error, and whether all are within their bounds."""
+    """List each error with its bound, and tell whether all are within bounds."""
     right = all(error <= bound for error, bound in errors.values())
     return {"right": right, **{name: f"{e:.1e} of {b:.0e}" for name, (e, b) in errors.items()}}
 
@@ -119,7 +119,7 @@ def every_head(family: str, device: torch.device) -> dict[str, Any]:
 
 
 def randomise(model: nn.Module) -> None:
-    """Draw every parameter anew, norms and biases too."""
+    """Draw every parameter again, norms and biases included."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = 0.1 * torch.randn(parameter.shape)
@@ -127,7 +127,7 @@ def randomise(model: nn.Module) -> None:
 
 
 def outputs_and_gradient(model: Any) -> tuple[Tensor, Tensor]:
-    """Run a packed batch forward and backward; give all outputs and all gradients in one row."""
+    """Run a packed batch forward and backward; return all outputs and gradients in one row."""
     parameter = next(model.parameters())
     generator = torch.Generator().manual_seed(1)
     sequences = Sequences.of(sorted(LENGTHS)).to(parameter.device)
@@ -191,7 +191,7 @@ def heads_and_gradient(
     window: int | None,
     bias: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Give what attention makes of queries, keys and values, and the gradient of all three."""
+    """Return the output of attention and the gradients of queries, keys and values."""
     qkv = qkv.clone().requires_grad_()
     heads = form(*qkv.unbind(), sequences, window, bias)
     generator = torch.Generator().manual_seed(3)
@@ -226,23 +226,23 @@ def dropout(device: torch.device, draws: int, p: float = 0.3) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Tokens:
-    """A packed batch whose tokens are to be predicted where they stand."""
+    """A packed batch of tokens, each of which is to be reconstructed."""
 
     ids: Tensor
     sequences: Sequences
 
     @property
     def num_tokens(self) -> int:
-        """Tokens in the batch."""
+        """Count the tokens of the batch."""
         return len(self.ids)
 
     def to(self, device: torch.device) -> "Tokens":
-        """The same batch on `device`."""
+        """Copy the batch to `device`."""
         return Tokens(moved(self.ids, device), self.sequences.to(device))
 
 
 def batches(step: int) -> list[Tokens]:
-    """Two micro-batches of unequal size, drawn from the step."""
+    """Draw two micro-batches of unequal size, as a function of the step."""
     generator = torch.Generator().manual_seed(step)
     return [
         Tokens(torch.randint(0, VOCAB, (sum(lengths),), generator=generator), Sequences.of(lengths))
@@ -251,13 +251,13 @@ def batches(step: int) -> list[Tokens]:
 
 
 def reconstruct(model: Any, batch: Tokens) -> Loss:
-    """−log p(token) of every token at its own place, summed."""
+    """Sum −log p(token) over all tokens."""
     logits = model(batch.ids, sequences=batch.sequences)
     return Loss(ops.cross_entropy(logits.float(), batch.ids), batch.num_tokens)
 
 
 def small_model() -> MaskedLM:
-    """A BERT of two layers with dropout, from a seed."""
+    """Build a BERT of two layers with dropout, from a seed."""
     torch.manual_seed(0)
     config = replace(
         FAMILIES["bert"].defaults,
@@ -271,7 +271,7 @@ def small_model() -> MaskedLM:
 
 
 def engines(device: torch.device) -> dict[str, Any]:
-    """Take one step bare, under DDP and under FSDP; the weights after it are to be the same."""
+    """Take one step unwrapped, under DDP and under FSDP; the weights after it must be equal."""
     from torch import distributed
     from torch.distributed.fsdp import fully_shard
     from torch.nn.parallel import DistributedDataParallel

@@ -1,4 +1,4 @@
-"""How fast a GPU trains and runs an encoder here, beside `transformers`: the third part.
+"""Measure training and inference speed on a GPU beside `transformers`: the third section.
 
 Both sides have the same weights, the same batches and bf16 (autocast in training, bf16 weights in
 inference); they take turns, and what they give first is compared (losses to 2 %, vectors to 0.05)
@@ -36,7 +36,7 @@ from training.peak import synchronize
 from training.step import take_step
 
 SPREAD = 0.65
-"""σ of the log-normal lengths."""
+"""Σ of the log-normal lengths."""
 SETTINGS = TrainingConfig(learning_rate=1e-5, schedule="constant", warmup=0.0, precision="bf16")
 Call = Callable[[], np.ndarray]
 Make = Callable[[], Call]
@@ -44,7 +44,7 @@ Make = Callable[[], Call]
 
 @dataclass
 class Bench:
-    """The device, the size of the trial, the peak, and the time at which all is over."""
+    """The device, the size of the measurements, the peak, and the deadline."""
 
     device: torch.device
     tiny: bool
@@ -54,12 +54,12 @@ class Bench:
 
     @property
     def seconds(self) -> float:
-        """How long a measurement takes turns."""
+        """Return the seconds for which a measurement repeats its calls."""
         return 1.0 if self.tiny else 12.0
 
 
 def measurements(bench: Bench) -> Iterator[tuple[str, float, Callable[[], dict[str, Any]]]]:
-    """List what is timed: a name, the seconds that it needs, and the measurement."""
+    """List the measurements: name, seconds needed, and function."""
     shapes = {"BERT-base": "bert-base", "modern-base": "modern-base"}
     if bench.tiny:
         shapes = {"BERT-base": "bert-tiny", "modern-base": "modern-tiny"}
@@ -89,7 +89,7 @@ def measurements(bench: Bench) -> Iterator[tuple[str, float, Callable[[], dict[s
 
 
 def lengths(bench: Bench, title: str, tokens: int) -> list[int]:
-    """Draw the lengths of a batch of about so many tokens."""
+    """Draw sequence lengths for a batch of about this many tokens."""
     tokens = tokens // 16 if bench.tiny else tokens
     if title != "mixed":
         return [int(title)] * max(1, tokens // int(title))
@@ -164,7 +164,7 @@ def finetuning(bench: Bench, preset: str) -> dict[str, Any]:
 
 
 def masked_batch(config: EncoderConfig, sizes: Sequence[int]) -> MaskedBatch:
-    """Draw a packed batch of random ids, and the places that are to be predicted."""
+    """Draw a packed batch of random ids, and the positions to predict."""
     generator = torch.Generator().manual_seed(0)
     sizes = sorted(sizes)
     ids = torch.randint(5, min(config.vocab_size, 20_000), (sum(sizes),), generator=generator)
@@ -179,7 +179,7 @@ def labelled_batch(config: EncoderConfig, sizes: Sequence[int]) -> MaskedBatch:
 
 
 def classify(model: Any, batch: MaskedBatch) -> Loss:
-    """−log p(label) of each text, summed."""
+    """Sum −log p(label) over the texts."""
     logits = model(batch.input_ids, sequences=batch.sequences)
     return Loss(cross_entropy(logits.float(), batch.labels), len(batch.labels))
 
@@ -191,7 +191,7 @@ def our_step(
     batch: MaskedBatch,
     compiled: bool,
 ) -> Call:
-    """Take steps with the loop of `training`; each call gives the loss before its step."""
+    """Build a function that takes a step with the loop of `training` and returns its loss."""
     there = copy.deepcopy(model).to(bench.device).train()
     settings = replace(SETTINGS, device=str(bench.device))
     optimizer = build_optimizer(there, settings)
@@ -218,7 +218,7 @@ def their_step(
     attention: str,
     compiled: bool,
 ) -> Call:
-    """Take steps with a class of `transformers` in the loop that its users write."""
+    """Build a function that takes a step with a class of `transformers` in a plain PyTorch loop."""
     there = theirs(bench, kind, model, attention).train()
     optimizer = build_optimizer(there, SETTINGS)
     called = torch.compile(there, dynamic=True) if compiled else there
@@ -240,7 +240,7 @@ def their_step(
 
 
 def inference(bench: Bench, preset: str, count: int) -> dict[str, Any]:
-    """Time the vectors of texts in bf16, the mean of their tokens; one text, or a batch sorted."""
+    """Time text vectors in bf16 (mean pooling), for one text or a batch sorted by length."""
     config = EncoderConfig.preset(preset)
     torch.manual_seed(0)
     model = Encoder(config, pooler=False)
@@ -262,7 +262,7 @@ def inference(bench: Bench, preset: str, count: int) -> dict[str, Any]:
 
 
 def our_vectors(bench: Bench, model: nn.Module, batch: MaskedBatch) -> Call:
-    """Encode the packed batch."""
+    """Encode a packed batch with plainformer."""
     there = copy.deepcopy(model).to(bench.device, torch.bfloat16).eval()
 
     @torch.no_grad()
@@ -277,7 +277,7 @@ def our_vectors(bench: Bench, model: nn.Module, batch: MaskedBatch) -> Call:
 def their_vectors(
     bench: Bench, model: Any, ids: Tensor, sizes: Sequence[int], attention: str, at_once: int = 32
 ) -> Call:
-    """Encode 32 texts of like length at a time, padded to the longest."""
+    """Encode 32 texts of similar length at a time with `transformers`, padded to the longest."""
     there = theirs(bench, "AutoModel", model, attention).to(torch.bfloat16).eval()
     texts = torch.split(ids, list(sizes))
     portions = [texts[i : i + at_once] for i in range(0, len(texts), at_once)]
@@ -297,7 +297,7 @@ def their_vectors(
 
 
 def unit(vectors: Tensor) -> np.ndarray:
-    """Scale to length 1, on the host."""
+    """Scale vectors to length 1, on the host."""
     return nn.functional.normalize(vectors, dim=-1).cpu().numpy()
 
 
@@ -307,7 +307,7 @@ THEIRS = {"transformers sdpa": "sdpa", "transformers FlashAttention-2": "flash_a
 
 
 def theirs(bench: Bench, kind: str, model: Any, attention: str) -> Any:
-    """Open our weights with a class of `transformers`."""
+    """Load our weights with a class of `transformers`."""
     import transformers
 
     if attention == "flash_attention_2" and not importlib.util.find_spec("flash_attn"):
@@ -334,7 +334,7 @@ def padded(ids: Tensor, sizes: Sequence[int], padding: int = 0) -> dict[str, Ten
 
 
 def padded_mlm(batch: MaskedBatch) -> dict[str, Tensor]:
-    """Pad a masked batch, with −100 at the places that are not predicted."""
+    """Pad a masked batch, with −100 at the positions that are not predicted."""
     labels = torch.full_like(batch.input_ids, -100)
     labels[batch.at] = batch.labels
     sizes = batch.sequences.lengths
@@ -345,7 +345,7 @@ def padded_mlm(batch: MaskedBatch) -> dict[str, Tensor]:
 def race(
     bench: Bench, sides: dict[str, Make], tokens: int, flops: int, tolerance: float
 ) -> dict[str, Any]:
-    """Warm every side up, compare what they give, and let them take turns; ours is the measure."""
+    """Warm up every side, compare their first results, and time them in turns."""
     ready: dict[str, Call] = {}
     result: dict[str, Any] = {"tokens a call": tokens}
     wanted = None

@@ -22,7 +22,7 @@ SERIES = {
     "ONNX Runtime": r"ONNX Runtime.*",
     "tokenizers, in Rust": r"tokenizers .*",
 }
-"""Series of the picture -> the contenders that it stands for; a workload shows their fastest."""
+"""Series of the picture -> the contenders it includes; a workload shows the fastest of them."""
 TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20)
 COLUMNS = ("", "real tokens/s", "ms a call", "of peak", "× plainformer is faster", "peak MiB")
 

@@ -1,4 +1,4 @@
-"""What every package stands on: a user's error, files written whole, JSON checked as it is read."""
+"""Provide the base of every package: user errors, atomic files, and checked JSON."""
 
 from cellar.bounds import above, at_least, between, check_bounds
 from cellar.errors import UserError, closest, did_you_mean

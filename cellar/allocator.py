@@ -1,4 +1,4 @@
-"""What a process has once been given stays with it, and what it will not need again it drops.
+"""Keep freed memory in the process during training, and limit the kernels that oneDNN caches.
 
 A step of training asks for blocks of megabytes, and is done with most of them at its end. C's
 library on Linux gives such blocks back at once, and the system then hands out every page again,
@@ -13,7 +13,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """glibc's numbers: how much free memory, and from which size on a block, goes back at once"""
 LARGEST = 2**31 - 1
 KERNELS = "32"
-"""that are kept where many batches are computed"""
+"""Kernels that oneDNN caches where many batches are computed."""
 
 
 def keep_memory() -> None:
@@ -25,7 +25,7 @@ def keep_memory() -> None:
 
 
 def few_kernels() -> None:
-    """Keep few of the kernels that oneDNN makes, one for each number of tokens in a batch.
+    """Limit the cache of oneDNN, which compiles a kernel for each number of tokens in a batch.
 
     Say so before torch is loaded. By default 1,024 are kept, and as many again in torch: half a
     megabyte each, so that memory grows for hours. Large batches hardly ever have the size of one

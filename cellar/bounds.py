@@ -1,4 +1,4 @@
-"""Bounds of a setting: which numbers it accepts, said and checked in one place.
+"""Define the bounds of numeric settings, check them, and describe them in errors.
 
     check_bounds(self, steps=at_least(1), warmup=between(0, 1), learning_rate=above(0))
 
@@ -16,7 +16,7 @@ from cellar.json_reader import MAX_WHOLE
 
 @dataclass(frozen=True)
 class Bounds:
-    """The numbers from `least` to `most`; without these two themselves where they are open."""
+    """The numbers from `least` to `most`, endpoints excluded where open."""
 
     least: float
     most: float = MAX_WHOLE
@@ -24,7 +24,7 @@ class Bounds:
     most_is_open: bool = False
 
     def hold(self, value: Any) -> bool:
-        """Tell whether a number, or every number of a tuple, is within."""
+        """Tell whether a number, or every number of a tuple, is within the bounds."""
         if isinstance(value, tuple):
             return all(map(self.hold, value))
         if not isinstance(value, int | float) or not -MAX_WHOLE <= value <= MAX_WHOLE:
@@ -33,7 +33,7 @@ class Bounds:
         return low and (value < self.most if self.most_is_open else value <= self.most)
 
     def __str__(self) -> str:
-        """Say them: "at least 1", "above 0", "from 0 to below 1"."""
+        """Describe the bounds: "at least 1", "above 0", "from 0 to below 1"."""
         least, most = f"{self.least:,}", f"{self.most:,}"
         if self.most == MAX_WHOLE:
             return f"above {least}" if self.least_is_open else f"at least {least}"
@@ -45,22 +45,22 @@ class Bounds:
 
 
 def at_least(least: float) -> Bounds:
-    """Accept `least` and what is above it."""
+    """Accept `least` and greater numbers."""
     return Bounds(least)
 
 
 def above(least: float, most: float = MAX_WHOLE) -> Bounds:
-    """Accept what is above `least`, and up to `most`."""
+    """Accept numbers greater than `least`, up to `most`."""
     return Bounds(least, most, least_is_open=True)
 
 
 def between(least: float, most: float, *, open_: str = "") -> Bounds:
-    """Accept `least` to `most`; `open_` names the ends that are left out: "[", "]" or both."""
+    """Accept `least` to `most`; `open_` names the excluded endpoints: "[", "]" or both."""
     return Bounds(least, most, "[" in open_, "]" in open_)
 
 
 def check_bounds(settings: object, **bounds: Bounds) -> None:
-    """Refuse settings of which a number is out of its bounds; None is no number, and is let be.
+    """Raise `UserError` for a setting that is out of its bounds; None is accepted.
 
     Raises:
         UserError: "steps must be at least 1, not 0".

@@ -1,4 +1,4 @@
-"""Numbers that the environment gives: RANK, WORLD_SIZE, LOCAL_RANK of torchrun."""
+"""Read the environment variables that torchrun sets: RANK, WORLD_SIZE, LOCAL_RANK."""
 
 import os
 
@@ -6,7 +6,7 @@ from cellar.errors import UserError
 
 
 def number_from_environment(name: str, default: int) -> int:
-    """Give the whole number in the variable `name`, `default` where it is not set.
+    """Read a whole number from the variable `name`, or `default` if it is not set.
 
     Raises:
         UserError: it is not a whole number from 0 to 999,999.
@@ -23,7 +23,7 @@ def number_from_environment(name: str, default: int) -> int:
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """Give the number of this process, from 0, and how many there are: 0 and 1 without torchrun.
+    """Return the rank of this process and the number of processes; 0 and 1 without torchrun.
 
     Raises:
         UserError: the two contradict each other.

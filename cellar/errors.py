@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 LONGEST_WORD, LONGEST = 400, 900
-"""characters: what a file holds, and a message repeats, may be of any length"""
+"""Limits, in characters, of a word and of a whole message."""
 
 
 class UserError(Exception):
-    """Something that the user can put right: a path, a file, a label, a setting.
+    """An error that the user can correct: a path, a file, a label or a setting.
 
     The message names the fault (with file and line where there is one) and what to do; a long word
     in it is shortened, and so is the whole. The command line prints it without a traceback and
@@ -23,13 +23,14 @@ class UserError(Exception):
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """Give "; did you mean text?" where one of `known` is near to `given`, else nothing."""
+    """Suggest the name in `known` that is closest to `given`: "; did you mean text?", or nothing.
+    """
     near = closest(given, known)
     return "" if near is None else f"; did you mean {near}?"
 
 
 def closest(given: str, known: Iterable[str]) -> str | None:
-    """Find the name nearest to `given`, whatever its case and the white space around it."""
+    """Find the name closest to `given`, ignoring case and surrounding white space."""
     folded = {name.strip().casefold(): name for name in known}
     near = get_close_matches(given.strip().casefold(), folded, n=1)
     return folded[near[0]] if near else None

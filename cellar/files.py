@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: write into a scratch folder beside them, then rename."""
+"""Write files atomically: into a scratch folder beside them, then rename."""
 
 import errno
 import hashlib
@@ -19,7 +19,7 @@ from cellar.scratch import scratch_folder
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path; what was written there becomes `path` when the block ends well.
+    """Yield a temporary path, and rename it to `path` when the block succeeds.
 
     When the block raises, the temporary file is removed and `path` stays as it was. A file that is
     there keeps its mode, a new one has what the umask leaves. A symbolic link is followed. To a
@@ -58,7 +58,7 @@ def is_stream(path: Path) -> bool:
 
 
 def refuse_same_file(out: Path, source: str | Path | None) -> None:
-    """Raise `UserError` where a file that is read would be replaced by what comes of it."""
+    """Raise `UserError` where the output file would replace the input file."""
     if source is None or is_stream(out) or not (out.exists() and Path(source).exists()):
         return
     if out.samefile(source):
@@ -66,7 +66,7 @@ def refuse_same_file(out: Path, source: str | Path | None) -> None:
 
 
 def _is_open(path: Path) -> bool:
-    """Tell whether a path names a file that is open already: /dev/stdout, /dev/fd/3."""
+    """Tell whether a path refers to an open file descriptor: /dev/stdout, /dev/fd/3."""
     while path.is_symlink():
         if path.parent.resolve().is_relative_to("/proc"):
             return True
@@ -75,7 +75,7 @@ def _is_open(path: Path) -> bool:
 
 
 def _file_to_write(path: Path) -> Path:
-    """Give the file that a path stands for, behind its symbolic links; refuse what is none."""
+    """Resolve symbolic links of a path to write; refuse a path that is not a file."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -90,14 +90,14 @@ def _file_to_write(path: Path) -> Path:
 
 
 def _mode_of(target: Path, temporary: Path) -> int:
-    """Make the temporary file; give the mode it is to have: the old file's, or as the umask says"""
+    """Create the temporary file; return its final mode: the old file's, or the umask's default."""
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     return stat.S_IMODE((target if target.exists() else temporary).stat().st_mode)
 
 
 @contextmanager
 def _named(path: Path, target: Path) -> Iterator[None]:
-    """Let the message of an error (a full disk, say) name the file, and no temporary one."""
+    """Replace the temporary file's name in an error by the name of the file to write."""
     try:
         yield
     except OSError as error:
@@ -108,7 +108,7 @@ def _named(path: Path, target: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder; it becomes `path` when the block ends well.
+    """Yield a temporary folder, and rename it to `path` when the block succeeds.
 
     A folder that is there is replaced, and its mode kept; when the block raises, it stays as it
     was. A symbolic link is followed.
@@ -133,7 +133,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder; killed on the way, none is left that is half there."""
+    """Remove a folder by renaming it first, so that an interruption leaves no partial folder."""
     with scratch_folder(folder.parent) as scratch:
         folder.rename(scratch / "gone")
 

@@ -1,4 +1,4 @@
-"""Build a dataclass from JSON that somebody else wrote, each field of the type it declares.
+"""Build a dataclass from external JSON, and check each value against the type of its field.
 
     entry = from_json(Entry, values, "manifest.json: shards[3]")
 
@@ -24,7 +24,7 @@ WORDS |= {Path: "a path", NoneType: "null"}
 
 
 def from_json(kind: type[T], values: Any, source: object = None) -> T:
-    """Build a `kind` from the JSON object `values`; `source`, if any, is at the head of an error.
+    """Build a `kind` from the JSON object `values`; errors begin with `source`, if given.
 
     Raises:
         UserError: names the field that is missing, unknown or of another type, or says what the
@@ -67,7 +67,7 @@ def _arguments(kind: Any, values: Any, name: str) -> dict[str, Any]:
 
 
 def typed(hint: Any, value: Any, name: str) -> Any:
-    """Give a JSON value in the type `hint`; a `UserError` calls it by `name`."""
+    """Convert a JSON value to the type `hint`; errors call it `name`."""
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
     origin, inner = get_origin(hint), get_args(hint)

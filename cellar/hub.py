@@ -46,7 +46,7 @@ def find_folder(name: str | Path) -> Path:
 
 
 def near_folder(path: Path) -> Path | None:
-    """Find a folder whose path differs from `path` by a slip or two in some of its parts."""
+    """Find an existing folder whose path differs from `path` by a typing error or two."""
     found = Path(path.anchor)
     for part in path.parts[bool(path.anchor) :]:
         if not (found / part).is_dir():

@@ -1,4 +1,4 @@
-"""Read JSON that somebody else wrote: bounded in size and depth, each value checked for its kind.
+"""Read external JSON, with limits on size and depth, and check the type of each value.
 
     settings = Fields(read_json(folder / "config.json"), folder / "config.json")
     layers = settings.whole("num_hidden_layers", least=1, most=10_000)
@@ -29,11 +29,11 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class NotJSON(UserError):
-    """A text that is no JSON at all, rather than JSON of another kind than expected."""
+    """A text that is not valid JSON, rather than JSON of an unexpected type."""
 
 
 def parse_json(text: str | bytes, source: object) -> Any:
-    """Parse one JSON value; `source` (a path, or "file:line") stands at the head of an error.
+    """Parse one JSON value; errors begin with `source` (a path, or "file:line").
 
     Raises:
         NotJSON: not JSON, or not UTF-8.
@@ -61,7 +61,7 @@ def parse_json(text: str | bytes, source: object) -> Any:
 
 
 def _refuse_depth(value: Any, source: object) -> None:
-    """Walk level by level, not by recursion."""
+    """Raise `UserError` for JSON that is nested too deeply, without recursion."""
     level = [value]
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []
@@ -107,12 +107,12 @@ def _read(path: Path, max_bytes: int) -> Any:
 
 
 def as_json(value: Any) -> Any:
-    """Give `value` as it comes back from JSON: lists for tuples, texts for paths."""
+    """Convert `value` to plain JSON types: lists for tuples, strings for paths."""
     return json.loads(json.dumps(value, default=str))
 
 
 def kind_of(value: Any) -> str:
-    """Name the JSON kind of a value and show it, shortened: "the text 'abc'"."""
+    """Describe a JSON value by its type and its beginning: "the text 'abc'"."""
     if value is None:
         return "null"
     if isinstance(value, dict | list):
@@ -124,7 +124,7 @@ def kind_of(value: Any) -> str:
 
 
 class Fields:
-    """Read the values of a JSON object by name, each of the kind that is asked for.
+    """Read the fields of a JSON object by name, each checked for its type.
 
     A field that is missing, or null, gives `default`; without a default it is an error.
     """
@@ -139,7 +139,7 @@ class Fields:
         return self.values.get(name) is not None
 
     def wrong(self, name: str, expected: str) -> UserError:
-        """Make the error for a field whose value is not what was `expected`."""
+        """Make the error for a field that does not have the `expected` value."""
         if self.values.get(name) is None:
             return UserError(f"{self.source}: {name} is missing (expected {expected})")
         found = kind_of(self.values[name])
@@ -150,7 +150,7 @@ class Fields:
     @overload
     def text(self, name: str, default: T) -> str | T: ...
     def text(self, name: str, default: Any = _REQUIRED) -> Any:
-        """Give a string."""
+        """Return a string field."""
         return self._get(name, default, lambda v: isinstance(v, str), "a text")
 
     @overload
@@ -158,7 +158,7 @@ class Fields:
     @overload
     def flag(self, name: str, default: T) -> bool | T: ...
     def flag(self, name: str, default: Any = _REQUIRED) -> Any:
-        """Give true or false."""
+        """Return a boolean field."""
         return self._get(name, default, lambda v: isinstance(v, bool), "true or false")
 
     @overload
@@ -168,7 +168,7 @@ class Fields:
     def whole(
         self, name: str, default: Any = _REQUIRED, *, least: int = 0, most: int = MAX_WHOLE
     ) -> Any:
-        """Give a whole number within bounds; 12.0 is one, true is not."""
+        """Return an integer field within bounds; 12.0 is accepted, true is not."""
 
         def holds(value: Any) -> bool:
             if isinstance(value, float):
@@ -192,7 +192,7 @@ class Fields:
         least: float = -math.inf,
         most: float = math.inf,
     ) -> Any:
-        """Give a finite number within bounds."""
+        """Return a finite number field within bounds."""
 
         def holds(value: Any) -> bool:
             if type(value) not in (int, float) or abs(value) > 1e308:
@@ -204,12 +204,12 @@ class Fields:
         return self._get(name, default, holds, f"a finite number{bounds}")
 
     def choice(self, name: str, choices: Sequence[str], default: Any = _REQUIRED) -> Any:
-        """Give one of the strings `choices`."""
+        """Return a string field that must be one of `choices`."""
         expected = "one of " + ", ".join(choices)
         return self._get(name, default, lambda v: isinstance(v, str) and v in choices, expected)
 
     def texts(self, name: str, default: Any = _REQUIRED) -> Any:
-        """Give a list of strings."""
+        """Return a field that is a list of strings."""
 
         def holds(value: Any) -> bool:
             return isinstance(value, list) and all(isinstance(item, str) for item in value)
@@ -217,16 +217,16 @@ class Fields:
         return self._get(name, default, holds, "a list of texts")
 
     def items(self, name: str, default: Any = _REQUIRED) -> Any:
-        """Give a list, of whatever."""
+        """Return a list field, its items unchecked."""
         return self._get(name, default, lambda v: isinstance(v, list), "a list")
 
     def fields(self, name: str) -> "Fields":
-        """Give the object inside; an empty one where the field is missing."""
+        """Return a nested object, empty where the field is missing."""
         inner = self._get(name, {}, lambda v: isinstance(v, dict), "an object")
         return Fields(inner, f"{self.source}: {name}")
 
     def each(self, name: str) -> "list[Fields]":
-        """Give the objects of a list; none where the field is missing."""
+        """Return the objects of a list field, none where it is missing."""
         found = self.items(name, [])
         return [Fields(item, f"{self.source}: {name}[{i}]") for i, item in enumerate(found)]
 

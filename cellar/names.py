@@ -1,10 +1,10 @@
-"""Names that are read from a file and become paths: none may lead out of the folder it is for."""
+"""Check names that are read from a file and become paths inside its folder."""
 
 from pathlib import PurePosixPath, PureWindowsPath
 
 
 def is_inside(name: str) -> bool:
-    r"""Tell whether a name stays in the folder it is read for: no `..`, no `/etc`, no `C:\`."""
+    r"""Tell whether a relative name stays inside its folder: no `..`, no `/etc`, no `C:\`."""
     for kind in (PurePosixPath, PureWindowsPath):
         path = kind(name)
         if not path.parts or path.anchor or ".." in path.parts:

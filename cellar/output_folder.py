@@ -1,4 +1,4 @@
-"""A folder that a command writes: nothing of anybody else's is touched, and nobody else is in it.
+"""Lock the output folder of a command, and protect files that it did not write.
 
 A command writes into a folder that is new or empty, or that the same command wrote before: the file
 `.plainformer` in it says so (hidden files beside it count for nothing, and stay). While it works it
@@ -26,12 +26,12 @@ from cellar.scratch import (
 )
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""errors of a disk that is full, which stay what they are: what was written may be gone on with"""
+"""Errors of a full disk, which are passed on: the run can be resumed once there is space."""
 
 
 @contextmanager
 def output_folder(folder: str | Path, maker: str, *, own: bool = False) -> Iterator[None]:
-    """Hold `folder` for the command `maker`, which writes into it: made, marked and locked.
+    """Create, mark and lock `folder` for the command `maker`, which writes into it.
 
     `own`: the caller knows by other signs that the command wrote it. When nothing was written, the
     folder is gone again, with those that had to be made above it.
@@ -46,7 +46,7 @@ def output_folder(folder: str | Path, maker: str, *, own: bool = False) -> Itera
 
 @contextmanager
 def replaced_folder(folder: str | Path, maker: str) -> Iterator[Path]:
-    """Hold `folder` for the command `maker`, and give a temporary one for its new files.
+    """Lock `folder` for the command `maker`, and yield a temporary folder for its new files.
 
     They take the place of the old when the block ends well, all of them; else all stays as it was.
 
@@ -103,7 +103,7 @@ def _held(path: str | Path, maker: str, *, own: bool, exactly: bool) -> Iterator
 
 
 def _refuse_others(folder: Path, maker: str, own: bool, exactly: bool, shown: object) -> None:
-    """Raise `UserError` where a folder holds what `maker` did not write."""
+    """Raise `UserError` where a folder holds files that `maker` did not write."""
     found = _visible(folder)
     if own or not found:
         return
@@ -121,7 +121,7 @@ def _refuse_others(folder: Path, maker: str, own: bool, exactly: bool, shown: ob
 
 
 def _lock(folder: Path, shown: object) -> int:
-    """Open the mark of a folder, and lock it."""
+    """Open and lock the marker file of a folder."""
     while True:
         mark = os.open(folder / MARK, os.O_RDWR | os.O_CREAT, 0o666)
         if not try_lock(mark):

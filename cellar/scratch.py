@@ -1,4 +1,4 @@
-"""Scratch folders: what is being written stands in one, beside the place where it will stand.
+"""Manage scratch folders: files are written in one beside their destination, then moved.
 
     FOLDER/.plainformer-x1y2z3/lock      held by the process that writes
     FOLDER/.plainformer-x1y2z3/new/…     what is being written
@@ -31,11 +31,11 @@ if sys.platform != "win32":
 PREFIX = ".plainformer-"
 LOCK = "lock"
 MARK = ".plainformer"
-"""the file by which a folder says which command wrote it, and which files: see `read_mark`"""
+"""The marker file of a folder: which command wrote it, and which files (see `read_mark`)."""
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock an open file for this process, until it is closed; False when another one holds it.
+    """Lock an open file for this process; return False if another process holds the lock.
 
     Where the file system has no locks, or the system no `flock`, there is nothing to hold.
     """
@@ -50,7 +50,7 @@ def try_lock(descriptor: int) -> bool:
 
 
 def is_same_file(descriptor: int, path: Path) -> bool:
-    """Tell whether `path` still names the open file."""
+    """Tell whether `path` still refers to the open file."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except OSError:
@@ -58,7 +58,7 @@ def is_same_file(descriptor: int, path: Path) -> bool:
 
 
 def make_folders(folder: Path) -> list[Path]:
-    """Make a folder and those above it; return the new ones, innermost first."""
+    """Make a folder and its parents; return the new ones, innermost first."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return missing
@@ -73,7 +73,7 @@ def remove_empty(folders: list[Path]) -> None:
 
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """Give a new scratch folder in `parent`, and remove it when the block ends.
+    """Yield a new scratch folder in `parent`, and remove it when the block ends.
 
     What dead processes left in `parent` is cleared first. When the block raises, folders that had
     to be made for it are removed, too.
@@ -93,7 +93,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 
 
 def _make(parent: Path) -> tuple[Path, int]:
-    """Make a scratch folder that is locked before anybody takes it for a dead process's."""
+    """Make a scratch folder that is already locked when it appears."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         try:
@@ -106,7 +106,8 @@ def _make(parent: Path) -> tuple[Path, int]:
 
 
 def clear_leftovers(parent: Path) -> None:
-    """Finish or undo, and remove, what processes that are dead now were writing in `parent`."""
+    """Finish or undo interrupted writes of ended processes in `parent`, and remove their scratch.
+    """
     for folder in sorted(parent.glob(f"{PREFIX}*")):
         with suppress(OSError):
             lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
@@ -119,7 +120,7 @@ def clear_leftovers(parent: Path) -> None:
 
 
 def _recover(scratch: Path, parent: Path) -> None:
-    """Put a folder back that was being replaced; finish putting files into `parent` itself."""
+    """Restore a folder whose replacement was interrupted, or finish an interrupted install."""
     for old in scratch.glob("old/*"):
         if not (parent / old.name).exists():
             old.rename(parent / old.name)
@@ -128,7 +129,7 @@ def _recover(scratch: Path, parent: Path) -> None:
 
 
 def install(ready: Path, folder: Path) -> None:
-    """Move the files of `ready` into `folder`, in place of those that its mark names.
+    """Move the files of `ready` into `folder`, replacing those that its marker lists.
 
     Each step may be repeated: killed on the way, this is called again and comes to the same end.
     """
@@ -154,7 +155,7 @@ def _remove(path: Path) -> None:
 
 
 def write_mark(folder: Path, maker: str, files: list[str]) -> None:
-    """Write the mark of `maker` and its files; the open and locked file stays the same one.
+    """Write the command and its files into the marker, keeping the open and locked file.
 
     It is one line, of which a kill leaves the old or the new.
     """
@@ -168,7 +169,7 @@ def write_mark(folder: Path, maker: str, files: list[str]) -> None:
 
 
 def read_mark(folder: Path) -> dict[str, Any] | None:
-    """Read the mark of a folder: `made_by`, a command, and `files`; None where it has none."""
+    """Read the marker of a folder: `made_by` and `files`; None if there is none."""
     try:
         line = (folder / MARK).read_bytes().partition(b"\n")[0]
         mark = parse_json(line, folder / MARK)

@@ -19,7 +19,7 @@ from typing import Literal
 import regex
 
 HAN = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
-"""Chinese characters, as the inside of a character class for any engine"""
+"""Chinese characters, as the inside of a character class for any regex engine."""
 
 _MARK = r"\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}"
 _SPACE = r"\s\x1c-\x1f\u200b"
@@ -34,7 +34,7 @@ WORD = regex.compile(
     rf"|[^{_SPACE}])[{_MARK}]*)",
     regex.VERSION1,
 )
-"""A word; the name of the group that matched is its kind"""
+"""A pattern of one word; the name of the matching group is its kind."""
 
 UNSPACED = regex.compile(
     rf"[{_ALONE}\u3000-\u303f\u30fb\uff01-\uff65\p{{Yi}}\p{{Thai}}\p{{Lao}}\p{{Khmer}}"
@@ -42,10 +42,10 @@ UNSPACED = regex.compile(
     r"\p{Balinese}]",
     regex.VERSION1,
 )
-"""A character of a script whose words stand side by side, without a space"""
+"""A pattern of one character of a script that writes words without spaces."""
 
 LONGEST_CLUSTER = 32
-"""characters in which the end of a word is looked for"""
+"""The most characters in which the end of a word is searched."""
 _ENDS_UNSPACED = regex.compile(rf"{UNSPACED.pattern}[{_MARK}]*\Z", regex.VERSION1)
 _NOT_ALL_LETTERS = regex.compile(rf"[^\p{{L}}{_MARK}]", regex.VERSION1)
 
@@ -62,17 +62,17 @@ class _Kinds(dict[str, Kind]):
 
 
 KIND: dict[str, Kind] = _Kinds()
-"""The kind of word that a character begins; a mark mostly begins none, and space parts words"""
+"""The kind of word that each character begins; marks mostly begin none, spaces separate words."""
 
 
 def words_of(text: str) -> list[tuple[int, int]]:
-    """Give the words of a text as offsets: `text[start:end]`."""
+    """Find the words of a text; return their offsets, as in `text[start:end]`."""
     words = _ASCII_WORD if text.isascii() else WORD
     return [found.span() for found in words.finditer(text)]
 
 
 def join_words(words: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
-    """Join words to a text, and give the offsets of each.
+    """Join words into a text, and return the offsets of each.
 
     Words stand a space apart, but for two of a script that writes without.
     """
@@ -86,7 +86,7 @@ def join_words(words: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
 
 
 def are_joined(before: str, word: str) -> bool:
-    """Tell whether two words that follow each other are written without a space between them.
+    """Tell whether two consecutive words are written without a space between them.
 
     >>> are_joined("王", "小"), are_joined("the", "house"), are_joined("王", "2")
     (True, False, False)
@@ -96,12 +96,12 @@ def are_joined(before: str, word: str) -> bool:
 
 @lru_cache(maxsize=1 << 16)
 def unspaced_edges(word: str) -> tuple[bool, bool]:
-    """Tell whether a word begins, and whether it ends, in a script that has no spaces."""
+    """Tell whether a word begins, and whether it ends, in a script without spaces."""
     return bool(UNSPACED.match(word)), bool(_ENDS_UNSPACED.search(word[-LONGEST_CLUSTER:]))
 
 
 def cut_at_spaces(text: str, longest: int) -> Iterator[str]:
-    """Cut a text before spaces into parts of at most `longest` characters; a longer word anywhere.
+    """Split a text before spaces into parts of at most `longest` characters.
 
     >>> list(cut_at_spaces("to be or not", 6))
     ['to be', ' or', ' not']
@@ -116,5 +116,5 @@ def cut_at_spaces(text: str, longest: int) -> Iterator[str]:
 
 
 def is_of_letters(word: str) -> bool:
-    """Tell whether a word is of letters and their marks alone."""
+    """Tell whether a word consists of letters and their marks only."""
     return bool(word) and KIND[word[0]] in ("letter", "alone") and not _NOT_ALL_LETTERS.search(word)

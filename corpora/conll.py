@@ -40,7 +40,7 @@ TAG_NAMES = (
     "upos",
 )
 CONLLU = 10
-"""columns of CoNLL-U"""
+"""Columns of CoNLL-U."""
 _INDEX = re.compile(r"\d+(?:[-.]\d+)?")
 _BETWEEN = re.compile(r"\d+[-.]\d+")
 _ALL: Mapping[str, str] = {}

@@ -16,7 +16,7 @@ WIDE = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-"""encodings that a byte order mark declares, the longer marks first"""
+"""Encodings that a byte order mark declares, the longer marks first."""
 
 
 def read_lines(

@@ -27,10 +27,10 @@ MISSING = frozenset((
     "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
     "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
 ))  # fmt: skip
-"""texts that pandas takes for missing values, beside the empty one"""
+"""Texts that pandas takes for missing values, beside the empty one."""
 
 TRUTH = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
-"""what a column of its own says of a label, whatever the case"""
+"""What a column of its own says of a label, whatever the case."""
 
 _ITEM = r"""'(?:[^'\\]|\\['"\\])*'|"(?:[^"\\]|\\['"\\])*"|-?[\d.]+(?:e[+-]?\d+)?|True|False"""
 _LIST = re.compile(rf"[\[(]\s*(?:(?:{_ITEM})\s*(?:,\s*(?:{_ITEM})\s*)*,?\s*)?[\])]")
@@ -55,9 +55,9 @@ class Row:
     file: File
     line: int
     named: Mapping[str, str] | None = None
-    """the columns that stand for a name, where a user may say which"""
+    """The columns that stand for a name, where a user may say which."""
     columns: tuple[str, ...] = ()
-    """what there is in the file, where some stand for a name"""
+    """What there is in the file, where some stand for a name."""
 
     @property
     def place(self) -> str:
@@ -163,8 +163,8 @@ class Columns:
 
     named: Mapping[str, str] = field(default_factory=dict)
     told: frozenset[str] = frozenset()
-    """names that this command was told; the columns of others may be absent, as they are those that
-    training had"""
+    """Names that this command was told; the columns of others may be absent, as they are those that
+    training had."""
 
     def of(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Give the rows with these names.

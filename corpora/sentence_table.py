@@ -20,12 +20,12 @@ from corpora.rows import Row
 from corpora.tables import read_records
 
 FEW = 20
-"""rows of one word, after which they are taken for words"""
+"""Rows of one word, after which they are taken for words."""
 LONGEST = 1000
-"""words of a file in which nothing says where a sentence ends"""
+"""Words of a file in which nothing says where a sentence ends."""
 
 Words = list[tuple[int, dict[str, str]]]
-"""the line of each word, and its cells"""
+"""The line of each word, and its cells."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ _PUNCTUATION = r"\p{Terminal_Punctuation}\p{Quotation_Mark}\p{Dash}\p{Ps}\p{Pe}\
 _COUNTING = regex.compile(
     rf"[\p{{L}}\p{{N}}_\p{{M}}\p{{Cf}}]+|[^\s\p{{Cc}}{_PUNCTUATION}]", regex.VERSION1
 )
-"""words with their marks, and signs that are no punctuation"""
+"""Words with their marks, and signs that are no punctuation."""
 
 
 def key(text: str) -> str:

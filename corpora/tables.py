@@ -23,7 +23,7 @@ DELIMITERS = (",", ";", "\t", "|")
 SPOKEN = {"\t": "a tab"}
 
 Record = tuple[int, list[str]]
-"""the line where it begins, and its cells; none of a blank line"""
+"""The line where it begins, and its cells; none of a blank line."""
 
 
 def read_table(file: File, watch: Callable[[int], object] | None = None) -> Iterator[Row]:

@@ -25,13 +25,13 @@ from cellar import UserError
 T = TypeVar("T")
 
 SILENCE = 30.0
-"""seconds without a byte after which a connection is given up"""
+"""Seconds without a byte after which a connection is given up."""
 TRIES = 5
-"""in a row that bring nothing"""
+"""In a row that bring nothing."""
 PAUSE = 1.0
-"""seconds before the second try; before each further one twice as many"""
+"""Seconds before the second try; before each further one twice as many."""
 AGAIN = (408, 425, 429, 500, 502, 503, 504)
-"""what a server says that may have recovered in a moment"""
+"""What a server says that may have recovered in a moment."""
 SKIPPED = 1 << 20
 
 _FAULTS = (OSError, http.client.HTTPException)

@@ -36,7 +36,7 @@ from tokenizer.encoding import trim
 BATCH_SIZE = 16
 ROUNDS = 7
 LONGEST = 8192
-"""tokens of a text, however many places a rotary model says that it has"""
+"""Tokens of a text, however many places a rotary model says that it has."""
 SENTENCES = (
     "Plain text.",
     "A model is trusted when it can be checked, number by number.",
@@ -52,7 +52,7 @@ SENTENCES = (
 
 
 MOST_ADDED = 200
-"""added tokens that are tried, of a folder with very many"""
+"""Added tokens that are tried, of a folder with very many."""
 
 
 @dataclass(frozen=True)

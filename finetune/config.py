@@ -20,7 +20,7 @@ TaskName = Literal[
 ]
 
 DEFAULT_LENGTH = 128
-"""tokens of the longest sequence, where nothing else is said"""
+"""Tokens of the longest sequence, where nothing else is said."""
 BALANCED: dict[str, tuple[TaskName, ...]] = {
     "weights": ("classification", "multi-label"),
     "sampling": ("classification",),
@@ -35,7 +35,7 @@ OF_WHOLE_TEXTS: tuple[TaskName, ...] = (
     "relation",
     "sentence-embedding",
 )
-"""the tasks that read one vector for a text"""
+"""The tasks that read one vector for a text."""
 
 
 @dataclass(frozen=True)

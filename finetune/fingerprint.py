@@ -22,7 +22,7 @@ Fingerprints = Mapping[str, str]
 
 FILE = "data.json"
 WHERE = {"place", "file", "line", "lines"}
-"""fields of examples that say where they stand, which changes nothing"""
+"""Fields of examples that say where they stand, which changes nothing."""
 
 
 class Fingerprint:

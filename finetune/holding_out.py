@@ -20,7 +20,7 @@ from finetune.overlap import fingerprint
 from finetune.task import Task
 
 SALT = 20
-"""of the hash by which examples are held out; the named sets were split by another"""
+"""Of the hash by which examples are held out; the named sets were split by another."""
 
 
 def hold_out(

@@ -23,7 +23,7 @@ from finetune.task import Prediction
 DECIMALS = 6
 FORMATS = (".jsonl", ".csv", ".tsv")
 REPEATED = ("words",)
-"""what a prediction repeats of its row"""
+"""What a prediction repeats of its row."""
 
 Write = Callable[[Row, Prediction], None]
 

@@ -9,9 +9,9 @@ from finetune.config import BALANCED, FinetuneConfig
 from finetune.tags import OUTSIDE, are_entities, lookalike, scheme
 
 NAMED = 8
-"""labels that a line names"""
+"""Labels that a line names."""
 UNBALANCED = 10
-"""so many times as often as the rarest label: then the commonest may be all that is learned"""
+"""So many times as often as the rarest label: then the commonest may be all that is learned."""
 
 
 @runtime_checkable

@@ -60,7 +60,7 @@ class Outcome:
     num_cut: int
     """training texts that were cut to `max_length`"""
     max_length: int
-    """tokens of the longest sequence"""
+    """Tokens of the longest sequence."""
     warnings: tuple[str, ...] = ()
     """what a person should know before believing the score"""
 

@@ -45,7 +45,7 @@ class Sentence:
     line: int
     """of the first word"""
     lines: tuple[int, ...] = ()
-    """of each word, where each stands on one of its own"""
+    """Of each word, where each stands on one of its own."""
 
     @property
     def place(self) -> str:

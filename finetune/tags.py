@@ -26,7 +26,7 @@ SPELLINGS = (
     (re.compile(r"(?P<type>.*\w)[-_.:/|](?P<position>[BIMELSU])"), "the position behind"),
     (re.compile(r"(?P<position>[bimelsu])[-_.:/|](?P<type>\w.*)"), "a small letter"),
 )
-"""how others write tags of entities that are not read as such"""
+"""How others write tags of entities that are not read as such."""
 _OPEN, _GOING_ON = frozenset("BIM"), frozenset("IMEL")
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from finetune.config import FinetuneConfig
 
 AS_NAMED = Columns()
-"""columns are called what they are"""
+"""Columns are called what they are."""
 OVERLAP = 4
 """two windows share one part in so many of their length"""
 
@@ -74,10 +74,10 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     long: Literal["cut", "windows"] = "cut"
     """what becomes of a longer text: it is cut, or read in windows"""
     columns: tuple[str, ...] = ()
-    """which columns of the user's files stand for which of `COLUMNS`: "text=review" """
+    """Which columns of the user's files stand for which of `COLUMNS`: "text=review"."""
 
     COLUMNS: ClassVar[tuple[str, ...]] = ("text", "pair", "label")
-    """what a row may have"""
+    """What a row may have."""
 
     def __post_init__(self) -> None:
         """Refuse what no run has written: `task.json` may be damaged, or another program's."""
@@ -256,7 +256,7 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
 
 
 Input = str | tuple[str, str] | list[str] | Mapping[str, Any]
-"""what a prediction is asked of: a text, a text and its pair, or the fields of a row"""
+"""What a prediction is asked of: a text, a text and its pair, or the fields of a row."""
 
 
 def bounded(rows: Iterable[Row]) -> Iterator[Row]:

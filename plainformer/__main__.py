@@ -16,7 +16,7 @@ from plainformer import __version__
 from plainformer.terminal import prepare, silence
 
 LONGEST_FAULT = 300
-"""characters of an error that nobody foresaw"""
+"""Characters of an error that nobody foresaw."""
 
 COMMANDS = {
     "demo": "the whole story on the built-in text, in minutes, on a CPU",

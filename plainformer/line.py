@@ -21,10 +21,10 @@ from cellar import UserError, did_you_mean
 
 IS_OPTION = re.compile(r"--[A-Za-z][\w-]*(=.*)?", re.DOTALL)
 MAY_BE_EMPTY = ("prompt", "template", "text", "verbaliser")
-"""options whose value may be the empty text: any other one names something"""
+"""Options whose value may be the empty text: any other one names something."""
 POSITIONAL = get_args(tyro.conf.Positional[int])[1:]
 LONGEST_NUMBER = 40
-"""characters"""
+"""Characters."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Option:
     """A field of a command's dataclass."""
 
     field: tuple[str, ...]
-    """its name, behind those of the dataclasses that it stands in"""
+    """Its name, behind those of the dataclasses that it stands in."""
     hint: Any
     positional: bool
     required: bool

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 NARROWEST, WIDEST = 20, 1000
-"""columns of a screen that can be believed"""
+"""Columns of a screen that can be believed."""
 
 
 def prepare() -> None:

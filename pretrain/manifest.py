@@ -39,7 +39,7 @@ OURS = re.compile(r"manifest\.json|unfinished|(train|valid)-\d{5,}\.safetensors"
 
 SHARD = re.compile(r"(train|valid)-\d{5,}\.safetensors")
 MAX_LINE = 64 * 2**20
-"""bytes of a journal's first line"""
+"""Bytes of a journal's first line."""
 
 Plan = dict[str, Any]
 """all that decides what the shards hold: two corpora of one plan are the same, bit for bit"""

@@ -18,7 +18,7 @@ from tokenizer import Tokenizer
 from training import Replay, is_main, main_first
 
 DATA = "data.json"
-"""what a run notes of its text: `Texts.fingerprints`"""
+"""What a run notes of its text: `Texts.fingerprints`."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Texts:
     entropy: float
     """of single tokens of the new text"""
     fingerprints: Mapping[str, str]
-    """of the shards of the corpus and of the old text: a resumed run must find them unchanged"""
+    """Of the shards of the corpus and of the old text: a resumed run must find them unchanged."""
 
 
 def open_texts(config: PretrainConfig, tokenizer: Tokenizer, quiet: bool) -> Texts:

@@ -30,7 +30,7 @@ from tokenizer.pipelines import (
 )
 
 SOURCES = ("spiece.model", "sentencepiece.bpe.model", "vocab.json", "merges.txt", "vocab.txt")
-"""what older folders have in place of a `tokenizer.json`"""
+"""What older folders have in place of a `tokenizer.json`."""
 
 Tokens = list[tuple[AddedToken, int | None]]
 Roles = dict[str, str]

@@ -23,7 +23,7 @@ from typing import Any
 from cellar import Fields, UserError, read_json
 
 AddedToken = dict[str, Any]
-"""content and flags of a token, as in `added_tokens` of a `tokenizer.json`, without its id"""
+"""Content and flags of a token, as in `added_tokens` of a `tokenizer.json`, without its id."""
 
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 FLAGS = ("single_word", "lstrip", "rstrip")
@@ -39,7 +39,7 @@ CLASS_OF_MODEL = {
     "albert": "AlbertTokenizer",
     "modernbert": "TokenizersBackend",
 }
-"""the class of a `model_type`, where no file names one"""
+"""The class of a `model_type`, where no file names one."""
 
 _SAME_CLASS = {
     "DistilBertTokenizer": "BertTokenizer",
@@ -55,7 +55,7 @@ _SAME_CLASS = {
     "MvpTokenizer": "RobertaTokenizer",
 }
 AS_IT_STANDS = ("", "TokenizersBackend", "PreTrainedTokenizer")
-"""classes that are their `tokenizer.json` and nothing else"""
+"""Classes that are their `tokenizer.json` and nothing else."""
 
 _IN_PYTHON = {
     "BertJapaneseTokenizer": "cuts words by MeCab, Sudachi or Juman++, or into characters",

@@ -16,7 +16,7 @@ from typing import Any
 from cellar import UserError
 
 LONGEST_TEXT = 1 << 22
-"""characters of one text; to tokenise so many takes up to half a gigabyte"""
+"""Characters of one text; to tokenise so many takes up to half a gigabyte."""
 
 
 def check_text(text: object, name: str = "the text") -> None:

@@ -182,7 +182,7 @@ PIPELINES = {
         keeps_template=True,
     ),
 }
-"""the classes of the families of this project; each is the same class for other families too"""
+"""The classes of the families of this project; each is the same class for other families too."""
 
 
 def steps_of(part: Any, source: object) -> list[Fields]:
@@ -272,7 +272,7 @@ def pipeline_steps(name: str, config: Fields, definition: Fields | None) -> dict
 
 _KNOWN_PATTERNS = ({"String": "``"}, {"String": "''"}, {"Regex": " {2,}"})
 _FIXED = {"clean_text": True, "use_regex": True, "replacement": SPACE, "split": True}
-"""what a class does not ask its config about"""
+"""What a class does not ask its config about."""
 
 
 def _refuse_other_steps(

@@ -46,7 +46,7 @@ _CUT = re.compile(f"({_SPECIAL})|{SPACE_BEFORE_HAN.pattern}")
 _CUT_ASCII = re.compile(f"({_SPECIAL})")
 
 _Segment = tuple[int, str, sentencepiece.SentencePieceProcessor | None, list[int]]
-"""Where a part of a text starts, the part, what encodes it (None: a special token), and its ids"""
+"""Where a part of a text starts, the part, what encodes it (None: a special token), and its ids."""
 
 
 class SentencePiece(Tokenizer):

@@ -22,13 +22,14 @@ from tokenizer.wordpiece import PREFIX, WordPiece, count_words
 
 Kind = Literal["wordpiece", "unigram", "bpe"]
 DELIMITER = "\ufdd0"
-"""parts what no piece may hold together: a character that Unicode keeps out of texts"""
+"""Parts what no piece may hold together: a character that Unicode keeps out of texts."""
 RESERVED = str.maketrans({"▅": " ", DELIMITER: " ", "\0": " "})
-"""what SentencePiece keeps to itself: it would leave out every sentence that has one"""
+"""What SentencePiece keeps to itself: it would leave out every sentence that has one."""
 LONGEST_PART = 1 << 12
-"""characters of a text that SentencePiece takes at once: of long repetitions it takes the square"""
+"""Characters of a text that SentencePiece takes at once: of long repetitions it takes the square.
+"""
 MERGED_WORDS = 1 << 19
-"""the most frequent words, of which WordPiece is learned: `tokenizers` takes 2 KB for each"""
+"""The most frequent words, of which WordPiece is learned: `tokenizers` takes 2 KB for each."""
 EMPTY = "the texts to train a tokenizer on are empty"
 COVERAGE = 0.9995
 """The share of a text whose characters get a place in the vocabulary first (Kudo, 2018)."""

@@ -111,9 +111,9 @@ _CHUNKS = re.compile(f"[{_CHINESE}]|[^ {_BREAKS}{_CHINESE}]+")
 
 
 LONGEST_PART = 1 << 20
-"""characters that are cut into words at once"""
+"""Characters that are cut into words at once."""
 MOST_WORDS = 1 << 20
-"""different words that are counted at a time: they take a fifth of a gigabyte"""
+"""Different words that are counted at a time: they take a fifth of a gigabyte."""
 
 
 def count_words(

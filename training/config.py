@@ -7,7 +7,7 @@ from typing import Literal
 from cellar import UserError, above, at_least, between, check_bounds
 
 DEVICES = r"cpu|(?:cuda|mps|xpu)(?::\d{1,3})?"
-"""the names of devices on which something is computed"""
+"""The names of devices on which something is computed."""
 
 
 @dataclass(frozen=True)

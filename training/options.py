@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FILE = "options.json"
 BEGUN = ("log.jsonl", "checkpoints", "metrics.json")
-"""one of these stands in the folder of a run that has begun"""
+"""One of these stands in the folder of a run that has begun."""
 
 
 @contextmanager

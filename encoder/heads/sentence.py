@@ -77,7 +77,7 @@ class SentenceEncoder(HeadedModel):
                     )
                 size = layer.out_features
         self.size = min(size, self.layout.truncate_dim or size)
-        """numbers of a vector"""
+        """Numbers of a vector."""
         self.layers = nn.Sequential(
             *(
                 Projection(layer) if isinstance(layer, Dense) else UnitLength()

@@ -36,7 +36,7 @@ class TextModel(HeadedModel):
     """
 
     drops_before_dense = True
-    """whether a dense head has a dropout before it, as it has one behind it"""
+    """Whether a dense head has a dropout before it, as it has one behind it."""
 
     def __init__(
         self,

@@ -71,9 +71,9 @@ SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("single_label_classification", "multi_label_classification", "regression"),
     ),
 }
-"""of what reads a whole text: ours → the field of `config.json`, and what it may be"""
+"""Of what reads a whole text: ours → the field of `config.json`, and what it may be."""
 READ_BY = {"SequenceClassifier": ("pooling", "problem_type"), "ChoiceScorer": ("pooling",)}
-"""our classes → their settings"""
+"""Our classes → their settings."""
 SCORES_TOKENS = ("MaskedLM", "PairedMaskedLM")
 """our classes that have a decoder, which may be tied to the embeddings"""
 

@@ -54,7 +54,8 @@ TIED = ("decoder.weight", "decoder.bias", "lm_head.weight", "vocab_projector.wei
 """how the names end that `transformers` ties to another tensor"""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 MOST_TIMES = 64
-"""how many times a file's bytes its tensors may take: layers that are one are written one by one"""
+"""How many times a file's bytes its tensors may take: layers that are one are written one by one.
+"""
 DAMAGED = (
     OSError,
     RuntimeError,
@@ -68,7 +69,7 @@ DAMAGED = (
     AssertionError,
     struct.error,
 )
-"""what the reader of pickles raises where the bytes make no sense"""
+"""What the reader of pickles raises where the bytes make no sense."""
 
 
 def convert(folder: str | Path, out: str | Path) -> int:

@@ -22,7 +22,7 @@ DISCRIMINATOR = {
 }
 SEQUENCE = {"head.dense": "classifier.dense", "classifier": "classifier.out_proj"}
 SUMMARY = {"summary_type": "first", "summary_use_proj": True, "summary_activation": "gelu"}
-"""what stands for the text in multiple choice"""
+"""What stands for the text in multiple choice."""
 EMBEDDING, HIDDEN = 128, 256
 
 

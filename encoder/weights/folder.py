@@ -8,7 +8,7 @@ from cellar import Fields, UserError, find_folder, read_json
 from encoder.weights.family import Tensors, listed
 
 LONGEST_NAME = 255
-"""bytes of a file's name, in every common file system"""
+"""Bytes of a file's name, in every common file system."""
 
 
 def find(name: str | Path) -> Path:

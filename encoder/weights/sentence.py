@@ -36,7 +36,7 @@ READERS = tuple(
     f"sentence_{name}_config.json"
     for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
-"""settings of the Transformer module, the first that is there"""
+"""Settings of the Transformer module, the first that is there."""
 WEIGHTS = "model.safetensors"
 
 VECTOR = "sentence_embedding"

@@ -19,7 +19,7 @@ MODES: dict[Mode, str] = {
     "weightedmean": "pooling_mode_weightedmean_tokens",
     "lasttoken": "pooling_mode_lasttoken",
 }
-"""modes of pooling → their keys before version 6, in the order in which those are concatenated"""
+"""Modes of pooling → their keys before version 6, in the order in which those are concatenated."""
 ACTIVATIONS = {
     "Tanh": "activation",
     "Identity": "linear",
@@ -28,7 +28,7 @@ ACTIVATIONS = {
     "Sigmoid": "activation",
     "SiLU": "activation",
 }
-"""classes of torch → the module of `torch.nn.modules` in which they are"""
+"""Classes of torch → the module of `torch.nn.modules` in which they are."""
 
 
 @dataclass(frozen=True)
@@ -63,24 +63,24 @@ class SentenceLayout:
     """How a text becomes one vector: what is read, how it is pooled, and what follows."""
 
     encoder: str = ""
-    """the folder of the encoder and its tokenizer, inside the model's"""
+    """The folder of the encoder and its tokenizer, inside the model's."""
     max_length: int | None = None
-    """tokens of the longest text; None: what the tokenizer says"""
+    """Tokens of the longest text; None: what the tokenizer says."""
     lower_case: bool = False
     pooling: tuple[Mode, ...] = ("mean",)
-    """one after the other in the vector"""
+    """One after the other in the vector."""
     include_prompt: bool = True
-    """whether a prompt's tokens are pooled with the text's"""
+    """Whether a prompt's tokens are pooled with the text's."""
     layers: tuple[Dense | Normalize, ...] = (Normalize(),)
     folders: tuple[str, ...] = ("",)
-    """of each layer, inside the model's"""
+    """Of each layer, inside the model's."""
     prompts: Mapping[str, str] = field(default_factory=dict)
-    """what is put before a text, by name"""
+    """What is put before a text, by name."""
     default_prompt: str | None = None
-    """the name of the prompt of every text, unless another is asked for"""
+    """The name of the prompt of every text, unless another is asked for."""
     similarity: Similarity = "cosine"
     truncate_dim: int | None = None
-    """the numbers of a vector that are given, from its beginning; None: all"""
+    """The numbers of a vector that are given, from its beginning; None: all."""
 
     @property
     def prompt(self) -> str:

@@ -42,7 +42,7 @@ class LabelsExample(TextExample):
 
     labels: tuple[str, ...] | None
     parted: str = ""
-    """by what sign the labels were parted in one cell"""
+    """By what sign the labels were parted in one cell."""
 
 
 @dataclass(frozen=True)

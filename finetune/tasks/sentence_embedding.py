@@ -117,9 +117,9 @@ class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
     scale: tuple[float, float] | None
     """the lowest and the highest score of the training examples; None where they have none"""
     prompt: str = ""
-    """what stands before each text"""
+    """What stands before each text."""
     lower_case: bool = False
-    """whether texts are read in lower case, whatever the tokenizer does"""
+    """Whether texts are read in lower case, whatever the tokenizer does."""
 
     @classmethod
     def fit(
