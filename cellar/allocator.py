@@ -27,7 +27,7 @@ def keep_memory() -> None:
 def few_kernels() -> None:
     """Limit the cache of oneDNN, which compiles a kernel for each number of tokens in a batch.
 
-    Say so before torch is loaded. By default 1,024 are kept, and as many again in torch: half a
+    Call this before torch is imported. By default 1,024 are kept, and as many again in torch: half a
     megabyte each, so that memory grows for hours. Large batches hardly ever have the size of one
     before, and a kernel takes half a millisecond to make; texts that come one by one do, so where
     these are read all are kept.

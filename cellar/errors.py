@@ -23,8 +23,7 @@ class UserError(Exception):
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """Suggest the name in `known` that is closest to `given`: "; did you mean text?", or nothing.
-    """
+    """Suggest the name in `known` closest to `given`: "; did you mean text?", or nothing."""
     near = closest(given, known)
     return "" if near is None else f"; did you mean {near}?"
 

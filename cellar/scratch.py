@@ -106,8 +106,7 @@ def _make(parent: Path) -> tuple[Path, int]:
 
 
 def clear_leftovers(parent: Path) -> None:
-    """Finish or undo interrupted writes of ended processes in `parent`, and remove their scratch.
-    """
+    """Finish or undo interrupted writes of ended processes in `parent`; remove their scratch."""
     for folder in sorted(parent.glob(f"{PREFIX}*")):
         with suppress(OSError):
             lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)

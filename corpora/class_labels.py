@@ -1,4 +1,4 @@
-"""Names of labels that a Parquet file of Hugging Face `datasets` stores as numbers.
+"""Read the names of labels that a Parquet file of Hugging Face `datasets` stores as numbers.
 
 The file's metadata has the features of its columns: a `ClassLabel` there lists the names, and a
 column holds their places in the list, alone or in a sequence; −1 stands for a missing label.
@@ -13,7 +13,7 @@ KEY = b"huggingface"
 
 
 def class_names(metadata: Mapping[bytes, bytes] | None, source: object) -> dict[str, list[str]]:
-    """Give the names of each column that holds class labels; none where the file says nothing."""
+    """Return the label names of each column of class labels; none without such metadata."""
     given = (metadata or {}).get(KEY)
     value = {} if given is None else parse_json(given, source)
     for name in ("info", "features"):
@@ -26,7 +26,7 @@ def class_names(metadata: Mapping[bytes, bytes] | None, source: object) -> dict[
 def with_names(
     fields: dict[str, Any], names: Mapping[str, Sequence[str]], place: str
 ) -> dict[str, Any]:
-    """Give the fields of a row with names in place of numbers.
+    """Replace the label numbers of a row by their names.
 
     Raises UserError for a number without a name.
     """

@@ -1,4 +1,4 @@
-"""Tagged words in columns, as in the CoNLL shared tasks.
+"""Read tagged words in columns, as in the CoNLL shared tasks.
 
 A word a line, its columns parted by spaces or tabs; a blank line ends a sentence. A line that
 begins with -DOCSTART- parts documents and is no word. (Tjong Kim Sang & De Meulder, 2003,
@@ -40,7 +40,7 @@ TAG_NAMES = (
     "upos",
 )
 CONLLU = 10
-"""Columns of CoNLL-U."""
+"""The number of columns of CoNLL-U."""
 _INDEX = re.compile(r"\d+(?:[-.]\d+)?")
 _BETWEEN = re.compile(r"\d+[-.]\d+")
 _ALL: Mapping[str, str] = {}
@@ -48,7 +48,7 @@ _ALL: Mapping[str, str] = {}
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """One sentence: as many tags as words, and the line of each word."""
+    """One sentence: its words, a tag for each, and the line of each."""
 
     words: list[str]
     tags: list[str]
@@ -57,7 +57,7 @@ class Tagged:
 
     @property
     def line(self) -> int:
-        """Of the first word."""
+        """Return the line of the first word."""
         return self.lines[0]
 
 
@@ -124,7 +124,7 @@ def parse_conll(
 
 
 def is_header(cells: Sequence[str], told: Iterable[str] = ()) -> bool:
-    """Whether the first line of a file names its columns."""
+    """Tell whether the first line of a file names its columns."""
     if any(name in cells for name in told if not name.isdecimal()):
         return True
     folded = {cell.strip().casefold() for cell in cells}
@@ -134,7 +134,7 @@ def is_header(cells: Sequence[str], told: Iterable[str] = ()) -> bool:
 
 
 def _blocks(lines: Iterable[tuple[int, str]], file: File) -> Iterator[list[Line]]:
-    """Give the lines of each sentence, without comments."""
+    """Yield the lines of each sentence, without comments."""
     block: list[Line] = []
     for number, text in lines:
         columns = _columns(text)
@@ -158,7 +158,7 @@ def _columns(text: str) -> list[str]:
 
 
 def _without_comments(block: list[Line]) -> Iterator[list[Line]]:
-    """Drop lines at the head that begin with # and have not the columns of a word."""
+    """Drop the leading lines that begin with # and have fewer or more columns than a word."""
     start = 0
     while start < len(block) and block[start].columns[0].startswith("#"):
         rest = block[start + 1 :]
@@ -171,12 +171,12 @@ def _without_comments(block: list[Line]) -> Iterator[list[Line]]:
 
 
 def _counts(block: Sequence[Line]) -> bool:
-    """Whether the first column holds the numbers of CoNLL-U."""
+    """Tell whether the first column holds the numbers of CoNLL-U."""
     return all(_INDEX.fullmatch(line.columns[0]) for line in block)
 
 
 def _by_name(header: Line, columns: Mapping[str, str], file: File) -> tuple[int, int]:
-    """Tell the places of word and tag under a header."""
+    """Find the columns of word and tag by a header."""
     names = header.columns
     places = []
     for plural, singular in (("words", "word"), ("tags", "tag")):
@@ -193,7 +193,7 @@ def _by_name(header: Line, columns: Mapping[str, str], file: File) -> tuple[int,
 
 
 def _layout(block: Sequence[Line], columns: Mapping[str, str], file: File) -> tuple[int, int]:
-    """Tell the places of word and tag by a sentence, of two words or more where there is one."""
+    """Find the columns of word and tag by a sentence, of two words or more if there is one."""
     width, number = len(block[0].columns), block[0].number
     told = [columns.get(name) or columns.get(f"{name}s") for name in ("word", "tag")]
     for column in told:

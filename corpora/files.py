@@ -1,4 +1,4 @@
-"""A file wherever it stands and however it is packed, opened as the bytes that it holds.
+"""Open a local or remote file, packed or not, as a stream of its unpacked bytes.
 
 | suffix | unpacked with                                        |
 |--------|------------------------------------------------------|
@@ -43,16 +43,16 @@ BUFFER = 1 << 17
 
 
 class NoText(UserError):
-    """A file that holds nothing; among others it is passed over."""
+    """A file without text; it is skipped if others were given, too."""
 
 
 def pass_over(fault: NoText) -> None:
-    """Say that a file among others is passed over."""
+    """Warn that a file is skipped."""
     print(f"warning: {fault}: it is passed over", file=sys.stderr)
 
 
 def find_files(paths: Iterable[str | Path]) -> list[File]:
-    """Give the files that these files, folders, globs and URLs name, in a fixed order.
+    """List the files that these files, folders, globs and URLs name, in a fixed order.
 
     Of a folder, hidden files and files of a kind that no reader knows are passed over, and an empty
     file is among others. Raises UserError for what names nothing, and where all files are empty.
@@ -76,7 +76,7 @@ def find_files(paths: Iterable[str | Path]) -> list[File]:
 
 
 def expanded(path: str | Path) -> Path:
-    """Give a path with `~` as the user's folder; as it is where there is no such user."""
+    """Expand `~` to the user's home folder; leave the path as it is where there is no such user."""
     try:
         return Path(path).expanduser()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""GCIDE, the Collaborative International Dictionary of English: a text and a task from one book.
+"""Convert GCIDE, the Collaborative International Dictionary of English, to a text and a task.
 
 `gcide`      every definition and example, one a line: text to pretrain on.
 `gcide-pos`  a definition → the part of speech of the word that it defines.

@@ -16,13 +16,13 @@ WIDE = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-"""Encodings that a byte order mark declares, the longer marks first."""
+"""Encodings with a byte order mark, the longer marks first."""
 
 
 def read_lines(
     file: str | Path, watch: Callable[[int], object] | None = None
 ) -> Iterator[tuple[int, str]]:
-    """Give each line of a file with its number from 1; a byte order mark is dropped.
+    """Yield each line of a file with its number from 1; a byte order mark is dropped.
 
     It is UTF-8, or what its byte order mark declares: UTF-16 (Excel's "Unicode text"), UTF-32.
     Lines keep their line break. Only `\\n` ends one: form feeds and the line separators of Unicode

@@ -1,4 +1,4 @@
-"""What users have, read as a stream: texts to pretrain on, and rows of labelled examples.
+"""Read texts to pretrain on, and rows of labelled examples, as a stream from any file format.
 
 | kind        | a text is                 | a row is                                             |
 |-------------|---------------------------|------------------------------------------------------|

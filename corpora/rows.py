@@ -1,4 +1,4 @@
-"""A row of labelled examples: values by column, where they stand, and what counts as missing.
+"""Represent a row of labelled examples: values by column, file and line, and missing values.
 
 | what stands there                                  | what it is                                  |
 |----------------------------------------------------|---------------------------------------------|
@@ -27,45 +27,45 @@ MISSING = frozenset((
     "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
     "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
 ))  # fmt: skip
-"""Texts that pandas takes for missing values, beside the empty one."""
+"""Texts that pandas reads as missing values, besides the empty one."""
 
 TRUTH = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
-"""What a column of its own says of a label, whatever the case."""
+"""Values of a column for a single label, in lower case."""
 
 _ITEM = r"""'(?:[^'\\]|\\['"\\])*'|"(?:[^"\\]|\\['"\\])*"|-?[\d.]+(?:e[+-]?\d+)?|True|False"""
 _LIST = re.compile(rf"[\[(]\s*(?:(?:{_ITEM})\s*(?:,\s*(?:{_ITEM})\s*)*,?\s*)?[\])]")
 
 
 class Doubtful(str):
-    """A cell without quotes that some programs write for a missing value."""
+    """An unquoted cell with a text that some programs write for a missing value."""
 
     __slots__ = ()
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value of a row is none: null, or not a number."""
+    """Tell whether a value is missing: null or NaN."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One labelled example, and where it stands."""
+    """One labelled example, with its file and line."""
 
     fields: dict[str, Any]
     file: File
     line: int
     named: Mapping[str, str] | None = None
-    """The columns that stand for a name, where a user may say which."""
+    """Name -> column, where the user may choose the columns."""
     columns: tuple[str, ...] = ()
-    """What there is in the file, where some stand for a name."""
+    """The columns of the file, where some are renamed."""
 
     @property
     def place(self) -> str:
-        """File and line."""
+        """Format file and line."""
         return f"{self.file}:{self.line}"
 
     def require(self, *names: str) -> list[Any]:
-        """Give the values of these fields; UserError names one that is missing and those there."""
+        """Return the values of these fields; raise `UserError` for one that is missing."""
         for name in names:
             if name not in self.fields:
                 raise self._no_column(name)
@@ -74,12 +74,12 @@ class Row:
         return [self.fields[name] for name in names]
 
     def has(self, name: str) -> bool:
-        """Whether there is a value: no missing one, and no empty text."""
+        """Tell whether a field has a value that is neither missing nor an empty text."""
         value = self.fields.get(name)
         return not is_missing(value) and value != ""
 
     def string(self, name: str) -> str:
-        """Give the value of a field as text; UserError for a list or an object, too."""
+        """Return the value of a field as text; raise `UserError` for a list or an object."""
         (value,) = self.require(name)
         if isinstance(value, list | dict):
             found = f"{value!r:.40}"
@@ -87,7 +87,7 @@ class Row:
         return str(value)
 
     def sure_string(self, name: str) -> str:
-        """Give a text of which it is sure that it is no missing value; UserError for any other."""
+        """Return a text that cannot be a missing value; raise `UserError` for any other."""
         value = self.fields.get(name)
         if isinstance(value, Doubtful):
             quoted = f'write "{value}" in quotes' if ".csv" in str(self.file) else "use .jsonl"
@@ -98,11 +98,11 @@ class Row:
         return self.string(name)
 
     def optional(self, name: str) -> str | None:
-        """Give the text of a column that may be open; None where it is."""
+        """Return the text of an optional field; None where it has no value."""
         return self.sure_string(name) if self.has(name) else None
 
     def items(self, name: str) -> Any:
-        """Give the value of a field, and of a cell that holds a list the list.
+        """Return the value of a field, parsed if it is a cell that holds a list.
 
         Such a cell is JSON, or as Python writes a list of texts or numbers.
         """
@@ -125,7 +125,7 @@ class Row:
 
 
 def read_list(cell: str, place: str) -> Any:
-    """Give the list that a cell holds; of any other cell the text.
+    """Parse a cell that holds a list; return any other cell as its text.
 
     Raises UserError for a cell that begins like a list and is none.
     """
@@ -156,18 +156,17 @@ def _item(found: str) -> Any:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of a user's file stands for which name: {"text": "review"}.
+    """Map the columns of a user's file to field names: {"text": "review"}.
 
     A name with several columns, parted by commas, is the list of those whose value is 1 or true.
     """
 
     named: Mapping[str, str] = field(default_factory=dict)
     told: frozenset[str] = frozenset()
-    """Names that this command was told; the columns of others may be absent, as they are those that
-    training had."""
+    """Names given on this command line; the columns of others (from training) may be absent."""
 
     def of(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Give the rows with these names.
+        """Yield the rows with fields under these names.
 
         Raises UserError for a column that was told and that no row has.
         """
@@ -191,14 +190,14 @@ class Columns:
 
 
 def missing_column(row: Row, column: str) -> str:
-    """Say that there is no such column, and which there are."""
+    """Make the error for a column that does not exist, listing those that do."""
     absent = next(part for part in column.split(",") if part not in row.fields)
     there = ", ".join(row.fields)
     return f"{row.file}: no column {absent!r}; columns: {there}{did_you_mean(absent, row.fields)}"
 
 
 def read_columns(options: Iterable[str], known: Iterable[str]) -> dict[str, str]:
-    """Read `text=review label=stars`; UserError for another form, and for a name not in `known`."""
+    """Parse `text=review label=stars`; raise `UserError` for another form or unknown names."""
     names = tuple(known)
     found: dict[str, str] = {}
     for option in options:

@@ -1,4 +1,4 @@
-"""Tagged sentences in a table under a header: a row a sentence, or a row a word.
+"""Read tagged sentences from a table with a header: one sentence or one word per row.
 
     words,tags                    word,tag                 sentence,word,tag
     "EU rejects","B-ORG O"        EU,B-ORG                 1,EU,B-ORG
@@ -20,9 +20,9 @@ from corpora.rows import Row
 from corpora.tables import read_records
 
 FEW = 20
-"""Rows of one word, after which they are taken for words."""
+"""Rows of one word after which a table is read as one word per row."""
 LONGEST = 1000
-"""Words of a file in which nothing says where a sentence ends."""
+"""The most words of a file without sentence boundaries."""
 
 Words = list[tuple[int, dict[str, str]]]
 """The line of each word, and its cells."""
@@ -30,20 +30,20 @@ Words = list[tuple[int, dict[str, str]]]
 
 @dataclass(frozen=True, slots=True)
 class WordsRow(Row):
-    """A sentence of which each word stands on a line of its own."""
+    """A sentence whose words are on separate lines."""
 
     lines: tuple[int, ...] = ()
 
 
 def has_header(file: File, columns: Mapping[str, str]) -> bool:
-    """Whether the first line of a table with tabs names its columns."""
+    """Tell whether the first line of a tab-separated table names its columns."""
     _, first = next(read_lines(file))
     cells = [cell.strip().strip('"') for cell in first.split("\t")]
     return is_header(cells, columns.values())
 
 
 def sentence_table(file: File, columns: Mapping[str, str]) -> Iterator[Row]:
-    """Give a row for each sentence.
+    """Yield a row for each sentence.
 
     Raises UserError for a file without rows, for words of which nothing says where a sentence ends,
     and for a sentence whose words do not stand together.
@@ -94,7 +94,7 @@ def sentence_table(file: File, columns: Mapping[str, str]) -> Iterator[Row]:
 
 
 def _alone(cells: Mapping[str, str], columns: Mapping[str, str], file: File) -> bool:
-    """Whether a row that should be a sentence holds one word; UserError if it can be neither."""
+    """Tell whether a row that should be a sentence holds one word; raise `UserError` if neither."""
     words = columns.get("words", "words")
     if words in cells:
         return len(cells[words].split()) == 1 and cells[words][:1] != "["
@@ -107,7 +107,7 @@ def _alone(cells: Mapping[str, str], columns: Mapping[str, str], file: File) -> 
 
 
 def _sentence(words: Words, file: File, word: str, columns: Mapping[str, str]) -> Row:
-    """Give every column as the list of its values."""
+    """Collect every column of a sentence as a list of values."""
     lines = tuple(line for line, _ in words)
     for line, cells in words:
         if not cells[word].strip():

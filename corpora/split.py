@@ -1,4 +1,4 @@
-"""Which part a text belongs to: a hash of the text itself decides, so that repeats stay together.
+"""Split texts into parts by a hash of the text, so that repeats stay together.
 
     u(key) = blake2b(seed:key) / 2⁶⁴  ∈ [0, 1);   test: u < a,   valid: a ≤ u < a + b,   train: else
 
@@ -21,11 +21,11 @@ _PUNCTUATION = r"\p{Terminal_Punctuation}\p{Quotation_Mark}\p{Dash}\p{Ps}\p{Pe}\
 _COUNTING = regex.compile(
     rf"[\p{{L}}\p{{N}}_\p{{M}}\p{{Cf}}]+|[^\s\p{{Cc}}{_PUNCTUATION}]", regex.VERSION1
 )
-"""Words with their marks, and signs that are no punctuation."""
+"""Words with their marks, and signs other than punctuation."""
 
 
 def key(text: str) -> str:
-    """Fold what does not tell two texts apart: width, case, spacing, punctuation.
+    """Normalise width, case, spacing and punctuation, to find texts that are the same.
 
     Marks and other signs do tell them apart.
 
@@ -36,7 +36,7 @@ def key(text: str) -> str:
 
 
 def outline(text: str) -> str:
-    """Fold all but letters and digits."""
+    """Reduce a text to its letters and digits."""
     return " ".join(re.findall(r"\w+", _folded(text)))
 
 
@@ -61,7 +61,7 @@ def is_held_out(text: str, share: float, seed: int = 1) -> bool:
 def split_by_hash(
     rows: Iterable[T], text: Callable[[T], str], valid: float, test: float, seed: int = 0
 ) -> dict[str, list[T]]:
-    """Share rows out by the hash of their text's outline; `valid` and `test` are fractions of 1.
+    """Split rows by the hash of their text's outline; `valid` and `test` are fractions of 1.
 
     Each part comes in the order of the hash, so that its first rows are a fair sample of it.
     """

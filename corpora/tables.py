@@ -1,4 +1,4 @@
-"""Tables as text: records under a header, as spreadsheets, pandas and R write them.
+"""Read CSV and TSV tables with a header, as spreadsheets, pandas and R write them.
 
 | kind | columns are parted by                                                    | a quote is     |
 |------|--------------------------------------------------------------------------|----------------|
@@ -23,11 +23,11 @@ DELIMITERS = (",", ";", "\t", "|")
 SPOKEN = {"\t": "a tab"}
 
 Record = tuple[int, list[str]]
-"""The line where it begins, and its cells; none of a blank line."""
+"""The line where a record begins, and its cells; none for a blank line."""
 
 
 def read_table(file: File, watch: Callable[[int], object] | None = None) -> Iterator[Row]:
-    """Give the rows of a .csv or .tsv file.
+    """Yield the rows of a .csv or .tsv file.
 
     Raises UserError by file and line for a record that has more or fewer cells than the header.
     """
@@ -37,7 +37,7 @@ def read_table(file: File, watch: Callable[[int], object] | None = None) -> Iter
 def read_records(
     file: File, watch: Callable[[int], object] | None = None
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Give line and cells of each record by column; no cells where the record is blank."""
+    """Yield the line and the cells by column of each record; no cells for a blank one."""
     lines = read_lines(file, watch)
     number, first = next(lines, (1, ""))
     told = re.fullmatch(r'"?sep=(.)"?\s*', first, re.IGNORECASE)
@@ -55,7 +55,7 @@ def read_records(
 
 
 def delimiter_of(header: str, usual: str = ",") -> str:
-    """Tell by what the columns of a header are parted; of equals by what is `usual`."""
+    """Find the delimiter of a header; prefer `usual` among equally frequent ones."""
     outside = re.sub(r'"(?:[^"]|"")*"', "", header)
     return max((usual, *DELIMITERS), key=outside.count)
 

@@ -1,4 +1,4 @@
-"""Read a file from a web address, however long it takes and however often the line breaks.
+"""Read a file from a web address, resuming after lost connections.
 
     silence of 30 s, a lost connection, 429, 5xx   asked again, behind the bytes that have come
     206 Partial Content                            the rest is read on
@@ -25,20 +25,20 @@ from cellar import UserError
 T = TypeVar("T")
 
 SILENCE = 30.0
-"""Seconds without a byte after which a connection is given up."""
+"""Seconds without data after which a connection is closed."""
 TRIES = 5
-"""In a row that bring nothing."""
+"""Consecutive tries without data after which reading fails."""
 PAUSE = 1.0
-"""Seconds before the second try; before each further one twice as many."""
+"""Seconds before the second try, doubled before each further one."""
 AGAIN = (408, 425, 429, 500, 502, 503, 504)
-"""What a server says that may have recovered in a moment."""
+"""HTTP status codes of temporary faults."""
 SKIPPED = 1 << 20
 
 _FAULTS = (OSError, http.client.HTTPException)
 
 
 class WebFile(io.RawIOBase):
-    """A file at a web address, as a stream of bytes that can be read anywhere."""
+    """A file at a web address, as a seekable stream of bytes."""
 
     def __init__(self, url: str) -> None:
         self.url, self._at = url, 0
@@ -48,15 +48,15 @@ class WebFile(io.RawIOBase):
         self._connect()
 
     def readable(self) -> bool:
-        """It can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """It can be read anywhere, as far as its size is known."""
+        """Tell whether the stream is seekable: its size must be known."""
         return self.size is not None
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place; it is asked for with the next read."""
+        """Move to a position, which the next read requests."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size or 0}[whence]
         if start + offset != self._at:
             self._drop()
@@ -64,11 +64,11 @@ class WebFile(io.RawIOBase):
         return self._at
 
     def tell(self) -> int:
-        """The place of the next byte."""
+        """Return the position of the next byte."""
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Read what has come, at least a byte before the end."""
+        """Read the bytes that have arrived, at least one before the end."""
         if self.size is not None and self._at >= self.size:
             return 0
         data: bytes = _patiently(self.url, lambda: self._read(len(buffer)))
@@ -77,7 +77,7 @@ class WebFile(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        """Close the connection, too."""
+        """Close the connection and the stream."""
         self._drop()
         super().close()
 
@@ -97,7 +97,7 @@ class WebFile(io.RawIOBase):
         _patiently(self.url, self._ask)
 
     def _ask(self) -> None:
-        """Open a connection whose next byte is the one at which we stand."""
+        """Open a connection that begins at the current position."""
         headers = {"Range": f"bytes={self._at}-"} if self._at else {}
         if self._at and self.modified is not None:
             headers["If-Range"] = self.modified
@@ -127,7 +127,7 @@ class WebFile(io.RawIOBase):
 
 
 def stamp_of(url: str) -> dict[str, int | str | None]:
-    """Ask for the size of a file, and what tells it from its earlier self."""
+    """Request the size of a file and the ETag or date of its version."""
     found = _patiently(url, lambda: _head(url))
     return {"bytes": _size(found), "modified": found.get("ETag") or found.get("Last-Modified")}
 
@@ -150,7 +150,7 @@ def _request(url: str, headers: dict[str, str], method: str = "GET") -> Any:
 
 
 def _patiently(url: str, ask: Callable[[], T]) -> T:
-    """Give what `ask` gives; try it again where another try may help, and say so."""
+    """Call `ask`, and repeat it with a warning after temporary faults."""
     for number in range(1, TRIES + 1):
         try:
             return ask()
@@ -175,7 +175,7 @@ def _patiently(url: str, ask: Callable[[], T]) -> T:
 
 
 def described(error: Exception) -> str:
-    """Say in a few words what went wrong with a connection."""
+    """Describe a connection fault in a few words."""
     if isinstance(error, urllib.error.HTTPError):
         return f"the server says {error.code} {error.reason}"
     inner = error.reason if isinstance(error, urllib.error.URLError) else error
@@ -186,7 +186,7 @@ def described(error: Exception) -> str:
 
 
 def _range(headers: Any) -> tuple[int, int | None]:
-    """Where a part begins, and how large the whole is: "bytes 5-9/10"."""
+    """Parse the start of a part and the size of the whole: "bytes 5-9/10"."""
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", "").strip())
     if not found:
         raise ConnectionError("it does not say which part it sends")

@@ -45,7 +45,7 @@ MAY_BE_ZERO = (
     "position_offset",
 )
 MOST = {"num_hidden_layers": 10_000, "num_attention_heads": 10_000}
-"""What is larger is a slip of the pen, and would be built before anything could fail."""
+"""The largest accepted sizes: larger ones are typing errors that would exhaust memory."""
 MOST_OF_ANY = 2**28
 
 

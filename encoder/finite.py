@@ -1,4 +1,4 @@
-"""What a model answers is numbers: NaN or infinity is a fault that is named, not an answer."""
+"""Check that the outputs of a model are finite numbers."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Five ways to tell an encoder where a token stands.
+"""Encode the positions of tokens in five ways.
 
 - learned: a trained vector for each place, added to the token's (BERT; RoBERTa's places begin at a
   later row of the table, and a padding token that stands in the text takes the row before them);
@@ -40,7 +40,7 @@ class PositionTable(nn.Module):
 
     @property
     def padding_idx(self) -> int | None:
-        """The row of a padding token in a text, which learns nothing; None where it has none."""
+        """Return the row of padding tokens, which is not trained; None if there is none."""
         return self.offset - 1 if self.offset else None
 
     def forward(self, positions: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens hidden"]:
@@ -51,7 +51,7 @@ class PositionTable(nn.Module):
 def without_padding(
     padding: Bool[Tensor, " tokens"], sequences: Sequences
 ) -> Int[Tensor, " tokens"]:
-    """Count the places of a text as RoBERTa does: `padding` takes none, but stands at −1."""
+    """Number positions as RoBERTa does: `padding` tokens get −1 and are not counted."""
     skipped = padding.cumsum(0)
     before = (skipped - padding.long())[sequences.cu_seqlens[:-1]]
     places = sequences.positions - skipped + before[sequences.rows]

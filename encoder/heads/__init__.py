@@ -1,4 +1,4 @@
-"""What stands on an encoder: the heads that the published families define.
+"""Define the heads of the published model families.
 
 Each model speaks as `Encoder` does: a padded batch, or a packed one when `sequences` is given.
 

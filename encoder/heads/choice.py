@@ -1,4 +1,4 @@
-"""How well does this option go with this text? One score for each pair of text and option.
+"""Score pairs of a text and an option, for multiple choice.
 
 p(option = i) = softmax(s)ᵢ over the options of one text
 (Devlin et al. 2018, arXiv:1810.04805, §4.4).

@@ -1,4 +1,4 @@
-"""What does this text mean? One vector, near to those of texts that mean the same.
+"""Encode a text as one vector, close to those of texts with the same meaning.
 
 The vectors of the tokens are pooled, and maybe projected and scaled to length 1, as the folder of
 a sentence-transformers model declares it (Reimers & Gurevych 2019, arXiv:1908.10084). Of a text of
@@ -58,7 +58,7 @@ class UnitLength(nn.Module):
 
 
 class SentenceEncoder(HeadedModel):
-    """An encoder, and the way from the vectors of its tokens to one for the text.
+    """An encoder with the pooling and projection that give one vector per text.
 
     Raises `UserError` where a Dense takes vectors of another size than come to it.
     """
@@ -77,7 +77,7 @@ class SentenceEncoder(HeadedModel):
                     )
                 size = layer.out_features
         self.size = min(size, self.layout.truncate_dim or size)
-        """Numbers of a vector."""
+        """The size of a vector."""
         self.layers = nn.Sequential(
             *(
                 Projection(layer) if isinstance(layer, Dense) else UnitLength()
@@ -93,7 +93,7 @@ class SentenceEncoder(HeadedModel):
         sequences: Sequences | None = None,
         skip: int = 0,
     ) -> Float[Tensor, "batch size"]:
-        """One vector for each text; zeros for a row without tokens.
+        """Compute one vector for each text; zeros for a row without tokens.
 
         The first `skip` tokens of each text, fewer than it has, are not pooled.
         """
@@ -105,7 +105,7 @@ class SentenceEncoder(HeadedModel):
         return vectors if packing is None else packing.unpack_rows(vectors)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the encoder's folder, and beside it what sentence-transformers reads.
+        """Save the encoder and the files of sentence-transformers in a folder.
 
         Raises `UserError` when the folder cannot be written.
         """
@@ -118,7 +118,7 @@ class SentenceEncoder(HeadedModel):
     def from_pretrained(
         cls, folder: str | Path, new_head: bool = False, **settings: Any
     ) -> "SentenceEncoder":
-        """The model in `folder`; of an encoder alone, the mean of its tokens, of length 1.
+        """Load the model in `folder`; a bare encoder gets mean pooling and length 1.
 
         Of the `settings`, `pooling` and `normalise` take the place of what the folder declares; the
         others go to the encoder. Raises `UserError` for a folder that declares what is not
@@ -138,7 +138,7 @@ class SentenceEncoder(HeadedModel):
 
 
 def changed(layout: SentenceLayout, pooling: Mode | None, normalise: bool | None) -> SentenceLayout:
-    """The layout with another pooling, and with the scaling at its end or without it."""
+    """Return the layout with another pooling, with or without the final scaling."""
     if pooling is not None:
         layout = replace(layout, pooling=(pooling,))
     if normalise is None or normalise == (layout.layers[-1:] == (Normalize(),)):
@@ -153,14 +153,14 @@ def changed(layout: SentenceLayout, pooling: Mode | None, normalise: bool | None
 def pool_all(
     x: Float[Tensor, "tokens hidden"], sequences: Sequences, modes: Sequence[Mode], skip: int = 0
 ) -> Float[Tensor, "sequences size"]:
-    """One vector for each sequence: the modes one after the other, without `skip` tokens."""
+    """Pool each sequence with every mode, concatenated, without the first `skip` tokens."""
     return torch.cat([pool_one(x, sequences, mode, skip) for mode in modes], -1)
 
 
 def pool_one(
     x: Float[Tensor, "tokens hidden"], sequences: Sequences, mode: Mode, skip: int
 ) -> Float[Tensor, "sequences hidden"]:
-    """One vector for each sequence; a place that is skipped still counts in `weightedmean`."""
+    """Pool each sequence; skipped tokens still count as positions in `weightedmean`."""
     if mode in ("cls", "lasttoken"):
         bounds = sequences.cu_seqlens
         return x[bounds[:-1] + skip if mode == "cls" else bounds[1:] - 1]

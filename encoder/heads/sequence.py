@@ -36,7 +36,7 @@ class TextModel(HeadedModel):
     """
 
     drops_before_dense = True
-    """Whether a dense head has a dropout before it, as it has one behind it."""
+    """Whether a dense head has dropout before its dense layer, besides that after it."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class TextModel(HeadedModel):
 
 
 class SequenceClassifier(TextModel):
-    """A score for each label of a text.
+    """An encoder with a linear layer that scores each label of a text.
 
     `problem_type`: what the scores are, as `transformers` calls it: logits of which one label is
     true, or each on its own, or the answer itself.

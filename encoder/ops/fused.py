@@ -1,4 +1,4 @@
-"""Every operation of `encoder.ops.plain` again, on torch's fast kernels: to be run.
+"""Run the operations of `encoder.ops.plain` on torch's fast kernels.
 
 Attention is where the forms differ most. On CUDA in half precision `varlen_attn` reads the packed
 tokens as they are; with dropout or a bias, which it does not have, and in fp32, sequences of

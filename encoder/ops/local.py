@@ -28,7 +28,7 @@ def attention(
     dropout: float,
     real: Bool[Tensor, "sequences length"] | None = None,
 ) -> Split:
-    """softmax(Q Kᵀ / √d + B) V, where B is −∞ for the keys that a query does not see.
+    """Compute softmax(Q Kᵀ / √d + B) V, where B is −∞ for keys that a query does not see.
 
     `real` is false on padding, which lies behind the tokens of a sequence and is not seen either.
     """
@@ -79,7 +79,7 @@ def blocks(
 def without_padding(
     mask: Tensor | None, real: Bool[Tensor, "sequences length"], queries: slice, keys: slice
 ) -> Tensor:
-    """Hide the keys that are padding; the result is (sequences, heads or 1, queries, keys).
+    """Mask keys that are padding; the result is (sequences, heads or 1, queries, keys).
 
     In a window a query of the padding may see padding alone: it keeps itself, since a softmax over
     nothing is NaN, also on the way back.

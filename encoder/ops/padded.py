@@ -1,4 +1,4 @@
-"""Attention of sequences of unequal length in one call: pad them, and hide the padding.
+"""Compute attention over sequences of unequal length in one call, padded and masked.
 
 On a GPU this is faster than one call for each length, of which every one has to be launched. It
 serves where `varlen_attn` does not: dropout, a bias, fp32.
@@ -23,7 +23,7 @@ def attention(
     bias: Float[Tensor, "heads distances"] | None,
     dropout: float,
 ) -> Heads:
-    """softmax(Q Kᵀ / √d + B) V within each sequence: see `plain.attention_with_weights`."""
+    """Compute softmax(Q Kᵀ / √d + B) V in each sequence: see `plain.attention_with_weights`."""
     # (tokens, heads, head_size) → (sequences, heads, longest, head_size)
     q, k, v = (sequences.pad(x).transpose(1, 2) for x in (query, key, value))
     real = sequences.pad(torch.ones_like(sequences.rows)).bool()

@@ -71,9 +71,9 @@ SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("single_label_classification", "multi_label_classification", "regression"),
     ),
 }
-"""Of what reads a whole text: ours → the field of `config.json`, and what it may be."""
+"""Settings of models that read whole texts -> field of `config.json` and its valid values."""
 READ_BY = {"SequenceClassifier": ("pooling", "problem_type"), "ChoiceScorer": ("pooling",)}
-"""Our classes → their settings."""
+"""Our classes -> their settings."""
 SCORES_TOKENS = ("MaskedLM", "PairedMaskedLM")
 """our classes that have a decoder, which may be tied to the embeddings"""
 
@@ -117,7 +117,7 @@ def save(model: "PretrainedModel", folder: Path) -> None:
 def load(
     cls: "type[Model]", folder: str | Path, new_head: bool, settings: Mapping[str, Any]
 ) -> "Model":
-    """Build a `cls` as `config.json` says, and fill it with the folder's tensors.
+    """Build a `cls` from `config.json`, and copy the folder's tensors into it.
 
     With `new_head`, or `labels` among the `settings`, a head may be missing. A decision that was
     learned for other labels, or by another kind of model, is left in the file. Raises `UserError`
@@ -158,14 +158,14 @@ def load(
 
 
 def known_labels(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
-    """Give the labels that the caller names, or those of `config.json`."""
+    """Return the labels that the caller names, or those of `config.json`."""
     return list(settings["labels"]) if "labels" in settings else read_labels(raw)
 
 
 def learned_otherwise(
     raw: Mapping[str, Any], family: Family, kind: str, settings: Mapping[str, Any]
 ) -> bool:
-    """Tell whether the decision in the file was learned for other labels, or by another head."""
+    """Tell whether the saved classifier was trained for other labels or by another head."""
     if "labels" in settings:
         try:
             if read_labels(raw) != list(settings["labels"]):
@@ -176,20 +176,20 @@ def learned_otherwise(
 
 
 def made_by_another(raw: Mapping[str, Any], family: Family, kind: str) -> bool:
-    """Tell whether `config.json` says that a head of another kind than `kind` was saved."""
+    """Tell whether `config.json` says that a head other than `kind` was saved."""
     named = named_architectures(raw)
     known = family.architectures
     return known[kind] not in named and any(name in named for name in known.values())
 
 
 def named_architectures(raw: Mapping[str, Any]) -> list[str]:
-    """Give the classes of `transformers` that `config.json` names."""
+    """Return the classes of `transformers` that `config.json` names."""
     names: list[str] = Fields(raw, "config.json").texts("architectures", [])
     return names
 
 
 def check_layers(config: EncoderConfig, tensors: Tensors, family: Family, kind: str) -> None:
-    """Compare the number of layers with the file's, before as many are built."""
+    """Compare the number of layers with the file's, before any is built."""
     if config.share_layers:
         return
     for layer in range(config.num_hidden_layers):
@@ -200,7 +200,7 @@ def check_layers(config: EncoderConfig, tensors: Tensors, family: Family, kind: 
 
 
 def check(plan: "PretrainedModel", tensors: Tensors, family: Family, new_head: bool) -> list[str]:
-    """Compare their tensors with the shapes of `plan`; name those of a `new_head` that are missing.
+    """Compare the file's tensors with the shapes of `plan`; return those missing of a `new_head`.
 
     Raises `UserError` naming the tensors that are missing, unexpected, of the wrong shape or no
     floating-point numbers.
@@ -241,7 +241,8 @@ def check(plan: "PretrainedModel", tensors: Tensors, family: Family, new_head: b
 def fill(
     model: "PretrainedModel", tensors: Tensors, family: Family, missing: Sequence[str]
 ) -> tuple[str, ...]:
-    """Copy their tensors into `model`; draw anew what has a `missing` one, and name it.
+    """Copy the file's tensors into `model`; initialise modules with a `missing` tensor, and name
+    them.
 
     Raises `UserError` naming the tensors that hold NaN or an infinite number: each text would get
     the same answer, or none.
@@ -304,7 +305,7 @@ def family_of(raw: Mapping[str, Any]) -> Family:
 def read_settings(
     raw: Mapping[str, Any], names: Sequence[str], labels: Sequence[str]
 ) -> dict[str, Any]:
-    """Read these settings of a class from `config.json`, as far as it has them."""
+    """Read the settings of a class from `config.json`, as far as they are there."""
     settings = {}
     for name in names:
         field, choices = SETTINGS[name]

@@ -1,4 +1,4 @@
-"""An old `pytorch_model.bin` becomes a safetensors folder, and with it those of a sentence model.
+"""Convert an old `pytorch_model.bin`, and those of a sentence model, to safetensors.
 
 A `.bin` is a pickle: a program that builds objects, and that may do anything on the way. This is
 the one place where such a file is read, and only with `torch.load(weights_only=True)`, whose
@@ -54,8 +54,7 @@ TIED = ("decoder.weight", "decoder.bias", "lm_head.weight", "vocab_projector.wei
 """how the names end that `transformers` ties to another tensor"""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 MOST_TIMES = 64
-"""How many times a file's bytes its tensors may take: layers that are one are written one by one.
-"""
+"""The largest ratio of tensor bytes to file bytes; tied layers are written separately."""
 DAMAGED = (
     OSError,
     RuntimeError,
@@ -69,7 +68,7 @@ DAMAGED = (
     AssertionError,
     struct.error,
 )
-"""What the reader of pickles raises where the bytes make no sense."""
+"""Exceptions of the unpickler for damaged files."""
 
 
 def convert(folder: str | Path, out: str | Path) -> int:
@@ -196,13 +195,13 @@ def bytes_of_numbers(path: Path) -> int:
 
 
 def memory_of(tensors: Collection[Tensor]) -> int:
-    """Count the bytes of the storages that the tensors are views of."""
+    """Count the bytes of the storages behind the tensors."""
     storages = [tensor.untyped_storage() for tensor in tensors]
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 def without_ties(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Leave out what is tied to another tensor: the same memory, seen in the same way."""
+    """Drop tensors that are tied to another: same memory, same shape and strides."""
     first: dict[tuple[object, ...], str] = {}
     # What others are tied to comes first, so that it is what stays.
     for name in sorted(tensors, key=lambda name: name.endswith(TIED)):
@@ -216,7 +215,7 @@ def without_ties(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def check_size(tensors: Collection[Tensor], out: Path) -> None:
-    """Compare what will be written with what was read, and with the room on the disk.
+    """Compare the bytes to write with those of the file, and with the free disk space.
 
     A view may repeat one number a million times a million: nobody's weights are made so.
     """
@@ -236,7 +235,7 @@ def check_size(tensors: Collection[Tensor], out: Path) -> None:
 
 
 def without_shared_memory(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give each tensor memory of its own, as safetensors asks."""
+    """Give each tensor its own memory, as safetensors requires."""
     seen: set[int] = set()
     own: dict[str, Tensor] = {}
     for name, tensor in tensors.items():

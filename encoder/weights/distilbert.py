@@ -50,7 +50,7 @@ SEQUENCE = {"head.dense": "pre_classifier", "classifier": "classifier"}
 
 
 ALIASES = ("hidden_size", "num_hidden_layers", "num_attention_heads")
-"""BERT's names for `dim`, `n_layers` and `n_heads`: where both are there, theirs obeys these."""
+"""BERT's names for `dim`, `n_layers` and `n_heads`; where both are present, `dim` etc. decide."""
 
 
 def _read(theirs: Fields) -> dict[str, Any]:

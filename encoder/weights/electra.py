@@ -22,7 +22,7 @@ DISCRIMINATOR = {
 }
 SEQUENCE = {"head.dense": "classifier.dense", "classifier": "classifier.out_proj"}
 SUMMARY = {"summary_type": "first", "summary_use_proj": True, "summary_activation": "gelu"}
-"""What stands for the text in multiple choice."""
+"""Fields of the summary layer, which represents the text in multiple choice."""
 EMBEDDING, HIDDEN = 128, 256
 
 

@@ -50,7 +50,7 @@ KINDS = {field.name: field.type for field in fields(EncoderConfig)}
 
 
 def value(theirs: Fields, name: str, ours: str) -> Any:
-    """Give their field `name`, of the kind and within the bounds of our field `ours`."""
+    """Read the field `name` of their config, with the type and bounds of our field `ours`."""
     if KINDS[ours] is bool:
         return theirs.flag(name)
     if KINDS[ours] is int:
@@ -96,7 +96,7 @@ class Family:
     """and theirs"""
 
     def read_config(self, config: Mapping[str, Any]) -> EncoderConfig:
-        """Turn their `config.json` into ours; `UserError` names what is wrong or not supported."""
+        """Convert their `config.json` to ours; raise `UserError` for an unsupported field."""
         theirs = Fields(config, "config.json")
         for name, only in self.fixed.items():
             if config.get(name) not in (None, only):

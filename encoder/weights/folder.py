@@ -8,7 +8,7 @@ from cellar import Fields, UserError, find_folder, read_json
 from encoder.weights.family import Tensors, listed
 
 LONGEST_NAME = 255
-"""Bytes of a file's name, in every common file system."""
+"""The longest file name, in bytes, of every common file system."""
 
 
 def find(name: str | Path) -> Path:
@@ -20,7 +20,7 @@ def find(name: str | Path) -> Path:
 
 
 def read_tensors(folder: Path) -> Tensors:
-    """Map every tensor of `model.safetensors`, or of the parts that its index names."""
+    """Map every tensor of `model.safetensors`, or of the shards in its index."""
     whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if whole.is_file():
         return mapped(whole)
@@ -43,7 +43,7 @@ def read_tensors(folder: Path) -> Tensors:
 
 
 def named_file(index: Path, name: str) -> Path:
-    """Give the file of that name beside an index: never one outside its folder."""
+    """Return the path of a file that an index names; refuse one outside its folder."""
     is_name = Path(name).name == name and "\0" not in name and len(name.encode()) <= LONGEST_NAME
     if not is_name:
         raise UserError(f"{index.name} names {name!r:.60}, which is no file of its folder")
@@ -54,7 +54,7 @@ def named_file(index: Path, name: str) -> Path:
 
 
 def mapped(path: Path) -> Tensors:
-    """Map the tensors of one file: pages of it, read when they are looked at."""
+    """Map the tensors of one file into memory, to be read page by page on access."""
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -1,4 +1,4 @@
-"""The labels of a classifier, as `config.json` tells them.
+"""Read the labels of a classifier from `config.json`.
 
     "id2label": {"0": "no", "1": "yes"}    or    "num_labels": 2
 
@@ -16,7 +16,7 @@ MOST_LABELS = 2**20
 
 
 def read_labels(config: Mapping[str, Any]) -> list[str]:
-    """Give the name of each label, in order of their numbers.
+    """Return the name of each label, in order of their numbers.
 
     A number serves as a name in its decimal form. Raises `UserError` for numbers that are not
     0, 1, 2 … without a gap, for a name that is no text, and for one that two labels have.

@@ -22,7 +22,7 @@ PAD, ROWS = 1, 512
 
 
 def read_places(theirs: Fields) -> dict[str, Any]:
-    """Find the row of the first place, and count the places from it on."""
+    """Read the row of the first position, and the number of positions from it on."""
     offset = theirs.whole("pad_token_id", PAD) + 1
     rows = theirs.whole("max_position_embeddings", ROWS, least=offset + 1)
     return {"position_offset": offset, "max_position_embeddings": rows - offset}

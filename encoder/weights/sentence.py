@@ -1,4 +1,4 @@
-"""What sentence-transformers keeps beside an encoder: how a text becomes one vector.
+"""Read and write the files of sentence-transformers that define how a text becomes one vector.
 
     modules.json                        Transformer, Pooling, then Dense and Normalize, in order
     sentence_bert_config.json           max_seq_length, do_lower_case
@@ -36,7 +36,7 @@ READERS = tuple(
     f"sentence_{name}_config.json"
     for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
-"""Settings of the Transformer module, the first that is there."""
+"""Config files of the Transformer module; the first that exists is read."""
 WEIGHTS = "model.safetensors"
 
 VECTOR = "sentence_embedding"
@@ -44,7 +44,7 @@ TEXT = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}
 
 
 def read_layout(folder: Path) -> SentenceLayout | None:
-    """Read what a folder of sentence-transformers declares; None for a folder without modules.json.
+    """Read the layout of a sentence-transformers folder; None without modules.json.
 
     Raises:
         UserError: names the file and the field that is damaged or not supported.
@@ -85,7 +85,7 @@ def read_layout(folder: Path) -> SentenceLayout | None:
 
 
 def module_folders(folder: Path) -> list[str]:
-    """Give the folder of every module, inside the model's, of whatever type it is; "" the first.
+    """List the folder of every module, of any type; "" is the model's own.
 
     Raises:
         UserError: modules.json is damaged, or names a folder outside.
@@ -124,13 +124,13 @@ def _settings(path: Path, needed: bool = True) -> Fields:
 
 
 def _known(settings: Fields, names: Iterable[str]) -> None:
-    """Refuse a field of another name: nobody knows what it would change."""
+    """Raise `UserError` for an unknown field, whose effect would be missing."""
     if unknown := sorted(settings.values.keys() - set(names)):
         raise UserError(f"{settings.source}: {unknown[0]} is not supported")
 
 
 def _only(settings: Fields, **values: Any) -> None:
-    """Refuse a field that is there and has another value than this."""
+    """Raise `UserError` for a field with another value than the one supported."""
     for name, value in values.items():
         if name in settings and settings.values[name] != value:
             raise UserError(
@@ -250,7 +250,7 @@ def read_weights(folder: Path, layout: SentenceLayout) -> Tensors:
 
 
 def write_layout(folder: Path, layout: SentenceLayout, size: int, tensors: Tensors) -> None:
-    """Write all that `read_layout` and `read_weights` read, beside an encoder of this `size`.
+    """Write the files that `read_layout` and `read_weights` read, for an encoder of this `size`.
 
     Raises:
         UserError: the folder cannot be written.
@@ -309,7 +309,7 @@ def _write(folder: Path, layout: SentenceLayout, size: int, tensors: Tensors) ->
 
 
 def _pooling_config(layout: SentenceLayout, size: int) -> dict[str, Any]:
-    """The keys of all versions, where their order says in which order modes stand."""
+    """Build the pooling config with the keys of all versions, in the order of the modes."""
     if list(layout.pooling) == [mode for mode in MODES if mode in layout.pooling]:
         flags = {key: mode in layout.pooling for mode, key in MODES.items()}
         return {

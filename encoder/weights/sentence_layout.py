@@ -1,4 +1,4 @@
-"""How a text becomes one vector in a folder of sentence-transformers, in its terms.
+"""Represent the steps from tokens to one vector in a sentence-transformers folder.
 
 tokens → encoder → pooling → layers: Dense, Normalize … → vector
 """
@@ -19,7 +19,7 @@ MODES: dict[Mode, str] = {
     "weightedmean": "pooling_mode_weightedmean_tokens",
     "lasttoken": "pooling_mode_lasttoken",
 }
-"""Modes of pooling → their keys before version 6, in the order in which those are concatenated."""
+"""Modes of pooling -> their keys before version 6, in the order of concatenation."""
 ACTIVATIONS = {
     "Tanh": "activation",
     "Identity": "linear",
@@ -28,7 +28,7 @@ ACTIVATIONS = {
     "Sigmoid": "activation",
     "SiLU": "activation",
 }
-"""Classes of torch → the module of `torch.nn.modules` in which they are."""
+"""Activation classes of torch -> the submodule of `torch.nn.modules` that defines them."""
 
 
 @dataclass(frozen=True)
@@ -60,35 +60,35 @@ class Normalize:
 
 @dataclass(frozen=True)
 class SentenceLayout:
-    """How a text becomes one vector: what is read, how it is pooled, and what follows."""
+    """The steps from a text to one vector: tokens, pooling, layers, prompts."""
 
     encoder: str = ""
-    """The folder of the encoder and its tokenizer, inside the model's."""
+    """The folder of the encoder and its tokenizer, relative to the model's."""
     max_length: int | None = None
-    """Tokens of the longest text; None: what the tokenizer says."""
+    """Tokens of the longest text; None: the tokenizer's limit."""
     lower_case: bool = False
     pooling: tuple[Mode, ...] = ("mean",)
-    """One after the other in the vector."""
+    """Modes of pooling, whose vectors are concatenated."""
     include_prompt: bool = True
     """Whether a prompt's tokens are pooled with the text's."""
     layers: tuple[Dense | Normalize, ...] = (Normalize(),)
     folders: tuple[str, ...] = ("",)
-    """Of each layer, inside the model's."""
+    """The folder of each layer, relative to the model's."""
     prompts: Mapping[str, str] = field(default_factory=dict)
-    """What is put before a text, by name."""
+    """Name -> prompt, a text put before each input."""
     default_prompt: str | None = None
-    """The name of the prompt of every text, unless another is asked for."""
+    """The name of the prompt to use when none is chosen."""
     similarity: Similarity = "cosine"
     truncate_dim: int | None = None
-    """The numbers of a vector that are given, from its beginning; None: all."""
+    """The leading numbers of a vector to return; None: all."""
 
     @property
     def prompt(self) -> str:
-        """Give what is put before every text, unless another prompt is asked for."""
+        """Return the default prompt, empty if there is none."""
         return "" if self.default_prompt is None else self.prompts[self.default_prompt]
 
     def named(self, name: str) -> str:
-        """Give the prompt of this name; none for an empty name.
+        """Return the prompt of this name; none for an empty name.
 
         Raises:
             UserError: there is no such prompt.
