@@ -27,10 +27,10 @@ def keep_memory() -> None:
 def few_kernels() -> None:
     """Limit the cache of oneDNN, which compiles a kernel for each number of tokens in a batch.
 
-    Call this before torch is imported. By default 1,024 are kept, and as many again in torch: half a
-    megabyte each, so that memory grows for hours. Large batches hardly ever have the size of one
-    before, and a kernel takes half a millisecond to make; texts that come one by one do, so where
-    these are read all are kept.
+    Call this before torch is imported. By default oneDNN keeps 1,024 kernels, and torch as many
+    again: half a megabyte each, so that memory grows for hours. Sizes of large batches hardly ever
+    repeat, and compiling a kernel takes half a millisecond. Sizes of single texts do repeat, so
+    commands that read single texts keep the default.
     """
     for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(name, KERNELS)

@@ -36,7 +36,7 @@ from tokenizer.encoding import trim
 BATCH_SIZE = 16
 ROUNDS = 7
 LONGEST = 8192
-"""Tokens of a text, however many places a rotary model says that it has."""
+"""The most tokens of a text, also where a rotary model allows more."""
 SENTENCES = (
     "Plain text.",
     "A model is trusted when it can be checked, number by number.",
@@ -52,12 +52,12 @@ SENTENCES = (
 
 
 MOST_ADDED = 200
-"""Added tokens that are tried, of a folder with very many."""
+"""The most added tokens that are compared."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """On how many texts, or for how many ids, the two tokenizers give the same of one thing."""
+    """The number of texts or ids for which the two tokenizers agree in one property."""
 
     what: str
     equal: int
@@ -235,7 +235,7 @@ def length_limit(model: PretrainedModel, tokenizer: Tokenizer) -> int:
 def compare_tokenizers(
     ours: Tokenizer, theirs: Any, texts: Sequence[str], max_length: int
 ) -> list[Agreement]:
-    """Count how often ids, type ids, mask and offsets agree, and which ids are the same token.
+    """Count how often ids, type ids, mask, offsets and single tokens agree.
 
     On each text and each pair of neighbours, and on a text for each token that the folder adds.
     Offsets are compared without the white space before a token, which theirs leave in for some; a

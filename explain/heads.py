@@ -1,4 +1,4 @@
-"""What a head answers, ours and theirs: the same stages on both sides, a row a token or a text.
+"""Collect the outputs of a head on both sides as the same stages, a row per token or text.
 
 | model              | stage          | a row for each | of `transformers`                     |
 |--------------------|----------------|----------------|---------------------------------------|
@@ -22,14 +22,14 @@ Batch = dict[str, Tensor]
 
 
 def ask(theirs: Any, ours: PretrainedModel, batch: Batch) -> Any:
-    """Run their model on a batch of ours: all its texts are the options of one question."""
+    """Run their model on one of our batches; all its texts are the options of one question."""
     if isinstance(ours, ChoiceScorer):
         batch = {name: rows[None] for name, rows in batch.items()}
     return theirs(**batch, return_dict=True)
 
 
 def our_answers(ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
-    """Give the stages of our head, `(rows, size)`."""
+    """Return the stages of our head, `(rows, size)`."""
     output = ours(**batch)
     if isinstance(ours, PairedMaskedLM):
         return _rows(ours, batch, {"token logits": output[0], "pair logits": output[1]})
@@ -39,7 +39,7 @@ def our_answers(ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
 
 
 def their_answers(theirs: Any, ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
-    """Give the same stages of their head."""
+    """Return the same stages of their head."""
     output = ask(theirs, ours, batch)
     if isinstance(ours, PairedMaskedLM):
         pairs = output.sop_logits if "sop_logits" in output else output.seq_relationship_logits
@@ -54,7 +54,7 @@ def their_answers(theirs: Any, ours: PretrainedModel, batch: Batch) -> dict[str,
 
 
 def _rows(ours: PretrainedModel, batch: Batch, answers: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Leave out padding: `(batch, seq, …)` → `(tokens, size)`; `(batch, size)` as it came."""
+    """Drop padding: `(batch, seq, …)` → `(tokens, size)`; leave `(batch, size)` unchanged."""
     real = batch["attention_mask"].bool()
     rows: dict[str, Tensor] = {}
     for name, answer in answers.items():

@@ -102,7 +102,7 @@ class Batch:
     def parts(
         self, batch_tokens: int = BATCH_TOKENS
     ) -> Iterator[tuple[Int[Tensor, " tokens"], Int[Tensor, " tokens"], Sequences]]:
-        """The packed sequences in runs of `batch_tokens`, as far as one is not longer by itself."""
+        """Split the packed sequences into groups of at most `batch_tokens`, or of one sequence."""
         lengths = self.sequences.lengths
         first = token = 0
         while first < len(lengths):

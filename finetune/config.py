@@ -20,7 +20,7 @@ TaskName = Literal[
 ]
 
 DEFAULT_LENGTH = 128
-"""Tokens of the longest sequence, where nothing else is said."""
+"""The default limit of a sequence, in tokens."""
 BALANCED: dict[str, tuple[TaskName, ...]] = {
     "weights": ("classification", "multi-label"),
     "sampling": ("classification",),
@@ -35,7 +35,7 @@ OF_WHOLE_TEXTS: tuple[TaskName, ...] = (
     "relation",
     "sentence-embedding",
 )
-"""The tasks that read one vector for a text."""
+"""The tasks that read one vector per text."""
 
 
 @dataclass(frozen=True)
@@ -46,25 +46,26 @@ class FinetuneConfig:
     """Folder of the pretrained model and its tokenizer."""
 
     train: str
-    """Labelled examples: a file (.jsonl .csv .tsv .parquet, or a format of the task's own), or the
-    name of a set (see `plainformer data list`). It has the columns `text` and `label`; which ones
-    other tasks read, the README says."""
+    """Labelled examples: a file (.jsonl .csv .tsv .parquet, or a format of the task), or the name
+    of a set (see `plainformer data list`). Columns are `text` and `label`; for those of other tasks
+    see the README."""
 
     out: Path
     """Folder for the run: the model with tokenizer and labels, log, curve, metrics."""
 
     columns: tuple[str, ...] = ()
-    """What the columns are called in your files: --columns text=review label=stars. For multi-label
-    there may be a column of 0 and 1 for each label: labels=joy,anger. Columns of words and tags
-    without a header have numbers: words=2 tags=4. `evaluate` and `predict` remember it."""
+    """Map field names to the columns of your files: --columns text=review label=stars. For
+    multi-label there may be a column of 0 and 1 per label: labels=joy,anger. For words and tags
+    without a header, give column numbers: words=2 tags=4. `evaluate` and `predict` remember the
+    map."""
 
     valid: str | None = None
-    """Examples that decide which checkpoint is the best, and when to stop. Without, some of the
-    training examples do (of a set, its own part for that)."""
+    """Examples for choosing the best checkpoint and for early stopping. By default a share of the
+    training examples is held out (of a named set, its own validation part)."""
 
     valid_share: float = 0.1
-    """Without --valid: the share of the training examples that is held out for it, the same share
-    of each label; copies of a text stay together."""
+    """Without --valid: the share of the training examples to hold out, stratified by label; copies
+    of a text stay together."""
 
     task: TaskName = "classification"
     """What to learn."""
@@ -80,16 +81,16 @@ class FinetuneConfig:
     """Examples in a batch."""
 
     max_length: int = 0
-    """Tokens of the longest sequence that the model reads at once; 0: 128, and for
-    sentence-embedding what a folder of sentence-transformers declares."""
+    """The longest sequence in tokens; 0: 128, and for sentence-embedding the limit that a
+    sentence-transformers folder declares."""
 
     long: Literal["cut", "windows"] = "cut"
     """What becomes of longer texts: they are cut, and counted, or read in overlapping windows."""
 
     pooling: Literal["declared", "cls", "mean"] = "declared"
-    """What stands for the whole text: its first token, or the mean of all, which only a modern
-    encoder and sentence-embedding know. By default what the folder of the model declares; where it
-    declares nothing, the first token, and for sentence-embedding the mean."""
+    """Represent a text by its first token, or by the mean of all (only for modern encoders and
+    sentence-embedding). By default as the model folder declares; if it does not, the first token,
+    and for sentence-embedding the mean."""
 
     dropout: float = 0.1
     """Share of the vectors' entries that are dropped in training, inside the encoder and before
@@ -195,6 +196,6 @@ class FinetuneConfig:
 
     @property
     def text_settings(self) -> dict[str, Any]:
-        """Give the settings of a model that reads whole texts: its dropout, and its pooling."""
+        """Return the settings of a model that reads whole texts: its dropout and its pooling."""
         pooling = {} if self.pooling == "declared" else {"pooling": self.pooling}
         return {"dropout": self.dropout, **pooling}

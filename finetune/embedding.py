@@ -1,4 +1,4 @@
-"""A sentence as one vector, as the folder of its model declares it.
+"""Embed a sentence as one vector, as the model's folder declares it.
 
     embedder = Embedder.load("path/to/minilm")
     a, b = embedder(["a man plays", "someone is playing"])
@@ -30,7 +30,7 @@ from training import choose_device
 
 @dataclass(frozen=True)
 class Embedder:
-    """A sentence encoder with its tokenizer, and what is put before a text."""
+    """A sentence encoder with its tokenizer and prompt."""
 
     model: SentenceEncoder
     tokenizer: Tokenizer
@@ -48,7 +48,7 @@ class Embedder:
         device: str = "auto",
         prompt: str | None = None,
     ) -> "Embedder":
-        """The encoder of a model folder, with or without a head.
+        """Load the encoder of a model folder, with or without a head.
 
         What is None is as the folder declares it: `pooling`, whether vectors are scaled to length 1
         (`normalise`), the `max_length` to which texts are cut, and the default prompt. `prompt`
@@ -98,14 +98,14 @@ class Embedder:
         return vectors
 
     def encode(self, text: str, pair: str | None = None) -> Encoding:
-        """Encode a text behind the prompt, and maybe its pair."""
+        """Tokenise a text, with the prompt before it and an optional pair after it."""
         lower = self.model.layout.lower_case
         text = as_declared(self.prompt + text, self.tokenizer, lower)
         pair = None if pair is None else as_declared(pair, self.tokenizer, lower)
         return self.tokenizer.encode(text, pair, max_length=self.max_length)
 
     def _skipped(self) -> int:
-        """Count the tokens at the beginning that are not pooled."""
+        """Count the leading tokens that are not pooled."""
         if not self.prompt or self.model.layout.include_prompt:
             return 0
         ids = self.encode("").ids
@@ -113,12 +113,12 @@ class Embedder:
 
 
 def longest(layout: SentenceLayout, tokenizer: Tokenizer, positions: int) -> int:
-    """Give the tokens of the longest text: as declared, but never more than the model takes."""
+    """Return the limit of a text in tokens: the declared one, or the model's if that is smaller."""
     return min(layout.max_length or tokenizer.max_length or positions, positions)
 
 
 def as_declared(text: str, tokenizer: Tokenizer, lower_case: bool) -> str:
-    """Give the text, in lower case but for the special tokens in it where that is declared.
+    """Lowercase a text, except its special tokens, where the folder declares it.
 
     Letter by letter, as `tokenizers` does it: a final Σ becomes σ.
     """

@@ -43,7 +43,7 @@ def evaluate_folder(
     int8: bool = False,
     columns: Sequence[str] = (),
 ) -> Evaluation:
-    """How the model in `folder` does on the examples of a file, or a set's test split.
+    """Evaluate the model in `folder` on the examples of a file, or of a set's test split.
 
     `columns` are called so in the file ("text=review"); else as they were in training.
     With `int8` its blocks are rounded before it: see `encoder.in_int8`.
@@ -70,9 +70,9 @@ def evaluate_folder(
 def against_training(
     task: Task[Any, Any], folder: Path, advance: Progress
 ) -> tuple[str | None, Overlap[Any]]:
-    """What the run in `folder` was trained on, ready to be compared; None where that is gone.
+    """Collect the training texts of the run in `folder` for comparison; None if they are gone.
 
-    Gone are also examples that are others than those by which the run was begun.
+    Changed training examples, by their fingerprint, count as gone.
     """
     kind, naming = type(task), task.naming((), task.columns)
     try:

@@ -18,7 +18,7 @@ def read_examples(
     split: str,
     columns: Columns = AS_NAMED,
 ) -> Iterator[ExampleT]:
-    """The examples of `source`, one by one: a file, a URL, or the `split` of a named set.
+    """Yield the examples of `source`: a file, a URL, or the `split` of a named set.
 
     Raises `UserError` naming file and line.
     """
@@ -28,7 +28,7 @@ def read_examples(
 def source_rows(
     task: type[Task[Any, Any]], source: str, split: str, columns: Columns = AS_NAMED
 ) -> Iterator[Row]:
-    """The rows of `source`: a file, a URL, or the `split` of a named set."""
+    """Yield the rows of `source`: a file, a URL, or the `split` of a named set."""
     path = Path(source).expanduser()
     if "://" in source:
         return task.rows(source, columns)
@@ -41,7 +41,7 @@ def source_rows(
 
 
 def is_set(source: str) -> bool:
-    """Whether `source` names a set of the catalogue, and no file."""
+    """Tell whether `source` names a set of the catalogue rather than a file."""
     return source in catalogue and not Path(source).exists()
 
 

@@ -1,4 +1,4 @@
-"""Remember what a run was begun with: a fingerprint of its examples and of its tokenizer.
+"""Save a fingerprint of the examples and the tokenizer of a run, and check it on resuming.
 
 `data.json` stands beside `options.json`. A run that is resumed, or whose other seeds and folds are
 still to be made, compares it with the files as they are now. The head of a checkpoint has a row for
@@ -22,29 +22,29 @@ Fingerprints = Mapping[str, str]
 
 FILE = "data.json"
 WHERE = {"place", "file", "line", "lines"}
-"""Fields of examples that say where they stand, which changes nothing."""
+"""Fields of examples that hold their file and line, which are not hashed."""
 
 
 class Fingerprint:
-    """Hash examples, their labels among them, in order as they pass."""
+    """Hash examples, labels included, in the order in which they pass."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
     def watch(self, examples: Iterable[T]) -> Iterator[T]:
-        """Give the same examples, and count each into the hash."""
+        """Yield the same examples, and add each to the hash."""
         for example in examples:
             self._digest.update(repr(content(example)).encode(errors="replace"))
             yield example
 
     @property
     def value(self) -> str:
-        """The hash of the examples that have passed."""
+        """Return the hash of the examples that have passed."""
         return self._digest.hexdigest()
 
 
 def content(example: Any) -> Any:
-    """Give what an example says, without the place where it stands."""
+    """Return the content of an example, without its file and line."""
     if is_dataclass(example):
         named = (field.name for field in fields(example) if field.name not in WHERE)
         return tuple(content(getattr(example, name)) for name in named)
@@ -54,7 +54,7 @@ def content(example: Any) -> Any:
 
 
 def fingerprints(config: FinetuneConfig) -> Fingerprints:
-    """Read the examples of a run, and give the fingerprint of all that its head depends on.
+    """Read the examples of a run, and hash them, the columns and the tokenizer.
 
     Raises:
         UserError: names file and line of an example that cannot be read.
@@ -72,12 +72,12 @@ def fingerprints(config: FinetuneConfig) -> Fingerprints:
 
 
 def remember(found: Fingerprints, out: Path) -> None:
-    """Leave the fingerprints beside the run in `out`."""
+    """Save the fingerprints in the folder of the run."""
     write_json(out / FILE, dict(found))
 
 
 def refuse_changes(found: Fingerprints, out: Path, config: FinetuneConfig) -> None:
-    """Refuse to resume the run in `out` with other examples than it was begun with.
+    """Raise `UserError` where a run is resumed with examples other than it was started with.
 
     Raises:
         UserError: names the file that has changed.

@@ -68,7 +68,7 @@ def foreign_task(folder: Path) -> Task[Any, Any]:
 
 
 def named_task(config: Mapping[str, Any]) -> Task[Any, Any] | None:
-    """The task of the head that `config.json` names, None where it names none that is known."""
+    """Return the task of the head that `config.json` names; None for an unknown one."""
     family = family_of(config)
     shape, labels = family.read_config(config), []
     heads = {theirs: ours for ours, theirs in family.architectures.items()}

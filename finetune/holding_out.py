@@ -1,4 +1,4 @@
-"""Part training examples: hold out a share where no validation examples are given, or make folds.
+"""Split training examples into training and validation parts, or into folds.
 
 The different texts are put into an order by label (or by what else a task says), at random within
 a label. Place i of this order is in fold i mod k; or it is held out where ⌊s·i⌋ grows, with s the
@@ -20,13 +20,13 @@ from finetune.overlap import fingerprint
 from finetune.task import Task
 
 SALT = 20
-"""Of the hash by which examples are held out; the named sets were split by another."""
+"""Salt of the hash that orders examples, different from that of the named sets' splits."""
 
 
 def hold_out(
     kind: type[Task[Any, Any]], examples: Sequence[Any], share: float
 ) -> tuple[list[Any], list[Any]]:
-    """Part examples into those to learn from and a `share` to be measured on, in their order.
+    """Split examples into those to train on and a `share` to validate on, each in order.
 
     The first text of each label is learned from. Raises `UserError` where nothing can be held out.
     """
@@ -52,7 +52,7 @@ def hold_out(
 
 
 def folds(kind: type[Task[Any, Any]], examples: Sequence[Any], count: int, seed: int) -> list[int]:
-    """The fold, from 0, of each example: a pure function of the examples and the seed.
+    """Assign each example to a fold, from 0, as a pure function of examples and seed.
 
     The folds have equally many of each label, and in all, but for one; examples whose text is the
     same stand in one fold. Raises `UserError` for more folds than different texts.
@@ -69,7 +69,7 @@ def folds(kind: type[Task[Any, Any]], examples: Sequence[Any], count: int, seed:
 def spread(
     kind: type[Task[Any, Any]], examples: Sequence[Any], drawn: Sequence[int], texts: Sequence[int]
 ) -> list[int]:
-    """One example of each text, the first, in the order of the labels, else as `drawn`."""
+    """Return the first example of each text, sorted by label, then as `drawn`."""
     first = {text: index for index, text in reversed(list(enumerate(texts)))}
     different = [index for index in drawn if first[texts[index]] == index]
     return sorted(different, key=lambda index: kind.stratum(examples[index]))

@@ -1,4 +1,4 @@
-"""What predictions are asked of: the lines or rows of a file, or what arrives on a stream.
+"""Read the inputs of predictions: the lines or rows of a file, or of a stream.
 
 | source                                   | a row is                                             |
 |------------------------------------------|------------------------------------------------------|
@@ -36,14 +36,14 @@ STANDARD_INPUT = "standard input"
 
 @dataclass(frozen=True)
 class Asked:
-    """What predictions are asked of: some texts, or a file; without both, the standard input."""
+    """The inputs of predictions: some texts or a file; without both, standard input."""
 
     texts: tuple[str, ...] = ()
     file: str | None = None
 
     @property
     def is_stream(self) -> bool:
-        """Whether it can be read only once: standard input, a named pipe, `<(…)`, a device."""
+        """Tell whether the input can be read only once: standard input, a pipe, a device."""
         if self.texts:
             return False
         if self.file in (None, "-"):
@@ -52,7 +52,7 @@ class Asked:
         return path.is_fifo() or path.is_char_device()
 
     def portions(self, task: Task[Any, Any], columns: Columns) -> Iterator[Iterable[Row]]:
-        """Give the rows, in portions of which each is answered before the next is read."""
+        """Yield the rows in portions; each is predicted before the next is read."""
         if self.texts:
             yield as_rows(self.texts)
         elif self.file in (None, "-"):
@@ -65,7 +65,7 @@ class Asked:
             yield file_rows(type(task), str(self.file), columns)
 
     def count(self, task: Task[Any, Any], columns: Columns) -> int | None:
-        """Count the rows, up to one that cannot be read; None where only time will tell."""
+        """Count the rows, up to one that cannot be read; None for a stream."""
         if self.is_stream or "://" in (self.file or ""):
             return None
         number = 0
@@ -77,7 +77,7 @@ class Asked:
 
 
 def file_rows(task: type[Task[Any, Any]], file: str, columns: Columns = AS_NAMED) -> Iterator[Row]:
-    """The rows of a file or URL, one by one; `UserError` for a file that cannot be read."""
+    """Yield the rows of a file or URL; raise `UserError` for a file that cannot be read."""
     path = file if "://" in file else Path(file)
     if kind(path) in OF_ROWS:
         return task.rows(path, columns)
@@ -125,7 +125,7 @@ def _rows(lines: Iterable[bytes], name: str, first: int) -> Iterator[Row]:
 
 
 def _fields(line: str, place: str) -> dict[str, Any]:
-    """Give a JSON object as it is; any other line as the text of a row."""
+    """Parse a line that is a JSON object; return any other line as the text of a row."""
     try:
         fields = parse_json(line, place) if line.startswith("{") else None
     except NotJSON:

@@ -1,4 +1,4 @@
-"""Write predictions as they come: a line of JSON each, or a table under one header.
+"""Write predictions as they arrive: as JSON lines, or as a table with a header.
 
 | file           | a prediction is                                                                |
 |----------------|--------------------------------------------------------------------------------|
@@ -23,13 +23,13 @@ from finetune.task import Prediction
 DECIMALS = 6
 FORMATS = (".jsonl", ".csv", ".tsv")
 REPEATED = ("words",)
-"""What a prediction repeats of its row."""
+"""Fields of a prediction that repeat its row."""
 
 Write = Callable[[Row, Prediction], None]
 
 
 def check_format(path: Path) -> None:
-    """Refuse a file whose name ends in none of `FORMATS`, unless it is a pipe or a device.
+    """Raise `UserError` for an unknown file name ending, unless it is a pipe or a device.
 
     Raises:
         UserError: names the endings there are.
@@ -42,7 +42,7 @@ def check_format(path: Path) -> None:
 
 
 def writer(file: TextIO, ending: str) -> Write:
-    """Give what writes a row and its prediction to `file`, in the form of that ending."""
+    """Return a function that writes a row and its prediction to `file` in its format."""
     if ending.lower() in (".csv", ".tsv"):
         return _Table(file, ending.lower()).write
 
@@ -54,7 +54,7 @@ def writer(file: TextIO, ending: str) -> Write:
 
 
 def answer(row: Row, prediction: Prediction) -> dict[str, Any]:
-    """Give the row's own columns, and behind them what is predicted."""
+    """Merge the columns of a row with its prediction."""
     predicted = {name: _rounded(value) for name, value in prediction.to_json().items()}
     told = row.named or {}
     kept: dict[str, Any] = {}
@@ -70,7 +70,7 @@ def answer(row: Row, prediction: Prediction) -> dict[str, Any]:
 
 
 class _Table:
-    """A CSV or TSV file; the first row decides its columns."""
+    """A CSV or TSV file, whose first row decides the columns."""
 
     def __init__(self, file: TextIO, ending: str) -> None:
         self._file, self._ending = file, ending
@@ -78,7 +78,7 @@ class _Table:
         self._columns: list[str] | None = None
 
     def write(self, row: Row, prediction: Prediction) -> None:
-        """Write one record, behind the header if it is the first."""
+        """Write one record, and before the first the header."""
         cells = _flat(finite(answer(row, prediction)))
         if self._columns is None:
             self._columns = list(cells)
@@ -103,7 +103,7 @@ class _Table:
 
 
 def _flat(values: dict[str, Any]) -> dict[str, str]:
-    """Give a cell for each value; an object has a cell for each of its own."""
+    """Flatten nested objects into one cell per value."""
     cells: dict[str, str] = {}
     for name, value in values.items():
         if isinstance(value, dict):
@@ -122,7 +122,7 @@ def _cell(value: Any) -> str:
 
 
 def _rounded(value: Any) -> Any:
-    """Give the same value, with lists for tuples and numbers to six places."""
+    """Round numbers to six digits after the point, and convert tuples to lists."""
     if isinstance(value, float):
         return round(value, DECIMALS)
     if isinstance(value, dict):

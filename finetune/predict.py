@@ -70,7 +70,7 @@ class Predictor:
     def answers(
         self, rows: Iterable[Row], progress: Progress = unwatched
     ) -> Iterator[tuple[Row, Item, Any]]:
-        """Each row, what the model reads of it, and its prediction, in order, as they come.
+        """Yield each row with its encoded input and its prediction, in order.
 
         Where a row is at fault, those before it are given first.
         """
@@ -96,7 +96,7 @@ class Predictor:
 def encoded(
     task: Task[ExampleT, PredictionT], tokenizer: Tokenizer, examples: Iterable[ExampleT]
 ) -> Iterator[tuple[ExampleT, Item]]:
-    """Each example, and what the model reads of it; a fault is named by file and line."""
+    """Yield each example with its encoded input; faults are named by file and line."""
     for example in examples:
         try:
             item = task.encode(example, tokenizer)
@@ -133,7 +133,7 @@ def answered(
     progress: Progress = unwatched,
     finite: bool = False,
 ) -> Iterator[tuple[ExampleT, Item, PredictionT]]:
-    """Each example with its prediction, in order; those of like length are computed together.
+    """Yield each example with its prediction, in order; similar lengths share a batch.
 
     `CHUNK` examples are in memory at a time. `loss` grows by that of labelled examples. Where an
     example is at fault, those before it are given first. With `finite` an answer that is no number

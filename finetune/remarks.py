@@ -1,4 +1,4 @@
-"""What a person should know of labelled examples before a model learns from them, a line each."""
+"""Report likely faults of labelled examples before training, one line each."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -9,9 +9,9 @@ from finetune.config import BALANCED, FinetuneConfig
 from finetune.tags import OUTSIDE, are_entities, lookalike, scheme
 
 NAMED = 8
-"""Labels that a line names."""
+"""The most labels that a line lists."""
 UNBALANCED = 10
-"""So many times as often as the rarest label: then the commonest may be all that is learned."""
+"""The ratio of the commonest to the rarest label from which a warning is given."""
 
 
 @runtime_checkable
@@ -20,15 +20,15 @@ class WithText(Protocol):
 
     @property
     def shown(self) -> str:
-        """The text."""
+        """Return the text."""
 
     @property
     def place(self) -> str:
-        """File and line."""
+        """Format file and line."""
 
 
 def of_labels(counts: Mapping[str, int], config: FinetuneConfig) -> list[str]:
-    """Which labels there are, which are written in two ways, and that some are rare."""
+    """List the labels, and warn of spelling variants and of imbalance."""
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     (common, most), (rare, least) = ordered[0], ordered[-1]
     shown = ordered if len(ordered) <= NAMED else [*ordered[: NAMED - 1], ordered[-1]]
@@ -53,7 +53,7 @@ def of_labels(counts: Mapping[str, int], config: FinetuneConfig) -> list[str]:
 
 
 def of_texts(examples: Iterable[WithText]) -> list[str]:
-    """That some texts read as if they were missing."""
+    """Warn of texts that look like missing values."""
     places = [(e.shown, e.place) for e in examples if e.shown in MISSING]
     if not places:
         return []
@@ -63,7 +63,7 @@ def of_texts(examples: Iterable[WithText]) -> list[str]:
 
 
 def of_tags(sentences: Iterable[tuple[str, ...]]) -> list[str]:
-    """How tags are read, and that they look like entities in a spelling that is not read."""
+    """Report the tagging scheme, and warn of entity tags in an unknown spelling."""
     given = list(sentences)
     counts = Counter(tag for tags in given for tag in tags)
     if are_entities(counts):
@@ -75,5 +75,5 @@ def of_tags(sentences: Iterable[tuple[str, ...]]) -> list[str]:
 
 
 def listed(names: list[str]) -> str:
-    """The first of some names."""
+    """List the first few of some names."""
     return ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")

@@ -92,7 +92,7 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
 
 
 def new_data(config: FinetuneConfig, found: Fingerprints | None = None) -> Fingerprints | None:
-    """Give the fingerprints that a new run leaves; None where one is resumed that left the same.
+    """Return the fingerprints to save for a new run; None where a run is resumed unchanged.
 
     Raises:
         UserError: the run in `config.out` is not resumed, or was begun with other examples.
@@ -120,7 +120,7 @@ def refuse_model_folder(config: FinetuneConfig) -> None:
 
 
 def parted_examples(config: FinetuneConfig, quiet: bool) -> tuple[list[Any], list[Any]]:
-    """The examples to learn from, and those to be measured on: the user's, or a share held out."""
+    """Return the training and the validation examples: the user's, or a held-out share."""
     kind = TASKS[config.task]
     valid = config.valid or (config.train if is_set(config.train) else None)
     examples = all_examples(config)
@@ -138,25 +138,25 @@ def parted_examples(config: FinetuneConfig, quiet: bool) -> tuple[list[Any], lis
 
 
 def training_examples(config: FinetuneConfig) -> list[Any]:
-    """The examples to learn from, where none is held out."""
+    """Return the training examples, where none is held out."""
     return drawn(config, all_examples(config))
 
 
 def all_examples(config: FinetuneConfig) -> list[Any]:
-    """The examples of the training file or set."""
+    """Return the examples of the training file or set."""
     kind = TASKS[config.task]
     return list(read_examples(kind, config.train, "train", kind.naming(config.columns)))
 
 
 def drawn(config: FinetuneConfig, examples: list[Any]) -> list[Any]:
-    """So many of each label as the settings say, or all."""
+    """Draw as many examples per label as the settings say, or all."""
     if not config.per_label:
         return examples
     return few_of_each(TASKS[config.task], examples, config.per_label, config.training.seed)
 
 
 def say(lines: Iterable[str], quiet: bool) -> None:
-    """Tell what a person should know, unless `quiet`."""
+    """Print a remark, unless `quiet`."""
     for line in () if quiet else lines:
         print(line, file=sys.stderr)
 
@@ -169,7 +169,7 @@ def finetune_on(
     new: Fingerprints | None,
     quiet: bool,
 ) -> Outcome:
-    """Learn from `examples`, choose by `held_out` and measure on it; what is left is as above.
+    """Train on `examples`, choose and measure on `held_out`; save the result in the run's folder.
 
     Without `held_out` nothing is chosen and nothing measured. `new` are the fingerprints that a new
     run leaves, None where one is resumed.
@@ -208,7 +208,7 @@ def told(overlap: Overlap[Any], held_out: list[Any], quiet: bool) -> tuple[str, 
 
 
 def never_predicted(metric: AnyMetric, config: FinetuneConfig) -> tuple[str, ...]:
-    """The labels that occur in the validation examples and that the model gives to none."""
+    """Describe the labels that occur in the validation examples and are never predicted."""
     labels = metric.never_predicted()
     if not labels:
         return ()

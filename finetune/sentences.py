@@ -1,4 +1,4 @@
-"""The data shape of tagging: sentences as words with their tags, and what is found in them.
+"""Define the data of tagging: sentences as words with their tags, and predicted entities.
 
 | file                  | a sentence is                                                            |
 |-----------------------|--------------------------------------------------------------------------|
@@ -45,7 +45,7 @@ class Sentence:
     line: int
     """of the first word"""
     lines: tuple[int, ...] = ()
-    """Of each word, where each stands on one of its own."""
+    """The line of each word, where words are on separate lines."""
 
     @property
     def place(self) -> str:
@@ -97,7 +97,7 @@ class Tags:
 
 
 def sentence_rows(path: File, columns: Columns) -> Iterator[Row]:
-    """Give a row for each sentence of a file, whatever its layout."""
+    """Yield a row for each sentence of a file in any layout."""
     if kind(path) in (".jsonl", ".parquet"):
         return columns.of(read_rows(path))
     if kind(path) == ".csv" or (kind(path) == ".tsv" and has_header(path, columns.named)):
@@ -164,7 +164,7 @@ def check_scheme(example: Sentence) -> None:
 
 
 def strings(row: Row, name: str) -> tuple[str, ...]:
-    """Give the value of a field as a list of texts; of a cell also what spaces part in it.
+    """Return a field as a list of strings; split a cell at spaces.
 
     Raises `UserError` for any other value.
     """

@@ -26,7 +26,7 @@ SPELLINGS = (
     (re.compile(r"(?P<type>.*\w)[-_.:/|](?P<position>[BIMELSU])"), "the position behind"),
     (re.compile(r"(?P<position>[bimelsu])[-_.:/|](?P<type>\w.*)"), "a small letter"),
 )
-"""How others write tags of entities that are not read as such."""
+"""Patterns of unsupported spellings of entity tags, each with its difference."""
 _OPEN, _GOING_ON = frozenset("BIM"), frozenset("IMEL")
 
 
@@ -89,7 +89,7 @@ def is_legal(tag: str, before: str) -> bool:
 
 
 def scheme(sentences: Iterable[Sequence[str]]) -> str:
-    """The name of the scheme that tags of entities are written in."""
+    """Name the scheme of some entity tags."""
     given = list(sentences)
     positions = {_parts(tag)[0] for tags in given for tag in tags}
     for name, marks in (("BMES", "M"), ("BILOU", "LU"), ("BIOES", "ES")):
@@ -104,7 +104,7 @@ def scheme(sentences: Iterable[Sequence[str]]) -> str:
 
 
 def lookalike(counts: Mapping[str, int]) -> str | None:
-    """What plain labels look like that may be meant as entities; None where they do not."""
+    """Describe why plain labels may be meant as entities; None where they may not."""
     tags = sorted(counts)
     if all(tag.isdecimal() for tag in tags):
         return (

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from finetune.config import FinetuneConfig
 
 AS_NAMED = Columns()
-"""Columns are called what they are."""
+"""The map of columns that are named like their fields."""
 OVERLAP = 4
 """two windows share one part in so many of their length"""
 
@@ -74,13 +74,13 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     long: Literal["cut", "windows"] = "cut"
     """what becomes of a longer text: it is cut, or read in windows"""
     columns: tuple[str, ...] = ()
-    """Which columns of the user's files stand for which of `COLUMNS`: "text=review"."""
+    """The map of field names in `COLUMNS` to columns of the user's files: "text=review"."""
 
     COLUMNS: ClassVar[tuple[str, ...]] = ("text", "pair", "label")
-    """What a row may have."""
+    """The fields of a row."""
 
     def __post_init__(self) -> None:
-        """Refuse what no run has written: `task.json` may be damaged, or another program's."""
+        """Check the values: `task.json` may be damaged or from another program."""
         check_bounds(self, max_length=at_least(3))
         for field in fields(self):
             value = getattr(self, field.name)
@@ -124,7 +124,7 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
 
     @classmethod
     def naming(cls, told: Sequence[str], remembered: Sequence[str] = ()) -> Columns:
-        """Say which columns stand for which: those told now, else those that training had.
+        """Return the map of columns: the one given now, else that of training.
 
         Raises `UserError` for what is not NAME=COLUMN with a name of `COLUMNS`.
         """
@@ -159,21 +159,21 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
 
     @classmethod
     def stratum(cls, example: ExampleT) -> Any:
-        """By what held-out examples are spread as all are: the label; what it is can be sorted."""
+        """Return the sortable value by which held-out examples are stratified: the label."""
         return cls.label_of(example) or ""
 
     @classmethod
     def together(cls, example: ExampleT) -> str:
-        """What must not be learned from and held out at once: by default the example as shown."""
+        """Return a key of examples that must be on one side of a split: by default the text."""
         return cls.shown(example)
 
     @classmethod
     def remarks(cls, config: "FinetuneConfig", examples: Sequence[ExampleT]) -> list[str]:
-        """What a person should know of the training examples, a line each."""
+        """List warnings and facts about the training examples, one line each."""
         return []
 
     def tokenizer(self, folder: Path) -> Tokenizer:
-        """Open the tokenizer by which the model of `folder` learns this task, and is saved."""
+        """Load the tokenizer with which the model of `folder` is trained for this task."""
         return load_tokenizer(folder)
 
     @abstractmethod
@@ -195,7 +195,7 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         """
 
     def outputs(self, model: PretrainedModel, batch: Batch) -> Any:
-        """What the model says of a batch; without gradients the many windows of one text in parts.
+        """Compute the outputs for a batch; without gradients, long texts are computed in parts.
 
         So memory does not grow with the length of a text.
         """
@@ -236,7 +236,7 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         return next(iter(self.metric().scores()))
 
     def encodings(self, tokenizer: Tokenizer, text: str, pair: str | None) -> tuple[Encoding, ...]:
-        """A text, or a text and its pair, as one sequence, or, where asked for, as windows.
+        """Encode a text, or a text and its pair, as one sequence or as windows.
 
         Of a pair the second text is read in windows, each behind the first; the first is cut where
         it leaves the other less than half of the room.
@@ -256,11 +256,11 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
 
 
 Input = str | tuple[str, str] | list[str] | Mapping[str, Any]
-"""What a prediction is asked of: a text, a text and its pair, or the fields of a row."""
+"""The input of a prediction: a text, a text and its pair, or the fields of a row."""
 
 
 def bounded(rows: Iterable[Row]) -> Iterator[Row]:
-    """Give the same rows; `UserError` by file and line for a text that is too long to be read."""
+    """Yield the same rows; raise `UserError` with file and line for a text that is too long."""
     for row in rows:
         for name, value in row.fields.items():
             if isinstance(value, str) and len(value) > LONGEST_TEXT:
@@ -269,7 +269,7 @@ def bounded(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def as_rows(inputs: Iterable[Input]) -> Iterator[Row]:
-    """Inputs as rows, which are named by their number where one is at fault.
+    """Convert inputs to rows, which are numbered for error messages.
 
     Raises `UserError` for what is no list, and, as it comes, for what is neither a text, a pair of
     texts nor the fields of a row.

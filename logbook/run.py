@@ -1,4 +1,4 @@
-"""One run, as the files in its folder tell it.
+"""Read a run from the files in its folder.
 
     options.json          how it was asked for        log.jsonl     steps and evaluations
     held_out.json         what it is measured on      speed.jsonl   seconds and tokens
@@ -21,7 +21,7 @@ from cellar import Fields, UserError, parse_json, read_json
 
 OPTIONS, LOG, SPEED = "options.json", "log.jsonl", "speed.jsonl"
 WEIGHTS = "model.safetensors"
-"""Stands in the run's own folder once it is finished; those of checkpoints stand below it."""
+"""The file of weights: in the folder of a finished run, and in each checkpoint."""
 HELD_OUT, METRICS, SUMMARY = "held_out.json", "metrics.json", "summary.json"
 LARGEST_SIZE = 2**40
 QUIET_AFTER = 120.0
@@ -221,7 +221,7 @@ def rows(path: Path, notes: list[str], but_last_of_steps: bool = False) -> Itera
 
 
 def parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    """Give one row; UserError for what is none."""
+    """Parse one row of a log; raise `UserError` for an invalid one."""
     row = parse_json(line, f"{path}:{number}")
     Fields(row, f"{path}:{number}").whole("step")
     return dict(row)

@@ -1,4 +1,4 @@
-"""How good a classifier is: from the confusions, the ranking of probabilities, and its calibration.
+"""Measure a classifier by its confusion matrix, the ranking of probabilities, and calibration.
 
 With tp, fp, fn the right, the false and the missed of a label: precision = tp / (tp + fp),
 recall = tp / (tp + fn), F1 their harmonic mean; macro averages are plain means over the labels that
@@ -86,7 +86,7 @@ class ClassMetric(Metric[Labelled, Labelling]):
             )
 
     def never_predicted(self) -> list[str]:
-        """The labels with texts that no text was taken for."""
+        """List the labels that occur and were never predicted."""
         support, taken = self.confusion.sum(1), self.confusion.sum(0)
         return [self.labels[i] for i in np.flatnonzero((support > 0) & (taken == 0))]
 

@@ -83,7 +83,7 @@ class Counted(Metric[TaggedWords, WordTagging]):
         """Count one sentence."""
 
     def never_predicted(self) -> list[str]:
-        """The names that occur and are nowhere found."""
+        """List the types that occur and were never predicted."""
         said = {taken for _, taken in self.confusion}
         return sorted({of for of, _ in self.confusion} - said - {NOTHING})
 

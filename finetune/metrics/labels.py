@@ -1,4 +1,4 @@
-"""How good an answer of several labels is: each label counts as a decision of its own.
+"""Measure multi-label predictions; each label counts as a decision of its own.
 
 With tp, fp, fn the right, the false and the missed of a label: F1 = 2 tp / (2 tp + fp + fn), and 0
 where nothing is to count; micro averages add the counts of all labels up first, macro averages are
@@ -83,7 +83,7 @@ class LabelsMetric(Metric[ManyLabelled, ManyLabelling]):
         self.mistaken(Mistake(float(confidence), example.place, example.shown, *texts))
 
     def never_predicted(self) -> list[str]:
-        """The labels that some texts have and none was given."""
+        """List the labels that occur and were never predicted."""
         right, false, missed = self.counts
         return [self.labels[i] for i in np.flatnonzero((missed > 0) & (right + false == 0))]
 

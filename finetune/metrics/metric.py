@@ -1,4 +1,4 @@
-"""What every account of predictions can do: grow by one example at a time, and be shown.
+"""Define the interface of metrics: add one example at a time, compute, and show.
 
 Metrics stream: no text, logits or vectors are kept, only counts. A rank needs all numbers at once,
 so AUC keeps 9 bytes for each text and label, and Spearman 16 bytes for each text.
@@ -56,7 +56,7 @@ class Metric(ABC, Generic[ExampleT, PredictionT]):
         """Count one more example."""
 
     def never_predicted(self) -> list[str]:
-        """The labels that occur and are predicted of no example; by default there are no labels."""
+        """List the labels that occur and were never predicted; by default none."""
         return []
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""How good a predicted number is.
+"""Measure predicted numbers by error and correlation.
 
     MSE = mean (x − y)²      MAE = mean |x − y|
     Pearson = cov(x, y) / (σ_x σ_y): do they lie on a line?

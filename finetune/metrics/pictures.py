@@ -30,7 +30,7 @@ CJK_FONTS = (
     *("PingFang SC", "Hiragino Sans GB", "Heiti SC", "STHeiti", "Songti SC", "Arial Unicode MS"),
     *("Microsoft YaHei", "SimHei", "SimSun", "Malgun Gothic", "Droid Sans Fallback"),
 )
-"""Fonts with Chinese, Japanese and Korean characters, which matplotlib's own lacks."""
+"""Fonts with Chinese, Japanese and Korean characters, which matplotlib's default lacks."""
 
 
 def confusion_figure(
@@ -141,7 +141,7 @@ def label_style() -> dict[str, Any]:
 
 @contextmanager
 def _warning_of_unknown_glyphs() -> Iterator[None]:
-    """Say once, in a line, which characters no font here can draw: they become boxes."""
+    """Warn once, in one line, of characters that no installed font can draw."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
@@ -166,11 +166,11 @@ def _warning_of_unknown_glyphs() -> Iterator[None]:
 
 
 _said: set[str] = set()
-"""Characters that were named already."""
+"""Characters that were already warned of."""
 
 
 def matplotlib_cache() -> str:
-    """Give the folder in which matplotlib remembers which fonts there are."""
+    """Return the folder of matplotlib's font cache."""
     import matplotlib
 
     return matplotlib.get_cachedir()

@@ -1,4 +1,4 @@
-"""How well probabilities rank: the ROC curve of each label and the area under it.
+"""Measure the ranking by probability: the ROC curve of each label and the area under it.
 
 AUC(label) is the chance that a text of the label is given a higher probability than one that is
 not, ties counting half; exactly that of scikit-learn's `roc_auc_score`. With R the sum of the ranks
@@ -16,11 +16,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
 POINTS = 2000
-"""The most corners of a curve: a picture shows no more."""
+"""The most points of a curve."""
 
 
 class Ranking:
-    """Collect, for each label, the probabilities of the texts that have it, and of the others."""
+    """Collect the probabilities of each label, for texts with and without the label."""
 
     def __init__(self, num_labels: int) -> None:
         self.num_labels = num_labels
@@ -44,7 +44,7 @@ class Ranking:
     def curve(
         self, label: int, points: int = POINTS
     ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-        """Give the ROC curve of a label: false and true positive rates, at most `points` of each.
+        """Compute the ROC curve of a label: false and true positive rates, at most `points` each.
 
         A corner for each threshold; of more than `points` the curve keeps evenly spaced ones.
         """

@@ -1,4 +1,4 @@
-"""How good relations are found: micro F1 over all labels but the one that says there is none.
+"""Measure relation extraction by micro F1 over all labels except the "no relation" label.
 
     precision = right / found,  recall = right / there;   found and there are relations alone
 

@@ -48,7 +48,7 @@ class Embedded(Protocol):
 
     @property
     def directions(self) -> Float[np.ndarray, "texts size"]:
-        """Scaled to length 1: the text's, its pair's …"""
+        """Return the vectors of a text and its pair, scaled to length 1."""
 
 
 class RetrievalMetric(Metric[Paired, Embedded]):

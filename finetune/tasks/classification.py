@@ -95,7 +95,7 @@ class OneLabel(Task[LabelledT, ClassPrediction]):
 
     @classmethod
     def remarks(cls, config: "FinetuneConfig", examples: Sequence[LabelledT]) -> list[str]:
-        """Its labels, and what may be wrong with them."""
+        """List the labels and likely faults in them."""
         counts = Counter(e.label for e in examples if e.label is not None)
         return [*of_labels(counts, config), *of_texts(examples)]
 
@@ -182,7 +182,7 @@ class Classification(OneLabel[ClassExample]):
 
 
 def label_of(row: Row, labelled: bool) -> str | None:
-    """The column `label`; it is not looked at where it is what is asked for.
+    """Read the column `label`, unless labels are to be predicted.
 
     A list of one label is that label (doccano and Prodigy write it so). A cell in brackets that is
     no list of texts is a label.

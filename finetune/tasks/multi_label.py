@@ -42,7 +42,7 @@ class LabelsExample(TextExample):
 
     labels: tuple[str, ...] | None
     parted: str = ""
-    """By what sign the labels were parted in one cell."""
+    """The delimiter of the labels in one cell."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class MultiLabel(Task[LabelsExample, LabelsPrediction]):
 
     @classmethod
     def read(cls, row: Row, labelled: bool = True) -> LabelsExample:
-        """A row has `text` and `labels`, and may have `pair`.
+        """Read a row with `text`, `labels` and an optional `pair`.
 
         `labels` is a list; or a cell with a list (as JSON or Python has it) or with the labels
         parted by "|", else ";", else ",". An empty list says that no label is true; an empty cell,
@@ -106,12 +106,12 @@ class MultiLabel(Task[LabelsExample, LabelsPrediction]):
 
     @classmethod
     def stratum(cls, example: LabelsExample) -> tuple[str, ...]:
-        """All its labels."""
+        """Return all labels of the example."""
         return tuple(sorted(example.labels or ()))
 
     @classmethod
     def remarks(cls, config: "FinetuneConfig", examples: Sequence[LabelsExample]) -> list[str]:
-        """Its labels, and what may be wrong with them; and where cells were taken apart."""
+        """List the labels, likely faults in them, and the delimiter of cells."""
         counts = Counter(label for example in examples for label in example.labels or ())
         found = of_labels(counts, config) if counts else []
         for sign in {example.parted for example in examples} - {"", "|"}:
@@ -190,7 +190,7 @@ class MultiLabel(Task[LabelsExample, LabelsPrediction]):
 
 
 def read_labels(row: Row) -> tuple[tuple[str, ...], str]:
-    """The column `labels`, each label once, and by what sign they were parted in one cell.
+    """Read the column `labels` without duplicates, and the delimiter if it is one cell.
 
     Raises `UserError` by file and line for what is no list of labels, and for a vector of 0 and 1.
     """
@@ -216,7 +216,7 @@ def read_labels(row: Row) -> tuple[tuple[str, ...], str]:
 
 
 def parted(cell: str) -> tuple[list[str], str]:
-    """The labels of a cell, and the sign that parts them."""
+    """Split a cell into labels; return them and their delimiter."""
     sign = next((sign for sign in "|;," if sign in cell), "")
     if not sign and is_vector(cell.split()):
         return cell.split(), sign
@@ -225,5 +225,5 @@ def parted(cell: str) -> tuple[list[str], str]:
 
 
 def is_vector(labels: Sequence[str]) -> bool:
-    """Whether labels are 0 and 1, one of them more than once: names are not."""
+    """Tell whether labels are zeros and ones with a repeat, which names are not."""
     return len(set(labels)) < len(labels) and set(labels) <= {"0", "1"}

@@ -1,4 +1,4 @@
-"""Multiple choice: which of some options goes with a text?
+"""Choose the option that goes with a text.
 
     loss = −log softmax(s)[right],    sᵢ = the score of the pair (text, optionᵢ)
 

@@ -176,12 +176,12 @@ class QuestionAnswering(Task[QuestionExample, AnswerPrediction]):
 
     @classmethod
     def stratum(cls, example: QuestionExample) -> bool:
-        """Whether it has an answer."""
+        """Tell whether the question has an answer."""
         return bool(example.answers)
 
     @classmethod
     def together(cls, example: QuestionExample) -> str:
-        """The passage: all questions on it."""
+        """Return the passage, shared by all its questions."""
         return example.context
 
     @classmethod

@@ -94,12 +94,12 @@ class Regression(Task[ScoreExample, ScorePrediction]):
 
     @classmethod
     def stratum(cls, example: ScoreExample) -> float:
-        """Its score."""
+        """Return the score."""
         return example.score or 0.0
 
     @classmethod
     def remarks(cls, config: "FinetuneConfig", examples: Sequence[ScoreExample]) -> list[str]:
-        """What may be wrong with the texts."""
+        """List likely faults in the texts."""
         return of_texts(examples)
 
     def build(self, config: "FinetuneConfig") -> PretrainedModel:

@@ -1,4 +1,4 @@
-"""Relations: how do two things that a text names stand to each other?
+"""Classify the relation between two entities in a text.
 
     @ Marie Curie @ was born in # Warsaw # .        →  city_of_birth
 
@@ -35,7 +35,7 @@ Span = tuple[int, int]
 
 ENTITIES = ("head", "tail")
 SIGNS = "@#*$%&+=~^|<>/:;!?-_()[].,'"
-"""What may mark head and tail, on both sides of each; the first two that a tokenizer has do."""
+"""Characters that mark head and tail; the first two that a tokenizer has are used."""
 NO_RELATION = ("no_relation", "na", "none", "other")
 """labels that say so, whatever their case"""
 
@@ -114,7 +114,7 @@ class Relation(OneLabel[RelationExample]):
 
 @lru_cache
 def known_signs(tokenizer: Tokenizer) -> str:
-    """Choose the signs that mark head and tail: the first two that the tokenizer tells apart.
+    """Choose the characters that mark head and tail: the first two that the tokenizer has.
 
     Raises `UserError` where it has not even two.
     """
@@ -133,7 +133,7 @@ def known_signs(tokenizer: Tokenizer) -> str:
 
 
 def marked(text: str, head: Span, tail: Span, signs: str) -> tuple[str, tuple[Span, Span]]:
-    """Put head and tail between signs; give the text, and where both are in it, with their marks.
+    """Put markers around head and tail; return the text and both marked spans.
 
     Signs stand between spaces. Where an entity ends and another begins, the one is closed before
     the other is opened.

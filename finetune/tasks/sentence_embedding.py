@@ -1,4 +1,4 @@
-"""Sentence embedding: a vector for each text, near to those of texts that mean the same.
+"""Train sentence embeddings: one vector per text, close to those of texts of like meaning.
 
     cos(a, b) = eₐ · e_b / |eₐ| |e_b|,   e = the text's vector: the mean of its tokens', by default
 
@@ -85,7 +85,7 @@ class SentencePrediction:
 
     @property
     def directions(self) -> Float[np.ndarray, "texts size"]:
-        """The vectors, scaled to length 1."""
+        """Return the vectors, scaled to length 1."""
         lengths = np.linalg.norm(self.vectors, axis=1, keepdims=True)
         directions: Float[np.ndarray, "texts size"] = self.vectors / np.maximum(lengths, 1e-12)
         return directions
@@ -117,9 +117,9 @@ class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
     scale: tuple[float, float] | None
     """the lowest and the highest score of the training examples; None where they have none"""
     prompt: str = ""
-    """What stands before each text."""
+    """The prompt before each text."""
     lower_case: bool = False
-    """Whether texts are read in lower case, whatever the tokenizer does."""
+    """Lowercase texts before tokenisation."""
 
     @classmethod
     def fit(
@@ -166,7 +166,7 @@ class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
 
     @classmethod
     def stratum(cls, example: SentenceExample) -> float:
-        """Its score, if it has one."""
+        """Return the score, if there is one."""
         return example.score or 0.0
 
     def check(self, example: SentenceExample) -> None:
@@ -177,11 +177,11 @@ class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
 
     @classmethod
     def of_folder(cls, folder: Path) -> "SentenceEmbedding":
-        """Make the task of a folder that sentence-transformers wrote."""
+        """Make the task from the settings of a sentence-transformers folder."""
         return cls(scale=None, **declared(folder))
 
     def build(self, config: "FinetuneConfig") -> PretrainedModel:
-        """Load the pretrained encoder, and what its folder declares to follow it."""
+        """Load the pretrained encoder and the modules that its folder declares."""
         model = SentenceEncoder.from_pretrained(config.model, **config.text_settings)
         model.layout = replace(model.layout, max_length=self.max_length)
         return model
@@ -233,7 +233,7 @@ class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
 
 
 def declared(model: str | Path, max_length: int = 0) -> dict[str, Any]:
-    """Read from a folder how the task reads a text; `max_length` 0: as long as it declares.
+    """Read prompt, case and length limit from a folder; `max_length` 0: the declared limit.
 
     Raises:
         UserError: the folder declares what is not learned here.
@@ -259,7 +259,7 @@ def declared(model: str | Path, max_length: int = 0) -> dict[str, Any]:
 
 
 def declared_length(folder: Path, layout: SentenceLayout) -> int:
-    """Give the tokens of the longest text that the layout, the tokenizer and the model allow."""
+    """Return the longest text in tokens that layout, tokenizer and model allow."""
     raw = read_json(folder / "config.json")
     positions = family_of(raw).read_config(raw).max_position_embeddings
     return longest(layout, load_tokenizer(folder), positions)

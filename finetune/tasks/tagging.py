@@ -122,17 +122,17 @@ class Tagging(Task[Sentence, Tags]):
 
     @classmethod
     def stratum(cls, example: Sentence) -> tuple[str, ...]:
-        """The types of its entities."""
+        """Return the types of the entities."""
         return tuple(sorted({span.type for span in spans(example.tags or ())}))
 
     @classmethod
     def remarks(cls, config: "FinetuneConfig", examples: Sequence[Sentence]) -> list[str]:
-        """How the tags are read."""
+        """Report how the tags are read."""
         return of_tags(example.tags for example in examples if example.tags is not None)
 
     @classmethod
     def rows(cls, path: File, columns: Columns = AS_NAMED) -> Iterator[Row]:
-        """A row for each sentence, whatever the layout of the file."""
+        """Yield a row for each sentence of a file in any layout."""
         return sentence_rows(path, columns)
 
     @classmethod
@@ -141,7 +141,8 @@ class Tagging(Task[Sentence, Tags]):
         return read_sentence(row, labelled)
 
     def tokenizer(self, folder: Path) -> Tokenizer:
-        """Open the folder's tokenizer; a tagger's as it is, another's as taggers of words have it.
+        """Load the tokenizer of the folder, adapted to single words unless it is already a
+        tagger's.
 
         RoBERTa's tokens begin with the space before a word: words alone would look like parts.
         """
