@@ -16,7 +16,7 @@ from plainformer import __version__
 from plainformer.terminal import prepare, silence
 
 LONGEST_FAULT = 300
-"""Characters of an error that nobody foresaw."""
+"""The longest message, in characters, of an unexpected error."""
 
 COMMANDS = {
     "demo": "the whole story on the built-in text, in minutes, on a CPU",
@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def say(name: str, message: str) -> None:
-    """Print an error, in one line where its text is one, on standard error."""
+    """Print an error on standard error, on one line if its text is one line."""
     try:
         print(f"plainformer {name}: {UserError(message)}", file=sys.stderr, flush=True)
     except OSError:

@@ -73,7 +73,7 @@ class DemoOptions:
     """How often to fine-tune from each start, each time from another draw of examples."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, before any work is done."""
+        """Check the options before any work is done."""
         check_bounds(self, minutes=above(0, 100_000), seeds=between(2, 1000))
 
 
@@ -84,7 +84,7 @@ def demo(options: DemoOptions) -> None:
 
 
 def tell(options: DemoOptions, story: "Story") -> None:
-    """Run the stages, one after the other."""
+    """Run the stages in order, and print what each does."""
     with story.stage("data", "a dictionary, and the types of its words"):
         text = fetch("gcide") / "train.txt"
         fetch("gcide-pos")

@@ -1,4 +1,4 @@
-"""The words behind a command, as values of its options.
+"""Parse the arguments of a command into the values of its options.
 
     --vocab-size 800 --files a.txt b.txt --no-lowercase   →   {"vocab_size": 800, …}
 
@@ -21,31 +21,31 @@ from cellar import UserError, did_you_mean
 
 IS_OPTION = re.compile(r"--[A-Za-z][\w-]*(=.*)?", re.DOTALL)
 MAY_BE_EMPTY = ("prompt", "template", "text", "verbaliser")
-"""Options whose value may be the empty text: any other one names something."""
+"""Options that accept the empty string; others name something."""
 POSITIONAL = get_args(tyro.conf.Positional[int])[1:]
 LONGEST_NUMBER = 40
-"""Characters."""
+"""The most characters of a number."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """A field of a command's dataclass."""
+    """An option: a field of a command's dataclass."""
 
     field: tuple[str, ...]
-    """Its name, behind those of the dataclasses that it stands in."""
+    """The name of the field, after the names of the dataclasses that contain it."""
     hint: Any
     positional: bool
     required: bool
 
     @property
     def name(self) -> str:
-        """What a user writes: --vocab-size, or MODEL for what is known by its place."""
+        """Return the name on the command line: --vocab-size, or MODEL for a positional argument."""
         name = self.field[-1].replace("_", "-")
         return name.upper() if self.positional else f"--{name}"
 
     @property
     def size(self) -> int | None:
-        """How many words it takes; None: any number."""
+        """Return the number of values; None: any number."""
         kinds = get_args(self.hint)
         if get_origin(self.hint) is tuple:
             return None if ... in kinds else len(kinds)
@@ -68,7 +68,7 @@ def options_of(kind: Any, outer: tuple[str, ...] = ()) -> list[Option]:
 
 
 def read_line(kind: Any, words: Sequence[str]) -> dict[str, Any]:
-    """Give what the words say, as nested dictionaries of JSON values.
+    """Parse the arguments into nested dictionaries of JSON values.
 
     Raises:
         UserError: names the option that is unknown, or lacks a value or has a wrong one.
@@ -105,12 +105,12 @@ def read_line(kind: Any, words: Sequence[str]) -> dict[str, Any]:
 
 
 def missing(kind: Any, values: Mapping[str, Any]) -> list[str]:
-    """List the options that must be given and are not among these values."""
+    """List the required options without a value."""
     return [o.name for o in options_of(kind) if o.required and o.field[0] not in values]
 
 
 def find(name: str, named: Mapping[str, Option]) -> tuple[Option, bool]:
-    """Give the option of this name, and whether it is meant as it stands, not as --no-…."""
+    """Find the option of this name, and tell whether it is plain rather than --no-…."""
     if name in named:
         return named[name], True
     positive = named.get("--" + name.removeprefix("--no-"))
@@ -120,7 +120,7 @@ def find(name: str, named: Mapping[str, Option]) -> tuple[Option, bool]:
 
 
 def value_of(option: Option, words: Sequence[str], is_true: bool) -> Any:
-    """Give the JSON value of an option that these words stand behind."""
+    """Convert the words after an option to its JSON value."""
     name, size = option.name, option.size
     if option.hint is bool:
         if words:
@@ -136,7 +136,7 @@ def value_of(option: Option, words: Sequence[str], is_true: bool) -> Any:
 
 
 def one(option: Option, hint: Any, word: str) -> Any:
-    """Give one word as a value of the type `hint`."""
+    """Convert one word to the type `hint`."""
     name, kinds = option.name, get_args(hint)
     if get_origin(hint) is Literal:
         if word in kinds:

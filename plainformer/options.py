@@ -20,10 +20,10 @@ def parse(
     arguments: Sequence[str],
     recipes: Mapping[str, str] = NONE,
 ) -> T:
-    """Read the options of `command` from its line.
+    """Parse the options of `command` from its arguments.
 
-    `--config FILE`, or `--recipe NAME` where there are `recipes`, gives those that do not stand
-    there. `--help` prints what there is, and leaves.
+    `--config FILE`, or `--recipe NAME` where there are `recipes`, provides options that the
+    arguments lack. `--help` prints all options and exits.
 
     Raises:
         UserError: one line that names the option at fault.
@@ -49,7 +49,7 @@ def parse(
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the values of both, those `above` where both have one."""
+    """Merge two nested dictionaries; values of `above` take precedence."""
     both = {**below, **above}
     for name in below.keys() & above.keys():
         if isinstance(below[name], dict) and isinstance(above[name], dict):
@@ -58,7 +58,7 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def taken(option: str, arguments: Sequence[str], what: str) -> tuple[str | None, Sequence[str]]:
-    """Give the value of `option`, None where it is not given, and the other arguments."""
+    """Remove `option` from the arguments; return its value (None if absent) and the others."""
     for index, argument in enumerate(arguments):
         name, _, value = argument.partition("=")
         if name == option:
@@ -70,12 +70,12 @@ def taken(option: str, arguments: Sequence[str], what: str) -> tuple[str | None,
 
 
 def load(kind: type[T], path: Path) -> T:
-    """Read the options that a run left in `path`; `UserError` for what is not such a file."""
+    """Load the options that a run saved in `path`; raise `UserError` for an invalid file."""
     return from_json(kind, read_json(path), path)
 
 
 def show_help(kind: type[Any], command: str, recipes: Mapping[str, str]) -> None:
-    """Print each option with its type, its default and what it does; raises SystemExit(0)."""
+    """Print each option with its type, default and description; raise SystemExit(0)."""
     import tyro
 
     about = f"{getdoc(kind)} --config FILE takes options from a run's options.json."

@@ -1,4 +1,4 @@
-"""Make the three standard streams, and what the environment says of the screen, fit to be used.
+"""Make the standard streams and the terminal size usable in any environment.
 
 A stream may be closed (`>&-`), be of another encoding (`PYTHONIOENCODING=ascii`), or end while we
 write (`| head`). None of that is a fault of a command, so commands need not think of it.
@@ -12,11 +12,11 @@ import sys
 from typing import Any
 
 NARROWEST, WIDEST = 20, 1000
-"""Columns of a screen that can be believed."""
+"""Plausible widths of a terminal, in columns."""
 
 
 def prepare() -> None:
-    """Open what is closed, escape what an encoding lacks, forget an absurd size of the screen."""
+    """Open closed streams, escape unencodable characters, and ignore implausible terminal sizes."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -43,10 +43,10 @@ def prepare() -> None:
 
 
 class Heedless(io.FileIO):
-    """Write to a pipe, and go on when its reader has left: no work ends for want of a listener."""
+    """Write to a pipe, and continue without error after its reader has closed it."""
 
     def write(self, data: Any) -> int:
-        """Write bytes; where they go, when nobody reads, nobody asks."""
+        """Write bytes; discard them once the reader has closed the pipe."""
         try:
             return super().write(data) or 0
         except BrokenPipeError:
@@ -55,7 +55,7 @@ class Heedless(io.FileIO):
 
 
 def json_escapes(error: UnicodeError) -> tuple[str, int]:
-    """Write what an encoding lacks as JSON does: a line of JSON stays one in any encoding."""
+    """Escape unencodable characters as JSON does, so that JSON output stays valid."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
@@ -64,7 +64,7 @@ def json_escapes(error: UnicodeError) -> tuple[str, int]:
 
 
 def silence(stream: str) -> None:
-    """Let go of a stream whose reader has left: what is still in its buffer goes nowhere."""
+    """Discard the buffer of a stream whose reader has closed it."""
     number = {"stdout": 1, "stderr": 2}[stream]
     device = os.open(os.devnull, os.O_WRONLY)
     os.dup2(device, number)

@@ -168,7 +168,7 @@ def save(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def loss_label(config: PretrainConfig) -> str:
-    """Say what the loss of a run is, for the axis of its curve."""
+    """Return the label of the loss axis in a run's plot."""
     if config.token_objective == "rtd":
         return f"loss: mlm + {DISCRIMINATOR_WEIGHT:g} · rtd"
     if config.token_objective is None:

@@ -58,7 +58,7 @@ class Corpus:
 
     @classmethod
     def of(cls, names: Sequence[str], valid_share: float) -> "Corpus":
-        """The corpus of these names, files, folders, globs and URLs; a named set is fetched.
+        """Open the corpus of these names, files, folders, globs and URLs; download named sets.
 
         Of a labelled set its texts are taken, but those of its test part. Raises `UserError` for
         what is no name of a set and no file.

@@ -19,7 +19,7 @@ class Guess:
 
 @torch.no_grad()
 def fill_mask(model: MaskedLM, tokenizer: Tokenizer, text: str, top: int = 5) -> list[list[Guess]]:
-    """The `top` guesses for each [MASK] of `text`, in order.
+    """Predict the `top` tokens for each [MASK] of `text`, in order.
 
     Raises `UserError` for a text without one, and for one that is longer than the model takes:
     of a text that is cut masks would be lost, or what a guess hangs on.

@@ -39,7 +39,7 @@ OURS = re.compile(r"manifest\.json|unfinished|(train|valid)-\d{5,}\.safetensors"
 
 SHARD = re.compile(r"(train|valid)-\d{5,}\.safetensors")
 MAX_LINE = 64 * 2**20
-"""Bytes of a journal's first line."""
+"""The most bytes of a journal's first line."""
 
 Plan = dict[str, Any]
 """all that decides what the shards hold: two corpora of one plan are the same, bit for bit"""
@@ -142,7 +142,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _plan(values: Fields) -> Plan:
-    """Give the plan that a manifest, or the first line of a journal, holds."""
+    """Read the plan from a manifest, or from the first line of a journal."""
     if values.text("format") != FORMAT:
         raise UserError(f"{values.source} has another format than {FORMAT!r}: prepare it anew")
     for source in values.each("sources"):
@@ -156,7 +156,7 @@ def _plan(values: Fields) -> Plan:
 
 
 def _entries(values: Fields) -> tuple[Entry, ...]:
-    """Give the shards that a manifest, or a line of a journal, names; none outside its folder."""
+    """Read the shard entries of a manifest or journal line; refuse names outside its folder."""
     entries = []
     for shard in values.each("shards"):
         entry = from_json(Entry, shard.values, shard.source)
@@ -204,7 +204,7 @@ class Journal:
         self.portions: list[Portion] = []
 
     def begin(self, overwrite: bool) -> Manifest | None:
-        """Take up what the folder holds of this plan; the manifest, when nothing is left to do.
+        """Resume the preparation of this plan in the folder; return the manifest if it is complete.
 
         The folder is held (`cellar.output_folder`): what is in it is a corpus, or part of one.
 
@@ -260,7 +260,7 @@ class Journal:
                 path.unlink()
 
     def _found(self) -> list[Path]:
-        """What stands in the folder, but for hidden files."""
+        """List the files of the folder, except hidden ones."""
         return sorted(self.folder.glob("[!.]*"))
 
     def _whole(self) -> Manifest:

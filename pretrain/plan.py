@@ -1,4 +1,4 @@
-"""From a budget to a plan: which size, how many tokens, in what steps, and how long it will take.
+"""Plan a pretraining run from a budget: size, tokens, batch size, and duration.
 
 A budget is a time on this machine (`30m`) or a number of floating-point operations (`1e17`).
 
@@ -75,19 +75,19 @@ class Plan:
     epochs: float
     flops: float
     seconds: float
-    """Of training and of evaluating."""
+    """Seconds of training and evaluation."""
     evaluating: float
-    """Seconds of evaluating alone."""
+    """Seconds of evaluation."""
     planning: float
-    """Seconds that the plan itself has taken."""
+    """Seconds spent on planning."""
     why: str
-    """The rule that has chosen the size."""
+    """The rule by which the size was chosen."""
 
     @classmethod
     def of(
         cls, chosen: "Candidate", steps: int, corpus_tokens: int, why: str, planning: float
     ) -> "Plan":
-        """Describe so many steps of a candidate."""
+        """Make the plan of a candidate for this many steps."""
         tokens, operations, _ = chosen.step
         every = chosen.config.training.eval_every
         evaluations = math.ceil(steps / every) if every else 1
@@ -147,7 +147,7 @@ class Candidate:
     loss: Objective[choice.Model, MaskedBatch]
     batches: MaskedBatches
     limit: float = math.inf
-    """Seconds beyond which a step is not timed again."""
+    """Return the seconds from which a step is timed only once."""
 
     @cached_property
     def weights(self) -> int:
@@ -171,7 +171,7 @@ class Candidate:
 
     @cached_property
     def seconds(self) -> float:
-        """Time a step here: some are taken, so the model is not to be used any more."""
+        """Time a step on this machine; this trains the model, which must be discarded."""
         return seconds_per_step(
             self.model, self.loss, self.batches, self.config.training, self.limit
         )
@@ -182,11 +182,11 @@ class Candidate:
         return self.evaluation_at(self.seconds)
 
     def evaluation_at(self, seconds: float) -> float:
-        """Estimate them where a step takes so many."""
+        """Estimate the seconds of an evaluation from those of a step."""
         return self.config.valid_tokens * seconds / max(self.step[0], 1) / 3
 
     def steps(self, budget: Budget, speed: float | None = None) -> float:
-        """Count the steps that the budget pays for, at so many operations a second, or as timed.
+        """Count the steps within the budget, at a given rate of operations, or as timed.
 
         n steps and the evaluations among them:  n · s + (1 + n / every) · e  =  budget.
         """
@@ -198,7 +198,7 @@ class Candidate:
         return (budget.seconds - evaluation) / (seconds + (evaluation / every if every else 0.0))
 
     def least_memory(self) -> int:
-        """Estimate the fewest bytes that training takes."""
+        """Estimate the least memory of training, in bytes."""
         shape = choice.shape(self.model)
         return least_memory(
             sum(p.numel() for p in self.model.parameters()),
@@ -220,7 +220,7 @@ def make_plan(
     make: Make,
     say: Callable[[str], object] = lambda _: None,
 ) -> Plan:
-    """Plan `config.budget` for a corpus of so many tokens; `say` hears what is being done.
+    """Plan `config.budget` for a corpus of this many tokens; report progress to `say`.
 
     Raises UserError for a budget that does not last for a step, and for a model that does not fit.
     """
@@ -269,7 +269,7 @@ def make_plan(
 
 
 def too_small(config: PretrainConfig, chosen: "Candidate", seconds: float, bound: str = "") -> str:
-    """Say that a budget does not last for a step, and what a step takes."""
+    """Make the error for a budget shorter than one step."""
     return (
         f"a budget of {config.budget} does not last for planning, one step of "
         f"{chosen.config.preset or 'the model'} and an evaluation: a step takes "
@@ -279,7 +279,7 @@ def too_small(config: PretrainConfig, chosen: "Candidate", seconds: float, bound
 
 
 def too_large(found: "Candidate", memory: int) -> str:
-    """Say that a model does not fit into memory, and what it takes."""
+    """Make the error for a model that does not fit into memory."""
     return (
         f"training {found.config.preset or 'the model'} on batches of "
         f"{found.config.batch_tokens:,} tokens takes at least "

@@ -31,7 +31,7 @@ from tokenizer import Tokenizer
 
 FORMAT = "plainformer token shard 2"
 LONGEST_PART = 1 << 20
-"""Characters of a document that are tokenised at once: they take up to 0.1 GB."""
+"""The most characters of a document that are tokenised at once (up to 0.1 GB of memory)."""
 KINDS = {"int64": "I64", "uint8": "U8", "uint16": "U16", "uint32": "U32"}
 """numpy's names of the types, and those of safetensors"""
 

@@ -18,7 +18,7 @@ from tokenizer import Tokenizer
 from training import Replay, is_main, main_first
 
 DATA = "data.json"
-"""What a run notes of its text: `Texts.fingerprints`."""
+"""The file in which a run saves `Texts.fingerprints`."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Texts:
     entropy: float
     """of single tokens of the new text"""
     fingerprints: Mapping[str, str]
-    """Of the shards of the corpus and of the old text: a resumed run must find them unchanged."""
+    """Hashes of the shards of the corpus and of the old text; a resumed run requires the same."""
 
 
 def open_texts(config: PretrainConfig, tokenizer: Tokenizer, quiet: bool) -> Texts:
@@ -63,7 +63,7 @@ def open_texts(config: PretrainConfig, tokenizer: Tokenizer, quiet: bool) -> Tex
 def tokenized(
     config: PretrainConfig, names: Sequence[str], beside: str, tokenizer: Tokenizer, quiet: bool
 ) -> Path:
-    """The folder with the shards of a text: a prepared corpus, or written `beside` the run.
+    """Open the shards of a text: a prepared corpus, or a folder written `beside` the run.
 
     A resumed run reads what it was begun with, also where the text has changed since.
     """
@@ -86,19 +86,19 @@ def tokenized(
 
 
 def shards(folder: Path, tokenizer: Tokenizer) -> dict[Split, list[Shard]]:
-    """The shards of both parts of a text."""
+    """List the shards of both parts of a text."""
     splits: tuple[Split, Split] = ("valid", "train")
     return {split: read_shards(folder, tokenizer, split) for split in splits}
 
 
 def fingerprint(folder: Path) -> str:
-    """One hash over the checksums of all shards."""
+    """Hash the checksums of all shards."""
     sums = [entry.sha256 for entry in read_manifest(folder).shards]
     return hashlib.sha256("".join(sums).encode()).hexdigest()
 
 
 def refuse_changes(texts: Texts, out: Path) -> None:
-    """Refuse to resume the run in `out` on another text than it was begun with.
+    """Raise `UserError` where a run is resumed on a text other than it was started with.
 
     Raises:
         UserError: names the corpus that has changed.

@@ -37,7 +37,7 @@ REMEMBERED = 1 << 16
 
 
 class Tokenizer(ABC):
-    """Text to ids and back.
+    """Convert text to ids and back.
 
     `special_tokens` names the roles: `{"pad": "[PAD]", "unk": …, "cls": …, "sep": …, "mask": …}`.
     `max_length` is the longest sequence that the model takes, None where no limit is known; it is
@@ -53,7 +53,7 @@ class Tokenizer(ABC):
     clean_up_spaces: bool = False
 
     def take_settings(self, other: "Tokenizer") -> None:
-        """Cut, pad and decode as another tokenizer does."""
+        """Copy the settings of truncation, padding and decoding from another tokenizer."""
         self.max_length = other.max_length
         self.truncation_side, self.padding_side = other.truncation_side, other.padding_side
         self.clean_up_spaces = other.clean_up_spaces
@@ -102,7 +102,7 @@ class Tokenizer(ABC):
         """Give the tokens of one text, without the template's special tokens."""
 
     def word_tokens(self, words: Iterable[str]) -> Tokens:
-        """Give the tokens of words that are parted already; none of them spans two words.
+        """Tokenise a text that is already split into words; no token spans two words.
 
         Here `word_ids` number these words, offsets point into the token's own word, and a word of
         which nothing is left is one unknown token. Each is read as a text of its own, as
@@ -121,7 +121,7 @@ class Tokenizer(ABC):
         return Tokens(ids, offsets, word_ids)
 
     def for_words(self) -> "Tokenizer":
-        """Give the tokenizer by which a tagger of words learns: mostly this one."""
+        """Return the tokenizer for training a tagger of words: by default this one."""
         return self
 
     def _of_words(self, words: Iterable[str]) -> Iterable[Tokens]:
@@ -132,7 +132,7 @@ class Tokenizer(ABC):
         return self._remembering(self._word)
 
     def _remembering(self, tokens: Callable[[str], Tokens]) -> Callable[[str], Tokens]:
-        """Keep the tokens of words; a word of which nothing is left is one unknown token."""
+        """Cache the tokens of words; a word without tokens becomes one unknown token."""
 
         def of_word(word: str) -> Tokens:
             return tokens(word) or Tokens([self.unk_id], [(0, len(word))], [0])
@@ -140,7 +140,7 @@ class Tokenizer(ABC):
         return lru_cache(REMEMBERED)(of_word)
 
     def _word(self, word: str) -> Tokens:
-        """Give the tokens of one word."""
+        """Tokenise one word."""
         return self.tokens(word)
 
     @abstractmethod
@@ -309,7 +309,7 @@ class Tokenizer(ABC):
 
 
 def _without_spaces(text: str) -> str:
-    """Take out spaces as `clean_up_tokenization_spaces` of `transformers` does."""
+    """Remove spaces as `clean_up_tokenization_spaces` of `transformers` does."""
     for mark in (".", "?", "!", ","):
         text = text.replace(f" {mark}", mark)
     text = text.replace(" ' ", "'")

@@ -1,4 +1,4 @@
-"""Part Chinese characters from what stands beside them: each is a piece of its own, as in BERT."""
+"""Separate Chinese characters from their neighbours: each is a token of its own, as in BERT."""
 
 import re
 import unicodedata
@@ -22,7 +22,7 @@ _EACH = re.compile(f"([{HAN}])")
 
 
 def part_han(text: str, delimiter: str) -> str:
-    """Part Chinese characters from what stands beside them, to train a vocabulary on."""
+    """Separate Chinese characters from their neighbours, to train a vocabulary."""
     if text.isascii():
         return text
     plain = _LIKE.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)

@@ -1,4 +1,4 @@
-"""Make one `tokenizer.json` of all that a folder says.
+"""Merge all tokenizer files of a folder into one `tokenizer.json`.
 
 A class that builds its steps anew (`pipelines`) takes the vocabulary from the folder's files; any
 other is its `tokenizer.json` as it stands. The tokens that the folder adds come behind both.
@@ -30,14 +30,14 @@ from tokenizer.pipelines import (
 )
 
 SOURCES = ("spiece.model", "sentencepiece.bpe.model", "vocab.json", "merges.txt", "vocab.txt")
-"""What older folders have in place of a `tokenizer.json`."""
+"""Vocabulary files of older folders without a `tokenizer.json`."""
 
 Tokens = list[tuple[AddedToken, int | None]]
 Roles = dict[str, str]
 
 
 def definition_of(folder: TokenizerFolder) -> tuple[dict[str, Any], Roles]:
-    """Give the whole tokenizer in the form of `tokenizer.json`, and its special tokens by role.
+    """Build the complete `tokenizer.json` of a folder, and its special tokens by role.
 
     Raises:
         UserError: a file is missing or damaged, or two say what cannot both be.
@@ -58,7 +58,7 @@ def definition_of(folder: TokenizerFolder) -> tuple[dict[str, Any], Roles]:
 
 
 def vocabulary_of(definition: Fields) -> dict[str, int]:
-    """Read the ids of the model in a `tokenizer.json`, without those of tokens that are added.
+    """Read the ids of the model in a `tokenizer.json`, without added tokens.
 
     Raises:
         UserError: it is no vocabulary.
@@ -146,7 +146,7 @@ def _rebuilt(folder: TokenizerFolder, pipeline: Pipeline) -> tuple[dict[str, Any
 
 
 def _all_roles(folder: TokenizerFolder, pipeline: Pipeline) -> dict[str, AddedToken]:
-    """Fill the roles that the folder leaves open by the usual tokens of its class."""
+    """Add the usual special tokens of the class to roles that the folder does not name."""
     by_content = {token["content"]: token for token, _ in folder.tokens}
     roles = {}
     for role in ROLES:
@@ -163,7 +163,7 @@ def _all_roles(folder: TokenizerFolder, pipeline: Pipeline) -> dict[str, AddedTo
 
 
 def name_of(role: str) -> str:
-    """Give the name of a role in `tokenizer_config.json`."""
+    """Return the name of a role in `tokenizer_config.json`."""
     return f"{role}_token"
 
 
@@ -183,7 +183,7 @@ def _without(known: Tokens, tokens: list[AddedToken]) -> Tokens:
 def _post_processor(
     folder: TokenizerFolder, pipeline: Pipeline, first: tuple[str, int], last: tuple[str, int]
 ) -> dict[str, Any]:
-    """Give the template of a class, where a `tokenizer.json` has none but such a one."""
+    """Build the template of a class, unless `tokenizer.json` has another kind of post-processor."""
     definition = folder.definition
     template = (parted if pipeline.parted else Template.bert)(first[1], last[1])
     if definition is not None:
@@ -207,7 +207,7 @@ def _post_processor(
 
 
 def _shape(template: Template, with_ids: bool) -> list[list[Part | str | int]]:
-    """Give a template without types, in which classes and their files differ."""
+    """Return a template without type ids, and without token ids unless `with_ids`."""
     return [
         [part if with_ids or isinstance(part, str) else 0 for part, _ in parts]
         for parts in (template.single, template.pair)
@@ -215,7 +215,7 @@ def _shape(template: Template, with_ids: bool) -> list[list[Part | str | int]]:
 
 
 def _class_of_files(folder: TokenizerFolder) -> str:
-    """Find the class of a folder that has a vocabulary alone.
+    """Find the class of a folder that has only a vocabulary.
 
     Raises:
         UserError: the folder has none, or does not say how it is read.

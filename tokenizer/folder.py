@@ -1,4 +1,4 @@
-"""Read all that a folder says of its tokenizer, as `transformers` 5 does.
+"""Read the tokenizer files of a folder as `transformers` 5 does.
 
     tokenizer_config.json     the class, its settings, the special tokens by role, added tokens
     special_tokens_map.json   roles and further special tokens, of older folders
@@ -23,7 +23,7 @@ from typing import Any
 from cellar import Fields, UserError, read_json
 
 AddedToken = dict[str, Any]
-"""Content and flags of a token, as in `added_tokens` of a `tokenizer.json`, without its id."""
+"""Content and flags of a token, as in `added_tokens` of `tokenizer.json`, without its id."""
 
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 FLAGS = ("single_word", "lstrip", "rstrip")
@@ -39,7 +39,7 @@ CLASS_OF_MODEL = {
     "albert": "AlbertTokenizer",
     "modernbert": "TokenizersBackend",
 }
-"""The class of a `model_type`, where no file names one."""
+"""The tokenizer class of a `model_type`, where no file names one."""
 
 _SAME_CLASS = {
     "DistilBertTokenizer": "BertTokenizer",
@@ -55,7 +55,7 @@ _SAME_CLASS = {
     "MvpTokenizer": "RobertaTokenizer",
 }
 AS_IT_STANDS = ("", "TokenizersBackend", "PreTrainedTokenizer")
-"""Classes that are their `tokenizer.json` and nothing else."""
+"""Classes that read their `tokenizer.json` unchanged."""
 
 _IN_PYTHON = {
     "BertJapaneseTokenizer": "cuts words by MeCab, Sudachi or Juman++, or into characters",
@@ -75,7 +75,7 @@ _IN_PYTHON = {
 
 @dataclass
 class TokenizerFolder:
-    """What the files of a folder say together.
+    """The merged content of the files in a folder.
 
     `config` is `tokenizer_config.json` with `special_tokens_map.json` merged into it; `tokens` are
     those that are to be added, with the id that a file gives them or None; `roles` are the special
@@ -93,13 +93,13 @@ class TokenizerFolder:
 
     @property
     def max_length(self) -> int | None:
-        """The longest sequence; None where there is no limit, for which 1e30 is written."""
+        """Return the longest sequence; None for no limit, which files write as 1e30."""
         name = "model_max_length" if "model_max_length" in self.config else "max_len"
         length = self.config.number(name, None, least=1)
         return int(length) if length is not None and length < 1e9 else None
 
     def side(self, name: str, part: str) -> str:
-        """`truncation_side` or `padding_side`: the config's, or that of the `tokenizer.json`."""
+        """Return `truncation_side` or `padding_side`: the config's, or that of `tokenizer.json`."""
         former = self.definition.fields(part) if self.definition else Fields({}, "")
         return str(
             self.config.choice(name, ("left", "right"), former.text("direction", "right").lower())
@@ -107,7 +107,7 @@ class TokenizerFolder:
 
 
 def read_folder(path: Path) -> TokenizerFolder:
-    """Read all files but the vocabularies.
+    """Read all files except the vocabularies.
 
     Raises:
         UserError: a file is damaged, or asks for what is not built in.
@@ -189,7 +189,7 @@ def _known() -> set[str]:
 
 
 def added_token_of(value: Any, source: object) -> AddedToken:
-    """Read a token: a text, which is then a special token, or an object with `content` and flags.
+    """Read a token: a string, which is then special, or an object with `content` and flags.
 
     Raises:
         UserError: it is neither.
@@ -206,20 +206,20 @@ def added_token_of(value: Any, source: object) -> AddedToken:
 
 
 def resolved(token: AddedToken) -> AddedToken:
-    """Decide where a file is silent: a special token is looked for in the text as it is written."""
+    """Fill in the default flags of a token: a special one is matched in the raw text."""
     silent = token["normalized"] is None
     return token | {"normalized": not token["special"]} if silent else token
 
 
 def _marked_special(value: Any) -> Any:
-    """Whatever `special_tokens_map.json` names is special."""
+    """Mark every token that `special_tokens_map.json` names as special."""
     if isinstance(value, list):
         return [_marked_special(item) for item in value]
     return value | {"special": True} if isinstance(value, dict) and "content" in value else value
 
 
 def _named_tokens(config: Fields) -> Iterator[tuple[str, AddedToken]]:
-    """The tokens with a role: those of `ROLES` first, then such as only some model has."""
+    """Read the tokens with a role: those of `ROLES` first, then the model's own roles."""
     for role in ROLES:
         name = f"{role}_token"
         if name in config:
@@ -242,7 +242,7 @@ def _named(config: Fields, name: str) -> AddedToken:
 
 
 def _extra_tokens(config: Fields, merged: Fields) -> list[AddedToken]:
-    """Read the special tokens without a role: the first of three lists that there is.
+    """Read the special tokens without a role from the first of three lists that exists.
 
     Raises:
         UserError: another list has more of them, which `transformers` would not read.
@@ -285,7 +285,7 @@ def place_tokens(
     vocabulary: dict[str, int],
     source: object,
 ) -> list[dict[str, Any]]:
-    """Give each token its id: that of the vocabulary, or the next behind it, as `tokenizers` does.
+    """Assign an id to each token: that of the vocabulary, or the next after it.
 
     Raises:
         UserError: a file gives it another id.

@@ -131,7 +131,7 @@ class HuggingFace(Tokenizer):
         return self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
 
     def for_words(self) -> "HuggingFace":
-        """Give the tokenizer by which a tagger of words learns: RoBERTa's, a word behind a space.
+        """Return the tokenizer for training a tagger: RoBERTa's, with a space before each word.
 
         So do those who train one with `transformers`; it is saved as `add_prefix_space`.
         """
@@ -160,7 +160,7 @@ class HuggingFace(Tokenizer):
 
 @contextmanager
 def _rust(what: str) -> Iterator[None]:
-    """Turn what `tokenizers` raises into an error for the user; a panic is no `Exception`."""
+    """Convert exceptions and panics of `tokenizers` to `UserError`."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit, MemoryError, UserError):

@@ -1,4 +1,4 @@
-"""Check what a person gives as texts: the one check of every call that takes some.
+"""Check the texts that callers give to the tokenizer.
 
 | given                          | is                                                              |
 |--------------------------------|-----------------------------------------------------------------|
@@ -16,11 +16,11 @@ from typing import Any
 from cellar import UserError
 
 LONGEST_TEXT = 1 << 22
-"""Characters of one text; to tokenise so many takes up to half a gigabyte."""
+"""The most characters of one text; tokenising it takes up to half a gigabyte."""
 
 
 def check_text(text: object, name: str = "the text") -> None:
-    """Refuse what is no text, and one of more than `LONGEST_TEXT` characters.
+    """Raise `UserError` for a value that is not a string, or is longer than `LONGEST_TEXT`.
 
     Raises:
         UserError: says what was given instead.
@@ -34,7 +34,7 @@ def check_text(text: object, name: str = "the text") -> None:
 
 
 def text_and_pair(given: object, name: str) -> tuple[str, str | None]:
-    """Give a text, and its pair where there is one.
+    """Return a text and its pair, if there is one.
 
     Raises:
         UserError: it is neither a string nor two of them.
@@ -51,7 +51,7 @@ def text_and_pair(given: object, name: str) -> tuple[str, str | None]:
 
 
 def listed(given: Any, what: str = "texts") -> Sequence[Any]:
-    """Give a list of what was given as one; a string, a mapping or a table is none.
+    """Convert an iterable of inputs to a list; refuse a string, a mapping or a table.
 
     Raises:
         UserError: says how to write it.
@@ -68,7 +68,7 @@ def listed(given: Any, what: str = "texts") -> Sequence[Any]:
 
 
 def described(value: object) -> str:
-    """Name a value that is out of place: None, nan, or its type and its beginning."""
+    """Describe an invalid value: None, nan, or its type and its beginning."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return str(value)
     return f"{type(value).__name__} {value!r:.40}"

@@ -1,4 +1,4 @@
-"""Open a tokenizer's folder: all that it says becomes one `tokenizer.json`, and that a tokenizer.
+"""Load a tokenizer from a folder, with the class that reads its files.
 
 What is BERT's pipeline and nothing else is read by `WordPiece`, what was trained here as
 SentencePiece by `SentencePiece`, and everything else by `tokenizers`.
@@ -19,7 +19,7 @@ from tokenizer.wordpiece import LONGEST_WORD, PREFIX, WordPiece
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
-    """Open the tokenizer of a folder (or a hub id) that was saved here or by Hugging Face.
+    """Load the tokenizer of a folder (or a hub id) that was saved here or by Hugging Face.
 
     Raises:
         UserError: the folder or its files are missing, a file is damaged, or it asks for what is
@@ -40,7 +40,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
 
 
 def _cleans_up(config: Fields, tokenizer: Tokenizer) -> bool:
-    """Tell whether decoding takes spaces before punctuation out, which BPE is spared."""
+    """Tell whether decoding removes spaces before punctuation, which BPE does not."""
     name = "clean_up_tokenization_spaces"
     if not config.flag(name, False):
         return False
@@ -105,7 +105,7 @@ def _is_plain(added: dict[str, Any], vocabulary: dict[str, int]) -> bool:
 
 
 def _sentence_piece(model: Path, said: TokenizerFolder) -> SentencePiece:
-    """Open a model that was trained here, where no other file says more than it.
+    """Load a model trained here, unless other files of the folder contradict it.
 
     Raises:
         UserError: one does.

@@ -86,7 +86,7 @@ Step = Callable[[Fields], dict[str, Any] | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """The steps of a tokenizer class, from the settings of `tokenizer_config.json`.
+    """The steps of a tokenizer class, as functions of `tokenizer_config.json`.
 
     `normal` and `cut` name the kinds of step that a `tokenizer.json` of this class may have, for
     its settings are the config's; `model` is what else the model of the file must say, `parted`
@@ -182,11 +182,11 @@ PIPELINES = {
         keeps_template=True,
     ),
 }
-"""The classes of the families of this project; each is the same class for other families too."""
+"""The tokenizer classes of this project's families, also used by other families."""
 
 
 def steps_of(part: Any, source: object) -> list[Fields]:
-    """Read the steps of a normaliser, pre-tokenizer or processor, of a `Sequence` each one."""
+    """List the steps of a normaliser, pre-tokenizer or processor; flatten a `Sequence`."""
     if part is None:
         return []
     step = Fields(part, source)
@@ -197,7 +197,7 @@ def steps_of(part: Any, source: object) -> list[Fields]:
 
 
 def template_of(processor: Any, source: object) -> Template | None:
-    """Read the template of a `post_processor`; None where it has none."""
+    """Read the template of a `post_processor`; None if it has none."""
     for step in steps_of(processor, source):
         match step.text("type", None):
             case "TemplateProcessing":
@@ -219,7 +219,7 @@ def template_of(processor: Any, source: object) -> Template | None:
 
 
 def parted(cls_id: int, sep_id: int) -> Template:
-    """Give RoBERTa's template: `<s> a </s>` and `<s> a </s></s> b </s>`, all of type 0."""
+    """Build RoBERTa's template: `<s> a </s>` and `<s> a </s></s> b </s>`, all of type 0."""
     single: tuple[Part, ...] = ((cls_id, 0), ("a", 0), (sep_id, 0))
     return Template(single, (*single, (sep_id, 0), ("b", 0), (sep_id, 0)))
 
@@ -246,7 +246,7 @@ def _whole(id: Any, fields: Fields) -> int:
 
 
 def pipeline_steps(name: str, config: Fields, definition: Fields | None) -> dict[str, Any]:
-    """Give normaliser, pre-tokenizer and decoder of a class; a table of characters is the file's.
+    """Build normaliser, pre-tokenizer and decoder of a class; keep the file's character table.
 
     Raises:
         UserError: the `tokenizer.json` has a step that the class would drop.
@@ -272,7 +272,7 @@ def pipeline_steps(name: str, config: Fields, definition: Fields | None) -> dict
 
 _KNOWN_PATTERNS = ({"String": "``"}, {"String": "''"}, {"Regex": " {2,}"})
 _FIXED = {"clean_text": True, "use_regex": True, "replacement": SPACE, "split": True}
-"""What a class does not ask its config about."""
+"""Settings that a class does not read from its config."""
 
 
 def _refuse_other_steps(
@@ -290,7 +290,7 @@ def _refuse_other_steps(
 
 
 def refuse_other_model(name: str, definition: Fields) -> None:
-    """Refuse a model that the class would read in another way.
+    """Raise `UserError` for a model that the class would read in another way.
 
     Raises:
         UserError: names what the file says.
@@ -307,7 +307,7 @@ def refuse_other_model(name: str, definition: Fields) -> None:
 
 
 def dropped(name: str, definition: Fields, what: str) -> UserError:
-    """Make the error for what a `tokenizer.json` says and its class does not read."""
+    """Make the error for a part of `tokenizer.json` that its class ignores."""
     return UserError(
         f"{definition.source} has {what}, which {name} does not read: to have the file obeyed, "
         'write "tokenizer_class": "PreTrainedTokenizerFast" into tokenizer_config.json'

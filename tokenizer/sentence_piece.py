@@ -46,7 +46,7 @@ _CUT = re.compile(f"({_SPECIAL})|{SPACE_BEFORE_HAN.pattern}")
 _CUT_ASCII = re.compile(f"({_SPECIAL})")
 
 _Segment = tuple[int, str, sentencepiece.SentencePieceProcessor | None, list[int]]
-"""Where a part of a text starts, the part, what encodes it (None: a special token), and its ids."""
+"""Start of a part of the text, the part, its encoding (None: a special token), and its ids."""
 
 
 class SentencePiece(Tokenizer):
@@ -122,7 +122,7 @@ class SentencePiece(Tokenizer):
         return self._tokens(text)
 
     def _of_words(self, words: Iterable[str]) -> Iterator[Tokens]:
-        """Words of a script without spaces go on behind each other as in a text: without `▁`."""
+        """Tokenise words; without spaces between them in a script that has none."""
         goes_on = False
         for word in words:
             if word.isascii():
@@ -155,7 +155,7 @@ class SentencePiece(Tokenizer):
         return Tokens(ids, offsets, self._word_ids(ids))
 
     def _segments(self, text: str, is_joined: bool = False) -> Iterator[_Segment]:
-        """Cut a text at special tokens, and at white space before a Chinese character.
+        """Split a text at special tokens, and at white space before a Chinese character.
 
         `is_joined` says that the text goes on behind another, without a space.
         """
@@ -169,7 +169,7 @@ class SentencePiece(Tokenizer):
         yield self._segment(text, start, len(text), is_joined)
 
     def _segment(self, text: str, start: int, end: int, is_joined: bool) -> _Segment:
-        """Encode a part of a text; it opens with `▁` if it opens the text or a word in it."""
+        """Encode a part of a text, with `▁` before it if it begins the text or a word."""
         segment = text[start:end]
         opens = segment[:1].isspace() or (start == 0 and not is_joined)
         is_open = opens and not HAN_FIRST.match(segment)

@@ -22,14 +22,13 @@ from tokenizer.wordpiece import PREFIX, WordPiece, count_words
 
 Kind = Literal["wordpiece", "unigram", "bpe"]
 DELIMITER = "\ufdd0"
-"""Parts what no piece may hold together: a character that Unicode keeps out of texts."""
+"""A separator that no token may contain: a character that Unicode reserves."""
 RESERVED = str.maketrans({"▅": " ", DELIMITER: " ", "\0": " "})
-"""What SentencePiece keeps to itself: it would leave out every sentence that has one."""
+"""A character that SentencePiece reserves; it skips every sentence with one."""
 LONGEST_PART = 1 << 12
-"""Characters of a text that SentencePiece takes at once: of long repetitions it takes the square.
-"""
+"""The most characters of a text for SentencePiece, whose time is quadratic in repetitions."""
 MERGED_WORDS = 1 << 19
-"""The most frequent words, of which WordPiece is learned: `tokenizers` takes 2 KB for each."""
+"""The number of most frequent words that WordPiece is trained on, at 2 KB of memory each."""
 EMPTY = "the texts to train a tokenizer on are empty"
 COVERAGE = 0.9995
 """The share of a text whose characters get a place in the vocabulary first (Kudo, 2018)."""
@@ -203,7 +202,7 @@ def _sentencepiece(
 
 
 def _sentences(texts: Iterable[str]) -> Iterator[str]:
-    """Give the texts as SentencePiece takes them: none too long, none with a reserved character."""
+    """Split texts into sentences of bounded length, without reserved characters."""
     for text in texts:
         for part in cut_at_spaces(text.translate(RESERVED), LONGEST_PART):
             yield part_han(part, DELIMITER)

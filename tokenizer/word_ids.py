@@ -1,4 +1,4 @@
-"""Number the words that tokens belong to: what whole-word masking hides together.
+"""Number the words of tokens, for whole-word masking.
 
 Words are those of `cellar.words`, in every kind of tokenizer. A piece that begins with a mark (a
 vowel sign, an accent) goes on with the word before it, and what lies within one character is of
@@ -16,7 +16,7 @@ _CODE: dict[Kind, int] = {"mark": _MARK, "letter": _LETTER, "space": _SPACE}
 
 
 class PieceWords:
-    """The word ids of SentencePiece's tokens, from the pieces alone.
+    """Compute the word ids of SentencePiece's tokens from the pieces alone.
 
     Args:
         pieces: the piece of each id, in which `▁` stands for a space.
@@ -33,7 +33,7 @@ class PieceWords:
         ]
 
     def __call__(self, ids: Sequence[int]) -> list[int]:
-        """Give the number of each token's word, from 0 and rising."""
+        """Return the word number of each token, from 0 and rising."""
         word_ids = []
         edges = self._edges
         word, before = -1, _APART
@@ -57,14 +57,14 @@ class PieceWords:
         return word_ids
 
     def _character(self, ids: Sequence[int]) -> int:
-        """Give the code of the character whose first byte comes first."""
+        """Decode the character whose first byte comes first."""
         edges = (self._edges[id] for id in ids)
         values = bytes(value for first, value in edges if first == _BYTE)
         return _CODE.get(KIND[values.decode(errors="replace")[0]], _SIGN)
 
 
 def _ends(piece: str) -> tuple[int, int]:
-    """Give the codes of a piece's first character, and of its last but for marks."""
+    """Return the codes of the first character of a piece, and of the last that is no mark."""
     if piece == SPACE:
         return _SIGN, _SPACE
     first = _SIGN if piece.startswith(SPACE) else _CODE.get(KIND[piece[0]], _SIGN)
@@ -76,7 +76,7 @@ def _ends(piece: str) -> tuple[int, int]:
 def refine(
     text: str, offsets: Iterable[Span], word_ids: list[int], apart: Iterable[bool]
 ) -> list[int]:
-    """Mend the word ids of a pre-tokenizer that knows no marks, or no text without spaces.
+    """Correct the word ids of a pre-tokenizer at marks and in scripts without spaces.
 
     `\\p{L}+` of byte-level BPE parts a letter from its vowel sign, and a metaspace takes a whole
     Chinese sentence for a word. Elsewhere the words stay those of the pre-tokenizer.

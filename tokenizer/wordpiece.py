@@ -111,9 +111,9 @@ _CHUNKS = re.compile(f"[{_CHINESE}]|[^ {_BREAKS}{_CHINESE}]+")
 
 
 LONGEST_PART = 1 << 20
-"""Characters that are cut into words at once."""
+"""The most characters that are split into words at once."""
 MOST_WORDS = 1 << 20
-"""Different words that are counted at a time: they take a fifth of a gigabyte."""
+"""The most different words that are counted at a time (a fifth of a gigabyte)."""
 
 
 def count_words(
@@ -123,7 +123,7 @@ def count_words(
     strip_accents: bool | None = None,
     chinese_characters: bool = True,
 ) -> Counter[str]:
-    """Count the words that steps 1 to 4 make of texts, to train a vocabulary on.
+    """Count the words that steps 1 to 4 produce from texts, to train a vocabulary.
 
     Of more than `MOST_WORDS` the rarest are forgotten while counting (lossy counting, Manku &
     Motwani 2002), so that a text of any size is counted in a bounded memory.

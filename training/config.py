@@ -7,7 +7,7 @@ from typing import Literal
 from cellar import UserError, above, at_least, between, check_bounds
 
 DEVICES = r"cpu|(?:cuda|mps|xpu)(?::\d{1,3})?"
-"""The names of devices on which something is computed."""
+"""The accepted names of devices."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Draw the picture of a run: its training loss, raw and smoothed, and every held-out metric."""
+"""Plot the training loss of a run, raw and smoothed, and every held-out metric."""
 
 import io
 from pathlib import Path
@@ -70,7 +70,7 @@ Points = dict[str, list[tuple[int, float]]]
 
 
 def read_log(log: Path) -> tuple[Points, Points]:
-    """Read the values of the training steps, and those of the evaluations.
+    """Read the values of training steps and of evaluations.
 
     Raises:
         UserError: names the line that is no row of a run.

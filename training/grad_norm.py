@@ -1,4 +1,4 @@
-"""The norm of all gradients together, and clipping by it.
+"""Compute the norm of all gradients, and clip gradients by it.
 
     ‖g‖ = √ Σ g²          g ← g · min(1, c / (‖g‖ + 10⁻⁶))
 
@@ -22,7 +22,7 @@ ROW = 512
 
 @torch.no_grad()
 def gradient_norm(gradients: Sequence[Tensor]) -> Float64[Tensor, ""]:
-    """Compute the norm over all gradients; all processes have to call it where they are sharded."""
+    """Compute the norm over all gradients; with sharding, every process must call it."""
     if not gradients:
         return torch.zeros((), dtype=torch.float64)
     whole = [_square_sum(g) for g in gradients if not is_part(g)]
@@ -43,7 +43,7 @@ def clip_gradients(gradients: Sequence[Tensor], norm: Float64[Tensor, ""], max_n
 
 
 def local_part(tensor: Tensor) -> Tensor:
-    """Give the part of a sharded tensor that this process holds; another tensor as it is."""
+    """Return the local part of a sharded tensor; any other tensor unchanged."""
     part: Tensor = cast(Any, tensor).to_local() if is_part(tensor) else tensor
     return part
 

@@ -77,7 +77,7 @@ def train(
     loss_label: str = "loss",
     quiet: bool = False,
 ) -> Result:
-    """Train `model` in place on `batches`, and leave log, curve and checkpoints in `out`.
+    """Train `model` in place on `batches`; write log, plot and checkpoints to `out`.
 
     `evaluate` gives the metrics to follow; `before` are those of the weights as they came, with
     which the log then begins. `monitor` names the one that decides which weights are

@@ -1,4 +1,4 @@
-"""The memory that a device has left, and the least that training a model takes.
+"""Measure the free memory of a device, and estimate the least that training takes.
 
     bytes ≥ 16 · parameters + 4 · layers · tokens · (6 · hidden + 2 · intermediate)
 
@@ -16,7 +16,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_memory(device: torch.device) -> int | None:
-    """Give the bytes that are free on `device`; None where the system does not say."""
+    """Return the free bytes on `device`; None where the system does not report them."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     found = [_meminfo(), _cgroup()]
@@ -32,7 +32,7 @@ def least_memory(
     tokens: int,
     recomputed: bool = False,
 ) -> int:
-    """Estimate the fewest bytes that training takes, for batches of so many tokens."""
+    """Estimate the least memory of training, in bytes, for batches of this many tokens."""
     per_token = hidden if recomputed else 6 * hidden + 2 * intermediate
     return 16 * parameters + 4 * layers * tokens * per_token
 
@@ -47,7 +47,7 @@ def _meminfo() -> int | None:
 
 
 def _cgroup() -> int | None:
-    """Read the limit of a container (cgroup v2), less what is in use."""
+    """Return the free bytes within the memory limit of a container (cgroup v2)."""
     try:
         most = int((CGROUP / "memory.max").read_text(encoding="ascii"))  # "max": no limit
         return max(0, most - int((CGROUP / "memory.current").read_text(encoding="ascii")))

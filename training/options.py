@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 FILE = "options.json"
 BEGUN = ("log.jsonl", "checkpoints", "metrics.json")
-"""One of these stands in the folder of a run that has begun."""
+"""Names of which at least one exists in the folder of a run that has begun."""
 
 
 @contextmanager
 def run_folder(out: Path, maker: str) -> Iterator[None]:
-    """Hold `out` for a run of the command `maker`: see `cellar.output_folder`.
+    """Lock `out` for a run of the command `maker`: see `cellar.output_folder`.
 
     Of several processes only the main one holds it.
     """

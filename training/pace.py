@@ -1,4 +1,4 @@
-"""How fast this machine trains: a few real steps, timed.
+"""Time a few real training steps on this machine.
 
     seconds(k micro-batches) = t₁ + (k − 1) · (t₂ − t₁)
 
@@ -20,7 +20,7 @@ from training.parallel import joined, layers_in_training, placed
 from training.step import take_step
 
 SECONDS = 3.0
-"""How long steps of each size are timed."""
+"""Seconds for which steps of each size are timed."""
 
 
 def seconds_per_step(
@@ -30,7 +30,7 @@ def seconds_per_step(
     config: TrainingConfig,
     limit: float = math.inf,
 ) -> float:
-    """Train `model` (a copy to be thrown away) for a few seconds; give the seconds of a step.
+    """Train a disposable copy of a model for a few seconds; return the seconds of a step.
 
     The first step, in which memory is laid out, counts only where it alone takes over `limit`
     seconds: then nothing further is timed.

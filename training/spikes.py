@@ -1,4 +1,4 @@
-"""Notice a step whose loss or gradient norm is out of all proportion.
+"""Detect steps whose loss or gradient norm is an outlier.
 
     x is a spike   when x − μ > 6σ, or when it is no finite number
     μ  ← μ + w₁₆ (x − μ)
@@ -24,17 +24,17 @@ IN_A_ROW = 10
 
 @dataclass
 class Spikes:
-    """Keep the mean and the noise of each value over the last steps; a part of checkpoints."""
+    """Track mean and noise of each value over the last steps; saved in checkpoints."""
 
     seen: int = 0
     mean: dict[str, float] = field(default_factory=dict)
     variance: dict[str, float] = field(default_factory=dict)
     previous: dict[str, float] = field(default_factory=dict)
     in_a_row: int = 0
-    """The number of spikes since the last step that was none."""
+    """The number of consecutive spikes up to now."""
 
     def see(self, **values: float) -> bool:
-        """Tell whether a step of these values is a spike; if it is none, it counts in μ and σ."""
+        """Tell whether a step with these values is a spike; if not, update mean and noise."""
         if any(self._is_spike(name, value) for name, value in values.items()):
             self.in_a_row += 1
             return True

@@ -36,7 +36,7 @@ class CompareOptions:
     """Save parity.png, a picture of error against depth, and parity.json in this folder."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, before any work is done."""
+        """Check the options before any work is done."""
         check_bounds(self, tolerance=above(0))
 
 

@@ -13,7 +13,7 @@ from plainformer.options import parse
 
 @dataclass(frozen=True)
 class EmbedOptions:
-    """Turn sentences into vectors: row i of the file is text i, float32, for numpy.load.
+    """Embed sentences as vectors: row i of the file is text i, float32, for numpy.load.
 
     They are what `SentenceTransformer(FOLDER).encode` gives, where the folder is one of
     sentence-transformers. The product of two rows of length 1 is the cosine of their angle.
@@ -34,27 +34,27 @@ class EmbedOptions:
     pooling: Literal[
         "declared", "mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"
     ] = "declared"
-    """How the vectors of the tokens become one. By default as the folder declares it, as
-    sentence-transformers does; where it declares nothing, the mean."""
+    """Pooling of the token vectors. By default as the folder declares it, as in
+    sentence-transformers; if it declares none, the mean."""
 
     normalise: Literal["declared", "yes", "no"] = "declared"
-    """Scale every vector to length 1. By default as the folder declares it; where it declares
-    nothing, yes."""
+    """Scale every vector to length 1. By default as the folder declares it; if it declares nothing,
+    yes."""
 
     max_length: int | None = None
-    """Cut a text to so many tokens; by default as the folder declares it, or to what the model
-    takes."""
+    """Cut texts to this many tokens; by default as the folder declares it, or to the model's limit.
+    """
 
     prompt: str | None = None
-    """The name of one of the folder's prompts, such as `query`, to put before each text; '' for
-    none. By default the one that the folder declares to be the default, if it does."""
+    """Name of a prompt in the folder, such as `query`, to put before each text; '' for none. By
+    default the folder's default prompt, if it declares one."""
 
     int8: bool = False
     """Round the matrices of the blocks to 8 bits, which a CPU multiplies faster. `evaluate --int8`
     tells what it costs."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, before any work is done."""
+        """Check the options before any work is done."""
         check_bounds(self, max_length=at_least(3))
 
 

@@ -27,8 +27,8 @@ class EvaluateOptions:
     the name of the data, in the folder of the model."""
 
     columns: tuple[str, ...] = ()
-    """What the columns are called in this file, for example: --columns text=review label=stars. By
-    default as in training."""
+    """Map field names to the columns of this file: --columns text=review label=stars. By default as
+    in training."""
 
     int8: bool = False
     """Round the matrices of the blocks to 8 bits first: what does that cost?"""

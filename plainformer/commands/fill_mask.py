@@ -24,7 +24,7 @@ class FillMaskOptions:
     """How many guesses to show."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, before any work is done."""
+        """Check the options before any work is done."""
         check_bounds(self, top=at_least(1))
 
 

@@ -16,9 +16,9 @@ from plainformer.options import parse
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Use a fine-tuned model: one JSON object a line, in the order of what is read, or a table.
+    """Predict with a fine-tuned model: one JSON object per line, in input order, or a table.
 
-    Without --text and --file, standard input is read, and answered as it comes: a line that is a
+    Without --text and --file, standard input is read, and answered as it arrives: a line that is a
     JSON object is a row, any other line a text. A row keeps its columns, and what is predicted
     stands behind them; a column of the same name is kept as `given_NAME`.
     """
@@ -30,15 +30,14 @@ class PredictOptions:
     """Texts to predict for."""
 
     file: str | None = None
-    """A file or URL of texts, a line each, or of rows with the columns that the task reads (.jsonl
-    .csv .tsv .parquet); - is standard input."""
+    """File or URL of texts, one per line, or of rows with the columns of the task (.jsonl .csv .tsv
+    .parquet); - is standard input."""
 
     columns: tuple[str, ...] = ()
-    """What the columns are called: --columns text=review. By default as in training."""
+    """Map field names to columns: --columns text=review. By default as in training."""
 
     out: Path | None = None
-    """Write to this file, which appears when it is complete, instead of printing: .jsonl, .csv or
-    .tsv."""
+    """Write to this .jsonl, .csv or .tsv file, when it is complete, instead of printing."""
 
     int8: bool = False
     """Round the matrices of the blocks to 8 bits, which a CPU multiplies faster. `evaluate --int8`
@@ -86,7 +85,7 @@ def is_piped(stream: TextIO | None) -> bool:
 
 @contextmanager
 def output(path: Path | None) -> Iterator[TextIO]:
-    """Standard output, a pipe, or a file that appears when all is written."""
+    """Open standard output, a pipe, or a file that appears when it is complete."""
     if path is None:
         yield sys.stdout
     elif is_stream(path):

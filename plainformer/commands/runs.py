@@ -107,7 +107,7 @@ NUMBERS: dict[str, Callable[[Run], str]] = {
     "time": lambda run: duration(run.seconds),
     "tokens a second": lambda run: short(round(run.tokens / run.seconds) if run.seconds else None),
 }
-"""What a run has come to, whatever it learned."""
+"""Columns with the results of a run, for every kind of task."""
 COLUMNS: dict[str, Callable[[Run], str]] = {
     "run": lambda run: str(run.folder),
     "stage": lambda run: run.stage,
@@ -121,17 +121,17 @@ SPARED = (
     *("tokens a second", "written", "size", "tokens", "model", "best, after step"),
     *("time", "steps", "stage"),
 )
-"""Columns that a narrow terminal does without, the first of them first."""
+"""Columns that a narrow terminal omits, in order of omission."""
 
 
 def last(run: Run, name: str = "") -> str:
-    """Give the newest held-out value, of what the run is judged by; "" where there is none."""
+    """Return the latest held-out value of the run's main metric; "" where there is none."""
     value = run.last(name or run.judged_by)
     return "" if value is None else f"{value:.4g}"
 
 
 def best(run: Run, name: str = "") -> str:
-    """Give the best held-out value and its step, of what the run is judged by."""
+    """Return the best held-out value of the run's main metric, and its step."""
     found = run.best(name or run.judged_by)
     return "" if found is None else f"{found[1]:.4g}, {found[0]}"
 

@@ -35,7 +35,7 @@ class TrainOptions:
     """Fold case and accents (wordpiece)."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, before any work is done."""
+        """Check the options before any work is done."""
         check_bounds(self, vocab_size=between(6, 10_000_000))
 
 

@@ -19,7 +19,7 @@ from training import Loss
 
 
 def guessed(logits: Float[Tensor, "items classes"], labels: Int[Tensor, " items"]) -> Loss:
-    """Sum −log softmax(logits)[label], and count the labels that score highest ("accuracy").
+    """Sum −log softmax(logits)[label], and count the correctly predicted labels ("accuracy").
 
     A label that shares the highest score with another class is not predicted: it counts as wrong.
     """
