@@ -38,9 +38,9 @@ from cellar import UserError
 
 GOOD = ("read", "refused")
 SECONDS = 20
-"""Of processor time for one case."""
+"""Processor seconds allowed for one case."""
 MEMORY = 3 * 2**30
-"""Bytes of address space for a process, beyond what it begins with."""
+"""Bytes of address space that a process may add to its initial size."""
 
 
 @dataclass

@@ -62,7 +62,7 @@ def refuse_same_file(out: Path, source: str | Path | None) -> None:
     if source is None or is_stream(out) or not (out.exists() and Path(source).exists()):
         return
     if out.samefile(source):
-        raise UserError(f"{out} is what is read: name another file for --out")
+        raise UserError(f"{out} is the input file: choose another file for --out")
 
 
 def _is_open(path: Path) -> bool:

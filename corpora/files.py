@@ -48,7 +48,7 @@ class NoText(UserError):
 
 def pass_over(fault: NoText) -> None:
     """Warn that a file is skipped."""
-    print(f"warning: {fault}: it is passed over", file=sys.stderr)
+    print(f"warning: {fault}: skipped", file=sys.stderr)
 
 
 def find_files(paths: Iterable[str | Path]) -> list[File]:
@@ -218,7 +218,7 @@ def _name(file: File) -> PurePosixPath | Path:
     try:
         return PurePosixPath(urlsplit(file).path)  # behind the ? stands what is asked of it
     except ValueError as error:
-        raise UserError(f"{file} is no address of a file: {error}") from None
+        raise UserError(f"{file} is not a valid URL: {error}") from None
 
 
 def _unpacker(file: File) -> ModuleType:
@@ -227,7 +227,7 @@ def _unpacker(file: File) -> ModuleType:
             return import_module(name)
         except ImportError:
             continue
-    raise UserError(f"{file}: .zst is unpacked with backports.zstd: pip install backports.zstd")
+    raise UserError(f"{file}: reading .zst needs backports.zstd: pip install backports.zstd")
 
 
 def _here(given: str) -> list[File]:
@@ -249,7 +249,7 @@ def _here(given: str) -> list[File]:
 def _elsewhere(given: str) -> list[File]:
     if _is_web(given):
         if not _name(given).name or "*" in given or given.endswith("/"):
-            raise UserError(f"{given} names no file: on the web files are named one by one")
+            raise UserError(f"{given} names no file: on the web, name files one by one")
         return [given]
     with _asking(given):
         system, path = _system(given)
@@ -277,9 +277,7 @@ def _system(url: str) -> tuple[Any, str]:
     try:
         fsspec = import_module("fsspec.core")
     except ImportError:
-        raise UserError(
-            f"{url}: files elsewhere are read with fsspec: pip install fsspec"
-        ) from None
+        raise UserError(f"{url}: reading this URL needs fsspec: pip install fsspec") from None
     system, path = fsspec.url_to_fs(url)
     return system, path
 

@@ -47,7 +47,7 @@ def read_lines(
             number += 1
             if len(raw) > LONGEST_LINE:
                 raise UserError(
-                    f"{file}:{number}: the line is longer than {LONGEST_LINE >> 20} MiB: break it, "
+                    f"{file}:{number}: the line is longer than {LONGEST_LINE >> 20} MiB: split it, "
                     "for example at each sentence"
                 )
             try:

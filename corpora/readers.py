@@ -132,7 +132,7 @@ def _parquet(file: File, watch: Watch = None, only: str | None = None) -> Iterat
         import pyarrow
         from pyarrow import parquet
     except ImportError:
-        raise UserError(f"{file}: Parquet is read with pyarrow: pip install pyarrow") from None
+        raise UserError(f"{file}: reading Parquet needs pyarrow: pip install pyarrow") from None
     if is_packed(file):
         raise UserError(f"{file}: Parquet is packed within; unpack the file first")
     try:

@@ -92,8 +92,8 @@ class Row:
         if isinstance(value, Doubtful):
             quoted = f'write "{value}" in quotes' if ".csv" in str(self.file) else "use .jsonl"
             raise UserError(
-                f"{self.place}: {value} in column {self._column(name)!r}: is it a missing value? "
-                f"Then drop the row, or empty the cell; if a text reads so, {quoted}"
+                f"{self.place}: {value} in column {self._column(name)!r} may be a missing value: "
+                f"drop the row or empty the cell; if it is a text, {quoted}"
             )
         return self.string(name)
 

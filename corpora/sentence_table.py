@@ -63,8 +63,8 @@ def sentence_table(file: File, columns: Mapping[str, str]) -> Iterator[Row]:
             singles = singles + 1 if alone else -FEW
             if singles == FEW:
                 raise UserError(
-                    f"{file}: a row holds one word: say --columns word=COLUMN tag=COLUMN, not "
-                    "words and tags, and how sentences are told apart: sentence=COLUMN"
+                    f"{file}: each row holds one word: use --columns word=COLUMN tag=COLUMN "
+                    "sentence=COLUMN instead of words and tags"
                 )
             yield Row(dict(cells), file, line)
             continue
@@ -73,7 +73,9 @@ def sentence_table(file: File, columns: Mapping[str, str]) -> Iterator[Row]:
         if mark is not None:
             ends = mark not in ("", now)
             if ends and mark in seen:
-                raise UserError(f"{file}:{line}: sentence {mark!r} goes on here: sort by it")
+                raise UserError(
+                    f"{file}:{line}: sentence {mark!r} continues here: sort the rows by sentence"
+                )
             now = mark or now
             seen.add(now)
         blank = blank or ends
@@ -84,7 +86,7 @@ def sentence_table(file: File, columns: Mapping[str, str]) -> Iterator[Row]:
             words.append((line, cells))
         if len(words) > LONGEST and not blank:
             raise UserError(
-                f"{file}: nothing says where a sentence ends: leave a blank line there, or name a "
+                f"{file}: sentences are not separated: leave a blank line after each, or name a "
                 "column that tells sentences apart: --columns sentence=COLUMN"
             )
     if words:

@@ -108,15 +108,18 @@ class WebFile(io.RawIOBase):
         if response.status == http.client.PARTIAL_CONTENT:
             begin, size = _range(found)
         if found.get("Content-Encoding", "identity") != "identity" and not self.url.endswith(".gz"):
-            raise UserError(f"{self.url}: the server packs what it sends: give the file itself")
+            raise UserError(
+                f"{self.url}: the server compresses the file, which is not supported: "
+                "download it first"
+            )
         for before, now in ((self.size, size), (self.modified, modified)):
             if None not in (before, now) and before != now:
-                raise UserError(f"{self.url} has changed while it was read: read it anew")
+                raise UserError(f"{self.url} changed while it was read: start again")
         self.size, self.modified = self.size or size, self.modified or modified
         while begin < self._at:
             passed = len(response.read1(min(self._at - begin, SKIPPED)))
             if not passed:
-                raise ConnectionError("it ended before the place that was reached")
+                raise ConnectionError("it is shorter now than what was already read")
             begin += passed
         self._response = response
 
@@ -170,17 +173,17 @@ def _patiently(url: str, ask: Callable[[], T]) -> T:
             )
             time.sleep(pause)
         except ValueError as error:
-            raise UserError(f"{url} is no address of a file: {error}") from None
+            raise UserError(f"{url} is not a valid URL: {error}") from None
     raise UserError(f"cannot read {url}: {fault}, {TRIES} times in a row")
 
 
 def described(error: Exception) -> str:
     """Describe a connection fault in a few words."""
     if isinstance(error, urllib.error.HTTPError):
-        return f"the server says {error.code} {error.reason}"
+        return f"the server answered {error.code} {error.reason}"
     inner = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(inner, TimeoutError):
-        return f"nothing came for {SILENCE:g} s"
+        return f"no data for {SILENCE:g} s"
     text = str(getattr(inner, "strerror", None) or inner)
     return (text.splitlines() or [type(error).__name__])[0]
 
@@ -189,7 +192,7 @@ def _range(headers: Any) -> tuple[int, int | None]:
     """Parse the start of a part and the size of the whole: "bytes 5-9/10"."""
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", "").strip())
     if not found:
-        raise ConnectionError("it does not say which part it sends")
+        raise ConnectionError("its answer has no valid Content-Range")
     return int(found[1]), None if found[2] == "*" else int(found[2])
 
 

@@ -15,8 +15,8 @@ def check_finite(outputs: Any) -> None:
     if isinstance(outputs, Tensor):
         if outputs.is_floating_point() and not outputs.isfinite().all():
             raise UserError(
-                "the model's answers are NaN or infinite: its weights are too large, as after a "
-                "training that diverged; take an earlier checkpoint"
+                "the model's outputs are NaN or infinite: its weights are too large, as after "
+                "training has diverged; use an earlier checkpoint"
             )
     elif isinstance(outputs, tuple | list):
         for output in outputs:

@@ -209,9 +209,7 @@ def import_transformers() -> Any:
     try:
         transformers: Any = import_module("transformers")
     except ImportError:
-        raise UserError(
-            "this compares with transformers, which is not installed: pip install transformers"
-        ) from None
+        raise UserError("comparing needs transformers: pip install transformers") from None
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     return transformers

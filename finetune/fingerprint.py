@@ -88,6 +88,6 @@ def refuse_changes(found: Fingerprints, out: Path, config: FinetuneConfig) -> No
         if saved.get(name) != value:
             what = "tokenizer has" if name == "tokenizer" else "examples have"
             raise UserError(
-                f"{named[name]}: the {what} changed since the run in {out} was begun: put "
-                "back what was there, or choose another folder"
+                f"{named[name]}: the {what} changed since the run in {out} was begun: "
+                "restore them, or choose another folder"
             )

@@ -108,7 +108,7 @@ def _arriving_lines(read: Callable[[int], bytes], name: str) -> Iterator[list[by
         begun.append(rest)
         size += len(rest)
         if size > LONGEST_LINE:
-            raise UserError(f"{name}: a line is longer than {LONGEST_LINE >> 20} MiB: break it")
+            raise UserError(f"{name}: a line is longer than {LONGEST_LINE >> 20} MiB: split it")
     if last := b"".join(begun):
         yield [last]
 

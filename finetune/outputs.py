@@ -38,7 +38,7 @@ def check_format(path: Path) -> None:
         raise UserError(f"{path} is a folder: name a file for --out")
     is_regular = path.is_file() or not path.exists()
     if is_regular and path.suffix.lower() not in FORMATS:
-        raise UserError(f"{path} must end in {', '.join(FORMATS)}, by which its form is chosen")
+        raise UserError(f"{path} must end in {', '.join(FORMATS)}, which decides its format")
 
 
 def writer(file: TextIO, ending: str) -> Write:
@@ -85,8 +85,8 @@ class _Table:
             self._record(self._columns, row)
         if more := cells.keys() - set(self._columns):
             raise UserError(
-                f"{row.place}: the first row has no column {min(more)!r}: write a .jsonl, in "
-                "which each has its own"
+                f"{row.place}: the first row has no column {min(more)!r}: write a .jsonl, "
+                "in which rows may have different columns"
             )
         self._record([cells.get(name, "") for name in self._columns], row)
 
@@ -96,9 +96,7 @@ class _Table:
             return
         line = "\t".join(cells := list(cells))
         if line.count("\t") >= len(cells) or "\n" in line or "\r" in line:
-            raise UserError(
-                f"{row.place}: a tab or a line break has no place in a .tsv: write a .csv"
-            )
+            raise UserError(f"{row.place}: a .tsv cannot hold a tab or a line break: write a .csv")
         self._file.write(line + "\n")
 
 

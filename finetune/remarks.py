@@ -42,7 +42,7 @@ def of_labels(counts: Mapping[str, int], config: FinetuneConfig) -> list[str]:
     for labels in written.values():
         if len(labels) > 1:
             same = " and ".join(map(repr, sorted(labels)))
-            found.append(f"warning: {same} are learned as labels of their own: are they one?")
+            found.append(f"warning: {same} are learned as different labels: is one misspelt?")
     if most >= UNBALANCED * least and config.balance == "none":
         hint = "; see --balance" if any(config.task in able for able in BALANCED.values()) else ""
         found.append(

@@ -132,7 +132,7 @@ def parted_examples(config: FinetuneConfig, quiet: bool) -> tuple[list[Any], lis
         say([f"no --valid: {held}"], quiet)
     else:
         if config.valid is None:
-            say([f"no --valid: the part of {valid} for it is taken"], quiet)
+            say([f"no --valid: the validation part of {valid} is used"], quiet)
         held_out = list(read_examples(kind, valid, "valid", kind.naming(config.columns)))
     return drawn(config, examples), held_out
 

@@ -50,7 +50,7 @@ def usage() -> str:
             *lines,
             "",
             "plainformer COMMAND --help explains a command and each of its options.",
-            "--debug shows where in the program a fault was found.",
+            "--debug shows the traceback of an error.",
         ]
     )
 
@@ -121,11 +121,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         fault = " ".join(f"{type(error).__name__}: {error}".split())
         shown = fault if len(fault) <= LONGEST_FAULT else fault[:LONGEST_FAULT] + "…"
-        where = "" if debug else " (--debug shows where)"
+        where = "" if debug else " (--debug shows the traceback)"
         if isinstance(error, MemoryError) or "can't allocate memory" in fault:
             shown = f"there is not enough memory: {shown}"
         else:
-            shown = f"this is a fault of plainformer, or of what it was given: {shown}"
+            shown = f"internal error: {shown}"
         say(name, f"{shown}{where}")
         return 70
 

@@ -100,7 +100,7 @@ def read_line(kind: Any, words: Sequence[str]) -> dict[str, Any]:
         if taken:
             put(values, option.field, value_of(option, taken, True))
     if rest:
-        raise UserError(f"there is no place for {rest[0]!r}: is the name of an option missing?")
+        raise UserError(f"unexpected argument {rest[0]!r}: is the name of an option missing?")
     return values
 
 

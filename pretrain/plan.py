@@ -271,7 +271,7 @@ def make_plan(
 def too_small(config: PretrainConfig, chosen: "Candidate", seconds: float, bound: str = "") -> str:
     """Make the error for a budget shorter than one step."""
     return (
-        f"a budget of {config.budget} does not last for planning, one step of "
+        f"a budget of {config.budget} is too small for planning, one step of "
         f"{chosen.config.preset or 'the model'} and an evaluation: a step takes "
         f"{bound}{seconds:.2g} seconds and {chosen.step[1]:.2g} operations; give more, a smaller "
         "--preset, or smaller batches (--batch-tokens, --accumulate)"

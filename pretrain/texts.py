@@ -107,6 +107,6 @@ def refuse_changes(texts: Texts, out: Path) -> None:
     for name, value in texts.fingerprints.items():
         if saved.get(name) != value:
             raise UserError(
-                f"{name}: the text has changed since the run in {out} was begun: put back what was "
-                "there, or choose another folder"
+                f"{name}: the text has changed since the run in {out} was begun: restore it, "
+                "or choose another folder"
             )

@@ -277,8 +277,7 @@ def _read_vocab_txt(path: Path) -> dict[str, int]:
         token = line.rstrip() or line
         if token in vocabulary:
             raise UserError(
-                f"{path}, line {number + 1}: {token!r} stands in line {vocabulary[token] + 1} "
-                "already"
+                f"{path}, line {number + 1}: {token!r} is already in line {vocabulary[token] + 1}"
             )
         vocabulary[token] = number
     return vocabulary

@@ -58,7 +58,7 @@ AS_IT_STANDS = ("", "TokenizersBackend", "PreTrainedTokenizer")
 """Classes that read their `tokenizer.json` unchanged."""
 
 _IN_PYTHON = {
-    "BertJapaneseTokenizer": "cuts words by MeCab, Sudachi or Juman++, or into characters",
+    "BertJapaneseTokenizer": "splits words with MeCab, Sudachi or Juman++, or into characters",
     "BertweetTokenizer": "normalises tweets",
     "PhobertTokenizer": "expects words that are joined by VnCoreNLP",
     "FlaubertTokenizer": "cuts words by sacremoses",
@@ -69,7 +69,7 @@ _IN_PYTHON = {
     "ProphetNetTokenizer": "is another WordPiece",
     "BertGenerationTokenizer": "reads a SentencePiece model",
     "EsmTokenizer": "reads proteins",
-    "CpmTokenizer": "cuts words by jieba",
+    "CpmTokenizer": "splits words with jieba",
 }
 
 
@@ -172,9 +172,7 @@ def _class_of(folder: Path, config: Fields, model: Fields) -> str:
             "transformers that is not built in here"
         )
     if config.values.get("auto_map") and name not in AS_IT_STANDS and name not in _known():
-        raise UserError(
-            f"{config.source}: {name} is code of its own (auto_map), which is never run here"
-        )
+        raise UserError(f"{config.source}: {name} is custom code (auto_map), which is never run")
     return _SAME_CLASS.get(name, name)
 
 
@@ -300,11 +298,13 @@ def place_tokens(
         id = max(size, last + 1) if known is None else known
         if expected is not None and id != expected:
             raise UserError(
-                f"{source}: {content!r} is said to have id {expected}, but its place is {id}: "
-                "ids behind the vocabulary follow one another"
+                f"{source}: {content!r} is said to have id {expected}, but the next free id is "
+                f"{id}: ids after the vocabulary must be consecutive"
             )
         last = max(last, id)
         placed[content] = {"id": id, **resolved(token)}
     if last >= size and max(vocabulary.values(), default=-1) >= size:
-        raise UserError(f"{source}: the vocabulary has holes, so tokens cannot be added behind it")
+        raise UserError(
+            f"{source}: the ids of the vocabulary have gaps, so tokens cannot be added after it"
+        )
     return sorted(placed.values(), key=lambda token: int(token["id"]))

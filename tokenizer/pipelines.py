@@ -309,6 +309,6 @@ def refuse_other_model(name: str, definition: Fields) -> None:
 def dropped(name: str, definition: Fields, what: str) -> UserError:
     """Make the error for a part of `tokenizer.json` that its class ignores."""
     return UserError(
-        f"{definition.source} has {what}, which {name} does not read: to have the file obeyed, "
+        f"{definition.source} has {what}, which {name} ignores: to use the file as it is, "
         'write "tokenizer_class": "PreTrainedTokenizerFast" into tokenizer_config.json'
     )

@@ -138,7 +138,9 @@ class Checkpoints:
         path = folder / "state.json"
         saved = Fields(read_json(path), path)
         if saved.whole("format") != FORMAT:
-            raise UserError(f"{folder} has format {saved.whole('format')}, this reads {FORMAT}")
+            raise UserError(
+                f"{folder} has format {saved.whole('format')}, this version reads {FORMAT}"
+            )
         state = from_json(State, saved.fields("state").values, f"{path}: state")
         self._refuse_other_settings(saved.fields("settings").values)
         with _of_this_model(folder):
@@ -213,7 +215,9 @@ def _of_this_model(folder: Path) -> Iterator[None]:
     try:
         yield
     except SafetensorError as error:
-        raise UserError(f"{folder} is damaged ({error}): remove it to go on from another") from None
+        raise UserError(
+            f"{folder} is damaged ({error}): remove it to resume from another"
+        ) from None
     except (RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())  # PyTorch's list, a line each and any number of them
         raise UserError(f"{folder} was saved from another model: {reason[:300]}") from error

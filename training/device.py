@@ -25,7 +25,7 @@ def choose_device(name: str) -> torch.device:
         name = f"cuda:{number_from_environment('LOCAL_RANK', 0)}"
     try:
         if not re.fullmatch(DEVICES, name):
-            raise RuntimeError("a device on which nothing is computed")
+            raise RuntimeError("not a device that can compute")
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, ValueError, OverflowError) as error:

@@ -60,7 +60,7 @@ class UnitLength(nn.Module):
 class SentenceEncoder(HeadedModel):
     """An encoder with the pooling and projection that give one vector per text.
 
-    Raises `UserError` where a Dense takes vectors of another size than come to it.
+    Raises `UserError` where a Dense layer expects vectors of another size.
     """
 
     def __init__(self, encoder: Encoder, layout: SentenceLayout | None = None) -> None:
@@ -72,8 +72,8 @@ class SentenceEncoder(HeadedModel):
             if isinstance(layer, Dense):
                 if layer.in_features != size:
                     raise UserError(
-                        f"a Dense takes vectors of {layer.in_features} numbers, but "
-                        f"{size} come from {' and '.join(self.layout.pooling)} before it"
+                        f"a Dense layer expects vectors of size {layer.in_features}, but gets size "
+                        f"{size} from {' and '.join(self.layout.pooling)}"
                     )
                 size = layer.out_features
         self.size = min(size, self.layout.truncate_dim or size)

@@ -36,7 +36,7 @@ class TextModel(HeadedModel):
     """
 
     drops_before_dense = True
-    """Whether a dense head has dropout before its dense layer, besides that after it."""
+    """Apply dropout before the dense layer of the head, besides that after it."""
 
     def __init__(
         self,

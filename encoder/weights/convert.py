@@ -174,7 +174,7 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
             )
         odd = value.is_nested or value.is_quantized or value.is_meta or value.is_complex()
         if odd or value.layout is not torch.strided or _SURROGATE.search(name):
-            raise UserError(f"{path} holds {name!r:.60}, which is no dense tensor of plain numbers")
+            raise UserError(f"{path} holds {name!r:.60}, which is not a dense tensor of numbers")
     tensors = {name: value.detach() for name, value in held.items()}
     # Where a part of an archive is too short torch reads on into the next.
     if numbers is not None and numbers != memory_of(tensors.values()):
@@ -190,7 +190,7 @@ def bytes_of_numbers(path: Path) -> int:
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
     if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
-        raise UserError(f"{path} is a packed archive, which PyTorch does not write: unpack it")
+        raise UserError(f"{path} is a compressed archive, which PyTorch does not write: unpack it")
     return sum(part.file_size for part in parts if "/data/" in part.filename)
 
 
@@ -223,7 +223,7 @@ def check_size(tensors: Collection[Tensor], out: Path) -> None:
     if whole > MOST_TIMES * held:
         raise UserError(
             f"written out, the tensors take {whole / 2**30:,.1f} GiB, of {held / 2**20:,.1f} MiB "
-            "in the file: views that repeat their numbers are no weights"
+            "in the file: expanded views are not supported"
         )
     there = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(there).free

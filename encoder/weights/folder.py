@@ -46,7 +46,7 @@ def named_file(index: Path, name: str) -> Path:
     """Return the path of a file that an index names; refuse one outside its folder."""
     is_name = Path(name).name == name and "\0" not in name and len(name.encode()) <= LONGEST_NAME
     if not is_name:
-        raise UserError(f"{index.name} names {name!r:.60}, which is no file of its folder")
+        raise UserError(f"{index.name} names {name!r:.60}, which is not a file in its folder")
     path = index.parent / name
     if not path.is_file():
         raise UserError(f"{name} is missing: {index.name} names it")
@@ -59,7 +59,7 @@ def mapped(path: Path) -> Tensors:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except PermissionError:
-        raise UserError(f"{path.name} may not be read: see its permissions") from None
+        raise UserError(f"{path.name} cannot be read: check its permissions") from None
     # What a damaged header asks for may be a kind of number that torch has not, or too much.
     except (SafetensorError, OSError, ValueError, TypeError, RuntimeError, LookupError) as error:
         raise UserError(f"{path.name} is damaged or cut short: {error}") from None

@@ -40,7 +40,7 @@ def read_labels(config: Mapping[str, Any]) -> list[str]:
 
 def _number(key: str, names: Fields) -> int:
     if not (key.isascii() and key.isdigit() and len(key) < 10):
-        raise UserError(f"{names.source}: {key!r:.60} is no number of a label")
+        raise UserError(f"{names.source}: {key!r:.60} is not a label number")
     return int(key)
 
 

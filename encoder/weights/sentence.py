@@ -209,7 +209,7 @@ def _model(settings: Fields) -> dict[str, Any]:
     default = settings.text("default_prompt_name", None)
     if default is not None and default not in prompts:
         raise UserError(
-            f"{settings.source}: default_prompt_name {default!r:.60} is none of the prompts"
+            f"{settings.source}: default_prompt_name {default!r:.60} is not among the prompts"
         )
     return {
         "prompts": {name: prompts[name] for name in sorted(prompts)},
@@ -240,8 +240,8 @@ def read_weights(folder: Path, layout: SentenceLayout) -> Tensors:
         for name, tensor in found.items():
             if tuple(tensor.shape) != expected[name] or not tensor.is_floating_point():
                 raise UserError(
-                    f"{path}: {name} is {tensor.dtype} of shape {list(tensor.shape)}, not numbers "
-                    f"of shape {list(expected[name])} as its config.json says"
+                    f"{path}: {name} has dtype {tensor.dtype} and shape {list(tensor.shape)}, "
+                    f"not numbers of shape {list(expected[name])} as its config.json says"
                 )
             if not tensor.isfinite().all():
                 raise UserError(f"{path}: {name} holds NaN or infinite numbers: take another copy")

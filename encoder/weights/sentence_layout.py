@@ -70,7 +70,7 @@ class SentenceLayout:
     pooling: tuple[Mode, ...] = ("mean",)
     """Modes of pooling, whose vectors are concatenated."""
     include_prompt: bool = True
-    """Whether a prompt's tokens are pooled with the text's."""
+    """Pool the tokens of the prompt together with those of the text."""
     layers: tuple[Dense | Normalize, ...] = (Normalize(),)
     folders: tuple[str, ...] = ("",)
     """The folder of each layer, relative to the model's."""

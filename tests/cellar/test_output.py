@@ -152,7 +152,7 @@ def test_what_is_read_is_not_written(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("texts")
     os.link(tmp_path / "texts", tmp_path / "same")
     for out in ("texts", "link", "same", "../" + tmp_path.name + "/texts"):
-        with pytest.raises(UserError, match="is what is read"):
+        with pytest.raises(UserError, match="is the input file"):
             refuse_same_file(tmp_path / out, tmp_path / "texts")
     refuse_same_file(tmp_path / "other", tmp_path / "texts")
     refuse_same_file(tmp_path / "texts", None)

@@ -77,9 +77,9 @@ def test_columns_as_others_write_them(tmp_path, content, columns, sentences):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("1 EU _ B-ORG\n2 . _ O\n", "a.txt:1: the first of 4 columns counts the words: say which"),
-        ("1 EU\n2 .\n", "a.txt:1: the first of 2 columns counts the words"),
-        ("#begin document (a); part 000\nbc/a 0 0 In IN\n", "a.txt:1: CoNLL-2012 is not read"),
+        ("1 EU _ B-ORG\n2 . _ O\n", "a.txt:1: the first of 4 columns numbers the words: name"),
+        ("1 EU\n2 .\n", "a.txt:1: the first of 2 columns numbers the words"),
+        ("#begin document (a); part 000\nbc/a 0 0 In IN\n", "a.txt:1: CoNLL-2012 is not supported"),
         ("Token Label\nEU B-ORG\n", "a.txt:1: no column 'word'; columns: Token, Label; say which"),
         ("Words Tags\nEU B-ORG\n", "a.txt:1: no column 'word'; .* did you mean Words"),
         ("the\n\na O x y B\nb O x y O\n", "a.txt:1: 1 columns, where a later sentence has 5"),

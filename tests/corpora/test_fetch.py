@@ -139,7 +139,7 @@ def test_a_cached_set_that_is_not_as_it_was_written_is_made_anew(tiny, cache, fa
     SPOILT[fault](folder)
     fetch("tiny")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert "is made anew" in capsys.readouterr().err
+    assert "downloading it again" in capsys.readouterr().err
 
 
 def test_a_cached_set_that_is_whole_is_given_at_once(tiny, cache):

@@ -161,7 +161,7 @@ def test_a_line_without_end_is_refused_in_bounded_memory(tmp_path, monkeypatch, 
     (tmp_path / name).write_bytes(gzip.compress(content, 1) if name.endswith("gz") else content)
     del content
     tracemalloc.start()
-    with pytest.raises(UserError, match=rf"{name}:\d: the line is longer than 1 MiB: break it"):
+    with pytest.raises(UserError, match=rf"{name}:\d: the line is longer than 1 MiB: split it"):
         list(read_texts(tmp_path / name))
     assert tracemalloc.get_traced_memory()[1] < 8 << 20
     tracemalloc.stop()

@@ -133,7 +133,7 @@ def test_what_is_missing(value):
 @pytest.mark.parametrize("word", sorted(MISSING))
 def test_a_doubtful_cell_is_no_label(word):
     row = Row({"label": Doubtful(word)}, "f.csv", 3)
-    with pytest.raises(UserError, match=r"f.csv:3: .* in column 'label': is it a missing value\?"):
+    with pytest.raises(UserError, match=r"f.csv:3: .* in column 'label' may be a missing value:"):
         row.sure_string("label")
     assert Row({"label": word}, "f.csv", 3).sure_string("label") == word
 

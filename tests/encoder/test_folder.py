@@ -77,7 +77,9 @@ except UserError as error:
     done = python(program, HF_HUB_CACHE=str(tmp_path / "hub"), HF_HUB_OFFLINE="1")
     count, message = done.splitlines()
     assert int(count) == Encoder.from_pretrained(folder).num_parameters()
-    assert message.startswith("there is no folder some/other, and the hub did not give it: ")
+    assert message.startswith(
+        "there is no folder some/other, and downloading it from the hub failed: "
+    )
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's own account")

@@ -63,10 +63,10 @@ def test_what_is_missing_in_parquet_is_missing(tmp_path, value):
         ('"None"', "None"),
         ('"nan"', "nan"),
         ("0", "0"),
-        ("NA", "is it a missing value"),
-        ("None", "is it a missing value"),
-        ("nan", "is it a missing value"),
-        ("<NA>", "is it a missing value"),
+        ("NA", "may be a missing value"),
+        ("None", "may be a missing value"),
+        ("nan", "may be a missing value"),
+        ("<NA>", "may be a missing value"),
         ("", "the label is empty"),
         ("  ", "the label is empty"),
     ],
@@ -96,7 +96,7 @@ def test_a_label_in_csv(tmp_path, cell, label):
         ("[2, 14]", ("2", "14")),
         ("joy", ("joy",)),
         ("", "no value in column 'labels'"),
-        ("NA", "is it a missing value"),
+        ("NA", "may be a missing value"),
         ("['joy' 'anger']", "neither a JSON list"),
         ("[joy, anger]", "neither a JSON list"),
         ("{'joy', 'anger'}", "neither a JSON list"),
@@ -206,11 +206,11 @@ def test_tagged_words_in_any_layout(tmp_path, name, content, columns):
     ("content", "message"),
     [
         ("Word,Tag\nEU,B-ORG\n", "no column 'words' .a row is a sentence. or 'word'"),
-        ("words,tags\n" + "EU,B-ORG\n" * 30, "a row holds one word: say --columns word="),
-        ("word,tag\n" + "EU,B-ORG\n" * 1100, "nothing says where a sentence ends"),
+        ("words,tags\n" + "EU,B-ORG\n" * 30, "each row holds one word: use --columns word="),
+        ("word,tag\n" + "EU,B-ORG\n" * 1100, "sentences are not separated"),
         ("word,pos\nEU,B-ORG\n", "f.csv:2: no column 'tags'; columns: word, pos, words"),
         ("words,tags\nEU rejects,B-ORG\n", "f.csv:2: 1 tags for 2 words"),
-        ("sentence,word,tag\n1,a,O\n2,b,O\n1,c,O\n", "f.csv:4: sentence '1' goes on here"),
+        ("sentence,word,tag\n1,a,O\n2,b,O\n1,c,O\n", "f.csv:4: sentence '1' continues here"),
         ("word,tag\nEU,B-ORG\n,O\n", "f.csv:3: the word is empty"),
         ("word,tag\nEU,B-ORG\nof,\n", "f.csv:3: the tag of 'of' is empty"),
     ],
@@ -306,7 +306,7 @@ def config(**changes: Any) -> FinetuneConfig:
 def test_what_is_said_of_labels():
     lines = of_labels({"ham": 120, "spam": 10, "Spam": 40}, config())
     assert lines[0] == "3 labels: ham 120, Spam 40, spam 10"
-    assert "'Spam' and 'spam' are learned as labels of their own" in lines[1]
+    assert "'Spam' and 'spam' are learned as different labels" in lines[1]
     assert "'ham' occurs 12 times as often as 'spam'; see --balance" in lines[2]
     assert len(of_labels({"ham": 120, "spam": 10}, config(balance="weights"))) == 1
     many = of_labels({f"l{i}": 100 - i for i in range(50)}, config())

@@ -277,7 +277,7 @@ def test_a_cell_may_stay_open(tmp_path, given, negative, score):
 def test_a_bare_NA_is_no_text_that_may_stay_open(tmp_path, given):
     path = tmp_path / "f.csv"
     path.write_text(f"text,pair,negative\n{given}\n")
-    with pytest.raises(UserError, match=r"f\.csv:2: NA in column .*: is it a missing value\?"):
+    with pytest.raises(UserError, match=r"f\.csv:2: NA in column .* may be a missing value:"):
         list(read_examples(SentenceEmbedding, str(path), "train"))
 
 

@@ -329,7 +329,7 @@ def test_what_is_asked_for_takes_the_place_of_what_is_declared(make: Callable[..
     )
     close(Embedder.load(bare, normalise=True)(TEXTS), theirs(make(MEAN, "mean")))
     with pytest.raises(
-        UserError, match="a Dense takes vectors of 32 numbers, but 16 come from max"
+        UserError, match="a Dense layer expects vectors of size 32, but gets size 16 from max"
     ):
         Embedder.load(make(CASES["dense on two"], "dense"), pooling="max")
     with pytest.raises(
@@ -391,12 +391,12 @@ REFUSED: list[tuple[Files, str]] = [
     (pooled("Dense") | dense(SIZE, 8, module_input_name="token_embeddings"), "'token_embeddings'"),
     (pooled("Dense") | dense(SIZE, 8, gate=True), "gate is not supported"),
     (pooled("Dense") | dense(SIZE, 8, in_features=None), "in_features is missing"),
-    (pooled("Dense") | dense(24, 8), "a Dense takes vectors of 24 numbers, but 16 come from mean"),
+    (pooled("Dense") | dense(24, 8), "a Dense layer expects vectors of size 24, but gets size 16"),
     (
         pooled("Dense")
         | dense(SIZE, 8)
         | {"2_Dense/config.json": {"in_features": SIZE, "out_features": 2**20}},
-        r"linear.\w+ is torch.float32 of shape .*, not numbers of shape \[1048576",
+        r"linear.\w+ has dtype torch.float32 and shape .*, not numbers of shape \[1048576",
     ),
     (
         pooled("Dense")
@@ -414,7 +414,7 @@ REFUSED: list[tuple[Files, str]] = [
         },
         "residual.weight is missing",
     ),
-    (BARE | prompts("nothing"), "default_prompt_name 'nothing' is none of the prompts"),
+    (BARE | prompts("nothing"), "default_prompt_name 'nothing' is not among the prompts"),
     (BARE | prompts(similarity_fn_name="maxsim"), "similarity_fn_name must be one of cosine, dot"),
     (BARE | prompts(truncate_dim=0), "truncate_dim must be a whole number"),
     (BARE | prompts(model_type="CrossEncoder"), "model_type 'CrossEncoder' is not supported"),

@@ -222,7 +222,7 @@ def test_what_is_read_is_not_replaced(classifier, refused, tmp_path):
     texts.write_text("\n".join(tiny.sentences(3)))
     for command in ("predict", "embed"):
         message = refused(command, classifier, "--file", texts, "--out", texts)
-        assert "is what is read" in message
+        assert "is the input file" in message
     assert texts.read_text() == "\n".join(tiny.sentences(3))
 
 

@@ -113,7 +113,7 @@ def test_what_the_words_mean(line: tuple[str, ...], values: dict[str, Any]) -> N
         ((*LINE, "--lowercase=yes"), "--lowercase takes no value: say --lowercase, or --no-lower"),
         ((*LINE, "--out", ""), "--out must not be empty"),
         (("", "--text", "a"), "MODEL must not be empty"),
-        (("dir", "more", "--text", "a"), "there is no place for 'more'"),
+        (("dir", "more", "--text", "a"), "unexpected argument 'more'"),
         ((*LINE, "--config"), "--config needs a file"),
         ((*LINE, "--config", ""), "--config needs a file"),
         ((*LINE, "--config", "no.json"), "no.json cannot be read: No such file"),

@@ -112,7 +112,7 @@ def spoil(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "message"),
-    [(spoil, "layer.0.output.dense.weight"), (overflow, "answers are NaN or infinite")],
+    [(spoil, "layer.0.output.dense.weight"), (overflow, "outputs are NaN or infinite")],
 )
 def test_no_answer_is_nan(
     damage: Callable[[Path], None],

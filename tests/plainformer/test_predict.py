@@ -293,8 +293,8 @@ def test_other_endings_are_refused_before_any_work(refused, classifier, tmp_path
 
 
 ODD_ROWS = {
-    "x.tsv": ('{"text": "a\\tb"}\n', "in.jsonl:1: a tab or a line break has no place in a .tsv"),
-    "y.tsv": ('{"text": "a\\nb"}\n', "in.jsonl:1: a tab or a line break has no place in a .tsv"),
+    "x.tsv": ('{"text": "a\\tb"}\n', "in.jsonl:1: a .tsv cannot hold a tab or a line break"),
+    "y.tsv": ('{"text": "a\\nb"}\n', "in.jsonl:1: a .tsv cannot hold a tab or a line break"),
     "x.csv": (
         '{"text": "a"}\n{"text": "b", "new": 1}\n',
         "in.jsonl:2: the first row has no column",
@@ -319,7 +319,7 @@ def test_a_device_takes_lines_of_json(call, classifier):
 
 def test_a_line_without_end_on_a_stream_is_refused(monkeypatch):
     monkeypatch.setattr("finetune.inputs.LONGEST_LINE", 1 << 20)
-    with pytest.raises(UserError, match="in: a line is longer than 1 MiB: break it"):
+    with pytest.raises(UserError, match="in: a line is longer than 1 MiB: split it"):
         list(arriving_rows(lambda _: b"x" * 2**16, "in"))
 
 

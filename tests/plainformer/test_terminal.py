@@ -132,7 +132,7 @@ def test_whatever_is_left_is_one_line(monkeypatch, capfd, fault, says) -> None:
     assert main(["data", "list"]) == 70
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("plainformer data: ") and says in line
-    assert "--debug shows where" in line and len(line) < 500
+    assert "--debug shows the traceback" in line and len(line) < 500
     for words in (["--debug", "data", "list"], ["data", "list", "--debug"]):
         assert main(words) == 70
         err = capfd.readouterr().err

@@ -165,7 +165,7 @@ def test_what_was_chosen_stays(make: Any, machine: list[str]) -> None:
 def test_a_budget_that_is_too_small(make: Any, machine: list[str]) -> None:
     for budget in ("1e3", "0.001s"):
         with pytest.raises(
-            UserError, match=rf"a budget of {budget} does not last for planning, one step"
+            UserError, match=rf"a budget of {budget} is too small for planning, one step"
         ):
             make_plan(replace(CONFIG, budget=budget, preset="modern-tiny"), 10**6, make)
 

@@ -38,15 +38,15 @@ REFUSED: dict[str, tuple[Callable[[], Files], str]] = {
     # Code that is not built in.
     "Japanese, by character": (
         lambda: TXT | of_class("BertJapaneseTokenizer") | {"config.json": BERT},
-        "BertJapaneseTokenizer, cuts words by MeCab",
+        "BertJapaneseTokenizer, splits words with MeCab",
     ),
     "Japanese, by the model's config": (
         lambda: TXT | {"config.json": BERT | {"tokenizer_class": "BertJapaneseTokenizer"}},
-        "BertJapaneseTokenizer, cuts words",
+        "BertJapaneseTokenizer, splits words",
     ),
     "Japanese, beside a tokenizer.json": (
         lambda: changed("bert, cased", {"tokenizer_class": "BertJapaneseTokenizer"}),
-        "BertJapaneseTokenizer, cuts words",
+        "BertJapaneseTokenizer, splits words",
     ),
     "tweets": (lambda: TXT | of_class("BertweetTokenizer"), "normalises tweets"),
     "PhoBERT": (lambda: TXT | of_class("PhobertTokenizer"), "VnCoreNLP"),
@@ -58,7 +58,7 @@ REFUSED: dict[str, tuple[Callable[[], Files], str]] = {
                 "auto_map": {"AutoTokenizer": ["x.MyTokenizer", None]},
             },
         ),
-        r"MyTokenizer is code of its own \(auto_map\)",
+        r"MyTokenizer is custom code \(auto_map\)",
     ),
     # A class that makes steps of its own of the vocabulary.
     **{
@@ -120,7 +120,7 @@ REFUSED: dict[str, tuple[Callable[[], Files], str]] = {
             {},
             {"post_processor": {"single": [{"Sequence": {"id": "A", "type_id": 0}}]}},
         ),
-        "another post_processor, which BertTokenizer does not read: to have the file obeyed, write",
+        "another post_processor, which BertTokenizer ignores: to use the file as it is, write",
     ),
     "special tokens that BERT's class would not find": (
         lambda: {
@@ -136,7 +136,7 @@ REFUSED: dict[str, tuple[Callable[[], Files], str]] = {
             ),
             "config.json": BERT,
         },
-        r"unk_token '\[MASK\]', which BertTokenizer does not read",
+        r"unk_token '\[MASK\]', which BertTokenizer ignores",
     ),
     "an unknown token behind the vocabulary": (
         lambda: bert({"unk_token": "<unk>"}),
@@ -156,15 +156,15 @@ REFUSED: dict[str, tuple[Callable[[], Files], str]] = {
     # Ids that cannot be.
     "added tokens behind a gap": (
         lambda: bert({}, added_tokens={"<e1>": size() + 3}),
-        "'<e1>' is said to have id 303, but its place is 300",
+        "'<e1>' is said to have id 303, but the next free id is 300",
     ),
     "added tokens in place of others": (
         lambda: bert({"added_tokens_decoder": {"7": token("<e1>")}}),
-        "'<e1>' is said to have id 7, but its place is 300",
+        "'<e1>' is said to have id 7, but the next free id is 300",
     ),
     "a tokenizer.json with such": (
         lambda: changed("roberta", {}, {"added_tokens": [{"id": 9, **token("<e1>")}]}),
-        "'<e1>' is said to have id 9, but its place is 400",
+        "'<e1>' is said to have id 9, but the next free id is 400",
     ),
     "no id": (
         lambda: bert({"added_tokens_decoder": {"-1": token("<e1>")}}),

@@ -147,7 +147,7 @@ def test_lone_surrogate_is_refused(wordpiece: WordPiece, text: str) -> None:
 def test_repeated_and_binary_vocabularies_are_refused(tmp_path: Path) -> None:
     lines = [*SPECIAL_TOKENS.values(), "a", "b", "a"]
     (tmp_path / "vocab.txt").write_text("\n".join(lines))
-    with pytest.raises(UserError, match=r"vocab.txt, line 8: 'a' stands in line 6"):
+    with pytest.raises(UserError, match=r"vocab.txt, line 8: 'a' is already in line 6"):
         load_tokenizer(tmp_path)
     (tmp_path / "vocab.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match="not UTF-8"):
