@@ -11,9 +11,9 @@ LONGEST_WORD, LONGEST = 400, 900
 class UserError(Exception):
     """An error that the user can correct: a path, a file, a label or a setting.
 
-    The message names the fault (with file and line where there is one) and what to do; a long word
-    in it is shortened, and so is the whole. The command line prints it without a traceback and
-    leaves with exit code 2. A bug is any other exception.
+    The message names the fault (with file and line if there is one) and the remedy; long words and
+    long messages are shortened. The command line prints it without a traceback and exits with code
+    2. Any other exception is a bug.
     """
 
     def __init__(self, message: object = "") -> None:

@@ -21,8 +21,8 @@ from cellar.scratch import scratch_folder
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path, and rename it to `path` when the block succeeds.
 
-    When the block raises, the temporary file is removed and `path` stays as it was. A file that is
-    there keeps its mode, a new one has what the umask leaves. A symbolic link is followed. To a
+    When the block raises, the temporary file is removed and `path` stays as it was. An existing
+    file keeps its mode, a new one gets the default of the umask. A symbolic link is followed. To a
     pipe or a character device (`/dev/stdout`, a FIFO) the bytes are written when they are complete.
 
     Raises:
@@ -110,8 +110,8 @@ def _named(path: Path, target: Path) -> Iterator[None]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield a temporary folder, and rename it to `path` when the block succeeds.
 
-    A folder that is there is replaced, and its mode kept; when the block raises, it stays as it
-    was. A symbolic link is followed.
+    An existing folder is replaced, and its mode kept; when the block raises, it stays unchanged. A
+    symbolic link is followed.
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_dir():

@@ -14,10 +14,9 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 def find_folder(name: str | Path) -> Path:
     """Give the folder `name`, or fetch the hub's repository of that name ("owner/name").
 
-    The hub is asked only where `huggingface_hub` is installed, and keeps its copy in its own cache.
-    It is not asked for what is more likely a folder that was mistyped: a single name, a path of
-    which the first part is a folder here, or one that is near to a folder here.
-    Raises UserError where neither is to be had.
+    The download needs `huggingface_hub`, which caches it. Names that are more likely mistyped
+    folders are not looked up: a single name, a path whose first part is a local folder, or one
+    similar to a local folder. Raises UserError where neither is found.
     """
     path, name = Path(name), str(name)
     if not name:

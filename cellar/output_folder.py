@@ -33,8 +33,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def output_folder(folder: str | Path, maker: str, *, own: bool = False) -> Iterator[None]:
     """Create, mark and lock `folder` for the command `maker`, which writes into it.
 
-    `own`: the caller knows by other signs that the command wrote it. When nothing was written, the
-    folder is gone again, with those that had to be made above it.
+    `own`: the caller has verified that the command wrote the folder. When nothing was written, the
+    folder is removed, with the parents that were made for it.
 
     Raises:
         UserError: it holds files that the command did not write, another process holds it, or it
@@ -48,10 +48,9 @@ def output_folder(folder: str | Path, maker: str, *, own: bool = False) -> Itera
 def replaced_folder(folder: str | Path, maker: str) -> Iterator[Path]:
     """Lock `folder` for the command `maker`, and yield a temporary folder for its new files.
 
-    They take the place of the old when the block ends well, all of them; else all stays as it was.
+    All of them replace the old files when the block succeeds; otherwise nothing changes.
 
-    Raises:
-        UserError: as `output_folder`; also where files stand beside those that the command wrote.
+    Raises: UserError: as `output_folder`; also where the folder holds files of other origin.
     """
     folder = Path(os.path.realpath(folder))
     with (

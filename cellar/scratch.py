@@ -37,7 +37,7 @@ MARK = ".plainformer"
 def try_lock(descriptor: int) -> bool:
     """Lock an open file for this process; return False if another process holds the lock.
 
-    Where the file system has no locks, or the system no `flock`, there is nothing to hold.
+    Where the file system or the operating system has no locks, the result is True.
     """
     if sys.platform != "win32":
         try:
@@ -75,8 +75,8 @@ def remove_empty(folders: list[Path]) -> None:
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """Yield a new scratch folder in `parent`, and remove it when the block ends.
 
-    What dead processes left in `parent` is cleared first. When the block raises, folders that had
-    to be made for it are removed, too.
+    Leftovers of ended processes in `parent` are cleared first. When the block raises, parents that
+    were made for it are removed, too.
     """
     made = make_folders(parent)
     try:
@@ -130,7 +130,7 @@ def _recover(scratch: Path, parent: Path) -> None:
 def install(ready: Path, folder: Path) -> None:
     """Move the files of `ready` into `folder`, replacing those that its marker lists.
 
-    Each step may be repeated: killed on the way, this is called again and comes to the same end.
+    Each step may be repeated: after an interruption, another call completes the work.
     """
     new = read_mark(ready)
     if new is None:  # it is moved last
@@ -156,7 +156,7 @@ def _remove(path: Path) -> None:
 def write_mark(folder: Path, maker: str, files: list[str]) -> None:
     """Write the command and its files into the marker, keeping the open and locked file.
 
-    It is one line, of which a kill leaves the old or the new.
+    It is one line, so an interruption leaves either the old or the new one.
     """
     line = json.dumps({"made_by": maker, "files": files}).encode() + b"\n"
     descriptor = os.open(folder / MARK, os.O_RDWR | os.O_CREAT, 0o666)

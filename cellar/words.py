@@ -74,7 +74,7 @@ def words_of(text: str) -> list[tuple[int, int]]:
 def join_words(words: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
     """Join words into a text, and return the offsets of each.
 
-    Words stand a space apart, but for two of a script that writes without.
+    Words are separated by a space, except between two of a script without spaces.
     """
     text = words[0] if words else ""
     offsets = [(0, len(text))] if words else []

@@ -48,9 +48,8 @@ def fetch(name: str) -> Path:
 
     The folder holds train, valid and test as .jsonl (.txt for plain text), the texts of train and
     valid as .txt, and a `card.json` with title, licence, citation, sizes, source, split and the
-    checksum of each file, by which what is cached is checked before it is given. Raises UserError
-    for an unknown name, when there is no network, and when the file downloaded is not the one that
-    the catalogue pins.
+    checksum of each file, which is verified on every call. Raises UserError for an unknown name,
+    without network, and when the checksum of the download is not that of the catalogue.
     """
     if name not in catalogue:
         raise UserError(f"no data set {name!r}; there are: {', '.join(catalogue)}")

@@ -54,8 +54,8 @@ def pass_over(fault: NoText) -> None:
 def find_files(paths: Iterable[str | Path]) -> list[File]:
     """List the files that these files, folders, globs and URLs name, in a fixed order.
 
-    Of a folder, hidden files and files of a kind that no reader knows are passed over, and an empty
-    file is among others. Raises UserError for what names nothing, and where all files are empty.
+    In a folder, hidden files and files of unknown formats are skipped, and so are empty files among
+    others. Raises UserError for a name without files, and where all files are empty.
     """
     files: list[File] = []
     empty: list[NoText] = []

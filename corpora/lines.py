@@ -24,11 +24,11 @@ def read_lines(
 ) -> Iterator[tuple[int, str]]:
     """Yield each line of a file with its number from 1; a byte order mark is dropped.
 
-    It is UTF-8, or what its byte order mark declares: UTF-16 (Excel's "Unicode text"), UTF-32.
+    The encoding is UTF-8, or that of a byte order mark: UTF-16 (Excel's "Unicode text"), UTF-32.
     Lines keep their line break. Only `\\n` ends one: form feeds and the line separators of Unicode
-    are part of the text. `watch` is told of the bytes that were read. Raises UserError for a file
-    that is missing, empty, binary, damaged or in another encoding, and for a line that is longer
-    than `LONGEST_LINE` bytes.
+    are part of the text. `watch` is called with the number of bytes read. Raises UserError for a
+    file that is missing, empty, binary, damaged or in another encoding, and for a line that is
+    longer than `LONGEST_LINE` bytes.
     """
     file = check_file(file)
     with open_file(file, watch) as stream:

@@ -104,7 +104,7 @@ class Row:
     def items(self, name: str) -> Any:
         """Return the value of a field, parsed if it is a cell that holds a list.
 
-        Such a cell is JSON, or as Python writes a list of texts or numbers.
+        Such a cell is a JSON list, or a Python list of strings or numbers.
         """
         (value,) = self.require(name)
         return read_list(value, self.place) if isinstance(value, str) else value
@@ -127,7 +127,7 @@ class Row:
 def read_list(cell: str, place: str) -> Any:
     """Parse a cell that holds a list; return any other cell as its text.
 
-    Raises UserError for a cell that begins like a list and is none.
+    Raises UserError for a cell that begins like a list and is not a valid one.
     """
     text = cell.strip()
     if text[:1] + text[-1:] not in ("[]", "()", "{}"):
@@ -158,7 +158,8 @@ def _item(found: str) -> Any:
 class Columns:
     """Map the columns of a user's file to field names: {"text": "review"}.
 
-    A name with several columns, parted by commas, is the list of those whose value is 1 or true.
+    A name with several columns, separated by commas, becomes the list of those whose value is 1 or
+    true.
     """
 
     named: Mapping[str, str] = field(default_factory=dict)
@@ -168,7 +169,7 @@ class Columns:
     def of(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Yield the rows with fields under these names.
 
-        Raises UserError for a column that was told and that no row has.
+        Raises UserError for a column given on the command line that no row has.
         """
         seen: set[str] = set()
         row = None

@@ -45,8 +45,8 @@ def has_header(file: File, columns: Mapping[str, str]) -> bool:
 def sentence_table(file: File, columns: Mapping[str, str]) -> Iterator[Row]:
     """Yield a row for each sentence.
 
-    Raises UserError for a file without rows, for words of which nothing says where a sentence ends,
-    and for a sentence whose words do not stand together.
+    Raises UserError for a file without rows, for words without sentence boundaries, and for a
+    sentence whose words are not consecutive.
     """
     file = check_file(file)
     word = columns.get("word", "word")

@@ -63,7 +63,7 @@ def split_by_hash(
 ) -> dict[str, list[T]]:
     """Split rows by the hash of their text's outline; `valid` and `test` are fractions of 1.
 
-    Each part comes in the order of the hash, so that its first rows are a fair sample of it.
+    Each part is sorted by hash, so that its first rows are a random sample of it.
     """
     parts: dict[str, list[T]] = {"train": [], "valid": [], "test": []}
     for u, row in sorted(

@@ -50,12 +50,12 @@ class Embedder:
     ) -> "Embedder":
         """Load the encoder of a model folder, with or without a head.
 
-        What is None is as the folder declares it: `pooling`, whether vectors are scaled to length 1
-        (`normalise`), the `max_length` to which texts are cut, and the default prompt. `prompt`
-        names another of the folder's prompts; an empty name is none. On a CPU the weights are
-        prepacked: see `encoder.prepacked`; with `int8` they are rounded, and the CPU it is:
-        `encoder.in_int8`. Raises `UserError` when the folder has no model or no tokenizer, they do
-        not belong together, or the folder declares what is not supported.
+        None means what the folder declares: `pooling`, scaling to length 1 (`normalise`), the
+        `max_length` to which texts are cut, and the default prompt. `prompt` names another prompt
+        of the folder; an empty name is no prompt. On a CPU the weights are prepacked: see
+        `encoder.prepacked`; with `int8` they are rounded, and the CPU it is: `encoder.in_int8`.
+        Raises `UserError` when the folder has no model or no tokenizer, they do not belong
+        together, or the folder declares what is not supported.
         """
         folder = find_folder(folder)
         model = SentenceEncoder.from_pretrained(folder, pooling=pooling, normalise=normalise)

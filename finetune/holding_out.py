@@ -54,8 +54,8 @@ def hold_out(
 def folds(kind: type[Task[Any, Any]], examples: Sequence[Any], count: int, seed: int) -> list[int]:
     """Assign each example to a fold, from 0, as a pure function of examples and seed.
 
-    The folds have equally many of each label, and in all, but for one; examples whose text is the
-    same stand in one fold. Raises `UserError` for more folds than different texts.
+    Sizes of folds, in all and per label, differ by at most one; examples of the same text are in
+    one fold. Raises `UserError` for more folds than different texts.
     """
     texts = [fingerprint(kind.together(example)) for example in examples]
     drawn = np.random.default_rng(seed).permutation(len(examples)).tolist()

@@ -72,7 +72,7 @@ class Predictor:
     ) -> Iterator[tuple[Row, Item, Any]]:
         """Yield each row with its encoded input and its prediction, in order.
 
-        Where a row is at fault, those before it are given first.
+        Rows before a faulty one are yielded first.
         """
         waiting: deque[Row] = deque()
 
@@ -135,9 +135,9 @@ def answered(
 ) -> Iterator[tuple[ExampleT, Item, PredictionT]]:
     """Yield each example with its prediction, in order; similar lengths share a batch.
 
-    `CHUNK` examples are in memory at a time. `loss` grows by that of labelled examples. Where an
-    example is at fault, those before it are given first. With `finite` an answer that is no number
-    is an error, too; in training it is a bad score.
+    `CHUNK` examples are in memory at a time. `loss` grows by that of labelled examples. Examples
+    before a faulty one are yielded first. With `finite`, outputs of NaN or infinity are an error,
+    too; in training they are a bad score.
     """
     device = next(model.parameters()).device
     model.eval()

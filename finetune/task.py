@@ -126,7 +126,7 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     def naming(cls, told: Sequence[str], remembered: Sequence[str] = ()) -> Columns:
         """Return the map of columns: the one given now, else that of training.
 
-        Raises `UserError` for what is not NAME=COLUMN with a name of `COLUMNS`.
+        Raises `UserError` for anything but NAME=COLUMN with a name of `COLUMNS`.
         """
         now = read_columns(told, cls.COLUMNS)
         return Columns(read_columns(remembered, cls.COLUMNS) | now, frozenset(now))
@@ -238,8 +238,8 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
     def encodings(self, tokenizer: Tokenizer, text: str, pair: str | None) -> tuple[Encoding, ...]:
         """Encode a text, or a text and its pair, as one sequence or as windows.
 
-        Of a pair the second text is read in windows, each behind the first; the first is cut where
-        it leaves the other less than half of the room.
+        Of a pair, the second text is split into windows, each after the whole first text; the first
+        is cut to half of `max_length`.
         """
         if self.long == "cut":
             return (tokenizer.encode(text, pair, max_length=self.max_length),)
@@ -271,8 +271,8 @@ def bounded(rows: Iterable[Row]) -> Iterator[Row]:
 def as_rows(inputs: Iterable[Input]) -> Iterator[Row]:
     """Convert inputs to rows, which are numbered for error messages.
 
-    Raises `UserError` for what is no list, and, as it comes, for what is neither a text, a pair of
-    texts nor the fields of a row.
+    Raises `UserError` for anything but a list, and, when it is reached, for an item that is neither
+    a text, a pair of texts nor the fields of a row.
     """
     return (_row(number, given) for number, given in enumerate(listed(inputs, "inputs"), start=1))
 

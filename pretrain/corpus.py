@@ -60,8 +60,8 @@ class Corpus:
     def of(cls, names: Sequence[str], valid_share: float) -> "Corpus":
         """Open the corpus of these names, files, folders, globs and URLs; download named sets.
 
-        Of a labelled set its texts are taken, but those of its test part. Raises `UserError` for
-        what is no name of a set and no file.
+        Of a labelled set, the texts except those of the test part are used. Raises `UserError` for
+        a name of neither a set nor a file.
         """
         sets = [name for name in names if name in catalogue and not Path(name).exists()]
         named = [name for name in names if name not in sets]

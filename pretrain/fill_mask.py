@@ -21,8 +21,8 @@ class Guess:
 def fill_mask(model: MaskedLM, tokenizer: Tokenizer, text: str, top: int = 5) -> list[list[Guess]]:
     """Predict the `top` tokens for each [MASK] of `text`, in order.
 
-    Raises `UserError` for a text without one, and for one that is longer than the model takes:
-    of a text that is cut masks would be lost, or what a guess hangs on.
+    Raises `UserError` for a text without one, and for one that is longer than the model accepts,
+    since cutting it would lose masks or context.
     """
     check_text(text)
     if top < 1:

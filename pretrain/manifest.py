@@ -206,10 +206,8 @@ class Journal:
     def begin(self, overwrite: bool) -> Manifest | None:
         """Resume the preparation of this plan in the folder; return the manifest if it is complete.
 
-        The folder is held (`cellar.output_folder`): what is in it is a corpus, or part of one.
-
-        Raises `UserError` when it holds something else, unless that is another corpus and to be
-        overwritten.
+        The folder is locked (`cellar.output_folder`) and holds a corpus or part of one. Raises
+        `UserError` when it holds anything else, except another corpus with `overwrite`.
         """
         found = self._found()
         strangers = [path.name for path in found if not OURS.fullmatch(path.name)]

@@ -65,7 +65,7 @@ def tokenized(
 ) -> Path:
     """Open the shards of a text: a prepared corpus, or a folder written `beside` the run.
 
-    A resumed run reads what it was begun with, also where the text has changed since.
+    A resumed run reads the same shards, even if the text has changed.
     """
     prepared = [name for name in names if is_prepared(Path(name))]
     if prepared and len(names) > 1:

@@ -213,8 +213,8 @@ class Tokenizer(ABC):
     ) -> list[Encoding]:
         """Encode a long text as windows of `max_length` tokens, of which `stride` overlap.
 
-        With a pair it is the pair that is cut, and the text (a question) stands whole in each. They
-        begin on the left whatever the `truncation_side`, for nothing is lost.
+        Of a pair, the second text is split, and the first (a question) is whole in each window.
+        Windows begin on the left whatever the `truncation_side`, since nothing is lost.
 
         Raises:
             UserError: no room is left for the text that is cut, or the stride fills it.

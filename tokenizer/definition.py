@@ -39,8 +39,7 @@ Roles = dict[str, str]
 def definition_of(folder: TokenizerFolder) -> tuple[dict[str, Any], Roles]:
     """Build the complete `tokenizer.json` of a folder, and its special tokens by role.
 
-    Raises:
-        UserError: a file is missing or damaged, or two say what cannot both be.
+    Raises: UserError: a file is missing or damaged, or two files contradict each other.
     """
     name = folder.tokenizer_class
     if folder.definition is None:

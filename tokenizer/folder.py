@@ -109,8 +109,7 @@ class TokenizerFolder:
 def read_folder(path: Path) -> TokenizerFolder:
     """Read all files except the vocabularies.
 
-    Raises:
-        UserError: a file is damaged, or asks for what is not built in.
+    Raises: UserError: a file is damaged, or requires something that is not supported.
     """
     config = _fields(path / "tokenizer_config.json") or Fields({}, path / "tokenizer_config.json")
     definition = _fields(path / "tokenizer.json")

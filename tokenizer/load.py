@@ -21,9 +21,8 @@ from tokenizer.wordpiece import LONGEST_WORD, PREFIX, WordPiece
 def load_tokenizer(folder: str | Path) -> Tokenizer:
     """Load the tokenizer of a folder (or a hub id) that was saved here or by Hugging Face.
 
-    Raises:
-        UserError: the folder or its files are missing, a file is damaged, or it asks for what is
-            not built in.
+    Raises: UserError: the folder or its files are missing, a file is damaged, or requires something
+    that is not supported.
     """
     path = find_folder(folder)
     said = read_folder(path)

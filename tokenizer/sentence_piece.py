@@ -157,7 +157,7 @@ class SentencePiece(Tokenizer):
     def _segments(self, text: str, is_joined: bool = False) -> Iterator[_Segment]:
         """Split a text at special tokens, and at white space before a Chinese character.
 
-        `is_joined` says that the text goes on behind another, without a space.
+        `is_joined`: the text continues another one without a space.
         """
         refuse_surrogates(text)
         start = 0

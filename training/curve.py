@@ -26,8 +26,7 @@ def draw_curve(log: Path, png: Path, title: str, loss_label: str = "loss") -> No
 def curve_figure(log: Path, title: str, loss_label: str = "loss") -> "Figure":
     """Plot the run of `log` (a log.jsonl): a panel for the loss and one for each other metric.
 
-    A metric that was measured once is no curve: it is written under the title. `loss_label` says
-    what the loss is.
+    A metric that was measured once is written under the title. `loss_label` describes the loss.
 
     Raises:
         UserError: names the line that is no row of a run.

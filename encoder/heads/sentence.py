@@ -120,8 +120,8 @@ class SentenceEncoder(HeadedModel):
     ) -> "SentenceEncoder":
         """Load the model in `folder`; a bare encoder gets mean pooling and length 1.
 
-        Of the `settings`, `pooling` and `normalise` take the place of what the folder declares; the
-        others go to the encoder. Raises `UserError` for a folder that declares what is not
+        `pooling` and `normalise` among the `settings` override what the folder declares; the others
+        are passed to the encoder. Raises `UserError` for a folder that declares what is not
         supported, or holds no such model.
         """
         folder = find_folder(folder)

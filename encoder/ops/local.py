@@ -81,8 +81,8 @@ def without_padding(
 ) -> Tensor:
     """Mask keys that are padding; the result is (sequences, heads or 1, queries, keys).
 
-    In a window a query of the padding may see padding alone: it keeps itself, since a softmax over
-    nothing is NaN, also on the way back.
+    In a window, a padding query may see only padding: it attends to itself, since a softmax over no
+    keys is NaN, also in the backward pass.
     """
     seen = real[:, None, None, keys]
     if mask is None:

@@ -119,11 +119,11 @@ def load(
 ) -> "Model":
     """Build a `cls` from `config.json`, and copy the folder's tensors into it.
 
-    With `new_head`, or `labels` among the `settings`, a head may be missing. A decision that was
-    learned for other labels, or by another kind of model, is left in the file. Raises `UserError`
-    for a folder without a model, a family that is not known, a damaged file, and tensors that are
-    missing, unexpected, of the wrong shape, no floating-point numbers, NaN or infinite. Sizes are
-    compared with the file before anything of that size is allocated.
+    With `new_head`, or `labels` among the `settings`, a head may be missing. A classifier of other
+    labels, or of another kind of model, is not loaded. Raises `UserError` for a folder without a
+    model, a family that is not known, a damaged file, and tensors that are missing, unexpected, of
+    the wrong shape, no floating-point numbers, NaN or infinite. Sizes are compared with the file
+    before anything of that size is allocated.
     """
     folder = find(folder)
     raw = read_json(folder / "config.json")
@@ -244,8 +244,8 @@ def fill(
     """Copy the file's tensors into `model`; initialise modules with a `missing` tensor, and name
     them.
 
-    Raises `UserError` naming the tensors that hold NaN or an infinite number: each text would get
-    the same answer, or none.
+    Raises `UserError` naming the tensors that hold NaN or an infinite number, which make every
+    output NaN or constant.
     """
     kind = type(model).__name__
     places = {

@@ -185,7 +185,7 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
 def bytes_of_numbers(path: Path) -> int:
     """Count the bytes of all storages in an archive.
 
-    Refuses one whose parts are packed: PyTorch packs none, and a few MB could hold terabytes.
+    Refuses compressed archives: PyTorch writes none, and a few MB could expand to terabytes.
     """
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
@@ -217,7 +217,7 @@ def without_ties(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def check_size(tensors: Collection[Tensor], out: Path) -> None:
     """Compare the bytes to write with those of the file, and with the free disk space.
 
-    A view may repeat one number a million times a million: nobody's weights are made so.
+    An expanded view may repeat one number any number of times, which no real weights do.
     """
     whole, held = sum(tensor.nbytes for tensor in tensors), memory_of(tensors)
     if whole > MOST_TIMES * held:

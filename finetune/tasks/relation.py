@@ -135,8 +135,8 @@ def known_signs(tokenizer: Tokenizer) -> str:
 def marked(text: str, head: Span, tail: Span, signs: str) -> tuple[str, tuple[Span, Span]]:
     """Put markers around head and tail; return the text and both marked spans.
 
-    Signs stand between spaces. Where an entity ends and another begins, the one is closed before
-    the other is opened.
+    Markers are surrounded by spaces. Where one entity ends and another begins, the closing marker
+    comes first.
     """
     cuts = sorted(
         (place, opens, sign)

@@ -18,9 +18,9 @@ from plainformer.options import parse
 class PredictOptions:
     """Predict with a fine-tuned model: one JSON object per line, in input order, or a table.
 
-    Without --text and --file, standard input is read, and answered as it arrives: a line that is a
-    JSON object is a row, any other line a text. A row keeps its columns, and what is predicted
-    stands behind them; a column of the same name is kept as `given_NAME`.
+    Without --text and --file, standard input is read, and predicted as it arrives: a line that is a
+    JSON object is a row, any other line a text. A row keeps its columns, followed by the
+    prediction; a column of the same name is kept as `given_NAME`.
     """
 
     run: tyro.conf.Positional[Path]
