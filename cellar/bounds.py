@@ -2,8 +2,8 @@
 
     check_bounds(self, steps=at_least(1), warmup=between(0, 1), learning_rate=above(0))
 
-A number that is not finite is never accepted, nor a whole one beyond `MAX_WHOLE`: both come from
-slips, and would end in memory or time that no machine has.
+Numbers that are not finite, and whole numbers beyond `MAX_WHOLE`, are never accepted: they are
+typing errors that would exhaust memory or time.
 """
 
 import math

@@ -1,8 +1,8 @@
 """Lock the output folder of a command, and protect files that it did not write.
 
-A command writes into a folder that is new or empty, or that the same command wrote before: the file
-`.plainformer` in it says so (hidden files beside it count for nothing, and stay). While it works it
-holds a lock on that file, which ends with its process.
+A command writes into a folder that is new or empty, or that the same command wrote before, as the
+marker file `.plainformer` in it records (other hidden files are ignored and kept). While it works,
+it holds a lock on the marker, which ends with its process.
 """
 
 import errno

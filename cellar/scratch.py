@@ -6,9 +6,8 @@
     FOLDER/.plainformer-x1y2z3/ready/…   complete: the files that FOLDER itself is to hold
                                          (`cellar.output_folder.replaced_folder`)
 
-A lock ends with its process, however that ends. So the next writer in FOLDER can tell the scratch
-folders of dead processes from those of living ones: it finishes or undoes what they were doing, and
-removes them.
+A lock ends with its process in any case. So the next writer in FOLDER recognises the scratch
+folders of ended processes: it completes or undoes their writes, and removes them.
 """
 
 import json

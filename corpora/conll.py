@@ -1,7 +1,7 @@
 """Read tagged words in columns, as in the CoNLL shared tasks.
 
-A word a line, its columns parted by spaces or tabs; a blank line ends a sentence. A line that
-begins with -DOCSTART- parts documents and is no word. (Tjong Kim Sang & De Meulder, 2003,
+One word per line, in columns separated by spaces or tabs; a blank line ends a sentence. A line that
+begins with -DOCSTART- separates documents and is not a word. (Tjong Kim Sang & De Meulder, 2003,
 https://aclanthology.org/W03-0419)
 
 | the first sentence of the file shows                   | the word        | the tag              |

@@ -6,8 +6,8 @@
     another ETag, date or size                     the file has changed: an error
     404, 403 and the like                          an error at once
 
-There is no limit on the whole time, only on the time in which nothing comes (`SILENCE`) and on the
-tries in a row that bring nothing (`TRIES`). Requests and ranges: RFC 9110, §13.1.5 and §14.
+The total time is not limited, only the time without data (`SILENCE`) and the number of consecutive
+tries without data (`TRIES`). Requests and ranges: RFC 9110, §13.1.5 and §14.
 """
 
 import http.client

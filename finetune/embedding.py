@@ -4,11 +4,10 @@
     a, b = embedder(["a man plays", "someone is playing"])
     a @ b
 
-A folder of sentence-transformers declares how the vectors of tokens become one, how long a text is
-at most, and what is put before it (`encoder.heads.sentence`). Where it declares nothing, the vector
-is the mean of the tokens', special ones among them, scaled to length 1: the product of two is then
-the cosine of the angle between them, a measure of how alike two sentences are
-(Reimers & Gurevych 2019, arXiv:1908.10084).
+A folder of sentence-transformers declares pooling, length limit and prompts
+(`encoder.heads.sentence`). Otherwise the vector is the mean over all tokens, special ones included,
+scaled to length 1: the product of two vectors is then their cosine similarity (Reimers & Gurevych
+2019, arXiv:1908.10084).
 """
 
 import re

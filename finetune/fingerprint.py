@@ -1,8 +1,8 @@
 """Save a fingerprint of the examples and the tokenizer of a run, and check it on resuming.
 
-`data.json` stands beside `options.json`. A run that is resumed, or whose other seeds and folds are
-still to be made, compares it with the files as they are now. The head of a checkpoint has a row for
-each label in their sorted order, so after a change of the labels the rows would get other names.
+`data.json` is saved beside `options.json`. A run that is resumed, or continues with other seeds or
+folds, compares it with the current files. The rows of a saved head are the sorted labels, so if the
+labels changed, the rows would get wrong names.
 """
 
 import hashlib

@@ -1,12 +1,12 @@
 """Split training examples into training and validation parts, or into folds.
 
-The different texts are put into an order by label (or by what else a task says), at random within
-a label. Place i of this order is in fold i mod k; or it is held out where ⌊s·i⌋ grows, with s the
-share. So each part has of each label what it has of all. Examples of the same text (`fingerprint`)
-stand on one side.
+Distinct texts are sorted by label (or by another key of the task), in random order within a label.
+Text i of this order is in fold i mod k; or it is held out where ⌊s·i⌋ increases, with s the share.
+So all parts have the same proportions of labels. Examples of the same text (`fingerprint`) are in
+one part.
 
-What is held out depends on the texts alone, on no seed: runs that differ in seed or rate are chosen
-by the same examples.
+The held-out part depends on the texts only, not on the seed: runs with other seeds or learning
+rates are compared on the same examples.
 """
 
 from collections.abc import Sequence

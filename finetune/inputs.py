@@ -8,8 +8,8 @@
 
 A file may be packed: a .jsonl.gz is a .jsonl.
 
-A stream is answered as it comes: one portion is what has arrived, so that a single line need not
-wait for others, and lines that come faster than they are answered are taken together.
+A stream is predicted as it arrives: a portion is the lines that have arrived, so that a single line
+does not wait for others, and lines that arrive quickly share a batch.
 """
 
 import os

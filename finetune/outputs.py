@@ -6,8 +6,8 @@
 | .csv           | a record; numbers by label have a column each: `probabilities.spam`            |
 | .tsv           | the same between tabs, without quotes: no cell may hold a tab or a line break  |
 
-A row keeps the columns that it had, and what is predicted follows. Where both have a name, the
-row's own value is kept as `given_NAME`: `label` is always the prediction.
+A row keeps its columns, followed by the prediction. Where both have a column of one name, the value
+of the row is kept as `given_NAME`: `label` is always the prediction.
 """
 
 import csv

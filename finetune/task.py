@@ -239,7 +239,7 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         """Encode a text, or a text and its pair, as one sequence or as windows.
 
         Of a pair, the second text is split into windows, each after the whole first text; the first
-        is cut to half of `max_length`.
+        is cut where it would leave less than half of the tokens to the second.
         """
         if self.long == "cut":
             return (tokenizer.encode(text, pair, max_length=self.max_length),)

@@ -2,10 +2,10 @@
 
     --vocab-size 800 --files a.txt b.txt --no-lowercase   →   {"vocab_size": 800, …}
 
-An option is a field of the command's dataclass, `--name VALUE` or `--name=VALUE`; one of several
-values takes all words up to the next option, the last of two counts, and a field that is true or
-false is `--name` or `--no-name`. What stands inside another dataclass (the settings of training) is
-an option like any other. Every fault is one line, with the nearest name that exists.
+An option is a field of the command's dataclass, `--name VALUE` or `--name=VALUE`; one with several
+values takes all words up to the next option, a repeated option overrides the earlier one, and a
+boolean field is `--name` or `--no-name`. Fields of nested dataclasses (the settings of training)
+are options, too. Errors are one line, with the closest existing name.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Make the standard streams and the terminal size usable in any environment.
 
 A stream may be closed (`>&-`), be of another encoding (`PYTHONIOENCODING=ascii`), or end while we
-write (`| head`). None of that is a fault of a command, so commands need not think of it.
+write (`| head`). Commands need no code for these cases.
 """
 
 import codecs

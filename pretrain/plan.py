@@ -2,21 +2,21 @@
 
 A budget is a time on this machine (`30m`) or a number of floating-point operations (`1e17`).
 
-- **Size.** The largest of the family whose layers get 20 tokens for each of their weights: so many
-  a compute-optimal language model gets (Hoffmann et al. 2022, arXiv:2203.15556). Weights are those
-  of the layers' matrices, without embeddings, which hardly any arithmetic is spent on. Tokens are
-  all that are read, asked for or not.
-- **Tokens.** All that the budget pays for. Of these, no more than four epochs of the corpus count
-  for size and step: up to there repeated text is nearly as good as new, and behind some sixteen
+- **Size.** The largest of the family whose layers get 20 tokens per weight, as in a
+  compute-optimal language model (Hoffmann et al. 2022, arXiv:2203.15556). Only weights of the
+  layers' matrices count, since embeddings take hardly any arithmetic. All tokens that are read
+  count, predicted or not.
+- **Tokens.** As many as the budget allows. For size and batch, at most four epochs of the corpus
+  count: up to there repeated text is nearly as good as new text, and beyond some sixteen epochs
   nearly worthless (Muennighoff et al. 2023, arXiv:2305.16264).
-- **Step.** 0.29 · asked^0.571 of them, counted as in a causal model, which is asked for every
-  token: in tokens that are asked for. As a power of two. The exponent is that of Li et al. 2025,
-  arXiv:2503.04715; with Muon half of their 0.58 has taught our small models more.
-- **Time.** A few real steps of a candidate are timed; one that could not do it even at the peak of
-  the device (see `training.peak`) is not tried, nor one that does not fit into memory. A time pays
-  for planning, training and the evaluations; not for preparing the corpus, which is done once.
+- **Batch.** 0.29 · predicted^0.571 predicted tokens per step, rounded to a power of two: a causal
+  model, for which the rule was fitted, predicts every token. The exponent is that of Li et al.
+  2025, arXiv:2503.04715; with Muon half of their factor 0.58 has given better small models.
+- **Time.** A few real steps of a candidate are timed, unless it is too slow even at the peak of the
+  device (see `training.peak`) or does not fit into memory. A time budget covers planning, training
+  and evaluation, but not preparing the corpus, which is done once.
 
-What the user has chosen, a preset or a batch, stays. benchmarks/LOG.md has our measurements.
+A preset or batch that the user has chosen is kept. benchmarks/LOG.md has our measurements.
 """
 
 import math

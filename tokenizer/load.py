@@ -1,7 +1,7 @@
 """Load a tokenizer from a folder, with the class that reads its files.
 
-What is BERT's pipeline and nothing else is read by `WordPiece`, what was trained here as
-SentencePiece by `SentencePiece`, and everything else by `tokenizers`.
+`WordPiece` reads folders with exactly BERT's pipeline, `SentencePiece` those of SentencePiece
+models trained here, and `tokenizers` all others.
 """
 
 from pathlib import Path

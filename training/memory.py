@@ -2,9 +2,9 @@
 
     bytes ≥ 16 · parameters + 4 · layers · tokens · (6 · hidden + 2 · intermediate)
 
-Weights, gradients and AdamW's two moments are four float32 for each parameter; of each layer the
-backward pass needs at least the inputs of its matrices and norms. With activation checkpointing it
-is one vector for each token and layer.
+Weights, gradients and AdamW's two moments are four float32 per parameter; the backward pass needs
+at least the inputs of the matrices and norms of each layer, or, with activation checkpointing, one
+vector per token and layer.
 """
 
 from pathlib import Path

@@ -1,6 +1,7 @@
 """Define the heads of the published model families.
 
-Each model speaks as `Encoder` does: a padded batch, or a packed one when `sequences` is given.
+Each model has the interface of `Encoder`: a padded batch, or a packed one when `sequences` is
+given.
 
 | model                | answers                           | from                           |
 |----------------------|-----------------------------------|--------------------------------|

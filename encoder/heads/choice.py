@@ -3,9 +3,8 @@
 p(option = i) = softmax(s)ᵢ over the options of one text
 (Devlin et al. 2018, arXiv:1810.04805, §4.4).
 
-The vector of a pair is made as that of a sequence classifier (`encoder.heads.sequence`), but
-RoBERTa and MPNet take the encoder's pooler for it, ELECTRA a summary layer, and no dropout stands
-before either.
+The vector of a pair is that of a sequence classifier (`encoder.heads.sequence`), but RoBERTa and
+MPNet use the encoder's pooler, ELECTRA a summary layer, without dropout before either.
 """
 
 from encoder.config import EncoderConfig

@@ -1,11 +1,11 @@
 """Convert an old `pytorch_model.bin`, and those of a sentence model, to safetensors.
 
-A `.bin` is a pickle: a program that builds objects, and that may do anything on the way. This is
-the one place where such a file is read, and only with `torch.load(weights_only=True)`, whose
-interpreter knows tensors and plain containers and refuses all else; what is refused is not read.
+A `.bin` is a pickle: a program that builds objects and may run any code. Such files are read only
+here, and only with `torch.load(weights_only=True)`, which accepts tensors and plain containers and
+refuses everything else.
 
-safetensors holds no two names for one memory. A decoder that is tied to the embeddings is dropped,
-as `transformers` drops it on saving; whatever else shares memory is written out in full.
+safetensors does not store shared memory. A decoder tied to the embeddings is dropped, as
+`transformers` does on saving; other tensors that share memory are copied.
 """
 
 import pickle

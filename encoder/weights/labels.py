@@ -2,8 +2,8 @@
 
     "id2label": {"0": "no", "1": "yes"}    or    "num_labels": 2
 
-The second gives LABEL_0, LABEL_1 …, and has the last word where the two disagree, as in
-`transformers`. A name is what a prediction is called by, so each label needs one of its own.
+The second gives LABEL_0, LABEL_1 …, and takes precedence where the two disagree, as in
+`transformers`. Names must be unique, since predictions are reported by name.
 """
 
 from collections import Counter

@@ -6,8 +6,8 @@
     2_Dense/                            a linear layer and its activation: config.json, weights
     config_sentence_transformers.json   prompts, the similarity, how many numbers of a vector count
 
-Read as its version 6.2 reads them, with the keys of all versions before; written with those that
-every version reads. What would change a vector and is not supported is a `UserError` by name.
+Files are read as version 6.2 reads them, with the keys of all earlier versions, and written with
+keys that every version reads. Unsupported fields that would change a vector are a `UserError`.
 """
 
 from collections.abc import Iterable
