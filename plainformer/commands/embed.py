@@ -1,5 +1,6 @@
 """`plainformer embed FOLDER --text … | --file F --out vectors.npy`."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Literal
 
 import tyro
 
-from cellar import UserError, at_least, atomic_path, check_bounds, refuse_same_file
+from cellar import UserError, at_least, atomic_path, check_bounds, is_stream, refuse_same_file
 from plainformer.options import parse
 
 
@@ -23,7 +24,7 @@ class EmbedOptions:
     """Folder of an encoder with its tokenizer, such as a sentence-transformers model."""
 
     out: Path
-    """The file for the vectors: a .npy."""
+    """The file for the vectors: a .npy, a pipe, or /dev/stdout."""
 
     text: tuple[str, ...] = ()
     """Texts to embed."""
@@ -63,7 +64,8 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(EmbedOptions, "embed", arguments)
     if bool(options.text) == (options.file is not None):
         raise UserError("give either --text or --file")
-    if options.out.suffix != ".npy":
+    to_stream = is_stream(options.out)
+    if options.out.suffix != ".npy" and not to_stream:
         raise UserError(f"{options.out} must end in .npy, as numpy's files do")
     import numpy as np
 
@@ -83,7 +85,8 @@ def run(arguments: Sequence[str]) -> None:
         vectors = embedder(texts)
         with temporary.open("wb") as file:
             np.save(file, vectors, allow_pickle=False)
-    print(f"{len(vectors):,} vectors of {vectors.shape[1]} numbers are in {options.out}")
+    said = f"{len(vectors):,} vectors of {vectors.shape[1]} numbers are in {options.out}"
+    print(said, file=sys.stderr if to_stream else sys.stdout)  # the pipe may be our output
 
 
 def read(file: Path) -> list[str | tuple[str, str]]:

@@ -1,6 +1,9 @@
 import gzip
+import io
 import json
+import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,20 @@ def test_a_row_for_each_text(folder: Path, tmp_path: Path, capsys: Any) -> None:
     np.testing.assert_array_equal(vectors, Embedder.load(folder)(TEXTS))
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     assert [path.name for path in out.parent.iterdir()] == ["vectors.npy"]
+
+
+def test_a_pipe_takes_the_bytes_of_the_file(folder: Path, tmp_path: Path, capfd: Any) -> None:
+    pipe, out = tmp_path / "pipe", tmp_path / "vectors.npy"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    for where in (out, pipe, "/dev/null"):
+        assert main(["embed", str(folder), "--text", "the reader", "--out", str(where)]) == 0
+        printed = capfd.readouterr()
+    expected = np.load(out)
+    assert np.load(io.BytesIO(os.read(reader, 1 << 20))).tobytes() == expected.tobytes()
+    os.close(reader)
+    assert "1 vectors" in printed.err and not printed.out
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
 def test_rows_may_be_packed_and_may_be_pairs(folder: Path, tmp_path: Path) -> None:
