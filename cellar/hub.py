@@ -44,13 +44,18 @@ def find_folder(name: str | Path) -> Path:
         raise UserError(f"{missing}, and downloading it from the hub failed: {reason}") from None
 
 
+def holds_something(path: Path) -> bool:
+    """Whether this is a folder in which there is more than hidden files."""
+    return path.is_dir() and not all(inner.name.startswith(".") for inner in path.iterdir())
+
+
 def near_folder(path: Path) -> Path | None:
     """Find an existing folder whose path differs from `path` by a typing error or two."""
     found = Path(path.anchor)
     for part in path.parts[bool(path.anchor) :]:
         if not (found / part).is_dir():
             try:
-                there = [inner.name for inner in found.iterdir() if inner.is_dir()]
+                there = [inner.name for inner in found.iterdir() if holds_something(inner)]
             except OSError:
                 return None
             close = get_close_matches(part, there, n=1, cutoff=0.7)

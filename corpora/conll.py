@@ -177,6 +177,11 @@ def _counts(block: Sequence[Line]) -> bool:
     return all(_INDEX.fullmatch(line.columns[0]) for line in block)
 
 
+def _run_on(indices: Sequence[str]) -> bool:
+    """Whether the first column numbers the words, from 0 or 1."""
+    return any(list(indices) == [str(n + start) for n in range(len(indices))] for start in (0, 1))
+
+
 def _by_name(header: Line, columns: Mapping[str, str], file: File) -> tuple[int, int]:
     """Find the columns of word and tag by a header."""
     names = header.columns
@@ -208,7 +213,7 @@ def _layout(block: Sequence[Line], columns: Mapping[str, str], file: File) -> tu
     indices = [line.columns[0] for line in block]
     if width == CONLLU and _counts(block):
         word, tag = 1, 3
-    elif len(block) > 1 and indices == [str(n + 1) for n in range(len(block))]:
+    elif len(block) > 1 and _run_on(indices):
         if width != 3 and not any(told):
             raise UserError(
                 f"{file}:{number}: the first of {width} columns numbers the words: name those of "

@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from cellar import UserError
+from cellar import UserError, closest
 from corpora.web import WebFile, stamp_of
 
 File = Path | str
@@ -98,10 +98,19 @@ def check_file(file: File) -> File:
         if path.stat().st_size == 0:
             raise NoText(f"{path} is empty")
     except FileNotFoundError:
-        raise UserError(f"no such file: {path}") from None
+        raise UserError(f"no such file: {path}{_near(path)}") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     return path
+
+
+def _near(path: Path) -> str:
+    """Name the file beside it that is nearest, if one is near."""
+    try:
+        near = closest(path.name, (other.name for other in path.parent.iterdir()))
+    except OSError:
+        return ""
+    return "" if near is None else f"; did you mean {path.with_name(near)}?"
 
 
 def kind(file: File) -> str:

@@ -117,7 +117,8 @@ class Row:
         there = ", ".join(columns) or "none"
         message = f"{self.place}: no column {self._column(name)!r}; columns: {there}"
         if self.named is None:
-            return UserError(message + did_you_mean(name, columns))
+            hint = did_you_mean(name, columns) or f"; rename the right one {name!r}"
+            return UserError(message + hint)
         near = closest(self._column(name), columns)
         if near is None:
             return UserError(f"{message}; say which it is: --columns {name}=COLUMN")

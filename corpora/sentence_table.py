@@ -9,6 +9,7 @@ A column `word` (or what is named so) says that a row is a word. A sentence then
 line; or, where there is a column `sentence`, where its value changes (an empty cell goes on).
 """
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -90,6 +91,12 @@ def sentence_table(file: File, columns: Mapping[str, str]) -> Iterator[Row]:
                 "column that tells sentences apart: --columns sentence=COLUMN"
             )
     if words:
+        near = [name for name in words[0][1] if name.casefold().startswith(("sentence", "sent_"))]
+        if near and not blank and len({cells[near[0]] for _, cells in words}) > 1:
+            raise UserError(
+                f"{file}: sentences are not separated; did you mean --columns "
+                f"{shlex.quote(f'sentence={near[0]}')}?"
+            )
         yield _sentence(words, file, word, columns)
     if empty:
         raise UserError(f"{file} holds no rows")
@@ -98,6 +105,7 @@ def sentence_table(file: File, columns: Mapping[str, str]) -> Iterator[Row]:
 def _alone(cells: Mapping[str, str], columns: Mapping[str, str], file: File) -> bool:
     """Tell whether a row that should be a sentence holds one word; raise `UserError` if neither."""
     words = columns.get("words", "words")
+    words = words if words in cells else "words"  # as training had it, or as it is called here
     if words in cells:
         return len(cells[words].split()) == 1 and cells[words][:1] != "["
     if columns.get("text", "text") not in cells:

@@ -44,7 +44,7 @@ def hold_out(
         before = label
     if not held:
         raise UserError(
-            f"{examples[0].place.rpartition(':')[0]}: {len(order)} different examples are too few "
+            f"{examples[0].place.rpartition(':')[0]}: too few different examples ({len(order)}) "
             "to hold some out: give --valid, a larger --valid-share, or --folds"
         )
     learned = [e for e, text in zip(examples, texts, strict=True) if text not in held]

@@ -66,18 +66,18 @@ class Overlap(Generic[ExampleT]):
             twin = next(e for e in self._training() if fingerprint(self._task.shown(e)) == known)
             found.append(
                 f"{self.common:,} of {self.count:,} examples have a text that was trained on: "
-                f"their scores flatter. The first is {self.first.place}, as {twin.place}: "
-                f"{shortened(text)!r}"
+                f"the scores are better than they should be. The first is {self.first.place}, as "
+                f"{twin.place}: {shortened(text)!r}"
             )
         for what, names in (
-            ("training alone", self._trained_labels - self._labels),
-            ("what is measured alone", self._labels - self._trained_labels),
+            ("only in the training examples", self._trained_labels - self._labels),
+            ("only in the examples that are measured on", self._labels - self._trained_labels),
         ):
             labels = sorted(name for name in names if name is not None)
             if labels:
                 named = ", ".join(repr(shortened(label)) for label in labels[:NAMED])
                 more = f" and {len(labels) - NAMED:,} more" if len(labels) > NAMED else ""
-                found.append(f"labels that occur in {what}: {named}{more}")
+                found.append(f"labels that occur {what}: {named}{more}")
         return tuple(found)
 
 

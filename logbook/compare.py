@@ -56,7 +56,11 @@ def why_not_comparable(one: Run, other: Run) -> str | None:
 
 
 def measured_on(run: Run) -> Mapping[str, Any] | None:
-    """What decides the held-out numbers: of pretraining by fingerprints, of a task by name."""
+    """What decides the held-out numbers: of pretraining by fingerprints, of a task by name.
+
+    Without `valid` a share of the training examples is held out.
+    """
     if "task" in run.options:
-        return {name: run.options.get(name) for name in ("task", "valid")}
+        held_out = [run.options.get(name) for name in ("train", "valid_share")]
+        return {"task": run.options["task"], "valid": run.options.get("valid") or held_out}
     return run.measured_on

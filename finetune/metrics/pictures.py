@@ -158,8 +158,8 @@ def _warning_of_unknown_glyphs() -> Iterator[None]:
     if new:
         _said.update(new)
         print(
-            f"no font here has {new[:10]}{'…' if len(new) > 10 else ''}: the pictures show boxes, "
-            "the tables the text; install a font that has them (Debian: fonts-noto-cjk) and remove "
+            f"warning: no installed font has {new[:10]}{'…' if len(new) > 10 else ''}: pictures "
+            "show boxes instead; install one that does (Debian: fonts-noto-cjk), and remove "
             f"matplotlib's list of fonts in {matplotlib_cache()}",
             file=sys.stderr,
         )

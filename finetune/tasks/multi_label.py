@@ -200,7 +200,9 @@ def read_labels(row: Row) -> tuple[tuple[str, ...], str]:
     if isinstance(given, str):
         given, sign = parted(row.sure_string("labels"))
         if not given:
-            raise UserError(f"{row.place}: no value in column 'labels'; [] says that none is true")
+            raise UserError(
+                f"{row.place}: no value in column 'labels'; write [] where none is true"
+            )
     if not isinstance(given, list) or any(isinstance(x, list | dict | None) for x in given):
         found = f"{given!r:.40}"
         raise UserError(f"{row.place}: column 'labels' is no list of labels: {found}")

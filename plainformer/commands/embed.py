@@ -92,9 +92,13 @@ def run(arguments: Sequence[str]) -> None:
 def read(file: Path) -> list[str | tuple[str, str]]:
     """The texts, or pairs, of a file."""
     from corpora import has_rows, read_rows, read_texts
+    from corpora.lines import read_lines
 
     if not has_rows(file):
-        return list(read_texts(file))
+        lines = list(read_texts(file))
+        if file.is_file() and (blank := sum(not line.strip() for _, line in read_lines(file))):
+            print(f"{blank:,} blank lines of {file} have no vector", file=sys.stderr)
+        return list[str | tuple[str, str]](lines)
     texts: list[str | tuple[str, str]] = []
     for row in read_rows(file):
         text = row.string("text")

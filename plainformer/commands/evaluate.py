@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from cellar import UserError, replaced_folder
+from cellar import UserError, find_folder, replaced_folder
 from cellar.allocator import few_kernels
 from plainformer.options import parse
 
@@ -37,6 +37,7 @@ class EvaluateOptions:
 def run(arguments: Sequence[str]) -> None:
     """Measure, show the tables, and write the report."""
     options = parse(EvaluateOptions, "evaluate", arguments)
+    find_folder(options.run)  # before a report is begun in it
     data = Path(options.data.partition("?")[0])  # behind it stands what a web address asks for
     name = f"evaluation-{data.name}" + "-int8" * options.int8
     out = options.out or options.run / name

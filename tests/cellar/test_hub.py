@@ -61,6 +61,7 @@ NAMES = {
     "./runs/mien": "did you mean runs/mine?",
     "runs/other": "there is no folder runs/other",
     "models/bert": "there is no folder models/bert",
+    "bundel": "there is no folder bundel",
     "nothing": "there is no folder nothing",
     "/nowhere/at/all": "there is no folder /nowhere/at/all",
     "../nowhere": "there is no folder ../nowhere",
@@ -78,6 +79,9 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     hub, names = pytest.importorskip("huggingface_hub"), []
     for folder in FOLDERS:
         (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "config.json").write_text("{}")
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / ".plainformer").write_text("{}")  # a folder that a command has begun
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(hub, "snapshot_download", lambda name, **_: names.append(name) or "/hub")
     return names

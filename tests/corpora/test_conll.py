@@ -58,6 +58,7 @@ UD = """# sent_id = 1
         ("# O\n1 O\n", {}, [("# 1", "O O", (1, 2))]),
         # MultiCoNER's comments
         ("# id 7f domain=en x\nEU _ _ B-ORG\n. _ _ O\n", {}, [("EU .", "B-ORG O", (2, 3))]),
+        ("0 EU B-ORG\n1 . O\n", {}, [("EU .", "B-ORG O", (1, 2))]),
         # headers
         ("word tag\nEU B-ORG\n", {}, [("EU", "B-ORG", (2,))]),
         ("tag\tpos\tword\nB-ORG\tNNP\tEU\n", {}, [("EU", "B-ORG", (2,))]),
@@ -80,6 +81,7 @@ def test_columns_as_others_write_them(tmp_path, content, columns, sentences):
         ("1 EU _ B-ORG\n2 . _ O\n", "a.txt:1: the first of 4 columns numbers the words: name"),
         ("1 EU\n2 .\n", "a.txt:1: the first of 2 columns numbers the words"),
         ("#begin document (a); part 000\nbc/a 0 0 In IN\n", "a.txt:1: CoNLL-2012 is not supported"),
+        ("0 EU _ B-ORG\n1 . _ O\n", "a.txt:1: the first of 4 columns numbers the words: name"),
         ("Token Label\nEU B-ORG\n", "a.txt:1: no column 'word'; columns: Token, Label; say which"),
         ("Words Tags\nEU B-ORG\n", "a.txt:1: no column 'word'; .* did you mean Words"),
         ("the\n\na O x y B\nb O x y O\n", "a.txt:1: 1 columns, where a later sentence has 5"),

@@ -54,6 +54,9 @@ def test_folders_and_globs_are_read_in_order_and_each_file_once(tmp_path):
 def test_paths_are_checked_before_anything_is_read(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         read_texts([write(tmp_path / "a.txt", "a"), tmp_path / "missing.txt"])
+    write(tmp_path / "reviews.csv", "text\na\n")
+    with pytest.raises(UserError, match=r"no such file: .*; did you mean .*reviews\.csv\?"):
+        read_texts(tmp_path / "review.csv")
 
 
 @pytest.mark.parametrize(

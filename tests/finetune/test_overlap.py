@@ -49,9 +49,9 @@ def test_the_first_of_each_is_named():
 def test_labels_of_one_side_are_named():
     training = [example(str(i), label=f"label {i}") for i in range(9)]
     common, measured = overlap(training, [example("?", "label 0"), example("!", "new")]).warnings()
-    assert common.endswith("training alone: " + ", ".join(f"'label {i}'" for i in range(1, 6))
-                           + " and 3 more")  # fmt: skip
-    assert measured.endswith("what is measured alone: 'new'")
+    unseen = ", ".join(f"'label {i}'" for i in range(1, 6))
+    assert common.endswith(f"only in the training examples: {unseen} and 3 more")
+    assert measured.endswith("only in the examples that are measured on: 'new'")
     assert overlap(training, training[:0]).first is None
     assert overlap([example("a")], [example("b")]).warnings() == ()
 

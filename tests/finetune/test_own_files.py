@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellar import UserError, write_text
+from corpora import Columns
 from finetune import TASKS, FinetuneConfig, Predictor, evaluate_folder, finetune, read_examples
 from finetune.holding_out import hold_out
 from finetune.overlap import fingerprint
 from finetune.remarks import of_labels, of_tags
+from finetune.sentences import read_sentence, sentence_rows
 from finetune.tags import spans
 from finetune.tasks.classification import ClassExample, Classification
 from finetune.tasks.multi_label import MultiLabel
@@ -159,6 +161,18 @@ def test_what_tools_for_labelling_export(tmp_path, row, columns, found):
         assert example.label == found
 
 
+def test_words_are_found_by_their_own_name_where_training_had_another(tmp_path):
+    file = tmp_path / "f.csv"
+    file.write_text("words\nEU rejects\n")
+    (row,) = sentence_rows(file, Columns({"words": "tokens"}))
+    assert read_sentence(row, labelled=False).words == ("EU", "rejects")
+
+
+def test_tagged_words_are_not_read_from_json(tmp_path):
+    with pytest.raises(UserError, match=r"f\.json: JSON is read as \.jsonl"):
+        read(tmp_path, Tagging, "f.json", '[{"words": ["EU"], "tags": ["O"]}]\n')
+
+
 EU = (("EU", "rejects", "."), ("B-ORG", "O", "O"))
 PETER = (("Peter",), ("B-PER",))
 
@@ -208,6 +222,7 @@ def test_tagged_words_in_any_layout(tmp_path, name, content, columns):
         ("Word,Tag\nEU,B-ORG\n", "no column 'words' .a row is a sentence. or 'word'"),
         ("words,tags\n" + "EU,B-ORG\n" * 30, "each row holds one word: use --columns word="),
         ("word,tag\n" + "EU,B-ORG\n" * 1100, "sentences are not separated"),
+        ("sentence_id,word,tag\n1,a,O\n2,b,O\n", "did you mean --columns sentence=sentence_id"),
         ("word,pos\nEU,B-ORG\n", "f.csv:2: no column 'tags'; columns: word, pos, words"),
         ("words,tags\nEU rejects,B-ORG\n", "f.csv:2: 1 tags for 2 words"),
         ("sentence,word,tag\n1,a,O\n2,b,O\n1,c,O\n", "f.csv:4: sentence '1' continues here"),
@@ -287,7 +302,7 @@ def test_copies_of_a_text_stand_on_one_side(texts):
 
 
 def test_too_few_to_hold_out():
-    with pytest.raises(UserError, match="f: 5 different examples are too few to hold some out"):
+    with pytest.raises(UserError, match=r"f: too few different examples \(5\) to hold some out"):
         hold_out(Classification, labelled("ababa"), 0.1)
 
 

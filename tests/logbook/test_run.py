@@ -189,6 +189,15 @@ def test_losses_compare_only_on_the_same(tmp_path: Path) -> None:
     assert why_not_comparable(*tasks) == "other validation examples"
     assert why_not_comparable(tasks[0], tasks[0]) is None
     assert why_not_comparable(one, tasks[0]) == "another stage"
+    split = [{"train": "a.csv", "valid_share": share} for share in (0.1, 0.2)]
+    split.append({"train": "b.csv", "valid_share": 0.1})
+    drawn = [
+        Run.of(make(tmp_path / f"g{n}", options={"task": "tagging", "valid": None, **options}))
+        for n, options in enumerate(split)
+    ]
+    assert why_not_comparable(drawn[0], drawn[0]) is None
+    for other in (drawn[1], drawn[2], tasks[0]):
+        assert why_not_comparable(drawn[0], other) == "other validation examples"
 
 
 def test_curves(tmp_path: Path) -> None:

@@ -144,6 +144,7 @@ def test_a_folder_without_a_tokenizer(refused, pretraining, bad, tmp_path, kind)
 def test_a_pretrained_model_is_no_classifier(refused, pretrained, examples):
     message = refused("evaluate", pretrained, "--data", examples)
     assert "holds no task.json: it was not fine-tuned for a task" in message
+    assert "there is no folder nowhere" in refused("evaluate", "nowhere", "--data", examples)
 
 
 def test_labels_unseen_in_training(call, refused, finetuning, classifier, tmp_path):

@@ -30,9 +30,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_row_for_each_text(folder: Path, tmp_path: Path, capsys: Any) -> None:
     file, out = tmp_path / "text.txt", tmp_path / "made" / "vectors.npy"
-    file.write_text("\n".join(TEXTS))
+    file.write_text("\n\n".join(TEXTS))
     assert main(["embed", str(folder), "--file", str(file), "--out", str(out)]) == 0
-    assert "3 vectors of 32 numbers" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "3 vectors of 32 numbers" in said.out
+    assert f"2 blank lines of {file} have no vector" in said.err
     vectors = np.load(out, allow_pickle=False)
     np.testing.assert_array_equal(vectors, Embedder.load(folder)(TEXTS))
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)

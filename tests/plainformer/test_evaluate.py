@@ -69,7 +69,7 @@ def test_a_report_goes_where_it_is_told(call, classifier, tmp_path):
     said = call("evaluate", classifier, "--data", long, "--out", out)
     assert said.code == 0 and {path.name for path in out.iterdir()} == REPORT
     assert "1 texts were cut to 32 tokens\n" in said.out
-    assert "labels that occur in training alone: '[b]beast[/b]'" in said.err
+    assert "labels that occur only in the training examples: '[b]beast[/b]'" in said.err
     assert "a &lt;b&gt;.csv" in (out / "report.html").read_text()
 
 
