@@ -29,7 +29,7 @@ DEEP = (100, 2000, 200_000)
 
 
 def mutate(path: Path, rng: Random) -> None:
-    """Change one file: mostly by its shape, sometimes by its bytes."""
+    """Damage one file: mostly by its format, sometimes by its bytes."""
     if rng.random() < 0.15:
         return damage_bytes(path, rng)
     name = path.name
@@ -52,7 +52,7 @@ def damage_json(path: Path, rng: Random) -> None:
 
 
 def damage_json_line(path: Path, rng: Random) -> None:
-    """Change values in one line of a file of JSON lines."""
+    """Change values in one line of a JSON Lines file."""
     lines = path.read_text(encoding="utf-8").splitlines()
     at = rng.randrange(len(lines))
     lines[at] = damaged_json(lines[at], rng).replace("\n", " ")

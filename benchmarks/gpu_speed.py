@@ -36,7 +36,7 @@ from training.peak import synchronize
 from training.step import take_step
 
 SPREAD = 0.65
-"""Σ of the log-normal lengths."""
+"""The σ of the log-normal lengths."""
 SETTINGS = TrainingConfig(learning_rate=1e-5, schedule="constant", warmup=0.0, precision="bf16")
 Call = Callable[[], np.ndarray]
 Make = Callable[[], Call]

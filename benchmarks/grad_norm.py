@@ -1,4 +1,4 @@
-"""How long the norm of a large gradient takes, and how wrong it is: forms of one sum of squares.
+"""Measure time and error of several ways to compute the norm of a large gradient.
 
 python benchmarks/grad_norm.py [--millions 39] [--rounds 7] [--threads 2]
 """

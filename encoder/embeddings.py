@@ -47,7 +47,7 @@ class Embeddings(nn.Module):
         token_type_ids: Int[Tensor, " tokens"] | None,
         sequences: Sequences,
     ) -> Float[Tensor, "tokens hidden"]:
-        """Shape: `(tokens,)` → `(tokens, hidden)`.
+        """Embed tokens: `(tokens,)` → `(tokens, hidden)`.
 
         Without `token_type_ids` all are segment 0, and where the model has no other segment.
         """

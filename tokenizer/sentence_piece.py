@@ -1,4 +1,4 @@
-"""SentencePiece: pieces of raw text, white space included, with their source in that text.
+"""Tokenise raw text, white space included, with SentencePiece, and trace tokens to their source.
 
     unigram   the segmentation x with the largest Σ log p(xᵢ) (Kudo, 2018)
     bpe       the best-ranked merge first, until none is left (Sennrich et al., 2016)

@@ -32,7 +32,7 @@ from encoder.weights.sentence_layout import Dense, Mode, Normalize, SentenceLayo
 
 
 class Projection(nn.Module):
-    """act(W x + b), and maybe a residual connection: the Dense of sentence-transformers."""
+    """A Dense of sentence-transformers: act(W x + b), with an optional residual connection."""
 
     def __init__(self, layer: Dense) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Projection(nn.Module):
 
 
 class UnitLength(nn.Module):
-    """x / |x|."""
+    """Scale each vector to length 1: x / |x|."""
 
     def forward(self, x: Float[Tensor, "texts size"]) -> Float[Tensor, "texts size"]:
         """Scale each vector."""

@@ -36,7 +36,7 @@ class TextModel(HeadedModel):
     """
 
     drops_before_dense = True
-    """Apply dropout before the dense layer of the head, besides that after it."""
+    """Apply dropout before the dense layer of the head, as well as after it."""
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ ACTIVATIONS = {
 
 @dataclass(frozen=True)
 class Dense:
-    """act(W x + b), and with `use_residual` x, or R x where the sizes differ, added to it."""
+    """A dense layer: act(W x + b), plus x, or R x where the sizes differ, with `use_residual`."""
 
     in_features: int
     out_features: int
@@ -55,7 +55,7 @@ class Dense:
 
 @dataclass(frozen=True)
 class Normalize:
-    """x / |x|."""
+    """Scaling to length 1: x / |x|."""
 
 
 @dataclass(frozen=True)
