@@ -45,7 +45,7 @@ def find_folder(name: str | Path) -> Path:
 
 
 def holds_something(path: Path) -> bool:
-    """Whether this is a folder in which there is more than hidden files."""
+    """Tell whether a path is a folder with files that are not hidden."""
     return path.is_dir() and not all(inner.name.startswith(".") for inner in path.iterdir())
 
 

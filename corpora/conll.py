@@ -178,7 +178,7 @@ def _counts(block: Sequence[Line]) -> bool:
 
 
 def _run_on(indices: Sequence[str]) -> bool:
-    """Whether the first column numbers the words, from 0 or 1."""
+    """Tell whether the first column numbers the words, from 0 or 1."""
     return any(list(indices) == [str(n + start) for n in range(len(indices))] for start in (0, 1))
 
 

@@ -105,7 +105,7 @@ def check_file(file: File) -> File:
 
 
 def _near(path: Path) -> str:
-    """Name the file beside it that is nearest, if one is near."""
+    """Suggest the file in the same folder with the most similar name, if there is one."""
     try:
         near = closest(path.name, (other.name for other in path.parent.iterdir()))
     except OSError:

@@ -99,7 +99,7 @@ class Tags:
 def sentence_rows(path: File, columns: Columns) -> Iterator[Row]:
     """Yield a row for each sentence of a file in any layout."""
     if kind(path) == ".json":
-        raise UserError(f"{path}: JSON is read as .jsonl, one object a line")
+        raise UserError(f"{path}: write the JSON as .jsonl, one object per line")
     if kind(path) in (".jsonl", ".parquet"):
         return columns.of(read_rows(path))
     if kind(path) == ".csv" or (kind(path) == ".tsv" and has_header(path, columns.named)):

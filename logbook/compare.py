@@ -56,7 +56,7 @@ def why_not_comparable(one: Run, other: Run) -> str | None:
 
 
 def measured_on(run: Run) -> Mapping[str, Any] | None:
-    """What decides the held-out numbers: of pretraining by fingerprints, of a task by name.
+    """Identify the held-out data of a run: by fingerprints in pretraining, by name in a task.
 
     Without `valid` a share of the training examples is held out.
     """

@@ -169,7 +169,7 @@ def test_words_are_found_by_their_own_name_where_training_had_another(tmp_path):
 
 
 def test_tagged_words_are_not_read_from_json(tmp_path):
-    with pytest.raises(UserError, match=r"f\.json: JSON is read as \.jsonl"):
+    with pytest.raises(UserError, match=r"f\.json: write the JSON as \.jsonl"):
         read(tmp_path, Tagging, "f.json", '[{"words": ["EU"], "tags": ["O"]}]\n')
 
 
