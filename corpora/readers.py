@@ -147,7 +147,7 @@ def _parquet(file: File, watch: Watch = None, only: str | None = None) -> Iterat
                     number += 1
                     named = with_names(fields, names, f"{file}:{number}") if names else fields
                     yield Row(named, file, number)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: not a Parquet file that can be read: {error}") from error
 
 

@@ -217,3 +217,15 @@ def test_a_file_without_text_among_others_is_passed_over(tmp_path, name, capsys)
     for paths in (tmp_path, tmp_path / name):
         with pytest.raises(UserError, match=r"is empty|holds no"):
             list(read_texts(paths))
+
+
+def test_a_text_of_parquet_that_is_not_utf8_is_refused(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    texts = pyarrow.array([b"fine", b"caf\xe9"]).view(pyarrow.string())
+    parquet.write_table(pyarrow.table({"text": texts}), tmp_path / "a.parquet")
+    with pytest.raises(
+        UserError, match=r"a\.parquet: not a Parquet file that can be read: 'utf-8'"
+    ):
+        list(read_rows(tmp_path / "a.parquet"))
