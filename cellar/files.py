@@ -34,7 +34,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
             temporary = Path(folder) / "new"
             yield temporary
-            with temporary.open("rb") as source, path.open("ab") as stream:
+            with _named(path, path), temporary.open("rb") as source, path.open("ab") as stream:
                 shutil.copyfileobj(source, stream)
         return
     target = _file_to_write(path)

@@ -162,6 +162,12 @@ def test_what_is_read_is_not_written(tmp_path: Path) -> None:
 # Modes.
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_device_that_is_full_is_named() -> None:
+    with pytest.raises(OSError, match=r"No space left on device: '/dev/full'"):
+        write_text("/dev/full", "x")
+
+
 @pytest.mark.parametrize(
     ("mask", "before", "after"),
     [
