@@ -107,10 +107,11 @@ def check_file(file: File) -> File:
 def _near(path: Path) -> str:
     """Suggest the file in the same folder with the most similar name, if there is one."""
     try:
-        near = closest(path.name, (other.name for other in path.parent.iterdir()))
+        names = {other.stem: other.name for other in path.parent.iterdir()}
     except OSError:
         return ""
-    return "" if near is None else f"; did you mean {path.with_name(near)}?"
+    near = closest(path.stem, names)
+    return "" if near is None else f"; did you mean {path.with_name(names[near])}?"
 
 
 def kind(file: File) -> str:

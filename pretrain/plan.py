@@ -270,10 +270,11 @@ def make_plan(
 
 def too_small(config: PretrainConfig, chosen: "Candidate", seconds: float, bound: str = "") -> str:
     """Make the error for a budget shorter than one step."""
+    needed = spoken(seconds) if seconds >= 10 else f"{seconds:.2g} seconds"
     return (
         f"a budget of {config.budget} is too small for planning, one step of "
         f"{chosen.config.preset or 'the model'} and an evaluation: a step takes "
-        f"{bound}{seconds:.2g} seconds and {chosen.step[1]:.2g} operations; give more, a smaller "
+        f"{bound}{needed} and {chosen.step[1]:.2g} operations; give more, a smaller "
         "--preset, or smaller batches (--batch-tokens, --accumulate)"
     )
 

@@ -16,7 +16,7 @@ from encoder import PRESETS, EncoderConfig
 from pretrain import PretrainConfig, choice, pretrain
 from pretrain.budget import Budget
 from pretrain.data import MaskedBatches
-from pretrain.plan import Candidate, make_plan, sizes, spoken, step_tokens
+from pretrain.plan import Candidate, make_plan, sizes, spoken, step_tokens, too_small
 from tests.pretrain import tiny
 from tests.pretrain.test_run import assert_same_run
 from tests.training import toy
@@ -168,6 +168,15 @@ def test_a_budget_that_is_too_small(make: Any, machine: list[str]) -> None:
             UserError, match=rf"a budget of {budget} is too small for planning, one step"
         ):
             make_plan(replace(CONFIG, budget=budget, preset="modern-tiny"), 10**6, make)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.012, "0.012 seconds"), (1.5, "1.5 seconds"), (14, "14 seconds"), (912, "15.2 minutes")],
+)
+def test_what_a_step_takes_is_said_as_a_person_would(make: Any, seconds: float, said: str) -> None:
+    config = replace(CONFIG, preset="modern-tiny")
+    assert f" a step takes {said} and " in too_small(config, make(config), seconds)
 
 
 def test_a_model_that_does_not_fit_is_refused_or_passed_over(
