@@ -15,7 +15,9 @@ def find(name: str | Path) -> Path:
     """The model folder of that name, here or on the hub."""
     folder = find_folder(name)
     if not (folder / "config.json").is_file():
-        raise UserError(f"{folder} is no model folder: it has no config.json")
+        is_adapter = (folder / "adapter_config.json").is_file()
+        hint = " (but an adapter: merge it into its model with peft first)" if is_adapter else ""
+        raise UserError(f"{folder} is no model folder: it has no config.json{hint}")
     return folder
 
 

@@ -31,6 +31,8 @@ def test_folder_without_config(folder: Path) -> None:
     (folder / "config.json").unlink()
     refused(folder, r"no config\.json")
     refused(folder / "model.safetensors", r"is a file")
+    (folder / "adapter_config.json").write_text("{}")
+    refused(folder, "no config.json .but an adapter: merge it into its model with peft first")
 
 
 @pytest.mark.parametrize("text", ["{", "", "[]", '"bert"', "\x00\xff"])
