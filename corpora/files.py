@@ -107,7 +107,7 @@ def check_file(file: File) -> File:
 def _near(path: Path) -> str:
     """Suggest the file in the same folder with the most similar name, if there is one."""
     try:
-        names = {other.stem: other.name for other in path.parent.iterdir()}
+        names = {other.stem: other.name for other in path.parent.iterdir() if other.is_file()}
     except OSError:
         return ""
     near = closest(path.stem, names)

@@ -175,7 +175,7 @@ def test_a_budget_that_is_too_small(make: Any, machine: list[str]) -> None:
     [(0.012, "0.012 seconds"), (1.5, "1.5 seconds"), (14, "14 seconds"), (912, "15.2 minutes")],
 )
 def test_what_a_step_takes_is_said_as_a_person_would(make: Any, seconds: float, said: str) -> None:
-    config = replace(CONFIG, preset="modern-tiny")
+    config = replace(CONFIG, preset="modern-tiny", budget=None)
     assert f" a step takes {said} and " in too_small(config, make(config), seconds)
 
 
@@ -195,7 +195,7 @@ def test_what_takes_too_long_is_refused_before_anything_is_timed(
 ) -> None:
     """BERT as published takes a step of 131,072 tokens: not in half a minute here."""
     config = replace(CONFIG, preset="modern-tiny", batch_tokens=8192, accumulate=160, budget="2s")
-    with pytest.raises(UserError, match=r"takes at least [\d.e+]+ seconds .* smaller batches"):
+    with pytest.raises(UserError, match=r"takes at least [\d.]+ minutes .* smaller batches"):
         make_plan(config, 10**6, make)
     assert machine == []
 
