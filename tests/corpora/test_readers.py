@@ -57,6 +57,7 @@ def test_paths_are_checked_before_anything_is_read(tmp_path):
     write(tmp_path / "reviews.csv", "text\na\n")
     with pytest.raises(UserError, match=r"no such file: .*; did you mean .*reviews\.csv\?"):
         read_texts(tmp_path / "review.csv")
+    (tmp_path / "missin").mkdir()
     with pytest.raises(
         UserError, match=r"no such file: .*missing\.csv$"
     ):  # only the suffix is near
