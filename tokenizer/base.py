@@ -47,6 +47,8 @@ class Tokenizer(ABC):
 
     special_tokens: dict[str, str]
     template: Template
+    gives_token_types: bool = True
+    """Whether the second text of a pair has token type 1."""
     max_length: int | None = None
     truncation_side: str = "right"
     padding_side: str = "right"
@@ -62,6 +64,11 @@ class Tokenizer(ABC):
     @abstractmethod
     def vocab_size(self) -> int:
         """The number of ids."""
+
+    def drop_token_types(self) -> None:
+        """Give type 0 to every token: `model_input_names` of a folder lacks `token_type_ids`."""
+        self.gives_token_types = False
+        self.template = self.template.without_types()
 
     @property
     def largest_id(self) -> int:
@@ -304,6 +311,8 @@ class Tokenizer(ABC):
         ):
             if value != usual:
                 config[name] = value
+        if not self.gives_token_types:
+            config["model_input_names"] = ["input_ids", "attention_mask"]
         write_json(folder / "tokenizer.json", definition)
         write_json(folder / "tokenizer_config.json", config)
 

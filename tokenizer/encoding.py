@@ -106,6 +106,11 @@ class Template:
         single: tuple[Part, ...] = ((cls_id, 0), ("a", 0), (sep_id, 0))
         return cls(single, (*single, ("b", 1), (sep_id, 1)))
 
+    def without_types(self) -> "Template":
+        """Return the same template with token type 0 everywhere."""
+        single, pair = ([(part, 0) for part, _ in parts] for parts in (self.single, self.pair))
+        return Template(tuple(single), tuple(pair))
+
     def parts(self, is_pair: bool) -> tuple[Part, ...]:
         """Give the places of one text or of a pair."""
         return self.pair if is_pair else self.single

@@ -35,6 +35,9 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     tokenizer.truncation_side = said.side("truncation_side", "truncation")
     tokenizer.padding_side = said.side("padding_side", "padding")
     tokenizer.clean_up_spaces = _cleans_up(said.config, tokenizer)
+    inputs = said.config.texts("model_input_names", None)
+    if inputs is not None and "token_type_ids" not in inputs:
+        tokenizer.drop_token_types()
     return tokenizer
 
 

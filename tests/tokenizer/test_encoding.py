@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 
 from cellar import UserError
-from tokenizer import WordPiece
+from tokenizer import WordPiece, load_tokenizer
 from tokenizer.encoding import windows
 
 WORDS = st.sampled_from(["the", "encoder", "walked", "café", "unbelievable", "中"])
@@ -99,3 +99,23 @@ def test_a_question_that_fills_the_window_is_an_error(wordpiece: WordPiece) -> N
 def test_a_bare_string_is_no_batch(wordpiece: WordPiece) -> None:
     with pytest.raises(UserError, match=r"texts must be a list: write \[text\]"):
         wordpiece.batch("the encoder")
+
+
+@pytest.mark.parametrize("names", [None, ["input_ids", "attention_mask"]])
+def test_token_types_are_given_where_the_folder_says_so(wordpiece, names, tmp_path) -> None:
+    """A model is fed what `transformers` feeds it, before and after saving."""
+    transformers = pytest.importorskip("transformers")
+    wordpiece.save(tmp_path / "a")
+    path = tmp_path / "a" / "tokenizer_config.json"
+    if names is not None:
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"model_input_names": names}))
+    ours = load_tokenizer(tmp_path / "a")
+    ours.save(tmp_path / "b")
+    for folder in ("a", "b"):
+        theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / folder)
+        found = theirs([("the cat", "eats")], return_tensors="pt")
+        batch = load_tokenizer(tmp_path / folder).batch([("the cat", "eats")])
+        assert batch["input_ids"].equal(found["input_ids"])
+        assert ("token_type_ids" in found) == (names is None)
+        expected = found.get("token_type_ids", batch["input_ids"] * 0)
+        assert batch["token_type_ids"].equal(expected)

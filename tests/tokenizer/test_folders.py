@@ -33,7 +33,6 @@ TEXTS = [
 HARMLESS = {
     "do_basic_tokenize": True,
     "never_split": ["the"],
-    "model_input_names": ["input_ids", "attention_mask"],
     "add_bos_token": True,
     "add_eos_token": True,
     "pad_token_type_id": 0,
