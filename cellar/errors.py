@@ -29,7 +29,15 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 
 
 def closest(given: str, known: Iterable[str]) -> str | None:
-    """Find the name closest to `given`, ignoring case and surrounding white space."""
+    """Find the name closest to `given`, ignoring case and surrounding white space.
+
+    Initials come first: --lr is --learning-rate.
+    """
     folded = {name.strip().casefold(): name for name in known}
-    near = get_close_matches(given.strip().casefold(), folded, n=1)
+    given = given.strip().casefold()
+    for name in folded:
+        words = name.strip("-").split("-")
+        if len(words) > 1 and given.strip("-") == "".join(word[:1] for word in words):
+            return folded[name]
+    near = get_close_matches(given, folded, n=1)
     return folded[near[0]] if near else None

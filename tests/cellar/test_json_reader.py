@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cellar import Fields, UserError, parse_json, read_json
+from cellar.errors import closest
 
 
 @pytest.mark.parametrize(
@@ -96,3 +97,17 @@ def test_any_other_kind_is_refused_by_name(value: object, read: object, says: st
     assert str(error.value).startswith("c.json: v ")
     assert says in str(error.value)
     assert len(str(error.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [
+        ("--lr", "--learning-rate"),
+        ("--wd", "--weight-decay"),
+        ("--learning_rate", "--learning-rate"),
+        ("--CRF", "--crf"),
+        ("--zzz", None),
+    ],
+)
+def test_the_closest_name(given: str, near: str | None) -> None:
+    assert closest(given, ["--crf", "--learning-rate", "--weight-decay", "--out"]) == near
