@@ -93,7 +93,7 @@ def test_an_empty_file_does_not_end_a_run(tmp_path, capsys):
     names = [str(tmp_path / f"{name}.txt") for name in "abcd"]
     corpus = Corpus.of(names, 0.0)
     assert list(corpus.texts("train")) == ["one", "two", "three"]
-    assert capsys.readouterr().err.count("passed over") == 2
+    assert capsys.readouterr().err.count("skipped") == 2
     assert [d.text for d in corpus.documents(Place(1, 0))] == ["two", "three"]
     with pytest.raises(UserError, match=r"b\.txt is empty"):
         Corpus.of(names[1:2], 0.0)
