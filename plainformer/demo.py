@@ -21,6 +21,7 @@ from statistics import mean, stdev
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from cellar import above, atomic_path, between, check_bounds, output_folder, write_json, write_text
 from corpora import fetch, read_texts
@@ -124,9 +125,12 @@ class Story:
         self.seconds[name] = round(time.perf_counter() - start, 1)
         self.say(f"{self.seconds[name]:.0f} seconds")
 
-    def say(self, text: str) -> None:
-        """Print one line under the stage."""
-        self._console.print(f"  {text}", markup=False, soft_wrap=True)
+    def say(self, text: str, detail: str = "") -> None:
+        """Print one line under the stage, its detail in a fainter colour; brackets stay as such."""
+        line = Text(f"  {text}")
+        if detail:
+            line.append(f"  {detail}", "dim")
+        self._console.print(line, soft_wrap=True)
 
     def show(self, comparison: "Comparison") -> None:
         """Print the table that the demo is for."""
@@ -177,7 +181,7 @@ def show_guesses(story: Story, folder: Path) -> None:
     for sentence in SENTENCES:
         (guesses,) = fill_mask(model, tokenizer, sentence)
         words = ", ".join(f"{guess.token} {guess.probability:.0%}" for guess in guesses)
-        story.say(f"{sentence}  [dim]{words}[/]")
+        story.say(sentence, words)
 
 
 def compare(options: DemoOptions, story: Story) -> Comparison:
@@ -289,5 +293,5 @@ def finish(
         ("classifier/curve.png", "the course of fine-tuning"),
         ("summary.json", "all figures"),
     ):
-        story.say(f"{out / name}  [dim]{what}[/]")
+        story.say(str(out / name), what)
     story.say(f"and try: plainformer predict {out / 'classifier'} --text 'Full of joy.'")

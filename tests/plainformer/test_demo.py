@@ -7,6 +7,7 @@ import pytest
 
 from finetune import Predictor
 from plainformer.__main__ import main
+from plainformer.demo import Story
 
 
 @pytest.mark.slow
@@ -26,6 +27,13 @@ def test_the_demo_tells_its_story(tmp_path: Path, capsys: pytest.CaptureFixture[
     for picture in ("accuracy.png", "pretrained/curve.png", "classifier/confusion.png"):
         assert (out / picture).read_bytes().startswith(b"\x89PNG")
     assert len(Predictor.load(out / "classifier")(["To run quickly."])) == 1
+
+
+def test_a_line_with_brackets_is_printed_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Story(tmp_path).say("A large [MASK] of [/x].", "species 6%")
+    assert capsys.readouterr().out == "  A large [MASK] of [/x].  species 6%\n"
 
 
 def test_a_comparison_needs_a_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
