@@ -268,7 +268,7 @@ def show_predictions(story: Story, folder: Path) -> None:
     predictor = Predictor.load(folder)
     for text, prediction in zip(NEW_DEFINITIONS, predictor(NEW_DEFINITIONS), strict=True):
         probability = prediction.probabilities[prediction.label]
-        story.say(f"{text}  [bold]{prediction.label}[/] {probability:.0%}")
+        story.say(text, f"{prediction.label} {probability:.0%}")
 
 
 def finish(
