@@ -48,7 +48,7 @@ class Tokenizer(ABC):
     special_tokens: dict[str, str]
     template: Template
     gives_token_types: bool = True
-    """Whether the second text of a pair has token type 1."""
+    """False: every token has type 0, also those of the second text of a pair."""
     max_length: int | None = None
     truncation_side: str = "right"
     padding_side: str = "right"
