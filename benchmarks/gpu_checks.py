@@ -226,7 +226,7 @@ def dropout(device: torch.device, draws: int, p: float = 0.3) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Tokens:
-    """A packed batch of tokens, each of which is to be reconstructed."""
+    """Hold a packed batch of tokens, each of which is to be reconstructed."""
 
     ids: Tensor
     sequences: Sequences

@@ -82,6 +82,12 @@ def measurements(bench: Bench) -> Iterator[tuple[str, float, Callable[[], dict[s
             )
     for name, preset in shapes.items():
         yield (
+            f"MLM {name}, 512 tokens, four times the batch",
+            needed,
+            lambda p=preset: pretraining(bench, p, lengths(bench, "512", 65_536)),
+        )
+    for name, preset in shapes.items():
+        yield (
             f"MLM {name}, compiled, mixed tokens",
             60 if not bench.tiny else needed,
             lambda p=preset: pretraining(bench, p, lengths(bench, "mixed", 16_384), compiled=True),

@@ -25,13 +25,14 @@ def gradient_norm(gradients: Sequence[Tensor]) -> Float64[Tensor, ""]:
     """Compute the norm over all gradients; with sharding, every process must call it."""
     if not gradients:
         return torch.zeros((), dtype=torch.float64)
-    whole = [_square_sum(g) for g in gradients if not is_part(g)]
-    sharded = [_square_sum(local_part(g)) for g in gradients if is_part(g)]
+    square_sum = _square_sum_by_rows if gradients[0].device.type == "cpu" else _square_sum_by_trees
+    whole = [g for g in gradients if not is_part(g)]
+    sharded = [local_part(g) for g in gradients if is_part(g)]
     total = torch.zeros((), dtype=torch.float64, device=gradients[0].device)
     if sharded:
-        total = torch.stack(sharded).sum()
+        total = square_sum(sharded)
         distributed.all_reduce(total)
-    return (torch.stack(whole).sum() + total if whole else total).sqrt()
+    return (square_sum(whole) + total if whole else total).sqrt()
 
 
 @torch.no_grad()
@@ -48,12 +49,18 @@ def local_part(tensor: Tensor) -> Tensor:
     return part
 
 
-def _square_sum(x: Tensor) -> Float64[Tensor, ""]:
-    if x.device.type != "cpu":  # a GPU sums in a tree
-        squares: Tensor = torch.linalg.vector_norm(x).double().square()
-        return squares
+def _square_sum_by_rows(tensors: Sequence[Tensor]) -> Float64[Tensor, ""]:
+    return torch.stack([_square_sum_of(x) for x in tensors]).sum()
+
+
+def _square_sum_of(x: Tensor) -> Float64[Tensor, ""]:
     flat = x.flatten()
     rows = flat[: len(flat) // ROW * ROW].view(-1, ROW)
     rest = flat[rows.numel() :].double()
     row_norms: Tensor = torch.linalg.vector_norm(rows, dim=1).double()
     return row_norms.square().sum() + rest.square().sum()
+
+
+def _square_sum_by_trees(tensors: Sequence[Tensor]) -> Float64[Tensor, ""]:
+    """Add the squares on a GPU, which sums in a tree: one launch for many tensors."""
+    return torch.stack(torch._foreach_norm(list(tensors))).double().square().sum()

@@ -35,6 +35,8 @@ def attention(
     dropout: float = 0.0,
 ) -> Heads:
     """softmax(Q Kᵀ / √d + B) V within each sequence: see `plain.attention_with_weights`."""
+    if len(query) == 0:  # no token: kernels want one
+        return value
     if query.is_cuda and _is_half(query) and bias is None and dropout == 0.0:
         from torch.nn.attention.varlen import varlen_attn
 
@@ -62,7 +64,7 @@ def attention(
     # One split and one concatenation: slices would each send back a gradient of the whole length.
     split = zip(*(torch.split(x, sizes) for x in (query, key, value)), strict=True)
     outputs = [attend(run, *parts) for run, parts in zip(sequences.runs, split, strict=True)]
-    return torch.cat(outputs) if outputs else value
+    return torch.cat(outputs)
 
 
 def layer_norm(

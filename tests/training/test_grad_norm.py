@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.grad_norm import clip_gradients, gradient_norm
+from training.grad_norm import _square_sum_by_trees, clip_gradients, gradient_norm
 
 
 @pytest.mark.parametrize("sizes", [[(1,)], [(511,), (513, 3), ()], [(3000, 4000), (0,), (7, 5)]])
@@ -37,3 +37,9 @@ def test_clipping_is_that_of_torch(most: float) -> None:
     clip_gradients(gradients, gradient_norm(gradients), most)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         torch.testing.assert_close(gradient, parameter.grad, rtol=1e-6, atol=0)
+
+
+def test_the_sum_for_a_gpu_is_the_same() -> None:
+    gradients = [torch.randn(n, generator=torch.Generator().manual_seed(n)) for n in (1, 700, 33)]
+    expected = sum(float(g.double().square().sum()) for g in gradients)
+    assert float(_square_sum_by_trees(gradients)) == pytest.approx(expected, rel=1e-6)
