@@ -39,6 +39,7 @@ PACKED: dict[str, tuple[str, ...]] = {
     ".zst": ("compression.zstd", "backports.zstd"),
 }
 """the modules that unpack, the first that is there"""
+SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 BUFFER = 1 << 17
 
 
@@ -87,6 +88,8 @@ def check_file(file: File) -> File:
     """Give a file that exists and is not empty, as `Path` or URL; UserError for any other."""
     if file == "":
         raise UserError("an empty path names no file")
+    if kind(file) in SPREADSHEETS:
+        raise UserError(f"{file} is a spreadsheet: save it as CSV UTF-8 or as Parquet")
     if _is_url(file):
         if stamp(file)["bytes"] == 0:
             raise NoText(f"{file} is empty")

@@ -55,7 +55,8 @@ def read_lines(
             except UnicodeDecodeError as error:
                 raise UserError(
                     f"{file}:{number}: byte {raw[error.start]:#04x} is not UTF-8; convert the "
-                    f"file first, for example: iconv -f WINDOWS-1252 -t UTF-8 {Path(file).name}"
+                    "file first: in Excel save it as CSV UTF-8, elsewhere for example "
+                    f"iconv -f WINDOWS-1252 -t UTF-8 {Path(file).name}"
                 ) from error
             yield number, line.removeprefix("\ufeff") if number == 1 else line
 

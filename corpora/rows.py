@@ -115,14 +115,17 @@ class Row:
     def _no_column(self, name: str) -> UserError:
         columns = self.columns or tuple(self.fields)
         there = ", ".join(columns) or "none"
-        message = f"{self.place}: no column {self._column(name)!r}; columns: {there}"
+        parts = self._column(name).split(",")
+        column = next((part for part in parts if part not in columns), self._column(name))
+        message = f"{self.place}: no column {column!r}; columns: {there}"
         if self.named is None:
             hint = did_you_mean(name, columns) or f"; rename the right one {name!r}"
             return UserError(message + hint)
-        near = closest(self._column(name), columns)
+        near = closest(column, columns)
         if near is None:
             return UserError(f"{message}; say which it is: --columns {name}=COLUMN")
-        return UserError(f"{message}; did you mean --columns {shlex.quote(f'{name}={near}')}?")
+        meant = ",".join(near if part == column else part for part in parts)
+        return UserError(f"{message}; did you mean --columns {shlex.quote(f'{name}={meant}')}?")
 
 
 def read_list(cell: str, place: str) -> Any:

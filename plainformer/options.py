@@ -78,9 +78,9 @@ def show_help(kind: type[Any], command: str, recipes: Mapping[str, str]) -> None
     """Print each option with its type, default and description; raise SystemExit(0)."""
     import tyro
 
-    about = f"{getdoc(kind)} --config FILE takes options from a run's options.json."
+    about = f"{getdoc(kind)}\n--config FILE takes options from a run's options.json."
     if recipes:
-        about += f" --recipe NAME takes those of a recipe: {' or '.join(recipes)}."
+        about += f"\n--recipe NAME takes those of a recipe: {' or '.join(recipes)}."
     tyro.cli(
         kind,
         prog=f"plainformer {command}",

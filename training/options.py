@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FILE = "options.json"
 BEGUN = ("log.jsonl", "checkpoints", "metrics.json")
-"""Names of which at least one exists in the folder of a run that has begun."""
+"""List the names of which the folder of a run that has begun holds at least one."""
 
 
 @contextmanager

@@ -17,6 +17,9 @@ from cellar import UserError
 from logbook import Run, differing_options, find_runs, why_not_comparable
 from plainformer.options import parse
 
+PIPED = 120
+"""The width of a list, in columns, where standard output is no terminal."""
+
 
 @dataclass(frozen=True)
 class RunsOptions:
@@ -50,9 +53,8 @@ def run(arguments: Sequence[str]) -> None:
         from logbook.curves import draw_curves
 
         draw_curves(runs, options.plot, options.by)
-    console = Console(
-        highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 10_000
-    )
+    is_piped = not sys.stdout.isatty()
+    console = Console(highlight=False, soft_wrap=True, width=10_000 if is_piped else None)
     one_each = all([run.folder for run in inside] == [folder] for folder, inside in found)
     if one_each and len(runs) > 1:
         console.print(comparison(runs))
@@ -61,15 +63,16 @@ def run(arguments: Sequence[str]) -> None:
             said = f"does not compare: {reason}" if reason else "compares: measured on the same"
             print(f"held-out {other.judged_by} of {other.folder} and {runs[0].folder} {said}")
     else:
-        console.print(listing(sorted(runs, key=lambda run: run.written), console))
+        width = PIPED if is_piped else console.width
+        console.print(listing(sorted(runs, key=lambda run: run.written), console, width))
     for note in [note for run in runs for note in run.notes]:
         print(note, file=sys.stderr)
     if options.plot is not None:
         print(f"their curves are in {options.plot}")
 
 
-def listing(runs: Sequence[Run], console: Console) -> Table:
-    """Make a row for each run, with as many columns as fit into the width of the console."""
+def listing(runs: Sequence[Run], console: Console, width: int) -> Table:
+    """Make a row for each run, with as many columns as fit into `width`."""
     names = list(COLUMNS)
     while True:
         table = Table(box=None, header_style="bold", pad_edge=False)
@@ -79,7 +82,7 @@ def listing(runs: Sequence[Run], console: Console) -> Table:
             table.add_row(*(Text(COLUMNS[name](run)) for name in names))
         spare = [name for name in SPARED if name in names]
         needed = Measurement.get(console, console.options.update(max_width=100_000), table).maximum
-        if not spare or needed <= console.width:
+        if not spare or needed <= width:
             return table
         names.remove(spare[0])
 

@@ -74,6 +74,7 @@ def test_paths_are_checked_before_anything_is_read(tmp_path):
         ("a.txt", "wide".encode("utf-16-le"), "UTF-16.*iconv"),
         ("a.txt", "wide".encode("utf-16") + b"!", r"a\.txt:1: not UTF-16"),
         ("a.json", b"[]", "jsonl"),
+        ("a.xlsx", b"PK\3\4", "is a spreadsheet: save it as CSV UTF-8 or as Parquet"),
         ("a.jsonl", b'{"text": "one"}\n{"text": \n', r"a\.jsonl:2: not JSON"),
         ("a.jsonl", b'\n["one"]\n', r"a\.jsonl:2: not a JSON object"),
         ("a.jsonl", b'{"text": "\\ud800"}\n', r"a\.jsonl:1: .*surrogate"),

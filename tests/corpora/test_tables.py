@@ -75,7 +75,7 @@ def test_a_tsv_as_others_write_it(tmp_path, content, rows):
         ("text,label\rhi,a\r", r"a\.csv: lines end in a carriage return alone"),
         (
             "caf\u00e9;label\n".encode("cp1252"),
-            r"a\.csv:1: byte 0xe9 is not UTF-8; convert .*iconv",
+            r"a\.csv:1: byte 0xe9 is not UTF-8; convert .*CSV UTF-8.*iconv",
         ),
         (",,\n1,2,3\n", r"a\.csv:1: the header is blank"),
     ],
@@ -187,6 +187,8 @@ def test_columns_are_named():
     assert len(list(Columns({"pair": "pear"}).of(some_rows()))) == 2, "remembered, and absent"
     with pytest.raises(UserError, match=r"f:1: column 'Stars' is neither 0 nor 1: 5"):
         list(Columns({"labels": "a,Stars"}).of(some_rows()))
+    with pytest.raises(UserError, match=r"no column 'star'; .*--columns labels=a,Stars\?"):
+        next(Columns({"labels": "a,star"}).of(some_rows())).require("labels")
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,11 @@ def test_every_option_is_explained(call):
         assert "(required)" in out and "(default:" in out and "--config FILE" in out
 
 
+def test_the_help_of_finetune_fits_into_80_columns(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, call("finetune", "--help").out.splitlines())) <= 80
+
+
 def test_version(call):
     assert call("--version").out.startswith("plainformer ")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from logbook import Run
-from plainformer.commands.runs import COLUMNS, listing
+from plainformer.commands.runs import COLUMNS, PIPED, listing
 from tests.plainformer.conftest import ROOT
 
 
@@ -25,7 +25,7 @@ def swap(arguments: list[object], **changes: object) -> list[object]:
     return changed
 
 
-def test_runs_are_listed_and_compared(call, pretraining, finetuning, tmp_path):
+def test_runs_are_listed_and_compared(call, pretraining, finetuning, tmp_path, monkeypatch):
     for name, options in {
         "a": {},
         "b": {"batch_tokens": 128, "learning_rate": 0.01},
@@ -33,11 +33,13 @@ def test_runs_are_listed_and_compared(call, pretraining, finetuning, tmp_path):
         assert call(*swap(pretraining, out=tmp_path / name, **options)).code == 0
     assert call(*swap(finetuning, out=tmp_path / "task")).code == 0
 
-    code, out, err = call("runs", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call("runs", ".")
     assert (code, err) == (0, "")
     head, *rows = out.splitlines()
+    assert max(map(len, (head, *rows))) <= PIPED
     assert head.split()[:3] == ["run", "stage", "model"]
-    assert [row.split()[0] for row in rows] == [str(tmp_path / n) for n in ("a", "b", "task")]
+    assert [row.split()[0] for row in rows] == ["a", "b", "task"]
     for part in ("pretrain mlm", "modern-speck", "finished", "6 of 6", "loss "):
         assert part in rows[0]
     assert "finetune classification" in rows[2] and "accuracy " in rows[2]
@@ -90,7 +92,7 @@ def test_a_list_fits_into_a_narrow_terminal(tmp_path):
     )
     for width, few in ((80, True), (200, False)):
         console = Console(width=width, record=True, file=io.StringIO())
-        table = listing([run], console)
+        table = listing([run], console, width)
         console.print(table)
         lines = console.export_text().splitlines()
         assert len(lines) == 2, "no cell is broken"
