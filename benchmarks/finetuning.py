@@ -73,6 +73,7 @@ class Comparison:
             valid=name,
             out=Path("unused"),
             task=TASK_OF[name],
+            max_length=128,
             layer_decay=1.0,
             training=TrainingConfig(
                 learning_rate=RATE_OF[TASK_OF[name]],

@@ -90,6 +90,7 @@ def main() -> None:
                                 task=kind,
                                 epochs=options.epochs,
                                 batch_size=options.batch_size,
+                                max_length=128,
                                 layer_decay=decay,
                                 training=TrainingConfig(learning_rate=rate, seed=seed),
                             )

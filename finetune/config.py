@@ -19,8 +19,6 @@ TaskName = Literal[
     "tagging",
 ]
 
-DEFAULT_LENGTH = 128
-"""The default limit of a sequence, in tokens."""
 BALANCED: dict[str, tuple[TaskName, ...]] = {
     "weights": ("classification", "multi-label"),
     "sampling": ("classification",),
@@ -81,8 +79,8 @@ class FinetuneConfig:
     """Examples in a batch."""
 
     max_length: int = 0
-    """The longest sequence in tokens; 0: 128, and for sentence-embedding the limit that a
-    sentence-transformers folder declares."""
+    """The longest sequence in tokens; 0: 128, or the model's positions if they are fewer, and for
+    sentence-embedding the limit that a sentence-transformers folder declares."""
 
     long: Literal["cut", "windows"] = "cut"
     """What becomes of longer texts: they are cut, and counted, or read in overlapping windows."""
@@ -172,8 +170,6 @@ class FinetuneConfig:
         )
         if 0 < self.max_length < 3:
             raise UserError(f"max_length must be 0 or at least 3, not {self.max_length}")
-        if not self.max_length and self.task != "sentence-embedding":
-            object.__setattr__(self, "max_length", DEFAULT_LENGTH)
         if self.folds == 1:
             raise UserError("folds must be 0 or at least 2, not 1")
         if self.folds and (self.seeds > 1 or self.search):

@@ -19,6 +19,7 @@ from finetune.fingerprint import Fingerprints, fingerprints, refuse_changes, rem
 from finetune.folder import save_task
 from finetune.holding_out import hold_out
 from finetune.layers import layer_shares
+from finetune.length import with_length
 from finetune.metrics import Metric
 from finetune.metrics.pictures import save as save_picture
 from finetune.overlap import NAMED, Overlap
@@ -80,6 +81,7 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
     if config.folds:
         raise ValueError("folds are several runs: finetune.several")
     refuse_model_folder(config)
+    config = with_length(config)
     with run_folder(config.out, "finetune"):
         data = new_data(config)
         kind = TASKS[config.task]

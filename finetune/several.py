@@ -36,6 +36,7 @@ from finetune.config import FinetuneConfig
 from finetune.fingerprint import FILE as DATA
 from finetune.fingerprint import fingerprints, refuse_changes, remember
 from finetune.holding_out import folds
+from finetune.length import with_length
 from finetune.metrics import Table
 from finetune.run import (
     SUMMARY,
@@ -116,6 +117,7 @@ def several(config: FinetuneConfig, quiet: bool = False) -> Summary:
     Raises `UserError` as `finetune` does, and for a folder that holds other runs.
     """
     refuse_model_folder(config)
+    config = with_length(config)
     with run_folder(config.out, "finetune"):
         runs = Runs(config, quiet)
         summary = cross_validate(config, runs) if config.folds else over_seeds(config, runs)

@@ -26,16 +26,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cellar import UserError, find_folder, read_json
+from cellar import UserError, find_folder
 from corpora import Doubtful, Row
 from encoder import SentenceEncoder, ops
 from encoder.pretrained import PretrainedModel
-from encoder.weights import family_of
 from encoder.weights.sentence import read_layout
 from encoder.weights.sentence_layout import SentenceLayout
 from finetune.batch import Batch, Item
-from finetune.config import DEFAULT_LENGTH
 from finetune.embedding import as_declared, longest
+from finetune.length import default_length, positions
 from finetune.metrics import Metric, NumberMetric, RetrievalMetric
 from finetune.task import Task
 from finetune.tasks.regression import read_score
@@ -241,7 +240,7 @@ def declared(model: str | Path, max_length: int = 0) -> dict[str, Any]:
     folder = find_folder(model)
     layout = read_layout(folder)
     if layout is None:
-        return {"max_length": max_length or DEFAULT_LENGTH}
+        return {"max_length": max_length or default_length(folder)}
     if layout.similarity != "cosine":
         raise UserError(
             f"{folder}: similarity_fn_name {layout.similarity!r} is not supported where something "
@@ -260,9 +259,7 @@ def declared(model: str | Path, max_length: int = 0) -> dict[str, Any]:
 
 def declared_length(folder: Path, layout: SentenceLayout) -> int:
     """Return the longest text in tokens that layout, tokenizer and model allow."""
-    raw = read_json(folder / "config.json")
-    positions = family_of(raw).read_config(raw).max_position_embeddings
-    return longest(layout, load_tokenizer(folder), positions)
+    return longest(layout, load_tokenizer(folder), positions(folder))
 
 
 def in_batch(

@@ -130,7 +130,7 @@ def example(label: str) -> ClassExample:
 
 def config(**changes) -> FinetuneConfig:
     paths = {"model": Path("model"), "train": "t", "valid": "v", "out": Path("out")}
-    return FinetuneConfig(**{**paths, **changes})
+    return FinetuneConfig(**{**paths, "max_length": 32, **changes})
 
 
 def test_what_a_task_takes_from_the_training_examples() -> None:

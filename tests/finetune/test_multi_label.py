@@ -182,7 +182,7 @@ def test_a_row_that_is_no_example(tmp_path, line, message) -> None:
 
 
 def config(**changes) -> FinetuneConfig:
-    paths = {"model": Path("m"), "train": "t", "valid": "v", "out": Path("o")}
+    paths = {"model": Path("m"), "train": "t", "valid": "v", "out": Path("o"), "max_length": 32}
     return FinetuneConfig(**{**paths, "task": "multi-label", **changes})
 
 

@@ -184,7 +184,12 @@ def test_answers_may_be_missing_where_they_are_to_be_found():
 
 def test_without_any_answer_there_is_nothing_to_learn():
     config = FinetuneConfig(
-        model=Path("m"), train="t", valid="v", out=Path("o"), task="question-answering"
+        model=Path("m"),
+        train="t",
+        valid="v",
+        out=Path("o"),
+        task="question-answering",
+        max_length=32,
     )
     with pytest.raises(UserError, match="f: no question has an answer"):
         QuestionAnswering.fit(config, [example("?", "a cat")] * 3)

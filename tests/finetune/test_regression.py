@@ -163,7 +163,7 @@ def test_a_row_without_a_score(tmp_path) -> None:
 
 
 def config(**changes) -> FinetuneConfig:
-    paths = {"model": Path("m"), "train": "t", "valid": "v", "out": Path("o")}
+    paths = {"model": Path("m"), "train": "t", "valid": "v", "out": Path("o"), "max_length": 32}
     return FinetuneConfig(**{**paths, "task": "regression", **changes})
 
 

@@ -44,6 +44,7 @@ def config(folder: Path, **changes) -> FinetuneConfig:
             "valid": "valid.jsonl",
             "out": folder / "run",
             "task": "relation",
+            "max_length": 64,
             **changes,
         }
     )

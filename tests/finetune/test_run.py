@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cellar import UserError
+from cellar import UserError, read_json
 from encoder import MaskedLM, SequenceClassifier
 from encoder.ops.onednn import IS_THERE
 from encoder.prepack import PrepackedLinear
@@ -26,6 +26,7 @@ from finetune import (
     finetune,
     read_examples,
 )
+from finetune.length import with_length
 from finetune.predict import answered, encoded
 from finetune.run import build
 from finetune.tasks.classification import Classification
@@ -298,6 +299,14 @@ def test_the_pretrained_folder_is_never_written_into(models, files, tmp_path):
     with pytest.raises(UserError, match="is the pretrained model"):
         finetune(config, quiet=True)
     assert {p.name for p in folder.iterdir()} == {p.name for p in models["modern"].iterdir()}
+
+
+def test_the_default_length_is_cut_to_the_positions_of_the_model(models, files, tmp_path):
+    config = settings(models, files, tmp_path / "run", max_length=0, epochs=0)
+    assert finetune(config, quiet=True).max_length == 64
+    assert read_json(config.out / "options.json")["max_length"] == 64
+    assert with_length(config).max_length == 64
+    assert with_length(replace(config, max_length=65)).max_length == 65
 
 
 @pytest.mark.parametrize(

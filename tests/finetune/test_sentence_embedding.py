@@ -43,7 +43,8 @@ def read(labelled: bool = True, **fields) -> SentenceExample:
 
 def config(folder: Path, **changes) -> FinetuneConfig:
     given_ = {"model": folder, "train": "t", "valid": "v", "out": folder / "run"}
-    return FinetuneConfig(**{**given_, "task": "sentence-embedding", **changes})
+    task = {"task": "sentence-embedding", "max_length": 32}
+    return FinetuneConfig(**{**given_, **task, **changes})
 
 
 @pytest.fixture(scope="module", params=["bert", "modern"])

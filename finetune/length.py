@@ -1,0 +1,32 @@
+"""Choose the limit of a sequence, in tokens, where the user gives none."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from cellar import UserError, read_json
+from encoder.weights import family_of
+from encoder.weights.folder import find
+from finetune.config import FinetuneConfig
+
+DEFAULT = 128
+
+
+def with_length(config: FinetuneConfig) -> FinetuneConfig:
+    """Return the settings with a limit of the sequence; a sentence embedding declares its own."""
+    if config.max_length or config.task == "sentence-embedding":
+        return config
+    return replace(config, max_length=default_length(config.model))
+
+
+def default_length(folder: Path) -> int:
+    """Return the default limit, or the number of the model's positions if that is smaller."""
+    return min(DEFAULT, positions(folder))
+
+
+def positions(folder: Path) -> int:
+    """Read from its folder how many positions a model has."""
+    raw = read_json(find(folder) / "config.json")
+    try:
+        return family_of(raw).read_config(raw).max_position_embeddings
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
