@@ -1,6 +1,7 @@
 """Provide the base of every package: user errors, atomic files, and checked JSON."""
 
 from cellar.bounds import above, at_least, between, check_bounds
+from cellar.counts import plural
 from cellar.errors import UserError, closest, did_you_mean
 from cellar.files import (
     atomic_folder,
@@ -42,6 +43,7 @@ __all__ = [
     "is_stream",
     "output_folder",
     "parse_json",
+    "plural",
     "read_json",
     "read_json_list",
     "refuse_same_file",

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cellar import UserError, parse_json
+from cellar import UserError, parse_json, plural
 from corpora.files import File, check_file, kind
 from corpora.lines import read_lines
 from corpora.readers import read_rows
@@ -59,7 +59,7 @@ def read_answers(row: Row) -> list[Answer]:
     answers = [_answer(text, start, context, place) for text, start in _pairs(given, place)]
     impossible = row.fields.get("is_impossible")
     if isinstance(impossible, bool) and impossible == bool(answers):
-        count = f"has {len(answers)} answers" if answers else "has no answer"
+        count = f"has {plural(len(answers), 'answer')}" if answers else "has no answer"
         raise UserError(f"{place}: is_impossible is {str(impossible).lower()}, yet it {count}")
     return answers
 

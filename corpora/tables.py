@@ -14,7 +14,7 @@ import csv
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from cellar import UserError
+from cellar import UserError, plural
 from corpora.files import File, kind
 from corpora.lines import LONGEST_LINE, read_lines
 from corpora.rows import MISSING, Doubtful, Row
@@ -128,8 +128,8 @@ def _under_header(
         if values and len(values) != len(header):
             parted = "" if delimiter == "," else f", parted by {SPOKEN.get(delimiter, delimiter)}"
             raise UserError(
-                f"{file}:{line}: {len(values)} values under {len(header)} columns: "
-                f"{', '.join(header)}{parted}"
+                f"{file}:{line}: {plural(len(values), 'value')} under "
+                f"{plural(len(header), 'column')}: {', '.join(header)}{parted}"
             )
         row = dict(zip(header, values, strict=True)) if values else {}
         row.pop("", None)

@@ -11,6 +11,7 @@ from typing import Any, Generic
 
 import numpy as np
 
+from cellar import plural
 from corpora import key
 from finetune.task import ExampleT, Task
 
@@ -64,10 +65,11 @@ class Overlap(Generic[ExampleT]):
             text = self._task.shown(self.first)
             known = fingerprint(text)
             twin = next(e for e in self._training() if fingerprint(self._task.shown(e)) == known)
+            verb = "has" if self.common == 1 else "have"
             found.append(
-                f"{self.common:,} of {self.count:,} examples have a text that was trained on: "
-                f"the scores are better than they should be. The first is {self.first.place}, as "
-                f"{twin.place}: {shortened(text)!r}"
+                f"{self.common:,} of {plural(self.count, 'example')} {verb} a text that was "
+                "trained on: the scores are better than they should be. The first is "
+                f"{self.first.place}, as {twin.place}: {shortened(text)!r}"
             )
         for what, names in (
             ("only in the training examples", self._trained_labels - self._labels),

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Protocol, runtime_checkable
 
+from cellar import plural
 from corpora import MISSING
 from finetune.config import BALANCED, FinetuneConfig
 from finetune.tags import OUTSIDE, are_entities, lookalike, scheme
@@ -35,7 +36,7 @@ def of_labels(counts: Mapping[str, int], config: FinetuneConfig) -> list[str]:
     named = [f"{label} {count:,}" for label, count in shown]
     if len(ordered) > NAMED:
         named.insert(-1, f"{len(ordered) - NAMED:,} more, …")
-    found = [f"{len(ordered)} labels: {', '.join(named)}"]
+    found = [f"{plural(len(ordered), 'label')}: {', '.join(named)}"]
     written = defaultdict(list)
     for label in counts:
         written[" ".join(label.casefold().split())].append(label)

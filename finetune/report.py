@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellar import UserError, finite, write_json, write_text
+from cellar import UserError, finite, plural, write_json, write_text
 from finetune.evaluate import Evaluation
 from finetune.metrics import Mistake, Table
 from finetune.metrics.metric import spoken
@@ -131,7 +131,7 @@ def report_page(
     title = f"{model} on {data}"
     parts = [
         f"<h1>{shown(title)}</h1>",
-        f"<p>{metric.count:,} examples, {shown(about['date'])}</p>",
+        f"<p>{plural(metric.count, 'example')}, {shown(about['date'])}</p>",
         scores(metric.scores()),
         notes(evaluation),
         section("Pictures", pictures(figures.values()) if figures else ""),
@@ -173,7 +173,8 @@ def notes(evaluation: Evaluation) -> str:
     """What a person should know before believing a score."""
     lines = list(evaluation.warnings)
     if evaluation.num_cut:
-        lines.append(f"{evaluation.num_cut:,} texts were cut to {evaluation.max_length} tokens")
+        cut = plural(evaluation.num_cut, "text was", "texts were")
+        lines.append(f"{cut} cut to {evaluation.max_length} tokens")
     items = "".join(f'<li dir="auto">{shown(line)}</li>' for line in lines)
     return f'<ul class="notes">{items}</ul>' if items else ""
 

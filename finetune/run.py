@@ -130,7 +130,8 @@ def parted_examples(config: FinetuneConfig, quiet: bool) -> tuple[list[Any], lis
         count, file = len(examples), Path(config.train).name
         examples, held_out = hold_out(kind, examples, config.valid_share)
         part = "evenly over the labels" if kind.label_of(held_out[0]) else "evenly"
-        held = f"{len(held_out):,} of the {count:,} examples of {file} are held out, {part}"
+        verb = "is" if len(held_out) == 1 else "are"
+        held = f"{len(held_out):,} of the {count:,} examples of {file} {verb} held out, {part}"
         say([f"no --valid: {held}"], quiet)
     else:
         if config.valid is None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cellar import UserError
+from cellar import UserError, plural
 from cellar.words import join_words, words_of
 from corpora import (
     Columns,
@@ -126,7 +126,9 @@ def read_sentence(row: Row, labelled: bool) -> Sentence:
         if not words:
             raise UserError(f"{sentence.place}: there are no words")
         if len(tags) != len(words):
-            raise UserError(f"{sentence.place}: {len(tags)} tags for {len(words)} words")
+            raise UserError(
+                f"{sentence.place}: {plural(len(tags), 'tag')} for {plural(len(words), 'word')}"
+            )
         for number, tag in enumerate(tags):
             if not tag.strip():
                 place = sentence.place_of(number)

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from cellar import Fields, UserError, atomic_path, finite, read_json, write_json
+from cellar import Fields, UserError, atomic_path, finite, plural, read_json, write_json
 from finetune.config import FinetuneConfig
 from finetune.fingerprint import FILE as DATA
 from finetune.fingerprint import fingerprints, refuse_changes, remember
@@ -165,8 +165,8 @@ class Runs:
                 print(f"run {self._count} of {self._total}: {name}", file=sys.stderr)
             outcome = run(replace(config, out=folder))
             if outcome.num_cut and not (self.quiet or self._finished):
-                cut = f"{outcome.num_cut:,} training texts were cut to {outcome.max_length} tokens"
-                print(cut, file=sys.stderr)
+                cut = plural(outcome.num_cut, "training text was", "training texts were")
+                print(f"{cut} cut to {outcome.max_length} tokens", file=sys.stderr)
             self._finished[name] = outcome.metric.scores() if outcome.metric.count else {}
             self.write({})
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from cellar import UserError
+from cellar import UserError, plural
 from encoder import extend_vocabulary
 from pretrain import choice
 from pretrain.batch import Segment, Text
@@ -50,7 +50,8 @@ class Start:
             lines.append(f"not in that folder, so begun anew: {', '.join(heads)}")
         if self.words:
             some = ", ".join(self.words[:8])
-            lines.append(f"{len(self.words)} words are new in its vocabulary: {some} …")
+            count = plural(len(self.words), "word is", "words are")
+            lines.append(f"{count} new in its vocabulary: {some} …")
         return "\n".join(lines)
 
 

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from cellar import UserError, write_json
+from cellar import UserError, plural, write_json
 from tokenizer.encoding import Encoding, Span, Template, Tokens, longest_first, windows
 from tokenizer.inputs import check_text, listed, text_and_pair
 
@@ -233,7 +233,9 @@ class Tokenizer(ABC):
             cuts = windows(len(a), max(len(a), 1) if room is None else room, stride)
             return [self.template.encode(a[cut], None) for cut in cuts]
         if room is not None and len(a) >= room:
-            raise UserError(f"the first text has {len(a)} tokens and leaves no room for its pair")
+            raise UserError(
+                f"the first text has {plural(len(a), 'token')} and leaves no room for its pair"
+            )
         cuts = windows(len(b), max(len(b), 1) if room is None else room - len(a), stride)
         return [self.template.encode(a, b[cut]) for cut in cuts]
 

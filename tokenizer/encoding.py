@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeVar
 
-from cellar import UserError
+from cellar import UserError, plural
 
 Entry = TypeVar("Entry")
 Span = tuple[int, int]
@@ -127,7 +127,7 @@ class Template:
         if max_length <= special:
             raise UserError(
                 f"max_length {max_length} is too short: it leaves no room for text beside "
-                f"{special} special tokens"
+                f"{plural(special, 'special token')}"
             )
         return max_length - special
 

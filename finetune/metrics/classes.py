@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int64
 
+from cellar import plural
 from finetune.metrics.metric import Metric, Mistake, Table, share
 from finetune.metrics.pictures import calibration_figure, confusion_figure, roc_figure
 from finetune.metrics.ranking import Ranking, mean_area
@@ -163,7 +164,7 @@ class ClassMetric(Metric[Labelled, Labelling]):
         """Confusion matrix, ROC curves, calibration."""
         counts, confidence, right = self._bins
         filled = np.maximum(counts, 1)
-        title = f"accuracy {self.accuracy:.1%}, {self.count:,} texts"
+        title = f"accuracy {self.accuracy:.1%}, {plural(self.count, 'text')}"
         curves = {label: self.ranking.curve(i) for i, label in enumerate(self.labels)}
         areas = dict(zip(self.labels, self.ranking.areas().tolist(), strict=True))
         return {

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float64
 
+from cellar import plural
 from finetune.metrics.metric import Metric, Mistake, share
 from finetune.metrics.ranking import ranks
 
@@ -97,7 +98,7 @@ class NumberMetric(Metric[Scored, Scoring]):
     def figures(self) -> dict[str, "Figure"]:
         """Predicted against true numbers."""
         step = -(-self.count // POINTS)
-        title = f"Spearman {self.scores()['spearman']:.3f}, {self.count:,} texts"
+        title = f"Spearman {self.scores()['spearman']:.3f}, {plural(self.count, 'text')}"
         return {"scatter": scatter_figure(self.true[::step], self.predicted[::step], title)}
 
 

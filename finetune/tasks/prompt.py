@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float
 from torch import Tensor
 
-from cellar import UserError
+from cellar import UserError, plural
 from encoder import MaskedLM
 from encoder.pretrained import PretrainedModel
 from finetune.batch import Batch, Item
@@ -106,7 +106,7 @@ class Prompt(Classification):
         if room <= len(fixed):
             raise UserError(
                 f"max_length {self.max_length} leaves no room for text beside the template, which "
-                f"has {len(fixed)} tokens"
+                f"has {plural(len(fixed), 'token')}"
             )
         keep_a, keep_b = longest_first(len(a), len(b), room - len(fixed))
         kept = sorted([*fixed, *a[:keep_a], *b[:keep_b]])

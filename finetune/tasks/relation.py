@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from jaxtyping import Int
 
-from cellar import UserError
+from cellar import UserError, plural
 from cellar.words import join_words
 from corpora import Row
 from finetune.batch import Item
@@ -86,10 +86,10 @@ class Relation(OneLabel[RelationExample]):
         place = f"{row.file}:{row.line}"
         if not row.has("words"):
             text = row.string("text")
-            head, tail = (read_span(row, name, len(text), "characters") for name in ENTITIES)
+            head, tail = (read_span(row, name, len(text), "character") for name in ENTITIES)
         else:
             text, words = join_words(strings(row, "words"))
-            spans = (read_span(row, name, len(words), "words") for name in ENTITIES)
+            spans = (read_span(row, name, len(words), "word") for name in ENTITIES)
             head, tail = ((words[start][0], words[end - 1][1]) for start, end in spans)
         for name, (start, end) in zip(ENTITIES, (head, tail), strict=True):
             if not text[start:end].strip():
@@ -178,7 +178,9 @@ def nearest(tokens: Tokens, entities: Sequence[Span], room: int) -> list[int]:
     marks = [(mark, mark + 1) for start, end in entities for mark in (start, end - 1)]
     to_mark = np.min([distance(mark) for mark in marks], axis=0)
     if np.count_nonzero(to_mark == 0) > room:
-        raise UserError(f"max_length leaves room for {room} tokens: too few to mark head and tail")
+        raise UserError(
+            f"max_length leaves room for {plural(room, 'token')}: too few to mark head and tail"
+        )
     kept: list[int] = np.lexsort((to_mark, to_entity))[:room].tolist()
     return sorted(kept)
 
@@ -191,6 +193,7 @@ def read_span(row: Row, name: str, length: int, unit: str) -> Span:
     start, end = span
     if not 0 <= start < end <= length:
         raise UserError(
-            f"{row.file}:{row.line}: the {name} [{start}, {end}] is no part of {length} {unit}"
+            f"{row.file}:{row.line}: the {name} [{start}, {end}] is no part of "
+            f"{plural(length, unit)}"
         )
     return start, end

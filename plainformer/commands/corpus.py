@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellar import UserError, between, check_bounds
+from cellar import UserError, between, check_bounds, plural
 from plainformer.options import parse
 
 
@@ -69,6 +69,8 @@ def run(arguments: Sequence[str]) -> None:
         f"{manifest.tokens('train'):,} tokens to train on, {manifest.tokens('valid'):,} held out"
     )
     print(
-        f"{tokens}, of {manifest.read:,} documents ({manifest.copies:,} copies of others and "
-        f"{manifest.empty:,} without tokens left out), in {len(manifest.shards):,} shards: {done}"
+        f"{tokens}, of {plural(manifest.read, 'document')} "
+        f"({plural(manifest.copies, 'copy of another', 'copies of others')} and "
+        f"{manifest.empty:,} without tokens left out), "
+        f"in {plural(len(manifest.shards), 'shard')}: {done}"
     )

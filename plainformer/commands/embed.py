@@ -8,7 +8,15 @@ from typing import Literal
 
 import tyro
 
-from cellar import UserError, at_least, atomic_path, check_bounds, is_stream, refuse_same_file
+from cellar import (
+    UserError,
+    at_least,
+    atomic_path,
+    check_bounds,
+    is_stream,
+    plural,
+    refuse_same_file,
+)
 from plainformer.options import parse
 
 
@@ -85,7 +93,8 @@ def run(arguments: Sequence[str]) -> None:
         vectors = embedder(texts)
         with temporary.open("wb") as file:
             np.save(file, vectors, allow_pickle=False)
-    said = f"{len(vectors):,} vectors of {vectors.shape[1]} numbers are in {options.out}"
+    verb = "is" if len(vectors) == 1 else "are"
+    said = f"{plural(len(vectors), 'vector')} of {vectors.shape[1]} numbers {verb} in {options.out}"
     print(said, file=sys.stderr if to_stream else sys.stdout)  # the pipe may be our output
 
 
@@ -97,7 +106,8 @@ def read(file: Path) -> list[str | tuple[str, str]]:
     if not has_rows(file):
         lines = list(read_texts(file))
         if file.is_file() and (blank := sum(not line.strip() for _, line in read_lines(file))):
-            print(f"{blank:,} blank lines of {file} have no vector", file=sys.stderr)
+            verb = "has" if blank == 1 else "have"
+            print(f"{plural(blank, 'blank line')} of {file} {verb} no vector", file=sys.stderr)
         return list[str | tuple[str, str]](lines)
     texts: list[str | tuple[str, str]] = []
     for row in read_rows(file):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from cellar import UserError, find_folder, replaced_folder
+from cellar import UserError, find_folder, plural, replaced_folder
 from cellar.allocator import few_kernels
 from plainformer.options import parse
 
@@ -58,5 +58,6 @@ def run(arguments: Sequence[str]) -> None:
     for warning in evaluation.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if evaluation.num_cut:
-        print(f"{evaluation.num_cut:,} texts were cut to {evaluation.max_length} tokens")
+        cut = plural(evaluation.num_cut, "text was", "texts were")
+        print(f"{cut} cut to {evaluation.max_length} tokens")
     print(f"the report is {out / page.name}")

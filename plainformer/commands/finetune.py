@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cellar import UserError
+from cellar import UserError, plural
 from plainformer.options import parse
 from plainformer.tables import print_table, report_table
 
@@ -25,6 +25,7 @@ def run(arguments: Sequence[str]) -> None:
         return
     outcome = finetune(config)
     if outcome.num_cut:
-        print(f"{outcome.num_cut:,} training texts were cut to {outcome.max_length} tokens")
+        cut = plural(outcome.num_cut, "training text was", "training texts were")
+        print(f"{cut} cut to {outcome.max_length} tokens")
     report_table(outcome.metric)
     print(f"the model with its tokenizer and labels, and its pictures, are in {config.out}")

@@ -9,7 +9,7 @@ from typing import TextIO
 
 import tyro
 
-from cellar import UserError, atomic_path, is_stream, refuse_same_file
+from cellar import UserError, atomic_path, is_stream, plural, refuse_same_file
 from cellar.allocator import few_kernels
 from plainformer.options import parse
 
@@ -75,7 +75,8 @@ def run(arguments: Sequence[str]) -> None:
                 write(row, prediction)
                 num_cut += item.is_cut
     if num_cut:
-        print(f"{num_cut:,} texts were cut to {task.max_length} tokens", file=sys.stderr)
+        cut = plural(num_cut, "text was", "texts were")
+        print(f"{cut} cut to {task.max_length} tokens", file=sys.stderr)
 
 
 def is_piped(stream: TextIO | None) -> bool:

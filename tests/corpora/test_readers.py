@@ -82,7 +82,7 @@ def test_paths_are_checked_before_anything_is_read(tmp_path):
         ("a.jsonl", b'{"text": null}\n', r"a\.jsonl:1: no value in column 'text'"),
         ("a.jsonl", b'{"body": "x", "id": 1}\n', r"a\.jsonl:1: no column 'text'; .*body, id"),
         ("a.csv", b"id,body\n1,x\n", r"a\.csv:2: no column 'text'; columns: id, body"),
-        ("a.csv", b"id,text\n1,x\n2\n", r"a\.csv:3: 1 values under 2 columns: id, text"),
+        ("a.csv", b"id,text\n1,x\n2\n", r"a\.csv:3: 1 value under 2 columns: id, text"),
         ("a.csv", b'text\nok\n"open\nto the end\n', r"a\.csv:3: not a record"),
         ("a.csv", b"text,text\na,b\n", r"a\.csv:1: the header names 'text' twice"),
         ("a.csv", b"text,label\n", "holds no text"),

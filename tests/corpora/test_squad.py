@@ -156,7 +156,7 @@ def test_a_wrong_answer_is_named_by_line_and_question(tmp_path, answers, message
 @pytest.mark.parametrize(
     ("question", "message"),
     [
-        (asked(("tea", 15), is_impossible=True), "is_impossible is true, yet it has 1 answers"),
+        (asked(("tea", 15), is_impossible=True), "is_impossible is true, yet it has 1 answer"),
         (asked(is_impossible=False), "is_impossible is false, yet it has no answer"),
     ],
 )

@@ -71,7 +71,7 @@ def test_a_tsv_as_others_write_it(tmp_path, content, rows):
     ("content", "message"),
     [
         ("text;label\nhi;a;b\n", r"a\.csv:2: 3 values under 2 columns: text, label, parted by ;"),
-        ("sep=;\ntext;label\nhi\n", r"a\.csv:3: 1 values under 2"),
+        ("sep=;\ntext;label\nhi\n", r"a\.csv:3: 1 value under 2"),
         ("text,label\rhi,a\r", r"a\.csv: lines end in a carriage return alone"),
         (
             "caf\u00e9;label\n".encode("cp1252"),

@@ -30,7 +30,7 @@ def read(path: Path) -> list[ClassExample]:
         ("a.csv", "text,label\nhi,x\nho,\n", r"a\.csv:3: the label is empty"),
         ("a.jsonl", '{"text": "hi", "label": null}\n', r"a\.jsonl:1: no value in column 'label'"),
         ("a.jsonl", '{"text": "hi", "label": "x"}\n{"text"\n', r"a\.jsonl:2: not JSON"),
-        ("a.tsv", "text\tlabel\nhi\n", r"a\.tsv:2: 1 values under 2 columns"),
+        ("a.tsv", "text\tlabel\nhi\n", r"a\.tsv:2: 1 value under 2 columns"),
         ("a.tsv", "", r"a\.tsv is empty"),
         ("a.tsv", "text\tlabel\n", r"a\.tsv holds no rows"),
         ("a.txt", "hi there\n", r"a\.txt: labelled examples are read from"),

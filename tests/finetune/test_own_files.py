@@ -224,7 +224,7 @@ def test_tagged_words_in_any_layout(tmp_path, name, content, columns):
         ("word,tag\n" + "EU,B-ORG\n" * 1100, "sentences are not separated"),
         ("sentence_id,word,tag\n1,a,O\n2,b,O\n", "did you mean --columns sentence=sentence_id"),
         ("word,pos\nEU,B-ORG\n", "f.csv:2: no column 'tags'; columns: word, pos, words"),
-        ("words,tags\nEU rejects,B-ORG\n", "f.csv:2: 1 tags for 2 words"),
+        ("words,tags\nEU rejects,B-ORG\n", "f.csv:2: 1 tag for 2 words"),
         ("sentence,word,tag\n1,a,O\n2,b,O\n1,c,O\n", "f.csv:4: sentence '1' continues here"),
         ("word,tag\nEU,B-ORG\n,O\n", "f.csv:3: the word is empty"),
         ("word,tag\nEU,B-ORG\nof,\n", "f.csv:3: the tag of 'of' is empty"),

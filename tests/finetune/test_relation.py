@@ -192,7 +192,7 @@ def test_words_and_characters_are_the_same_to_it():
         ({"tail": "0 1"}, r"'tail' is not \[start, end\]: '0 1'"),
         ({"tail": None}, "no value in column 'tail'"),
         ({"tail": [1, 2]}, "there is nothing at the place of the tail"),
-        ({"words": ["a"], "tail": [0, 2]}, r"the head \[0, 1\]|\[0, 2\] is no part of 1 words"),
+        ({"words": ["a"], "tail": [0, 2]}, r"the head \[0, 1\]|\[0, 2\] is no part of 1 word"),
         ({"words": "a b"}, "'words' is not a list of texts"),
         ({"words": ["a", None]}, "'words' is not a list of texts"),
         ({"words": []}, r"the head \[0, 1\] is no part of 0 words"),

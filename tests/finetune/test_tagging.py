@@ -69,7 +69,7 @@ def test_both_formats_give_the_same_sentences(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"words": ["a", "b"], "tags": ["O"]}, r"a.jsonl:1: 1 tags for 2 words"),
+        ({"words": ["a", "b"], "tags": ["O"]}, r"a.jsonl:1: 1 tag for 2 words"),
         ({"words": "a b", "tags": ["O"]}, r"a.jsonl:1: column 'words' is not a list of texts"),
         ({"words": ["a"], "tags": [["O"]]}, r"a.jsonl:1: column 'tags' is not a list of texts"),
         ({"words": ["a"]}, r"a.jsonl:1: no column 'tags'"),

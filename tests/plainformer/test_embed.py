@@ -51,7 +51,7 @@ def test_a_pipe_takes_the_bytes_of_the_file(folder: Path, tmp_path: Path, capfd:
     expected = np.load(out)
     assert np.load(io.BytesIO(os.read(reader, 1 << 20))).tobytes() == expected.tobytes()
     os.close(reader)
-    assert "1 vectors" in printed.err and not printed.out
+    assert "1 vector of 32 numbers is in" in printed.err and not printed.out
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 

@@ -68,7 +68,7 @@ def test_a_report_goes_where_it_is_told(call, classifier, tmp_path):
     out = tmp_path / "deep" / "report"
     said = call("evaluate", classifier, "--data", long, "--out", out)
     assert said.code == 0 and {path.name for path in out.iterdir()} == REPORT
-    assert "1 texts were cut to 32 tokens\n" in said.out
+    assert "1 text was cut to 32 tokens\n" in said.out
     assert "labels that occur only in the training examples: '[b]beast[/b]'" in said.err
     assert "a &lt;b&gt;.csv" in (out / "report.html").read_text()
 
@@ -86,7 +86,7 @@ def test_what_is_no_folder_for_a_report(refused, run, examples, tmp_path):
 def test_a_fault_is_found_before_any_work(refused, run, tmp_path):
     bad = tmp_path / "bad.tsv"
     bad.write_text("text\tlabel\n" + "the hen\tbird\n" * 3000 + "the hen\n")
-    assert f"{bad}:3002: 1 values under 2 columns" in refused("evaluate", run, "--data", bad)
+    assert f"{bad}:3002: 1 value under 2 columns" in refused("evaluate", run, "--data", bad)
     assert not (run / "evaluation-bad.tsv").exists()
 
 
