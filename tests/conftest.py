@@ -1,7 +1,13 @@
-"""Shapes are checked at run time in every test: the hook comes before the first import."""
+"""Check shapes at run time in every test, and start each from the same random state.
+
+The hook comes before the first import.
+"""
 
 import os
+import random
 
+import numpy as np
+import pytest
 from jaxtyping import install_import_hook
 
 import tests.typechecker  # noqa: F401 (the hook finds it by name)
@@ -15,3 +21,24 @@ install_import_hook(
     ["encoder", "tokenizer", "corpora", "training", "logbook", "pretrain", "finetune", "explain"],
     "tests.typechecker.check",
 )
+
+
+def seed_all() -> None:
+    """Seed every generator that code draws from unless it is given one."""
+    import torch  # not at the top: it reads OMP_NUM_THREADS once, when it is loaded
+
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 (it is this old generator that has to be seeded)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Let a test draw the same numbers alone and after others."""
+    seed_all()
+
+
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef) -> None:
+    """Let a fixture of several tests, which is made before `seeded`, draw the same numbers too."""
+    if fixturedef.scope != "function":
+        seed_all()
