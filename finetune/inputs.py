@@ -57,12 +57,13 @@ class Asked:
             yield as_rows(self.texts)
         elif self.file in (None, "-"):
             arriving = arriving_rows(partial(os.read, sys.stdin.fileno()), STANDARD_INPUT)
-            yield from map(columns.of, arriving)
+            yield from (with_texts(task, columns.of(rows)) for rows in arriving)
         elif self.is_stream:
             with Path(str(self.file)).open("rb", buffering=0) as stream:
-                yield from map(columns.of, arriving_rows(stream.read, str(self.file)))
+                arriving = arriving_rows(stream.read, str(self.file))
+                yield from (with_texts(task, columns.of(rows)) for rows in arriving)
         else:
-            yield file_rows(type(task), str(self.file), columns)
+            yield with_texts(task, file_rows(type(task), str(self.file), columns))
 
     def count(self, task: Task[Any, Any], columns: Columns) -> int | None:
         """Count the rows, up to one that cannot be read; None for a stream."""
@@ -74,6 +75,16 @@ class Asked:
                 for _ in portion:
                     number += 1
         return number
+
+
+def with_texts(task: Task[Any, Any], rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield the same rows; raise `UserError` by file and line for a blank text the task reads."""
+    for row in rows:
+        text = row.fields.get("text")
+        is_blank = isinstance(text, str) and not text.strip()
+        if is_blank and "text" in task.COLUMNS and not row.has("words"):
+            raise UserError(f"{row.place}: the text is empty")
+        yield row
 
 
 def file_rows(task: type[Task[Any, Any]], file: str, columns: Columns = AS_NAMED) -> Iterator[Row]:

@@ -168,9 +168,19 @@ def test_what_stands_before_a_fault_is_answered(call, classifier, tmp_path):
     assert err == f"plainformer predict: {bad}:3: {fault}\n"
 
 
+@pytest.mark.parametrize("cell", ["", '"  "'])
+def test_an_empty_cell_is_refused_by_line(call, classifier, tmp_path, cell):
+    table = tmp_path / "texts.csv"
+    table.write_text(f"text,id\nthe cat,1\n{cell},2\n")
+    code, out, err = call("predict", classifier, "--file", table)
+    assert code == 2 and json.loads(out)["text"] == "the cat"
+    assert err == f"plainformer predict: {table}:3: the text is empty\n"
+
+
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
+        (b'{"text": " "}', "standard input:2: the text is empty"),
         (b'{"txt": 1}', "standard input:2: no column 'text'; columns: txt"),
         (b"\xff", "standard input:2: byte 0xff is not UTF-8"),
         (b'{"text": "\\ud800"}', "standard input:2: half of a surrogate pair"),
