@@ -170,9 +170,14 @@ class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
 
     def check(self, example: SentenceExample) -> None:
         """Raise `UserError` where an example has a score and others have none, or the reverse."""
-        if example.labelled and (example.score is None) != (self.scale is None):
-            mine, others = ("no score", "one") if example.score is None else ("a score", "none")
-            raise UserError(f"{example.place}: {mine}, where training examples have {others}")
+        if not example.labelled or (example.score is None) == (self.scale is None):
+            return
+        if example.score is None:
+            raise UserError(f"{example.place}: no score, where training examples have one")
+        raise UserError(
+            f"{example.place}: a score, but the model knows no scale of scores: `plainformer "
+            "finetune` learns it from scored pairs, and with --epochs 0 leaves the model as it is"
+        )
 
     @classmethod
     def of_folder(cls, folder: Path) -> "SentenceEmbedding":

@@ -233,7 +233,7 @@ def test_what_cannot_be_learned_is_refused(tmp_path, scores, changes, fault):
 def test_held_out_pairs_are_of_the_same_kind(tokenizer):
     with pytest.raises(UserError, match=r"f\.jsonl:3: no score, where training examples have one"):
         SCORED.encode(read(text="a", pair="b"), tokenizer)
-    with pytest.raises(UserError, match=r"f\.jsonl:3: a score, where training examples have none"):
+    with pytest.raises(UserError, match=r"f\.jsonl:3: a score, but the model knows no scale"):
         PAIRS.encode(read(text="a", pair="b", score=1), tokenizer)
     for task in (SCORED, PAIRS):
         item = task.encode(read(False, text="a", pair="b", score="?"), tokenizer)

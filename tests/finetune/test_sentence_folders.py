@@ -551,6 +551,14 @@ def test_a_folder_from_elsewhere_predicts_and_is_evaluated(
     rows = [{"text": text, "pair": text.title()} for text in TEXTS]
     scores = evaluate_folder(folder, write(tmp_path / "rows.jsonl", rows), quiet=True).metric
     assert scores.scores()["recall@5"] == 1
+    file = write(tmp_path / "scored.jsonl", [row | {"score": n} for n, row in enumerate(rows)])
+    with pytest.raises(UserError, match=r"scored\.jsonl:1: a score, but .* no scale .*epochs 0"):
+        evaluate_folder(folder, file, quiet=True)
+    out = tmp_path / "run"
+    task = {"task": "sentence-embedding", "epochs": 0}
+    finetune(FinetuneConfig(folder, file, out, valid=file, **task), quiet=True)
+    close(np.concatenate([one.vectors for one in Predictor.load(out)(TEXTS)]), theirs(folder))
+    assert "spearman" in evaluate_folder(out, file, quiet=True).metric.scores()
     config = json.loads((folder / "config.json").read_text())
     config["architectures"] = ["BertForSequenceClassification"]
     (folder / "config.json").write_text(json.dumps(config))
