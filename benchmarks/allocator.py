@@ -4,8 +4,9 @@
                                    [--workloads mlm-fixed mlm finetune] [--sides ours theirs]
 
 Training of `speed.py`, by us and by transformers, runs in a process of its own, in turns: as C's
-library does it, and with what the process was given kept (`cellar/allocator.py`), as in every
-command. Medians over the rounds of milliseconds a step, page faults a step, and MiB at the peak.
+library does it, and with what the process was given kept (`plainformer/base/allocator.py`), as in
+every command. Medians over the rounds of milliseconds a step, page faults a step, and MiB at the
+peak.
 """
 
 import argparse
@@ -28,7 +29,7 @@ def measure(workload: str, material: Path, side: str, keeps: bool) -> tuple[floa
     from steps import TRAIN
     from workloads import open_case
 
-    from cellar.allocator import keep_memory
+    from plainformer.base.allocator import keep_memory
 
     if keeps:
         keep_memory()

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoder.ops import fused
-from encoder.packing import Sequences
+from plainformer.encoder.ops import fused
+from plainformer.encoder.packing import Sequences
 
 WORKLOADS = {
     # name: (tokens of a batch, mean length, longest, heads, head size)

@@ -12,13 +12,13 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from encoder.config import PRESETS
-from pretrain import Corpus, PretrainConfig, choice, prepare_corpus, pretrain
-from pretrain.data import MaskedBatches, Pieces
-from pretrain.manifest import read_shards
-from pretrain.run import build
-from tokenizer import load_tokenizer
-from training import TrainingConfig
+from plainformer.encoder.config import PRESETS
+from plainformer.pretrain import Corpus, PretrainConfig, choice, prepare_corpus, pretrain
+from plainformer.pretrain.data import MaskedBatches, Pieces
+from plainformer.pretrain.manifest import read_shards
+from plainformer.pretrain.run import build
+from plainformer.tokenizer import load_tokenizer
+from plainformer.training import TrainingConfig
 
 
 def main() -> None:

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 from workloads import Case
 
-from encoder import SentenceEncoder
-from finetune import Embedder
+from plainformer.encoder import SentenceEncoder
+from plainformer.finetune import Embedder
 
 BATCH = 32
 Embed = Callable[[Sequence[str]], np.ndarray]

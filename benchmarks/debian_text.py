@@ -15,7 +15,7 @@ import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 
-from cellar import atomic_path
+from plainformer.base import atomic_path
 
 PACKAGES = ("anarchism", "postgresql-doc-15", "python3.11-doc")
 BLOCKS = {"p", "li", "dd", "dt", "td", "th", "h1", "h2", "h3", "h4", "h5", "blockquote", "div"}

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from encoder import EncoderConfig, MaskedLM
-from pretrain.batch import MaskedBatch
-from pretrain.objectives import masked_lm
-from tokenizer import Tokenizer
-from training import Loss, TrainingConfig
+from plainformer.encoder import EncoderConfig, MaskedLM
+from plainformer.pretrain.batch import MaskedBatch
+from plainformer.pretrain.objectives import masked_lm
+from plainformer.tokenizer import Tokenizer
+from plainformer.training import Loss, TrainingConfig
 
 LENGTH = 128
 VOCABULARY = 8192

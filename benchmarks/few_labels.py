@@ -16,10 +16,16 @@ from typing import Any
 
 import torch
 
-from finetune import FinetuneConfig, evaluate_folder, few_of_each, finetune, read_examples
-from finetune.tasks.classification import Classification
 from plainformer.demo import PER_LABEL, VALID_PER_LABEL, write_examples
-from training import TrainingConfig
+from plainformer.finetune import (
+    FinetuneConfig,
+    evaluate_folder,
+    few_of_each,
+    finetune,
+    read_examples,
+)
+from plainformer.finetune.tasks.classification import Classification
+from plainformer.training import TrainingConfig
 
 CHOICES: dict[str, dict[str, Any]] = {
     "as the demo": {},

@@ -31,14 +31,14 @@ import transformers
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from cellar import write_json
-from finetune import TASKS, FinetuneConfig, read_examples
-from finetune.batch import Batch, Item, by_length
-from finetune.predict import encoded, measure
-from finetune.run import build
-from finetune.task import Task
-from tokenizer import load_tokenizer
-from training import Loss, TrainingConfig, by_items, train
+from plainformer.base import write_json
+from plainformer.finetune import TASKS, FinetuneConfig, read_examples
+from plainformer.finetune.data.batch import Batch, Item, by_length
+from plainformer.finetune.prediction.predictor import encoded, measure
+from plainformer.finetune.run import build
+from plainformer.finetune.task import Task
+from plainformer.tokenizer import load_tokenizer
+from plainformer.training import Loss, TrainingConfig, by_items, train
 
 COURSE = 20
 TASK_OF = {"trec": "classification", "stsb": "regression", "conll2003": "tagging"}

@@ -34,7 +34,7 @@ from fuzz_lines import COMMAND_LINES, damaged_line, run_line
 from fuzz_mutations import mutate
 from fuzz_targets import Target, make
 
-from cellar import UserError
+from plainformer.base import UserError
 
 GOOD = ("read", "refused")
 SECONDS = 20

@@ -6,8 +6,8 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-from cellar import UserError
 from plainformer.__main__ import main
+from plainformer.base import UserError
 from plainformer.options import parse
 
 COMMAND_LINES = [
@@ -102,10 +102,10 @@ def run_line(words: list[str], folder: Path) -> tuple[str, str]:
 
 def only_parsed(words: list[str]) -> tuple[str, str]:
     """Parse the options of a command without running it."""
-    from finetune import FinetuneConfig
     from plainformer.commands.compare import CompareOptions
     from plainformer.demo import DemoOptions
-    from pretrain import RECIPES, PretrainConfig
+    from plainformer.finetune import FinetuneConfig
+    from plainformer.pretrain import RECIPES, PretrainConfig
 
     kinds = {"finetune": FinetuneConfig, "pretrain": PretrainConfig, "demo": DemoOptions}
     kind: type[Any] = kinds.get(words[0], CompareOptions)

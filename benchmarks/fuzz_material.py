@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cellar import write_json
-from encoder import Encoder, EncoderConfig, MaskedLM
-from finetune import FinetuneConfig, finetune
-from tokenizer import Tokenizer, load_tokenizer, train_tokenizer
-from training import TrainingConfig
+from plainformer.base import write_json
+from plainformer.encoder import Encoder, EncoderConfig, MaskedLM
+from plainformer.finetune import FinetuneConfig, finetune
+from plainformer.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from plainformer.training import TrainingConfig
 
 ANIMALS = ["cat", "dog", "hen", "owl"]
 TEXTS = [f"the {c} {a} eats the {c} fish ." for c in ("red", "blue", "grey") for a in ANIMALS]

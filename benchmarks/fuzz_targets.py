@@ -14,18 +14,18 @@ from typing import Any
 import torch
 from fuzz_material import TEXTS, make_models, make_run, make_tokenizers
 
-from cellar import UserError, from_json, read_json, write_json
-from encoder.weights.convert import convert
-from finetune import TASKS, Embedder, FinetuneConfig, Predictor, evaluate_folder
-from finetune.inputs import arriving_rows, file_rows
-from logbook import differing_options, find_runs, why_not_comparable
+from plainformer.base import UserError, from_json, read_json, write_json
+from plainformer.encoder.weights.convert import convert
+from plainformer.finetune import TASKS, Embedder, FinetuneConfig, Predictor, evaluate_folder
+from plainformer.finetune.prediction.inputs import arriving_rows, file_rows
 from plainformer.options import load
-from pretrain import Corpus, PretrainConfig, check_corpus, prepare_corpus, read_shards
-from tokenizer import Tokenizer, load_tokenizer
-from training import TrainingConfig, saved_options
-from training.checkpoint import SUMS, Checkpoints, _checksums
-from training.curve import curve_figure
-from training.optimizer import build_optimizer
+from plainformer.pretrain import Corpus, PretrainConfig, check_corpus, prepare_corpus, read_shards
+from plainformer.runs import differing_options, find_runs, why_not_comparable
+from plainformer.tokenizer import Tokenizer, load_tokenizer
+from plainformer.training import TrainingConfig, saved_options
+from plainformer.training.checkpoint import SUMS, Checkpoints, _checksums
+from plainformer.training.curve import curve_figure
+from plainformer.training.optimizer import build_optimizer
 
 ASKED = ["the red cat eats", "an owl <e1> fish", "", "naïve 猫 ! [MASK] x", "hen " * 100]
 
@@ -113,7 +113,7 @@ def make_rows(root: Path) -> dict[str, Target]:
 
 def make_corpus(root: Path, tokenizer: Tokenizer) -> dict[str, Target]:
     """Prepare a corpus, and one that is interrupted halfway."""
-    from pretrain.manifest import UNFINISHED
+    from plainformer.pretrain.manifest import UNFINISHED
 
     folder = root / "corpus"
     folder.mkdir()
@@ -193,7 +193,7 @@ def read_predictor(folder: Path) -> None:
 
 def evaluate(folder: Path) -> None:
     """Measure a fine-tuned model, and write its report."""
-    from finetune.report import write_report
+    from plainformer.finetune.report.page import write_report
 
     evaluation = evaluate_folder(folder / "run", str(folder / "rows.csv"), quiet=True)
     write_report(folder / "out", evaluation, folder / "run", str(folder / "rows.csv"))
@@ -278,7 +278,7 @@ def read_corpus(folder: Path, text: Path) -> None:
 
 def take_up(folder: Path, plan: dict[str, Any]) -> None:
     """Resume an interrupted preparation of a corpus."""
-    from pretrain.manifest import Journal, is_prepared
+    from plainformer.pretrain.manifest import Journal, is_prepared
 
     is_prepared(folder)
     Journal(folder, plan).begin(overwrite=len(list(folder.iterdir())) % 2 == 0)

@@ -34,9 +34,9 @@ import torch
 from gpu_speed import Bench
 from machine import surroundings
 
-from cellar import finite, write_json
-from encoder import ops
-from training.peak import peak_flops
+from plainformer.base import finite, write_json
+from plainformer.encoder import ops
+from plainformer.training.peak import peak_flops
 
 DEFAULT_PEAK = 989e12
 Item = tuple[str, str, float, Any]

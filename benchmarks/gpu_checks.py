@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from encoder import (
+from plainformer.encoder import (
     ChoiceScorer,
     Discriminator,
     Encoder,
@@ -29,13 +29,13 @@ from encoder import (
     ops,
     use_backend,
 )
-from encoder.ops import fused, plain
-from encoder.packing import moved
-from encoder.weights import FAMILIES
-from training import Loss, TrainingConfig, train
-from training.optimizer import build_optimizer
-from training.parallel import Whole
-from training.step import take_step
+from plainformer.encoder.ops import fused, plain
+from plainformer.encoder.packing import moved
+from plainformer.encoder.weights import FAMILIES
+from plainformer.training import Loss, TrainingConfig, train
+from plainformer.training.optimizer import build_optimizer
+from plainformer.training.parallel import Whole
+from plainformer.training.step import take_step
 
 FORMATS = (torch.float32, torch.bfloat16, torch.float16)
 BOUNDS = {torch.float32: 2e-5, torch.bfloat16: 5e-2, torch.float16: 1e-2}

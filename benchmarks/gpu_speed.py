@@ -23,17 +23,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from encoder import Encoder, EncoderConfig, MaskedLM, SequenceClassifier, Sequences, pool
-from encoder.flops import encoder_flops, masked_lm_flops
-from encoder.ops import cross_entropy
-from encoder.packing import moved
-from pretrain.batch import MaskedBatch
-from pretrain.objectives import masked_lm
-from training import Loss, Objective, TrainingConfig, autocast
-from training.optimizer import build_optimizer
-from training.parallel import Whole, layers_in_training
-from training.peak import synchronize
-from training.step import take_step
+from plainformer.encoder import (
+    Encoder,
+    EncoderConfig,
+    MaskedLM,
+    SequenceClassifier,
+    Sequences,
+    pool,
+)
+from plainformer.encoder.flops import encoder_flops, masked_lm_flops
+from plainformer.encoder.ops import cross_entropy
+from plainformer.encoder.packing import moved
+from plainformer.pretrain.batch import MaskedBatch
+from plainformer.pretrain.objectives import masked_lm
+from plainformer.training import Loss, Objective, TrainingConfig, autocast
+from plainformer.training.optimizer import build_optimizer
+from plainformer.training.parallel import Whole, layers_in_training
+from plainformer.training.peak import synchronize
+from plainformer.training.step import take_step
 
 SPREAD = 0.65
 """The σ of the log-normal lengths."""

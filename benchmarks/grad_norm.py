@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from training.grad_norm import gradient_norm
+from plainformer.training.grad_norm import gradient_norm
 
 CHUNK = 2**18
 

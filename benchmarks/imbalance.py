@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from finetune import FinetuneConfig, evaluate_folder, finetune, read_examples
-from finetune.tasks.classification import ClassExample, Classification
 from plainformer.demo import write_examples
-from training import TrainingConfig
+from plainformer.finetune import FinetuneConfig, evaluate_folder, finetune, read_examples
+from plainformer.finetune.tasks.classification import ClassExample, Classification
+from plainformer.training import TrainingConfig
 
 RARE = "spam"
 EVAL_EVERY = 26

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from encoder import ops
-from training.peak import peak_flops
+from plainformer.encoder import ops
+from plainformer.training.peak import peak_flops
 
 PACKAGES = (
     *("plainformer", "torch", "transformers", "tokenizers", "sentence-transformers"),

@@ -16,7 +16,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellar import atomic_folder
+from plainformer.base import atomic_folder
 
 FILES = (
     "config.json",

@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from corpora import fetch
-from encoder import ops
-from encoder.ops import plain
-from explain import compare_folder
-from finetune import Embedder
 from plainformer.commands.compare import show
+from plainformer.corpora import fetch
+from plainformer.encoder import ops
+from plainformer.encoder.ops import plain
+from plainformer.explain import compare_folder
+from plainformer.finetune import Embedder
 
 SENTENCES = 200
 

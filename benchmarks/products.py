@@ -19,8 +19,8 @@ from machine import cpu_name
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoder.ops import onednn
-from encoder.ops.prepacked import fused_linear, prepack
+from plainformer.encoder.ops import onednn
+from plainformer.encoder.ops.prepacked import fused_linear, prepack
 
 SHAPES = [
     *((384, 1152), (384, 384), (384, 1536), (1536, 384)),

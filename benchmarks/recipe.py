@@ -22,12 +22,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from encoder import Sequences, pool
-from finetune import TASKS, FinetuneConfig, read_examples
-from finetune.predict import encoded, measure
-from finetune.run import build, learn
-from tokenizer import load_tokenizer
-from training import TrainingConfig
+from plainformer.encoder import Sequences, pool
+from plainformer.finetune import TASKS, FinetuneConfig, read_examples
+from plainformer.finetune.prediction.predictor import encoded, measure
+from plainformer.finetune.run import build, learn
+from plainformer.tokenizer import load_tokenizer
+from plainformer.training import TrainingConfig
 
 TASK_OF = {"stsb": "regression", "conll2003": "tagging", "msra-ner": "tagging"}
 

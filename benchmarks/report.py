@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cellar import atomic_path, write_json, write_text
+from plainformer.base import atomic_path, write_json, write_text
 
 SERIES = {
     "transformers sdpa": r"transformers sdpa(, as called)?",

@@ -36,17 +36,17 @@ import torch
 from machine import peaks
 from memory import RESET, resident
 
-from cellar import atomic_path, write_json
-from encoder import EncoderConfig, MaskedLM, Sequences
-from encoder.flops import masked_lm_flops
-from pretrain.batch import MaskedBatch
-from pretrain.objectives import masked_lm
-from training import TrainingConfig
-from training.device import number_format
-from training.optimizer import build_optimizer
-from training.parallel import Whole
-from training.peak import synchronize
-from training.step import take_step
+from plainformer.base import atomic_path, write_json
+from plainformer.encoder import EncoderConfig, MaskedLM, Sequences
+from plainformer.encoder.flops import masked_lm_flops
+from plainformer.pretrain.batch import MaskedBatch
+from plainformer.pretrain.objectives import masked_lm
+from plainformer.training import TrainingConfig
+from plainformer.training.device import number_format
+from plainformer.training.optimizer import build_optimizer
+from plainformer.training.parallel import Whole
+from plainformer.training.peak import synchronize
+from plainformer.training.step import take_step
 
 HEAD_SIZE, VOCABULARY, ASKED = 64, 8192, 0.15
 

@@ -31,10 +31,10 @@ import matplotlib.figure  # noqa: F401
 import torch
 import torch._dynamo  # by every optimizer, when it is made
 
-from cellar import UserError
-from pretrain import PretrainConfig, pretrain
-from tokenizer import train_tokenizer
-from training import TrainingConfig
+from plainformer.base import UserError
+from plainformer.pretrain import PretrainConfig, pretrain
+from plainformer.tokenizer import train_tokenizer
+from plainformer.training import TrainingConfig
 
 STEPS_A_KILL = 8
 GRACE, PATIENCE = 5.0, 60.0

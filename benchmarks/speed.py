@@ -49,7 +49,7 @@ from report import conditions, table, write
 from scipy.stats import spearmanr
 from workloads import WORKLOADS, Case, Kind, open_case, read_pairs
 
-from training.peak import synchronize
+from plainformer.training.peak import synchronize
 
 OURS = "plainformer"
 SIDES: Mapping[Kind, Mapping[str, Callable[[Case], Callable[[Any], Any]]]] = {

@@ -19,16 +19,16 @@ from contenders import LeftOut
 from torch import Tensor, nn
 from workloads import TASK, Case, Labelled
 
-from encoder import MaskedLM, SequenceClassifier, Sequences
-from finetune.batch import Batch, Item
-from pretrain.batch import MaskedBatch
-from pretrain.objectives import masked_lm
-from tokenizer import Encoding
-from tokenizer.encoding import Tokens
-from training import Objective, TrainingConfig, autocast
-from training.optimizer import build_optimizer
-from training.parallel import Whole
-from training.step import take_step
+from plainformer.encoder import MaskedLM, SequenceClassifier, Sequences
+from plainformer.finetune.data.batch import Batch, Item
+from plainformer.pretrain.batch import MaskedBatch
+from plainformer.pretrain.objectives import masked_lm
+from plainformer.tokenizer import Encoding
+from plainformer.tokenizer.encoding import Tokens
+from plainformer.training import Objective, TrainingConfig, autocast
+from plainformer.training.optimizer import build_optimizer
+from plainformer.training.parallel import Whole
+from plainformer.training.step import take_step
 
 IGNORED = -100
 Step = Callable[[Any], np.ndarray]

@@ -20,7 +20,7 @@ VALUES = {"default": None, "100,000": "100000", "4,000": "4000", "300": "300", "
 
 STEP = """
 import sys, time, torch
-from encoder import EncoderConfig, MaskedLM, Sequences
+from plainformer.encoder import EncoderConfig, MaskedLM, Sequences
 torch.manual_seed(0)
 torch.set_num_threads(2)
 config = EncoderConfig.preset("modern-tiny", vocab_size=8192, pad_token_id=0)

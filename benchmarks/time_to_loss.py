@@ -25,18 +25,18 @@ from typing import Any
 
 from entrants import LENGTH, VOCABULARY, Entrant, build
 
-from cellar import atomic_path, write_json
-from pretrain.batch import MaskedBatch, together
-from pretrain.corpus import Corpus
-from pretrain.data import MaskedBatches, Pieces, fixed_batches, ordinary_ids
-from pretrain.manifest import read_shards
-from pretrain.masking import Masking
-from pretrain.prepare import prepare_corpus
-from tokenizer import Tokenizer, load_tokenizer, train_tokenizer
-from training import evaluate
-from training.optimizer import build_optimizer
-from training.parallel import Whole
-from training.step import take_step
+from plainformer.base import atomic_path, write_json
+from plainformer.pretrain.batch import MaskedBatch, together
+from plainformer.pretrain.corpus import Corpus
+from plainformer.pretrain.data import MaskedBatches, Pieces, fixed_batches, ordinary_ids
+from plainformer.pretrain.manifest import read_shards
+from plainformer.pretrain.masking import Masking
+from plainformer.pretrain.prepare import prepare_corpus
+from plainformer.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from plainformer.training import evaluate
+from plainformer.training.optimizer import build_optimizer
+from plainformer.training.parallel import Whole
+from plainformer.training.step import take_step
 
 HELD_OUT_TOKENS = 50_000
 EVALUATIONS = 8

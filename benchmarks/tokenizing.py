@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import tokenizers
 
-from tokenizer import WordPiece, load_tokenizer
+from plainformer.tokenizer import WordPiece, load_tokenizer
 
 
 def read_lines(path: Path, megabytes: float) -> list[str]:

@@ -26,17 +26,17 @@ import torch
 from material import MODELS
 from material import fetch as fetch_model
 
-from cellar import read_json
-from corpora import fetch
-from encoder import EncoderConfig, MaskedLM, SequenceClassifier, Sequences
-from encoder.flops import encoder_flops, masked_lm_flops
-from encoder.weights import family_of
-from finetune.folder import save_task
-from finetune.tasks.classification import Classification
-from pretrain.batch import MaskedBatch, Text
-from pretrain.data import ordinary_ids
-from pretrain.masking import Masking
-from tokenizer import Tokenizer, load_tokenizer
+from plainformer.base import read_json
+from plainformer.corpora import fetch
+from plainformer.encoder import EncoderConfig, MaskedLM, SequenceClassifier, Sequences
+from plainformer.encoder.flops import encoder_flops, masked_lm_flops
+from plainformer.encoder.weights import family_of
+from plainformer.finetune.task_file import save_task
+from plainformer.finetune.tasks.classification import Classification
+from plainformer.pretrain.batch import MaskedBatch, Text
+from plainformer.pretrain.data import ordinary_ids
+from plainformer.pretrain.masking import Masking
+from plainformer.tokenizer import Tokenizer, load_tokenizer
 
 Kind = Literal["embed", "int8", "mlm", "classify", "tokenise", "load"]
 LINES = 20_000

@@ -1,15 +1,15 @@
 """Text and labelled examples: readers of users' files, and real sets fetched by name."""
 
-from corpora.catalogue import Dataset, catalogue
-from corpora.conll import Tagged, read_conll
-from corpora.fetch import cache_folder, fetch
-from corpora.files import File, NoText, find_files, kind, pass_over, stamp
-from corpora.lines import read_lines
-from corpora.readers import has_rows, read_documents, read_rows, read_texts
-from corpora.rows import MISSING, Columns, Doubtful, Row, read_columns
-from corpora.sentence_table import WordsRow, has_header, sentence_table
-from corpora.split import is_held_out, key
-from corpora.squad import Answer, read_answers, read_squad
+from plainformer.corpora.catalogue import Dataset, catalogue
+from plainformer.corpora.conll import Tagged, read_conll
+from plainformer.corpora.fetch import cache_folder, fetch
+from plainformer.corpora.files import File, NoText, find_files, kind, pass_over, stamp
+from plainformer.corpora.lines import read_lines
+from plainformer.corpora.readers import has_rows, read_documents, read_rows, read_texts
+from plainformer.corpora.rows import MISSING, Columns, Doubtful, Row, read_columns
+from plainformer.corpora.sentence_table import WordsRow, has_header, sentence_table
+from plainformer.corpora.split import is_held_out, key
+from plainformer.corpora.squad import Answer, read_answers, read_squad
 
 __all__ = [
     "MISSING",

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from corpora.gcide import gcide, gcide_pos
-from corpora.sets import conll2003, movie_sentiment, msra_ner, sms_spam, stsb, trec
+from plainformer.corpora.gcide import gcide, gcide_pos
+from plainformer.corpora.sets import conll2003, movie_sentiment, msra_ner, sms_spam, stsb, trec
 
 Convert = Callable[[zipfile.ZipFile], tuple[dict[str, list[Any]], Counter[str]]]
 

@@ -7,7 +7,7 @@ column holds their places in the list, alone or in a sequence; −1 stands for a
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cellar import UserError, parse_json
+from plainformer.base import UserError, parse_json
 
 KEY = b"huggingface"
 

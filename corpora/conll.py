@@ -22,9 +22,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from cellar import UserError, did_you_mean
-from corpora.files import File
-from corpora.lines import read_lines
+from plainformer.base import UserError, did_you_mean
+from plainformer.corpora.files import File
+from plainformer.corpora.lines import read_lines
 
 WORD_NAMES = ("word", "words", "token", "tokens", "form")
 TAG_NAMES = (

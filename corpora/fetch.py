@@ -24,7 +24,7 @@ from typing import Any
 
 from rich.console import Console
 
-from cellar import (
+from plainformer.base import (
     Fields,
     UserError,
     atomic_folder,
@@ -33,8 +33,8 @@ from cellar import (
     read_json,
     write_json,
 )
-from corpora.catalogue import Dataset, Package, catalogue
-from corpora.files import expanded
+from plainformer.corpora.catalogue import Dataset, Package, catalogue
+from plainformer.corpora.files import expanded
 
 
 def cache_folder() -> Path:

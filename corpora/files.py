@@ -24,8 +24,8 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from cellar import UserError, closest
-from corpora.web import WebFile, stamp_of
+from plainformer.base import UserError, closest
+from plainformer.corpora.web import WebFile, stamp_of
 
 File = Path | str
 """a file that is here, or the URL of one that is elsewhere"""

@@ -14,8 +14,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from cellar import Fields, parse_json
-from corpora.split import outline, split_by_hash, unit
+from plainformer.base import Fields, parse_json
+from plainformer.corpora.split import outline, split_by_hash, unit
 
 LABELS = {
     **dict.fromkeys(("n.", "n. pl.", "prop. n."), "noun"),

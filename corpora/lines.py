@@ -5,8 +5,8 @@ import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cellar import UserError
-from corpora.files import File, check_file, open_file
+from plainformer.base import UserError
+from plainformer.corpora.files import File, check_file, open_file
 
 LONGEST_LINE = 1 << 26
 """bytes of a line at most: what a reader may have to hold"""

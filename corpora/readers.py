@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from cellar import UserError, parse_json
-from corpora.class_labels import class_names, with_names
-from corpora.files import (
+from plainformer.base import UserError, parse_json
+from plainformer.corpora.class_labels import class_names, with_names
+from plainformer.corpora.files import (
     BUFFER,
     File,
     NoText,
@@ -29,9 +29,9 @@ from corpora.files import (
     open_file,
     pass_over,
 )
-from corpora.lines import read_lines
-from corpora.rows import Row
-from corpora.tables import read_table
+from plainformer.corpora.lines import read_lines
+from plainformer.corpora.rows import Row
+from plainformer.corpora.tables import read_table
 
 T = TypeVar("T")
 Watch = Callable[[int], object] | None

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
-from cellar import UserError, closest, did_you_mean
-from cellar.json_reader import parse_json
-from corpora.files import File
+from plainformer.base import UserError, closest, did_you_mean
+from plainformer.base.json_reader import parse_json
+from plainformer.corpora.files import File
 
 MISSING = frozenset((
     "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",

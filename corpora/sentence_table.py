@@ -13,12 +13,12 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from cellar import UserError
-from corpora.conll import is_header
-from corpora.files import File, check_file
-from corpora.lines import read_lines
-from corpora.rows import Row
-from corpora.tables import read_records
+from plainformer.base import UserError
+from plainformer.corpora.conll import is_header
+from plainformer.corpora.files import File, check_file
+from plainformer.corpora.lines import read_lines
+from plainformer.corpora.rows import Row
+from plainformer.corpora.tables import read_records
 
 FEW = 20
 """Rows of one word after which a table is read as one word per row."""

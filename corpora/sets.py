@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from corpora.conll import parse_conll
-from corpora.split import outline, split_by_hash
+from plainformer.corpora.conll import parse_conll
+from plainformer.corpora.split import outline, split_by_hash
 
 Parts = dict[str, list[Any]]
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cellar import UserError, parse_json, plural
-from corpora.files import File, check_file, kind
-from corpora.lines import read_lines
-from corpora.readers import read_rows
-from corpora.rows import Row
+from plainformer.base import UserError, parse_json, plural
+from plainformer.corpora.files import File, check_file, kind
+from plainformer.corpora.lines import read_lines
+from plainformer.corpora.readers import read_rows
+from plainformer.corpora.rows import Row
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ import csv
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from cellar import UserError, plural
-from corpora.files import File, kind
-from corpora.lines import LONGEST_LINE, read_lines
-from corpora.rows import MISSING, Doubtful, Row
+from plainformer.base import UserError, plural
+from plainformer.corpora.files import File, kind
+from plainformer.corpora.lines import LONGEST_LINE, read_lines
+from plainformer.corpora.rows import MISSING, Doubtful, Row
 
 DELIMITERS = (",", ";", "\t", "|")
 SPOKEN = {"\t": "a tab"}

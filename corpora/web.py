@@ -20,7 +20,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from cellar import UserError
+from plainformer.base import UserError
 
 T = TypeVar("T")
 

@@ -3,9 +3,9 @@
 config → embeddings (+ positions) → blocks (attention, feedforward, norm) → model → heads
 """
 
-from encoder.config import PRESETS, EncoderConfig
-from encoder.finite import check_finite
-from encoder.heads import (
+from plainformer.encoder.config import PRESETS, EncoderConfig
+from plainformer.encoder.finite import check_finite
+from plainformer.encoder.heads import (
     ChoiceScorer,
     Discriminator,
     MaskedLM,
@@ -16,12 +16,12 @@ from encoder.heads import (
     TokenClassifier,
     pool,
 )
-from encoder.int8 import in_int8
-from encoder.model import Encoder, EncoderOutput
-from encoder.ops import use_backend
-from encoder.packing import Packing, Sequences
-from encoder.prepack import prepacked
-from encoder.vocabulary import extend_vocabulary
+from plainformer.encoder.int8 import in_int8
+from plainformer.encoder.model import Encoder, EncoderOutput
+from plainformer.encoder.new_tokens import extend_vocabulary
+from plainformer.encoder.ops import use_backend
+from plainformer.encoder.packing import Packing, Sequences
+from plainformer.encoder.prepack import prepacked
 
 __all__ = [
     "PRESETS",

@@ -12,11 +12,11 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from encoder import ops
-from encoder.config import EncoderConfig
-from encoder.linear import Linear
-from encoder.packing import Sequences
-from encoder.positions import Rotation
+from plainformer.encoder import ops
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.linear import Linear
+from plainformer.encoder.packing import Sequences
+from plainformer.encoder.positions import Rotation
 
 
 class MultiHeadAttention(nn.Module):

@@ -10,12 +10,12 @@ train (Xiong et al. 2020, arXiv:2002.04745).
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from encoder.attention import MultiHeadAttention
-from encoder.config import EncoderConfig
-from encoder.feedforward import FeedForward, GatedFeedForward
-from encoder.norm import make_norm
-from encoder.packing import Sequences
-from encoder.positions import Rotation
+from plainformer.encoder.attention import MultiHeadAttention
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.feedforward import FeedForward, GatedFeedForward
+from plainformer.encoder.norm import make_norm
+from plainformer.encoder.packing import Sequences
+from plainformer.encoder.positions import Rotation
 
 
 class Block(nn.Module):

@@ -19,7 +19,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from cellar import UserError
+from plainformer.base import UserError
 
 Architecture = Literal[
     "bert",

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from encoder.config import EncoderConfig
-from encoder.linear import Linear
-from encoder.norm import make_norm
-from encoder.packing import Sequences
-from encoder.positions import (
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.linear import Linear
+from plainformer.encoder.norm import make_norm
+from plainformer.encoder.packing import Sequences
+from plainformer.encoder.positions import (
     LearnedPositions,
     SinusoidalPositions,
     check_length,

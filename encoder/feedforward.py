@@ -9,9 +9,9 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from encoder import ops
-from encoder.config import EncoderConfig
-from encoder.linear import Linear
+from plainformer.encoder import ops
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.linear import Linear
 
 
 class FeedForward(nn.Module):

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from cellar import UserError
+from plainformer.base import UserError
 
 
 def check_finite(outputs: Any) -> None:

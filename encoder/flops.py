@@ -12,8 +12,8 @@ as much as going forward (one product for the weights, one for what came in), so
 three times this: the "model FLOPs" of PaLM (Chowdhery et al. 2022, arXiv:2204.02311, app. B).
 """
 
-from encoder.config import EncoderConfig
-from encoder.packing import Sequences
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.packing import Sequences
 
 
 def encoder_flops(config: EncoderConfig, sequences: Sequences) -> int:

@@ -20,8 +20,8 @@ from typing import Any
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from encoder.config import EncoderConfig
-from encoder.positions import LearnedPositions
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.positions import LearnedPositions
 
 DRAWS = (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_)
 """with which torch's own layers begin"""

@@ -11,9 +11,9 @@ from typing import TypeVar
 from jaxtyping import Float, Int8
 from torch import Tensor, nn
 
-from encoder import ops
-from encoder.linear import replace_in_blocks
-from encoder.ops.int8 import to_int8
+from plainformer.encoder import ops
+from plainformer.encoder.linear import replace_in_blocks
+from plainformer.encoder.ops.int8 import to_int8
 
 Model = TypeVar("Model", bound=nn.Module)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from encoder import ops
+from plainformer.encoder import ops
 
 
 class Linear(nn.Linear):

@@ -6,17 +6,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from encoder.block import Block
-from encoder.config import EncoderConfig
-from encoder.embeddings import Embeddings
-from encoder.flops import encoder_flops
-from encoder.init import initialise
-from encoder.linear import Linear
-from encoder.norm import make_norm
-from encoder.ops import Backend
-from encoder.packing import Packing, Sequences
-from encoder.positions import AlibiBias, RelativeBias, Rotation, rotation
-from encoder.pretrained import PretrainedModel
+from plainformer.encoder.block import Block
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.embeddings import Embeddings
+from plainformer.encoder.flops import encoder_flops
+from plainformer.encoder.init import initialise
+from plainformer.encoder.linear import Linear
+from plainformer.encoder.norm import make_norm
+from plainformer.encoder.ops import Backend
+from plainformer.encoder.packing import Packing, Sequences
+from plainformer.encoder.positions import AlibiBias, RelativeBias, Rotation, rotation
+from plainformer.encoder.pretrained import PretrainedModel
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from encoder import ops
-from encoder.config import EncoderConfig
+from plainformer.encoder import ops
+from plainformer.encoder.config import EncoderConfig
 
 
 class LayerNorm(nn.Module):

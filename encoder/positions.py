@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from cellar import UserError
-from encoder.packing import Sequences
+from plainformer.base import UserError
+from plainformer.encoder.packing import Sequences
 
 BUCKETS, FARTHEST = 32, 128
 Rotation = tuple[Float[Tensor, "tokens half"], Float[Tensor, "tokens half"]]

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from encoder import ops
-from encoder.feedforward import FeedForward
-from encoder.linear import replace_in_blocks
-from encoder.ops.prepacked import can_prepack, prepack
-from encoder.pretrained import PretrainedModel
+from plainformer.encoder import ops
+from plainformer.encoder.feedforward import FeedForward
+from plainformer.encoder.linear import replace_in_blocks
+from plainformer.encoder.ops.prepacked import can_prepack, prepack
+from plainformer.encoder.pretrained import PretrainedModel
 
 Model = TypeVar("Model", bound=PretrainedModel)
 

@@ -5,9 +5,9 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from encoder import weights
-from encoder.config import EncoderConfig
-from encoder.ops import Backend, use_backend
+from plainformer.encoder import weights
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.ops import Backend, use_backend
 
 Model = TypeVar("Model", bound="PretrainedModel")
 

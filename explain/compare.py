@@ -15,23 +15,23 @@ from typing import Any
 
 import torch
 
-import encoder
-from cellar import UserError, atomic_path, read_json
-from encoder import Encoder
-from encoder.pretrained import PretrainedModel
-from encoder.weights import (
+from plainformer import encoder
+from plainformer.base import UserError, atomic_path, read_json
+from plainformer.encoder import Encoder
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.encoder.weights import (
     family_of,
     find,
     named_architectures,
     read_tensors,
     under_their_prefix,
 )
-from encoder.weights.family import Names
-from encoder.weights.own import OWN
-from explain.heads import Batch, ask
-from explain.parity import Difference, accepted_by, compare_models, encoder_of
-from tokenizer import Tokenizer, load_tokenizer
-from tokenizer.encoding import trim
+from plainformer.encoder.weights.family import Names
+from plainformer.encoder.weights.native import OWN
+from plainformer.explain.heads import Batch, ask
+from plainformer.explain.parity import Difference, accepted_by, compare_models, encoder_of
+from plainformer.tokenizer import Tokenizer, load_tokenizer
+from plainformer.tokenizer.encoding import trim
 
 BATCH_SIZE = 16
 ROUNDS = 7

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from encoder import ChoiceScorer, PairedMaskedLM, QuestionAnswerer, SequenceClassifier
-from encoder.pretrained import PretrainedModel
+from plainformer.encoder import ChoiceScorer, PairedMaskedLM, QuestionAnswerer, SequenceClassifier
+from plainformer.encoder.pretrained import PretrainedModel
 
 Batch = dict[str, Tensor]
 

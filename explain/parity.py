@@ -10,7 +10,7 @@ least cosine over all vectors. A stage agrees when max ≤ tolerance · max(1, l
 has seven digits, so logits of 30 or 40 differ in the fifth place even between two kernels of one
 library.
 
-A mistake stands in the first stage that does not agree; `explain.departure` looks for its part.
+A mistake stands in the first stage that does not agree; `explain.first_difference` finds its part.
 """
 
 import inspect
@@ -23,9 +23,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from encoder.pretrained import PretrainedModel
-from explain.departure import first_departure
-from explain.heads import Batch, our_answers, their_answers
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.explain.first_difference import first_departure
+from plainformer.explain.heads import Batch, our_answers, their_answers
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,15 @@
 """The second stage: a pretrained encoder learns a task, is measured, and predicts."""
 
-from finetune.config import FinetuneConfig
-from finetune.embedding import Embedder
-from finetune.evaluate import Evaluation, evaluate_folder
-from finetune.examples import few_of_each, read_examples
-from finetune.metrics import Metric, Mistake, Table
-from finetune.predict import Predictor
-from finetune.run import Outcome, finetune
-from finetune.several import Summary, several
-from finetune.task import Task
-from finetune.tasks import TASKS
+from plainformer.finetune.config import FinetuneConfig
+from plainformer.finetune.data.examples import few_of_each, read_examples
+from plainformer.finetune.embedder import Embedder
+from plainformer.finetune.evaluation import Evaluation, evaluate_folder
+from plainformer.finetune.metrics import Metric, Mistake, Table
+from plainformer.finetune.prediction.predictor import Predictor
+from plainformer.finetune.run import Outcome, finetune
+from plainformer.finetune.sweep import Summary, several
+from plainformer.finetune.task import Task
+from plainformer.finetune.tasks import TASKS
 
 __all__ = [
     "TASKS",

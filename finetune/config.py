@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from cellar import UserError, above, at_least, between, check_bounds
-from training import TrainingConfig
+from plainformer.base import UserError, above, at_least, between, check_bounds
+from plainformer.training import TrainingConfig
 
 TaskName = Literal[
     "classification",

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from cellar import UserError, read_json
-from encoder.weights import family_of
-from encoder.weights.folder import find
-from finetune.config import FinetuneConfig
+from plainformer.base import UserError, read_json
+from plainformer.encoder.weights import family_of
+from plainformer.encoder.weights.folder import find
+from plainformer.finetune.config import FinetuneConfig
 
 DEFAULT = 128
 

@@ -8,26 +8,31 @@ from typing import Any
 
 import torch
 
-from cellar import UserError, finite, write_json
-from encoder.init import initialise
-from encoder.pretrained import PretrainedModel
-from finetune.balance import evenly
-from finetune.batch import Batch, Item
-from finetune.config import BALANCED, FinetuneConfig
-from finetune.examples import few_of_each, is_set, read_examples
-from finetune.fingerprint import Fingerprints, fingerprints, refuse_changes, remember
-from finetune.folder import save_task
-from finetune.holding_out import hold_out
-from finetune.layers import layer_shares
-from finetune.length import with_length
-from finetune.metrics import Metric
-from finetune.metrics.pictures import save as save_picture
-from finetune.overlap import NAMED, Overlap
-from finetune.predict import MeanLoss, answered, encoded, measure
-from finetune.task import Task
-from finetune.tasks import TASKS
-from tokenizer import Tokenizer
-from training import (
+from plainformer.base import UserError, finite, write_json
+from plainformer.encoder.init import initialise
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.finetune.config import BALANCED, FinetuneConfig
+from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.data.examples import few_of_each, is_set, read_examples
+from plainformer.finetune.data.fingerprint import (
+    Fingerprints,
+    fingerprints,
+    refuse_changes,
+    remember,
+)
+from plainformer.finetune.data.leakage import NAMED, Overlap
+from plainformer.finetune.data.split import hold_out
+from plainformer.finetune.length import with_length
+from plainformer.finetune.losses.class_imbalance import evenly
+from plainformer.finetune.lr_decay import layer_shares
+from plainformer.finetune.metrics import Metric
+from plainformer.finetune.prediction.predictor import MeanLoss, answered, encoded, measure
+from plainformer.finetune.report.figures import save as save_picture
+from plainformer.finetune.task import Task
+from plainformer.finetune.task_file import save_task
+from plainformer.finetune.tasks import TASKS
+from plainformer.tokenizer import Tokenizer
+from plainformer.training import (
     Loss,
     Result,
     by_items,

@@ -25,18 +25,18 @@ from typing import (
 import torch
 from torch import Tensor
 
-from cellar import UserError, at_least, check_bounds
-from corpora import Columns, File, Row, read_columns, read_rows
-from encoder.pretrained import PretrainedModel
-from finetune.batch import BATCH_TOKENS, Batch, Item
-from finetune.metrics import Metric
-from tokenizer import Encoding, Tokenizer, listed, load_tokenizer, text_and_pair
-from tokenizer.encoding import windows
-from tokenizer.inputs import LONGEST_TEXT, check_text
-from training import Loss
+from plainformer.base import UserError, at_least, check_bounds
+from plainformer.corpora import Columns, File, Row, read_columns, read_rows
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.finetune.data.batch import BATCH_TOKENS, Batch, Item
+from plainformer.finetune.metrics import Metric
+from plainformer.tokenizer import Encoding, Tokenizer, listed, load_tokenizer, text_and_pair
+from plainformer.tokenizer.encoding import windows
+from plainformer.tokenizer.inputs import LONGEST_TEXT, check_text
+from plainformer.training import Loss
 
 if TYPE_CHECKING:
-    from finetune.config import FinetuneConfig
+    from plainformer.finetune.config import FinetuneConfig
 
 AS_NAMED = Columns()
 """The map of columns that are named like their fields."""

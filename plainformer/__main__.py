@@ -9,10 +9,10 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
-from cellar import UserError, did_you_mean
-from cellar.allocator import keep_memory
-from cellar.environment import rank_and_world_size
 from plainformer import __version__
+from plainformer.base import UserError, did_you_mean
+from plainformer.base.allocator import keep_memory
+from plainformer.base.environment import rank_and_world_size
 from plainformer.terminal import prepare, silence
 
 LONGEST_FAULT = 300

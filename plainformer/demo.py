@@ -23,10 +23,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cellar import above, atomic_path, between, check_bounds, output_folder, write_json, write_text
-from corpora import fetch, read_texts
-from encoder import MaskedLM
-from finetune import (
+from plainformer.base import (
+    above,
+    atomic_path,
+    between,
+    check_bounds,
+    output_folder,
+    write_json,
+    write_text,
+)
+from plainformer.corpora import fetch, read_texts
+from plainformer.encoder import MaskedLM
+from plainformer.finetune import (
     FinetuneConfig,
     Outcome,
     Predictor,
@@ -35,11 +43,11 @@ from finetune import (
     finetune,
     read_examples,
 )
-from finetune.metrics.pictures import save
-from finetune.tasks.classification import ClassExample, Classification
-from pretrain import PretrainConfig, fill_mask, pretrain
-from tokenizer import load_tokenizer, train_tokenizer
-from training import TrainingConfig
+from plainformer.finetune.report.figures import save
+from plainformer.finetune.tasks.classification import ClassExample, Classification
+from plainformer.pretrain import PretrainConfig, fill_mask, pretrain
+from plainformer.tokenizer import load_tokenizer, train_tokenizer
+from plainformer.training import TrainingConfig
 
 VOCABULARY = 8192
 PER_LABEL = 25

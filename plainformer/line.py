@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
-from cellar import UserError, did_you_mean
+from plainformer.base import UserError, did_you_mean
 
 IS_OPTION = re.compile(r"--[A-Za-z][\w-]*(=.*)?", re.DOTALL)
 MAY_BE_EMPTY = ("prompt", "template", "text", "verbaliser")

@@ -6,8 +6,8 @@ from inspect import getdoc
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cellar import UserError, as_json, did_you_mean, from_json, read_json
-from cellar.environment import rank_and_world_size
+from plainformer.base import UserError, as_json, did_you_mean, from_json, read_json
+from plainformer.base.environment import rank_and_world_size
 from plainformer.line import missing, read_line
 
 T = TypeVar("T")

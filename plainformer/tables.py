@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table as Shown
 from rich.text import Text
 
-from finetune import Metric, Table
-from finetune.metrics.metric import spoken
+from plainformer.finetune import Metric, Table
+from plainformer.finetune.metrics.base import spoken
 
 WIDEST = 12
 """columns that a terminal can show beside each other"""

@@ -1,16 +1,16 @@
 """The first stage: a corpus becomes token shards, masked batches, and a pretrained encoder."""
 
-from pretrain.batch import MaskedBatch, Text
-from pretrain.config import PretrainConfig
-from pretrain.corpus import Corpus
-from pretrain.data import MaskedBatches, Pieces
-from pretrain.fill_mask import Guess, fill_mask
-from pretrain.manifest import check_corpus, read_shards
-from pretrain.masking import Masking
-from pretrain.objectives import masked_lm
-from pretrain.prepare import prepare_corpus
-from pretrain.recipes import RECIPES
-from pretrain.run import pretrain
+from plainformer.pretrain.batch import MaskedBatch, Text
+from plainformer.pretrain.config import PretrainConfig
+from plainformer.pretrain.corpus import Corpus
+from plainformer.pretrain.data import MaskedBatches, Pieces
+from plainformer.pretrain.fill_mask import Guess, fill_mask
+from plainformer.pretrain.manifest import check_corpus, read_shards
+from plainformer.pretrain.masking import Masking
+from plainformer.pretrain.objectives import masked_lm
+from plainformer.pretrain.prepare import prepare_corpus
+from plainformer.pretrain.recipes import RECIPES
+from plainformer.pretrain.run import pretrain
 
 __all__ = [
     "RECIPES",

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Bool, Int, Int64, Shaped
 from torch import Tensor
 
-from encoder import Sequences
-from encoder.packing import moved
-from tokenizer import Tokenizer
+from plainformer.encoder import Sequences
+from plainformer.encoder.packing import moved
+from plainformer.tokenizer import Tokenizer
 
 Segment = tuple[Shaped[np.ndarray, " _"], Shaped[np.ndarray, " _"]]
 """ids, and 1 where a word begins: as the shards have them"""

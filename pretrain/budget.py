@@ -4,7 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from cellar import UserError
+from plainformer.base import UserError
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 

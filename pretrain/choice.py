@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cellar import UserError
-from encoder import EncoderConfig, MaskedLM, PairedMaskedLM
-from encoder.flops import discriminator_flops, masked_lm_flops, paired_masked_lm_flops
-from pretrain.batch import Hiding, MaskedBatch
-from pretrain.config import PretrainConfig
-from pretrain.data import Pieces, Source, ordinary_ids
-from pretrain.masking import Masking
-from pretrain.objectives import (
+from plainformer.base import UserError
+from plainformer.encoder import EncoderConfig, MaskedLM, PairedMaskedLM
+from plainformer.encoder.flops import discriminator_flops, masked_lm_flops, paired_masked_lm_flops
+from plainformer.pretrain.batch import Hiding, MaskedBatch
+from plainformer.pretrain.config import PretrainConfig
+from plainformer.pretrain.data import Pieces, Source, ordinary_ids
+from plainformer.pretrain.masking import Masking
+from plainformer.pretrain.objectives import (
     Denoising,
     Distillation,
     Electra,
@@ -23,10 +23,10 @@ from pretrain.objectives import (
     next_tokens,
     nothing,
 )
-from pretrain.objectives.replaced_tokens import DISCRIMINATOR_WEIGHT
-from pretrain.shards import Shard
-from tokenizer import Tokenizer
-from training import Flops, Objective
+from plainformer.pretrain.objectives.replaced_tokens import DISCRIMINATOR_WEIGHT
+from plainformer.pretrain.shards import Shard
+from plainformer.tokenizer import Tokenizer
+from plainformer.training import Flops, Objective
 
 Model = Any
 """`MaskedLM`, `PairedMaskedLM` or `Electra`: whatever the loss takes, with `save_pretrained`"""

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from cellar import UserError, above, at_least, between, check_bounds
-from pretrain.budget import Budget
-from pretrain.masking import Unit
-from training import TrainingConfig
+from plainformer.base import UserError, above, at_least, between, check_bounds
+from plainformer.pretrain.budget import Budget
+from plainformer.pretrain.masking import Unit
+from plainformer.training import TrainingConfig
 
 TokenObjective = Literal["mlm", "clm", "denoise", "rtd"]
 PairObjective = Literal["nsp", "sop"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from corpora import (
+from plainformer.corpora import (
     File,
     NoText,
     catalogue,

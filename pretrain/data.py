@@ -15,11 +15,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int64
 
-from cellar import UserError
-from pretrain.batch import Counts, Hiding, MaskedBatch, Segment, Text, together
-from pretrain.shards import Shard
-from tokenizer import Tokenizer
-from training import Order, Replay, by_tokens, share, summed
+from plainformer.base import UserError
+from plainformer.pretrain.batch import Counts, Hiding, MaskedBatch, Segment, Text, together
+from plainformer.pretrain.shards import Shard
+from plainformer.tokenizer import Tokenizer
+from plainformer.training import Order, Replay, by_tokens, share, summed
 
 Rows = Int64[np.ndarray, "items 3"]
 BLOCK = 1 << 14
@@ -33,7 +33,7 @@ SAMPLE = 1 << 24
 
 @runtime_checkable
 class Source(Protocol):
-    """Sequences to choose from, as `training.order.Blocks`: `Pieces` of documents, or pairs."""
+    """Sequences to choose from, as `training.sampler.Blocks`: `Pieces` of documents, or pairs."""
 
     def __len__(self) -> int:
         """How many blocks of neighbours they stand in."""

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-from cellar import UserError
-from encoder import MaskedLM, check_finite
-from tokenizer import Tokenizer, check_text
+from plainformer.base import UserError
+from plainformer.encoder import MaskedLM, check_finite
+from plainformer.tokenizer import Tokenizer, check_text
 
 
 @dataclass(frozen=True)

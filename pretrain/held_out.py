@@ -8,11 +8,11 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from cellar import UserError
-from pretrain.batch import Hiding, MaskedBatch, together
-from pretrain.config import PretrainConfig
-from pretrain.data import Source, fixed_batches
-from tokenizer import Tokenizer
+from plainformer.base import UserError
+from plainformer.pretrain.batch import Hiding, MaskedBatch, together
+from plainformer.pretrain.config import PretrainConfig
+from plainformer.pretrain.data import Source, fixed_batches
+from plainformer.tokenizer import Tokenizer
 
 BATCH_TOKENS = 2048
 """not those of a training batch: runs with batches of any size compare"""

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cellar import (
+from plainformer.base import (
     Fields,
     NotJSON,
     UserError,
@@ -28,10 +28,10 @@ from cellar import (
     write_json,
     write_text,
 )
-from corpora import stamp
-from pretrain.corpus import Corpus, Place, Split
-from pretrain.shards import Entry, Shard, is_whole, read_shard
-from tokenizer import Tokenizer
+from plainformer.corpora import stamp
+from plainformer.pretrain.corpus import Corpus, Place, Split
+from plainformer.pretrain.shards import Entry, Shard, is_whole, read_shard
+from plainformer.tokenizer import Tokenizer
 
 FORMAT = "plainformer corpus 1"
 FILE, UNFINISHED = "manifest.json", "unfinished"
@@ -206,7 +206,7 @@ class Journal:
     def begin(self, overwrite: bool) -> Manifest | None:
         """Resume the preparation of this plan in the folder; return the manifest if it is complete.
 
-        The folder is locked (`cellar.output_folder`) and holds a corpus or part of one. Raises
+        The folder is locked (`base.output_folder`) and holds a corpus or part of one. Raises
         `UserError` when it holds anything else, except another corpus with `overwrite`.
         """
         found = self._found()

@@ -19,8 +19,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Int, Int64
 
-from cellar import UserError
-from pretrain.batch import MaskedBatch, Text
+from plainformer.base import UserError
+from plainformer.pretrain.batch import MaskedBatch, Text
 
 MASKED, DRAWN = 0.8, 0.1
 SPAN_P, LONGEST_SPAN = 0.2, 10

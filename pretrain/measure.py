@@ -23,16 +23,16 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from encoder import MaskedLM
-from pretrain import choice
-from pretrain.batch import MaskedBatch
-from pretrain.config import PretrainConfig
-from pretrain.data import Source, ordinary_ids
-from pretrain.held_out import held_out_batches
-from pretrain.masking import Masking
-from pretrain.objectives import masked_lm
-from tokenizer import Tokenizer, written
-from training import Loss, Objective, evaluate
+from plainformer.encoder import MaskedLM
+from plainformer.pretrain import choice
+from plainformer.pretrain.batch import MaskedBatch
+from plainformer.pretrain.config import PretrainConfig
+from plainformer.pretrain.data import Source, ordinary_ids
+from plainformer.pretrain.held_out import held_out_batches
+from plainformer.pretrain.masking import Masking
+from plainformer.pretrain.objectives import masked_lm
+from plainformer.tokenizer import Tokenizer, written
+from plainformer.training import Loss, Objective, evaluate
 
 OLD = "old_"
 """what stands before the name of a metric of the old text"""

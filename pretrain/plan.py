@@ -28,15 +28,15 @@ from typing import Any
 
 from rich.table import Table
 
-from cellar import UserError
-from encoder import PRESETS
-from encoder.flops import layer_weights
-from pretrain import choice
-from pretrain.batch import MaskedBatch
-from pretrain.budget import Budget
-from pretrain.config import USUAL_BATCH, PretrainConfig
-from pretrain.data import MaskedBatches
-from training import (
+from plainformer.base import UserError
+from plainformer.encoder import PRESETS
+from plainformer.encoder.flops import layer_weights
+from plainformer.pretrain import choice
+from plainformer.pretrain.batch import MaskedBatch
+from plainformer.pretrain.budget import Budget
+from plainformer.pretrain.config import USUAL_BATCH, PretrainConfig
+from plainformer.pretrain.data import MaskedBatches
+from plainformer.training import (
     Objective,
     available_memory,
     choose_device,

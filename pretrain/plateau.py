@@ -4,7 +4,7 @@ import math
 
 from rich.console import Console
 
-from training import is_main
+from plainformer.training import is_main
 
 
 class PlateauWatch:

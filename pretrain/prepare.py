@@ -5,7 +5,7 @@
 A chunk is a fixed stretch of the documents, and a portion ends behind the chunk that fills it: so
 the shards hang on the text alone, not on how many processes there were or how often they were
 interrupted. In memory are a portion (3 bytes a token, 5 with a large vocabulary), a few chunks for
-each process, and the hashes of the documents that have come (see `corpora.copies`).
+each process, and the hashes of the documents that have come (see `corpora.duplicates`).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,15 +18,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from jaxtyping import Bool
 
-from cellar import UserError, output_folder
-from corpora.copies import Seen
-from pretrain.corpus import START, Corpus, Document, Place, Split, part
-from pretrain.manifest import Journal, Manifest, Portion, is_prepared, plan_of
-from pretrain.parallel import cores, in_order
-from pretrain.progress import reading
-from pretrain.shards import Tokens, read_hashes, write_shard
-from tokenizer import Tokenizer, load_tokenizer
-from training import full_disk
+from plainformer.base import UserError, output_folder
+from plainformer.corpora.duplicates import Seen
+from plainformer.pretrain.corpus import START, Corpus, Document, Place, Split, part
+from plainformer.pretrain.manifest import Journal, Manifest, Portion, is_prepared, plan_of
+from plainformer.pretrain.progress import reading
+from plainformer.pretrain.shards import Tokens, read_hashes, write_shard
+from plainformer.pretrain.worker_pool import cores, in_order
+from plainformer.tokenizer import Tokenizer, load_tokenizer
+from plainformer.training import full_disk
 
 SHARD_TOKENS = 1 << 24
 """tokens that end a portion"""

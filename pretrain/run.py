@@ -8,19 +8,19 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from cellar import UserError, write_json
-from encoder import EncoderConfig
-from pretrain import choice
-from pretrain.config import PretrainConfig
-from pretrain.continued import measured_before, start
-from pretrain.data import MaskedBatches
-from pretrain.held_out import measured_on
-from pretrain.measure import Measure, forgotten
-from pretrain.plan import Candidate, left_open, make_plan, sizes, taken_up
-from pretrain.plateau import PlateauWatch
-from pretrain.texts import DATA, open_texts, refuse_changes
-from tokenizer import Tokenizer, load_tokenizer
-from training import (
+from plainformer.base import UserError, write_json
+from plainformer.encoder import EncoderConfig
+from plainformer.pretrain import choice
+from plainformer.pretrain.config import PretrainConfig
+from plainformer.pretrain.continue_pretraining import measured_before, start
+from plainformer.pretrain.data import MaskedBatches
+from plainformer.pretrain.datasets import DATA, open_texts, refuse_changes
+from plainformer.pretrain.held_out import measured_on
+from plainformer.pretrain.measure import Measure, forgotten
+from plainformer.pretrain.plan import Candidate, left_open, make_plan, sizes, taken_up
+from plainformer.pretrain.plateau import PlateauWatch
+from plainformer.tokenizer import Tokenizer, load_tokenizer
+from plainformer.training import (
     Result,
     choose_device,
     full_disk,

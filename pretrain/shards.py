@@ -3,7 +3,7 @@
 A shard is a safetensors file of four tensors:
 
     documents  int64                                    where each document begins, and the end
-    hashes     int64                                    of each document's text: see corpora.copies
+    hashes     int64                                    of each document's text: corpora.duplicates
     ids        uint16 (uint32 for a large vocabulary)   the tokens of all documents, end to end
     words      uint8                                    1 where a word begins
 
@@ -24,10 +24,10 @@ import numpy as np
 from jaxtyping import Bool, Int64, Shaped, UInt8
 from safetensors import SafetensorError, safe_open
 
-from cellar import UserError, atomic_path
-from cellar.words import cut_at_spaces
-from corpora.copies import digest
-from tokenizer import Tokenizer
+from plainformer.base import UserError, atomic_path
+from plainformer.base.words import cut_at_spaces
+from plainformer.corpora.duplicates import digest
+from plainformer.tokenizer import Tokenizer
 
 FORMAT = "plainformer token shard 2"
 LONGEST_PART = 1 << 20

@@ -17,10 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No test asks the hub for a folder that is not here.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-install_import_hook(
-    ["encoder", "tokenizer", "corpora", "training", "logbook", "pretrain", "finetune", "explain"],
-    "tests.typechecker.check",
-)
+install_import_hook("plainformer", "tests.typechecker.check")
 
 
 def seed_all() -> None:

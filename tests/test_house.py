@@ -1,6 +1,7 @@
-"""Three floors, and no arrow points up: which room may import which."""
+"""Check the structure: which package may import which, and what no file may do."""
 
 import ast
+import os
 import sys
 from itertools import product
 from pathlib import Path
@@ -8,81 +9,98 @@ from types import FrameType
 
 import pytest
 
-from encoder import Encoder, use_backend
+from plainformer.encoder import Encoder, use_backend
 from tests.encoder.tools import bert, modern, padded
 
 ROOT = Path(__file__).parent.parent
-CELLAR = {"cellar"}
-GROUND = {"encoder", "tokenizer", "corpora", "training", "logbook"}
+PACKAGE = ROOT / "plainformer"
+GROUND = {"encoder", "tokenizer", "corpora", "training"}
 STAGES = {"pretrain", "finetune"}
 MAY_IMPORT = {
-    "cellar": set(),
-    **dict.fromkeys(sorted(GROUND), CELLAR),
-    **dict.fromkeys(sorted(STAGES), CELLAR | GROUND),
-    "explain": CELLAR | GROUND | STAGES,
-    "plainformer": CELLAR | GROUND | STAGES | {"explain"},
+    "base": set(),
+    "runs": {"base"},
+    **{package: {"base"} for package in sorted(GROUND)},
+    **{package: {"base"} | GROUND for package in sorted(STAGES)},
+    "explain": {"base"} | GROUND | STAGES,
 }
+"""The packages within `plainformer`, and which others each may import."""
+BARE = {*MAY_IMPORT, "commands"}
+
+
+def sources() -> list[Path]:
+    """Every source file of the package, through the links to its large folders."""
+    return [
+        Path(folder) / name
+        for folder, _, names in os.walk(PACKAGE, followlinks=True)
+        for name in names
+        if name.endswith(".py")
+    ]
 
 
 def imports(file: Path) -> set[str]:
-    """The top-level packages that a file imports, anywhere in it."""
+    """The modules that a file imports, anywhere in it: `plainformer.encoder.ops`."""
     names = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.partition(".")[0])
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
 @pytest.mark.parametrize("room", MAY_IMPORT)
 def test_no_arrow_points_up(room: str) -> None:
-    files = list((ROOT / room).rglob("*.py"))
-    assert files or room == "explain"
+    files = [file for file in sources() if file.relative_to(PACKAGE).parts[0] == room]
+    assert files
     for file in files:
-        others = imports(file) & set(MAY_IMPORT) - {room}
-        assert others <= MAY_IMPORT[room], f"{file.relative_to(ROOT)} imports {others}"
+        parts = [name.split(".") for name in imports(file)]
+        others = {name[1] for name in parts if name[0] == "plainformer"} - {room, "__version__"}
+        assert others <= MAY_IMPORT[room], f"{file.relative_to(PACKAGE)} imports {others}"
+
+
+def test_everything_is_imported_by_its_full_name() -> None:
+    """`import encoder` works in the checkout alone, and there it is a second copy."""
+    checked = [*sources(), *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    for file in checked:
+        bare = {name for name in imports(file) if name.partition(".")[0] in BARE}
+        assert not bare, f"{file.relative_to(ROOT)} imports {bare}: begin with plainformer."
 
 
 def test_no_pickle_and_no_eval() -> None:
-    for room in MAY_IMPORT:
-        for file in (ROOT / room).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call):
-                    called = ast.unparse(node.func)
-                    assert called not in ("eval", "exec", "pickle.load", "pickle.loads"), file
-                    safe = any(
-                        k.arg == "weights_only" and ast.unparse(k.value) == "True"
-                        for k in node.keywords
-                    )
-                    assert called != "torch.load" or safe, file
+    for file in sources():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in ("eval", "exec", "pickle.load", "pickle.loads"), file
+                safe = any(
+                    k.arg == "weights_only" and ast.unparse(k.value) == "True"
+                    for k in node.keywords
+                )
+                assert called != "torch.load" or safe, file
 
 
 def test_one_reader_of_json() -> None:
     """What others wrote is parsed in one place, which bounds its depth and names its faults."""
-    for room in MAY_IMPORT:
-        for file in (ROOT / room).rglob("*.py"):
-            calls = [
-                n for n in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(n, ast.Call)
-            ]
-            found = {ast.unparse(call.func) for call in calls} & {"json.load", "json.loads"}
-            assert not found or file.name == "json_reader.py", f"{file} parses JSON by itself"
+    for file in sources():
+        calls = [n for n in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(n, ast.Call)]
+        found = {ast.unparse(call.func) for call in calls} & {"json.load", "json.loads"}
+        assert not found or file.name == "json_reader.py", f"{file} parses JSON by itself"
 
 
 def test_one_writer_of_tensors() -> None:
     """What safetensors writes is readable for its owner alone, whatever the umask says."""
-    for room in MAY_IMPORT:
-        for file in (ROOT / room).rglob("*.py"):
-            is_writer = file.relative_to(ROOT) == Path("cellar/tensors.py")
-            assert is_writer or "import save_file" not in file.read_text("utf-8"), file
+    for file in sources():
+        is_writer = file.relative_to(PACKAGE) == Path("base/tensors.py")
+        assert is_writer or "import save_file" not in file.read_text("utf-8"), file
 
 
 def test_the_forward_pass_is_read_in_an_afternoon() -> None:
     """Every file of `encoder` of which anything runs, in both backends, padded and packed."""
     ran: set[str] = set()
+    encoder = str(PACKAGE / "encoder")
 
     def watch(frame: FrameType, event: str, _argument: object) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(str(ROOT / "encoder")):
+        if event == "call" and frame.f_code.co_filename.startswith(encoder):
             ran.add(frame.f_code.co_filename)
 
     models = [Encoder(bert()), Encoder(bert(position_offset=2, relative_bias=True))]
@@ -97,5 +115,5 @@ def test_the_forward_pass_is_read_in_an_afternoon() -> None:
             finally:
                 sys.setprofile(None)
     lines = sum(len(Path(file).read_text(encoding="utf-8").splitlines()) for file in ran)
-    assert {"model.py", "plain.py", "fused.py", "short.py"} <= {Path(file).name for file in ran}
+    assert {"model.py", "plain.py", "fused.py", "batched.py"} <= {Path(file).name for file in ran}
     assert 1500 < lines < 1700, f"{lines} lines: what the README says of them"

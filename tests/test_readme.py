@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from encoder import EncoderConfig, MaskedLM, SequenceClassifier
-from tokenizer import train_tokenizer
+from plainformer.encoder import EncoderConfig, MaskedLM, SequenceClassifier
+from plainformer.tokenizer import train_tokenizer
 
 ROOT = Path(__file__).parent.parent
 

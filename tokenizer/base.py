@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from cellar import UserError, plural, write_json
-from tokenizer.encoding import Encoding, Span, Template, Tokens, longest_first, windows
-from tokenizer.inputs import check_text, listed, text_and_pair
+from plainformer.base import UserError, plural, write_json
+from plainformer.tokenizer.encoding import Encoding, Span, Template, Tokens, longest_first, windows
+from plainformer.tokenizer.inputs import check_text, listed, text_and_pair
 
 SPECIAL_TOKENS = {
     "pad": "[PAD]",

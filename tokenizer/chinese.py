@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from cellar.words import HAN
+from plainformer.base.words import HAN
 
 # Not Chinese characters, but normalised to such.
 _LIKE_HAN = (

@@ -7,10 +7,10 @@ other is its `tokenizer.json` as it stands. The tokens that the folder adds come
 from pathlib import Path
 from typing import Any
 
-from cellar import Fields, UserError, read_json
-from tokenizer.base import SPECIAL_TOKENS
-from tokenizer.encoding import Part, Template
-from tokenizer.folder import (
+from plainformer.base import Fields, UserError, read_json
+from plainformer.tokenizer.base import SPECIAL_TOKENS
+from plainformer.tokenizer.encoding import Part, Template
+from plainformer.tokenizer.folder import (
     AS_IT_STANDS,
     ROLES,
     AddedToken,
@@ -19,7 +19,7 @@ from tokenizer.folder import (
     place_tokens,
     resolved,
 )
-from tokenizer.pipelines import (
+from plainformer.tokenizer.pipelines import (
     PIPELINES,
     Pipeline,
     dropped,

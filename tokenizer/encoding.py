@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeVar
 
-from cellar import UserError, plural
+from plainformer.base import UserError, plural
 
 Entry = TypeVar("Entry")
 Span = tuple[int, int]

@@ -23,12 +23,12 @@ import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from cellar import UserError
-from cellar.words import is_of_letters
-from tokenizer.base import Tokenizer
-from tokenizer.huggingface import HuggingFace
-from tokenizer.sentence_piece import SentencePiece
-from tokenizer.wordpiece import PREFIX, WordPiece, count_words
+from plainformer.base import UserError
+from plainformer.base.words import is_of_letters
+from plainformer.tokenizer.base import Tokenizer
+from plainformer.tokenizer.huggingface import HuggingFace
+from plainformer.tokenizer.sentence_piece import SentencePiece
+from plainformer.tokenizer.wordpiece import PREFIX, WordPiece, count_words
 
 SEEN = 5
 """times that a word must come: what stands for it is learned only where it comes"""

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cellar import Fields, UserError, read_json
+from plainformer.base import Fields, UserError, read_json
 
 AddedToken = dict[str, Any]
 """Content and flags of a token, as in `added_tokens` of `tokenizer.json`, without its id."""

@@ -12,10 +12,10 @@ from typing import Any
 
 from tokenizers import Tokenizer as Backend
 
-from cellar import UserError
-from tokenizer.base import Tokenizer, by_word, refuse_surrogates
-from tokenizer.encoding import Part, Template, Tokens, trim
-from tokenizer.word_ids import refine
+from plainformer.base import UserError
+from plainformer.tokenizer.base import Tokenizer, by_word, refuse_surrogates
+from plainformer.tokenizer.encoding import Part, Template, Tokens, trim
+from plainformer.tokenizer.word_ids import refine
 
 _USUAL_NAMES = {
     "pad": ("[PAD]", "<pad>"),

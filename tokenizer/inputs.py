@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cellar import UserError
+from plainformer.base import UserError
 
 LONGEST_TEXT = 1 << 22
 """The most characters of one text; tokenising it takes up to half a gigabyte."""

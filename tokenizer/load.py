@@ -7,15 +7,15 @@ models trained here, and `tokenizers` all others.
 from pathlib import Path
 from typing import Any
 
-from cellar import Fields, UserError, find_folder
-from tokenizer.base import SPECIAL_TOKENS, Tokenizer
-from tokenizer.definition import Roles, definition_of, vocabulary_of
-from tokenizer.encoding import Template
-from tokenizer.folder import FLAGS, TokenizerFolder, read_folder
-from tokenizer.huggingface import HuggingFace
-from tokenizer.pipelines import template_of
-from tokenizer.sentence_piece import MODEL_FILE, SentencePiece, is_ours
-from tokenizer.wordpiece import LONGEST_WORD, PREFIX, WordPiece
+from plainformer.base import Fields, UserError, find_folder
+from plainformer.tokenizer.base import SPECIAL_TOKENS, Tokenizer
+from plainformer.tokenizer.definition import Roles, definition_of, vocabulary_of
+from plainformer.tokenizer.encoding import Template
+from plainformer.tokenizer.folder import FLAGS, TokenizerFolder, read_folder
+from plainformer.tokenizer.huggingface import HuggingFace
+from plainformer.tokenizer.pipelines import template_of
+from plainformer.tokenizer.sentence_piece import MODEL_FILE, SentencePiece, is_ours
+from plainformer.tokenizer.wordpiece import LONGEST_WORD, PREFIX, WordPiece
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cellar import Fields, UserError
-from tokenizer.encoding import Part, Template
+from plainformer.base import Fields, UserError
+from plainformer.tokenizer.encoding import Part, Template
 
 SPACE = "▁"
 _BERT_ROLES = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}

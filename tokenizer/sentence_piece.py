@@ -14,7 +14,7 @@ A Chinese character is a piece of its own, as in BERT: training lets none stand 
 another character, and white space before one is dropped, with the `▁` that would open the text. So
 a text has the tokens that its characters have one by one.
 
-Words are those of `cellar.words`: they begin at `▁`, at a sign, and at each piece of Chinese or
+Words are those of `base.words`: they begin at `▁`, at a sign, and at each piece of Chinese or
 Japanese; a piece that begins with a mark goes on with the word before it.
 
 The `tokenizer.json` that is saved beside the model is its translation for `tokenizers`, which
@@ -31,12 +31,18 @@ from typing import Any
 
 import sentencepiece
 
-from cellar import UserError, atomic_path
-from cellar.words import HAN, unspaced_edges
-from tokenizer.base import SPECIAL_TOKENS, Tokenizer, added_token, by_word, refuse_surrogates
-from tokenizer.chinese import HAN_FIRST, SPACE_BEFORE_HAN
-from tokenizer.encoding import Span, Template, Tokens, trim
-from tokenizer.word_ids import SPACE, PieceWords
+from plainformer.base import UserError, atomic_path
+from plainformer.base.words import HAN, unspaced_edges
+from plainformer.tokenizer.base import (
+    SPECIAL_TOKENS,
+    Tokenizer,
+    added_token,
+    by_word,
+    refuse_surrogates,
+)
+from plainformer.tokenizer.chinese import HAN_FIRST, SPACE_BEFORE_HAN
+from plainformer.tokenizer.encoding import Span, Template, Tokens, trim
+from plainformer.tokenizer.word_ids import SPACE, PieceWords
 
 MODEL_FILE = "tokenizer.model"
 # `add_dummy_prefix: false`, as bytes of a model: of a field that comes twice the last counts.

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Literal
 
-from cellar import UserError
-from cellar.words import cut_at_spaces
-from tokenizer.base import SPECIAL_TOKENS, Tokenizer, refuse_surrogates
-from tokenizer.chinese import part_han
-from tokenizer.sentence_piece import SentencePiece
-from tokenizer.wordpiece import PREFIX, WordPiece, count_words
+from plainformer.base import UserError
+from plainformer.base.words import cut_at_spaces
+from plainformer.tokenizer.base import SPECIAL_TOKENS, Tokenizer, refuse_surrogates
+from plainformer.tokenizer.chinese import part_han
+from plainformer.tokenizer.sentence_piece import SentencePiece
+from plainformer.tokenizer.wordpiece import PREFIX, WordPiece, count_words
 
 Kind = Literal["wordpiece", "unigram", "bpe"]
 DELIMITER = "\ufdd0"

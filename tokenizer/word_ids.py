@@ -1,14 +1,14 @@
 """Number the words of tokens, for whole-word masking.
 
-Words are those of `cellar.words`, in every kind of tokenizer. A piece that begins with a mark (a
+Words are those of `base.words`, in every kind of tokenizer. A piece that begins with a mark (a
 vowel sign, an accent) goes on with the word before it, and what lies within one character is of
 one word; a piece of Chinese or Japanese, and a sign, is a word.
 """
 
 from collections.abc import Container, Iterable, Sequence
 
-from cellar.words import KIND, Kind
-from tokenizer.encoding import Span
+from plainformer.base.words import KIND, Kind
+from plainformer.tokenizer.encoding import Span
 
 SPACE = "▁"
 _MARK, _LETTER, _SIGN, _SPACE, _APART, _BYTE = range(6)

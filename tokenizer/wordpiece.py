@@ -29,10 +29,10 @@ from typing import Any, TypeVar
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from cellar import UserError, write_text
-from cellar.words import cut_at_spaces
-from tokenizer.base import SPECIAL_TOKENS, Tokenizer, added_token, refuse_surrogates
-from tokenizer.encoding import Span, Template, Tokens
+from plainformer.base import UserError, write_text
+from plainformer.base.words import cut_at_spaces
+from plainformer.tokenizer.base import SPECIAL_TOKENS, Tokenizer, added_token, refuse_surrogates
+from plainformer.tokenizer.encoding import Span, Template, Tokens
 
 PREFIX = "##"
 LONGEST_WORD = 100

@@ -5,11 +5,11 @@ batches(step) -> [batch, ...]        from what: a pure function of (seed, step)
 train(model, objective, batches, config, out)
 """
 
-from training.checkpoint import full_disk
-from training.config import TrainingConfig
-from training.curve import curve_figure
-from training.device import autocast, choose_device, number_format
-from training.distributed import (
+from plainformer.training.checkpoint import full_disk
+from plainformer.training.config import TrainingConfig
+from plainformer.training.curve import curve_figure
+from plainformer.training.device import autocast, choose_device, number_format
+from plainformer.training.distributed import (
     is_main,
     main_first,
     of_main,
@@ -18,17 +18,17 @@ from training.distributed import (
     summed,
     world_size,
 )
-from training.evaluation import evaluate
-from training.loop import Result, train
-from training.memory import available_memory, least_memory
-from training.objective import Batch, Batches, Flops, Loss, Objective
-from training.optimizer import Shares
-from training.options import run_folder, save_options, saved_options
-from training.order import Order, Replay, by_items, by_tokens
-from training.pace import seconds_per_step
-from training.peak import peak_flops
-from training.schedule import learning_rate
-from training.shuffle import Shuffle
+from plainformer.training.evaluation import evaluate
+from plainformer.training.loop import Result, train
+from plainformer.training.memory import available_memory, least_memory
+from plainformer.training.objective import Batch, Batches, Flops, Loss, Objective
+from plainformer.training.optimizer import Shares
+from plainformer.training.options import run_folder, save_options, saved_options
+from plainformer.training.peak import peak_flops
+from plainformer.training.sampler import Order, Replay, by_items, by_tokens
+from plainformer.training.schedule import learning_rate
+from plainformer.training.shuffle import Shuffle
+from plainformer.training.step_time import seconds_per_step
 
 __all__ = [
     "Batch",

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from cellar import (
+from plainformer.base import (
     Fields,
     UserError,
     as_json,
@@ -39,12 +39,12 @@ from cellar import (
     write_json,
     write_text,
 )
-from cellar.tensors import save_tensors
-from training.config import TrainingConfig
-from training.distributed import is_main
-from training.optimizer import optimizer_tensors, restore_optimizer
-from training.parallel import fill, gathered
-from training.spikes import Spikes
+from plainformer.base.tensors import save_tensors
+from plainformer.training.config import TrainingConfig
+from plainformer.training.distributed import is_main
+from plainformer.training.optimizer import optimizer_tensors, restore_optimizer
+from plainformer.training.parallel import fill, gathered
+from plainformer.training.spikes import Spikes
 
 FORMAT = 2
 SUMS = "SHA256SUMS"

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from cellar import UserError, above, at_least, between, check_bounds
+from plainformer.base import UserError, above, at_least, between, check_bounds
 
 DEVICES = r"cpu|(?:cuda|mps|xpu)(?::\d{1,3})?"
 """The accepted names of devices."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from cellar import Fields, atomic_path, parse_json
+from plainformer.base import Fields, atomic_path, parse_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

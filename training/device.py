@@ -6,10 +6,10 @@ from typing import Literal
 
 import torch
 
-from cellar import UserError
-from cellar.environment import number_from_environment
-from training.config import DEVICES
-from training.distributed import world_size
+from plainformer.base import UserError
+from plainformer.base.environment import number_from_environment
+from plainformer.training.config import DEVICES
+from plainformer.training.distributed import world_size
 
 
 def choose_device(name: str) -> torch.device:

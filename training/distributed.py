@@ -21,8 +21,8 @@ from torch import Tensor, distributed
 from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from cellar import UserError
-from cellar.environment import rank_and_world_size
+from plainformer.base import UserError
+from plainformer.base.environment import rank_and_world_size
 
 Key = TypeVar("Key")
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 import torch
 
-from cellar import UserError
-from training.objective import BatchT, ModelT, Objective
+from plainformer.base import UserError
+from plainformer.training.objective import BatchT, ModelT, Objective
 
 
 @torch.no_grad()

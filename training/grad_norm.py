@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, distributed
 
-from training.parallel import is_part
+from plainformer.training.parallel import is_part
 
 ROW = 512
 

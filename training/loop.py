@@ -16,25 +16,19 @@ from typing import Literal
 
 import torch
 
-from cellar import UserError
-from training.checkpoint import Checkpoints, State, full_disk, load_tensors, tensors
-from training.config import TrainingConfig
-from training.device import autocast, choose_device, number_format
-from training.distributed import (
-    is_main,
-    main_first,
-    of_main,
-    summed,
-    world_size,
-)
-from training.interrupt import Interruption
-from training.objective import Batches, BatchT, Flops, ModelT, Objective
-from training.optimizer import Shares, build_optimizer, equal
-from training.parallel import full, is_shared_out, joined, layers_in_training, placed
-from training.peak import peak_flops
-from training.progress import Display
-from training.record import Record
-from training.step import take_step
+from plainformer.base import UserError
+from plainformer.training.checkpoint import Checkpoints, State, full_disk, load_tensors, tensors
+from plainformer.training.config import TrainingConfig
+from plainformer.training.device import autocast, choose_device, number_format
+from plainformer.training.distributed import is_main, main_first, of_main, summed, world_size
+from plainformer.training.objective import Batches, BatchT, Flops, ModelT, Objective
+from plainformer.training.optimizer import Shares, build_optimizer, equal
+from plainformer.training.parallel import full, is_shared_out, joined, layers_in_training, placed
+from plainformer.training.peak import peak_flops
+from plainformer.training.progress import Display
+from plainformer.training.run_log import Record
+from plainformer.training.signals import Interruption
+from plainformer.training.step import take_step
 
 
 @dataclass(frozen=True)
@@ -91,7 +85,7 @@ def train(
     settings than those of the run to resume, for a loss that is no number or a spike (as
     `config.on_spike` says) and for a full disk. After SIGINT (Ctrl-C), SIGTERM or SIGUSR1 it
     finishes the step, or gives up an evaluation, which the resumed run does first; it saves, and
-    raises KeyboardInterrupt or SystemExit (see `training.interrupt`).
+    raises KeyboardInterrupt or SystemExit (see `training.signals`).
 
     On a CPU a resumed run is bit for bit one that was never stopped. On a GPU it has the same
     batches, masks and dropout, but kernels that add in no fixed order (attention's backward pass,

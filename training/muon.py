@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from training.parallel import full, part
+from plainformer.training.parallel import full, part
 
 A, B, C = 3.4445, -4.7750, 2.0315
 ITERATIONS = 5

@@ -14,10 +14,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from cellar import UserError
-from training.config import TrainingConfig
-from training.muon import Muon, is_block_matrix, stacked_matrices
-from training.parallel import fill
+from plainformer.base import UserError
+from plainformer.training.config import TrainingConfig
+from plainformer.training.muon import Muon, is_block_matrix, stacked_matrices
+from plainformer.training.parallel import fill
 
 Shares = Callable[[str], float]
 """Name of a parameter -> the share of the learning rate that it gets; 0: it is frozen."""

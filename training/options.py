@@ -6,9 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellar import UserError, as_json, output_folder, read_json, write_json
-from training.checkpoint import full_disk
-from training.distributed import is_main
+from plainformer.base import UserError, as_json, output_folder, read_json, write_json
+from plainformer.training.checkpoint import full_disk
+from plainformer.training.distributed import is_main
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -20,7 +20,7 @@ BEGUN = ("log.jsonl", "checkpoints", "metrics.json")
 
 @contextmanager
 def run_folder(out: Path, maker: str) -> Iterator[None]:
-    """Lock `out` for a run of the command `maker`: see `cellar.output_folder`.
+    """Lock `out` for a run of the command `maker`: see `base.output_folder`.
 
     Of several processes only the main one holds it.
     """

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from training.distributed import is_main, world_size
+from plainformer.training.distributed import is_main, world_size
 
 
 class Whole(nn.Module):

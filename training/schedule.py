@@ -12,7 +12,7 @@ Steps count from 0, and no step is spent at rate zero: zero is where the step af
 
 import math
 
-from training.config import TrainingConfig
+from plainformer.training.config import TrainingConfig
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:

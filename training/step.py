@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.config import TrainingConfig
-from training.device import autocast
-from training.distributed import rank, summed, summed_tensors, world_size
-from training.grad_norm import clip_gradients, gradient_norm
-from training.objective import Batches, BatchT, Flops, Loss, ModelT, Objective
-from training.parallel import gathering
-from training.schedule import learning_rate
-from training.spikes import Spikes
+from plainformer.training.config import TrainingConfig
+from plainformer.training.device import autocast
+from plainformer.training.distributed import rank, summed, summed_tensors, world_size
+from plainformer.training.grad_norm import clip_gradients, gradient_norm
+from plainformer.training.objective import Batches, BatchT, Flops, Loss, ModelT, Objective
+from plainformer.training.parallel import gathering
+from plainformer.training.schedule import learning_rate
+from plainformer.training.spikes import Spikes
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,15 @@ given.
 | `SentenceEncoder`    | what does this text mean?         | the tokens' vectors, pooled    |
 """
 
-from encoder.heads.choice import ChoiceScorer
-from encoder.heads.discriminator import Discriminator
-from encoder.heads.masked_lm import MaskedLM
-from encoder.heads.paired_masked_lm import PairedMaskedLM
-from encoder.heads.parts import Pooling, pool
-from encoder.heads.sentence import SentenceEncoder
-from encoder.heads.sequence import SequenceClassifier
-from encoder.heads.span import QuestionAnswerer
-from encoder.heads.token import TokenClassifier
+from plainformer.encoder.heads.choice import ChoiceScorer
+from plainformer.encoder.heads.discriminator import Discriminator
+from plainformer.encoder.heads.masked_lm import MaskedLM
+from plainformer.encoder.heads.paired_masked_lm import PairedMaskedLM
+from plainformer.encoder.heads.parts import Pooling, pool
+from plainformer.encoder.heads.sentence import SentenceEncoder
+from plainformer.encoder.heads.sequence import SequenceClassifier
+from plainformer.encoder.heads.span import QuestionAnswerer
+from plainformer.encoder.heads.token import TokenClassifier
 
 __all__ = [
     "ChoiceScorer",

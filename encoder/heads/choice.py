@@ -7,10 +7,10 @@ The vector of a pair is that of a sequence classifier (`encoder.heads.sequence`)
 MPNet use the encoder's pooler, ELECTRA a summary layer, without dropout before either.
 """
 
-from encoder.config import EncoderConfig
-from encoder.heads.parts import Pooling
-from encoder.heads.sequence import TextModel
-from encoder.ops import Backend
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.heads.parts import Pooling
+from plainformer.encoder.heads.sequence import TextModel
+from plainformer.encoder.ops import Backend
 
 
 class ChoiceScorer(TextModel):

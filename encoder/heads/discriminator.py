@@ -6,14 +6,14 @@ The discriminator of ELECTRA (Clark et al. 2020, arXiv:2003.10555): p(replaced) 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from cellar import UserError
-from encoder.config import EncoderConfig
-from encoder.heads.parts import DenseHead, HeadedModel
-from encoder.init import initialise
-from encoder.linear import Linear
-from encoder.model import Encoder
-from encoder.ops import ACTIVATIONS, Backend
-from encoder.packing import Sequences
+from plainformer.base import UserError
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.heads.parts import DenseHead, HeadedModel
+from plainformer.encoder.init import initialise
+from plainformer.encoder.linear import Linear
+from plainformer.encoder.model import Encoder
+from plainformer.encoder.ops import ACTIVATIONS, Backend
+from plainformer.encoder.packing import Sequences
 
 
 class Discriminator(HeadedModel):

@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from encoder import ops
-from encoder.config import EncoderConfig
-from encoder.heads.parts import HeadedModel, PredictionHead
-from encoder.init import initialise
-from encoder.linear import Linear
-from encoder.model import Encoder
-from encoder.ops import Backend
-from encoder.packing import Packing, Sequences
+from plainformer.encoder import ops
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.heads.parts import HeadedModel, PredictionHead
+from plainformer.encoder.init import initialise
+from plainformer.encoder.linear import Linear
+from plainformer.encoder.model import Encoder
+from plainformer.encoder.ops import Backend
+from plainformer.encoder.packing import Packing, Sequences
 
 Places = Bool[Tensor, "*tokens"] | Int[Tensor, " chosen"]
 """a mask of the shape of `input_ids`, or, for a packed batch, the places themselves"""

@@ -10,12 +10,12 @@ the first; class 1: it does not, or the two were swapped.
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from encoder.config import EncoderConfig
-from encoder.heads.masked_lm import Places, VocabularyModel
-from encoder.init import initialise
-from encoder.linear import Linear
-from encoder.ops import Backend
-from encoder.packing import Sequences
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.heads.masked_lm import Places, VocabularyModel
+from plainformer.encoder.init import initialise
+from plainformer.encoder.linear import Linear
+from plainformer.encoder.ops import Backend
+from plainformer.encoder.packing import Sequences
 
 
 class PairedMaskedLM(VocabularyModel):

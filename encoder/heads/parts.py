@@ -5,13 +5,13 @@ from typing import Literal
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from encoder import ops
-from encoder.config import EncoderConfig
-from encoder.linear import Linear
-from encoder.model import Encoder, EncoderOutput, enter
-from encoder.norm import make_norm
-from encoder.packing import Packing, Sequences
-from encoder.pretrained import PretrainedModel
+from plainformer.encoder import ops
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.linear import Linear
+from plainformer.encoder.model import Encoder, EncoderOutput, enter
+from plainformer.encoder.norm import make_norm
+from plainformer.encoder.packing import Packing, Sequences
+from plainformer.encoder.pretrained import PretrainedModel
 
 Pooling = Literal["cls", "mean"]
 

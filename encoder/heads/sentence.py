@@ -21,14 +21,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from cellar import UserError, find_folder
-from encoder import weights
-from encoder.heads.parts import HeadedModel, pool
-from encoder.linear import Linear
-from encoder.model import Encoder
-from encoder.packing import Sequences
-from encoder.weights.sentence import read_layout, read_weights, write_layout
-from encoder.weights.sentence_layout import Dense, Mode, Normalize, SentenceLayout
+from plainformer.base import UserError, find_folder
+from plainformer.encoder import weights
+from plainformer.encoder.heads.parts import HeadedModel, pool
+from plainformer.encoder.linear import Linear
+from plainformer.encoder.model import Encoder
+from plainformer.encoder.packing import Sequences
+from plainformer.encoder.weights.sentence import read_layout, read_weights, write_layout
+from plainformer.encoder.weights.sentence_layout import Dense, Mode, Normalize, SentenceLayout
 
 
 class Projection(nn.Module):

@@ -15,14 +15,14 @@ from typing import Literal
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from cellar import UserError
-from encoder.config import EncoderConfig
-from encoder.heads.parts import DenseHead, HeadedModel, Pooling, PredictionHead, pool
-from encoder.init import initialise
-from encoder.linear import Linear
-from encoder.model import Encoder
-from encoder.ops import Backend
-from encoder.packing import Sequences
+from plainformer.base import UserError
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.heads.parts import DenseHead, HeadedModel, Pooling, PredictionHead, pool
+from plainformer.encoder.init import initialise
+from plainformer.encoder.linear import Linear
+from plainformer.encoder.model import Encoder
+from plainformer.encoder.ops import Backend
+from plainformer.encoder.packing import Sequences
 
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from encoder.config import EncoderConfig
-from encoder.heads.parts import HeadedModel, token_head
-from encoder.init import initialise
-from encoder.linear import Linear
-from encoder.model import Encoder
-from encoder.ops import Backend
-from encoder.packing import Sequences
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.heads.parts import HeadedModel, token_head
+from plainformer.encoder.init import initialise
+from plainformer.encoder.linear import Linear
+from plainformer.encoder.model import Encoder
+from plainformer.encoder.ops import Backend
+from plainformer.encoder.packing import Sequences
 
 
 class TokenClassifier(HeadedModel):

@@ -15,9 +15,9 @@ from typing import Literal, ParamSpec, TypeVar, get_args
 import torch
 from torch import Tensor
 
-from cellar import UserError
-from encoder.ops import fused, int8, plain, prepacked
-from encoder.ops.uncompiled import uncompiled
+from plainformer.base import UserError
+from plainformer.encoder.ops import fused, int8, plain, prepacked
+from plainformer.encoder.ops.compile_disable import uncompiled
 
 Backend = Literal["plain", "fused"]
 P = ParamSpec("P")

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoder.ops import local, onednn, padded, plain, short, vocabulary
-from encoder.packing import Sequences
+from plainformer.encoder.ops import batched, onednn, padded, plain, sliding_window, vocabulary_loss
+from plainformer.encoder.packing import Sequences
 
 Heads = Float[Tensor, "tokens heads head_size"]
 
@@ -22,7 +22,7 @@ rotate = plain.rotate
 
 # What a CPU gains by is longer than a line, and has a file of its own.
 linear = onednn.linear
-cross_entropy = vocabulary.cross_entropy
+cross_entropy = vocabulary_loss.cross_entropy
 
 
 def attention(
@@ -52,10 +52,10 @@ def attention(
 
     def attend(run: tuple[int, int], *parts: Heads) -> Heads:
         q, k, v = (x.view(*run, *x.shape[1:]).transpose(1, 2) for x in parts)
-        if bare and short.is_served(q):
-            y = short.attention(q, k, v)
+        if bare and batched.is_served(q):
+            y = batched.attention(q, k, v)
         else:
-            y = local.attention(q, k, v, window, bias, sequences.causal, dropout)
+            y = sliding_window.attention(q, k, v, window, bias, sequences.causal, dropout)
         return y.transpose(1, 2).flatten(0, 1)
 
     if len(sequences.runs) == 1:

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from encoder.ops import local
-from encoder.packing import Sequences
+from plainformer.encoder.ops import sliding_window
+from plainformer.encoder.packing import Sequences
 
 Heads = Float[Tensor, "tokens heads head_size"]
 
@@ -27,5 +27,5 @@ def attention(
     # (tokens, heads, head_size) → (sequences, heads, longest, head_size)
     q, k, v = (sequences.pad(x).transpose(1, 2) for x in (query, key, value))
     real = sequences.pad(torch.ones_like(sequences.rows)).bool()
-    y = local.attention(q, k, v, window, bias, sequences.causal, dropout, real)
+    y = sliding_window.attention(q, k, v, window, bias, sequences.causal, dropout, real)
     return sequences.unpad(y.transpose(1, 2))

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from encoder.packing import Sequences
+from plainformer.encoder.packing import Sequences
 
 Heads = Float[Tensor, "tokens heads head_size"]
 

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from encoder.ops import plain
-from encoder.ops.onednn import IS_THERE
+from plainformer.encoder.ops import plain
+from plainformer.encoder.ops.onednn import IS_THERE
 
 ACTIVATIONS: dict[str | None, tuple[Callable[[Tensor], Tensor], tuple[str, str]]] = {
     None: (lambda x: x, ("none", "")),

@@ -15,24 +15,24 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from cellar import Fields, UserError, atomic_path, read_json, write_json
-from cellar.tensors import save_tensors
-from encoder.config import EncoderConfig
-from encoder.init import initialise, to_be_loaded
-from encoder.weights.albert import ALBERT
-from encoder.weights.bert import BERT
-from encoder.weights.distilbert import DISTILBERT
-from encoder.weights.electra import ELECTRA
-from encoder.weights.family import Family, Tensors, listed
-from encoder.weights.folder import find, read_tensors
-from encoder.weights.labels import read_labels
-from encoder.weights.modernbert import MODERNBERT
-from encoder.weights.mpnet import MPNET
-from encoder.weights.own import OWN
-from encoder.weights.roberta import CAMEMBERT, ROBERTA, XLM_ROBERTA
+from plainformer.base import Fields, UserError, atomic_path, read_json, write_json
+from plainformer.base.tensors import save_tensors
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.init import initialise, to_be_loaded
+from plainformer.encoder.weights.albert import ALBERT
+from plainformer.encoder.weights.bert import BERT
+from plainformer.encoder.weights.distilbert import DISTILBERT
+from plainformer.encoder.weights.electra import ELECTRA
+from plainformer.encoder.weights.family import Family, Tensors, listed
+from plainformer.encoder.weights.folder import find, read_tensors
+from plainformer.encoder.weights.labels import read_labels
+from plainformer.encoder.weights.modernbert import MODERNBERT
+from plainformer.encoder.weights.mpnet import MPNET
+from plainformer.encoder.weights.native import OWN
+from plainformer.encoder.weights.roberta import CAMEMBERT, ROBERTA, XLM_ROBERTA
 
 if TYPE_CHECKING:
-    from encoder.pretrained import PretrainedModel
+    from plainformer.encoder.pretrained import PretrainedModel
 
     Model = TypeVar("Model", bound=PretrainedModel)
 

@@ -1,8 +1,8 @@
 """ALBERT (Lan et al. 2019, arXiv:1909.11942): one block for all layers, small embeddings."""
 
-from encoder.config import EncoderConfig
-from encoder.weights.bert import FIELDS
-from encoder.weights.family import ENCODERS_ONLY, Family, Names
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.weights.bert import FIELDS
+from plainformer.encoder.weights.family import ENCODERS_ONLY, Family, Names
 
 _BLOCK = "encoder.albert_layer_groups.{}.albert_layers.0"
 

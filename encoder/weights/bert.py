@@ -5,9 +5,9 @@ Its fields and names are those of the families after it, too, but for what they 
 
 from typing import Any
 
-from cellar import Fields
-from encoder.config import EncoderConfig
-from encoder.weights.family import ENCODERS_ONLY, Family, Names
+from plainformer.base import Fields
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.weights.family import ENCODERS_ONLY, Family, Names
 
 FIELDS = {
     "vocab_size": ("vocab_size",),

@@ -21,10 +21,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from cellar import Fields, UserError, read_json, replaced_folder
-from cellar.tensors import save_tensors
-from encoder.weights.folder import named_file
-from encoder.weights.sentence import MODULES, READERS, SETTINGS, WEIGHTS, module_folders
+from plainformer.base import Fields, UserError, read_json, replaced_folder
+from plainformer.base.tensors import save_tensors
+from plainformer.encoder.weights.folder import named_file
+from plainformer.encoder.weights.sentence import MODULES, READERS, SETTINGS, WEIGHTS, module_folders
 
 ONE_FILE = "pytorch_model.bin"
 INDEX = "pytorch_model.bin.index.json"
@@ -251,7 +251,7 @@ def _ties(config: Path) -> bool:
 
 def _check(unfinished: Path) -> None:
     """Raise `UserError` when the encoder does not load from what was written."""
-    from encoder.model import Encoder
+    from plainformer.encoder.model import Encoder
 
     try:
         Encoder.from_pretrained(unfinished)

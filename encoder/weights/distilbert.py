@@ -5,9 +5,9 @@ Its layer before a label has no dropout before it in `transformers`; here it has
 
 from typing import Any
 
-from cellar import Fields
-from encoder.config import EncoderConfig
-from encoder.weights.family import Family, Names, value
+from plainformer.base import Fields
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.weights.family import Family, Names, value
 
 FIELDS = {
     "vocab_size": ("vocab_size",),

@@ -5,10 +5,10 @@ The discriminator is what is fine-tuned; masked-language modelling is its genera
 
 from typing import Any
 
-from cellar import Fields
-from encoder.config import EncoderConfig
-from encoder.weights.bert import FIELDS, NAMES
-from encoder.weights.family import ENCODERS_ONLY, Family
+from plainformer.base import Fields
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.weights.bert import FIELDS, NAMES
+from plainformer.encoder.weights.family import ENCODERS_ONLY, Family
 
 MASKED_LM = {
     "head.dense": "generator_predictions.dense",

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cellar import Fields, UserError
-from encoder.config import MAY_BE_ZERO, MOST, MOST_OF_ANY, EncoderConfig
+from plainformer.base import Fields, UserError
+from plainformer.encoder.config import MAY_BE_ZERO, MOST, MOST_OF_ANY, EncoderConfig
 
 Tensors = dict[str, Tensor]
 Names = Mapping[str, str | tuple[str, ...]]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from cellar import Fields, UserError, find_folder, read_json
-from encoder.weights.family import Tensors, listed
+from plainformer.base import Fields, UserError, find_folder, read_json
+from plainformer.encoder.weights.family import Tensors, listed
 
 LONGEST_NAME = 255
 """The longest file name, in bytes, of every common file system."""

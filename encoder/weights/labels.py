@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from cellar import Fields, UserError
+from plainformer.base import Fields, UserError
 
 MOST_LABELS = 2**20
 

@@ -5,9 +5,9 @@ Its config is read in the form of `transformers` 4 and of 5, and written for bot
 
 from typing import Any
 
-from cellar import Fields, UserError
-from encoder.config import PRESETS, EncoderConfig
-from encoder.weights.family import Family
+from plainformer.base import Fields, UserError
+from plainformer.encoder.config import PRESETS, EncoderConfig
+from plainformer.encoder.weights.family import Family
 
 SAME = (
     "vocab_size",

@@ -1,9 +1,16 @@
 """MPNet (Song et al. 2020, arXiv:2004.09297): RoBERTa without segments, with a relative bias."""
 
-from encoder.config import EncoderConfig
-from encoder.weights.bert import FIELDS
-from encoder.weights.family import ENCODERS_ONLY, Family, Names
-from encoder.weights.roberta import MASKED_LM, PAD, ROWS, SEQUENCE, read_places, write_places
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.weights.bert import FIELDS
+from plainformer.encoder.weights.family import ENCODERS_ONLY, Family, Names
+from plainformer.encoder.weights.roberta import (
+    MASKED_LM,
+    PAD,
+    ROWS,
+    SEQUENCE,
+    read_places,
+    write_places,
+)
 
 NAMES: Names = {
     "embeddings.tokens": "embeddings.word_embeddings",

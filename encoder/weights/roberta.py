@@ -6,10 +6,10 @@ those rows among `max_position_embeddings`; ours counts the places that a text c
 
 from typing import Any
 
-from cellar import Fields
-from encoder.config import Architecture, EncoderConfig
-from encoder.weights.bert import FIELDS, NAMES
-from encoder.weights.family import ENCODERS_ONLY, Family
+from plainformer.base import Fields
+from plainformer.encoder.config import Architecture, EncoderConfig
+from plainformer.encoder.weights.bert import FIELDS, NAMES
+from plainformer.encoder.weights.family import ENCODERS_ONLY, Family
 
 MASKED_LM = {
     "head.dense": "lm_head.dense",

@@ -16,11 +16,19 @@ from typing import Any, TypeGuard, get_args
 
 from safetensors import SafetensorError
 
-from cellar import Fields, UserError, atomic_path, is_inside, read_json, read_json_list, write_json
-from cellar.tensors import save_tensors
-from encoder.weights.family import Tensors
-from encoder.weights.folder import mapped
-from encoder.weights.sentence_layout import (
+from plainformer.base import (
+    Fields,
+    UserError,
+    atomic_path,
+    is_inside,
+    read_json,
+    read_json_list,
+    write_json,
+)
+from plainformer.base.tensors import save_tensors
+from plainformer.encoder.weights.family import Tensors
+from plainformer.encoder.weights.folder import mapped
+from plainformer.encoder.weights.sentence_layout import (
     ACTIVATIONS,
     MODES,
     Dense,

@@ -1,20 +1,18 @@
 """How good predictions are: each metric grows by one example at a time, and hoards nothing."""
 
-from finetune.metrics.answers import AnswerMetric
-from finetune.metrics.choices import ChoiceMetric
-from finetune.metrics.classes import ClassMetric
-from finetune.metrics.entities import EntityMetric, TagMetric
-from finetune.metrics.labels import LabelsMetric
-from finetune.metrics.metric import Metric, Mistake, Table
-from finetune.metrics.numbers import NumberMetric
-from finetune.metrics.relations import RelationMetric
-from finetune.metrics.retrieval import RetrievalMetric
+from plainformer.finetune.metrics.base import Metric, Mistake, Table
+from plainformer.finetune.metrics.choice import ChoiceMetric
+from plainformer.finetune.metrics.classification import ClassMetric
+from plainformer.finetune.metrics.multi_label import LabelsMetric
+from plainformer.finetune.metrics.regression import NumberMetric
+from plainformer.finetune.metrics.relation import RelationMetric
+from plainformer.finetune.metrics.retrieval import RetrievalMetric
+from plainformer.finetune.metrics.spans import AnswerMetric
 
 __all__ = [
     "AnswerMetric",
     "ChoiceMetric",
     "ClassMetric",
-    "EntityMetric",
     "LabelsMetric",
     "Metric",
     "Mistake",
@@ -22,5 +20,4 @@ __all__ = [
     "RelationMetric",
     "RetrievalMetric",
     "Table",
-    "TagMetric",
 ]

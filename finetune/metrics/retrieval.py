@@ -16,7 +16,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from finetune.metrics.metric import Metric, Mistake, share
+from plainformer.finetune.metrics.base import Metric, Mistake, share
 
 BLOCK = 1000
 """pairs among which a text finds its own"""

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from finetune.task import Task
-from finetune.tasks.classification import Classification
-from finetune.tasks.multi_label import MultiLabel
-from finetune.tasks.multiple_choice import MultipleChoice
-from finetune.tasks.prompt import Prompt
-from finetune.tasks.question_answering import QuestionAnswering
-from finetune.tasks.regression import Regression
-from finetune.tasks.relation import Relation
-from finetune.tasks.sentence_embedding import SentenceEmbedding
-from finetune.tasks.tagging import Tagging
+from plainformer.finetune.task import Task
+from plainformer.finetune.tasks.classification import Classification
+from plainformer.finetune.tasks.multi_label import MultiLabel
+from plainformer.finetune.tasks.multiple_choice import MultipleChoice
+from plainformer.finetune.tasks.prompt import Prompt
+from plainformer.finetune.tasks.question_answering import QuestionAnswering
+from plainformer.finetune.tasks.regression import Regression
+from plainformer.finetune.tasks.relation import Relation
+from plainformer.finetune.tasks.sentence_embedding import SentenceEmbedding
+from plainformer.finetune.tasks.tagging.task import Tagging
 
 TASKS: dict[str, type[Task[Any, Any]]] = {
     "classification": Classification,

@@ -3,7 +3,7 @@
     loss = −log softmax(logits)[label]        answer = the most probable label
 
 Where labels are unbalanced the loss may be weighted or focal, and the rarer of two labels may be
-given from another probability than ½ on: `finetune/balance.py`.
+given from another probability than ½ on: `finetune/losses/class_imbalance.py`.
 
 The logits of a text that is read in windows are the mean of its windows' logits.
 """
@@ -19,22 +19,27 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from cellar import UserError, did_you_mean
-from corpora import Row
-from encoder import SequenceClassifier
-from encoder.pretrained import PretrainedModel
-from finetune.balance import GAMMA, best_threshold, class_weights, cross_entropy
-from finetune.batch import Batch, Item
-from finetune.metrics import ClassMetric
-from finetune.metrics.classes import Labelled
-from finetune.remarks import of_labels, of_texts
-from finetune.task import Task
-from finetune.tasks.texts import Text, TextExample
-from tokenizer import Encoding, Tokenizer
-from training import Loss
+from plainformer.base import UserError, did_you_mean
+from plainformer.corpora import Row
+from plainformer.encoder import SequenceClassifier
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.data.remarks import of_labels, of_texts
+from plainformer.finetune.losses.class_imbalance import (
+    GAMMA,
+    best_threshold,
+    class_weights,
+    cross_entropy,
+)
+from plainformer.finetune.metrics import ClassMetric
+from plainformer.finetune.metrics.classification import Labelled
+from plainformer.finetune.task import Task
+from plainformer.finetune.tasks.texts import Text, TextExample
+from plainformer.tokenizer import Encoding, Tokenizer
+from plainformer.training import Loss
 
 if TYPE_CHECKING:
-    from finetune.config import FinetuneConfig
+    from plainformer.finetune.config import FinetuneConfig
 
 LabelledT = TypeVar("LabelledT", bound=Labelled)
 

@@ -6,7 +6,7 @@ The sign is that of the truth. Each label has a threshold of its own, the one wi
 the validation examples. The logits of a text that is read in windows are the mean of its windows'.
 
 Where labels are rare a label's own texts may weigh others / own times as much (`balance weights`),
-or what is known already hardly count (`focal`): `finetune/balance.py`.
+or what is known already hardly count (`focal`): `finetune/losses/class_imbalance.py`.
 """
 
 from collections import Counter
@@ -19,21 +19,21 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from cellar import UserError, did_you_mean
-from corpora import Row
-from encoder import SequenceClassifier
-from encoder.pretrained import PretrainedModel
-from finetune.balance import GAMMA, best_threshold, binary_cross_entropy
-from finetune.batch import Batch, Item
-from finetune.metrics import LabelsMetric
-from finetune.remarks import of_labels, of_texts
-from finetune.task import Task
-from finetune.tasks.texts import Text, TextExample
-from tokenizer import Tokenizer
-from training import Loss
+from plainformer.base import UserError, did_you_mean
+from plainformer.corpora import Row
+from plainformer.encoder import SequenceClassifier
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.data.remarks import of_labels, of_texts
+from plainformer.finetune.losses.class_imbalance import GAMMA, best_threshold, binary_cross_entropy
+from plainformer.finetune.metrics import LabelsMetric
+from plainformer.finetune.task import Task
+from plainformer.finetune.tasks.texts import Text, TextExample
+from plainformer.tokenizer import Tokenizer
+from plainformer.training import Loss
 
 if TYPE_CHECKING:
-    from finetune.config import FinetuneConfig
+    from plainformer.finetune.config import FinetuneConfig
 
 
 @dataclass(frozen=True)

@@ -17,18 +17,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cellar import UserError
-from corpora import Row
-from encoder import ChoiceScorer, ops
-from finetune.batch import Batch, Item
-from finetune.metrics import ChoiceMetric
-from finetune.task import Task
-from finetune.tasks.texts import Text, TextExample, no_windows
-from tokenizer import Tokenizer
-from training import Loss
+from plainformer.base import UserError
+from plainformer.corpora import Row
+from plainformer.encoder import ChoiceScorer, ops
+from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.metrics import ChoiceMetric
+from plainformer.finetune.task import Task
+from plainformer.finetune.tasks.texts import Text, TextExample, no_windows
+from plainformer.tokenizer import Tokenizer
+from plainformer.training import Loss
 
 if TYPE_CHECKING:
-    from finetune.config import FinetuneConfig
+    from plainformer.finetune.config import FinetuneConfig
 
 
 @dataclass(frozen=True)

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float
 from torch import Tensor
 
-from cellar import UserError, plural
-from encoder import MaskedLM
-from encoder.pretrained import PretrainedModel
-from finetune.batch import Batch, Item
-from finetune.tasks.classification import ClassExample, Classification
-from finetune.tasks.texts import Text, chosen, no_windows
-from tokenizer import Encoding, Tokenizer, load_tokenizer
-from tokenizer.encoding import longest_first
+from plainformer.base import UserError, plural
+from plainformer.encoder import MaskedLM
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.tasks.classification import ClassExample, Classification
+from plainformer.finetune.tasks.texts import Text, chosen, no_windows
+from plainformer.tokenizer import Encoding, Tokenizer, load_tokenizer
+from plainformer.tokenizer.encoding import longest_first
 
 if TYPE_CHECKING:
-    from finetune.config import FinetuneConfig
+    from plainformer.finetune.config import FinetuneConfig
 
 TEXT, PAIR, MASK = "{text}", "{pair}", "[MASK]"
 PARTS = re.compile(r"(\{text\}|\{pair\}|\[MASK\])")

@@ -22,19 +22,19 @@ from jaxtyping import Bool, Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
-from cellar import UserError
-from corpora import Answer, Columns, File, Row, read_answers, read_squad
-from encoder import QuestionAnswerer, ops
-from finetune.batch import Batch, Item
-from finetune.metrics import AnswerMetric
-from finetune.metrics.answers import word_f1
-from finetune.task import AS_NAMED, OVERLAP, Task
-from tokenizer import Tokenizer
-from tokenizer.encoding import windows
-from training import Loss
+from plainformer.base import UserError
+from plainformer.corpora import Answer, Columns, File, Row, read_answers, read_squad
+from plainformer.encoder import QuestionAnswerer, ops
+from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.metrics import AnswerMetric
+from plainformer.finetune.metrics.spans import word_f1
+from plainformer.finetune.task import AS_NAMED, OVERLAP, Task
+from plainformer.tokenizer import Tokenizer
+from plainformer.tokenizer.encoding import windows
+from plainformer.training import Loss
 
 if TYPE_CHECKING:
-    from finetune.config import FinetuneConfig
+    from plainformer.finetune.config import FinetuneConfig
 
 LONGEST_ANSWER = 30
 """tokens"""

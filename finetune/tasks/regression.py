@@ -20,20 +20,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cellar import UserError
-from corpora import Row
-from encoder import SequenceClassifier
-from encoder.pretrained import PretrainedModel
-from finetune.batch import Batch, Item
-from finetune.metrics import NumberMetric
-from finetune.remarks import of_texts
-from finetune.task import Task
-from finetune.tasks.texts import Text, TextExample
-from tokenizer import Tokenizer
-from training import Loss
+from plainformer.base import UserError
+from plainformer.corpora import Row
+from plainformer.encoder import SequenceClassifier
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.data.remarks import of_texts
+from plainformer.finetune.metrics import NumberMetric
+from plainformer.finetune.task import Task
+from plainformer.finetune.tasks.texts import Text, TextExample
+from plainformer.tokenizer import Tokenizer
+from plainformer.training import Loss
 
 if TYPE_CHECKING:
-    from finetune.config import FinetuneConfig
+    from plainformer.finetune.config import FinetuneConfig
 
 OUTPUT = ("LABEL_0",)
 """what `transformers` calls an only output: a published model's goes on being trained"""

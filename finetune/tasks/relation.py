@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from jaxtyping import Int
 
-from cellar import UserError, plural
-from cellar.words import join_words
-from corpora import Row
-from finetune.batch import Item
-from finetune.metrics import RelationMetric
-from finetune.sentences import strings
-from finetune.tasks.classification import OneLabel, label_names, label_of
-from finetune.tasks.texts import chosen, no_windows
-from tokenizer import Tokenizer, Tokens
+from plainformer.base import UserError, plural
+from plainformer.base.words import join_words
+from plainformer.corpora import Row
+from plainformer.finetune.data.batch import Item
+from plainformer.finetune.metrics import RelationMetric
+from plainformer.finetune.tasks.classification import OneLabel, label_names, label_of
+from plainformer.finetune.tasks.tagging.sentences import strings
+from plainformer.finetune.tasks.texts import chosen, no_windows
+from plainformer.tokenizer import Tokenizer, Tokens
 
 if TYPE_CHECKING:
-    from finetune.config import FinetuneConfig
+    from plainformer.finetune.config import FinetuneConfig
 
 Span = tuple[int, int]
 

@@ -26,24 +26,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cellar import UserError, find_folder
-from corpora import Doubtful, Row
-from encoder import SentenceEncoder, ops
-from encoder.pretrained import PretrainedModel
-from encoder.weights.sentence import read_layout
-from encoder.weights.sentence_layout import SentenceLayout
-from finetune.batch import Batch, Item
-from finetune.embedding import as_declared, longest
-from finetune.length import default_length, positions
-from finetune.metrics import Metric, NumberMetric, RetrievalMetric
-from finetune.task import Task
-from finetune.tasks.regression import read_score
-from finetune.tasks.texts import no_windows
-from tokenizer import Tokenizer, load_tokenizer
-from training import Loss
+from plainformer.base import UserError, find_folder
+from plainformer.corpora import Doubtful, Row
+from plainformer.encoder import SentenceEncoder, ops
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.encoder.weights.sentence import read_layout
+from plainformer.encoder.weights.sentence_layout import SentenceLayout
+from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.embedder import as_declared, longest
+from plainformer.finetune.length import default_length, positions
+from plainformer.finetune.metrics import Metric, NumberMetric, RetrievalMetric
+from plainformer.finetune.task import Task
+from plainformer.finetune.tasks.regression import read_score
+from plainformer.finetune.tasks.texts import no_windows
+from plainformer.tokenizer import Tokenizer, load_tokenizer
+from plainformer.training import Loss
 
 if TYPE_CHECKING:
-    from finetune.config import FinetuneConfig
+    from plainformer.finetune.config import FinetuneConfig
 
 SHARPNESS = 20.0
 """by which cosines are multiplied before the softmax"""

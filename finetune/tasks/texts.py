@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cellar import UserError
-from corpora import Row
-from tokenizer import Tokens
+from plainformer.base import UserError
+from plainformer.corpora import Row
+from plainformer.tokenizer import Tokens
 
 if TYPE_CHECKING:
-    from finetune.config import FinetuneConfig
+    from plainformer.finetune.config import FinetuneConfig
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from cellar import above, check_bounds, finite, replaced_folder, write_json
+from plainformer.base import above, check_bounds, finite, replaced_folder, write_json
 from plainformer.options import parse
 
 if TYPE_CHECKING:
-    from explain import Comparison
+    from plainformer.explain import Comparison
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class CompareOptions:
 def run(arguments: Sequence[str]) -> int:
     """Compare, show the tables, and give the exit code."""
     options = parse(CompareOptions, "compare", arguments)
-    from corpora import read_texts
-    from explain import compare_folder
+    from plainformer.corpora import read_texts
+    from plainformer.explain import compare_folder
 
     texts = {} if options.text is None else {"texts": list(read_texts(options.text))}
     out = nullcontext() if options.out is None else replaced_folder(options.out, "compare")

@@ -26,7 +26,7 @@ class ConvertOptions:
 def run(arguments: Sequence[str]) -> None:
     """Convert, and say what was written."""
     options = parse(ConvertOptions, "convert", arguments)
-    from encoder.weights.convert import convert
+    from plainformer.encoder.weights.convert import convert
 
     count = convert(options.model, options.out)
     print(f"{count:,} tensors, and the files beside them, are in {options.out}")

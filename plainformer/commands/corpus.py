@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellar import UserError, between, check_bounds, plural
+from plainformer.base import UserError, between, check_bounds, plural
 from plainformer.options import parse
 
 
@@ -48,14 +48,14 @@ def run(arguments: Sequence[str]) -> None:
         if len(arguments) != 2 or arguments[1].startswith("-"):
             raise UserError("say `plainformer corpus check FOLDER`")
         folder = Path(arguments[1])
-        from pretrain import check_corpus
+        from plainformer.pretrain import check_corpus
 
         manifest, done = check_corpus(folder), "every byte is as it was written"
     else:
         options = parse(CorpusOptions, "corpus", arguments)
         folder = options.out
-        from pretrain import Corpus, prepare_corpus
-        from tokenizer import load_tokenizer
+        from plainformer.pretrain import Corpus, prepare_corpus
+        from plainformer.tokenizer import load_tokenizer
 
         manifest = prepare_corpus(
             Corpus.of(options.files, options.valid_share),

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from cellar import Fields, UserError, read_json
-from corpora import catalogue, fetch
+from plainformer.base import Fields, UserError, read_json
+from plainformer.corpora import catalogue, fetch
 
 USAGE = """usage: plainformer data list
        plainformer data fetch NAME …

@@ -8,7 +8,7 @@ from typing import Literal
 
 import tyro
 
-from cellar import (
+from plainformer.base import (
     UserError,
     at_least,
     atomic_path,
@@ -77,7 +77,7 @@ def run(arguments: Sequence[str]) -> None:
         raise UserError(f"{options.out} must end in .npy, as numpy's files do")
     import numpy as np
 
-    from finetune import Embedder
+    from plainformer.finetune import Embedder
 
     refuse_same_file(options.out, options.file)
     with atomic_path(options.out) as temporary:
@@ -100,8 +100,8 @@ def run(arguments: Sequence[str]) -> None:
 
 def read(file: Path) -> list[str | tuple[str, str]]:
     """The texts, or pairs, of a file."""
-    from corpora import has_rows, read_rows, read_texts
-    from corpora.lines import read_lines
+    from plainformer.corpora import has_rows, read_rows, read_texts
+    from plainformer.corpora.lines import read_lines
 
     if not has_rows(file):
         lines = list(read_texts(file))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import tyro
 
-from cellar import UserError, find_folder, plural, replaced_folder
-from cellar.allocator import few_kernels
+from plainformer.base import UserError, find_folder, plural, replaced_folder
+from plainformer.base.allocator import few_kernels
 from plainformer.options import parse
 
 
@@ -44,8 +44,8 @@ def run(arguments: Sequence[str]) -> None:
     if out.resolve() == options.run.resolve():
         raise UserError(f"{out} is no folder for a report: choose another --out")
     few_kernels()
-    from finetune import evaluate_folder
-    from finetune.report import write_report
+    from plainformer.finetune import evaluate_folder
+    from plainformer.finetune.report.page import write_report
     from plainformer.tables import report_table
 
     with replaced_folder(out, "evaluate") as folder:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from cellar import at_least, check_bounds
+from plainformer.base import at_least, check_bounds
 from plainformer.options import parse
 
 
@@ -31,9 +31,9 @@ class FillMaskOptions:
 def run(arguments: Sequence[str]) -> None:
     """Guess, and print a line for each mask."""
     options = parse(FillMaskOptions, "fill-mask", arguments)
-    from encoder import MaskedLM
-    from pretrain import fill_mask
-    from tokenizer import load_tokenizer
+    from plainformer.encoder import MaskedLM
+    from plainformer.pretrain import fill_mask
+    from plainformer.tokenizer import load_tokenizer
 
     tokenizer, model = load_tokenizer(options.model), MaskedLM.from_pretrained(options.model)
     for text in options.text:

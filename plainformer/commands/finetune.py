@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from cellar import UserError, plural
+from plainformer.base import UserError, plural
 from plainformer.options import parse
 from plainformer.tables import print_table, report_table
 
 
 def run(arguments: Sequence[str]) -> None:
     """Fine-tune, once or several times, and show how the model does on the validation examples."""
-    from finetune import FinetuneConfig, finetune, several
+    from plainformer.finetune import FinetuneConfig, finetune, several
 
     if any(argument.partition("=")[0] == "--steps" for argument in arguments):
         raise UserError("--steps: fine-tuning goes by --epochs, from which the steps follow")

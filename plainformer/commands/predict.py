@@ -9,8 +9,8 @@ from typing import TextIO
 
 import tyro
 
-from cellar import UserError, atomic_path, is_stream, plural, refuse_same_file
-from cellar.allocator import few_kernels
+from plainformer.base import UserError, atomic_path, is_stream, plural, refuse_same_file
+from plainformer.base.allocator import few_kernels
 from plainformer.options import parse
 
 
@@ -55,10 +55,10 @@ def run(arguments: Sequence[str]) -> None:
         refuse_same_file(options.out, options.file)
     if options.file not in (None, "-"):
         few_kernels()
-    from finetune import Predictor
-    from finetune.inputs import Asked
-    from finetune.outputs import check_format, writer
-    from finetune.progress import counting
+    from plainformer.finetune import Predictor
+    from plainformer.finetune.prediction.inputs import Asked
+    from plainformer.finetune.prediction.outputs import check_format, writer
+    from plainformer.finetune.progress import counting
 
     if options.out is not None:
         check_format(options.out)

@@ -7,8 +7,8 @@ from plainformer.options import parse
 
 def run(arguments: Sequence[str]) -> None:
     """Pretrain, and say what came of it."""
-    from pretrain import RECIPES, PretrainConfig, pretrain
-    from training import is_main
+    from plainformer.pretrain import RECIPES, PretrainConfig, pretrain
+    from plainformer.training import is_main
 
     given = {argument.partition("=")[0] for argument in arguments}
     if "--model" in given and not given & {"--recipe", "--config"}:

@@ -13,9 +13,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from cellar import UserError
-from logbook import Run, differing_options, find_runs, why_not_comparable
+from plainformer.base import UserError
 from plainformer.options import parse
+from plainformer.runs import Run, differing_options, find_runs, why_not_comparable
 
 PIPED = 120
 """The width of a list, in columns, where standard output is no terminal."""
@@ -50,7 +50,7 @@ def run(arguments: Sequence[str]) -> None:
             raise UserError(f"{folder} {fault}: give a folder that pretrain or finetune wrote to")
     runs = list({run.folder.resolve(): run for _, inside in found for run in inside}.values())
     if options.plot is not None:  # before anything is printed: nobody may be reading
-        from logbook.curves import draw_curves
+        from plainformer.runs.curves import draw_curves
 
         draw_curves(runs, options.plot, options.by)
     is_piped = not sys.stdout.isatty()

@@ -7,7 +7,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from cellar import UserError, between, check_bounds, replaced_folder
+from plainformer.base import UserError, between, check_bounds, replaced_folder
 from plainformer.options import parse
 
 USAGE = """usage: plainformer tokenizer train --files … --vocab-size … --out DIR
@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> None:
     if arguments[0] != "train":
         raise UserError(f"there is no `tokenizer {arguments[0]}`\n\n{USAGE}")
     options = parse(TrainOptions, "tokenizer train", arguments[1:])
-    from tokenizer import train_tokenizer
+    from plainformer.tokenizer import train_tokenizer
 
     with replaced_folder(options.out, "tokenizer train") as folder:
         with Console(stderr=True).status(f"learning {options.vocab_size:,} pieces"):
@@ -68,6 +68,6 @@ def run(arguments: Sequence[str]) -> None:
 
 def texts(names: Sequence[str]) -> Iterator[str]:
     """The training texts of files and named sets."""
-    from pretrain.corpus import Corpus
+    from plainformer.pretrain.corpus import Corpus
 
     return Corpus.of(names, valid_share=0.0).texts("train")

@@ -13,12 +13,12 @@ One of the last two goes with `mlm` or `denoise`, too: both losses from one pass
 teacher the loss of `mlm` is `Distillation`.
 """
 
-from pretrain.objectives.causal_lm import next_tokens
-from pretrain.objectives.denoising import Denoising
-from pretrain.objectives.distillation import Distillation, load_teacher
-from pretrain.objectives.masked_lm import masked_lm
-from pretrain.objectives.replaced_tokens import Electra, ReplacedTokens
-from pretrain.objectives.sentence_pairs import Pairs, SentencePairs, nothing
+from plainformer.pretrain.objectives.causal_lm import next_tokens
+from plainformer.pretrain.objectives.denoising import Denoising
+from plainformer.pretrain.objectives.distillation import Distillation, load_teacher
+from plainformer.pretrain.objectives.masked_lm import masked_lm
+from plainformer.pretrain.objectives.replaced_tokens import Electra, ReplacedTokens
+from plainformer.pretrain.objectives.sentence_pairs import Pairs, SentencePairs, nothing
 
 __all__ = [
     "Denoising",

@@ -8,7 +8,7 @@ learned from, and the end of a text is one of them.
 
 import numpy as np
 
-from pretrain.batch import MaskedBatch, Text
+from plainformer.pretrain.batch import MaskedBatch, Text
 
 
 def next_tokens(text: Text, rng: np.random.Generator, step: int = 0) -> MaskedBatch:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from pretrain.batch import MaskedBatch, Text
-from pretrain.masking import Masking
+from plainformer.pretrain.batch import MaskedBatch, Text
+from plainformer.pretrain.masking import Masking
 
 TRIGRAM, SHUFFLED = 3, 0.05
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from cellar import UserError
-from encoder import MaskedLM
-from pretrain.batch import MaskedBatch
-from pretrain.objectives.parts import guessed
-from tokenizer import Tokenizer, load_tokenizer
-from training import Loss
+from plainformer.base import UserError
+from plainformer.encoder import MaskedLM
+from plainformer.pretrain.batch import MaskedBatch
+from plainformer.pretrain.objectives.parts import guessed
+from plainformer.tokenizer import Tokenizer, load_tokenizer
+from plainformer.training import Loss
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ Devlin et al. 2018, arXiv:1810.04805. Nothing here knows why a token is asked fo
 modelling and denoising are this loss, too, on other batches.
 """
 
-from encoder import MaskedLM
-from pretrain.batch import MaskedBatch
-from pretrain.objectives.parts import guessed
-from training import Loss
+from plainformer.encoder import MaskedLM
+from plainformer.pretrain.batch import MaskedBatch
+from plainformer.pretrain.objectives.parts import guessed
+from plainformer.training import Loss
 
 
 def masked_lm(model: MaskedLM, batch: MaskedBatch) -> Loss:

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from encoder import ops
-from training import Loss
+from plainformer.encoder import ops
+from plainformer.training import Loss
 
 
 def guessed(logits: Float[Tensor, "items classes"], labels: Int[Tensor, " items"]) -> Loss:

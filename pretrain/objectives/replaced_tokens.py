@@ -16,11 +16,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cellar import UserError, find_folder
-from encoder import Discriminator, EncoderConfig, MaskedLM
-from pretrain.batch import MaskedBatch
-from pretrain.objectives.parts import Part, added, guessed
-from training import Loss
+from plainformer.base import UserError, find_folder
+from plainformer.encoder import Discriminator, EncoderConfig, MaskedLM
+from plainformer.pretrain.batch import MaskedBatch
+from plainformer.pretrain.objectives.parts import Part, added, guessed
+from plainformer.training import Loss
 
 DISCRIMINATOR_WEIGHT = 50.0
 

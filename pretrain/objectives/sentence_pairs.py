@@ -17,11 +17,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int64
 
-from encoder import PairedMaskedLM
-from pretrain.batch import MaskedBatch, Segment, Text
-from pretrain.data import Pieces, Rows
-from pretrain.objectives.parts import Part, added, guessed
-from training import Loss
+from plainformer.encoder import PairedMaskedLM
+from plainformer.pretrain.batch import MaskedBatch, Segment, Text
+from plainformer.pretrain.data import Pieces, Rows
+from plainformer.pretrain.objectives.parts import Part, added, guessed
+from plainformer.training import Loss
 
 PairName = Literal["nsp", "sop"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cellar import UserError
+from plainformer.base import UserError
 
 ROOT = Path(__file__).parents[2]
 

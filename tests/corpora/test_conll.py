@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellar import UserError
-from corpora import read_conll
-from corpora.sets import bmes_to_iob2
+from plainformer.base import UserError
+from plainformer.corpora import read_conll
+from plainformer.corpora.sets import bmes_to_iob2
 
 
 def test_sentences_are_parted_by_blank_lines_and_know_their_line(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpora.copies import Seen, digest
+from plainformer.corpora.duplicates import Seen, digest
 
 texts = st.lists(st.text(st.sampled_from("ab"), max_size=4), max_size=12)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from cellar import UserError, output_folder
-from corpora import catalogue, fetch, read_rows, read_texts
-from corpora.catalogue import Dataset, Package
-from corpora.fetch import _texts
-from corpora.split import split_by_hash
-from tests.cellar.processes import another_process_in
+from plainformer.base import UserError, output_folder
+from plainformer.corpora import catalogue, fetch, read_rows, read_texts
+from plainformer.corpora.catalogue import Dataset, Package
+from plainformer.corpora.fetch import _texts
+from plainformer.corpora.split import split_by_hash
+from tests.base.processes import another_process_in
 
 LINES = [f"line {i}" for i in range(50)]
 

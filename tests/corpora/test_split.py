@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpora.split import key, outline, split_by_hash, unit
+from plainformer.corpora.split import key, outline, split_by_hash, unit
 
 
 def shares(texts: list[str], seed: int = 0) -> dict[str, list[str]]:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellar import UserError
-from corpora import Answer, read_answers, read_squad
+from plainformer.base import UserError
+from plainformer.corpora import Answer, read_answers, read_squad
 
 CONTEXT = "The café sells tea. The 茶 is green."
 

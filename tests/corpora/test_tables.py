@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellar import UserError
-from corpora import read_rows
-from corpora.rows import MISSING, Columns, Doubtful, Row, read_columns, read_list
+from plainformer.base import UserError
+from plainformer.corpora import read_rows
+from plainformer.corpora.rows import MISSING, Columns, Doubtful, Row, read_columns, read_list
 
 EXCEL = "\ufefftext;label\r\nhéllo, you;a\r\n"
 EXPECTED = [{"text": "héllo, you", "label": "a"}]

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 import pytest
 
-import corpora.web
-from cellar import UserError
-from corpora import find_files, read_documents, read_rows, read_texts, stamp
-from corpora.web import WebFile
+import plainformer.corpora.web
+from plainformer.base import UserError
+from plainformer.corpora import find_files, read_documents, read_rows, read_texts, stamp
+from plainformer.corpora.web import WebFile
 
 TEXTS = [f"text {i}: caf\u00e9 東京" for i in range(4000)]
 CONTENT = "\n".join(TEXTS).encode()
@@ -105,8 +105,8 @@ class Files(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch) -> Iterator[type[Files]]:
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(corpora.web, "SILENCE", 0.3)
-    monkeypatch.setattr(corpora.web, "PAUSE", 0.01)
+    monkeypatch.setattr(plainformer.corpora.web, "SILENCE", 0.3)
+    monkeypatch.setattr(plainformer.corpora.web, "PAUSE", 0.01)
     handler = type("OfTest", (Files,), {"files": {}, "asked": Counter(), "ranges": []})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         running.daemon_threads = True
@@ -184,7 +184,7 @@ def test_a_drop_that_brings_nothing_new_ends(server, monkeypatch):
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/a.txt", "http://[::1/a.txt"])
 def test_nobody_answers(address, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(corpora.web, "PAUSE", 0.001)
+    monkeypatch.setattr(plainformer.corpora.web, "PAUSE", 0.001)
     with pytest.raises(UserError, match=r"cannot read .*refused|is not a valid URL"):
         find_files([address])
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder import Encoder
+from plainformer.encoder import Encoder
 from tests.encoder.tools import bert, randomise
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from encoder import (
+from plainformer.encoder import (
     ChoiceScorer,
     Encoder,
     MaskedLM,
@@ -16,7 +16,7 @@ from encoder import (
     SequenceClassifier,
     TokenClassifier,
 )
-from encoder.weights import FAMILIES
+from plainformer.encoder.weights import FAMILIES
 from tests.encoder.tools import VOCAB, padded, randomise
 
 transformers = pytest.importorskip("transformers")

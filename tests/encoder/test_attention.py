@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoder import Sequences
-from encoder.ops import fused, padded, plain, short
+from plainformer.encoder import Sequences
+from plainformer.encoder.ops import batched, fused, padded, plain
 from tests.encoder.tools import PRECISIONS, assert_relative, both, draw
 
 LENGTHS = [1, 3, 3, 8, 8, 8, 13]
@@ -58,7 +58,7 @@ def test_attention_of_padded_sequences_is_plain(
     bound: float,
 ) -> None:
     """What a GPU runs where `varlen_attn` does not serve: padding is not seen, and gives no NaN."""
-    monkeypatch.setattr("encoder.ops.local.QUERIES", 4)
+    monkeypatch.setattr("plainformer.encoder.ops.sliding_window.QUERIES", 4)
     sequences = Sequences.of([1, 4, 5, 12, 24, 24], causal=causal)
     q, k, v = draw(3, len(sequences.rows), 2, 8, dtype=dtype).unbind()
     bias = draw(2, 47, dtype=dtype, seed=4) if biased else None
@@ -101,7 +101,7 @@ def test_a_window_is_read_in_blocks(
     dtype: torch.dtype,
     bound: float,
 ) -> None:
-    monkeypatch.setattr("encoder.ops.local.QUERIES", 4)
+    monkeypatch.setattr("plainformer.encoder.ops.sliding_window.QUERIES", 4)
     sequences = Sequences.of([1, 4, 5, 12, 24, 24], causal=causal)
     q, k, v = draw(3, len(sequences.rows), 2, 8, dtype=dtype).unbind()
     bias = draw(2, 47, dtype=dtype, seed=4) if biased else None
@@ -119,19 +119,19 @@ def test_short_texts_are_attended_to_in_batched_products(
     monkeypatch: pytest.MonkeyPatch, most: int, longest: int
 ) -> None:
     """In full precision, with no way back, if there are some; others as ever."""
-    monkeypatch.setattr(short, "PRODUCTS", 8)
-    monkeypatch.setattr(short, "SCORES", most)
-    monkeypatch.setattr(short, "LONGEST", longest)
+    monkeypatch.setattr(batched, "PRODUCTS", 8)
+    monkeypatch.setattr(batched, "SCORES", most)
+    monkeypatch.setattr(batched, "LONGEST", longest)
     sequences = Sequences.of(LENGTHS)
     q, k, v = draw(sum(LENGTHS), 3, 4, 8, dtype=torch.float32).unbind(1)
     served: list[int] = []
-    attend = short.attention
+    attend = batched.attention
 
     def watched(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         served.append(q.shape[2])
         return attend(q, k, v)
 
-    monkeypatch.setattr(short, "attention", watched)
+    monkeypatch.setattr(batched, "attention", watched)
     with torch.no_grad():
         y = fused.attention(q, k, v, sequences)
     assert served == [length for length in (3, 8) if length <= longest]
@@ -148,7 +148,7 @@ def test_short_texts_are_attended_to_in_batched_products(
 def test_short_texts_that_hide_something_are_not(
     monkeypatch: pytest.MonkeyPatch, window: int | None, biased: bool, causal: bool
 ) -> None:
-    monkeypatch.setattr(short, "PRODUCTS", 1)
+    monkeypatch.setattr(batched, "PRODUCTS", 1)
     sequences = Sequences.of(LENGTHS, causal=causal)
     q, k, v = draw(3, sum(LENGTHS), 4, 8, dtype=torch.float32).unbind()
     bias = draw(4, 25, dtype=torch.float32, seed=4) if biased else None

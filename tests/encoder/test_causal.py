@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from encoder import EncoderConfig, MaskedLM, Sequences, use_backend
-from encoder.ops import fused, plain
+from plainformer.encoder import EncoderConfig, MaskedLM, Sequences, use_backend
+from plainformer.encoder.ops import fused, plain
 from tests.encoder.test_attention import LENGTHS, SETTINGS
 from tests.encoder.tools import (
     PRECISIONS,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from cellar import UserError
-from encoder import PRESETS, Encoder, EncoderConfig
+from plainformer.base import UserError
+from plainformer.encoder import PRESETS, Encoder, EncoderConfig
 from tests.encoder.tools import bert, padded
 
 ARCHITECTURES = "bert, roberta, xlm-roberta, camembert, distilbert, electra, albert, mpnet, modern"
@@ -58,8 +58,8 @@ def test_contradictions(changes: dict[str, Any], message: str) -> None:
 def test_values_of_another_type() -> None:
     """In a process of its own, where the shape checks of the tests do not stand before ours."""
     program = """
-from cellar import UserError
-from encoder import EncoderConfig
+from plainformer.base import UserError
+from plainformer.encoder import EncoderConfig
 for changes in (dict(hidden_size="big"), dict(vocab_size=None), dict(num_hidden_layers=2.5),
                 dict(norm_eps="small"), dict(hidden_dropout=None), dict(gated="yes"),
                 dict(architecture=["bert"]), dict(architecture="gpt"), dict(positions="none"),

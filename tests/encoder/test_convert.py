@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cellar import UserError
-from encoder import Encoder, MaskedLM
-from encoder.weights.convert import convert
+from plainformer.base import UserError
+from plainformer.encoder import Encoder, MaskedLM
+from plainformer.encoder.weights.convert import convert
+from plainformer.tokenizer import train_tokenizer
 from tests.encoder.families import EVERY, FAMILY, pair
 from tests.encoder.tools import assert_close, bert, disk_with_room_for, padded, randomise
-from tokenizer import train_tokenizer
 
 transformers = pytest.importorskip("transformers")
 OLD_NAMES = {"weight": "LayerNorm.gamma", "bias": "LayerNorm.beta"}

@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cellar import UserError
-from encoder import Encoder, MaskedLM, QuestionAnswerer, SequenceClassifier
-from encoder.weights import FAMILIES
+from plainformer.base import UserError
+from plainformer.encoder import Encoder, MaskedLM, QuestionAnswerer, SequenceClassifier
+from plainformer.encoder.weights import FAMILIES
 from tests.encoder.families import CONFIGS, pair
 from tests.encoder.tools import bert, edit_config, modern, randomise, refused
 
@@ -100,8 +100,8 @@ def test_absurd_sizes_are_compared_with_the_file_before_anything_is_allocated(
 import json, resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
-from cellar import UserError
-from encoder import MaskedLM
+from plainformer.base import UserError
+from plainformer.encoder import MaskedLM
 NAMES = {{"dim": "hidden_size", "n_layers": "num_hidden_layers", "n_heads": "num_attention_heads",
          "hidden_dim": "intermediate_size"}}
 for config in sorted(Path({str(tmp_path)!r}).glob("*/config.json")):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from encoder import (
+from plainformer.encoder import (
     Discriminator,
     Encoder,
     EncoderConfig,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from encoder import Encoder
+from plainformer.encoder import Encoder
 from tests.encoder.tools import bert, python, randomise, refused
 
 
@@ -66,8 +66,8 @@ def test_a_name_of_the_hub(folder: Path, tmp_path: Path) -> None:
         shutil.copy(file, repository / "blobs" / str(i))
         (snapshot / file.name).symlink_to(f"../../blobs/{i}")
     program = """
-from cellar import UserError
-from encoder import Encoder
+from plainformer.base import UserError
+from plainformer.encoder import Encoder
 print(Encoder.from_pretrained("some/model").num_parameters())
 try:
     Encoder.from_pretrained("some/other")
@@ -94,7 +94,7 @@ def test_loading_takes_little_more_memory_than_the_model(tmp_path: Path) -> None
     program = f"""
 import re, threading, time
 from pathlib import Path
-from encoder import Encoder
+from plainformer.encoder import Encoder
 
 def anonymous():
     status = Path("/proc/self/status").read_text()

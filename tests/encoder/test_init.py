@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from encoder import Encoder, EncoderConfig, MaskedLM, SequenceClassifier
+from plainformer.encoder import Encoder, EncoderConfig, MaskedLM, SequenceClassifier
 from tests.encoder.tools import bert, modern
 
 WIDE = {"vocab_size": 500, "hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 256}
@@ -83,7 +83,7 @@ def test_what_a_folder_does_not_have_begins_as_the_table_says(
 def test_transformers_begin_alike() -> None:
     """Deviation by deviation: bert, and modern's four kinds of matrices."""
     transformers = pytest.importorskip("transformers")
-    from encoder.weights import FAMILIES
+    from plainformer.encoder.weights import FAMILIES
 
     torch.manual_seed(0)
     for config, cls in ((bert(**WIDE), "Bert"), (modern(**WIDE), "ModernBert")):

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from torch import nn
 
-from cellar import UserError
-from encoder import Encoder, MaskedLM, in_int8
-from encoder.int8 import Int8Linear
-from encoder.linear import Linear
-from encoder.ops.int8 import fused_linear, plain_linear, to_int8
+from plainformer.base import UserError
+from plainformer.encoder import Encoder, MaskedLM, in_int8
+from plainformer.encoder.int8 import Int8Linear
+from plainformer.encoder.linear import Linear
+from plainformer.encoder.ops.int8 import fused_linear, plain_linear, to_int8
 from tests.encoder.tools import bert, modern, padded, randomise
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from encoder import Encoder, MaskedLM, ops, use_backend
-from encoder.norm import make_norm
+from plainformer.encoder import Encoder, MaskedLM, ops, use_backend
+from plainformer.encoder.norm import make_norm
 from tests.encoder.tools import assert_close, bert, modern, padded, randomise
 
 VARIANTS = {
@@ -149,7 +149,7 @@ def test_attention_weights(variant: str, backend: Any) -> None:
 
 
 def _one(length: int) -> Any:
-    from encoder import Sequences
+    from plainformer.encoder import Sequences
 
     return Sequences.of([length])
 
@@ -201,7 +201,7 @@ def test_compiled() -> None:
     program = """
 import torch
 from tests.encoder.tools import assert_close, modern, padded, randomise
-from encoder import MaskedLM
+from plainformer.encoder import MaskedLM
 model = randomise(MaskedLM(modern(type_vocab_size=2, num_hidden_layers=2)))
 compiled = torch.compile(model, backend="aot_eager")
 for lengths in ([7, 3], [9, 9]):

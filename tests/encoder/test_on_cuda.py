@@ -10,7 +10,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import varlen
 
-from encoder import MaskedLM, Sequences
+from plainformer.encoder import MaskedLM, Sequences
 from tests.encoder.tools import bert, modern
 
 DEVICE = "cuda" if torch.backends.cuda.is_built() else "cpu"

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from encoder import ops, use_backend
-from encoder.ops import fused, onednn, plain, prepacked
+from plainformer.encoder import ops, use_backend
+from plainformer.encoder.ops import fused, onednn, plain, prepacked
 from tests.encoder.tools import PRECISIONS, assert_relative, both, draw, python
 
 
@@ -165,7 +165,7 @@ def test_cross_entropy_of_impossible_classes_and_large_logits(form: Any) -> None
 
 @PRECISIONS
 def test_rotate(dtype: torch.dtype, bound: float) -> None:
-    from encoder.positions import rotation
+    from plainformer.encoder.positions import rotation
 
     cos, sin = rotation(torch.arange(9), 8, 10_000.0)
     x = draw(9, 2, 4, 8, dtype=dtype)
@@ -195,8 +195,8 @@ def test_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_misspelt_backend_is_refused() -> None:
     """In a process of its own: in this one the run-time type check would speak first."""
     program = """
-from cellar import UserError
-from encoder import use_backend
+from plainformer.base import UserError
+from plainformer.encoder import use_backend
 try:
     with use_backend("plian"):
         print("it ran")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from encoder import Encoder, MaskedLM, Packing, SequenceClassifier, Sequences
+from plainformer.encoder import Encoder, MaskedLM, Packing, SequenceClassifier, Sequences
 from tests.encoder.tools import VOCAB, assert_close, bert, modern, padded, randomise
 
 CONFIGS = {

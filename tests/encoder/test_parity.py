@@ -9,14 +9,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from cellar import UserError
-from encoder import (
-    Encoder,
-    EncoderConfig,
-    Sequences,
-    ops,
-)
-from encoder.weights import FAMILIES
+from plainformer.base import UserError
+from plainformer.encoder import Encoder, EncoderConfig, Sequences, ops
+from plainformer.encoder.weights import FAMILIES
 from tests.encoder.families import FAMILY, HEAD, OURS, PRECISION, inputs, pair, their_class
 from tests.encoder.tools import VOCAB, assert_close
 

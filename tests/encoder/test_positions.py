@@ -7,10 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellar import UserError
-from encoder import Encoder, Packing
-from encoder.ops import plain
-from encoder.positions import AlibiBias, alibi_slopes, bucket, check_length, rotation, sinusoids
+from plainformer.base import UserError
+from plainformer.encoder import Encoder, Packing
+from plainformer.encoder.ops import plain
+from plainformer.encoder.positions import (
+    AlibiBias,
+    alibi_slopes,
+    bucket,
+    check_length,
+    rotation,
+    sinusoids,
+)
 from tests.encoder.tools import assert_close, bert, modern, padded
 
 

@@ -4,16 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from encoder import Encoder, MaskedLM, prepacked
-from encoder.linear import Linear
-from encoder.prepack import PrepackedLinear
+from plainformer.encoder import Encoder, MaskedLM, prepacked
+from plainformer.encoder.linear import Linear
+from plainformer.encoder.prepack import PrepackedLinear
 from tests.encoder.tools import assert_relative, bert, modern, padded, randomise
 
 
 @pytest.fixture(autouse=True)
 def it_helps(monkeypatch: pytest.MonkeyPatch) -> None:
     """oneDNN has such a product on every CPU; only with AVX-512 it is worth its while."""
-    monkeypatch.setattr("encoder.ops.prepacked.IS_THERE", True)
+    monkeypatch.setattr("plainformer.encoder.ops.prepacked.IS_THERE", True)
 
 
 def kinds(model: nn.Module) -> dict[str, type]:
@@ -51,7 +51,7 @@ def test_what_is_saved_are_the_weights(tmp_path) -> None:
 
 def test_what_has_no_such_kernel_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert PrepackedLinear not in kinds(prepacked(Encoder(bert()).double())).values()
-    monkeypatch.setattr("encoder.ops.prepacked.IS_THERE", False)
+    monkeypatch.setattr("plainformer.encoder.ops.prepacked.IS_THERE", False)
     assert PrepackedLinear not in kinds(prepacked(Encoder(bert()))).values()
 
 

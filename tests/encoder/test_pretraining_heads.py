@@ -9,8 +9,8 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from cellar import UserError
-from encoder import (
+from plainformer.base import UserError
+from plainformer.encoder import (
     Discriminator,
     EncoderConfig,
     MaskedLM,
@@ -18,8 +18,8 @@ from encoder import (
     SequenceClassifier,
     Sequences,
 )
-from encoder.config import PRESETS
-from encoder.weights import FAMILIES
+from plainformer.encoder.config import PRESETS
+from plainformer.encoder.weights import FAMILIES
 from tests.encoder.tools import assert_close, bert, modern, padded, randomise, refused
 
 SMALL = {

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cellar import UserError
-from encoder import Encoder, SequenceClassifier
+from plainformer.base import UserError
+from plainformer.encoder import Encoder, SequenceClassifier
 from tests.encoder.tools import bert, disk_with_room_for, edit_config, modern, refused
 
 

@@ -8,13 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cellar import UserError
-from encoder import (
-    Encoder,
-    MaskedLM,
-    SequenceClassifier,
-)
-from encoder.weights import FAMILIES
+from plainformer.base import UserError
+from plainformer.encoder import Encoder, MaskedLM, SequenceClassifier
+from plainformer.encoder.weights import FAMILIES
 from tests.encoder.families import (
     CONFIGS,
     EVERY,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from encoder import MaskedLM, PairedMaskedLM, extend_vocabulary
+from plainformer.encoder import MaskedLM, PairedMaskedLM, extend_vocabulary
 from tests.encoder.families import inputs, pair
 from tests.encoder.tools import VOCAB, assert_close, bert, modern, padded, randomise
 

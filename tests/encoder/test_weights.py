@@ -9,9 +9,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cellar import UserError
-from encoder import Encoder, MaskedLM, QuestionAnswerer, SequenceClassifier, TokenClassifier
-from encoder.weights import FAMILIES
+from plainformer.base import UserError
+from plainformer.encoder import (
+    Encoder,
+    MaskedLM,
+    QuestionAnswerer,
+    SequenceClassifier,
+    TokenClassifier,
+)
+from plainformer.encoder.weights import FAMILIES
 from tests.encoder.tools import bert, modern, padded, randomise
 
 CONFIGS = {

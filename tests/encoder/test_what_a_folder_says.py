@@ -8,14 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from encoder import (
-    Encoder,
-    MaskedLM,
-    SequenceClassifier,
-    TokenClassifier,
-    use_backend,
-)
-from encoder.weights import read_labels
+from plainformer.encoder import Encoder, MaskedLM, SequenceClassifier, TokenClassifier, use_backend
+from plainformer.encoder.weights import read_labels
 from tests.encoder.families import FAMILY, inputs, pair, their_config
 from tests.encoder.tools import assert_close, bert, edit_config, refused
 

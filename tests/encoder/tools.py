@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cellar import UserError
-from encoder import Encoder, EncoderConfig
+from plainformer.base import UserError
+from plainformer.encoder import Encoder, EncoderConfig
 
 VOCAB = 61
 # bf16 keeps 8 bits: an error of 2⁻⁸ in each of a few roundings.

@@ -6,15 +6,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import encoder
-from cellar import UserError
-from encoder import EncoderConfig
-from encoder.weights import FAMILIES
-from explain import compare, compare_folder, compare_models
-from pretrain.objectives import Electra
+from plainformer import encoder
+from plainformer.base import UserError
+from plainformer.encoder import EncoderConfig
+from plainformer.encoder.weights import FAMILIES
+from plainformer.explain import compare, compare_folder, compare_models
+from plainformer.pretrain.objectives import Electra
+from plainformer.tokenizer import Tokenizer, train_tokenizer
 from tests.encoder.families import CONFIGS, their_config
 from tests.encoder.tools import bert, edit_config, padded, randomise
-from tokenizer import Tokenizer, train_tokenizer
 
 transformers = pytest.importorskip("transformers")
 TEXTS = ["the encoder reads", "from left to right, and back again", "", "tokens travel packed"]

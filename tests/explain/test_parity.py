@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from cellar import UserError
-from encoder import Encoder, EncoderConfig, MaskedLM
-from explain import Comparison, Difference, compare_folder, compare_models
-from explain.compare import compare_tokenizers
+from plainformer.base import UserError
+from plainformer.encoder import Encoder, EncoderConfig, MaskedLM
+from plainformer.explain import Comparison, Difference, compare_folder, compare_models
+from plainformer.explain.compare import compare_tokenizers
+from plainformer.tokenizer import load_tokenizer, train_tokenizer
 from tests.encoder.families import EVERY, FAMILY, inputs, pair
 from tests.encoder.tools import bert, modern, padded, randomise
-from tokenizer import load_tokenizer, train_tokenizer
 
 transformers = pytest.importorskip("transformers")
 

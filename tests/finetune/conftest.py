@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import settings
 
-from cellar import write_text
+from plainformer.base import write_text
+from plainformer.tokenizer import Tokenizer
 from tests.pretrain import tiny
-from tokenizer import Tokenizer
 
 settings.register_profile("shared cores", deadline=None)
 settings.load_profile("shared cores")

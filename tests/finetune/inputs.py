@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow
 
-from cellar import UserError
-from encoder import Encoder, MaskedLM, SentenceEncoder, SequenceClassifier
-from finetune import Embedder, Predictor
-from finetune.tasks.classification import Classification
-from pretrain import fill_mask
+from plainformer.base import UserError
+from plainformer.encoder import Encoder, MaskedLM, SentenceEncoder, SequenceClassifier
+from plainformer.finetune import Embedder, Predictor
+from plainformer.finetune.tasks.classification import Classification
+from plainformer.pretrain import fill_mask
+from plainformer.tokenizer.inputs import LONGEST_TEXT
 from tests.pretrain import tiny
-from tokenizer.inputs import LONGEST_TEXT
 
 TEXTS: dict[str, tuple[Any, str]] = {
     "none": (None, "not None"),

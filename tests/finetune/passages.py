@@ -1,7 +1,7 @@
 """Passages of the toy language, and questions about them."""
 
-from corpora import Answer
-from finetune.tasks.question_answering import QuestionAnswering, QuestionExample
+from plainformer.corpora import Answer
+from plainformer.finetune.tasks.question_answering import QuestionAnswering, QuestionExample
 from tests.pretrain import tiny
 
 TOKENIZERS = {kind: tiny.make_tokenizer(kind) for kind in ("wordpiece", "unigram", "bpe")}

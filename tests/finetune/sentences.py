@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from cellar.words import join_words
-from finetune.sentences import Sentence
-from finetune.tasks.tagging import Tagging
+from plainformer.base.words import join_words
+from plainformer.finetune.tasks.tagging.sentences import Sentence
+from plainformer.finetune.tasks.tagging.task import Tagging
 from tests.pretrain import tiny
 
 TOKENIZERS = {kind: tiny.make_tokenizer(kind) for kind in ("wordpiece", "unigram", "bpe")}

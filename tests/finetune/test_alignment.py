@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune.batch import Batch
-from finetune.sentences import Sentence, Tags
-from finetune.tags import iob2, spans
-from finetune.tasks.tagging import IGNORED, TaggedItem, Tagging
+from plainformer.finetune.data.batch import Batch
+from plainformer.finetune.tasks.tagging.iob import iob2, spans
+from plainformer.finetune.tasks.tagging.sentences import Sentence, Tags
+from plainformer.finetune.tasks.tagging.task import IGNORED, TaggedItem, Tagging
 from tests.finetune.sentences import PLAIN, TOKENIZERS, sentence, task
 
 TYPES = ("A", "B")

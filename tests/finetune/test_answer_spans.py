@@ -8,14 +8,10 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from corpora import Answer
-from finetune.batch import Batch
-from finetune.metrics.answers import word_f1
-from finetune.tasks.question_answering import (
-    Passage,
-    QuestionAnswering,
-    best_threshold,
-)
+from plainformer.corpora import Answer
+from plainformer.finetune.data.batch import Batch
+from plainformer.finetune.metrics.spans import word_f1
+from plainformer.finetune.tasks.question_answering import Passage, QuestionAnswering, best_threshold
 from tests.finetune.passages import STORY, TASK, TOKENIZERS, about, example
 from tests.pretrain import tiny
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpora import Answer
-from finetune.metrics import AnswerMetric
-from finetune.metrics.answers import exact_match, normalised, word_f1
+from plainformer.corpora import Answer
+from plainformer.finetune.metrics import AnswerMetric
+from plainformer.finetune.metrics.spans import exact_match, normalised, word_f1
 
 PUNCTUATION = set("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 

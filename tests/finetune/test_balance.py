@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional as F
 
-from cellar import UserError, write_text
-from finetune import FinetuneConfig, Predictor, finetune
-from finetune.balance import (
+from plainformer.base import UserError, write_text
+from plainformer.finetune import FinetuneConfig, Predictor, finetune
+from plainformer.finetune.losses.class_imbalance import (
     best_threshold,
     binary_cross_entropy,
     class_weights,
     cross_entropy,
     evenly,
 )
-from finetune.folder import load_task, save_task
-from finetune.tasks.classification import ClassExample, Classification, ClassPrediction
-from finetune.tasks.texts import Text
-from training import TrainingConfig
+from plainformer.finetune.task_file import load_task, save_task
+from plainformer.finetune.tasks.classification import ClassExample, Classification, ClassPrediction
+from plainformer.finetune.tasks.texts import Text
+from plainformer.training import TrainingConfig
 
 NAMES = ("a", "b", "c")
 some_labels = st.lists(st.sampled_from(NAMES), min_size=1, max_size=40)

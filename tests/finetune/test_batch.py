@@ -5,13 +5,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder import Sequences
-from finetune.batch import Batch, Item, by_length
-from finetune.tasks.classification import ClassExample, Classification
-from finetune.tasks.texts import Text
+from plainformer.encoder import Sequences
+from plainformer.finetune.data.batch import Batch, Item, by_length
+from plainformer.finetune.tasks.classification import ClassExample, Classification
+from plainformer.finetune.tasks.texts import Text
+from plainformer.tokenizer import Encoding
+from plainformer.tokenizer.encoding import Tokens
 from tests.pretrain import tiny
-from tokenizer import Encoding
-from tokenizer.encoding import Tokens
 
 
 def encoding(length: int, value: int = 1) -> Encoding:

@@ -17,13 +17,13 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from encoder import SequenceClassifier
-from finetune import FinetuneConfig
-from finetune.batch import Batch
-from finetune.metrics import ClassMetric
-from finetune.metrics.pictures import as_svg, save
-from finetune.tasks.classification import ClassExample, Classification, ClassPrediction
-from finetune.tasks.texts import Text
+from plainformer.encoder import SequenceClassifier
+from plainformer.finetune import FinetuneConfig
+from plainformer.finetune.data.batch import Batch
+from plainformer.finetune.metrics import ClassMetric
+from plainformer.finetune.report.figures import as_svg, save
+from plainformer.finetune.tasks.classification import ClassExample, Classification, ClassPrediction
+from plainformer.finetune.tasks.texts import Text
 from tests.pretrain import tiny
 
 LABELS = ("a", "b", "c", "d", "e")

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from cellar import UserError
-from encoder import Sequences, TokenClassifier
-from finetune.crf import CRF, Chain, ChainTagger, Posterior
-from finetune.tags import goes_on
+from plainformer.base import UserError
+from plainformer.encoder import Sequences, TokenClassifier
+from plainformer.finetune.tasks.tagging.crf import CRF, Chain, ChainTagger, Posterior
+from plainformer.finetune.tasks.tagging.iob import goes_on
 from tests.pretrain import tiny
 
 LABELS = ("O", "B-A", "I-A", "B-B", "I-B")

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from cellar import UserError
-from encoder import Encoder, MaskedLM
-from encoder.ops.onednn import IS_THERE
-from encoder.prepack import PrepackedLinear
-from finetune import Embedder
+from plainformer.base import UserError
+from plainformer.encoder import Encoder, MaskedLM
+from plainformer.encoder.ops.onednn import IS_THERE
+from plainformer.encoder.prepack import PrepackedLinear
+from plainformer.finetune import Embedder
+from plainformer.tokenizer import train_tokenizer
 from tests.encoder.tools import bert, modern, randomise
-from tokenizer import train_tokenizer
 
 TEXTS = [
     "the encoder reads",

@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 
-from cellar.words import join_words
-from finetune.metrics import EntityMetric, TagMetric
-from finetune.metrics.entities import DASH
-from finetune.sentences import Sentence, Tags
-from finetune.tags import iob2, spans
+from plainformer.base.words import join_words
+from plainformer.finetune.tasks.tagging.entities import DASH, EntityMetric, TagMetric
+from plainformer.finetune.tasks.tagging.iob import iob2, spans
+from plainformer.finetune.tasks.tagging.sentences import Sentence, Tags
 
 seqeval = pytest.importorskip("seqeval.metrics")
 scheme = pytest.importorskip("seqeval.scheme")

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellar import UserError
-from finetune import few_of_each, read_examples
-from finetune.tasks.classification import ClassExample, Classification, label_names
-from finetune.tasks.texts import Text
+from plainformer.base import UserError
+from plainformer.finetune import few_of_each, read_examples
+from plainformer.finetune.tasks.classification import ClassExample, Classification, label_names
+from plainformer.finetune.tasks.texts import Text
 
 
 def read(path: Path) -> list[ClassExample]:

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from cellar import UserError
-from finetune import FinetuneConfig, evaluate_folder, finetune, several
+from plainformer.base import UserError
+from plainformer.finetune import FinetuneConfig, evaluate_folder, finetune, several
+from plainformer.tokenizer import train_tokenizer
+from plainformer.training import TrainingConfig
 from tests.finetune.conftest import rows
-from tokenizer import train_tokenizer
-from training import TrainingConfig
 
 TEXTS = rows(40, 3)
 

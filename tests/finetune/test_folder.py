@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cellar import UserError
-from finetune import TASKS, FinetuneConfig, Predictor, finetune
-from finetune.folder import FOREIGN, load_task, save_task
-from training import TrainingConfig
+from plainformer.base import UserError
+from plainformer.finetune import TASKS, FinetuneConfig, Predictor, finetune
+from plainformer.finetune.task_file import FOREIGN, load_task, save_task
+from plainformer.training import TrainingConfig
 
 
 @pytest.mark.parametrize("name", sorted(FOREIGN.values()))

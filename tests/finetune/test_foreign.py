@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cellar import UserError
-from encoder.weights import FAMILIES
-from finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
+from plainformer.base import UserError
+from plainformer.encoder.weights import FAMILIES
+from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
 from tests.encoder.families import CONFIGS, FAMILY, their_class
 from tests.encoder.tools import randomise
 

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from cellar import UserError
-from corpora import Row
-from encoder import SequenceClassifier
-from finetune import Predictor
-from finetune.batch import BATCH_TOKENS, Batch
-from finetune.predict import encoded
-from finetune.task import as_rows, bounded
-from finetune.tasks.classification import ClassExample, Classification
-from finetune.tasks.texts import Text
+from plainformer.base import UserError
+from plainformer.corpora import Row
+from plainformer.encoder import SequenceClassifier
+from plainformer.finetune import Predictor
+from plainformer.finetune.data.batch import BATCH_TOKENS, Batch
+from plainformer.finetune.prediction.predictor import encoded
+from plainformer.finetune.task import as_rows, bounded
+from plainformer.finetune.tasks.classification import ClassExample, Classification
+from plainformer.finetune.tasks.texts import Text
+from plainformer.tokenizer import listed
+from plainformer.tokenizer.inputs import LONGEST_TEXT
 from tests.finetune.inputs import LISTS, PAIRS, TEXTS, of_many, of_one
 from tests.finetune.test_run import ROOT
 from tests.pretrain import tiny
-from tokenizer import listed
-from tokenizer.inputs import LONGEST_TEXT
 
 
 @pytest.fixture(scope="module")

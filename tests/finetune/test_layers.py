@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cellar import UserError
-from encoder import SequenceClassifier
-from encoder.pretrained import PretrainedModel
-from encoder.weights import FAMILIES
-from finetune import FinetuneConfig, finetune
-from finetune.layers import layer_shares
-from training import TrainingConfig
-from training.optimizer import build_optimizer
+from plainformer.base import UserError
+from plainformer.encoder import SequenceClassifier
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.encoder.weights import FAMILIES
+from plainformer.finetune import FinetuneConfig, finetune
+from plainformer.finetune.lr_decay import layer_shares
+from plainformer.training import TrainingConfig
+from plainformer.training.optimizer import build_optimizer
 
 SIZES = {
     "vocab_size": 50,

@@ -15,15 +15,15 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from cellar import UserError, write_text
-from encoder import SequenceClassifier
-from finetune import FinetuneConfig, Predictor, evaluate_folder, finetune, read_examples
-from finetune.batch import Batch
-from finetune.metrics import LabelsMetric
-from finetune.tasks.multi_label import LabelsExample, LabelsPrediction, MultiLabel
-from finetune.tasks.texts import Text
+from plainformer.base import UserError, write_text
+from plainformer.encoder import SequenceClassifier
+from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune, read_examples
+from plainformer.finetune.data.batch import Batch
+from plainformer.finetune.metrics import LabelsMetric
+from plainformer.finetune.tasks.multi_label import LabelsExample, LabelsPrediction, MultiLabel
+from plainformer.finetune.tasks.texts import Text
+from plainformer.training import TrainingConfig
 from tests.pretrain import tiny
-from training import TrainingConfig
 
 NAMES = ("a", "b", "c", "d")
 

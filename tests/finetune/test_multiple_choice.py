@@ -9,22 +9,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellar import UserError
-from corpora import Row
-from encoder import ChoiceScorer
-from finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
-from finetune.batch import Batch
-from finetune.metrics import ChoiceMetric
-from finetune.tasks.multiple_choice import (
+from plainformer.base import UserError
+from plainformer.corpora import Row
+from plainformer.encoder import ChoiceScorer
+from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
+from plainformer.finetune.data.batch import Batch
+from plainformer.finetune.metrics import ChoiceMetric
+from plainformer.finetune.tasks.multiple_choice import (
     ChoiceExample,
     ChoicePrediction,
     MultipleChoice,
     by_item,
 )
-from finetune.tasks.texts import Text
+from plainformer.finetune.tasks.texts import Text
+from plainformer.training import TrainingConfig
 from tests.encoder.tools import randomise
 from tests.pretrain import tiny
-from training import TrainingConfig
 
 
 def example(text: str, *options: str, right: int | None = 0) -> ChoiceExample:

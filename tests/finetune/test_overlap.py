@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpora import key
-from finetune import FinetuneConfig, evaluate_folder, finetune
-from finetune.overlap import Overlap, fingerprint
-from finetune.tasks.classification import ClassExample, Classification
-from finetune.tasks.texts import Text
-from training import TrainingConfig
+from plainformer.corpora import key
+from plainformer.finetune import FinetuneConfig, evaluate_folder, finetune
+from plainformer.finetune.data.leakage import Overlap, fingerprint
+from plainformer.finetune.tasks.classification import ClassExample, Classification
+from plainformer.finetune.tasks.texts import Text
+from plainformer.training import TrainingConfig
 
 
 def example(text: str, label: str = "x", place: str = "f:1") -> ClassExample:

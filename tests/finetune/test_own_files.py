@@ -9,21 +9,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellar import UserError, write_text
-from corpora import Columns
-from finetune import TASKS, FinetuneConfig, Predictor, evaluate_folder, finetune, read_examples
-from finetune.holding_out import hold_out
-from finetune.overlap import fingerprint
-from finetune.remarks import of_labels, of_tags
-from finetune.sentences import read_sentence, sentence_rows
-from finetune.tags import spans
-from finetune.tasks.classification import ClassExample, Classification
-from finetune.tasks.multi_label import MultiLabel
-from finetune.tasks.regression import Regression
-from finetune.tasks.tagging import Tagging
-from finetune.tasks.texts import Text
+from plainformer.base import UserError, write_text
+from plainformer.corpora import Columns
+from plainformer.finetune import (
+    TASKS,
+    FinetuneConfig,
+    Predictor,
+    evaluate_folder,
+    finetune,
+    read_examples,
+)
+from plainformer.finetune.data.leakage import fingerprint
+from plainformer.finetune.data.remarks import of_labels, of_tags
+from plainformer.finetune.data.split import hold_out
+from plainformer.finetune.tasks.classification import ClassExample, Classification
+from plainformer.finetune.tasks.multi_label import MultiLabel
+from plainformer.finetune.tasks.regression import Regression
+from plainformer.finetune.tasks.tagging.iob import spans
+from plainformer.finetune.tasks.tagging.sentences import read_sentence, sentence_rows
+from plainformer.finetune.tasks.tagging.task import Tagging
+from plainformer.finetune.tasks.texts import Text
+from plainformer.training import TrainingConfig
 from tests.pretrain import tiny
-from training import TrainingConfig
 
 
 def read(folder: Path, task: Any, name: str, content: str, *columns: str) -> list[Any]:

@@ -6,19 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from finetune.metrics import pictures
+from plainformer.finetune.report import figures
 
 
 def test_a_character_that_no_font_has_is_named_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(pictures, "CJK_FONTS", ())
-    monkeypatch.setattr(pictures, "_said", set())
+    monkeypatch.setattr(figures, "CJK_FONTS", ())
+    monkeypatch.setattr(figures, "_said", set())
     for name in ("a.png", "b.png"):
-        figure = pictures.confusion_figure(["正面", "负面"], np.eye(2, dtype=np.int64), "名")
+        figure = figures.confusion_figure(["正面", "负面"], np.eye(2, dtype=np.int64), "名")
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            pictures.save(figure, tmp_path / name)
+            figures.save(figure, tmp_path / name)
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert all(character in said[0] for character in "正面负名")
@@ -27,6 +27,6 @@ def test_a_character_that_no_font_has_is_named_once(
 
 
 def test_latin_labels_are_no_matter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    figure = pictures.confusion_figure(["good", "über"], np.eye(2, dtype=np.int64), "x")
-    pictures.save(figure, tmp_path / "a.png")
+    figure = figures.confusion_figure(["good", "über"], np.eye(2, dtype=np.int64), "x")
+    figures.save(figure, tmp_path / "a.png")
     assert capsys.readouterr().err == ""

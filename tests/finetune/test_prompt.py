@@ -11,17 +11,17 @@ from hypothesis import example as also
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellar import UserError
-from encoder import MaskedLM
-from finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
-from finetune.batch import Batch
-from finetune.tasks.classification import ClassExample
-from finetune.tasks.prompt import Prompt, check_template, read_verbaliser, word_id
-from finetune.tasks.texts import Text
+from plainformer.base import UserError
+from plainformer.encoder import MaskedLM
+from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
+from plainformer.finetune.data.batch import Batch
+from plainformer.finetune.tasks.classification import ClassExample
+from plainformer.finetune.tasks.prompt import Prompt, check_template, read_verbaliser, word_id
+from plainformer.finetune.tasks.texts import Text
+from plainformer.tokenizer import HuggingFace, SentencePiece, Tokenizer, train_tokenizer
+from plainformer.training import TrainingConfig
 from tests.encoder.tools import randomise
 from tests.pretrain import tiny
-from tokenizer import HuggingFace, SentencePiece, Tokenizer, train_tokenizer
-from training import TrainingConfig
 
 VERBALISER = "fish=cat,eggs=fox,bones=dog"
 TEMPLATE = "{text} the food : [MASK] ."

@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 import torch
 
-from cellar import UserError, write_json
-from corpora import Row
-from encoder import MaskedLM, QuestionAnswerer
-from finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
-from finetune.batch import Batch
-from finetune.folder import load_task, save_task
-from finetune.tasks.question_answering import (
+from plainformer.base import UserError, write_json
+from plainformer.corpora import Row
+from plainformer.encoder import MaskedLM, QuestionAnswerer
+from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
+from plainformer.finetune.data.batch import Batch
+from plainformer.finetune.task_file import load_task, save_task
+from plainformer.finetune.tasks.question_answering import (
     Passage,
     QuestionAnswering,
     QuestionExample,
 )
+from plainformer.tokenizer import train_tokenizer
+from plainformer.training import TrainingConfig
 from tests.finetune.passages import STORY, TASK, about, example
 from tests.pretrain import tiny
-from tokenizer import train_tokenizer
-from training import TrainingConfig
 
 LONGEST_ANSWER = 30
 

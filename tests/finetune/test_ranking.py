@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from finetune.metrics.ranking import Ranking, mean_area
+from plainformer.finetune.metrics.roc import Ranking, mean_area
 
 
 def ranking_of(truth: np.ndarray, probabilities: np.ndarray) -> Ranking:

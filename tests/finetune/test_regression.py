@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import mean_absolute_error, mean_squared_error
 
-from cellar import UserError, write_text
-from encoder import SequenceClassifier
-from finetune import FinetuneConfig, Predictor, evaluate_folder, finetune, read_examples
-from finetune.batch import Batch
-from finetune.metrics import NumberMetric
-from finetune.metrics.ranking import ranks
-from finetune.run import build
-from finetune.tasks.regression import OUTPUT, Regression, ScoreExample, ScorePrediction
-from finetune.tasks.texts import Text
+from plainformer.base import UserError, write_text
+from plainformer.encoder import SequenceClassifier
+from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune, read_examples
+from plainformer.finetune.data.batch import Batch
+from plainformer.finetune.metrics import NumberMetric
+from plainformer.finetune.metrics.roc import ranks
+from plainformer.finetune.run import build
+from plainformer.finetune.tasks.regression import OUTPUT, Regression, ScoreExample, ScorePrediction
+from plainformer.finetune.tasks.texts import Text
+from plainformer.training import TrainingConfig
 from tests.pretrain import tiny
-from training import TrainingConfig
 
 
 def example(score: float | None, text: str = "t", pair: str | None = None) -> ScoreExample:

@@ -9,17 +9,17 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cellar import UserError
-from corpora import Row
-from finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
-from finetune.metrics import RelationMetric
-from finetune.tasks.classification import ClassPrediction
-from finetune.tasks.relation import Relation, RelationExample, marked
+from plainformer.base import UserError
+from plainformer.corpora import Row
+from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
+from plainformer.finetune.metrics import RelationMetric
+from plainformer.finetune.tasks.classification import ClassPrediction
+from plainformer.finetune.tasks.relation import Relation, RelationExample, marked
+from plainformer.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from plainformer.tokenizer.base import SPECIAL_TOKENS
+from plainformer.tokenizer.wordpiece import WordPiece
+from plainformer.training import TrainingConfig
 from tests.pretrain import tiny
-from tokenizer import Tokenizer, load_tokenizer, train_tokenizer
-from tokenizer.base import SPECIAL_TOKENS
-from tokenizer.wordpiece import WordPiece
-from training import TrainingConfig
 
 TEXTS = [*tiny.sentences(300), "@ a b @ c # d e f # g h i j k l m n o p q r s t u v w x y z ."] * 2
 LABELS = ("no_relation", "of", "to")

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from finetune.evaluate import Evaluation
-from finetune.metrics import ClassMetric
-from finetune.report import learning_curve, report_page, write_report
-from finetune.tasks.classification import ClassExample, ClassPrediction
-from finetune.tasks.texts import Text
+from plainformer.finetune.evaluation import Evaluation
+from plainformer.finetune.metrics import ClassMetric
+from plainformer.finetune.report.page import learning_curve, report_page, write_report
+from plainformer.finetune.tasks.classification import ClassExample, ClassPrediction
+from plainformer.finetune.tasks.texts import Text
 
 HOSTILE = (
     "<script>alert('x')</script>",

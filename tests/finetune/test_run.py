@@ -14,11 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cellar import UserError, read_json
-from encoder import MaskedLM, SequenceClassifier
-from encoder.ops.onednn import IS_THERE
-from encoder.prepack import PrepackedLinear
-from finetune import (
+from plainformer.base import UserError, read_json
+from plainformer.encoder import MaskedLM, SequenceClassifier
+from plainformer.encoder.ops.onednn import IS_THERE
+from plainformer.encoder.prepack import PrepackedLinear
+from plainformer.finetune import (
     FinetuneConfig,
     Outcome,
     Predictor,
@@ -26,13 +26,13 @@ from finetune import (
     finetune,
     read_examples,
 )
-from finetune.length import with_length
-from finetune.predict import answered, encoded
-from finetune.run import build
-from finetune.tasks.classification import Classification
+from plainformer.finetune.length import with_length
+from plainformer.finetune.prediction.predictor import answered, encoded
+from plainformer.finetune.run import build
+from plainformer.finetune.tasks.classification import Classification
+from plainformer.tokenizer import load_tokenizer
+from plainformer.training import TrainingConfig
 from tests.pretrain import tiny
-from tokenizer import load_tokenizer
-from training import TrainingConfig
 
 ROOT = Path(__file__).parents[2]
 TRAINING = TrainingConfig(learning_rate=1e-2, eval_every=0, checkpoint_every=0)
@@ -174,10 +174,10 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
-import finetune.run
+import plainformer.finetune.run
 from dataclasses import replace
-from finetune import FinetuneConfig
-from finetune.batch import Batch
+from plainformer.finetune import FinetuneConfig
+from plainformer.finetune.data.batch import Batch
 from plainformer.options import load
 
 torch.set_num_threads(1)
@@ -198,7 +198,7 @@ finetune.run.finetune(load(FinetuneConfig, Path(sys.argv[1])), quiet=True)
 def test_a_killed_run_goes_on_as_if_it_had_not_been(models, files, tmp_path):
     from dataclasses import asdict
 
-    from cellar import write_json
+    from plainformer.base import write_json
 
     training = replace(TRAINING, checkpoint_every=10)
     config = settings(models, files, tmp_path / "a", "bert", training=training)

@@ -11,10 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellar import UserError
-from corpora import Row
-from encoder import SentenceEncoder
-from finetune import (
+from plainformer.base import UserError
+from plainformer.corpora import Row
+from plainformer.encoder import SentenceEncoder
+from plainformer.finetune import (
     Embedder,
     FinetuneConfig,
     Predictor,
@@ -22,16 +22,16 @@ from finetune import (
     finetune,
     read_examples,
 )
-from finetune.batch import Batch
-from finetune.metrics import NumberMetric, RetrievalMetric, retrieval
-from finetune.tasks.sentence_embedding import (
+from plainformer.finetune.data.batch import Batch
+from plainformer.finetune.metrics import NumberMetric, RetrievalMetric, retrieval
+from plainformer.finetune.tasks.sentence_embedding import (
     SentenceEmbedding,
     SentenceExample,
     SentencePrediction,
 )
+from plainformer.training import TrainingConfig
 from tests.encoder.tools import randomise
 from tests.pretrain import tiny
-from training import TrainingConfig
 
 PAIRS = SentenceEmbedding(max_length=32, scale=None)
 SCORED = SentenceEmbedding(max_length=32, scale=(1.0, 5.0))

@@ -16,19 +16,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cellar import UserError
-from encoder import Encoder, SentenceEncoder, Sequences
-from encoder.heads.sentence import pool_all
-from encoder.weights.convert import convert
-from encoder.weights.sentence import read_layout
-from encoder.weights.sentence_layout import Dense, Normalize, SentenceLayout
-from finetune import Embedder, FinetuneConfig, Predictor, evaluate_folder, finetune
-from finetune.folder import load_task
+from plainformer.base import UserError
+from plainformer.encoder import Encoder, SentenceEncoder, Sequences
+from plainformer.encoder.heads.sentence import pool_all
+from plainformer.encoder.weights.convert import convert
+from plainformer.encoder.weights.sentence import read_layout
+from plainformer.encoder.weights.sentence_layout import Dense, Normalize, SentenceLayout
+from plainformer.finetune import Embedder, FinetuneConfig, Predictor, evaluate_folder, finetune
+from plainformer.finetune.task_file import load_task
+from plainformer.tokenizer import Tokenizer, train_tokenizer
+from plainformer.training import TrainingConfig
 from tests.encoder.families import CONFIGS, FAMILY, their_class
 from tests.encoder.tools import bert, randomise
 from tests.pretrain import tiny
-from tokenizer import Tokenizer, train_tokenizer
-from training import TrainingConfig
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

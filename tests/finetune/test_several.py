@@ -15,17 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import training.record
-from cellar import UserError, finite, write_text
-from finetune import FinetuneConfig, Predictor, evaluate_folder, finetune, several
-from finetune.holding_out import folds
-from finetune.metrics import ClassMetric
-from finetune.several import Summary, Tried, adopt, ordered
-from finetune.tasks.classification import ClassExample, Classification
-from finetune.tasks.texts import Text
+import plainformer.training.run_log
+from plainformer.base import UserError, finite, write_text
 from plainformer.commands.finetune import run as command
+from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune, several
+from plainformer.finetune.data.split import folds
+from plainformer.finetune.metrics import ClassMetric
+from plainformer.finetune.sweep import Summary, Tried, adopt, ordered
+from plainformer.finetune.tasks.classification import ClassExample, Classification
+from plainformer.finetune.tasks.texts import Text
+from plainformer.training import TrainingConfig
 from tests.finetune.conftest import rows
-from training import TrainingConfig
 
 TRAINING = TrainingConfig(learning_rate=1e-2, seed=3, checkpoint_every=0, patience=5, eval_every=0)
 WEIGHTS = "model.safetensors"
@@ -35,7 +35,7 @@ WEIGHTS = "model.safetensors"
 def without_curves() -> Iterator[None]:
     """Pictures take ten times as long as these runs, and are looked at elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.record, "draw_curve", lambda *_: None)
+        patch.setattr(plainformer.training.run_log, "draw_curve", lambda *_: None)
         patch.setattr(ClassMetric, "figures", lambda _: {})
         yield
 

@@ -11,19 +11,19 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from cellar import UserError, write_text
-from encoder import TokenClassifier
-from finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
-from finetune.batch import Batch
-from finetune.crf import ChainTagger
-from finetune.folder import load_task
-from finetune.run import build
-from finetune.tags import spans
-from finetune.tasks.tagging import IGNORED, Tagging
+from plainformer.base import UserError, write_text
+from plainformer.encoder import TokenClassifier
+from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
+from plainformer.finetune.data.batch import Batch
+from plainformer.finetune.run import build
+from plainformer.finetune.task_file import load_task
+from plainformer.finetune.tasks.tagging.crf import ChainTagger
+from plainformer.finetune.tasks.tagging.iob import spans
+from plainformer.finetune.tasks.tagging.task import IGNORED, Tagging
+from plainformer.training import TrainingConfig
 from tests.finetune.sentences import TOKENIZERS, sentence
 from tests.pretrain import tiny
 from tests.tokenizer.test_families import FAMILIES
-from training import TrainingConfig
 
 
 def written(path: Path, *rows: object) -> Path:
@@ -113,7 +113,7 @@ def test_types_that_training_has_not_seen_are_refused_but_plain_labels_count_as_
 
 
 def test_raw_text_is_split_and_words_are_taken_as_they_are():
-    from finetune.task import as_rows
+    from plainformer.finetune.task import as_rows
 
     raw, given = (
         Tagging.read(row, labelled=False)
@@ -278,7 +278,7 @@ def test_a_tagger_of_roberta_is_learned_with_words_behind_a_space(head, prefixed
 
 
 def _row(text: str):
-    from finetune.task import as_rows
+    from plainformer.finetune.task import as_rows
 
     (row,) = as_rows([text])
     return row

@@ -2,9 +2,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellar.words import join_words, words_of
-from corpora.sets import bmes_to_iob2
-from finetune.tags import Span, are_entities, goes_on, iob2, is_legal, is_tag, spans
+from plainformer.base.words import join_words, words_of
+from plainformer.corpora.sets import bmes_to_iob2
+from plainformer.finetune.tasks.tagging.iob import (
+    Span,
+    are_entities,
+    goes_on,
+    iob2,
+    is_legal,
+    is_tag,
+    spans,
+)
 
 TYPES = st.sampled_from(["PER", "LOC", "geo-loc", "人"])
 ANY_TAG = st.just("O") | st.builds("{}-{}".format, st.sampled_from("BIMELSU"), TYPES)

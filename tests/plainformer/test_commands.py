@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune import Predictor, Table
+from plainformer.finetune import Predictor, Table
 from plainformer.tables import print_table
 from tests.pretrain import tiny
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from encoder import MaskedLM
 from plainformer.__main__ import main
+from plainformer.encoder import MaskedLM
+from plainformer.tokenizer import train_tokenizer
 from tests.encoder.tools import bert, randomise
-from tokenizer import train_tokenizer
 
 pytest.importorskip("transformers")
 TEXTS = ["the encoder reads", "from left to right, and back again", "tokens travel packed"]

@@ -4,8 +4,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from encoder import Encoder
 from plainformer.__main__ import main
+from plainformer.encoder import Encoder
 from tests.encoder.tools import bert, randomise
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from finetune import Predictor
 from plainformer.__main__ import main
 from plainformer.demo import Story
+from plainformer.finetune import Predictor
 
 
 @pytest.mark.slow

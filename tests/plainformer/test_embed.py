@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoder import Encoder, SentenceEncoder
-from finetune import Embedder
 from plainformer.__main__ import main
+from plainformer.encoder import Encoder, SentenceEncoder
+from plainformer.finetune import Embedder
+from plainformer.tokenizer import train_tokenizer
 from tests.encoder.tools import bert, randomise
-from tokenizer import train_tokenizer
 
 TEXTS = ["the encoder reads", "from left to right, and back again", "tokens travel packed"]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from finetune import Predictor, evaluate_folder
-from finetune.predict import CHUNK
-from finetune.tasks.classification import ClassExample
-from finetune.tasks.texts import Text
+from plainformer.finetune import Predictor, evaluate_folder
+from plainformer.finetune.prediction.predictor import CHUNK
+from plainformer.finetune.tasks.classification import ClassExample
+from plainformer.finetune.tasks.texts import Text
 from tests.plainformer.conftest import ROOT
 from tests.pretrain import tiny
 

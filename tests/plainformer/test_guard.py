@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from cellar import output_folder, replaced_folder
-from tests.cellar.processes import another_process_in
+from plainformer.base import output_folder, replaced_folder
+from plainformer.tokenizer import load_tokenizer
+from plainformer.tokenizer.wordpiece import WordPiece
+from tests.base.processes import another_process_in
 from tests.pretrain import tiny
-from tokenizer import load_tokenizer
-from tokenizer.wordpiece import WordPiece
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:

@@ -7,18 +7,18 @@ from typing import Any, Literal
 import pytest
 import tyro
 
-from cellar import UserError
-from finetune import FinetuneConfig
+from plainformer.base import UserError
 from plainformer.commands.compare import CompareOptions
 from plainformer.commands.corpus import CorpusOptions
 from plainformer.commands.embed import EmbedOptions
 from plainformer.commands.fill_mask import FillMaskOptions
 from plainformer.commands.tokenizer import TrainOptions
 from plainformer.demo import DemoOptions
+from plainformer.finetune import FinetuneConfig
 from plainformer.line import options_of
 from plainformer.options import parse
-from pretrain import PretrainConfig
-from training import TrainingConfig
+from plainformer.pretrain import PretrainConfig
+from plainformer.training import TrainingConfig
 
 
 @dataclass(frozen=True)

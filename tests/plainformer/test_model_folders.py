@@ -11,9 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from encoder import ChoiceScorer, Encoder, MaskedLM, QuestionAnswerer, SequenceClassifier
+from plainformer.encoder import (
+    ChoiceScorer,
+    Encoder,
+    MaskedLM,
+    QuestionAnswerer,
+    SequenceClassifier,
+)
+from plainformer.tokenizer import train_tokenizer
 from tests.encoder.tools import bert, edit_config, randomise
-from tokenizer import train_tokenizer
 
 TEXTS = ["the encoder reads", "from left to right, and back again", "tokens travel packed"]
 SHAPE = bert(vocab_size=80, type_vocab_size=1, max_position_embeddings=64)

@@ -7,11 +7,11 @@ from typing import Literal
 
 import pytest
 
-from cellar import UserError, write_json
-from finetune import FinetuneConfig
+from plainformer.base import UserError, write_json
+from plainformer.finetune import FinetuneConfig
 from plainformer.options import load, parse
-from pretrain import RECIPES, PretrainConfig
-from training import TrainingConfig
+from plainformer.pretrain import RECIPES, PretrainConfig
+from plainformer.training import TrainingConfig
 
 PRETRAIN = PretrainConfig(
     corpus=("a.txt", "b c.txt"),

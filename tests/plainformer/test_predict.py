@@ -17,11 +17,11 @@ import pytest
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from cellar import UserError
-from corpora import read_rows
-from finetune import Predictor
-from finetune.inputs import arriving_rows
-from finetune.outputs import check_format
+from plainformer.base import UserError
+from plainformer.corpora import read_rows
+from plainformer.finetune import Predictor
+from plainformer.finetune.prediction.inputs import arriving_rows
+from plainformer.finetune.prediction.outputs import check_format
 from tests.plainformer.conftest import ROOT, start
 from tests.pretrain import tiny
 
@@ -328,7 +328,7 @@ def test_a_device_takes_lines_of_json(call, classifier):
 
 
 def test_a_line_without_end_on_a_stream_is_refused(monkeypatch):
-    monkeypatch.setattr("finetune.inputs.LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr("plainformer.finetune.prediction.inputs.LONGEST_LINE", 1 << 20)
     with pytest.raises(UserError, match="in: a line is longer than 1 MiB: split it"):
         list(arriving_rows(lambda _: b"x" * 2**16, "in"))
 

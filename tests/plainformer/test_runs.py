@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from logbook import Run
 from plainformer.commands.runs import COLUMNS, PIPED, listing
+from plainformer.runs import Run
 from tests.plainformer.conftest import ROOT
 
 

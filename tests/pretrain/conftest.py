@@ -4,8 +4,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from plainformer.tokenizer import Tokenizer
 from tests.pretrain import tiny
-from tokenizer import Tokenizer
 
 settings.register_profile("shared cores", deadline=None)
 settings.load_profile("shared cores")

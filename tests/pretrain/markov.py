@@ -8,10 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
-from encoder import EncoderConfig
-from pretrain import MaskedBatch, Masking
-from pretrain.shards import Shard
-from tokenizer import WordPiece
+from plainformer.encoder import EncoderConfig
+from plainformer.pretrain import MaskedBatch, Masking
+from plainformer.pretrain.shards import Shard
+from plainformer.tokenizer import WordPiece
 
 LETTERS, LENGTH, FIRST = 6, 14, 5
 MASK = 4

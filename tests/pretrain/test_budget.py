@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import training.pace
-from cellar import UserError
-from encoder import PRESETS, EncoderConfig
-from pretrain import PretrainConfig, choice, pretrain
-from pretrain.budget import Budget
-from pretrain.data import MaskedBatches
-from pretrain.plan import Candidate, make_plan, sizes, spoken, step_tokens, too_small
+import plainformer.training.step_time
+from plainformer.base import UserError
+from plainformer.encoder import PRESETS, EncoderConfig
+from plainformer.pretrain import PretrainConfig, choice, pretrain
+from plainformer.pretrain.budget import Budget
+from plainformer.pretrain.data import MaskedBatches
+from plainformer.pretrain.plan import Candidate, make_plan, sizes, spoken, step_tokens, too_small
+from plainformer.tokenizer import Tokenizer
+from plainformer.training import TrainingConfig
 from tests.pretrain import tiny
 from tests.pretrain.test_run import assert_same_run
 from tests.training import toy
-from tokenizer import Tokenizer
-from training import TrainingConfig
 
 SMALLEST = "the smallest there is, though even it gets few tokens"
 CONFIG = PretrainConfig(
@@ -111,7 +111,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return self.step[1] / 1e9
 
     monkeypatch.setattr(Candidate, "seconds", property(seconds))
-    monkeypatch.setattr("pretrain.plan.peak_flops", lambda *_: 1e9)
+    monkeypatch.setattr("plainformer.pretrain.plan.peak_flops", lambda *_: 1e9)
     return timed
 
 
@@ -182,7 +182,7 @@ def test_what_a_step_takes_is_said_as_a_person_would(make: Any, seconds: float, 
 def test_a_model_that_does_not_fit_is_refused_or_passed_over(
     make: Any, machine: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pretrain.plan.available_memory", lambda _: 1 << 26)
+    monkeypatch.setattr("plainformer.pretrain.plan.available_memory", lambda _: 1 << 26)
     with pytest.raises(UserError, match=r"modern-tiny on batches of .* at least .* GiB of memory"):
         make_plan(replace(CONFIG, budget="1e14", preset="modern-tiny"), 10**9, make)
     plan = make_plan(replace(CONFIG, budget="1e14"), 10**9, make)
@@ -222,9 +222,9 @@ def test_a_step_of_many_batches_is_timed_in_the_time_of_two(
         now[0] += 0.5 + 2.0 * len(batches(0))
 
     now = [0.0]
-    monkeypatch.setattr(training.pace, "SECONDS", 3.0)
-    monkeypatch.setattr(training.pace, "take_step", step)
-    monkeypatch.setattr(training.pace.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(plainformer.training.step_time, "SECONDS", 3.0)
+    monkeypatch.setattr(plainformer.training.step_time, "take_step", step)
+    monkeypatch.setattr(plainformer.training.step_time.time, "perf_counter", lambda: now[0])
     seconds = training.seconds_per_step(
         toy.Model(), toy.objective, lambda step: [toy.batches(0)[0]] * 16, toy.CONFIG
     )
@@ -274,8 +274,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> PretrainConfig:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training.pace, "SECONDS", 0.0)
-    monkeypatch.setattr("training.record.draw_curve", lambda *_: None)
+    monkeypatch.setattr(plainformer.training.step_time, "SECONDS", 0.0)
+    monkeypatch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
 
 
 def test_a_resumed_run_keeps_its_plan(
@@ -288,13 +288,13 @@ def test_a_resumed_run_keeps_its_plan(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("pretrain.run.train", interrupted)
+        patch.setattr("plainformer.pretrain.run.train", interrupted)
         pretrain(config, quiet=True)
     saved = json.loads((config.out / "options.json").read_text())
     assert saved["preset"] == tiny.PRESET and saved["budget"] is None
     assert saved["batch_tokens"] >= 32 and saved["training"]["steps"] > 4
     with monkeypatch.context() as patch:
-        patch.setattr("pretrain.run.make_plan", pytest.fail)
+        patch.setattr("plainformer.pretrain.run.make_plan", pytest.fail)
         result = pretrain(replace(config, resume=True, budget="1h"), quiet=True)
         assert result.steps == saved["training"]["steps"]
         with pytest.raises(UserError, match="preset=modern-speck, not modern-mini"):

@@ -10,20 +10,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import pretrain.run
-from cellar import UserError
-from encoder import Encoder, EncoderConfig, MaskedLM, PairedMaskedLM
+import plainformer.pretrain.run
+from plainformer.base import UserError
 from plainformer.commands import pretrain as command
-from pretrain import Corpus, Pieces, PretrainConfig, prepare_corpus
-from pretrain import pretrain as run
-from pretrain.continued import Respelled
-from pretrain.data import MaskedBatches, ordinary_ids
-from pretrain.masking import Masking
-from pretrain.measure import PerCharacter
-from pretrain.objectives import Electra, masked_lm
+from plainformer.encoder import Encoder, EncoderConfig, MaskedLM, PairedMaskedLM
+from plainformer.pretrain import Corpus, Pieces, PretrainConfig, prepare_corpus
+from plainformer.pretrain import pretrain as run
+from plainformer.pretrain.continue_pretraining import Respelled
+from plainformer.pretrain.data import MaskedBatches, ordinary_ids
+from plainformer.pretrain.masking import Masking
+from plainformer.pretrain.measure import PerCharacter
+from plainformer.pretrain.objectives import Electra, masked_lm
+from plainformer.tokenizer import extend, load_tokenizer
+from plainformer.training import TrainingConfig, evaluate
 from tests.pretrain import tiny
-from tokenizer import extend, load_tokenizer
-from training import TrainingConfig, evaluate
 
 NEW = ["photosynthesis", "mitochondria", "transpiration"]
 TRAINING = TrainingConfig(
@@ -265,7 +265,7 @@ def spied(options: PretrainConfig) -> list:
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(pretrain.run, "train", train)
+        patch.setattr(plainformer.pretrain.run, "train", train)
         run(options, quiet=True)
     return taken
 

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import entropy
 
-import pretrain.data
-from cellar import UserError
-from encoder import MaskedLM, Sequences
-from pretrain import MaskedBatch, MaskedBatches, Masking, Pieces, masked_lm
-from pretrain.data import fixed_batches, ordinary_ids, unigram_entropy
-from pretrain.shards import Shard
+import plainformer.pretrain.data
+from plainformer.base import UserError
+from plainformer.encoder import MaskedLM, Sequences
+from plainformer.pretrain import MaskedBatch, MaskedBatches, Masking, Pieces, masked_lm
+from plainformer.pretrain.data import fixed_batches, ordinary_ids, unigram_entropy
+from plainformer.pretrain.shards import Shard
 from tests.pretrain import tiny
 
 
@@ -59,9 +59,9 @@ def test_every_token_once_an_epoch_in_pieces_of_like_length(
 ):
     """Also where blocks end within documents and pieces, and pools within the corpus."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretrain.data, "BLOCK", block)
-        patch.setattr(pretrain.data, "POOL", max(pool, block))
-        patch.setattr(pretrain.data, "POOL_BATCHES", 0)
+        patch.setattr(plainformer.pretrain.data, "BLOCK", block)
+        patch.setattr(plainformer.pretrain.data, "POOL", max(pool, block))
+        patch.setattr(plainformer.pretrain.data, "POOL_BATCHES", 0)
         check_an_epoch(tokenizers["wordpiece"], rows, length, spare)
 
 
@@ -153,9 +153,9 @@ def test_unigram_entropy_is_that_of_the_formula(monkeypatch):
     _, counts = np.unique(np.concatenate(rows), return_counts=True)
     wanted = entropy(counts.astype(np.float64))
     assert unigram_entropy(made) == pytest.approx(wanted, rel=1e-12)
-    monkeypatch.setattr(pretrain.data, "BLOCK", 100)
+    monkeypatch.setattr(plainformer.pretrain.data, "BLOCK", 100)
     assert unigram_entropy(made) == pytest.approx(wanted, rel=1e-12)
-    monkeypatch.setattr(pretrain.data, "SAMPLE", 2000)
+    monkeypatch.setattr(plainformer.pretrain.data, "SAMPLE", 2000)
     sampled = np.concatenate([row[i : i + 100] for row in rows for i in range(0, 3000, 300)])
     _, counts = np.unique(sampled, return_counts=True)
     assert unigram_entropy(made) == pytest.approx(entropy(counts.astype(np.float64)), rel=1e-12)

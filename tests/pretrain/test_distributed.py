@@ -15,11 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cellar import write_json
-from pretrain import Corpus, PretrainConfig, prepare_corpus, pretrain
+from plainformer.base import write_json
+from plainformer.pretrain import Corpus, PretrainConfig, prepare_corpus, pretrain
+from plainformer.tokenizer import load_tokenizer
+from plainformer.training import TrainingConfig
 from tests.pretrain import tiny
-from tokenizer import load_tokenizer
-from training import TrainingConfig
 
 ROOT = Path(__file__).parents[2]
 STEPS = 4
@@ -106,7 +106,7 @@ def runs(config, one_thread, tmp_path_factory) -> Path:
     """Every run on one process and on two; and begun on one, gone on with on two or four."""
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.record.draw_curve", lambda *_: None)
+        patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
         for name in RUNS:
             pretrain(settings(config, name, folder / "one" / name), quiet=True)
         two = [settings(config, name, folder / "two" / name) for name in RUNS]

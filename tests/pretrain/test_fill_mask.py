@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from cellar import UserError
-from encoder import MaskedLM
-from pretrain import fill_mask
+from plainformer.base import UserError
+from plainformer.encoder import MaskedLM
+from plainformer.pretrain import fill_mask
 from tests.pretrain import tiny
 
 TEXT = "the [MASK] cat eats the red [MASK] ."

@@ -7,11 +7,17 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from encoder import EncoderConfig, MaskedLM, PairedMaskedLM, Sequences, use_backend
-from pretrain import choice
-from pretrain.batch import MaskedBatch, together
-from pretrain.objectives import Distillation, Electra, ReplacedTokens, SentencePairs, masked_lm
-from training import Objective
+from plainformer.encoder import EncoderConfig, MaskedLM, PairedMaskedLM, Sequences, use_backend
+from plainformer.pretrain import choice
+from plainformer.pretrain.batch import MaskedBatch, together
+from plainformer.pretrain.objectives import (
+    Distillation,
+    Electra,
+    ReplacedTokens,
+    SentencePairs,
+    masked_lm,
+)
+from plainformer.training import Objective
 
 SHAPE = EncoderConfig(
     vocab_size=50,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pretrain import PretrainConfig, choice
-from pretrain.held_out import held_out_batches, measured_on
+from plainformer.pretrain import PretrainConfig, choice
+from plainformer.pretrain.held_out import held_out_batches, measured_on
+from plainformer.tokenizer import Tokenizer
 from tests.pretrain import tiny
-from tokenizer import Tokenizer
 
 CONFIG = PretrainConfig(corpus=("x",), tokenizer=Path("t"), out=Path("o"), max_length=32)
 

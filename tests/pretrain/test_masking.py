@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, chisquare
 
-from cellar import UserError
-from pretrain import Masking, Pieces
-from pretrain.data import ordinary_ids
-from pretrain.masking import LONGEST_SPAN, SPAN_P, choose_spans, span_lengths
+from plainformer.base import UserError
+from plainformer.pretrain import Masking, Pieces
+from plainformer.pretrain.data import ordinary_ids
+from plainformer.pretrain.masking import LONGEST_SPAN, SPAN_P, choose_spans, span_lengths
 from tests.pretrain import tiny
 
 SPECIAL, VOCABULARY, MASK = 5, 10_000, 4

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pretrain import Corpus
-from pretrain.corpus import Place
-from pretrain.manifest import Journal, Portion, plan_of
-from pretrain.shards import Tokens, write_shard
+from plainformer.pretrain import Corpus
+from plainformer.pretrain.corpus import Place
+from plainformer.pretrain.manifest import Journal, Portion, plan_of
+from plainformer.pretrain.shards import Tokens, write_shard
+from plainformer.tokenizer import Tokenizer
 from tests.pretrain import tiny
-from tokenizer import Tokenizer
 
 ROOT = Path(__file__).parents[2]
 CAP = 8 << 20
@@ -35,18 +35,18 @@ def watch():
         time.sleep(0.005)
 
 import torch
-import pretrain.prepare
-from pretrain import Corpus, PretrainConfig, prepare_corpus, pretrain as train
+import plainformer.pretrain.prepare
+from plainformer.pretrain import Corpus, PretrainConfig, prepare_corpus, pretrain as train
 from tests.pretrain import tiny
-from tokenizer import load_tokenizer
-from training import TrainingConfig
+from plainformer.tokenizer import load_tokenizer
+from plainformer.training import TrainingConfig
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[2])
 tokenizer = load_tokenizer(folder / "tokenizer")
 
 def prepare(name):
-    pretrain.prepare.SHARD_TOKENS, pretrain.prepare.CHUNK = 100_000, 50_000
+    plainformer.pretrain.prepare.SHARD_TOKENS, plainformer.pretrain.prepare.CHUNK = 100_000, 50_000
     text = folder / f"{name}.txt.gz"
     prepare_corpus(Corpus.of([str(text)], 0.1), tokenizer, folder / f"{name}-out", workers=1)
 

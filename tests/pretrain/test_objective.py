@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from encoder import MaskedLM
-from pretrain import MaskedBatches, Masking, Pieces, masked_lm
-from pretrain.data import ordinary_ids
+from plainformer.encoder import MaskedLM
+from plainformer.pretrain import MaskedBatches, Masking, Pieces, masked_lm
+from plainformer.pretrain.data import ordinary_ids
 from tests.pretrain import tiny
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from encoder import EncoderConfig, MaskedLM, PairedMaskedLM
-from pretrain import MaskedBatch, Masking, Pieces
-from pretrain.batch import together
-from pretrain.data import MaskedBatches, fixed_batches
-from pretrain.objectives import (
+from plainformer.encoder import EncoderConfig, MaskedLM, PairedMaskedLM
+from plainformer.pretrain import MaskedBatch, Masking, Pieces
+from plainformer.pretrain.batch import together
+from plainformer.pretrain.data import MaskedBatches, fixed_batches
+from plainformer.pretrain.objectives import (
     Denoising,
     Distillation,
     Electra,
@@ -25,9 +25,9 @@ from pretrain.objectives import (
     next_tokens,
     nothing,
 )
+from plainformer.training import TrainingConfig, evaluate, train
 from tests.pretrain.markov import FIRST, LENGTH, LETTERS, MASK, Markov, make_tokenizer, shape
 from tests.pretrain.markov import shard_of as shard
-from training import TrainingConfig, evaluate, train
 
 MODERN = {
     "architecture": "modern",

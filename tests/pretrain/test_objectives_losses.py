@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cellar import UserError
-from encoder import EncoderConfig, MaskedLM, PairedMaskedLM
-from pretrain import MaskedBatch, Masking, Pieces
-from pretrain.batch import together
-from pretrain.data import MaskedBatches
-from pretrain.objectives import (
+from plainformer.base import UserError
+from plainformer.encoder import EncoderConfig, MaskedLM, PairedMaskedLM
+from plainformer.pretrain import MaskedBatch, Masking, Pieces
+from plainformer.pretrain.batch import together
+from plainformer.pretrain.data import MaskedBatches
+from plainformer.pretrain.objectives import (
     Denoising,
     Distillation,
     Electra,
@@ -25,11 +25,11 @@ from pretrain.objectives import (
     masked_lm,
     next_tokens,
 )
-from pretrain.objectives.parts import guessed
-from pretrain.objectives.replaced_tokens import narrower
+from plainformer.pretrain.objectives.parts import guessed
+from plainformer.pretrain.objectives.replaced_tokens import narrower
+from plainformer.training import Loss
 from tests.pretrain import markov
 from tests.pretrain.markov import FIRST, LETTERS, MASK
-from training import Loss
 
 TOKENIZER = markov.make_tokenizer()
 SHARD = markov.Markov().shard(60, 0)

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from pretrain import Masking, Pieces, Text
-from pretrain.batch import together
-from pretrain.data import MaskedBatches
-from pretrain.objectives import Denoising, Pairs, next_tokens
-from pretrain.objectives.denoising import SHUFFLED, choose_trigrams
-from pretrain.objectives.sentence_pairs import cut
-from pretrain.shards import Shard
+from plainformer.pretrain import Masking, Pieces, Text
+from plainformer.pretrain.batch import together
+from plainformer.pretrain.data import MaskedBatches
+from plainformer.pretrain.objectives import Denoising, Pairs, next_tokens
+from plainformer.pretrain.objectives.denoising import SHUFFLED, choose_trigrams
+from plainformer.pretrain.objectives.sentence_pairs import cut
+from plainformer.pretrain.shards import Shard
 from tests.pretrain.markov import FIRST, MASK, make_tokenizer
 
 LETTERS = 26

@@ -15,16 +15,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cellar import UserError
-from encoder import MaskedLM
-from pretrain import Corpus, PretrainConfig, prepare_corpus, read_shards
-from pretrain import pretrain as run
-from pretrain.data import unigram_entropy
-from pretrain.objectives import nothing
-from pretrain.plateau import PlateauWatch
+from plainformer.base import UserError
+from plainformer.encoder import MaskedLM
+from plainformer.pretrain import Corpus, PretrainConfig, prepare_corpus, read_shards
+from plainformer.pretrain import pretrain as run
+from plainformer.pretrain.data import unigram_entropy
+from plainformer.pretrain.objectives import nothing
+from plainformer.pretrain.plateau import PlateauWatch
+from plainformer.tokenizer import load_tokenizer
+from plainformer.training import TrainingConfig
 from tests.pretrain import tiny
-from tokenizer import load_tokenizer
-from training import TrainingConfig
 
 ROOT = Path(__file__).parents[2]
 TRAINING = TrainingConfig(
@@ -140,7 +140,7 @@ import os, signal, sys
 from pathlib import Path
 import torch
 from plainformer.options import load
-from pretrain import MaskedBatches, PretrainConfig, pretrain
+from plainformer.pretrain import MaskedBatches, PretrainConfig, pretrain
 from dataclasses import replace
 from tests.pretrain import tiny  # for its preset
 
@@ -219,7 +219,9 @@ def test_shards_of_an_earlier_start_are_not_taken_for_this_corpus(config, tmp_pa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("pretrain.texts.unigram_entropy", fails)  # after the shards are written
+        patch.setattr(
+            "plainformer.pretrain.datasets.unigram_entropy", fails
+        )  # after the shards are written
         run(short(config, out, corpus=(str(tmp_path / "other.txt"),)), quiet=True)
     assert (out / "tokens").is_dir()
     run(short(config, out), quiet=True)
@@ -230,8 +232,8 @@ def test_shards_of_an_earlier_start_are_not_taken_for_this_corpus(config, tmp_pa
 def test_a_fault_in_the_text_leaves_half_a_corpus_that_is_not_taken_for_a_whole(
     config, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("pretrain.prepare.SHARD_TOKENS", 1000)
-    monkeypatch.setattr("pretrain.prepare.CHUNK", 100)
+    monkeypatch.setattr("plainformer.pretrain.prepare.SHARD_TOKENS", 1000)
+    monkeypatch.setattr("plainformer.pretrain.prepare.CHUNK", 100)
     (tmp_path / "a.txt").write_text("\n".join(tiny.sentences(200)))
     (tmp_path / "b.txt").write_bytes("the cat\nthe caf\xe9\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"b\.txt:2: byte 0xe9 is not UTF-8"):
@@ -286,7 +288,7 @@ def test_what_cannot_work_is_refused_before_any_work(config, tmp_path, changes, 
 
 
 def test_a_held_out_part_without_a_masked_token_is_refused_at_once(config, tmp_path, monkeypatch):
-    monkeypatch.setattr("pretrain.choice.hide_alike", lambda *_: nothing)
+    monkeypatch.setattr("plainformer.pretrain.choice.hide_alike", lambda *_: nothing)
     with pytest.raises(UserError, match="held-out text is too short"):
         run(short(config, tmp_path / "run"), quiet=True)
     assert not (tmp_path / "run" / "log.jsonl").exists()

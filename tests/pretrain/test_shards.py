@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
-from cellar import UserError, checksum
-from pretrain import shards
-from pretrain.shards import (
+from plainformer.base import UserError, checksum
+from plainformer.pretrain import shards
+from plainformer.pretrain.shards import (
     FORMAT,
     Entry,
     Shard,
@@ -25,8 +25,8 @@ from pretrain.shards import (
     read_shard,
     write_shard,
 )
+from plainformer.tokenizer import Tokenizer, WordPiece
 from tests.pretrain import tiny
-from tokenizer import Tokenizer, WordPiece
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from cellar import UserError
-from pretrain import PretrainConfig, pretrain
+from plainformer.base import UserError
+from plainformer.pretrain import PretrainConfig, pretrain
+from plainformer.training import TrainingConfig
 from tests.pretrain import tiny
-from training import TrainingConfig
 
 ROOT = Path(__file__).parents[2]
 FILES = "model.safetensors", "log.jsonl", "metrics.json"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder import EncoderConfig, MaskedLM
-from encoder.config import PRESETS
-from pretrain.shards import Shard, Tokens
-from tokenizer import Tokenizer, train_tokenizer
+from plainformer.encoder import EncoderConfig, MaskedLM
+from plainformer.encoder.config import PRESETS
+from plainformer.pretrain.shards import Shard, Tokens
+from plainformer.tokenizer import Tokenizer, train_tokenizer
 
 ANIMALS = ["cat", "dog", "cow", "hen", "fox", "owl", "bee", "ant"]
 DEEDS = ["eats", "hunts", "chews", "pecks", "steals", "grabs", "sips", "hauls"]

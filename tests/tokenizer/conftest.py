@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from tokenizer import SentencePiece, WordPiece, train_tokenizer
+from plainformer.tokenizer import SentencePiece, WordPiece, train_tokenizer
 
 TEXT = """
 the a transformer encoder reads text from left to right and back again while tokens travel packed

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from plainformer.tokenizer import train_tokenizer
 from tests.tokenizer.test_families import FAMILIES, TEXTS, byte_level, wordpiece_vocabulary
-from tokenizer import train_tokenizer
 
 Files = dict[str, Any]
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 
-from cellar import UserError
-from tokenizer import WordPiece, load_tokenizer
-from tokenizer.encoding import windows
+from plainformer.base import UserError
+from plainformer.tokenizer import WordPiece, load_tokenizer
+from plainformer.tokenizer.encoding import windows
 
 WORDS = st.sampled_from(["the", "encoder", "walked", "café", "unbelievable", "中"])
 TEXT = st.lists(WORDS, max_size=30).map(" ".join)

@@ -11,11 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cellar import UserError
-from tests.tokenizer.conftest import sentences
-from tests.tokenizer.hostile import hostile
-from tests.tokenizer.test_families import FAMILIES
-from tokenizer import (
+from plainformer.base import UserError
+from plainformer.tokenizer import (
     SentencePiece,
     Tokenizer,
     WordPiece,
@@ -25,7 +22,10 @@ from tokenizer import (
     split_words,
     train_tokenizer,
 )
-from tokenizer.extend import SEEN
+from plainformer.tokenizer.extend import SEEN
+from tests.tokenizer.conftest import sentences
+from tests.tokenizer.hostile import hostile
+from tests.tokenizer.test_families import FAMILIES
 
 transformers = pytest.importorskip("transformers")
 NEW = ["photosynthesis", "mitochondria", "transpiration"]

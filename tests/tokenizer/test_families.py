@@ -26,11 +26,11 @@ from tokenizers import (
 )
 from tokenizers import Tokenizer as Backend
 
-from cellar import UserError
+from plainformer.base import UserError
+from plainformer.tokenizer import HuggingFace, Tokenizer, WordPiece, load_tokenizer, train_tokenizer
+from plainformer.tokenizer.encoding import trim
 from tests.tokenizer.conftest import sentences
 from tests.tokenizer.hostile import has_plain_words, hostile
-from tokenizer import HuggingFace, Tokenizer, WordPiece, load_tokenizer, train_tokenizer
-from tokenizer.encoding import trim
 
 transformers = pytest.importorskip("transformers")
 TEXTS = sentences()

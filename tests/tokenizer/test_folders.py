@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from cellar import UserError
+from plainformer.base import UserError
+from plainformer.tokenizer import Tokenizer, extend, load_tokenizer, train_tokenizer
 from tests.tokenizer.conftest import sentences
 from tests.tokenizer.folders import FOLDERS, Files, changed, merged, saved, write
 from tests.tokenizer.test_families import NO_LIMIT, assert_same
-from tokenizer import Tokenizer, extend, load_tokenizer, train_tokenizer
 
 transformers = pytest.importorskip("transformers")
 TEXTS = [

@@ -7,9 +7,9 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
 
-from cellar import UserError
+from plainformer.base import UserError
+from plainformer.tokenizer import HuggingFace, WordPiece, load_tokenizer
 from tests.tokenizer.hostile import has_plain_words, hostile
-from tokenizer import HuggingFace, WordPiece, load_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from cellar import UserError
+from plainformer.base import UserError
+from plainformer.tokenizer import load_tokenizer
 from tests.tokenizer import folders
 from tests.tokenizer.folders import Files, saved, token, write
 from tests.tokenizer.test_folders import assert_equal
-from tokenizer import load_tokenizer
 
 transformers = pytest.importorskip("transformers")
 

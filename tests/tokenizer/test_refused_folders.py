@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from cellar import UserError
+from plainformer.base import UserError
+from plainformer.tokenizer import load_tokenizer
 from tests.tokenizer.folders import (
     BERT,
     Files,
@@ -22,7 +23,6 @@ from tests.tokenizer.folders import (
     vocab_txt,
     write,
 )
-from tokenizer import load_tokenizer
 
 
 def of_class(name: str, **files: Any) -> Files:

@@ -11,9 +11,9 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
-from cellar.words import words_of
+from plainformer.base.words import words_of
+from plainformer.tokenizer import HuggingFace, SentencePiece, Tokenizer, WordPiece, train_tokenizer
 from tests.tokenizer.hostile import hostile
-from tokenizer import HuggingFace, SentencePiece, Tokenizer, WordPiece, train_tokenizer
 
 SCRIPTS = {
     "Latin, composed": "naïve Straße façade übermäßig",

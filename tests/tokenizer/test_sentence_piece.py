@@ -7,10 +7,10 @@ import sentencepiece as library
 from hypothesis import given, settings
 from transformers import AutoTokenizer
 
-from cellar import UserError
-from cellar.words import HAN
+from plainformer.base import UserError
+from plainformer.base.words import HAN
+from plainformer.tokenizer import SPECIAL_TOKENS, SentencePiece, load_tokenizer
 from tests.tokenizer.hostile import hostile
-from tokenizer import SPECIAL_TOKENS, SentencePiece, load_tokenizer
 
 SPACE = "▁"
 

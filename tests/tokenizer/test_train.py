@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellar import UserError
-from cellar.words import cut_at_spaces
-from tokenizer import SPECIAL_TOKENS, train, train_tokenizer, wordpiece
+from plainformer.base import UserError
+from plainformer.base.words import cut_at_spaces
+from plainformer.tokenizer import SPECIAL_TOKENS, train, train_tokenizer, wordpiece
 
 KINDS = ["wordpiece", "unigram", "bpe"]
 

@@ -10,9 +10,9 @@ from tokenizers import Tokenizer as Backend
 from tokenizers.normalizers import BertNormalizer
 from transformers import AutoTokenizer
 
-from cellar import UserError
+from plainformer.base import UserError
+from plainformer.tokenizer import SPECIAL_TOKENS, WordPiece, load_tokenizer, train_tokenizer
 from tests.tokenizer.hostile import hostile
-from tokenizer import SPECIAL_TOKENS, WordPiece, load_tokenizer, train_tokenizer
 
 SETTINGS = list(itertools.product([True, False], [None, True, False], [True, False]))
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plainformer.tokenizer import Tokenizer, load_tokenizer
 from tests.tokenizer.conftest import sentences
 from tests.tokenizer.hostile import hostile
 from tests.tokenizer.test_families import FAMILIES
-from tokenizer import Tokenizer, load_tokenizer
 
 transformers = pytest.importorskip("transformers")
 WORDS = st.lists(hostile, max_size=6)

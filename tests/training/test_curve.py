@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from training.curve import curve_figure
+from plainformer.training.curve import curve_figure
 
 
 def log_of(folder: Path, *rows: dict) -> Path:

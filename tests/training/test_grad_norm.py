@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.grad_norm import _square_sum_by_trees, clip_gradients, gradient_norm
+from plainformer.training.grad_norm import _square_sum_by_trees, clip_gradients, gradient_norm
 
 
 @pytest.mark.parametrize("sizes", [[(1,)], [(511,), (513, 3), ()], [(3000, 4000), (0,), (7, 5)]])

@@ -6,8 +6,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from plainformer.training.parallel import layers_in_training
 from tests.training import toy
-from training.parallel import layers_in_training
 
 
 class Deep(nn.Module):

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from cellar import UserError
+from plainformer.base import UserError
+from plainformer.training import TrainingConfig, evaluate
+from plainformer.training.checkpoint import full_disk
+from plainformer.training.curve import _smooth
+from plainformer.training.device import autocast, choose_device
 from tests.training import toy
-from training import TrainingConfig, evaluate
-from training.checkpoint import full_disk
-from training.curve import _smooth
-from training.device import autocast, choose_device
 
 
 def rows(out, *, evaluation=False):

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from plainformer.training import TrainingConfig
+from plainformer.training.muon import A, B, C, orthogonal
+from plainformer.training.optimizer import build_optimizer
 from tests.training import toy
-from training import TrainingConfig
-from training.muon import A, B, C, orthogonal
-from training.optimizer import build_optimizer
 
 CONFIG = replace(toy.CONFIG, optimizer="muon")
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from cellar import UserError
+from plainformer.base import UserError
+from plainformer.training import TrainingConfig, learning_rate
+from plainformer.training.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 from tests.training import toy
-from training import TrainingConfig, learning_rate
-from training.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 
 
 def step_with(model, optimizer, seed):
@@ -152,8 +152,8 @@ def test_decay_falls_on_the_parameters_that_transformers_lets_it_fall_on():
     """By the trainer of transformers: no bias and no LayerNorm."""
     from transformers import BertConfig, BertForSequenceClassification, Trainer
 
-    from encoder import SequenceClassifier
-    from encoder.weights.bert import BERT
+    from plainformer.encoder import SequenceClassifier
+    from plainformer.encoder.weights.bert import BERT
 
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     sizes |= {"intermediate_size": 64, "vocab_size": 50}

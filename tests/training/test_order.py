@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellar import UserError
-from training import Order, Replay, Shuffle, by_items, by_tokens, order
+from plainformer.base import UserError
+from plainformer.training import Order, Replay, Shuffle, by_items, by_tokens
 
 seeds, ks = st.integers(0, 5), st.integers(1, 4)
 
@@ -108,7 +108,7 @@ def test_fixed_batches_over_epochs(n, size, seed, k):
 
 def test_fixed_batches_over_several_pools(monkeypatch):
     whole = row(by_items(103, 5, seed=1), 1, 2)
-    monkeypatch.setattr(order, "POOL_BATCHES", 4)
+    monkeypatch.setattr("plainformer.training.sampler.POOL_BATCHES", 4)
     assert row(by_items(103, 5, seed=1), 1, 2) == whole
 
 

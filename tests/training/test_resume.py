@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from cellar import UserError
+from plainformer.base import UserError
+from plainformer.training import Loss
 from tests.training import toy
-from training import Loss
 
 ROOT = Path(__file__).parents[2]
 EPOCH = toy.ORDER.steps(1)
@@ -25,7 +25,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
-import training.checkpoint
+from plainformer.training import checkpoint
 from tests.training import toy
 
 out, where, when = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -38,7 +38,7 @@ def batches(step):
     if step == when:
         if where == "step":
             die()
-        training.checkpoint.save_tensors = die  # dies between the weights and the optimizer
+        checkpoint.save_tensors = die  # dies between the weights and the optimizer
     return toy.batches(step)
 toy.run(out, batches=batches)
 """

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from training import TrainingConfig, learning_rate
+from plainformer.training import TrainingConfig, learning_rate
 
 
 def reference(steps: int, warmup: int, after: str) -> list[float]:

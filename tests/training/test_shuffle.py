@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest
 
-from training import Shuffle
+from plainformer.training import Shuffle
 
 
 def whole(n: int, seed: int = 0, epoch: int = 0) -> list[int]:

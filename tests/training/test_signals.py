@@ -62,7 +62,7 @@ def test_a_signal_while_saving_takes_no_further_step(tmp_path, unbroken, monkeyp
         monkeypatch.undo()
         safetensors.torch.save_file(*arguments)
 
-    monkeypatch.setattr("training.checkpoint.save_tensors", save_tensors)
+    monkeypatch.setattr("plainformer.training.checkpoint.save_tensors", save_tensors)
     with pytest.raises(SystemExit):
         toy.run(out)
     assert [path.name for path in toy.saved(out)] == ["step-00000005"]
@@ -71,7 +71,7 @@ def test_a_signal_while_saving_takes_no_further_step(tmp_path, unbroken, monkeyp
 
 
 def test_a_second_ctrl_c_leaves_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.interrupt.ECHO", 0.0)
+    monkeypatch.setattr("plainformer.training.signals.ECHO", 0.0)
 
     def batches(step):
         if step == 12:

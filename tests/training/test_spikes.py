@@ -12,10 +12,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellar import UserError
+from plainformer.base import UserError
+from plainformer.training import Loss
+from plainformer.training.spikes import FIRST_STEPS, IN_A_ROW, MEAN_WINDOW, Spikes
 from tests.training import toy
-from training import Loss
-from training.spikes import FIRST_STEPS, IN_A_ROW, MEAN_WINDOW, Spikes
 
 SKIP = replace(
     toy.CONFIG,
@@ -98,7 +98,7 @@ def test_at_first_only_what_is_no_number_is_a_spike():
 @pytest.fixture(autouse=True)
 def no_picture(monkeypatch):
     """Drawing takes longer than training here."""
-    monkeypatch.setattr("training.record.draw_curve", lambda *_: None)
+    monkeypatch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
 
 
 @pytest.mark.parametrize("factor", [math.nan, 1e4])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cellar import UserError
+from plainformer.base import UserError
 from tests.training import toy
 
 CONFIG = replace(toy.CONFIG, steps=12, eval_every=4, checkpoint_every=4)
@@ -17,8 +17,8 @@ CONFIG = replace(toy.CONFIG, steps=12, eval_every=4, checkpoint_every=4)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pictures, and every step is told."""
-    monkeypatch.setattr("training.record.draw_curve", lambda *_: None)
-    monkeypatch.setattr("training.record.INTERVAL", 0.0)
+    monkeypatch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
+    monkeypatch.setattr("plainformer.training.run_log.INTERVAL", 0.0)
 
 
 def logged(out: Path) -> dict[str, dict[int, float]]:

@@ -9,18 +9,18 @@ import pytest
 import torch
 from rich.console import Console
 
+from plainformer.training import peak
+from plainformer.training.device import number_format
+from plainformer.training.peak import peak_flops
+from plainformer.training.progress import Display
 from tests.training import toy
-from training import peak
-from training.device import number_format
-from training.peak import peak_flops
-from training.progress import Display
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
-    monkeypatch.setattr("training.record.draw_curve", lambda *_: None)
+    monkeypatch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
 
 
 def test_the_peak_is_that_of_a_large_product(monkeypatch):
@@ -40,7 +40,7 @@ def test_formats():
 
 def test_utilisation_is_recorded(tmp_path, monkeypatch):
     """Of what a batch is said to cost, and of a peak of a million a second."""
-    monkeypatch.setattr("training.loop.peak_flops", lambda device, number_format: 1e6)
+    monkeypatch.setattr("plainformer.training.loop.peak_flops", lambda device, number_format: 1e6)
     config = replace(toy.CONFIG, steps=6, eval_every=3)
     toy.run(tmp_path, config, flops=lambda batch: 1000 * batch.num_tokens)
     rows = [json.loads(line) for line in (tmp_path / "speed.jsonl").open()]
@@ -51,7 +51,7 @@ def test_utilisation_is_recorded(tmp_path, monkeypatch):
 
 
 def test_nothing_is_measured_that_nobody_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.loop.peak_flops", pytest.fail)
+    monkeypatch.setattr("plainformer.training.loop.peak_flops", pytest.fail)
     toy.run(tmp_path, replace(toy.CONFIG, steps=2))
     assert "utilisation" not in json.loads((tmp_path / "speed.jsonl").open().readline())
 
@@ -60,7 +60,7 @@ def view(monkeypatch, width: int, step: int, steps: int, **changes) -> str:
     """The last picture of the bar in a terminal of this width."""
     shown = io.StringIO()
     monkeypatch.setattr(
-        "training.progress.Console",
+        "plainformer.training.progress.Console",
         lambda **_: Console(file=shown, width=width, force_terminal=True, color_system=None),
     )
     values = {

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training import Loss, Result, TrainingConfig, by_tokens, evaluate, train
+from plainformer.training import Loss, Result, TrainingConfig, by_tokens, evaluate, train
 
 rng = np.random.default_rng(0)
 SEQUENCES = [torch.from_numpy(rng.integers(0, 20, rng.integers(1, 12))) for _ in range(40)]

@@ -1,0 +1,41 @@
+"""A model learns new tokens: it gets a row for each, which begins as the mean of what it had.
+
+    e(new) = mean of e(piece) over the pieces into which the word was split until now
+
+Likewise the rows and the biases of the decoder, so that at first the logit of a new token is the
+mean of those of its pieces. (Gee et al. 2022, arXiv:2402.09977, "fast vocabulary transfer"; why a
+mean, and not a draw: Hewitt 2021, "Initializing New Word Embeddings for Pretrained Language
+Models".) All else stays as it is, bit for bit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from plainformer.encoder.heads.masked_lm import VocabularyModel
+
+
+@torch.no_grad()
+def extend_vocabulary(model: VocabularyModel, first: int, pieces: Sequence[Sequence[int]]) -> None:
+    """Give `model` the tokens `first`, `first` + 1 …: one for each entry of `pieces`.
+
+    An entry holds the ids, below `first`, that stood for the token until now. Rows from `first` on
+    that the model has already are those of a vocabulary that was padded to a round number, and are
+    written over.
+    """
+    config = model.config
+    vocab_size = max(config.vocab_size, first + len(pieces))
+
+    def grown(rows: Tensor) -> nn.Parameter:
+        means = [rows[list(ids)].mean(dim=0) for ids in pieces]
+        behind = rows[first + len(pieces) :]
+        return nn.Parameter(torch.cat([rows[:first], torch.stack(means), behind]))
+
+    tokens, decoder = model.encoder.embeddings.tokens, model.decoder
+    tokens.weight, tokens.num_embeddings = grown(tokens.weight), vocab_size
+    model.bias = grown(model.bias)
+    if decoder is not None:
+        decoder.weight, decoder.out_features = grown(decoder.weight), vocab_size
+    model.config = model.encoder.config = replace(config, vocab_size=vocab_size)

@@ -1,0 +1,18 @@
+"""What Hugging Face cannot express (ALiBi, RMSNorm, other mixtures): our own names and config."""
+
+from dataclasses import fields
+
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.weights.family import Family
+
+OWN = Family(
+    model_type="plainformer",
+    class_prefix="",
+    prefix="encoder.",
+    names={},
+    heads={},
+    head_prefixes=("head.", "bias", "decoder.", "classifier.", "encoder.pooler."),
+    defaults=EncoderConfig(),
+    fields={field.name: (field.name,) for field in fields(EncoderConfig)},
+    fixed={},
+)

@@ -1,0 +1,167 @@
+"""Which part of a model departs first?
+
+A family's table of names says which module of theirs is which of ours: the same table that moves
+the weights. So every module with a weight is watched on both sides in one forward pass; in the
+order in which ours ran, the first whose output is off is the part to look at. Then its weights are
+compared: they may be another tensor's, transposed, or the same, and then what is computed before
+the part is at fault.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plainformer.encoder.packing import Packing
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.encoder.weights import FAMILIES, under_a_head
+from plainformer.encoder.weights.family import Family
+from plainformer.explain.heads import ask
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The modules that play one role, one for each layer: in ours, and theirs that make it up."""
+
+    ours: list[nn.Module]
+    theirs: list[list[tuple[str, nn.Module]]]
+    """for each of the modules that are one of ours (query, key, value): its names and itself"""
+
+
+def first_departure(
+    ours: PretrainedModel, theirs: Any, batch: dict[str, Tensor], tolerance: float
+) -> str:
+    """Name the first part whose output is off by more than `tolerance` of the largest number."""
+    family = FAMILIES[theirs.config.model_type]
+    kinds = paired_modules(ours, theirs, family)
+    packing = Packing.of(batch["attention_mask"])
+    with torch.no_grad(), recording(_our_modules(kinds)) as mine:
+        ours(**batch)
+    with torch.no_grad(), recording(_their_modules(kinds)) as other:
+        ask(theirs, ours, batch)
+    outputs = dict(other)
+    for (role, _, turn), output in mine:
+        parts = kinds[role].theirs
+        for number, part in enumerate(output.chunk(len(parts), dim=-1)):
+            found = outputs.get((role, number, turn))
+            reference = None if found is None else packed(found, packing)
+            if reference is None or reference.shape != part.shape:
+                continue
+            scale = max(1.0, float(reference.abs().max()))
+            if not float((part - reference).abs().max()) <= tolerance * scale:
+                name = parts[number][min(turn, len(parts[number]) - 1)][0]
+                return f"look at {name}: {weights_of(name, ours, theirs, family)}"
+    return "each part with weights agrees: look at what is computed between them"
+
+
+def paired_modules(ours: PretrainedModel, theirs: Any, family: Family) -> dict[str, Kind]:
+    """Modules with a weight by role: our name with `{}` for the number of the layer."""
+    whole = under_a_head(ours)
+    kinds: dict[str, Kind] = {}
+    for name in whole.state_dict():
+        module_name, _, leaf = name.rpartition(".")
+        if leaf != "weight":
+            continue
+        names = [n.removesuffix(".weight") for n in family.theirs(name, type(ours).__name__)]
+        modules = [_submodule(theirs, n, family) for n in names]
+        role = re.sub(r"\.\d+\.", ".{}.", module_name)
+        kind = kinds.setdefault(role, Kind([], [[] for _ in names]))
+        _add(kind.ours, whole.get_submodule(module_name))
+        for place, n, module in zip(kind.theirs, names, modules, strict=True):
+            if module is not None and all(module is not known for _, known in place):
+                place.append((n, module))
+    return kinds
+
+
+def _add(modules: list[nn.Module], module: nn.Module) -> None:
+    # Layers may share a module; it is watched once, and told apart by its turn.
+    if all(module is not known for known in modules):
+        modules.append(module)
+
+
+def _submodule(theirs: Any, name: str, family: Family) -> nn.Module | None:
+    for candidate in (name, name.removeprefix(family.prefix)):
+        try:
+            module: nn.Module = theirs.get_submodule(candidate)
+        except AttributeError:
+            continue
+        return module
+    return None
+
+
+Key = tuple[str, int]
+Call = tuple[tuple[str, int, int], Tensor]
+
+
+def _our_modules(kinds: dict[str, Kind]) -> Iterator[tuple[Key, nn.Module]]:
+    for role, kind in kinds.items():
+        for module in kind.ours:
+            yield (role, 0), module
+
+
+def _their_modules(kinds: dict[str, Kind]) -> Iterator[tuple[Key, nn.Module]]:
+    for role, kind in kinds.items():
+        for number, place in enumerate(kind.theirs):
+            for _, module in place:
+                yield (role, number), module
+
+
+@contextmanager
+def recording(modules: Iterable[tuple[Key, nn.Module]]) -> Iterator[list[Call]]:
+    """Collect the outputs of `modules` in the order of their calls: role, number, turn; output."""
+    calls: list[Call] = []
+    turns: Counter[Key] = Counter()
+
+    def watch(key: Key, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
+        def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                calls.append(((*key, turns[key]), output))
+                turns[key] += 1
+
+        return module.register_forward_hook(keep)
+
+    handles = [watch(key, module) for key, module in modules]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def packed(output: Tensor, packing: Packing) -> Tensor | None:
+    """Their padded output as ours lies: `(tokens, …)`, or one row a sequence; None if neither."""
+    batch, seq = packing.shape
+    if output.ndim == 3 and output.shape[1] == seq and output.shape[0] in (1, batch):
+        return packing.pack(output.expand(batch, seq, -1))
+    if output.ndim == 2 and len(output) == batch:
+        return output[packing.rows]
+    return None
+
+
+def weights_of(name: str, ours: PretrainedModel, theirs: Any, family: Family) -> str:
+    """Say how the weights of their module `name` differ from ours."""
+    mine = family.to_theirs(under_a_head(ours).state_dict(), type(ours).__name__)
+    other = {_full(n, family): tensor for n, tensor in theirs.state_dict().items()}
+    for leaf in ("weight", "bias"):
+        ours_here, theirs_here = mine.get(f"{name}.{leaf}"), other.get(f"{name}.{leaf}")
+        if ours_here is None or theirs_here is None or torch.equal(ours_here, theirs_here):
+            continue
+        if torch.equal(ours_here, theirs_here.t()):
+            return f"its {leaf} is transposed"
+        twins = _holding(ours_here, other)
+        return f"its {leaf} is that of {twins[0]}" if twins else f"its {leaf} differs"
+    return "its weights agree, what goes into it does not"
+
+
+def _full(name: str, family: Family) -> str:
+    headed = name.startswith((family.prefix, *family.head_prefixes))
+    return name if headed else family.prefix + name
+
+
+def _holding(tensor: Tensor, among: dict[str, Tensor]) -> Sequence[str]:
+    return [n for n, t in among.items() if t.shape == tensor.shape and torch.equal(t, tensor)]

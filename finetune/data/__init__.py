@@ -1,0 +1,1 @@
+"""Read labelled examples, split them, batch them, and check them for leaks and likely faults."""

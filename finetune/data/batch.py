@@ -1,0 +1,162 @@
+"""Examples as the model reads them, and batches of them: packed, shorter sequences first.
+
+An example becomes one sequence, or several: the windows of a long text, the options of a choice,
+the two texts of a pair that are encoded apart. A batch packs the sequences of all its examples by
+length and knows the way back: `in_order`, `first`, `mean`, `split`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+from jaxtyping import Int, Shaped
+from torch import Tensor
+
+from plainformer.encoder import Sequences
+from plainformer.encoder.packing import moved
+from plainformer.tokenizer import Encoding
+
+BATCH_TOKENS = 4096
+"""real tokens of a batch where nothing is learned"""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One example, encoded."""
+
+    encodings: tuple[Encoding, ...]
+    """one sequence, or several that belong together"""
+    targets: tuple[Shaped[np.ndarray, "..."], ...] = ()
+    """for each sequence: (1, …) what is true of it, or (length, …) of its tokens; () if unknown"""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all its sequences."""
+        return sum(len(encoding) for encoding in self.encodings)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a part of the text was left out."""
+        return any(encoding.dropped for encoding in self.encodings)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The sequences of some items, packed."""
+
+    input_ids: Int[Tensor, " tokens"]
+    token_type_ids: Int[Tensor, " tokens"]
+    sequences: Sequences
+    places: Int[Tensor, " sequences"]
+    """where the items' sequences, one item after the other, lie among the packed ones"""
+    counts: tuple[int, ...]
+    """sequences of each item"""
+    targets: Tensor
+    """the targets of all sequences, in packed order: (sequences, …) or (tokens, …)"""
+    items: tuple[Item, ...]
+
+    @classmethod
+    def of(cls, items: Sequence[Item]) -> "Batch":
+        """Pack these items."""
+        flat = [encoding for item in items for encoding in item.encodings]
+        order = sorted(range(len(flat)), key=lambda i: len(flat[i]))
+        places = np.empty(len(flat), np.int64)
+        places[order] = np.arange(len(flat))
+        packed = [flat[i] for i in order]
+        targets = [target for item in items for target in item.targets]
+        known = np.concatenate([targets[i] for i in order]) if targets else np.zeros(0, np.int64)
+        return cls(
+            input_ids=torch.tensor([i for encoding in packed for i in encoding.ids]),
+            token_type_ids=torch.tensor([i for encoding in packed for i in encoding.type_ids]),
+            sequences=Sequences.of([len(encoding) for encoding in packed]),
+            places=torch.from_numpy(places),
+            counts=tuple(len(item.encodings) for item in items),
+            targets=torch.from_numpy(known),
+            items=tuple(items),
+        )
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens in the batch."""
+        return len(self.input_ids)
+
+    @property
+    def owners(self) -> Int[Tensor, " sequences"]:
+        """The item of each sequence, item after item."""
+        counts = torch.tensor(self.counts, device=self.places.device)
+        return torch.repeat_interleave(counts, output_size=len(self.places))
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on `device`."""
+        return replace(
+            self,
+            input_ids=moved(self.input_ids, device),
+            token_type_ids=moved(self.token_type_ids, device),
+            sequences=self.sequences.to(device),
+            places=moved(self.places, device),
+            targets=moved(self.targets, device),
+        )
+
+    def parts(
+        self, batch_tokens: int = BATCH_TOKENS
+    ) -> Iterator[tuple[Int[Tensor, " tokens"], Int[Tensor, " tokens"], Sequences]]:
+        """Split the packed sequences into groups of at most `batch_tokens`, or of one sequence."""
+        lengths = self.sequences.lengths
+        first = token = 0
+        while first < len(lengths):
+            last, size = first + 1, lengths[first]
+            while last < len(lengths) and size + lengths[last] <= batch_tokens:
+                size, last = size + lengths[last], last + 1
+            some = slice(token, token + size)
+            sequences = Sequences.of(list(lengths[first:last]), self.input_ids.device)
+            yield self.input_ids[some], self.token_type_ids[some], sequences
+            first, token = last, token + size
+
+    def in_order(self, x: Tensor) -> Tensor:
+        """`(sequences, …)` as packed → `(sequences, …)` item after item."""
+        return x[self.places]
+
+    def first(self, x: Tensor) -> Tensor:
+        """`(sequences, …)` as packed → `(items, …)`: what stands for each item's first sequence."""
+        starts = np.cumsum([0, *self.counts[:-1]])
+        return x[self.places[torch.from_numpy(starts).to(self.places.device)]]
+
+    def mean(self, x: Tensor) -> Tensor:
+        """`(sequences, …)` as packed → `(items, …)`: the mean over the sequences of each item."""
+        if len(self.counts) == len(self.places):
+            return self.in_order(x)
+        sums = x.new_zeros((len(self.counts), *x.shape[1:]))
+        sums = sums.index_add(0, self.owners, self.in_order(x))
+        counts = torch.tensor(self.counts, device=x.device)
+        return sums / counts.view(-1, *[1] * (x.dim() - 1))
+
+    def split(self, x: Tensor) -> list[list[Tensor]]:
+        """`(tokens, …)` as packed → for each item, for each of its sequences, `(length, …)`."""
+        pieces = torch.split(x, list(self.sequences.lengths))
+        ordered = [pieces[place] for place in self.places.tolist()]
+        bounds = np.cumsum([0, *self.counts])
+        return [ordered[begin:end] for begin, end in pairwise(bounds)]
+
+
+def by_length(
+    items: Sequence[Item], batch_tokens: int = BATCH_TOKENS
+) -> Iterator[tuple[list[int], Batch]]:
+    """All items once, those of like length together: which they are, and their batch."""
+    order = sorted(range(len(items)), key=lambda index: items[index].num_tokens)
+    for chosen in _filled(order, items, batch_tokens):
+        yield chosen, Batch.of([items[index] for index in chosen])
+
+
+def _filled(order: Iterable[int], items: Sequence[Item], room: int) -> Iterator[list[int]]:
+    chosen: list[int] = []
+    tokens = 0
+    for index in order:
+        if chosen and tokens + items[index].num_tokens > room:
+            yield chosen
+            chosen, tokens = [], 0
+        chosen.append(index)
+        tokens += items[index].num_tokens
+    if chosen:
+        yield chosen

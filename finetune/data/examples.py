@@ -1,0 +1,65 @@
+"""Labelled examples: of a file, or of one split of a named set."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plainformer.base import UserError, did_you_mean
+from plainformer.corpora import Columns, Row, catalogue, fetch
+from plainformer.finetune.task import AS_NAMED, ExampleT, PredictionT, Task, bounded
+
+
+def read_examples(
+    task: type[Task[ExampleT, PredictionT]],
+    source: str,
+    split: str,
+    columns: Columns = AS_NAMED,
+) -> Iterator[ExampleT]:
+    """Yield the examples of `source`: a file, a URL, or the `split` of a named set.
+
+    Raises `UserError` naming file and line.
+    """
+    return (task.read(row) for row in bounded(source_rows(task, source, split, columns)))
+
+
+def source_rows(
+    task: type[Task[Any, Any]], source: str, split: str, columns: Columns = AS_NAMED
+) -> Iterator[Row]:
+    """Yield the rows of `source`: a file, a URL, or the `split` of a named set."""
+    path = Path(source).expanduser()
+    if "://" in source:
+        return task.rows(source, columns)
+    if not path.exists():
+        if is_set(source):
+            path = fetch(source) / f"{split}.jsonl"
+        elif near := did_you_mean(source, catalogue):
+            raise UserError(f"no such file: {source}{near}")
+    return task.rows(path, columns)
+
+
+def is_set(source: str) -> bool:
+    """Tell whether `source` names a set of the catalogue rather than a file."""
+    return source in catalogue and not Path(source).exists()
+
+
+def few_of_each(
+    task: type[Task[ExampleT, Any]], examples: Iterable[ExampleT], count: int, seed: int
+) -> list[ExampleT]:
+    """`count` examples of each label, drawn by `seed`; fewer where there are no more.
+
+    Raises `UserError` where examples have no label by which to count them.
+    """
+    given: Sequence[ExampleT] = list(examples)
+    taken: Counter[str] = Counter()
+    chosen = []
+    for index in np.random.default_rng(seed).permutation(len(given)):
+        label = task.label_of(given[index])
+        if label is None:
+            raise UserError(f"{given[index].place}: without a label there are no few of each")
+        if taken[label] < count:
+            taken[label] += 1
+            chosen.append(given[index])
+    return chosen

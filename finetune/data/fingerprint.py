@@ -1,0 +1,93 @@
+"""Save a fingerprint of the examples and the tokenizer of a run, and check it on resuming.
+
+`data.json` is saved beside `options.json`. A run that is resumed, or continues with other seeds or
+folds, compares it with the current files. The rows of a saved head are the sorted labels, so if the
+labels changed, the rows would get wrong names.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from plainformer.base import UserError, read_json, write_json
+from plainformer.finetune.config import FinetuneConfig
+from plainformer.finetune.data.examples import read_examples
+from plainformer.finetune.tasks import TASKS
+from plainformer.tokenizer import load_tokenizer
+
+T = TypeVar("T")
+Fingerprints = Mapping[str, str]
+
+FILE = "data.json"
+WHERE = {"place", "file", "line", "lines"}
+"""Fields of examples that hold their file and line, which are not hashed."""
+
+
+class Fingerprint:
+    """Hash examples, labels included, in the order in which they pass."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def watch(self, examples: Iterable[T]) -> Iterator[T]:
+        """Yield the same examples, and add each to the hash."""
+        for example in examples:
+            self._digest.update(repr(content(example)).encode(errors="replace"))
+            yield example
+
+    @property
+    def value(self) -> str:
+        """Return the hash of the examples that have passed."""
+        return self._digest.hexdigest()
+
+
+def content(example: Any) -> Any:
+    """Return the content of an example, without its file and line."""
+    if is_dataclass(example):
+        named = (field.name for field in fields(example) if field.name not in WHERE)
+        return tuple(content(getattr(example, name)) for name in named)
+    if isinstance(example, list | tuple):
+        return tuple(map(content, example))
+    return example
+
+
+def fingerprints(config: FinetuneConfig) -> Fingerprints:
+    """Read the examples of a run, and hash them, the columns and the tokenizer.
+
+    Raises:
+        UserError: names file and line of an example that cannot be read.
+    """
+    found = {"tokenizer": load_tokenizer(config.model).fingerprint()}
+    for split, source in (("train", config.train), ("valid", config.valid)):
+        if source is not None:
+            fingerprint = Fingerprint()
+            kind = TASKS[config.task]
+            examples = read_examples(kind, source, split, kind.naming(config.columns))
+            for _ in fingerprint.watch(examples):
+                pass
+            found[split] = fingerprint.value
+    return found
+
+
+def remember(found: Fingerprints, out: Path) -> None:
+    """Save the fingerprints in the folder of the run."""
+    write_json(out / FILE, dict(found))
+
+
+def refuse_changes(found: Fingerprints, out: Path, config: FinetuneConfig) -> None:
+    """Raise `UserError` where a run is resumed with examples other than it was started with.
+
+    Raises:
+        UserError: names the file that has changed.
+    """
+    saved = read_json(out / FILE)
+    named = {"tokenizer": config.model, "train": config.train, "valid": config.valid}
+    for name, value in found.items():
+        if saved.get(name) != value:
+            what = "tokenizer has" if name == "tokenizer" else "examples have"
+            raise UserError(
+                f"{named[name]}: the {what} changed since the run in {out} was begun: "
+                "restore them, or choose another folder"
+            )

@@ -1,0 +1,94 @@
+"""What stands in the training examples and again in those a model is measured on.
+
+A score on a text that was learned says what is remembered, not what is understood. Two texts are
+the same when their keys are (`corpora.split.key`: case, spacing and punctuation do not count); of
+each, 8 bytes are kept.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from typing import Any, Generic
+
+import numpy as np
+
+from plainformer.base import plural
+from plainformer.corpora import key
+from plainformer.finetune.task import ExampleT, Task
+
+NAMED = 5
+"""labels that a warning names"""
+SHOWN = 60
+"""characters of a text that a warning shows"""
+
+
+class Overlap(Generic[ExampleT]):
+    """Counts what the training examples and others have in common: `add` these, one by one.
+
+    `training` gives the training examples, each time it is called: what is kept of them is a hash
+    of each text, and their labels.
+    """
+
+    def __init__(
+        self, task: type[Task[ExampleT, Any]], training: Callable[[], Iterable[ExampleT]]
+    ) -> None:
+        self._task = task
+        self._training = training
+        self._trained_labels: set[str | None] = set()
+        self._labels: set[str | None] = set()
+        self._learned = np.unique(np.fromiter(map(self._learn, training()), np.uint64))
+        self.count = 0
+        """examples so far"""
+        self.common = 0
+        """those of them whose text was trained on"""
+        self.first: ExampleT | None = None
+        """the first of these"""
+
+    def _learn(self, example: ExampleT) -> int:
+        self._trained_labels.add(self._task.label_of(example))
+        return fingerprint(self._task.shown(example))
+
+    def add(self, example: ExampleT) -> None:
+        """Count one example."""
+        self.count += 1
+        self._labels.add(self._task.label_of(example))
+        number = np.uint64(fingerprint(self._task.shown(example)))
+        place = int(np.searchsorted(self._learned, number))
+        if place < len(self._learned) and self._learned[place] == number:
+            self.common += 1
+            if self.first is None:
+                self.first = example
+
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know before believing a score: a sentence for each finding."""
+        found = []
+        if self.first is not None:
+            text = self._task.shown(self.first)
+            known = fingerprint(text)
+            twin = next(e for e in self._training() if fingerprint(self._task.shown(e)) == known)
+            verb = "has" if self.common == 1 else "have"
+            found.append(
+                f"{self.common:,} of {plural(self.count, 'example')} {verb} a text that was "
+                "trained on: the scores are better than they should be. The first is "
+                f"{self.first.place}, as {twin.place}: {shortened(text)!r}"
+            )
+        for what, names in (
+            ("only in the training examples", self._trained_labels - self._labels),
+            ("only in the examples that are measured on", self._labels - self._trained_labels),
+        ):
+            labels = sorted(name for name in names if name is not None)
+            if labels:
+                named = ", ".join(repr(shortened(label)) for label in labels[:NAMED])
+                more = f" and {len(labels) - NAMED:,} more" if len(labels) > NAMED else ""
+                found.append(f"labels that occur {what}: {named}{more}")
+        return tuple(found)
+
+
+def fingerprint(text: str) -> int:
+    """8 bytes that stand for a text; of one that is all punctuation, each sign counts."""
+    content = (key(text) or text).encode(errors="replace")
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
+
+
+def shortened(text: str) -> str:
+    """The beginning of a long text."""
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"

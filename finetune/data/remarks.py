@@ -1,0 +1,67 @@
+"""Report likely faults of labelled examples before training, one line each."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Protocol, runtime_checkable
+
+from plainformer.base import plural
+from plainformer.corpora import MISSING
+from plainformer.finetune.config import BALANCED, FinetuneConfig
+
+NAMED = 8
+"""The most labels that a line lists."""
+UNBALANCED = 10
+"""The ratio of the commonest to the rarest label from which a warning is given."""
+
+
+@runtime_checkable
+class WithText(Protocol):
+    """An example with a text of its own."""
+
+    @property
+    def shown(self) -> str:
+        """Return the text."""
+
+    @property
+    def place(self) -> str:
+        """Format file and line."""
+
+
+def of_labels(counts: Mapping[str, int], config: FinetuneConfig) -> list[str]:
+    """List the labels, and warn of spelling variants and of imbalance."""
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    (common, most), (rare, least) = ordered[0], ordered[-1]
+    shown = ordered if len(ordered) <= NAMED else [*ordered[: NAMED - 1], ordered[-1]]
+    named = [f"{label} {count:,}" for label, count in shown]
+    if len(ordered) > NAMED:
+        named.insert(-1, f"{len(ordered) - NAMED:,} more, …")
+    found = [f"{plural(len(ordered), 'label')}: {', '.join(named)}"]
+    written = defaultdict(list)
+    for label in counts:
+        written[" ".join(label.casefold().split())].append(label)
+    for labels in written.values():
+        if len(labels) > 1:
+            same = " and ".join(map(repr, sorted(labels)))
+            found.append(f"warning: {same} are learned as different labels: is one misspelt?")
+    if most >= UNBALANCED * least and config.balance == "none":
+        hint = "; see --balance" if any(config.task in able for able in BALANCED.values()) else ""
+        found.append(
+            f"warning: the labels are unbalanced: {common!r} occurs {most / least:,.0f} times as "
+            f"often as {rare!r}{hint}"
+        )
+    return found
+
+
+def of_texts(examples: Iterable[WithText]) -> list[str]:
+    """Warn of texts that look like missing values."""
+    places = [(e.shown, e.place) for e in examples if e.shown in MISSING]
+    if not places:
+        return []
+    text, place = places[0]
+    count = f"{len(places):,} texts read" if len(places) > 1 else "a text reads"
+    return [f"warning: {count} {text!r} ({place}): leave the rows out where the text is missing"]
+
+
+def listed(names: list[str]) -> str:
+    """List the first few of some names."""
+    return ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")

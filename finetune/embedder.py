@@ -1,0 +1,131 @@
+"""Embed a sentence as one vector, as the model's folder declares it.
+
+    embedder = Embedder.load("path/to/minilm")
+    a, b = embedder(["a man plays", "someone is playing"])
+    a @ b
+
+A folder of sentence-transformers declares pooling, length limit and prompts
+(`encoder.heads.sentence`). Otherwise the vector is the mean over all tokens, special ones included,
+scaled to length 1: the product of two vectors is then their cosine similarity (Reimers & Gurevych
+2019, arXiv:1908.10084).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from plainformer.base import UserError, find_folder
+from plainformer.encoder import SentenceEncoder, check_finite, in_int8, prepacked
+from plainformer.encoder.weights.sentence_layout import Mode, SentenceLayout
+from plainformer.finetune.data.batch import Item, by_length
+from plainformer.tokenizer import Encoding, Tokenizer, listed, load_tokenizer, text_and_pair
+from plainformer.training import choose_device
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """A sentence encoder with its tokenizer and prompt."""
+
+    model: SentenceEncoder
+    tokenizer: Tokenizer
+    max_length: int
+    prompt: str = ""
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        pooling: Mode | None = None,
+        normalise: bool | None = None,
+        max_length: int | None = None,
+        int8: bool = False,
+        device: str = "auto",
+        prompt: str | None = None,
+    ) -> "Embedder":
+        """Load the encoder of a model folder, with or without a head.
+
+        None means what the folder declares: `pooling`, scaling to length 1 (`normalise`), the
+        `max_length` to which texts are cut, and the default prompt. `prompt` names another prompt
+        of the folder; an empty name is no prompt. On a CPU the weights are prepacked: see
+        `encoder.prepacked`; with `int8` they are rounded, and the CPU it is: `encoder.in_int8`.
+        Raises `UserError` when the folder has no model or no tokenizer, they do not belong
+        together, or the folder declares what is not supported.
+        """
+        folder = find_folder(folder)
+        model = SentenceEncoder.from_pretrained(folder, pooling=pooling, normalise=normalise)
+        tokenizer = load_tokenizer(folder / model.layout.encoder)
+        tokenizer.check_vocabulary(model.config.vocab_size, f"the model in {folder}")
+        positions = model.config.max_position_embeddings
+        if max_length is not None and max_length > positions:
+            raise UserError(f"max_length {max_length} is more than the {positions} of this model")
+        if max_length is None:
+            max_length = longest(model.layout, tokenizer, positions)
+        before = model.layout.prompt if prompt is None else model.layout.named(prompt)
+        model.to(choose_device("cpu" if int8 else device))
+        model = in_int8(model) if int8 else prepacked(model)
+        return cls(model, tokenizer, max_length, before)
+
+    @torch.no_grad()
+    def __call__(self, texts: Sequence[str | tuple[str, str]]) -> Float[np.ndarray, "texts size"]:
+        """One float32 vector for each text (or pair), in order.
+
+        Texts of like length are computed together. Raises `UserError` for a text that gives no
+        token at all.
+        """
+        pairs = [text_and_pair(text, f"text {n}") for n, text in enumerate(listed(texts), start=1)]
+        encodings = [self.encode(*pair) for pair in pairs]
+        skip = self._skipped()
+        for number, encoding in enumerate(encodings, 1):
+            if len(encoding) <= skip:
+                what = "tokens beside the prompt's" if skip else "tokens"
+                raise UserError(f"text {number} has no {what}: leave it out")
+        items = [Item((encoding,)) for encoding in encodings]
+        device = next(self.model.parameters()).device
+        vectors = np.zeros((len(pairs), self.model.size), np.float32)
+        for chosen, batch in by_length(items):
+            moved = batch.to(device)
+            pooled = self.model(
+                moved.input_ids, None, moved.token_type_ids, moved.sequences, skip
+            ).float()
+            check_finite(pooled)
+            vectors[chosen] = batch.in_order(pooled.cpu()).numpy()
+        return vectors
+
+    def encode(self, text: str, pair: str | None = None) -> Encoding:
+        """Tokenise a text, with the prompt before it and an optional pair after it."""
+        lower = self.model.layout.lower_case
+        text = as_declared(self.prompt + text, self.tokenizer, lower)
+        pair = None if pair is None else as_declared(pair, self.tokenizer, lower)
+        return self.tokenizer.encode(text, pair, max_length=self.max_length)
+
+    def _skipped(self) -> int:
+        """Count the leading tokens that are not pooled."""
+        if not self.prompt or self.model.layout.include_prompt:
+            return 0
+        ids = self.encode("").ids
+        return len(ids) - (ids[-1] in self.tokenizer.special_ids)
+
+
+def longest(layout: SentenceLayout, tokenizer: Tokenizer, positions: int) -> int:
+    """Return the limit of a text in tokens: the declared one, or the model's if that is smaller."""
+    return min(layout.max_length or tokenizer.max_length or positions, positions)
+
+
+def as_declared(text: str, tokenizer: Tokenizer, lower_case: bool) -> str:
+    """Lowercase a text, except its special tokens, where the folder declares it.
+
+    Letter by letter, as `tokenizers` does it: a final Σ becomes σ.
+    """
+    if not lower_case:
+        return text
+    special = [re.escape(tokenizer.token(id)) for id in sorted(tokenizer.special_ids)]
+    parts = re.split(f"({'|'.join(special)})", text) if special else [text]
+    return "".join(
+        part if number % 2 else "".join(letter.lower() for letter in part)
+        for number, part in enumerate(parts)
+    )

@@ -1,0 +1,93 @@
+"""How a fine-tuned model does on labelled examples, in a stream.
+
+The examples are read twice: once to be checked, counted and compared with the training examples,
+before any work is done, and once to be answered. Memory does not grow with their number.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plainformer.base import Fields, UserError, read_json
+from plainformer.corpora import cache_folder, catalogue
+from plainformer.finetune.data.examples import read_examples
+from plainformer.finetune.data.fingerprint import FILE as DATA
+from plainformer.finetune.data.fingerprint import Fingerprint
+from plainformer.finetune.data.leakage import Overlap
+from plainformer.finetune.metrics import Metric
+from plainformer.finetune.prediction.predictor import Predictor, Progress
+from plainformer.finetune.progress import counting, watched
+from plainformer.finetune.task import Task
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a fine-tuned model came to on a set."""
+
+    metric: Metric[Any, Any]
+    num_cut: int
+    """texts that were cut to the longest length"""
+    max_length: int
+    """tokens of the longest sequence"""
+    training: str | None
+    """the training examples with which the set was compared; None where they are gone"""
+    warnings: tuple[str, ...]
+    """what a person should know before believing a score"""
+
+
+def evaluate_folder(
+    folder: Path,
+    source: str,
+    quiet: bool = False,
+    int8: bool = False,
+    columns: Sequence[str] = (),
+) -> Evaluation:
+    """Evaluate the model in `folder` on the examples of a file, or of a set's test split.
+
+    `columns` maps fields to columns of the file ("text=review"); by default as in training. With
+    `int8` its blocks are rounded before it: see `encoder.in_int8`. Raises `UserError` for a folder
+    without such a model, and examples that cannot be read.
+    """
+    predictor = Predictor.load(folder, int8=int8)
+    task = predictor.task
+    kind = type(task)
+    naming = kind.naming(columns, task.columns)
+    with counting("reading", quiet=quiet) as advance:
+        training, overlap = against_training(task, folder, advance)
+        for example in watched(read_examples(kind, source, "test", naming), advance):
+            overlap.add(example)
+        warnings = overlap.warnings() if training else ()
+    metric, num_cut = task.metric(), 0
+    with counting("evaluating", overlap.count, quiet=quiet) as advance:
+        examples = read_examples(kind, source, "test", naming)
+        for example, item, prediction in predictor.stream(examples, advance):
+            metric.add(example, prediction)
+            num_cut += item.is_cut
+    return Evaluation(metric, num_cut, task.max_length, training, warnings)
+
+
+def against_training(
+    task: Task[Any, Any], folder: Path, advance: Progress
+) -> tuple[str | None, Overlap[Any]]:
+    """Collect the training texts of the run in `folder` for comparison; None if they are gone.
+
+    Changed training examples, by their fingerprint, count as gone.
+    """
+    kind, naming = type(task), task.naming((), task.columns)
+    try:
+        source = Fields(read_json(folder / "options.json"), folder).text("train")
+        trained = read_json(folder / DATA).get("train")
+        if Path(source).exists() or (source in catalogue and (cache_folder() / source).is_dir()):
+            passed = Fingerprint()
+            overlap = Overlap(
+                kind,
+                lambda: passed.watch(
+                    watched(read_examples(kind, source, "train", naming), advance)
+                ),
+            )
+            if passed.value == trained:
+                return source, overlap
+    except UserError:
+        pass
+    return None, Overlap(kind, tuple)

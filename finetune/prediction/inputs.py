@@ -1,0 +1,144 @@
+"""Read the inputs of predictions: the lines or rows of a file, or of a stream.
+
+| source                                   | a row is                                             |
+|------------------------------------------|------------------------------------------------------|
+| .jsonl .csv .tsv .parquet .json .conll…  | what the task reads there                            |
+| any other file, here or at a URL         | a line that is not blank: a text                     |
+| a stream: standard input, a pipe         | a line that is a JSON object; any other is a text    |
+
+A file may be packed: a .jsonl.gz is a .jsonl.
+
+A stream is predicted as it arrives: a portion is the lines that have arrived, so that a single line
+does not wait for others, and lines that arrive quickly share a batch.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from plainformer.base import NotJSON, UserError, parse_json
+from plainformer.corpora import Columns, Row, kind, read_lines
+from plainformer.corpora.lines import LONGEST_LINE
+from plainformer.finetune.task import AS_NAMED, Task, as_rows
+
+OF_ROWS = (".jsonl", ".csv", ".tsv", ".parquet", ".json", ".conll", ".conllu")
+PORTION = 2**16
+"""bytes of a stream that are read at once, at most"""
+
+
+STANDARD_INPUT = "standard input"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The inputs of predictions: some texts or a file; without both, standard input."""
+
+    texts: tuple[str, ...] = ()
+    file: str | None = None
+
+    @property
+    def is_stream(self) -> bool:
+        """Tell whether the input can be read only once: standard input, a pipe, a device."""
+        if self.texts:
+            return False
+        if self.file in (None, "-"):
+            return True
+        path = Path(str(self.file))
+        return path.is_fifo() or path.is_char_device()
+
+    def portions(self, task: Task[Any, Any], columns: Columns) -> Iterator[Iterable[Row]]:
+        """Yield the rows in portions; each is predicted before the next is read."""
+        if self.texts:
+            yield as_rows(self.texts)
+        elif self.file in (None, "-"):
+            arriving = arriving_rows(partial(os.read, sys.stdin.fileno()), STANDARD_INPUT)
+            yield from (with_texts(task, columns.of(rows)) for rows in arriving)
+        elif self.is_stream:
+            with Path(str(self.file)).open("rb", buffering=0) as stream:
+                arriving = arriving_rows(stream.read, str(self.file))
+                yield from (with_texts(task, columns.of(rows)) for rows in arriving)
+        else:
+            yield with_texts(task, file_rows(type(task), str(self.file), columns))
+
+    def count(self, task: Task[Any, Any], columns: Columns) -> int | None:
+        """Count the rows, up to one that cannot be read; None for a stream."""
+        if self.is_stream or "://" in (self.file or ""):
+            return None
+        number = 0
+        with suppress(UserError):
+            for portion in self.portions(task, columns):
+                for _ in portion:
+                    number += 1
+        return number
+
+
+def with_texts(task: Task[Any, Any], rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield the same rows; raise `UserError` by file and line for a blank text the task reads."""
+    for row in rows:
+        text = row.fields.get("text")
+        is_blank = isinstance(text, str) and not text.strip()
+        if is_blank and "text" in task.COLUMNS and not row.has("words"):
+            raise UserError(f"{row.place}: the text is empty")
+        yield row
+
+
+def file_rows(task: type[Task[Any, Any]], file: str, columns: Columns = AS_NAMED) -> Iterator[Row]:
+    """Yield the rows of a file or URL; raise `UserError` for a file that cannot be read."""
+    path = file if "://" in file else Path(file)
+    if kind(path) in OF_ROWS:
+        return task.rows(path, columns)
+    lines = ((number, line.strip()) for number, line in read_lines(path))
+    return (Row({"text": line}, path, number) for number, line in lines if line)
+
+
+def arriving_rows(read: Callable[[int], bytes], name: str) -> Iterator[Iterator[Row]]:
+    """The rows of a stream, in portions: each is what has arrived, and waits for no more.
+
+    `read` gives up to so many bytes, as soon as there are any, and none at the end. Raises
+    `UserError` by the number of the line for one that is not UTF-8.
+    """
+    number = 1
+    for lines in _arriving_lines(read, name):
+        yield _rows(lines, name, number)
+        number += len(lines)
+
+
+def _arriving_lines(read: Callable[[int], bytes], name: str) -> Iterator[list[bytes]]:
+    begun: list[bytes] = []
+    size = 0
+    while data := read(PORTION):
+        whole, newline, rest = data.rpartition(b"\n")
+        if newline:
+            yield b"".join([*begun, whole]).split(b"\n")
+            begun, size = [], 0
+        begun.append(rest)
+        size += len(rest)
+        if size > LONGEST_LINE:
+            raise UserError(f"{name}: a line is longer than {LONGEST_LINE >> 20} MiB: split it")
+    if last := b"".join(begun):
+        yield [last]
+
+
+def _rows(lines: Iterable[bytes], name: str, first: int) -> Iterator[Row]:
+    for number, raw in enumerate(lines, start=first):
+        try:
+            line = raw.decode("utf-8").removeprefix("\ufeff" if number == 1 else "").strip()
+        except UnicodeDecodeError as error:
+            byte = raw[error.start]
+            raise UserError(f"{name}:{number}: byte {byte:#04x} is not UTF-8") from None
+        if line:
+            yield Row(_fields(line, f"{name}:{number}"), name, number)
+
+
+def _fields(line: str, place: str) -> dict[str, Any]:
+    """Parse a line that is a JSON object; return any other line as the text of a row."""
+    try:
+        fields = parse_json(line, place) if line.startswith("{") else None
+    except NotJSON:
+        fields = None
+    return fields if isinstance(fields, dict) else {"text": line}

@@ -1,0 +1,186 @@
+"""Prediction from a folder that holds model, tokenizer and task.
+
+predictor = Predictor.load("runs/questions")
+predictor(["who wrote this?"])[0].label
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from plainformer.base import UserError
+from plainformer.corpora import Row
+from plainformer.encoder import check_finite, in_int8, prepacked
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.finetune.data.batch import Item, by_length
+from plainformer.finetune.metrics import Metric
+from plainformer.finetune.task import ExampleT, Input, PredictionT, Task, as_rows, bounded
+from plainformer.finetune.task_file import load_task
+from plainformer.tokenizer import Tokenizer, load_tokenizer
+from plainformer.training import Loss, choose_device
+
+T = TypeVar("T")
+
+CHUNK = 1024
+"""examples that are in memory at a time, sorted by length among themselves"""
+
+Progress = Callable[[int], None]
+"""is told of so many more examples that were answered"""
+
+
+def unwatched(count: int) -> None:
+    """Nobody looks on."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A fine-tuned model with its tokenizer, and what it was fine-tuned for."""
+
+    task: Task[Any, Any]
+    model: PretrainedModel
+    tokenizer: Tokenizer
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "auto", int8: bool = False) -> "Predictor":
+        """What `finetune` left in `folder`; `UserError` when it left nothing there.
+
+        On a CPU the weights of its blocks are prepacked: see `encoder.prepacked`. With `int8` they
+        are rounded, and the CPU it is: see `encoder.in_int8`.
+        """
+        task = load_task(Path(folder))
+        tokenizer = load_tokenizer(folder)
+        model = task.load(Path(folder)).to(choose_device("cpu" if int8 else device))
+        model = in_int8(model) if int8 else prepacked(model)
+        tokenizer.check_vocabulary(model.config.vocab_size)
+        named, there = getattr(task, "labels", None), getattr(model, "labels", None)
+        if named is not None and there is not None and tuple(named) != tuple(there):
+            raise UserError(f"{folder}: task.json and config.json name other labels")
+        return cls(task, model, tokenizer)
+
+    def __call__(self, inputs: Iterable[Input]) -> list[Any]:
+        """One prediction for each text, pair or row, in order."""
+        rows = self.task.naming((), self.task.columns).of(as_rows(inputs))
+        examples = (self.task.read(row, labelled=False) for row in bounded(rows))
+        return [prediction for _, _, prediction in self.stream(examples)]
+
+    def answers(
+        self, rows: Iterable[Row], progress: Progress = unwatched
+    ) -> Iterator[tuple[Row, Item, Any]]:
+        """Yield each row with its encoded input and its prediction, in order.
+
+        Rows before a faulty one are yielded first.
+        """
+        waiting: deque[Row] = deque()
+
+        def examples() -> Iterator[Any]:
+            for row in bounded(rows):
+                example = self.task.read(row, labelled=False)
+                waiting.append(row)
+                yield example
+
+        for _, item, prediction in self.stream(examples(), progress):
+            yield waiting.popleft(), item, prediction
+
+    def stream(
+        self, examples: Iterable[Any], progress: Progress = unwatched
+    ) -> Iterator[tuple[Any, Item, Any]]:
+        """Each example as the model reads it, and its prediction, in order, as they come."""
+        pairs = encoded(self.task, self.tokenizer, examples)
+        return answered(self.task, self.model, pairs, progress=progress, finite=True)
+
+
+def encoded(
+    task: Task[ExampleT, PredictionT], tokenizer: Tokenizer, examples: Iterable[ExampleT]
+) -> Iterator[tuple[ExampleT, Item]]:
+    """Yield each example with its encoded input; faults are named by file and line."""
+    for example in examples:
+        try:
+            item = task.encode(example, tokenizer)
+        except UserError as error:
+            file = example.place.rpartition(":")[0]
+            named = str(error).startswith(f"{file}:")
+            raise error if named else UserError(f"{example.place}: {error}") from None
+        yield example, item
+
+
+@dataclass
+class MeanLoss:
+    """The loss over batches, in a stream."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, loss: Loss) -> None:
+        """Count one batch."""
+        self.total += float(loss.total)
+        self.count += loss.items
+
+    @property
+    def value(self) -> float:
+        """The mean so far."""
+        return self.total / max(self.count, 1)
+
+
+def answered(
+    task: Task[ExampleT, PredictionT],
+    model: PretrainedModel,
+    pairs: Iterable[tuple[ExampleT, Item]],
+    loss: MeanLoss | None = None,
+    progress: Progress = unwatched,
+    finite: bool = False,
+) -> Iterator[tuple[ExampleT, Item, PredictionT]]:
+    """Yield each example with its prediction, in order; similar lengths share a batch.
+
+    `CHUNK` examples are in memory at a time. `loss` grows by that of labelled examples. Examples
+    before a faulty one are yielded first. With `finite`, outputs of NaN or infinity are an error,
+    too; in training they are a bad score.
+    """
+    device = next(model.parameters()).device
+    model.eval()
+    for some in chunks(pairs, CHUNK):
+        predictions: dict[int, PredictionT] = {}
+        for chosen, batch in by_length([item for _, item in some]):
+            with torch.no_grad():
+                moved = batch.to(device)
+                outputs = task.outputs(model, moved)
+                if finite:
+                    check_finite(outputs)
+                if loss is not None:
+                    loss.add(task.loss(outputs, moved))
+                predictions |= zip(chosen, task.predict(outputs, moved), strict=True)
+            progress(len(chosen))
+        for index, (example, item) in enumerate(some):
+            yield example, item, predictions[index]
+
+
+def measure(
+    task: Task[ExampleT, PredictionT],
+    model: PretrainedModel,
+    pairs: Iterable[tuple[ExampleT, Item]],
+    loss: MeanLoss | None = None,
+) -> Metric[ExampleT, PredictionT]:
+    """How the model does on labelled examples."""
+    metric = task.metric()
+    for example, _, prediction in answered(task, model, pairs, loss):
+        metric.add(example, prediction)
+    return metric
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items, the last of what is left: before the end, or before a user's error."""
+    some: list[T] = []
+    try:
+        for item in items:
+            some.append(item)
+            if len(some) == size:
+                yield some
+                some = []
+    except UserError:
+        yield some
+        raise
+    if some:
+        yield some

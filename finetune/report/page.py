@@ -1,0 +1,224 @@
+"""An evaluation as a folder to keep: `report.html`, its pictures as PNG, `metrics.json`.
+
+The page stands alone: no script, nothing fetched, pictures inline; it follows the reader's choice
+of light or dark. What users wrote is escaped wherever it is shown.
+"""
+
+import html
+import platform
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plainformer.base import UserError, finite, plural, write_json, write_text
+from plainformer.finetune.evaluation import Evaluation
+from plainformer.finetune.metrics import Mistake, Table
+from plainformer.finetune.metrics.base import spoken
+from plainformer.finetune.report.figures import as_svg, save
+from plainformer.training import curve_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LONGEST_TEXT = 500
+"""characters of a text that the page shows"""
+UNSHOWABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+"""what no page may hold, whatever was in the text"""
+
+STYLE = """
+:root {
+  color-scheme: light dark;
+  --text: #1a202c; --faint: #5a6577; --line: #dde3ea; --page: #ffffff; --card: #f5f7fa;
+  --strong: #2b6cb0; --warn: #fff4e0;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --text: #e6e9ee; --faint: #9aa5b5; --line: #333c48; --page: #14181e; --card: #1d232b;
+    --strong: #7db8f0; --warn: #3a2e17;
+  }
+  figure svg { filter: invert(1) hue-rotate(180deg); }
+}
+body { margin: 0; background: var(--page); color: var(--text);
+  font: 16px/1.5 system-ui, sans-serif; }
+main { max-width: 62rem; margin: 0 auto; padding: 2rem 1.2rem 4rem; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .3rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.15rem; margin: 2.6rem 0 .8rem; }
+h2::first-letter { text-transform: uppercase; }
+p, .faint { color: var(--faint); margin: 0; }
+.scores { display: flex; flex-wrap: wrap; gap: .7rem; margin: 1.6rem 0 0; }
+.scores div { background: var(--card); border-radius: .5rem; padding: .6rem 1rem; }
+.scores dt { color: var(--faint); font-size: .85rem; }
+.scores dd { margin: 0; font-size: 1.25rem; font-variant-numeric: tabular-nums; }
+.scores div:first-child dd { font-size: 2rem; line-height: 1.2; color: var(--strong); }
+.notes { background: var(--warn); border-radius: .5rem; padding: .7rem 1rem .7rem 2rem;
+  margin: 1.4rem 0 0; overflow-wrap: anywhere; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); text-align: right;
+  vertical-align: top; white-space: pre-wrap; overflow-wrap: anywhere; min-width: 3.2rem;
+  max-width: 18rem; }
+th { font-weight: 600; font-size: .9rem; }
+th:first-child, td:first-child, .mistakes th, .mistakes td { text-align: start; }
+.mistakes td:nth-child(4) { max-width: 28rem; min-width: 14rem; }
+.pictures { display: flex; flex-wrap: wrap; gap: 1.5rem; align-items: flex-start; }
+figure { margin: 0; max-width: 100%; }
+figure svg { max-width: 100%; height: auto; }
+.about { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.2rem; margin: 0; }
+.about dt { color: var(--faint); }
+.about dd { margin: 0; overflow-wrap: anywhere; }
+"""
+
+
+def write_report(out: Path, evaluation: Evaluation, folder: Path, source: str) -> Path:
+    """Leave the report of the model in `folder` on `source` in `out`; give the path of its page."""
+    metric = evaluation.metric
+    figures = metric.figures()
+    about = facts(evaluation, folder, source)
+    write_json(out / "metrics.json", finite({**metric.to_json(), "evaluated": about}))
+    for name, figure in figures.items():
+        save(figure, out / f"{name}.png")
+    page = out / "report.html"
+    write_text(page, report_page(evaluation, figures, learning_curve(folder), about))
+    return page
+
+
+def facts(evaluation: Evaluation, folder: Path, source: str) -> dict[str, Any]:
+    """What was evaluated, when, and with what."""
+    return {
+        "model": str(folder),
+        "data": source,
+        "examples": evaluation.metric.count,
+        "cut texts": evaluation.num_cut,
+        "longest sequence": evaluation.max_length,
+        "compared with training examples": evaluation.training,
+        "warnings": list(evaluation.warnings),
+        "date": datetime.now().astimezone().isoformat(" ", "seconds"),
+        "versions": {
+            **{name: version_of(name) for name in ("plainformer", "torch")},
+            "python": platform.python_version(),
+        },
+    }
+
+
+def version_of(package: str) -> str:
+    """Which version is installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def learning_curve(folder: Path) -> "Figure | None":
+    """The curve of the run that left the model; None where its log is gone, or cut."""
+    try:
+        return curve_figure(folder / "log.jsonl", "")
+    except (OSError, UserError):
+        return None
+
+
+def report_page(
+    evaluation: Evaluation,
+    figures: Mapping[str, "Figure"],
+    curve: "Figure | None",
+    about: Mapping[str, Any],
+) -> str:
+    """The page, as HTML."""
+    metric = evaluation.metric
+    model, data = Path(about["model"]).name, Path(about["data"]).name
+    title = f"{model} on {data}"
+    parts = [
+        f"<h1>{shown(title)}</h1>",
+        f"<p>{plural(metric.count, 'example')}, {shown(about['date'])}</p>",
+        scores(metric.scores()),
+        notes(evaluation),
+        section("Pictures", pictures(figures.values()) if figures else ""),
+        *(section(table.title, rows(table)) for table in metric.tables()),
+        section(metric.mistakes_title, mistakes(metric.badness, metric.mistakes)),
+        section("How it was learned", pictures([curve]) if curve else ""),
+        section("What was evaluated", definitions(about)),
+    ]
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{shown(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(part for part in parts if part)
+        + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def shown(text: str) -> str:
+    """A text as it may stand in a page: the beginning of it, and nothing in it is markup."""
+    text = text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
+    return html.escape(UNSHOWABLE.sub("\ufffd", text))
+
+
+def section(title: str, content: str) -> str:
+    """A part of the page, where there is anything in it."""
+    return f"<section>\n<h2>{shown(title)}</h2>\n{content}\n</section>" if content else ""
+
+
+def scores(values: Mapping[str, float]) -> str:
+    """The figures by which the model is judged, the first one large."""
+    cards = (
+        f"<div><dt>{shown(name.replace('_', ' '))}</dt><dd>{spoken(value)}</dd></div>"
+        for name, value in values.items()
+    )
+    return f'<dl class="scores">{"".join(cards)}</dl>'
+
+
+def notes(evaluation: Evaluation) -> str:
+    """What a person should know before believing a score."""
+    lines = list(evaluation.warnings)
+    if evaluation.num_cut:
+        cut = plural(evaluation.num_cut, "text was", "texts were")
+        lines.append(f"{cut} cut to {evaluation.max_length} tokens")
+    items = "".join(f'<li dir="auto">{shown(line)}</li>' for line in lines)
+    return f'<ul class="notes">{items}</ul>' if items else ""
+
+
+def pictures(figures: Iterable["Figure"]) -> str:
+    """Pictures side by side."""
+    drawn = "".join(f"<figure>{as_svg(figure)}</figure>" for figure in figures)
+    return f'<div class="pictures">{drawn}</div>'
+
+
+def rows(table: Table) -> str:
+    """A metric's table."""
+    return grid(table.columns, [[spoken(value) for value in row] for row in table.rows])
+
+
+def mistakes(badness: str, found: Sequence[Mistake]) -> str:
+    """The mistakes, the worst first."""
+    columns = (badness, "predicted", "true", "text", "where")
+    lines = [
+        [f"{wrong.confidence:.3f}", wrong.predicted, wrong.true, wrong.text, wrong.place]
+        for wrong in found
+    ]
+    return grid(columns, lines, "mistakes") if lines else ""
+
+
+def grid(columns: Sequence[str], lines: Iterable[Sequence[str]], kind: str = "table") -> str:
+    """Lines under columns."""
+    head = "".join(f'<th dir="auto">{shown(column)}</th>' for column in columns)
+    body = "\n".join(
+        "<tr>" + "".join(f'<td dir="auto">{shown(cell)}</td>' for cell in line) + "</tr>"
+        for line in lines
+    )
+    return (
+        f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead>\n'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def definitions(values: Mapping[str, Any]) -> str:
+    """Names and what they stand for; what is empty is left out."""
+    lines = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{inner} {what}" for inner, what in value.items())
+        if isinstance(value, str | int):
+            lines.append(f"<dt>{shown(name)}</dt><dd>{shown(spoken(value))}</dd>")
+    return f'<dl class="about">{"".join(lines)}</dl>'

@@ -1,0 +1,304 @@
+"""Several runs where one says too little: seeds, a search for settings, folds.
+
+`seeds` N: the same settings with N seeds, which draw the new head, the order of the examples,
+dropout, and the examples themselves where only some `per_label` are taken. What matters less than
+the spread between them is luck (Dodge et al. 2020, arXiv:2002.06305). `out` then holds the model
+that does best on the validation examples.
+
+`search`: the learning rate given, a third of it and three times as much; then, at the best of them,
+twice the epochs: four runs of one seed, instead of the nine of a full grid. Fewer epochs need no
+run: that the best weights come early, and are kept, each run finds out itself. The settings that do
+best on the validation examples are then run with all the seeds.
+
+`folds` K: the training examples in K parts of like labels, each measured by a model that learned
+from the others; no validation examples are needed. Nothing is chosen on the part that measures, so
+the mean over the parts is an honest forecast of the model that `out` holds in the end: one that
+learned from all examples in the same way, for as many epochs. A fold is a fair sample of the
+examples, not of seeds or settings, so folds do not go with `seeds` or `search`.
+
+Each run is a folder within `out`, named in `summary.json` with its scores once it is finished:
+resumed, finished runs are not made again. Checkpoints are dropped with the end of their run, and
+with the end of the search the weights of the settings that lost.
+"""
+
+import math
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plainformer.base import Fields, UserError, atomic_path, finite, plural, read_json, write_json
+from plainformer.finetune.config import FinetuneConfig
+from plainformer.finetune.data.fingerprint import FILE as DATA
+from plainformer.finetune.data.fingerprint import fingerprints, refuse_changes, remember
+from plainformer.finetune.data.split import folds
+from plainformer.finetune.length import with_length
+from plainformer.finetune.metrics import Table
+from plainformer.finetune.run import (
+    SUMMARY,
+    Outcome,
+    finetune,
+    finetune_on,
+    new_data,
+    refuse_model_folder,
+    say,
+    training_examples,
+)
+from plainformer.finetune.tasks import TASKS
+from plainformer.training import checkpoint, full_disk, run_folder, save_options, saved_options
+
+MAY_DIFFER = {"out", "resume", "seeds", *checkpoint.MAY_DIFFER}
+"""options of which resumed runs may have others; more seeds are more runs"""
+RATES = (1, 1 / 3, 3)
+EPOCHS = (1, 2)
+
+Scores = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Settings that a search tried, and the score by which it chose."""
+
+    learning_rate: float
+    epochs: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What several runs came to."""
+
+    over: str
+    """what the runs differ in: seeds, or folds"""
+    runs: dict[str, Scores]
+    """the scores of each, by the name of its folder; the first is the one that decides"""
+    model: str
+    """the folder of the run whose model `out` holds"""
+    tried: tuple[Tried, ...] = ()
+    """what the search tried; the chosen settings first"""
+
+    @property
+    def scores(self) -> dict[str, list[float]]:
+        """Each score's values, one of each run."""
+        every = list(self.runs.values())
+        names = [name for name in every[0] if all(name in scores for scores in every)]
+        return {name: [scores[name] for scores in every] for name in names}
+
+    def tables(self) -> list[Table]:
+        """What the search tried, and the spread of each score."""
+        found = Table(
+            f"scores over {len(self.runs)} {self.over}",
+            ("score", "mean ± sd", "lowest – highest"),
+            [(name, *shown(values)) for name, values in self.scores.items()],
+        )
+        if not self.tried:
+            return [found]
+        tried = [(f"{t.learning_rate:g}", f"{t.epochs:g}", t.score) for t in self.tried]
+        monitor = next(iter(self.scores))
+        return [Table("search", ("learning rate", "epochs", monitor), tried), found]
+
+    def to_json(self) -> dict[str, Any]:
+        """Means, deviations and every value."""
+        return {
+            "over": self.over,
+            "model": self.model,
+            "scores": {name: spread(values) for name, values in self.scores.items()},
+            "search": [vars(tried) for tried in self.tried],
+        }
+
+
+def several(config: FinetuneConfig, quiet: bool = False) -> Summary:
+    """Make the runs that `config` asks for, and leave one model and `summary.json` in `config.out`.
+
+    Raises `UserError` as `finetune` does, and for a folder that holds other runs.
+    """
+    refuse_model_folder(config)
+    config = with_length(config)
+    with run_folder(config.out, "finetune"):
+        runs = Runs(config, quiet)
+        summary = cross_validate(config, runs) if config.folds else over_seeds(config, runs)
+        adopt(config.out / summary.model, config.out)
+        runs.write(summary.to_json())
+    return summary
+
+
+class Runs:
+    """The runs within `config.out`: each is made once, and recorded when it is finished."""
+
+    def __init__(self, config: FinetuneConfig, quiet: bool) -> None:
+        self.quiet = quiet
+        self._config = config
+        self._count = 0
+        self._total = config.seeds
+        if config.folds:
+            self._total = config.folds + 1
+        elif config.search:
+            self._total += len(RATES) + len(EPOCHS) - 2  # the given settings and the chosen: once
+        self._finished: dict[str, Scores] = {}
+        path = config.out / SUMMARY
+        is_resumed = config.resume and path.exists()
+        if is_resumed:
+            saved_options(config, config.out, resume=True, may_differ=MAY_DIFFER)
+            self._finished = read_runs(path)
+        elif path.exists():
+            raise UserError(
+                f"{config.out} already holds several runs: --resume them, or choose another folder"
+            )
+        elif (config.out / "log.jsonl").exists():
+            raise UserError(f"{config.out} holds a single run: choose another folder for several")
+        self.data = fingerprints(config)
+        if is_resumed:
+            refuse_changes(self.data, config.out, config)
+
+    def __call__(
+        self, name: str, config: FinetuneConfig, run: Callable[[FinetuneConfig], Outcome]
+    ) -> Scores:
+        """The scores of the run `name`, which is made unless it is finished already."""
+        self._count += 1
+        folder = self._config.out / name
+        if name not in self._finished:
+            if not self.quiet:
+                print(f"run {self._count} of {self._total}: {name}", file=sys.stderr)
+            outcome = run(replace(config, out=folder))
+            if outcome.num_cut and not (self.quiet or self._finished):
+                cut = plural(outcome.num_cut, "training text was", "training texts were")
+                print(f"{cut} cut to {outcome.max_length} tokens", file=sys.stderr)
+            self._finished[name] = outcome.metric.scores() if outcome.metric.count else {}
+            self.write({})
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        return self._finished[name]
+
+    def write(self, summary: dict[str, Any]) -> None:
+        """Leave `summary`, the scores of all runs that are finished, and the options."""
+        out = self._config.out
+        remember(self.data, out)
+        save_options(replace(self._config, resume=False), out)
+        with full_disk(out):
+            write_json(out / SUMMARY, finite({**summary, "runs": self._finished}))
+
+
+def over_seeds(config: FinetuneConfig, runs: Runs) -> Summary:
+    """Run `config`, or the best settings that a search finds, with each seed."""
+    once = replace(config, seeds=1, search=False)
+
+    def run(settings: FinetuneConfig, number: int) -> tuple[str, Scores]:
+        seed = config.training.seed + number
+        name = f"seed-{seed}"
+        if config.search:
+            name = f"{named(settings)}/{name}"
+        training = replace(settings.training, seed=seed)
+        seeded = replace(settings, training=training)
+        return name, runs(name, seeded, lambda c: finetune(c, runs.quiet))
+
+    tried: dict[str, Tried] = {}
+
+    def score(settings: FinetuneConfig) -> float:
+        value = first(run(settings, 0)[1])
+        tried[named(settings)] = Tried(settings.training.learning_rate, settings.epochs, value)
+        return ordered(value)
+
+    chosen = once
+    if config.search:
+        chosen = max((with_rate(once, times) for times in RATES), key=score)
+        longer = [replace(chosen, epochs=times * chosen.epochs) for times in EPOCHS]
+        chosen = max(longer, key=score)
+        for name in tried.keys() - {named(chosen)}:
+            for weights in (config.out / name).glob("*/model.safetensors"):
+                weights.unlink()
+    found = dict(run(chosen, number) for number in range(config.seeds))
+    best = max(found, key=lambda name: ordered(first(found[name])))
+    winner = [tried.pop(named(chosen))] if config.search else []
+    return Summary("seeds", found, best, (*winner, *tried.values()))
+
+
+def first(scores: Scores) -> float:
+    """The score by which models are chosen."""
+    return next(iter(scores.values()))
+
+
+def with_rate(config: FinetuneConfig, times: float) -> FinetuneConfig:
+    """So many times the learning rate, in a number that can be written down."""
+    given = config.training.learning_rate
+    rate = given if times == 1 else float(f"{times * given:.2g}")
+    return replace(config, training=replace(config.training, learning_rate=rate))
+
+
+def named(config: FinetuneConfig) -> str:
+    """The folder for settings that a search tries."""
+    return f"rate-{config.training.learning_rate:g}-epochs-{config.epochs:g}"
+
+
+def cross_validate(config: FinetuneConfig, runs: Runs) -> Summary:
+    """Measure each fold by what the others teach; then learn from all."""
+    kind = TASKS[config.task]
+    examples = training_examples(config)
+    say(kind.remarks(config, examples), runs.quiet)
+    task = replace(kind.fit(config, examples), columns=config.columns)
+    settings = replace(config, select=False)
+    parts = folds(kind, examples, config.folds, config.training.seed)
+
+    def run_on(learned: list[Any], held_out: list[Any]) -> Callable[[FinetuneConfig], Outcome]:
+        def run(settings: FinetuneConfig) -> Outcome:
+            with run_folder(settings.out, "finetune"):
+                data = new_data(settings, runs.data)
+                return finetune_on(task, learned, held_out, settings, data, runs.quiet)
+
+        return run
+
+    found = {}
+    for number in range(config.folds):
+        learned = [e for e, part in zip(examples, parts, strict=True) if part != number]
+        held_out = [e for e, part in zip(examples, parts, strict=True) if part == number]
+        name = f"fold-{number + 1}"
+        found[name] = runs(name, settings, run_on(learned, held_out))
+    runs("all", settings, run_on(examples, []))
+    return Summary("folds", found, "all")
+
+
+def adopt(run: Path, out: Path) -> None:
+    """Copy what a finished run left, but for its options: those in `out` are of all the runs."""
+    stays = {"options.json", DATA, "checkpoints", "tensorboard", "wandb"}
+    with full_disk(out):
+        for file in sorted(run.rglob("*")):
+            name = file.relative_to(run)
+            first = name.parts[0]
+            if file.is_file() and first not in stays and not first.startswith("."):
+                with atomic_path(out / name) as temporary:
+                    shutil.copyfile(file, temporary)
+
+
+def read_runs(path: Path) -> dict[str, Scores]:
+    """The scores of the runs that are finished; `UserError` for a file that does not tell."""
+    saved = Fields(read_json(path), path)
+    if "runs" not in saved:
+        raise saved.wrong("runs", "an object")
+    runs = saved.fields("runs")
+    every = {name: runs.fields(name) for name in runs.values}
+    return {
+        name: {score: scores.number(score, math.nan) for score in scores.values}
+        for name, scores in every.items()
+    }
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, standard deviation of a sample (None of one value), and the values themselves."""
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "sd": sd, "values": list(values)}
+
+
+def shown(values: Sequence[float]) -> tuple[str, str]:
+    """Mean ± deviation, and lowest – highest; a dash where a value is not defined."""
+    found = spread(values)
+    if math.isnan(found["mean"]):
+        return "–", "–"
+    deviation = "" if found["sd"] is None else f" ± {found['sd']:.3f}"
+    return f"{found['mean']:.3f}{deviation}", f"{min(values):.3f} – {max(values):.3f}"
+
+
+def ordered(score: float) -> float:
+    """A score that is not defined is the worst of all."""
+    return -math.inf if math.isnan(score) else score

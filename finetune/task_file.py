@@ -1,0 +1,84 @@
+"""A fine-tuned folder says what it was fine-tuned for: `task.json` beside model and tokenizer.
+
+A folder that was fine-tuned elsewhere has none; its `config.json` tells enough to use the model.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from plainformer.base import Fields, UserError, find_folder, from_json, read_json, write_json
+from plainformer.encoder.heads.sequence import usual_problem
+from plainformer.encoder.weights import family_of, named_architectures, read_labels
+from plainformer.encoder.weights.sentence import MODULES
+from plainformer.finetune.task import Task
+from plainformer.finetune.tasks import TASKS
+from plainformer.finetune.tasks.sentence_embedding import SentenceEmbedding
+
+FILE = "task.json"
+FOREIGN = {
+    "QuestionAnswerer": "question-answering",
+    "TokenClassifier": "tagging",
+    "ChoiceScorer": "multiple-choice",
+    "single_label_classification": "classification",
+    "multi_label_classification": "multi-label",
+    "regression": "regression",
+}
+"""what a model is for that was fine-tuned elsewhere, by the head that `config.json` names, or the
+kind of its scores"""
+
+
+def save_task(task: Task[Any, Any], folder: Path) -> None:
+    """Write the name of a task, and what it has to remember."""
+    (name,) = (name for name, kind in TASKS.items() if kind is type(task))
+    write_json(folder / FILE, {"task": name, **asdict(task)})
+
+
+def load_task(folder: Path) -> Task[Any, Any]:
+    """The task of a folder that was fine-tuned, here or elsewhere; `UserError` for any other."""
+    path = find_folder(folder) / FILE
+    if not path.exists():
+        return foreign_task(path.parent)
+    written = read_json(path)
+    name = Fields(written, path).choice("task", tuple(TASKS))
+    task: Task[Any, Any] = from_json(
+        TASKS[name], {field: value for field, value in written.items() if field != "task"}, path
+    )
+    return task
+
+
+def foreign_task(folder: Path) -> Task[Any, Any]:
+    """The task of a folder without `task.json`; `UserError` where `config.json` names none."""
+    path = folder / "config.json"
+    if path.exists():
+        config = read_json(path)
+        try:
+            task = named_task(config)
+        except UserError as error:
+            raise UserError(f"{folder}: {error}") from None
+        if task is not None:
+            return task
+    if (folder / MODULES).is_file():
+        return SentenceEmbedding.of_folder(folder)
+    raise UserError(
+        f"{folder} holds no {FILE}: it was not fine-tuned for a task; do that first: "
+        f"plainformer finetune --model {folder} --task … --train … --out …"
+    )
+
+
+def named_task(config: Mapping[str, Any]) -> Task[Any, Any] | None:
+    """Return the task of the head that `config.json` names; None for an unknown one."""
+    family = family_of(config)
+    shape, labels = family.read_config(config), []
+    heads = {theirs: ours for ours, theirs in family.architectures.items()}
+    for name in named_architectures(config):
+        head = heads.get(name, name)
+        if head in ("SequenceClassifier", "TokenClassifier"):
+            labels = read_labels(config)
+        if head == "SequenceClassifier":
+            said = Fields(config, "config.json").text("problem_type", None)
+            head = said or usual_problem(labels)
+        if head in FOREIGN:
+            return TASKS[FOREIGN[head]].foreign(tuple(labels), shape.max_position_embeddings)
+    return None

@@ -1,0 +1,5 @@
+"""Tag the words of a sentence: names, parts of speech."""
+
+from plainformer.finetune.tasks.tagging.task import Tagging
+
+__all__ = ["Tagging"]

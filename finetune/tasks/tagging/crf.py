@@ -1,0 +1,263 @@
+"""A chain of tags: a linear-chain conditional random field, by hand.
+
+    s(x, y) = start[y₁] + Σ x[t, yₜ] + Σ transitions[yₜ, yₜ₊₁] + end[yₙ]
+    p(y | x) = exp s(x, y) / Z,    Z = Σ over all y' of exp s(x, y')
+
+x: a score of each tag at each word. The sum is made word by word (the forward algorithm), the best
+y by the same recursion with max in place of log-sum-exp (Viterbi). (Lafferty et al. 2001; for
+names Lample et al. 2016, arXiv:1603.01360.)
+
+Where nothing was learned of transitions they are 0, or `FORBIDDEN`: then a word's tags are
+independent but for what is legal, and the best y is the best legal one.
+
+Sentences are packed, one row of words after the other, in any order of length.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from plainformer.base import UserError, atomic_path
+from plainformer.base.tensors import save_tensors
+from plainformer.encoder import Sequences, TokenClassifier
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.finetune.tasks.tagging.iob import OUTSIDE, is_legal
+
+FORBIDDEN = -1e9
+"""the score of what may not be; a finite one, so that no gradient is undefined"""
+FILE = "crf.safetensors"
+
+Scores = Float[Tensor, "words labels"]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The scores of tags side by side."""
+
+    start: Float[Tensor, " labels"]
+    transitions: Float[Tensor, "labels labels"]
+    """[i, j]: of j after i"""
+    end: Float[Tensor, " labels"]
+
+    @classmethod
+    def free(cls, num_labels: int) -> "Chain":
+        """Any tag may follow any."""
+        return cls(torch.zeros(num_labels), torch.zeros(2 * (num_labels,)), torch.zeros(num_labels))
+
+    @classmethod
+    def legal(cls, labels: Sequence[str]) -> "Chain":
+        """IOB2: an I- only within an entity of its type."""
+        allowed = torch.tensor([[is_legal(tag, before) for tag in labels] for before in labels])
+        first = torch.tensor([is_legal(tag, OUTSIDE) for tag in labels])
+        free = cls.free(len(labels))
+        return cls(
+            free.start.masked_fill(~first, FORBIDDEN),
+            free.transitions.masked_fill(~allowed, FORBIDDEN),
+            free.end,
+        )
+
+    def like(self, x: Tensor) -> "Chain":
+        """The same chain with the type of `x`, where `x` is."""
+        return Chain(self.start.to(x), self.transitions.to(x), self.end.to(x))
+
+    def score(
+        self, x: Scores, tags: Int[Tensor, " words"], sequences: Sequences
+    ) -> Float[Tensor, " sequences"]:
+        """s(x, y) of each sentence."""
+        first, last = ends(sequences)
+        follows = sequences.positions > 0
+        scores = x.gather(1, tags[:, None])[:, 0]
+        steps = self.transitions[tags.roll(1), tags].masked_fill(~follows, 0.0)
+        sums = x.new_zeros(len(sequences.lengths)).index_add(0, sequences.rows, scores + steps)
+        return self.start[tags[first]] + sums + self.end[tags[last]]
+
+    def forward(self, x: Scores, sequences: Sequences) -> Scores:
+        """α[t, y] = log Σ exp s(x₁…ₜ, y₁…ₜ) over all y₁…ₜ that end in yₜ = y; without `end`."""
+        if not len(x):
+            return x
+        x_btl = sequences.pad(x)
+        alpha = self.start + x_btl[:, 0]
+        steps = [alpha]
+        for t in range(1, sequences.max_length):
+            alpha = (alpha[:, :, None] + self.transitions).logsumexp(1) + x_btl[:, t]
+            steps.append(alpha)
+        return sequences.unpad(torch.stack(steps, 1))
+
+    def backward(self, x: Scores, sequences: Sequences) -> Scores:
+        """β[t, y] = log Σ exp of what stands behind yₜ = y, over all yₜ₊₁…ₙ: `forward` reversed."""
+        first, last = ends(sequences)
+        mirror = (first + last)[sequences.rows] - torch.arange(len(x), device=x.device)
+        reverse = Chain(self.end, self.transitions.T, self.start)
+        return reverse.forward(x[mirror], sequences)[mirror] - x
+
+    def log_partition(self, x: Scores, sequences: Sequences) -> Float[Tensor, " sequences"]:
+        """Log Z of each sentence."""
+        _, last = ends(sequences)
+        return (self.forward(x, sequences)[last] + self.end).logsumexp(-1)
+
+    def log_likelihood(
+        self, x: Scores, tags: Int[Tensor, " words"], sequences: Sequences
+    ) -> Float[Tensor, " sequences"]:
+        """Log p(y | x) of each sentence."""
+        return self.score(x, tags, sequences) - self.log_partition(x, sequences)
+
+    def best(self, x: Scores, sequences: Sequences) -> Int[Tensor, " words"]:
+        """The most probable y of each sentence."""
+        if not len(x):
+            return sequences.positions
+        x_btl = sequences.pad(x)
+        score = self.start + x_btl[:, 0]
+        scores, came_from = [score], [torch.zeros_like(score, dtype=torch.int64)]
+        for t in range(1, sequences.max_length):
+            score, before = (score[:, :, None] + self.transitions).max(1)
+            score = score + x_btl[:, t]
+            scores.append(score)
+            came_from.append(before)
+        _, last = ends(sequences)
+        final = (sequences.unpad(torch.stack(scores, 1))[last] + self.end).argmax(-1)
+        end = sequences.positions[last]
+        tag, tags = final, []
+        for t in reversed(range(sequences.max_length)):
+            tag = torch.where(end == t, final, tag)
+            tags.append(tag)
+            tag = came_from[t].gather(1, tag[:, None])[:, 0]
+        return sequences.unpad(torch.stack(tags[::-1], 1))
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """How probable a chain makes the best tags of some sentences, and parts of them."""
+
+    chain: Chain
+    x: Scores
+    sequences: Sequences
+    tags: Int[Tensor, " words"]
+    """the best"""
+    alpha: Scores
+    beta: Scores
+    log_partition: Float[Tensor, " words"]
+    """of the sentence of each word"""
+
+    @classmethod
+    def of(cls, chain: Chain, x: Scores, sequences: Sequences) -> "Posterior":
+        """Go through the sentences once in each direction."""
+        alpha, beta = chain.forward(x, sequences), chain.backward(x, sequences)
+        tags = chain.best(x, sequences)
+        return cls(chain, x, sequences, tags, alpha, beta, (alpha + beta).logsumexp(-1))
+
+    def of_tags(self) -> list[float]:
+        """p(yₜ | x) of each word's tag, whatever the others have: exp(α + β) / Z."""
+        both = (self.alpha + self.beta).gather(1, self.tags[:, None])[:, 0]
+        return (both - self.log_partition).exp().tolist()
+
+    def of_spans(
+        self, spans: Sequence[tuple[int, int]], goes_on: Bool[Tensor, "labels labels"]
+    ) -> list[float]:
+        """p(y_begin … y_end−1 | x), and that the entity goes no further, for `words[begin:end]`.
+
+        `goes_on[i, j]`: whether label j goes on with an entity whose last label is i.
+        """
+        if not spans:
+            return []
+        begin, last = torch.tensor(spans).unbind(1)
+        last = last - 1
+        first_tag, last_tag = self.tags[begin], self.tags[last]
+        step = self.x.gather(1, self.tags[:, None])[:, 0]
+        follows = self.sequences.positions > 0
+        between = self.chain.transitions[self.tags.roll(1), self.tags]
+        step = step + between.masked_fill(~follows, 0.0)
+        path = step.cumsum(0)
+        inside = self.alpha[begin, first_tag] + path[last] - path[begin] - self.log_partition[last]
+        after = (last + 1).clamp(max=len(self.x) - 1)
+        is_last = (after == last) | (self.sequences.positions[after] == 0)
+        further = self.chain.transitions[last_tag] + self.x[after] + self.beta[after]
+        further = further.masked_fill(~goes_on[last_tag] | is_last[:, None], -torch.inf)
+        longer = inside + further.logsumexp(-1)
+        probability = (inside + self.beta[last, last_tag]).exp() - longer.exp()
+        return probability.clamp(0.0, 1.0).tolist()
+
+
+def ends(sequences: Sequences) -> tuple[Int[Tensor, " sequences"], Int[Tensor, " sequences"]]:
+    """Where the first and the last word of each sentence lie."""
+    bounds = sequences.cu_seqlens.long()
+    return bounds[:-1], bounds[1:] - 1
+
+
+class CRF(nn.Module):
+    """A chain whose scores are learned, over what `labels` in IOB2 allow.
+
+    They begin at 0, and are kept as vectors: a score is a bias, which no weight decay shrinks. What
+    is learned is a 64th of each: scores have to grow further than an encoder's weights may move, at
+    the learning rate of those.
+    """
+
+    SCALE = 64.0
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        super().__init__()
+        self.legal = Chain.legal(labels)
+        self.start = nn.Parameter(torch.zeros(len(labels)))
+        self.transitions = nn.Parameter(torch.zeros(len(labels) ** 2))
+        self.end = nn.Parameter(torch.zeros(len(labels)))
+
+    @property
+    def chain(self) -> Chain:
+        """The scores."""
+        legal = self.legal.like(self.start)
+        return Chain(
+            legal.start + self.SCALE * self.start,
+            legal.transitions + self.SCALE * self.transitions.view_as(legal.transitions),
+            legal.end + self.SCALE * self.end,
+        )
+
+
+class ChainTagger(PretrainedModel):
+    """A token classifier, and the chain on it: the first in its folder, the other in a file beside.
+
+    The folder is one of token classification to whoever does not know of the chain.
+    """
+
+    def __init__(self, classifier: TokenClassifier) -> None:
+        super().__init__()
+        self.config = classifier.config
+        self.labels = classifier.labels
+        self.classifier = classifier
+        self.crf = CRF(classifier.labels)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Float[Tensor, "*tokens labels"]:
+        """The token classifier's logits: x of the formula."""
+        logits: Tensor = self.classifier(*args, **kwargs)
+        return logits
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the token classifier's files, and `crf.safetensors`."""
+        tensors = {name: p.detach() * CRF.SCALE for name, p in self.crf.named_parameters()}
+        try:
+            with atomic_path(Path(folder) / FILE) as path:
+                save_tensors(tensors, path)
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"cannot write the model to {folder}: {error}") from None
+        self.classifier.save_pretrained(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "ChainTagger":
+        """What `save_pretrained` left; `UserError` when it is damaged, or of other labels."""
+        model = cls(TokenClassifier.from_pretrained(folder))
+        path = folder / FILE
+        try:
+            tensors = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{path} is missing or damaged: {error}") from None
+        wanted = {name: p.shape for name, p in model.crf.named_parameters()}
+        found = {name: tensor.shape for name, tensor in tensors.items()}
+        if found != wanted:
+            raise UserError(f"{path} does not fit {len(model.labels)} labels: it has {found}")
+        model.crf.load_state_dict({name: t / CRF.SCALE for name, t in tensors.items()})
+        return model.eval()

@@ -1,0 +1,180 @@
+"""Define the data of tagging: sentences as words with their tags, and predicted entities.
+
+| file                  | a sentence is                                                            |
+|-----------------------|--------------------------------------------------------------------------|
+| .jsonl .parquet       | a row with the lists `words` and `tags`                                  |
+| .csv .tsv             | the same, as lists in cells or parted by spaces; or, under `word` and    |
+|                       | `tag`, as many rows as it has words: `corpora.sentence_table`            |
+| any other, and a .tsv | lines in CoNLL columns, or CoNLL-U: `corpora.conll`                      |
+| without a header      |                                                                          |
+
+Unlabelled, a row may have `text` in place of words and tags.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from plainformer.base import UserError, plural
+from plainformer.base.words import join_words, words_of
+from plainformer.corpora import (
+    Columns,
+    File,
+    Row,
+    WordsRow,
+    has_header,
+    kind,
+    read_conll,
+    read_rows,
+    sentence_table,
+)
+from plainformer.finetune.tasks.tagging.iob import Span, iob2, is_tag
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """Words with their tags; None where they are not known."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...] | None
+    text: str
+    """as it was given, or the words side by side"""
+    offsets: tuple[tuple[int, int], ...]
+    """of each word in `text`"""
+    file: File
+    line: int
+    """of the first word"""
+    lines: tuple[int, ...] = ()
+    """The line of each word, where words are on separate lines."""
+
+    @property
+    def place(self) -> str:
+        """File and line."""
+        return f"{self.file}:{self.line}"
+
+    @property
+    def shown(self) -> str:
+        """The text."""
+        return self.text
+
+    def place_of(self, word: int) -> str:
+        """File and line of a word."""
+        return f"{self.file}:{self.lines[word] if self.lines else self.line}"
+
+    def text_of(self, begin: int, end: int) -> str:
+        """What stands in the text of `words[begin:end]`."""
+        return self.text[self.offsets[begin][0] : self.offsets[end - 1][1]]
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A name that was found."""
+
+    type: str
+    text: str
+    words: tuple[int, int]
+    """the first of its words, and the first behind it"""
+    characters: tuple[int, int]
+    """its place in the text, or in the words side by side: `text[start:end]`"""
+    score: float
+    """the probability of exactly this entity, no longer and no shorter"""
+
+
+@dataclass(frozen=True)
+class Tags:
+    """The tags of a sentence: IOB2 or plain labels; a plain one is empty where the word was cut."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+    scores: tuple[float, ...]
+    """the probability of each tag; 0 of a word that was cut"""
+    entities: tuple[Entity, ...] | None
+    """None where tags are plain labels"""
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it; no entities where there can be none."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def sentence_rows(path: File, columns: Columns) -> Iterator[Row]:
+    """Yield a row for each sentence of a file in any layout."""
+    if kind(path) == ".json":
+        raise UserError(f"{path}: write the JSON as .jsonl, one object per line")
+    if kind(path) in (".jsonl", ".parquet"):
+        return columns.of(read_rows(path))
+    if kind(path) == ".csv" or (kind(path) == ".tsv" and has_header(path, columns.named)):
+        return columns.of(sentence_table(path, columns.named))
+    return (
+        WordsRow({"words": s.words, "tags": s.tags}, s.file, s.line, lines=s.lines)
+        for s in read_conll(path, columns.named)
+    )
+
+
+def read_sentence(row: Row, labelled: bool) -> Sentence:
+    """The sentence of a row; `UserError` by file and line for one that is none."""
+    lines = row.lines if isinstance(row, WordsRow) else ()
+    if not labelled and not row.has("words"):
+        text = row.string("text")
+        offsets = words_of(text)
+        words = tuple(text[start:end] for start, end in offsets)
+        return Sentence(words, None, text, tuple(offsets), row.file, row.line)
+    words = strings(row, "words")
+    text, offsets = join_words(words)
+    tags = strings(row, "tags") if labelled else None
+    sentence = Sentence(words, tags, text, tuple(offsets), row.file, row.line, lines)
+    if tags is not None:
+        if not words:
+            raise UserError(f"{sentence.place}: there are no words")
+        if len(tags) != len(words):
+            raise UserError(
+                f"{sentence.place}: {plural(len(tags), 'tag')} for {plural(len(words), 'word')}"
+            )
+        for number, tag in enumerate(tags):
+            if not tag.strip():
+                place = sentence.place_of(number)
+                raise UserError(f"{place}: the tag of {words[number]!r} is empty")
+    return sentence
+
+
+def plain_tags(sentence: Sentence, tags: Sequence[str], scores: Sequence[float]) -> Tags:
+    """Plain labels of a sentence; words that were cut have none."""
+    cut = len(sentence.words) - len(tags)
+    return Tags(sentence.words, (*tags, *[""] * cut), (*scores, *[0.0] * cut), None)
+
+
+def entity_tags(
+    sentence: Sentence, scores: Sequence[float], found: Sequence[tuple[Span, float]]
+) -> Tags:
+    """The entities of a sentence, with their probabilities; words that were cut are outside."""
+    length = len(sentence.words)
+    entities = []
+    for span, score in found:
+        start, end = sentence.offsets[span.begin][0], sentence.offsets[span.end - 1][1]
+        text = sentence.text_of(span.begin, span.end)
+        entities.append(Entity(span.type, text, (span.begin, span.end), (start, end), score))
+    tags = iob2((span for span, _ in found), length)
+    cut = length - len(scores)
+    return Tags(sentence.words, tuple(tags), (*scores, *[0.0] * cut), tuple(entities))
+
+
+def check_scheme(example: Sentence) -> None:
+    """Raise `UserError` for the first tag that marks no entity, and is not O."""
+    for place, tag in enumerate(example.tags or ()):
+        if not is_tag(tag):
+            raise UserError(
+                f"{example.place_of(place)}: the tag {tag!r} of {example.words[place]!r} is not of "
+                "the form O, B-TYPE, I-TYPE (or E-, S-, M-, L-, U-), as others are"
+            )
+
+
+def strings(row: Row, name: str) -> tuple[str, ...]:
+    """Return a field as a list of strings; split a cell at spaces.
+
+    Raises `UserError` for any other value.
+    """
+    values = row.items(name)
+    if isinstance(values, str) and kind(row.file) in (".csv", ".tsv"):
+        values = values.split()
+    if not isinstance(values, list | tuple) or not all(isinstance(v, str | int) for v in values):
+        raise UserError(f"{row.place}: column {name!r} is not a list of texts: {values!r:.40}")
+    return tuple(str(value) for value in values)

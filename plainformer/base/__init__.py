@@ -1,0 +1,61 @@
+"""Provide the base of every package: user errors, atomic files, and checked JSON."""
+
+from plainformer.base.bounds import above, at_least, between, check_bounds
+from plainformer.base.counts import plural
+from plainformer.base.errors import UserError, closest, did_you_mean
+from plainformer.base.files import (
+    atomic_folder,
+    atomic_path,
+    checksum,
+    finite,
+    is_stream,
+    refuse_same_file,
+    remove_folder,
+    write_json,
+    write_text,
+)
+from plainformer.base.from_json import from_json
+from plainformer.base.hub import find_folder
+from plainformer.base.json_reader import (
+    Fields,
+    NotJSON,
+    as_json,
+    parse_json,
+    read_json,
+    read_json_list,
+)
+from plainformer.base.names import is_inside
+from plainformer.base.output_folder import output_folder, replaced_folder
+from plainformer.base.scratch import clear_leftovers
+
+__all__ = [
+    "Fields",
+    "NotJSON",
+    "UserError",
+    "above",
+    "as_json",
+    "at_least",
+    "atomic_folder",
+    "atomic_path",
+    "between",
+    "check_bounds",
+    "checksum",
+    "clear_leftovers",
+    "closest",
+    "did_you_mean",
+    "find_folder",
+    "finite",
+    "from_json",
+    "is_inside",
+    "is_stream",
+    "output_folder",
+    "parse_json",
+    "plural",
+    "read_json",
+    "read_json_list",
+    "refuse_same_file",
+    "remove_folder",
+    "replaced_folder",
+    "write_json",
+    "write_text",
+]

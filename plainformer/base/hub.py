@@ -1,0 +1,66 @@
+"""A name becomes a folder: one that is here, or the cached copy of the hub's repository."""
+
+import re
+from difflib import get_close_matches
+from pathlib import Path
+
+from plainformer.base.errors import UserError
+
+FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+"""what is used of a repository: config, weights and tokenizer"""
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def find_folder(name: str | Path) -> Path:
+    """Give the folder `name`, or fetch the hub's repository of that name ("owner/name").
+
+    The download needs `huggingface_hub`, which caches it. Names that are more likely mistyped
+    folders are not looked up: a single name, a path whose first part is a local folder, or one
+    similar to a local folder. Raises UserError where neither is found.
+    """
+    path, name = Path(name), str(name)
+    if not name:
+        raise UserError("an empty path names no folder")
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise UserError(f"{path} is a file: a folder is asked for")
+    missing = f"there is no folder {name}"
+    near = near_folder(path)
+    if near is not None:
+        raise UserError(f"{missing}; did you mean {near}?")
+    if not HUB_ID.fullmatch(name) or Path(path.parts[0]).is_dir():
+        raise UserError(missing)
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise UserError(
+            f"{missing}; to fetch a model of that name from the hub: pip install huggingface_hub"
+        ) from None
+    try:
+        return Path(snapshot_download(name, allow_patterns=FETCHED))
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{missing}, and downloading it from the hub failed: {reason}") from None
+
+
+def holds_something(path: Path) -> bool:
+    """Tell whether a path is a folder with files that are not hidden."""
+    return path.is_dir() and not all(inner.name.startswith(".") for inner in path.iterdir())
+
+
+def near_folder(path: Path) -> Path | None:
+    """Find an existing folder whose path differs from `path` by a typing error or two."""
+    found = Path(path.anchor)
+    for part in path.parts[bool(path.anchor) :]:
+        if not (found / part).is_dir():
+            try:
+                there = [inner.name for inner in found.iterdir() if holds_something(inner)]
+            except OSError:
+                return None
+            close = get_close_matches(part, there, n=1, cutoff=0.7)
+            if not close:
+                return None
+            part = close[0]
+        found = found / part
+    return found

@@ -1,0 +1,70 @@
+"""The curves of several runs in one picture: held-out values, and the training loss behind them."""
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from plainformer.base import atomic_path
+from plainformer.runs.run import Run
+
+AXES = ("steps", "tokens", "seconds")
+POINTS = 300
+"""of a training curve, each the mean of the steps around it"""
+
+
+def draw_curves(runs: Sequence[Run], png: Path, by: str = "steps") -> None:
+    """Write the picture: a panel for the loss, and one for each metric that all runs have.
+
+    `by`: what the curves run along, one of `AXES`.
+    """
+    from matplotlib.figure import Figure
+
+    shared = [name for name in first_metrics(runs) if all(run.values(name) for run in runs)]
+    panels = list(dict.fromkeys(["loss", *shared]))
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(5.6 * columns, 3.8 * lines), layout="constrained")
+    for place, name in enumerate(panels, start=1):
+        axes = figure.add_subplot(lines, columns, place)
+        for number, run in enumerate(runs):
+            along, colour = measure(run, by), f"C{number % 10}"
+            if name == "loss" and (losses := run.training_losses()):
+                steps, values = smoothed(losses)
+                axes.plot(along(steps), values, color=colour, linewidth=0.8, alpha=0.4)
+            if found := run.values(name):
+                steps, values = np.array(found, dtype=np.float64).T
+                axes.plot(
+                    along(steps), values, "o-", color=colour, markersize=3, label=str(run.folder)
+                )
+        axes.set_xlabel(by)
+        axes.set_ylabel(name.replace("_", " "))
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        if axes.get_legend_handles_labels()[0] and place == 1:
+            axes.legend(frameon=False, fontsize=8)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=130)
+    with atomic_path(png) as temporary:
+        temporary.write_bytes(picture.getvalue())
+
+
+def first_metrics(runs: Sequence[Run]) -> list[str]:
+    """The metrics of the first run that was measured."""
+    return next((list(run.evaluations[-1].metrics) for run in runs if run.evaluations), [])
+
+
+def measure(run: Run, by: str) -> Callable[[np.ndarray], np.ndarray]:
+    """From steps to steps, to tokens read or to seconds spent."""
+    if by == "steps":
+        return lambda steps: steps
+    clock = np.array(run.clock(), dtype=np.float64)
+    return lambda steps: np.interp(steps, clock[:, 0], clock[:, AXES.index(by)])
+
+
+def smoothed(losses: Sequence[tuple[int, float]]) -> tuple[np.ndarray, np.ndarray]:
+    """At most `POINTS` steps and losses, each the mean of as many neighbours."""
+    parts = np.array_split(np.array(losses, dtype=np.float64), min(POINTS, len(losses)))
+    steps, values = np.stack([part.mean(axis=0) for part in parts]).T
+    return steps, values

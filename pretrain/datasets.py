@@ -1,0 +1,112 @@
+"""The texts of a run as token shards: to learn from, and to be measured on."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from plainformer.base import UserError, read_json
+from plainformer.pretrain import choice
+from plainformer.pretrain.config import PretrainConfig
+from plainformer.pretrain.corpus import Corpus, Split
+from plainformer.pretrain.data import Source, unigram_entropy
+from plainformer.pretrain.manifest import FILE, is_prepared, read_manifest, read_shards
+from plainformer.pretrain.measure import OLD
+from plainformer.pretrain.prepare import prepare_corpus
+from plainformer.pretrain.shards import Shard
+from plainformer.tokenizer import Tokenizer
+from plainformer.training import Replay, is_main, main_first
+
+DATA = "data.json"
+"""The file in which a run saves `Texts.fingerprints`."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What a run learns from, and what it is measured on."""
+
+    train: Source
+    """with the old text, where there is some, behind the new"""
+    replay: Replay | None
+    held_out: Mapping[str, Source]
+    """by the prefix of its metrics"""
+    new_tokens: int
+    """to train on"""
+    entropy: float
+    """of single tokens of the new text"""
+    fingerprints: Mapping[str, str]
+    """Hashes of the shards of the corpus and of the old text; a resumed run requires the same."""
+
+
+def open_texts(config: PretrainConfig, tokenizer: Tokenizer, quiet: bool) -> Texts:
+    """The run's text, and the old text beside it, as token shards."""
+
+    def read(shards: Sequence[Shard]) -> Source:
+        return choice.read_text(config, shards, tokenizer)
+
+    folder = tokenized(config, config.corpus, "tokens", tokenizer, quiet)
+    new = shards(folder, tokenizer)
+    fingerprints = {"corpus": fingerprint(folder)}
+    train, held_out, entropy = read(new["train"]), read(new["valid"]), unigram_entropy(new["train"])
+    new_tokens = sum(len(shard.ids) for shard in new["train"])
+    if not config.replay:
+        return Texts(train, None, {"": held_out}, new_tokens, entropy, fingerprints)
+    folder = tokenized(config, config.replay, "replay", tokenizer, quiet)
+    old = shards(folder, tokenizer)
+    fingerprints["replay"] = fingerprint(folder)
+    replay = Replay(len(train), config.replay_share)
+    both = read([*new["train"], *old["train"]])
+    measured = {"": held_out, OLD: read(old["valid"])}
+    return Texts(both, replay, measured, new_tokens, entropy, fingerprints)
+
+
+def tokenized(
+    config: PretrainConfig, names: Sequence[str], beside: str, tokenizer: Tokenizer, quiet: bool
+) -> Path:
+    """Open the shards of a text: a prepared corpus, or a folder written `beside` the run.
+
+    A resumed run reads the same shards, even if the text has changed.
+    """
+    prepared = [name for name in names if is_prepared(Path(name))]
+    if prepared and len(names) > 1:
+        raise UserError(f"{prepared[0]} is a prepared corpus: it stands alone")
+    folder = Path(prepared[0]) if prepared else config.out / beside
+    with main_first():
+        if is_main() and not (prepared or (config.resume and (folder / FILE).exists())):
+            corpus = Corpus.of(names, config.valid_share)
+            prepare_corpus(
+                corpus,
+                tokenizer,
+                folder,
+                workers=config.workers,
+                overwrite=not config.resume,
+                quiet=quiet,
+            )
+    return folder
+
+
+def shards(folder: Path, tokenizer: Tokenizer) -> dict[Split, list[Shard]]:
+    """List the shards of both parts of a text."""
+    splits: tuple[Split, Split] = ("valid", "train")
+    return {split: read_shards(folder, tokenizer, split) for split in splits}
+
+
+def fingerprint(folder: Path) -> str:
+    """Hash the checksums of all shards."""
+    sums = [entry.sha256 for entry in read_manifest(folder).shards]
+    return hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
+def refuse_changes(texts: Texts, out: Path) -> None:
+    """Raise `UserError` where a run is resumed on a text other than it was started with.
+
+    Raises:
+        UserError: names the corpus that has changed.
+    """
+    saved = read_json(out / DATA)
+    for name, value in texts.fingerprints.items():
+        if saved.get(name) != value:
+            raise UserError(
+                f"{name}: the text has changed since the run in {out} was begun: restore it, "
+                "or choose another folder"
+            )

@@ -1,0 +1,63 @@
+"""Time a few real training steps on this machine.
+
+    seconds(k micro-batches) = t₁ + (k − 1) · (t₂ − t₁)
+
+where tₙ is the time of a step with n micro-batches: so a step of many is timed in the time of two.
+"""
+
+import math
+import time
+from statistics import median
+
+import torch
+
+from plainformer.training.config import TrainingConfig
+from plainformer.training.device import choose_device
+from plainformer.training.distributed import of_main
+from plainformer.training.objective import Batches, BatchT, ModelT, Objective
+from plainformer.training.optimizer import build_optimizer
+from plainformer.training.parallel import joined, layers_in_training, placed
+from plainformer.training.step import take_step
+
+SECONDS = 3.0
+"""Seconds for which steps of each size are timed."""
+
+
+def seconds_per_step(
+    model: ModelT,
+    objective: Objective[ModelT, BatchT],
+    batches: Batches[BatchT],
+    config: TrainingConfig,
+    limit: float = math.inf,
+) -> float:
+    """Train a disposable copy of a model for a few seconds; return the seconds of a step.
+
+    The first step, in which memory is laid out, counts only where it alone takes over `limit`
+    seconds: then nothing further is timed.
+    """
+    device = choose_device(config.device)
+    place = placed(model.train(), device, config.parallel)
+    trained: ModelT = place.model
+    optimizer = build_optimizer(trained, config)
+    whole = joined(place, lambda: objective(trained, batches(0)[0].to(device)).total)
+    number = len(batches(0))
+    recomputed = config.activation_checkpointing
+
+    def timed(micro_batches: int) -> float:
+        times: list[float] = []
+        while len(times) < 2 or (sum(times[1:]) < SECONDS and times[0] <= limit):
+            own = batches(len(times))[:micro_batches]
+            start = time.perf_counter()
+            take_step(whole, objective, lambda _: own, optimizer, config, len(times))  # noqa: B023
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(of_main({"seconds": time.perf_counter() - start})["seconds"])
+            if times[0] > limit:
+                return times[0]
+        return median(times[1:])
+
+    with layers_in_training(trained, compiled=config.compile, recomputed=recomputed):
+        first = timed(1)
+        if number == 1 or first > limit:
+            return first * number
+        return first + (number - 1) * max(timed(2) - first, 0.0)

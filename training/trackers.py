@@ -1,0 +1,94 @@
+"""A run, told to a tool with which others watch many: TensorBoard, or Weights & Biases.
+
+What log.jsonl and speed.jsonl get is told twice a second at most: of the steps the last one. The
+names begin with training/, held_out/ and speed/. A run that is resumed goes on in the same curves.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from plainformer.base import UserError, read_json
+from plainformer.training.distributed import is_main
+
+ToolName = Literal["tensorboard", "wandb"]
+PROJECT = "plainformer"
+
+
+class TensorBoard:
+    """Event files in `out`/tensorboard, for `tensorboard --logdir`."""
+
+    def __init__(self, out: Path, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        # What was told behind the checkpoint, before the run was killed, will be told again.
+        self._writer = SummaryWriter(out / "tensorboard", purge_step=step + 1)
+
+    def add(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Append to the event file."""
+        for name, value in numbers.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._writer.close()
+
+
+class WeightsAndBiases:
+    """A run of the project `plainformer`; with WANDB_MODE=offline in files under `out`/wandb.
+
+    Its name is that of the folder, its id stands in the folders that the tool leaves there.
+    """
+
+    def __init__(self, out: Path, step: int) -> None:
+        import wandb
+
+        options = out / "options.json"
+        begun = sorted(out.glob("wandb/*run-*-*"))
+        try:
+            self._run = wandb.init(
+                project=PROJECT,
+                dir=out,
+                name=out.resolve().name,
+                id=begun[-1].name.rpartition("-")[2] if begun and step else None,
+                resume="allow",
+                config=read_json(options) if options.exists() else None,
+                settings=wandb.Settings(console="off"),
+            )
+        except wandb.Error as error:
+            raise UserError(
+                f"wandb cannot begin ({error}): WANDB_MODE=offline needs neither account nor "
+                "network, and `wandb sync` sends it later"
+            ) from error
+
+    def add(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Log one row; rows of one step become one."""
+        self._run.log(dict(numbers), step=step)
+
+    def close(self) -> None:
+        """Finish the run."""
+        self._run.finish()
+
+
+Tracker = TensorBoard | WeightsAndBiases
+TOOLS: dict[ToolName, type[Tracker]] = {
+    "tensorboard": TensorBoard,
+    "wandb": WeightsAndBiases,
+}
+
+
+def trackers(names: Sequence[ToolName], out: Path, step: int) -> list[Tracker]:
+    """The tools of these names, for a run that stands after `step` steps; none but in the main
+    process.
+
+    Raises UserError for one that is not installed, or that cannot begin.
+    """
+    if not is_main():
+        return []
+    begun: list[Tracker] = []
+    for name in names:
+        try:
+            begun.append(TOOLS[name](out, step))
+        except ImportError as error:
+            raise UserError(f"{name} is not installed: pip install {name}") from error
+    return begun
