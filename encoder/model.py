@@ -68,12 +68,18 @@ class Encoder(PretrainedModel):
             self.distance_bias = AlibiBias(config.num_attention_heads)
         elif config.relative_bias:
             self.distance_bias = RelativeBias(config.num_attention_heads)
+        # Layers that share parameters are one block, listed once.
         blocks = 1 if config.share_layers else config.num_hidden_layers
         self.blocks = nn.ModuleList(Block(config, i) for i in range(blocks))
         self.final_norm = make_norm(config) if config.norm_order == "pre" else nn.Identity()
         has_pooler = config.classifier_head == "pooler" if pooler is None else pooler
         self.pooler = Pooler(config) if has_pooler else None
         initialise(self, config)
+
+    @property
+    def base(self) -> "Encoder":
+        """Return this encoder."""
+        return self
 
     def forward(
         self,

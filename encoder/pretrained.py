@@ -1,13 +1,16 @@
 """What every model here can do: be counted, switched between backends, saved and loaded."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import nn
 
 from plainformer.encoder import weights
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.ops import Backend, use_backend
+
+if TYPE_CHECKING:
+    from plainformer.encoder.model import Encoder
 
 Model = TypeVar("Model", bound="PretrainedModel")
 
@@ -24,6 +27,11 @@ class PretrainedModel(nn.Module):
         """Run `forward` on this model's backend, unless `use_backend` says otherwise."""
         with use_backend(self.backend, override=False):
             return super().__call__(*args, **kwargs)
+
+    @property
+    def base(self) -> "Encoder":
+        """Return the encoder in this model; `model.base.blocks` are its blocks."""
+        raise NotImplementedError(f"{type(self).__name__} names no encoder")
 
     def num_parameters(self) -> int:
         """How many numbers are trained."""

@@ -29,7 +29,7 @@ from plainformer.encoder.weights import (
 from plainformer.encoder.weights.family import Names
 from plainformer.encoder.weights.native import OWN
 from plainformer.explain.heads import Batch, ask
-from plainformer.explain.parity import Difference, accepted_by, compare_models, encoder_of
+from plainformer.explain.parity import Difference, accepted_by, compare_models
 from plainformer.tokenizer import Tokenizer, load_tokenizer
 from plainformer.tokenizer.encoding import trim
 
@@ -128,7 +128,7 @@ def compare_folder(
     ours, architecture, without = our_model(folder)
     tokenizer = load_tokenizer(folder)
     theirs, their_tokenizer = their_model(folder, architecture), their_tokenizer_of(folder)
-    limit = length_limit(encoder_of(ours), tokenizer)
+    limit = length_limit(ours.base, tokenizer)
     whole = [text for text in texts if len(tokenizer.encode(text))]  # without [CLS], "" is nothing
     batches = [
         tokenizer.batch(whole[start : start + BATCH_SIZE], max_length=limit)

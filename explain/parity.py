@@ -111,16 +111,9 @@ def accepted_by(theirs: Any, batch: Mapping[str, Tensor]) -> Batch:
     return {name: tensor for name, tensor in batch.items() if name in names}
 
 
-def encoder_of(ours: PretrainedModel) -> PretrainedModel:
-    """The encoder under a head, or the encoder itself."""
-    inner = getattr(ours, "encoder", ours)
-    assert isinstance(inner, PretrainedModel)
-    return inner
-
-
 def our_stages(ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
     """The vectors of each stage, `(vectors, size)`."""
-    encoder = encoder_of(ours)
+    encoder = ours.base
     out = encoder(**batch, output_hidden_states=True)
     answers = {} if ours is encoder else our_answers(ours, batch)
     return {**_stages(batch, out.hidden_states, out.pooler_output), **answers}

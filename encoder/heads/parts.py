@@ -21,6 +21,11 @@ class HeadedModel(PretrainedModel):
 
     encoder: Encoder
 
+    @property
+    def base(self) -> Encoder:
+        """Return the encoder under the head."""
+        return self.encoder
+
     def encode(
         self,
         input_ids: Int[Tensor, "batch seq"] | Int[Tensor, " tokens"],

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from plainformer.base import UserError, atomic_path
 from plainformer.base.tensors import save_tensors
-from plainformer.encoder import Sequences, TokenClassifier
+from plainformer.encoder import Encoder, Sequences, TokenClassifier
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.tasks.tagging.iob import OUTSIDE, is_legal
 
@@ -230,6 +230,11 @@ class ChainTagger(PretrainedModel):
         self.labels = classifier.labels
         self.classifier = classifier
         self.crf = CRF(classifier.labels)
+
+    @property
+    def base(self) -> Encoder:
+        """Return the encoder under the classifier."""
+        return self.classifier.base
 
     def forward(self, *args: Any, **kwargs: Any) -> Float[Tensor, "*tokens labels"]:
         """The token classifier's logits: x of the formula."""
