@@ -34,7 +34,7 @@ from plainformer.encoder.packing import moved
 from plainformer.encoder.weights import FAMILIES
 from plainformer.training import Loss, TrainingConfig, train
 from plainformer.training.optimizer import build_optimizer
-from plainformer.training.parallel import Whole
+from plainformer.training.parallel import ModelCall
 from plainformer.training.step import take_step
 
 FORMATS = (torch.float32, torch.bfloat16, torch.float16)
@@ -278,9 +278,9 @@ def engines(device: torch.device) -> dict[str, Any]:
 
     settings = TrainingConfig(device=str(device), precision="fp32", learning_rate=1e-3)
 
-    def step(wrap: Callable[[Whole], nn.Module]) -> Tensor:
+    def step(wrap: Callable[[ModelCall], nn.Module]) -> Tensor:
         model = small_model().to(device).train()
-        whole = wrap(Whole(model))
+        whole = wrap(ModelCall(model))
         take_step(whole, reconstruct, batches, build_optimizer(model, settings), settings, 0)
         values = [getattr(p, "full_tensor", lambda p=p: p)() for p in model.parameters()]
         return torch.cat([value.detach().flatten() for value in values])
@@ -295,7 +295,7 @@ def engines(device: torch.device) -> dict[str, Any]:
     try:
         ddp = step(DistributedDataParallel)
 
-        def shard(whole: Whole) -> nn.Module:
+        def shard(whole: ModelCall) -> nn.Module:
             mesh = distributed.init_device_mesh(device.type, (1,))
             for block in whole.model.encoder.blocks:
                 fully_shard(block, mesh=mesh)

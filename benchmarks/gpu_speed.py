@@ -38,7 +38,7 @@ from plainformer.pretrain.batch import MaskedBatch
 from plainformer.pretrain.objectives import masked_lm
 from plainformer.training import Loss, Objective, TrainingConfig, autocast
 from plainformer.training.optimizer import build_optimizer
-from plainformer.training.parallel import Whole, layers_in_training
+from plainformer.training.parallel import ModelCall, layers_in_training
 from plainformer.training.peak import synchronize
 from plainformer.training.step import take_step
 
@@ -208,7 +208,7 @@ def our_step(
     there = copy.deepcopy(model).to(bench.device).train()
     settings = replace(SETTINGS, device=str(bench.device))
     optimizer = build_optimizer(there, settings)
-    whole = Whole(there)
+    whole = ModelCall(there)
     count = 0
     if compiled:  # for as long as the measurement lasts: the layers are dropped with the model
         layers_in_training(there, compiled=True, recomputed=False).__enter__()

@@ -44,7 +44,7 @@ from plainformer.pretrain.objectives import masked_lm
 from plainformer.training import TrainingConfig
 from plainformer.training.device import number_format
 from plainformer.training.optimizer import build_optimizer
-from plainformer.training.parallel import Whole
+from plainformer.training.parallel import ModelCall
 from plainformer.training.peak import synchronize
 from plainformer.training.step import take_step
 
@@ -112,7 +112,7 @@ def measure(point: Point, device: torch.device, precision: Any, repeats: int) ->
     before = resident("VmRSS")
     torch.manual_seed(0)
     model = MaskedLM(point.config).to(device).train()
-    whole = Whole(model)
+    whole = ModelCall(model)
     config = TrainingConfig(device=str(device), precision=precision)
     optimizer = build_optimizer(model, config)
     rng = np.random.default_rng(0)

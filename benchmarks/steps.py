@@ -27,7 +27,7 @@ from plainformer.tokenizer import Encoding
 from plainformer.tokenizer.encoding import Tokens
 from plainformer.training import Objective, TrainingConfig, autocast
 from plainformer.training.optimizer import build_optimizer
-from plainformer.training.parallel import Whole
+from plainformer.training.parallel import ModelCall
 from plainformer.training.step import take_step
 
 IGNORED = -100
@@ -56,7 +56,7 @@ def plainformer(case: Case) -> Step:
 def our_steps(case: Case, model: nn.Module, objective: Objective[Any, Any]) -> Step:
     """The loop of `training`."""
     config = settings(case)
-    whole = Whole(model.to(case.device).train())
+    whole = ModelCall(model.to(case.device).train())
     optimizer = build_optimizer(model, config)
     count = 0
 

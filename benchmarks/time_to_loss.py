@@ -35,7 +35,7 @@ from plainformer.pretrain.prepare import prepare_corpus
 from plainformer.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from plainformer.training import evaluate
 from plainformer.training.optimizer import build_optimizer
-from plainformer.training.parallel import Whole
+from plainformer.training.parallel import ModelCall
 from plainformer.training.step import take_step
 
 HELD_OUT_TOKENS = 50_000
@@ -135,7 +135,7 @@ def train(material: Material, entrant: Entrant) -> None:
     curve: list[tuple[int, float]] = []
     model.train()
     for step in range(config.steps):
-        take_step(Whole(model), loss, batches, optimizer, config, step)
+        take_step(ModelCall(model), loss, batches, optimizer, config, step)
         if step + 1 in due:
             score = evaluate(model, loss, held_out)["loss"]
             curve.append((step + 1, score))
@@ -187,7 +187,7 @@ def clock(material: Material, entrants: Sequence[Entrant], rounds: int) -> dict[
     for step in range(rounds):
         for entrant, (model, loss, batches, optimizer) in zip(entrants, runs, strict=True):
             start = perf_counter()
-            take_step(Whole(model), loss, batches, optimizer, entrant.config, step)
+            take_step(ModelCall(model), loss, batches, optimizer, entrant.config, step)
             times[entrant.pace].append(perf_counter() - start)
     return {pace: median(seconds[2:]) for pace, seconds in times.items()}
 

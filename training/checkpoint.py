@@ -43,7 +43,7 @@ from plainformer.base.tensors import save_tensors
 from plainformer.training.config import TrainingConfig
 from plainformer.training.distributed import is_main
 from plainformer.training.optimizer import optimizer_tensors, restore_optimizer
-from plainformer.training.parallel import fill, gathered
+from plainformer.training.parallel import assign, full_state_dict
 from plainformer.training.spikes import Spikes
 
 FORMAT = 2
@@ -87,8 +87,8 @@ class Checkpoints:
 
     def save(self, state: State) -> None:
         """Write the checkpoint of `state.step`, then drop those older than the last few."""
-        weights = gathered(tensors(self._model))
-        moments = gathered(optimizer_tensors(self._model, self._optimizer))
+        weights = full_state_dict(tensors(self._model))
+        moments = full_state_dict(optimizer_tensors(self._model, self._optimizer))
         if not is_main():
             return
         with atomic_folder(self._folder / f"step-{state.step:08d}") as folder:
@@ -101,7 +101,7 @@ class Checkpoints:
 
     def save_best(self, state: State) -> None:
         """Keep the weights as the best so far."""
-        weights = gathered(tensors(self._model))
+        weights = full_state_dict(tensors(self._model))
         if not is_main():
             return
         with atomic_folder(self._folder / "best") as folder:
@@ -186,7 +186,7 @@ def load_tensors(model: nn.Module, saved: Mapping[str, Tensor]) -> None:
     if differing := own.keys() ^ saved.keys():
         raise RuntimeError(f"one has {', '.join(sorted(differing))}, the other has not")
     for name, tensor in own.items():
-        fill(tensor, saved[name])
+        assign(tensor, saved[name])
 
 
 def _checksums(folder: Path) -> str:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, distributed
 
-from plainformer.training.parallel import is_part
+from plainformer.training.parallel import is_sharded
 
 ROW = 512
 
@@ -26,8 +26,8 @@ def gradient_norm(gradients: Sequence[Tensor]) -> Float64[Tensor, ""]:
     if not gradients:
         return torch.zeros((), dtype=torch.float64)
     square_sum = _square_sum_by_rows if gradients[0].device.type == "cpu" else _square_sum_by_trees
-    whole = [g for g in gradients if not is_part(g)]
-    sharded = [local_part(g) for g in gradients if is_part(g)]
+    whole = [g for g in gradients if not is_sharded(g)]
+    sharded = [local_part(g) for g in gradients if is_sharded(g)]
     total = torch.zeros((), dtype=torch.float64, device=gradients[0].device)
     if sharded:
         total = square_sum(sharded)
@@ -45,7 +45,7 @@ def clip_gradients(gradients: Sequence[Tensor], norm: Float64[Tensor, ""], max_n
 
 def local_part(tensor: Tensor) -> Tensor:
     """Return the local part of a sharded tensor; any other tensor unchanged."""
-    part: Tensor = cast(Any, tensor).to_local() if is_part(tensor) else tensor
+    part: Tensor = cast(Any, tensor).to_local() if is_sharded(tensor) else tensor
     return part
 
 

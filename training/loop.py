@@ -23,7 +23,7 @@ from plainformer.training.device import autocast, choose_device, number_format
 from plainformer.training.distributed import is_main, main_first, of_main, summed, world_size
 from plainformer.training.objective import Batches, BatchT, Flops, ModelT, Objective
 from plainformer.training.optimizer import Shares, build_optimizer, equal
-from plainformer.training.parallel import full, is_shared_out, joined, layers_in_training, placed
+from plainformer.training.parallel import is_fsdp, layers_in_training, to_device, unshard, wrap_ddp
 from plainformer.training.peak import peak_flops
 from plainformer.training.progress import Display
 from plainformer.training.run_log import Record
@@ -96,10 +96,10 @@ def train(
     if (monitor and not evaluate) or (config.patience and not monitor):
         raise ValueError("patience needs a monitor, and a monitor needs evaluate")
     device = choose_device(config.device)
-    place = placed(model, device, config.parallel)
+    place = to_device(model, device, config.parallel)
     trained: ModelT = place.model
     optimizer = build_optimizer(trained, config, shares)
-    whole = joined(place, lambda: objective(trained, batches(0)[0].to(device)).total)
+    whole = wrap_ddp(place, lambda: objective(trained, batches(0)[0].to(device)).total)
     checkpoints = Checkpoints(out / "checkpoints", trained, optimizer, config)
     begun = (out / "log.jsonl").exists() or (out / "checkpoints").exists()
     if is_main() and begun and not resume:
@@ -134,7 +134,7 @@ def train(
                 record.flush()
                 metrics: Mapping[str, float] = {}
                 # With what is shared out all have to go through an evaluation together.
-                give_up = nullcontext() if is_shared_out(whole) else interruption.gives_up()
+                give_up = nullcontext() if is_fsdp(whole) else interruption.gives_up()
                 whole.eval()
                 with give_up, torch.no_grad(), autocast(device, config.precision):
                     metrics = whole(evaluate)
@@ -173,7 +173,7 @@ def train(
         if monitor and state.best_step is not None:
             checkpoints.restore_best()
     if trained is not model:
-        load_tensors(model, {name: full(value) for name, value in tensors(trained).items()})
+        load_tensors(model, {name: unshard(value) for name, value in tensors(trained).items()})
     model.eval()
     return Result(
         steps=state.step,

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from plainformer.training.parallel import full, part
+from plainformer.training.parallel import shard_like, unshard
 
 A, B, C = 3.4445, -4.7750, 2.0315
 ITERATIONS = 5
@@ -78,12 +78,12 @@ class Muon(torch.optim.AdamW):
         """A step of matrices of one shape, whose products are taken together."""
         rows, columns = matrices[0].shape
         rows //= group["stacked"]
-        gradients = torch.stack([full(self._gathered(matrix)) for matrix in matrices])
+        gradients = torch.stack([unshard(self._gathered(matrix)) for matrix in matrices])
         directions = orthogonal(gradients.view(-1, rows, columns)).reshape(gradients.shape)
         for matrix, direction in zip(matrices, directions, strict=True):
             matrix.mul_(1 - group["lr"] * group["weight_decay"])
             rate = group["lr"] * math.sqrt(max(1, rows / columns))
-            matrix.add_(part(direction, matrix), alpha=-rate)
+            matrix.add_(shard_like(direction, matrix), alpha=-rate)
             matrix.grad = None  # AdamW passes over it
 
     def _gathered(self, matrix: Tensor) -> Tensor:

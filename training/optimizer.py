@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from plainformer.base import UserError
 from plainformer.training.config import TrainingConfig
 from plainformer.training.muon import Muon, is_block_matrix, stacked_matrices
-from plainformer.training.parallel import fill
+from plainformer.training.parallel import assign
 
 Shares = Callable[[str], float]
 """Name of a parameter -> the share of the learning rate that it gets; 0: it is frozen."""
@@ -93,5 +93,5 @@ def restore_optimizer(
         parameter = parameters[name]
         # A fused step wants its counter on the parameter's device, its moments in its layout.
         state = torch.empty_like(tensor if key == "step" else parameter, device=parameter.device)
-        fill(state, tensor)
+        assign(state, tensor)
         optimizer.state[parameter][key] = state

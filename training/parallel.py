@@ -1,12 +1,12 @@
-"""A model on many processes, by torch's own engines.
+"""Train a model on several processes with torch's own engines.
 
-    ddp    every process has the whole model; gradients are averaged while they come about
+    ddp    every process holds the whole model; gradients are averaged during the backward pass
            (DistributedDataParallel: Li et al. 2020, arXiv:2006.15704)
-    fsdp   every process has a part of each tensor of model, gradient and optimizer, and has a block
-           whole only while it computes with it (fully_shard: Zhao et al. 2023, arXiv:2304.11277)
+    fsdp   every process holds a shard of each tensor of model, gradient and optimizer; a block is
+           whole only while it computes (fully_shard: Zhao et al. 2023, arXiv:2304.11277)
 
-All that is computed with the model is handed to it through one door, so that the engine sees it
-come and go: `whole(objective, batch)`, `whole(evaluate)`.
+Every computation with the model goes through one `ModelCall`, so that the engine sees it begin and
+end: `call(objective, batch)`, `call(evaluate)`.
 """
 
 import copy
@@ -24,42 +24,44 @@ from torch.utils.checkpoint import checkpoint
 from plainformer.training.distributed import is_main, world_size
 
 
-class Whole(nn.Module):
-    """The door to a model: whole(compute, *inputs) is compute(model, *inputs)."""
+class ModelCall(nn.Module):
+    """A model as DDP and FSDP wrap it: call(compute, *inputs) is compute(model, *inputs)."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model: Any = model
 
     def forward(self, compute: Callable[..., Any], *inputs: Any) -> Any:
-        """Compute with the model."""
+        """Call `compute` with the model."""
         return compute(self.model, *inputs)
 
 
-def placed(model: nn.Module, device: torch.device, parallel: Literal["ddp", "fsdp"]) -> Whole:
-    """The door to `model` on `device`; or, with fsdp, to a copy of it that is shared out."""
+def to_device(
+    model: nn.Module, device: torch.device, parallel: Literal["ddp", "fsdp"]
+) -> ModelCall:
+    """Move `model` to `device`; with fsdp on several processes, shard a copy of it."""
     if world_size() == 1 or parallel == "ddp":
-        return Whole(model.to(device))
-    # To import the engine takes half as long as to import torch: one process does without.
+        return ModelCall(model.to(device))
+    # Importing the engine takes half as long as importing torch: one process does without.
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    whole = Whole(copy.deepcopy(model))
+    call = ModelCall(copy.deepcopy(model))
     mesh = init_device_mesh(device.type, (world_size(),))
-    for block in blocks(whole):
+    for block in blocks(call):
         fully_shard(block, mesh=mesh)
-    # What stands outside the blocks is given back after an evaluation, too: it may be saved then.
-    fully_shard(whole, mesh=mesh, reshard_after_forward=True)
-    return whole
+    # After an evaluation the parameters outside the blocks are sharded again: they may be saved.
+    fully_shard(call, mesh=mesh, reshard_after_forward=True)
+    return call
 
 
-def is_shared_out(whole: nn.Module) -> bool:
-    """Whether whatever is computed with a model takes all processes, also without gradients."""
+def is_fsdp(call: nn.Module) -> bool:
+    """Return whether the model is sharded: then all processes must take part in every call."""
     if world_size() == 1:
         return False
     from torch.distributed.fsdp import FSDPModule
 
-    return isinstance(whole, FSDPModule)
+    return isinstance(call, FSDPModule)
 
 
 def blocks(model: nn.Module) -> list[nn.Module]:
@@ -70,10 +72,10 @@ def blocks(model: nn.Module) -> list[nn.Module]:
 
 @contextmanager
 def layers_in_training(model: nn.Module, *, compiled: bool, recomputed: bool) -> Iterator[None]:
-    """Within the block the layers of `model` run compiled, or keep their inputs alone, or both.
+    """Compile the blocks of `model`, or recompute their activations, within the context.
 
-    What else the backward pass asks for is then computed again, with the same dropout (Chen et al.
-    2016, arXiv:1604.06174). Nothing is wrapped: tensors keep their names.
+    Recomputed: a block keeps only its inputs; the backward pass computes the rest again, with the
+    same dropout (Chen et al. 2016, arXiv:1604.06174). Nothing is wrapped: tensors keep their names.
     """
     layers = blocks(model) if compiled or recomputed else []
     for layer in layers:
@@ -85,79 +87,79 @@ def layers_in_training(model: nn.Module, *, compiled: bool, recomputed: bool) ->
         yield
     finally:
         for layer in layers:
-            del layer.forward  # the method of the class is there again
+            del layer.forward  # uncovers the method of the class
 
 
 def _recomputed(forward: Callable[..., Any], *inputs: Any) -> Any:
-    # A backward pass on a GPU has a thread of its own, which knows of no choice of a backend.
+    # A backward pass on a GPU runs in its own thread, which does not see the choice of a backend.
     return checkpoint(copy_context().run, forward, *inputs, use_reentrant=False)
 
 
-def joined(whole: Whole, loss: Callable[[], Tensor]) -> nn.Module:
-    """The same door, but so that gradients are averaged over all processes.
+def wrap_ddp(call: ModelCall, loss: Callable[[], Tensor]) -> nn.Module:
+    """Wrap `call` in DistributedDataParallel, unless there is one process or the model is sharded.
 
-    `loss` is that of any batch: an objective may leave parameters alone, which then get no
-    gradient, and DistributedDataParallel has to know whether to wait for one.
+    `loss` computes the loss of any batch. An objective may not use every parameter, and
+    DistributedDataParallel must know whether some get no gradient.
     """
-    if world_size() == 1 or is_shared_out(whole):
-        return whole
-    trained = [parameter for parameter in whole.parameters() if parameter.requires_grad]
+    if world_size() == 1 or is_fsdp(call):
+        return call
+    trained = [parameter for parameter in call.parameters() if parameter.requires_grad]
     gradients = torch.autograd.grad(loss(), trained, allow_unused=True)
     return DistributedDataParallel(
-        whole,
+        call,
         gradient_as_bucket_view=True,
         find_unused_parameters=any(gradient is None for gradient in gradients),
     )
 
 
 @contextmanager
-def gathering(whole: nn.Module, *, last: bool) -> Iterator[None]:
-    """Gradients within the block are only added up; with the `last` they go to all processes."""
-    if is_shared_out(whole):
-        cast(Any, whole).set_requires_gradient_sync(last)
-    if isinstance(whole, DistributedDataParallel) and not last:
-        with whole.no_sync():
+def grad_sync(call: nn.Module, *, last: bool) -> Iterator[None]:
+    """Accumulate gradients within the context; average them over all processes if `last`."""
+    if is_fsdp(call):
+        cast(Any, call).set_requires_gradient_sync(last)
+    if isinstance(call, DistributedDataParallel) and not last:
+        with call.no_sync():
             yield
     else:
         yield
 
 
-def full(tensor: Tensor) -> Tensor:
-    """The whole of a tensor that is shared out; all processes have to ask."""
-    if not is_part(tensor):
-        return tensor
-    whole: Tensor = cast(Any, tensor).full_tensor()
-    return whole
-
-
-def is_part(tensor: Tensor) -> bool:
-    """Whether it is a `DTensor`, which holds a part of a tensor in each process."""
+def is_sharded(tensor: Tensor) -> bool:
+    """Return whether `tensor` is a `DTensor`, of which each process holds a shard."""
     return hasattr(tensor, "full_tensor")
 
 
-def part(whole: Tensor, like: Tensor) -> Tensor:
-    """What `full` was given, of a tensor that is shared out as `like` is: nothing is sent."""
-    if not is_part(like):
-        return whole
+def unshard(tensor: Tensor) -> Tensor:
+    """Return the full tensor of a sharded one; all processes must call it."""
+    if not is_sharded(tensor):
+        return tensor
+    full: Tensor = cast(Any, tensor).full_tensor()
+    return full
+
+
+def shard_like(full: Tensor, like: Tensor) -> Tensor:
+    """Shard a full tensor as `like` is: the inverse of `unshard`, without communication."""
+    if not is_sharded(like):
+        return full
     from torch.distributed.tensor import distribute_tensor
 
-    shared = cast(Any, like)
-    return distribute_tensor(whole, shared.device_mesh, shared.placements, src_data_rank=None)
+    sharded = cast(Any, like)
+    return distribute_tensor(full, sharded.device_mesh, sharded.placements, src_data_rank=None)
 
 
-def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The whole of each tensor, one after the other, on the main process alone, for its disk."""
+def full_state_dict(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Unshard tensors one by one to the main process's CPU; the others get an empty dictionary."""
     on_main: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        whole = full(tensor)
+        full = unshard(tensor)
         if is_main():
-            on_main[name] = whole.detach().cpu().contiguous()
+            on_main[name] = full.detach().cpu().contiguous()
     return on_main
 
 
 @torch.no_grad()
-def fill(target: Tensor, whole: Tensor) -> None:
-    """Copy `whole` into `target`, or into the part of it that is here."""
-    if target.shape != whole.shape:
-        raise RuntimeError(f"{tuple(whole.shape)} instead of {tuple(target.shape)}")
-    target.copy_(part(whole.to(target.device), target))
+def assign(target: Tensor, full: Tensor) -> None:
+    """Copy a full tensor into `target`, or this process's shard of it into a sharded one."""
+    if target.shape != full.shape:
+        raise RuntimeError(f"{tuple(full.shape)} instead of {tuple(target.shape)}")
+    target.copy_(shard_like(full.to(target.device), target))

@@ -19,7 +19,7 @@ from plainformer.training.device import autocast
 from plainformer.training.distributed import rank, summed, summed_tensors, world_size
 from plainformer.training.grad_norm import clip_gradients, gradient_norm
 from plainformer.training.objective import Batches, BatchT, Flops, Loss, ModelT, Objective
-from plainformer.training.parallel import gathering
+from plainformer.training.parallel import grad_sync
 from plainformer.training.schedule import learning_rate
 from plainformer.training.spikes import Spikes
 
@@ -62,7 +62,7 @@ def take_step(
     for number, batch in zip(numbers(rank(), world_size()), own, strict=False):
         seed = np.random.SeedSequence([config.seed, step, number]).generate_state(1, np.uint64)
         torch.manual_seed(int(seed[0]))
-        with gathering(whole, last=batch is own[-1]):
+        with grad_sync(whole, last=batch is own[-1]):
             with autocast(device, config.precision):
                 loss: Loss = whole(objective, batch.to(device))
             torch.autograd.backward(loss.total)

@@ -16,7 +16,7 @@ from plainformer.training.device import choose_device
 from plainformer.training.distributed import of_main
 from plainformer.training.objective import Batches, BatchT, ModelT, Objective
 from plainformer.training.optimizer import build_optimizer
-from plainformer.training.parallel import joined, layers_in_training, placed
+from plainformer.training.parallel import layers_in_training, to_device, wrap_ddp
 from plainformer.training.step import take_step
 
 SECONDS = 3.0
@@ -36,10 +36,10 @@ def seconds_per_step(
     seconds: then nothing further is timed.
     """
     device = choose_device(config.device)
-    place = placed(model.train(), device, config.parallel)
+    place = to_device(model.train(), device, config.parallel)
     trained: ModelT = place.model
     optimizer = build_optimizer(trained, config)
-    whole = joined(place, lambda: objective(trained, batches(0)[0].to(device)).total)
+    whole = wrap_ddp(place, lambda: objective(trained, batches(0)[0].to(device)).total)
     number = len(batches(0))
     recomputed = config.activation_checkpointing
 
