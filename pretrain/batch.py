@@ -152,7 +152,7 @@ Hiding = Callable[[Text, np.random.Generator, int], MaskedBatch]
 def together(batches: Sequence[MaskedBatch], among: Counts | None = None) -> list[MaskedBatch]:
     """The same batches, each knowing what all of them hold, or that they are `among` more.
 
-    Whom that is for: `pretrain.objectives.parts`.
+    Whom that is for: `training.weighted_sum`.
     """
     among = among or Counts.of(batches)
     return [replace(batch, among=among) for batch in batches]

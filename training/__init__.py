@@ -29,6 +29,7 @@ from plainformer.training.sampler import Order, Replay, by_items, by_tokens
 from plainformer.training.schedule import learning_rate
 from plainformer.training.shuffle import Shuffle
 from plainformer.training.step_time import seconds_per_step
+from plainformer.training.weighted_sum import Term, weighted_sum
 
 __all__ = [
     "Batch",
@@ -41,6 +42,7 @@ __all__ = [
     "Result",
     "Shares",
     "Shuffle",
+    "Term",
     "TrainingConfig",
     "autocast",
     "available_memory",
@@ -65,5 +67,6 @@ __all__ = [
     "share",
     "summed",
     "train",
+    "weighted_sum",
     "world_size",
 ]

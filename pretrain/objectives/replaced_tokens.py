@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from plainformer.base import UserError, find_folder
 from plainformer.encoder import Discriminator, EncoderConfig, MaskedLM
 from plainformer.pretrain.batch import MaskedBatch
-from plainformer.pretrain.objectives.parts import Part, added, guessed
-from plainformer.training import Loss
+from plainformer.pretrain.objectives.parts import guessed
+from plainformer.training import Loss, Term, weighted_sum
 
 DISCRIMINATOR_WEIGHT = 50.0
 
@@ -96,10 +96,10 @@ class ReplacedTokens:
         }
         judged = Loss(total, batch.num_tokens, metrics)
         counts = batch.counts
-        return added(
+        return weighted_sum(
             {
-                "mlm": Part(guessed(logits, batch.labels), counts.asked),
-                "rtd": Part(judged, counts.tokens, DISCRIMINATOR_WEIGHT),
+                "mlm": Term(guessed(logits, batch.labels), counts.asked),
+                "rtd": Term(judged, counts.tokens, DISCRIMINATOR_WEIGHT),
             }
         )
 

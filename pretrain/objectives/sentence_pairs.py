@@ -20,8 +20,8 @@ from jaxtyping import Int64
 from plainformer.encoder import PairedMaskedLM
 from plainformer.pretrain.batch import MaskedBatch, Segment, Text
 from plainformer.pretrain.data import Pieces, Rows
-from plainformer.pretrain.objectives.parts import Part, added, guessed
-from plainformer.training import Loss
+from plainformer.pretrain.objectives.parts import guessed
+from plainformer.training import Loss, Term, weighted_sum
 
 PairName = Literal["nsp", "sop"]
 
@@ -117,5 +117,5 @@ class SentencePairs:
         pairs = guessed(pair_logits, batch.order)
         if self.tokens is None:
             return pairs
-        tokens = Part(guessed(logits, batch.labels), batch.counts.asked)
-        return added({self.tokens: tokens, self.name: Part(pairs, batch.counts.sequences)})
+        tokens = Term(guessed(logits, batch.labels), batch.counts.asked)
+        return weighted_sum({self.tokens: tokens, self.name: Term(pairs, batch.counts.sequences)})
