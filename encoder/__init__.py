@@ -16,12 +16,12 @@ from plainformer.encoder.heads import (
     TokenClassifier,
     pool,
 )
-from plainformer.encoder.int8 import in_int8
+from plainformer.encoder.int8 import quantize_int8
 from plainformer.encoder.model import Encoder, EncoderOutput
 from plainformer.encoder.new_tokens import extend_vocabulary
 from plainformer.encoder.ops import use_backend
 from plainformer.encoder.packing import Packing, Sequences
-from plainformer.encoder.prepack import prepacked
+from plainformer.encoder.prepack import prepack_weights
 
 __all__ = [
     "PRESETS",
@@ -40,8 +40,8 @@ __all__ = [
     "TokenClassifier",
     "check_finite",
     "extend_vocabulary",
-    "in_int8",
     "pool",
-    "prepacked",
+    "prepack_weights",
+    "quantize_int8",
     "use_backend",
 ]

@@ -37,7 +37,7 @@ class Int8Linear(nn.Module):
         return ops.int8_linear(x, self.weight, self.scale, self.bias)
 
 
-def in_int8(model: Model) -> Model:
+def quantize_int8(model: Model) -> Model:
     """`model` with the linear layers of its blocks rounded where they stand."""
     replace_in_blocks(model, Int8Linear)
     return model.requires_grad_(False).eval()

@@ -39,7 +39,7 @@ class PrepackedLinear(nn.Module):
         super()._save_to_state_dict(destination, prefix, keep_vars)
 
 
-def prepacked(model: Model) -> Model:
+def prepack_weights(model: Model) -> Model:
     """`model` with the linear layers of its blocks prepacked where they stand.
 
     On a GPU, in another precision, or without AVX-512 it stays as it is.

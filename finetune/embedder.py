@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 
 from plainformer.base import UserError, find_folder
-from plainformer.encoder import SentenceEncoder, check_finite, in_int8, prepacked
+from plainformer.encoder import SentenceEncoder, check_finite, prepack_weights, quantize_int8
 from plainformer.encoder.weights.sentence_layout import Mode, SentenceLayout
 from plainformer.finetune.data.batch import Item, by_length
 from plainformer.tokenizer import Encoding, Tokenizer, listed, load_tokenizer, text_and_pair
@@ -51,8 +51,9 @@ class Embedder:
 
         None means what the folder declares: `pooling`, scaling to length 1 (`normalise`), the
         `max_length` to which texts are cut, and the default prompt. `prompt` names another prompt
-        of the folder; an empty name is no prompt. On a CPU the weights are prepacked: see
-        `encoder.prepacked`; with `int8` they are rounded, and the CPU it is: `encoder.in_int8`.
+        of the folder; an empty name is no prompt. On a CPU the weights are prepacked (see
+        `encoder.prepack_weights`); `int8` rounds them and chooses the CPU (see
+        `encoder.quantize_int8`).
         Raises `UserError` when the folder has no model or no tokenizer, they do not belong
         together, or the folder declares what is not supported.
         """
@@ -67,7 +68,7 @@ class Embedder:
             max_length = longest(model.layout, tokenizer, positions)
         before = model.layout.prompt if prompt is None else model.layout.named(prompt)
         model.to(choose_device("cpu" if int8 else device))
-        model = in_int8(model) if int8 else prepacked(model)
+        model = quantize_int8(model) if int8 else prepack_weights(model)
         return cls(model, tokenizer, max_length, before)
 
     @torch.no_grad()

@@ -45,9 +45,9 @@ def evaluate_folder(
 ) -> Evaluation:
     """Evaluate the model in `folder` on the examples of a file, or of a set's test split.
 
-    `columns` maps fields to columns of the file ("text=review"); by default as in training. With
-    `int8` its blocks are rounded before it: see `encoder.in_int8`. Raises `UserError` for a folder
-    without such a model, and examples that cannot be read.
+    `columns` maps fields to columns of the file ("text=review"); by default as in training. `int8`
+    rounds the blocks first: see `encoder.quantize_int8`. Raises `UserError` for a folder without
+    such a model, and examples that cannot be read.
     """
     predictor = Predictor.load(folder, int8=int8)
     task = predictor.task

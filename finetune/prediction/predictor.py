@@ -14,7 +14,7 @@ import torch
 
 from plainformer.base import UserError
 from plainformer.corpora import Row
-from plainformer.encoder import check_finite, in_int8, prepacked
+from plainformer.encoder import check_finite, prepack_weights, quantize_int8
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Item, by_length
 from plainformer.finetune.metrics import Metric
@@ -48,13 +48,13 @@ class Predictor:
     def load(cls, folder: str | Path, device: str = "auto", int8: bool = False) -> "Predictor":
         """What `finetune` left in `folder`; `UserError` when it left nothing there.
 
-        On a CPU the weights of its blocks are prepacked: see `encoder.prepacked`. With `int8` they
-        are rounded, and the CPU it is: see `encoder.in_int8`.
+        On a CPU the weights of its blocks are prepacked: see `encoder.prepack_weights`. `int8`
+        rounds them and chooses the CPU: see `encoder.quantize_int8`.
         """
         task = load_task(Path(folder))
         tokenizer = load_tokenizer(folder)
         model = task.load(Path(folder)).to(choose_device("cpu" if int8 else device))
-        model = in_int8(model) if int8 else prepacked(model)
+        model = quantize_int8(model) if int8 else prepack_weights(model)
         tokenizer.check_vocabulary(model.config.vocab_size)
         named, there = getattr(task, "labels", None), getattr(model, "labels", None)
         if named is not None and there is not None and tuple(named) != tuple(there):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from torch import nn
 
 from plainformer.base import UserError
-from plainformer.encoder import Encoder, MaskedLM, in_int8
+from plainformer.encoder import Encoder, MaskedLM, quantize_int8
 from plainformer.encoder.int8 import Int8Linear
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.ops.int8 import fused_linear, plain_linear, to_int8
@@ -53,7 +53,7 @@ def test_what_is_a_whole_number_of_steps_is_exact() -> None:
 @pytest.mark.parametrize("config", [bert(), modern(), bert(share_layers=True)])
 def test_a_model_stays_close_and_only_its_blocks_change(config) -> None:
     model = randomise(MaskedLM(config)).eval()
-    rounded = in_int8(copy.deepcopy(model))
+    rounded = quantize_int8(copy.deepcopy(model))
     kinds = {name: type(module) for name, module in rounded.named_modules()}
     assert kinds["head.dense"] is Linear
     assert not any(parameter.requires_grad for parameter in rounded.parameters())
@@ -70,5 +70,5 @@ def test_a_model_stays_close_and_only_its_blocks_change(config) -> None:
 
 def test_rounded_weights_are_not_saved_as_weights(tmp_path) -> None:
     with pytest.raises(UserError, match="int8"):
-        in_int8(Encoder(bert())).save_pretrained(tmp_path / "model")
+        quantize_int8(Encoder(bert())).save_pretrained(tmp_path / "model")
     assert not (tmp_path / "model" / "config.json").exists()

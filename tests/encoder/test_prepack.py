@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from plainformer.encoder import Encoder, MaskedLM, prepacked
+from plainformer.encoder import Encoder, MaskedLM, prepack_weights
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.prepack import PrepackedLinear
 from tests.encoder.tools import assert_relative, bert, modern, padded, randomise
@@ -29,7 +29,7 @@ def test_a_model_gives_the_same_answers(config) -> None:
     with torch.no_grad():
         expected = model(**batch)
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        assert prepacked(model) is model
+        assert prepack_weights(model) is model
         found = kinds(model)
         assert found["head.dense"] is Linear, "only blocks change"
         assert found["encoder.blocks.0.attention.qkv"] is PrepackedLinear
@@ -44,18 +44,18 @@ def test_a_model_gives_the_same_answers(config) -> None:
 def test_what_is_saved_are_the_weights(tmp_path) -> None:
     model = randomise(Encoder(bert()))
     model.save_pretrained(tmp_path / "one")
-    prepacked(model).save_pretrained(tmp_path / "two")
+    prepack_weights(model).save_pretrained(tmp_path / "two")
     one, two = (tmp_path / name / "model.safetensors" for name in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
 
 
 def test_what_has_no_such_kernel_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert PrepackedLinear not in kinds(prepacked(Encoder(bert()).double())).values()
+    assert PrepackedLinear not in kinds(prepack_weights(Encoder(bert()).double())).values()
     monkeypatch.setattr("plainformer.encoder.ops.prepacked.IS_THERE", False)
-    assert PrepackedLinear not in kinds(prepacked(Encoder(bert()))).values()
+    assert PrepackedLinear not in kinds(prepack_weights(Encoder(bert()))).values()
 
 
 def test_nothing_is_learned_afterwards() -> None:
-    model = prepacked(Encoder(bert()))
+    model = prepack_weights(Encoder(bert()))
     with pytest.raises(RuntimeError):
         model(**padded([3])).last_hidden_state.sum().backward()
