@@ -42,6 +42,8 @@ class _CrossEntropy(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """(softmax(logits) − 1 at the label) · gradient, and nothing where nothing is asked."""
         exponentials, sums, at, counted = ctx.saved_tensors
+        if torch._C._autograd._get_current_graph_task_keep_graph():
+            exponentials = exponentials.clone()  # retain_graph: another backward pass may follow
         share = gradient * counted
-        result = exponentials.mul_(share / sums)  # torch refuses to pass backward twice
+        result = exponentials.mul_(share / sums)  # in place: no third tensor of this size
         return result.scatter_add_(-1, at, -share.to(result.dtype)), None

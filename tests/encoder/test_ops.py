@@ -163,6 +163,16 @@ def test_cross_entropy_of_impossible_classes_and_large_logits(form: Any) -> None
     assert form.cross_entropy(logits, torch.tensor([-100, 2])) == 1000
 
 
+def test_cross_entropy_of_a_retained_graph() -> None:
+    """Every backward pass through one graph gives the same gradient."""
+    logits, labels = draw(4, 7).requires_grad_(), torch.tensor([3, -100, 0, 6])
+    expected = torch.autograd.grad(plain.cross_entropy(logits, labels), logits)[0]
+    loss = fused.cross_entropy(logits, labels)
+    for retain_graph in (True, True, False):
+        gradient = torch.autograd.grad(loss, logits, retain_graph=retain_graph)[0]
+        assert_relative(gradient, expected, 1e-6)
+
+
 @PRECISIONS
 def test_rotate(dtype: torch.dtype, bound: float) -> None:
     from plainformer.encoder.positions import rotation
