@@ -3,12 +3,12 @@
 from plainformer.corpora.catalogue import Dataset, catalogue
 from plainformer.corpora.conll import Tagged, read_conll
 from plainformer.corpora.fetch import cache_folder, fetch
-from plainformer.corpora.files import File, NoText, find_files, kind, pass_over, stamp
+from plainformer.corpora.files import File, NoText, find_files, stamp, suffix_of, warn_skipped
 from plainformer.corpora.lines import read_lines
 from plainformer.corpora.readers import has_rows, read_documents, read_rows, read_texts
 from plainformer.corpora.rows import MISSING, Columns, Doubtful, Row, read_columns
 from plainformer.corpora.sentence_table import WordsRow, has_header, sentence_table
-from plainformer.corpora.split import is_held_out, key
+from plainformer.corpora.split import is_held_out, text_key
 from plainformer.corpora.squad import Answer, read_answers, read_squad
 
 __all__ = [
@@ -29,9 +29,6 @@ __all__ = [
     "has_header",
     "has_rows",
     "is_held_out",
-    "key",
-    "kind",
-    "pass_over",
     "read_answers",
     "read_columns",
     "read_conll",
@@ -42,4 +39,7 @@ __all__ = [
     "read_texts",
     "sentence_table",
     "stamp",
+    "suffix_of",
+    "text_key",
+    "warn_skipped",
 ]

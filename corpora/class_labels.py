@@ -24,14 +24,14 @@ def class_names(metadata: Mapping[bytes, bytes] | None, source: object) -> dict[
 
 
 def with_names(
-    fields: dict[str, Any], names: Mapping[str, Sequence[str]], place: str
+    fields: dict[str, Any], names: Mapping[str, Sequence[str]], source: str
 ) -> dict[str, Any]:
     """Replace the label numbers of a row by their names.
 
     Raises UserError for a number without a name.
     """
     return {
-        column: _named(value, names[column], f"{place}: column {column!r}")
+        column: _named(value, names[column], f"{source}: column {column!r}")
         if column in names
         else value
         for column, value in fields.items()
@@ -49,11 +49,11 @@ def _names(feature: Any) -> list[str] | None:
     return _names(feature.get("feature"))
 
 
-def _named(value: Any, names: Sequence[str], place: str) -> Any:
+def _named(value: Any, names: Sequence[str], source: str) -> Any:
     if isinstance(value, list):
-        return [_named(one, names, place) for one in value]
+        return [_named(one, names, source) for one in value]
     if type(value) is not int or value == -1:
         return None if value == -1 else value
     if not 0 <= value < len(names):
-        raise UserError(f"{place}: label {value} has no name: there are {len(names)} names")
+        raise UserError(f"{source}: label {value} has no name: there are {len(names)} names")
     return names[value]

@@ -21,7 +21,7 @@ def digest(text: str) -> int:
     return int.from_bytes(found, "little", signed=True)
 
 
-class Seen:
+class SeenHashes:
     """The hashes that have come so far."""
 
     def __init__(self) -> None:

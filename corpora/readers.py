@@ -25,9 +25,9 @@ from plainformer.corpora.files import (
     check_file,
     find_files,
     is_packed,
-    kind,
     open_file,
-    pass_over,
+    suffix_of,
+    warn_skipped,
 )
 from plainformer.corpora.lines import read_lines
 from plainformer.corpora.rows import Row
@@ -59,7 +59,7 @@ def _texts_of(files: Sequence[File]) -> Iterator[str]:
             empty.append(fault)
             if len(empty) == len(files):
                 raise
-            pass_over(fault)
+            warn_skipped(fault)
 
 
 def read_documents(file: File, watch: Watch = None) -> Iterator[str]:
@@ -69,11 +69,11 @@ def read_documents(file: File, watch: Watch = None) -> Iterator[str]:
     text, and for a fault by its line.
     """
     texts: Iterator[str]
-    if kind(file) == ".parquet":
+    if suffix_of(file) == ".parquet":
         texts = map(_text_of, _parquet(check_file(file), watch, only="text"))
-    elif kind(file) in _ROW_READERS:
-        texts = map(_text_of, _ROW_READERS[kind(file)](check_file(file), watch))
-    elif kind(file) == ".json":
+    elif suffix_of(file) in _ROW_READERS:
+        texts = map(_text_of, _ROW_READERS[suffix_of(file)](check_file(file), watch))
+    elif suffix_of(file) == ".json":
         raise UserError(f"{file}: JSON is read as .jsonl, one object a line")
     else:
         texts = (line.strip() for _, line in read_lines(file, watch))
@@ -82,7 +82,7 @@ def read_documents(file: File, watch: Watch = None) -> Iterator[str]:
 
 def has_rows(file: str | Path) -> bool:
     """Whether `read_rows` reads such a file, by its name."""
-    return kind(file) in _ROW_READERS
+    return suffix_of(file) in _ROW_READERS
 
 
 def read_rows(file: str | Path) -> Iterator[Row]:
@@ -93,7 +93,7 @@ def read_rows(file: str | Path) -> Iterator[Row]:
     without rows, and a row that cannot be read.
     """
     file = check_file(file)
-    reader = _ROW_READERS.get(kind(file))
+    reader = _ROW_READERS.get(suffix_of(file))
     if reader is None:
         raise UserError(f"{file}: labelled examples are read from {', '.join(_ROW_READERS)} files")
     return _some(reader(file), f"{file} holds no rows")

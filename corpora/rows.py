@@ -60,7 +60,7 @@ class Row:
     """The columns of the file, where some are renamed."""
 
     @property
-    def place(self) -> str:
+    def source(self) -> str:
         """Format file and line."""
         return f"{self.file}:{self.line}"
 
@@ -70,7 +70,7 @@ class Row:
             if name not in self.fields:
                 raise self._no_column(name)
             if is_missing(self.fields[name]):
-                raise UserError(f"{self.place}: no value in column {self._column(name)!r}")
+                raise UserError(f"{self.source}: no value in column {self._column(name)!r}")
         return [self.fields[name] for name in names]
 
     def has(self, name: str) -> bool:
@@ -83,7 +83,7 @@ class Row:
         (value,) = self.require(name)
         if isinstance(value, list | dict):
             found = f"{value!r:.40}"
-            raise UserError(f"{self.place}: column {name!r} is not one text: {found}")
+            raise UserError(f"{self.source}: column {name!r} is not one text: {found}")
         return str(value)
 
     def sure_string(self, name: str) -> str:
@@ -92,7 +92,7 @@ class Row:
         if isinstance(value, Doubtful):
             quoted = f'write "{value}" in quotes' if ".csv" in str(self.file) else "use .jsonl"
             raise UserError(
-                f"{self.place}: {value} in column {self._column(name)!r} may be a missing value: "
+                f"{self.source}: {value} in column {self._column(name)!r} may be a missing value: "
                 f"drop the row or empty the cell; if it is a text, {quoted}"
             )
         return self.string(name)
@@ -107,7 +107,7 @@ class Row:
         Such a cell is a JSON list, or a Python list of strings or numbers.
         """
         (value,) = self.require(name)
-        return read_list(value, self.place) if isinstance(value, str) else value
+        return read_list(value, self.source) if isinstance(value, str) else value
 
     def _column(self, name: str) -> str:
         return (self.named or {}).get(name, name)
@@ -117,7 +117,7 @@ class Row:
         there = ", ".join(columns) or "none"
         parts = self._column(name).split(",")
         column = next((part for part in parts if part not in columns), self._column(name))
-        message = f"{self.place}: no column {column!r}; columns: {there}"
+        message = f"{self.source}: no column {column!r}; columns: {there}"
         if self.named is None:
             hint = did_you_mean(name, columns) or f"; rename the right one {name!r}"
             return UserError(message + hint)
@@ -128,7 +128,7 @@ class Row:
         return UserError(f"{message}; did you mean --columns {shlex.quote(f'{name}={meant}')}?")
 
 
-def read_list(cell: str, place: str) -> Any:
+def read_list(cell: str, source: str) -> Any:
     """Parse a cell that holds a list; return any other cell as its text.
 
     Raises UserError for a cell that begins like a list and is not a valid one.
@@ -137,14 +137,14 @@ def read_list(cell: str, place: str) -> Any:
     if text[:1] + text[-1:] not in ("[]", "()", "{}"):
         return cell
     try:
-        return parse_json(text, place)
+        return parse_json(text, source)
     except UserError:
         if _LIST.fullmatch(text):
             return [_item(found) for found in re.findall(_ITEM, text)]
         depths = accumulate((c == text[0]) - (c == text[-1]) for c in text)
         if text[0] == "(" or 0 in list(depths)[:-1]:  # "[b]beast[/b]" is no list
             return cell
-    raise UserError(f'{place}: neither a JSON list (["a", "b"]) nor one text: {text!r:.40}')
+    raise UserError(f'{source}: neither a JSON list (["a", "b"]) nor one text: {text!r:.40}')
 
 
 def _item(found: str) -> Any:
@@ -223,5 +223,5 @@ def _is_true(row: Row, column: str) -> bool:
     truth = TRUTH.get(str(value).strip().lower())
     if truth is None:
         found = f"{value!r:.40}"
-        raise UserError(f"{row.place}: column {column!r} is neither 0 nor 1: {found}")
+        raise UserError(f"{row.source}: column {column!r} is neither 0 nor 1: {found}")
     return truth

@@ -2,9 +2,9 @@
 
     u(key) = blake2b(seed:key) / 2⁶⁴  ∈ [0, 1);   test: u < a,   valid: a ≤ u < a + b,   train: else
 
-The part of a text depends on nothing but the text and the seed: not on its place in the file, not
-on what else the file holds. Two texts are the same when their `key` is. They fall on one side when
-their `outline` is: all that are the same do, and some that nearly are.
+The part of a text depends on the text and the seed alone, not on its position in the file or on
+the other texts. Texts with the same `text_key` are duplicates. Texts with the same `outline` go
+into the same part: all duplicates, and some near-duplicates.
 """
 
 import hashlib
@@ -21,16 +21,18 @@ _PUNCTUATION = r"\p{Terminal_Punctuation}\p{Quotation_Mark}\p{Dash}\p{Ps}\p{Pe}\
 _COUNTING = regex.compile(
     rf"[\p{{L}}\p{{N}}_\p{{M}}\p{{Cf}}]+|[^\s\p{{Cc}}{_PUNCTUATION}]", regex.VERSION1
 )
-"""Words with their marks, and signs other than punctuation."""
+"""Pattern of a word with its marks, or of one sign other than punctuation."""
 
 
-def key(text: str) -> str:
-    """Normalise width, case, spacing and punctuation, to find texts that are the same.
+def text_key(text: str) -> str:
+    """Normalise width, case, spacing and punctuation, to find duplicate texts.
 
-    Marks and other signs do tell them apart.
+    Texts that differ in a combining mark or in another sign are not duplicates.
 
-    >>> key("  The “Cat”,\\n sat."), key("C++") == key("C#"), key("दिन") == key("दीन")
-    ('the cat sat', False, False)
+    >>> text_key("  The “Cat”,\\n sat.")
+    'the cat sat'
+    >>> text_key("C++") == text_key("C#"), text_key("दिन") == text_key("दीन")
+    (False, False)
     """
     return " ".join(_COUNTING.findall(_folded(text)))
 
@@ -45,15 +47,15 @@ def _folded(text: str) -> str:
 
 
 def unit(text: str, seed: int = 0) -> float:
-    """Map a text to a number in [0, 1), evenly over texts and always the same for one seed."""
+    """Hash a text to a number in [0, 1), uniform over texts and fixed for each seed."""
     digest = hashlib.blake2b(f"{seed}:{text}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
 def is_held_out(text: str, share: float, seed: int = 1) -> bool:
-    """Whether `text` falls among the `share` held out; copies of one text fall on one side.
+    """Tell whether `text` belongs to the held-out `share`; duplicates get the same answer.
 
-    The seed is not the one that the named sets were split with: a part of them is split anew.
+    The seed differs from that of the named sets, so that a part of such a set can be split again.
     """
     return unit(outline(text), seed) < share
 
@@ -61,7 +63,7 @@ def is_held_out(text: str, share: float, seed: int = 1) -> bool:
 def split_by_hash(
     rows: Iterable[T], text: Callable[[T], str], valid: float, test: float, seed: int = 0
 ) -> dict[str, list[T]]:
-    """Split rows by the hash of their text's outline; `valid` and `test` are fractions of 1.
+    """Split rows by the hash of their text's outline into train, `valid` and `test` (fractions).
 
     Each part is sorted by hash, so that its first rows are a random sample of it.
     """

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from plainformer.base import UserError, parse_json, plural
-from plainformer.corpora.files import File, check_file, kind
+from plainformer.corpora.files import File, check_file, suffix_of
 from plainformer.corpora.lines import read_lines
 from plainformer.corpora.readers import read_rows
 from plainformer.corpora.rows import Row
@@ -43,7 +43,7 @@ def read_squad(file: str | Path) -> Iterator[Row]:
     UserError for a file of another shape, naming the element, and for the faults of `read_rows`.
     """
     file = check_file(file)
-    return _questions(file) if kind(file) == ".json" else read_rows(file)
+    return _questions(file) if suffix_of(file) == ".json" else read_rows(file)
 
 
 def read_answers(row: Row) -> list[Answer]:
@@ -55,12 +55,12 @@ def read_answers(row: Row) -> list[Answer]:
     context = row.string("context")
     (given,) = row.require("answers")
     name = row.fields.get("id")
-    place = f"{row.file}:{row.line}" + (f": question {name!r}" if name is not None else "")
-    answers = [_answer(text, start, context, place) for text, start in _pairs(given, place)]
+    source = f"{row.file}:{row.line}" + (f": question {name!r}" if name is not None else "")
+    answers = [_answer(text, start, context, source) for text, start in _pairs(given, source)]
     impossible = row.fields.get("is_impossible")
     if isinstance(impossible, bool) and impossible == bool(answers):
         count = f"has {plural(len(answers), 'answer')}" if answers else "has no answer"
-        raise UserError(f"{place}: is_impossible is {str(impossible).lower()}, yet it {count}")
+        raise UserError(f"{source}: is_impossible is {str(impossible).lower()}, yet it {count}")
     return answers
 
 
@@ -68,43 +68,43 @@ def _questions(file: File) -> Iterator[Row]:
     whole = parse_json("".join(line for _, line in read_lines(file)), file)
     number = 0
     for i, article in enumerate(_list(whole, "data", f"{file}: the whole")):
-        place = f"{file}: data[{i}]"
-        for j, paragraph in enumerate(_list(article, "paragraphs", place)):
-            place = f"{file}: data[{i}].paragraphs[{j}]"
-            context = _text(paragraph, "context", place)
-            for k, asked in enumerate(_list(paragraph, "qas", place)):
-                _text(asked, "question", f"{place}.qas[{k}]")
+        source = f"{file}: data[{i}]"
+        for j, paragraph in enumerate(_list(article, "paragraphs", source)):
+            source = f"{file}: data[{i}].paragraphs[{j}]"
+            context = _text(paragraph, "context", source)
+            for k, asked in enumerate(_list(paragraph, "qas", source)):
+                _text(asked, "question", f"{source}.qas[{k}]")
                 number += 1
                 yield Row({**asked, "context": context}, file, number)
     if not number:
         raise UserError(f"{file} holds no questions")
 
 
-def _list(element: Any, name: str, place: str) -> list[Any]:
+def _list(element: Any, name: str, source: str) -> list[Any]:
     """Give the list `element[name]`."""
-    value = _value(element, name, place)
+    value = _value(element, name, source)
     if not isinstance(value, list):
-        raise UserError(f"{place}: {name!r} is not a list: {value!r:.40}")
+        raise UserError(f"{source}: {name!r} is not a list: {value!r:.40}")
     return value
 
 
-def _text(element: Any, name: str, place: str) -> str:
+def _text(element: Any, name: str, source: str) -> str:
     """Give the text `element[name]`."""
-    value = _value(element, name, place)
+    value = _value(element, name, source)
     if not isinstance(value, str):
-        raise UserError(f"{place}: {name!r} is not a text: {value!r:.40}")
+        raise UserError(f"{source}: {name!r} is not a text: {value!r:.40}")
     return value
 
 
-def _value(element: Any, name: str, place: str) -> Any:
+def _value(element: Any, name: str, source: str) -> Any:
     if not isinstance(element, dict):
-        raise UserError(f"{place} is not an object: {element!r:.40}")
+        raise UserError(f"{source} is not an object: {element!r:.40}")
     if name not in element:
-        raise UserError(f"{place} has no {name!r}; it has: {', '.join(element) or 'nothing'}")
+        raise UserError(f"{source} has no {name!r}; it has: {', '.join(element) or 'nothing'}")
     return element[name]
 
 
-def _pairs(given: Any, place: str) -> Iterator[tuple[Any, Any]]:
+def _pairs(given: Any, source: str) -> Iterator[tuple[Any, Any]]:
     """Give text and start of each answer, in either form."""
     if isinstance(given, dict):
         texts, starts = given.get("text"), given.get("answer_start")
@@ -113,25 +113,25 @@ def _pairs(given: Any, place: str) -> Iterator[tuple[Any, Any]]:
     elif isinstance(given, list) and all(isinstance(answer, dict) for answer in given):
         return ((answer.get("text"), answer.get("answer_start")) for answer in given)
     raise UserError(
-        f'{place}: the answers are neither a list of {{"text", "answer_start"}} nor two lists of '
+        f'{source}: the answers are neither a list of {{"text", "answer_start"}} nor two lists of '
         f"the same length under these names: {given!r:.60}"
     )
 
 
-def _answer(text: Any, start: Any, context: str, place: str) -> Answer:
+def _answer(text: Any, start: Any, context: str, source: str) -> Answer:
     if not isinstance(text, str) or type(start) is not int:
         raise UserError(
-            f'{place}: an answer has "text" and, as a whole number, "answer_start"; here they are '
+            f'{source}: an answer has "text" and, as a whole number, "answer_start"; here they are '
             f"{text!r:.40} and {start!r:.40}"
         )
     if not text.strip():
-        raise UserError(f"{place}: an answer is empty; a question without one has no answers: []")
+        raise UserError(f"{source}: an answer is empty; a question without one has no answers: []")
     answer = Answer(text, start)
     found = context[start : answer.end] if start >= 0 else ""
     if found != text:
         first = context.find(text)
         hint = f"it is found at {first}" if first >= 0 else "it is not found in the passage"
         raise UserError(
-            f"{place}: at {start} stands {found!r:.60}, not the answer {text!r:.60}; {hint}"
+            f"{source}: at {start} stands {found!r:.60}, not the answer {text!r:.60}; {hint}"
         )
     return answer

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 from plainformer.base import UserError, plural
-from plainformer.corpora.files import File, kind
+from plainformer.corpora.files import File, suffix_of
 from plainformer.corpora.lines import LONGEST_LINE, read_lines
 from plainformer.corpora.rows import MISSING, Doubtful, Row
 
@@ -45,9 +45,9 @@ def read_records(
         number, first = next(lines, (2, ""))
     if "\r" in first.rstrip("\r\n"):
         raise UserError(f"{file}: lines end in a carriage return alone: save it with line feeds")
-    delimiter = told[1] if told else delimiter_of(first, "\t" if kind(file) == ".tsv" else ",")
+    delimiter = told[1] if told else delimiter_of(first, "\t" if suffix_of(file) == ".tsv" else ",")
     whole = _chained((number, first), lines)
-    if kind(file) == ".tsv" and delimiter == "\t" and not first.startswith('"'):
+    if suffix_of(file) == ".tsv" and delimiter == "\t" and not first.startswith('"'):
         records = _plain(whole)
     else:
         records = _quoted(whole, file, delimiter)

@@ -264,7 +264,7 @@ def bounded(rows: Iterable[Row]) -> Iterator[Row]:
     for row in rows:
         for name, value in row.fields.items():
             if isinstance(value, str) and len(value) > LONGEST_TEXT:
-                check_text(value, f"{row.place}: column {name!r}")
+                check_text(value, f"{row.source}: column {name!r}")
         yield row
 
 

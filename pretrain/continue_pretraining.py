@@ -27,9 +27,9 @@ from plainformer.tokenizer import (
     Tokenizer,
     added_words,
     extend,
+    join_pieces,
     load_tokenizer,
     split_words,
-    written,
 )
 from plainformer.training import autocast, choose_device
 
@@ -140,7 +140,7 @@ class Respelled:
         for word in np.split(segment[0], begins[begins > 0]):
             tokens: list[int] = word.tolist()
             if max(tokens, default=0) >= self.own.vocab_size:
-                tokens = self.own.spell(written(self.pieces.tokenizer, tokens))
+                tokens = self.own.spell(join_pieces(self.pieces.tokenizer, tokens))
             ids += tokens
             starts += [1, *[0] * (len(tokens) - 1)]
         starts[:1] = segment[1][:1].tolist()

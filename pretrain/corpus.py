@@ -17,8 +17,8 @@ from plainformer.corpora import (
     fetch,
     find_files,
     is_held_out,
-    pass_over,
     read_documents,
+    warn_skipped,
 )
 
 Split = Literal["train", "valid"]
@@ -91,7 +91,7 @@ class Corpus:
             except NoText as fault:
                 if len(self.sources) == 1:
                     raise
-                pass_over(fault)
+                warn_skipped(fault)
 
     def texts(self, split: Split, watch: Callable[[int], object] | None = None) -> Iterator[str]:
         """The documents of one part, in order; `watch` as `documents` has it."""

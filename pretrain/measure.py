@@ -31,7 +31,7 @@ from plainformer.pretrain.data import Source, ordinary_ids
 from plainformer.pretrain.held_out import held_out_batches
 from plainformer.pretrain.masking import Masking
 from plainformer.pretrain.objectives import masked_lm
-from plainformer.tokenizer import Tokenizer, written
+from plainformer.tokenizer import Tokenizer, join_pieces
 from plainformer.training import Loss, Objective, evaluate
 
 OLD = "old_"
@@ -93,7 +93,7 @@ class PerCharacter:
     def of(cls, tokenizer: Tokenizer) -> "PerCharacter":
         """Counted as this tokenizer's vocabulary is written."""
         return cls(
-            torch.tensor([len(written(tokenizer, [id])) for id in range(tokenizer.vocab_size)])
+            torch.tensor([len(join_pieces(tokenizer, [id])) for id in range(tokenizer.vocab_size)])
         )
 
     def __call__(self, model: MaskedLM, batch: MaskedBatch) -> Loss:

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from plainformer.base import UserError, output_folder
-from plainformer.corpora.duplicates import Seen
+from plainformer.corpora.duplicates import SeenHashes
 from plainformer.pretrain.corpus import START, Corpus, Document, Place, Split, part
 from plainformer.pretrain.manifest import Journal, Manifest, Portion, is_prepared, plan_of
 from plainformer.pretrain.progress import reading
@@ -74,7 +74,7 @@ def _write_portions(
 ) -> None:
     """Tokenise what stands behind the portions that the journal has, and add it to them."""
     folder, fingerprint = journal.folder, tokenizer.fingerprint()
-    seen = Seen()
+    seen = SeenHashes()
     for portion in journal.portions:
         for entry in portion.shards:
             seen.add(read_hashes(folder, entry, fingerprint))
@@ -127,7 +127,7 @@ class _Filling:
         chunk: list[Document],
         tokens: Tokens,
         valid: Bool[np.ndarray, " documents"],
-        seen: Seen,
+        seen: SeenHashes,
     ) -> None:
         """Take in a chunk, but for the documents that have come before."""
         new = seen.add(tokens.hashes)

@@ -2,7 +2,7 @@
 
 from plainformer.tokenizer.base import SPECIAL_TOKENS, Tokenizer
 from plainformer.tokenizer.encoding import Encoding, Template, Tokens
-from plainformer.tokenizer.extend import added_words, extend, split_words, written
+from plainformer.tokenizer.extend import added_words, extend, join_pieces, split_words
 from plainformer.tokenizer.huggingface import HuggingFace
 from plainformer.tokenizer.inputs import check_text, listed, text_and_pair
 from plainformer.tokenizer.load import load_tokenizer
@@ -22,10 +22,10 @@ __all__ = [
     "added_words",
     "check_text",
     "extend",
+    "join_pieces",
     "listed",
     "load_tokenizer",
     "split_words",
     "text_and_pair",
     "train_tokenizer",
-    "written",
 ]

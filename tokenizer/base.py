@@ -19,7 +19,14 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from plainformer.base import UserError, plural, write_json
-from plainformer.tokenizer.encoding import Encoding, Span, Template, Tokens, longest_first, windows
+from plainformer.tokenizer.encoding import (
+    CharSpan,
+    Encoding,
+    Template,
+    Tokens,
+    longest_first,
+    windows,
+)
 from plainformer.tokenizer.inputs import check_text, listed, text_and_pair
 
 SPECIAL_TOKENS = {
@@ -119,7 +126,7 @@ class Tokenizer(ABC):
         if isinstance(words, str):
             raise UserError("word_tokens takes a list of words: write word_tokens(text.split())")
         ids: list[int] = []
-        offsets: list[Span] = []
+        offsets: list[CharSpan] = []
         word_ids: list[int] = []
         for number, tokens in enumerate(self._of_words(words)):
             ids += tokens.ids

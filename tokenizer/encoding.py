@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 from plainformer.base import UserError, plural
 
 Entry = TypeVar("Entry")
-Span = tuple[int, int]
+CharSpan = tuple[int, int]
 Part = tuple[int | Literal["a", "b"], int]
 """One place of a template: a special token's id or a text, and its type id."""
 
@@ -30,7 +30,7 @@ class Tokens:
     """
 
     ids: list[int]
-    offsets: list[Span]
+    offsets: list[CharSpan]
     word_ids: list[int]
 
     def __len__(self) -> int:
@@ -70,7 +70,7 @@ class Encoding:
         return _joined([[type_id] * len(tokens) for tokens, type_id, _ in self.pieces])
 
     @property
-    def offsets(self) -> list[Span]:
+    def offsets(self) -> list[CharSpan]:
         """Where each token comes from."""
         return _joined([tokens.offsets for tokens, _, _ in self.pieces])
 
@@ -166,7 +166,7 @@ def _joined(columns: Iterable[list[Entry]]) -> list[Entry]:
     return joined
 
 
-def trim(text: str, start: int, end: int) -> Span:
+def trim(text: str, start: int, end: int) -> CharSpan:
     """Leave white space before a token out of its source, unless it is all of it."""
     length = len(text[start:end].lstrip())
     return (end - length, end) if length else (start, end)

@@ -65,14 +65,14 @@ def _count(tokenizer: Tokenizer, texts: Iterable[str]) -> Counter[str]:
     spelled = Counter(tuple(word) for text in texts for word in tokenizer.words(text))
     for ids, count in spelled.items():
         if len(ids) > 1 and is_of_letters(tokenizer.decode(ids).strip()):
-            word = written(tokenizer, ids)
-            # Bytes of a character, and what is unknown, are not how a word is written.
+            word = join_pieces(tokenizer, ids)
+            # Bytes of a character, and unknown pieces, are not a spelling of the word.
             if special.isdisjoint(ids) and tokenizer.spell(word) == list(ids):
                 words[word] += count
     return words
 
 
-def written(tokenizer: Tokenizer, ids: Iterable[int]) -> str:
+def join_pieces(tokenizer: Tokenizer, ids: Iterable[int]) -> str:
     """Give the word of which these are the pieces, as the vocabulary writes it."""
     return "".join(tokenizer.token(id).removeprefix(PREFIX) for id in ids)
 

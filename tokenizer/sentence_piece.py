@@ -41,7 +41,7 @@ from plainformer.tokenizer.base import (
     refuse_surrogates,
 )
 from plainformer.tokenizer.chinese import HAN_FIRST, SPACE_BEFORE_HAN
-from plainformer.tokenizer.encoding import Span, Template, Tokens, trim
+from plainformer.tokenizer.encoding import CharSpan, Template, Tokens, trim
 from plainformer.tokenizer.word_ids import SPACE, PieceWords
 
 MODEL_FILE = "tokenizer.model"
@@ -147,7 +147,7 @@ class SentencePiece(Tokenizer):
 
     def _tokens(self, text: str, is_joined: bool = False) -> Tokens:
         ids: list[int] = []
-        offsets: list[Span] = []
+        offsets: list[CharSpan] = []
         for start, segment, processor, segment_ids in self._segments(text, is_joined):
             ids += segment_ids
             if processor is None:
@@ -184,7 +184,7 @@ class SentencePiece(Tokenizer):
 
     def _sources(
         self, processor: sentencepiece.SentencePieceProcessor, text: str, ids: Sequence[int]
-    ) -> Iterator[Span]:
+    ) -> Iterator[CharSpan]:
         """Trace each piece back to the text, through the origin of each normalised character."""
         normal, origin = processor.normalize(text, with_offsets=True)
         ends = list(origin)

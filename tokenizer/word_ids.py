@@ -8,7 +8,7 @@ one word; a piece of Chinese or Japanese, and a sign, is a word.
 from collections.abc import Container, Iterable, Sequence
 
 from plainformer.base.words import KIND, Kind
-from plainformer.tokenizer.encoding import Span
+from plainformer.tokenizer.encoding import CharSpan
 
 SPACE = "▁"
 _MARK, _LETTER, _SIGN, _SPACE, _APART, _BYTE = range(6)
@@ -74,7 +74,7 @@ def _ends(piece: str) -> tuple[int, int]:
 
 
 def refine(
-    text: str, offsets: Iterable[Span], word_ids: list[int], apart: Iterable[bool]
+    text: str, offsets: Iterable[CharSpan], word_ids: list[int], apart: Iterable[bool]
 ) -> list[int]:
     """Correct the word ids of a pre-tokenizer at marks and in scripts without spaces.
 

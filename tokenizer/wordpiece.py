@@ -32,7 +32,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from plainformer.base import UserError, write_text
 from plainformer.base.words import cut_at_spaces
 from plainformer.tokenizer.base import SPECIAL_TOKENS, Tokenizer, added_token, refuse_surrogates
-from plainformer.tokenizer.encoding import Span, Template, Tokens
+from plainformer.tokenizer.encoding import CharSpan, Template, Tokens
 
 PREFIX = "##"
 LONGEST_WORD = 100
@@ -231,7 +231,7 @@ class WordPiece(Tokenizer):
     def tokens(self, text: str) -> Tokens:
         """Give the tokens of one text, without the template's special tokens."""
         ids: list[int] = []
-        offsets: list[Span] = []
+        offsets: list[CharSpan] = []
         word_ids: list[int] = []
         remembered = self._pieces
         start, word = 0, -1

@@ -12,7 +12,7 @@ from typing import Any, Generic
 import numpy as np
 
 from plainformer.base import plural
-from plainformer.corpora import key
+from plainformer.corpora import text_key
 from plainformer.finetune.task import ExampleT, Task
 
 NAMED = 5
@@ -85,7 +85,7 @@ class Overlap(Generic[ExampleT]):
 
 def fingerprint(text: str) -> int:
     """8 bytes that stand for a text; of one that is all punctuation, each sign counts."""
-    content = (key(text) or text).encode(errors="replace")
+    content = (text_key(text) or text).encode(errors="replace")
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from plainformer.base import NotJSON, UserError, parse_json
-from plainformer.corpora import Columns, Row, kind, read_lines
+from plainformer.corpora import Columns, Row, read_lines, suffix_of
 from plainformer.corpora.lines import LONGEST_LINE
 from plainformer.finetune.task import AS_NAMED, Task, as_rows
 
@@ -83,14 +83,14 @@ def with_texts(task: Task[Any, Any], rows: Iterable[Row]) -> Iterator[Row]:
         text = row.fields.get("text")
         is_blank = isinstance(text, str) and not text.strip()
         if is_blank and "text" in task.COLUMNS and not row.has("words"):
-            raise UserError(f"{row.place}: the text is empty")
+            raise UserError(f"{row.source}: the text is empty")
         yield row
 
 
 def file_rows(task: type[Task[Any, Any]], file: str, columns: Columns = AS_NAMED) -> Iterator[Row]:
     """Yield the rows of a file or URL; raise `UserError` for a file that cannot be read."""
     path = file if "://" in file else Path(file)
-    if kind(path) in OF_ROWS:
+    if suffix_of(path) in OF_ROWS:
         return task.rows(path, columns)
     lines = ((number, line.strip()) for number, line in read_lines(path))
     return (Row({"text": line}, path, number) for number, line in lines if line)

@@ -85,7 +85,7 @@ class _Table:
             self._record(self._columns, row)
         if more := cells.keys() - set(self._columns):
             raise UserError(
-                f"{row.place}: the first row has no column {min(more)!r}: write a .jsonl, "
+                f"{row.source}: the first row has no column {min(more)!r}: write a .jsonl, "
                 "in which rows may have different columns"
             )
         self._record([cells.get(name, "") for name in self._columns], row)
@@ -96,7 +96,7 @@ class _Table:
             return
         line = "\t".join(cells := list(cells))
         if line.count("\t") >= len(cells) or "\n" in line or "\r" in line:
-            raise UserError(f"{row.place}: a .tsv cannot hold a tab or a line break: write a .csv")
+            raise UserError(f"{row.source}: a .tsv cannot hold a tab or a line break: write a .csv")
         self._file.write(line + "\n")
 
 

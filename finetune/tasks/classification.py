@@ -200,10 +200,10 @@ def label_of(row: Row, labelled: bool) -> str | None:
     if isinstance(given, list) and len(given) == 1 and isinstance(given[0], str):
         return given[0].strip()
     if isinstance(given, list):
-        raise UserError(f"{row.place}: {given!r:.40} is not one label: see --task multi-label")
+        raise UserError(f"{row.source}: {given!r:.40} is not one label: see --task multi-label")
     label = row.sure_string("label").strip()
     if not label:
-        raise UserError(f"{row.place}: the label is empty")
+        raise UserError(f"{row.source}: the label is empty")
     return label
 
 

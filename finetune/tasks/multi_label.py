@@ -201,19 +201,19 @@ def read_labels(row: Row) -> tuple[tuple[str, ...], str]:
         given, sign = parted(row.sure_string("labels"))
         if not given:
             raise UserError(
-                f"{row.place}: no value in column 'labels'; write [] where none is true"
+                f"{row.source}: no value in column 'labels'; write [] where none is true"
             )
     if not isinstance(given, list) or any(isinstance(x, list | dict | None) for x in given):
         found = f"{given!r:.40}"
-        raise UserError(f"{row.place}: column 'labels' is no list of labels: {found}")
+        raise UserError(f"{row.source}: column 'labels' is no list of labels: {found}")
     labels = [str(label).strip() for label in given]
     if any(isinstance(x, bool | float) for x in given) or is_vector(labels):
         raise UserError(
-            f"{row.place}: {row.fields['labels']!r:.40} is a vector, which names no label: write "
+            f"{row.source}: {row.fields['labels']!r:.40} is a vector, which names no label: write "
             "the names, or a column for each label: --columns labels=NAME,NAME"
         )
     if not all(labels):
-        raise UserError(f"{row.place}: a label is empty")
+        raise UserError(f"{row.source}: a label is empty")
     return tuple(dict.fromkeys(labels)), sign
 
 

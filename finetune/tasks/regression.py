@@ -154,7 +154,7 @@ def read_score(row: Row) -> float:
     if not math.isfinite(score):
         found = f"{row.fields['score']!r:.40}"
         comma = "; write a point: 3.5" if re.fullmatch(r"'-?\d+,\d+'", found) else ""
-        raise UserError(f"{row.place}: the score is no finite number: {found}{comma}")
+        raise UserError(f"{row.source}: the score is no finite number: {found}{comma}")
     if abs(score) > LARGEST:
         raise UserError(f"{row.file}:{row.line}: the score {score:g} is too large: scale them all")
     return score

@@ -189,7 +189,7 @@ def read_span(row: Row, name: str, length: int, unit: str) -> Span:
     """The column `name`: [start, end] within a text of `length` units."""
     span = row.items(name)
     if not isinstance(span, list | tuple) or [type(i) for i in span] != [int, int]:
-        raise UserError(f"{row.place}: column {name!r} is not [start, end]: {span!r:.40}")
+        raise UserError(f"{row.source}: column {name!r} is not [start, end]: {span!r:.40}")
     start, end = span
     if not 0 <= start < end <= length:
         raise UserError(

@@ -148,7 +148,7 @@ class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
 
         Unlabelled, `pair` may be missing, too.
         """
-        place = row.place
+        place = row.source
         text = row.string("text")
         if not labelled:
             return SentenceExample(text, row.optional("pair"), None, None, place, labelled)

@@ -30,12 +30,12 @@ class Text:
         if labelled and "_input_hash" in row.fields and row.fields.get("answer") != "accept":
             answer = row.fields.get("answer")
             raise UserError(
-                f"{row.place}: Prodigy's answer is {answer!r}, so the label may be wrong: keep "
+                f"{row.source}: Prodigy's answer is {answer!r}, so the label may be wrong: keep "
                 "only the rows that were accepted"
             )
         if labelled and not text.strip():
-            raise UserError(f"{row.place}: the text is empty")
-        return cls(text, row.optional("pair"), row.place)
+            raise UserError(f"{row.source}: the text is empty")
+        return cls(text, row.optional("pair"), row.source)
 
     @property
     def shown(self) -> str:

@@ -4,14 +4,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plainformer.corpora.duplicates import Seen, digest
+from plainformer.corpora.duplicates import SeenHashes, digest
 
 texts = st.lists(st.text(st.sampled_from("ab"), max_size=4), max_size=12)
 
 
 @given(st.lists(texts, max_size=12))
 def test_each_text_is_new_once(portions):
-    seen, known = Seen(), set()
+    seen, known = SeenHashes(), set()
     for portion in portions:
         expected = []
         for text in portion:
@@ -23,7 +23,7 @@ def test_each_text_is_new_once(portions):
 
 def test_a_text_costs_eight_bytes():
     rng = np.random.default_rng(0)
-    seen, total = Seen(), 0
+    seen, total = SeenHashes(), 0
     for size in rng.integers(1, 900, 300):
         total += int(seen.add(rng.integers(-(2**63), 2**63 - 1, size)).sum())
         runs = [len(run) for run in seen._runs]

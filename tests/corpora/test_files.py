@@ -14,7 +14,7 @@ import pytest
 
 import plainformer.corpora.tables
 from plainformer.base import UserError
-from plainformer.corpora import kind, lines, read_documents, read_lines, read_rows, read_texts
+from plainformer.corpora import lines, read_documents, read_lines, read_rows, read_texts, suffix_of
 
 zstd = pytest.importorskip("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
 fsspec = pytest.importorskip("fsspec")
@@ -221,10 +221,10 @@ def test_every_byte_of_a_file_is_told_of(tmp_path, packing):
 
 
 def test_the_kind_of_a_file_is_its_suffix_without_its_packing():
-    assert kind(Path("a.jsonl.gz")) == kind("s3://b/a.jsonl") == ".jsonl"
-    assert kind("https://host/a.CSV.GZ?download=true#top") == ".csv"
-    assert kind("s3://b/what?.tsv") == ".tsv"
-    assert kind(Path("dump.gz")) == kind("text") == ""
+    assert suffix_of(Path("a.jsonl.gz")) == suffix_of("s3://b/a.jsonl") == ".jsonl"
+    assert suffix_of("https://host/a.CSV.GZ?download=true#top") == ".csv"
+    assert suffix_of("s3://b/what?.tsv") == ".tsv"
+    assert suffix_of(Path("dump.gz")) == suffix_of("text") == ""
 
 
 def test_labelled_rows_are_read_packed_and_from_elsewhere(far, tmp_path):

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from plainformer.corpora import gcide as book
-from plainformer.corpora.split import key
+from plainformer.corpora.split import text_key
 
 POS = {"noun": "n.", "verb": "v. t.", "adjective": "a.", "adverb": "adv."}
 
@@ -39,8 +39,8 @@ def wheel(monkeypatch):
 def test_nothing_that_is_tested_stands_in_any_training_text(wheel):
     text, _ = book.gcide(wheel)
     rows, _ = book.gcide_pos(wheel)
-    lines = {part: {key(line) for line in lines} for part, lines in text.items()}
-    tested = {part: {key(row["text"]) for row in rows[part]} for part in rows}
+    lines = {part: {text_key(line) for line in lines} for part, lines in text.items()}
+    tested = {part: {text_key(row["text"]) for row in rows[part]} for part in rows}
     for part in ("valid", "test"):
         assert not tested[part] & (lines["train"] | lines["valid"] | lines["test"])
         assert not tested[part] & tested["train"]

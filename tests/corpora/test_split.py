@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plainformer.corpora.split import key, outline, split_by_hash, unit
+from plainformer.corpora.split import outline, split_by_hash, text_key, unit
 
 
 def shares(texts: list[str], seed: int = 0) -> dict[str, list[str]]:
@@ -21,12 +21,12 @@ def test_a_text_keeps_its_part_whatever_else_is_there(texts, text):
 
 
 def test_texts_that_read_alike_never_stand_on_both_sides():
-    assert key("  The “Cat”,\n sat.") == key('the "CAT" sat') == "the cat sat"
-    assert key("１２ ﬁne") == "12 fine"
-    assert key("不 同") != key("不")
+    assert text_key("  The “Cat”,\n sat.") == text_key('the "CAT" sat') == "the cat sat"
+    assert text_key("１２ ﬁne") == "12 fine"
+    assert text_key("不 同") != text_key("不")
     words = [f"word {i}" for i in range(200)]
     parts = shares(words + [f"WORD, {i}!" for i in range(200)])
-    sides = [{key(text) for text in rows} for rows in parts.values()]
+    sides = [{text_key(text) for text in rows} for rows in parts.values()]
     assert sum(map(len, sides)) == 200
 
 
@@ -72,24 +72,25 @@ DIFFERENT = [
 
 @pytest.mark.parametrize(("one", "other"), SAME)
 def test_what_a_reader_would_call_the_same(one, other):
-    assert key(one) == key(other) != ""
+    assert text_key(one) == text_key(other) != ""
     assert outline(one) == outline(other)
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
 def test_what_a_reader_would_tell_apart(one, other):
-    assert key(one) != key(other)
+    assert text_key(one) != text_key(other)
 
 
 @given(st.text(st.sampled_from("aB1_ ,.-+#\u0301\u093f\u200d\xad我が")) | st.text())
 def test_what_is_the_same_falls_on_one_side(text):
-    assert outline(key(text)) == outline(text)
+    assert outline(text_key(text)) == outline(text)
 
 
 def test_no_letter_and_no_digit_is_taken_for_punctuation():
     for code in range(sys.maxunicode + 1):
         if (character := chr(code)).isalnum():
-            assert key(character) or not unicodedata.normalize("NFKC", character).strip(), hex(code)
+            is_blank = not unicodedata.normalize("NFKC", character).strip()
+            assert text_key(character) or is_blank, hex(code)
 
 
 def test_shares_are_as_asked_and_hang_on_the_seed():

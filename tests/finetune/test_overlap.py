@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plainformer.corpora import key
+from plainformer.corpora import text_key
 from plainformer.finetune import FinetuneConfig, evaluate_folder, finetune
 from plainformer.finetune.data.leakage import Overlap, fingerprint
 from plainformer.finetune.tasks.classification import ClassExample, Classification
@@ -31,9 +31,9 @@ texts = st.lists(st.text("abAB .,!猫🙂", max_size=3), max_size=20)
 @given(texts, texts)
 def test_common_texts_are_those_of_a_plain_count(training, others):
     """Held against sets of keys; a text that is all punctuation is its own key."""
-    known = {key(text) or text for text in training}
+    known = {text_key(text) or text for text in training}
     found = overlap([example(t) for t in training], [example(t) for t in others])
-    again = [text for text in others if (key(text) or text) in known]
+    again = [text for text in others if (text_key(text) or text) in known]
     assert (found.count, found.common) == (len(others), len(again))
     assert (found.first.text.text if found.first else None) == (again[0] if again else None)
 

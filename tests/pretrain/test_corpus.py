@@ -8,7 +8,7 @@ import pytest
 
 import plainformer.pretrain.corpus
 from plainformer.base import UserError
-from plainformer.corpora.split import key
+from plainformer.corpora.split import text_key
 from plainformer.pretrain.corpus import Corpus, Place
 from tests.pretrain import tiny
 
@@ -28,9 +28,9 @@ def test_held_out_texts_never_repeat_in_training(files):
     folder, texts = files
     corpus = Corpus.of([str(folder)], valid_share=0.3)
     train, valid = list(corpus.texts("train")), list(corpus.texts("valid"))
-    assert len(set(map(key, valid))) > 5
-    assert not set(map(key, valid)) & set(map(key, train))
-    assert {key(t) for t in chain(train, valid)} == {key(t) for t in texts}
+    assert len(set(map(text_key, valid))) > 5
+    assert not set(map(text_key, valid)) & set(map(text_key, train))
+    assert {text_key(t) for t in chain(train, valid)} == {text_key(t) for t in texts}
     assert len(train) + len(valid) == len(texts)
 
 
@@ -39,7 +39,7 @@ def test_the_split_does_not_depend_on_the_order_of_the_texts(files, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "c.txt").write_text("\n".join(reversed(texts)))
     parts = [
-        {key(t) for t in Corpus.of([str(f)], 0.3).texts("valid")}
+        {text_key(t) for t in Corpus.of([str(f)], 0.3).texts("valid")}
         for f in (folder, tmp_path / "other" / "c.txt")
     ]
     assert parts[0] == parts[1]

@@ -23,10 +23,10 @@ from plainformer.corpora import (
     Row,
     WordsRow,
     has_header,
-    kind,
     read_conll,
     read_rows,
     sentence_table,
+    suffix_of,
 )
 from plainformer.finetune.tasks.tagging.iob import Span, iob2, is_tag
 
@@ -98,11 +98,11 @@ class Tags:
 
 def sentence_rows(path: File, columns: Columns) -> Iterator[Row]:
     """Yield a row for each sentence of a file in any layout."""
-    if kind(path) == ".json":
+    if suffix_of(path) == ".json":
         raise UserError(f"{path}: write the JSON as .jsonl, one object per line")
-    if kind(path) in (".jsonl", ".parquet"):
+    if suffix_of(path) in (".jsonl", ".parquet"):
         return columns.of(read_rows(path))
-    if kind(path) == ".csv" or (kind(path) == ".tsv" and has_header(path, columns.named)):
+    if suffix_of(path) == ".csv" or (suffix_of(path) == ".tsv" and has_header(path, columns.named)):
         return columns.of(sentence_table(path, columns.named))
     return (
         WordsRow({"words": s.words, "tags": s.tags}, s.file, s.line, lines=s.lines)
@@ -173,8 +173,8 @@ def strings(row: Row, name: str) -> tuple[str, ...]:
     Raises `UserError` for any other value.
     """
     values = row.items(name)
-    if isinstance(values, str) and kind(row.file) in (".csv", ".tsv"):
+    if isinstance(values, str) and suffix_of(row.file) in (".csv", ".tsv"):
         values = values.split()
     if not isinstance(values, list | tuple) or not all(isinstance(v, str | int) for v in values):
-        raise UserError(f"{row.place}: column {name!r} is not a list of texts: {values!r:.40}")
+        raise UserError(f"{row.source}: column {name!r} is not a list of texts: {values!r:.40}")
     return tuple(str(value) for value in values)
