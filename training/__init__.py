@@ -6,7 +6,7 @@ train(model, objective, batches, config, out)
 """
 
 from plainformer.training.checkpoint import full_disk
-from plainformer.training.config import TrainingConfig
+from plainformer.training.config import LoopConfig, TrainingConfig
 from plainformer.training.curve import curve_figure
 from plainformer.training.device import autocast, choose_device, number_format
 from plainformer.training.distributed import (
@@ -35,6 +35,7 @@ __all__ = [
     "Batch",
     "Batches",
     "Flops",
+    "LoopConfig",
     "Loss",
     "Objective",
     "Order",

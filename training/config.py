@@ -1,8 +1,9 @@
 """How to train: the settings of the loop, whatever is trained."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from plainformer.base import UserError, above, at_least, between, check_bounds
 
@@ -11,11 +12,15 @@ DEVICES = r"cpu|(?:cuda|mps|xpu)(?::\d{1,3})?"
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
-    """Settings of the training loop: optimizer, learning rate, when to measure and to save."""
+class LoopConfig:
+    """Settings of the training loop that every stage offers."""
 
-    steps: int = 1000
-    """Optimizer steps."""
+    GROUPS: ClassVar[Mapping[str, str]] = {
+        "learning_rate": "optimisation",
+        "eval_every": "evaluation",
+        "seed": "run",
+    }
+    """The group of the options from this field on, in the help of a command."""
 
     learning_rate: float = 5e-4
     """The rate at the top of the schedule."""
@@ -29,12 +34,6 @@ class TrainingConfig:
 
     decay: float = 0.2
     """Fraction of the steps in which the rate falls at the end (wsd only)."""
-
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    """What takes the steps: AdamW; or Muon for the matrices of the blocks, AdamW for the rest."""
-
-    matrix_learning_rate: float = 0.01
-    """The rate of the matrices at the top of the schedule (muon only)."""
 
     weight_decay: float = 0.01
     """Decoupled weight decay, on matrices only: biases and norms are spared."""
@@ -54,14 +53,14 @@ class TrainingConfig:
     is from before (stop). A loss or gradient that is no finite number ends it, unless it is to
     skip. A resumed run may have another choice."""
 
-    seed: int = 0
-    """Seed of everything random in the loop; with the step it gives dropout."""
-
     eval_every: int = 500
     """Steps between evaluations (there is always one at the end); 0: at the end only."""
 
     patience: int = 0
     """Stop after this many evaluations without a gain; 0: never."""
+
+    seed: int = 0
+    """Seed of everything random in the loop; with the step it gives dropout."""
 
     checkpoint_every: int = 500
     """Steps between checkpoints (there is always one at the end); 0: at the end only."""
@@ -79,10 +78,6 @@ class TrainingConfig:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Number format of the matrix products; auto: bf16 on a GPU that has it, else fp32."""
 
-    parallel: Literal["ddp", "fsdp"] = "ddp"
-    """What several processes (torchrun) have of the model: the whole of it each (ddp), or each a
-    part of every tensor, for what does not fit on one device (fsdp)."""
-
     compile: bool = False
     """Compile the layers (torch.compile): the first steps take a minute, the others less time."""
 
@@ -94,9 +89,7 @@ class TrainingConfig:
         """Refuse what cannot work, before any work is done."""
         check_bounds(
             self,
-            steps=at_least(1),
             learning_rate=above(0),
-            matrix_learning_rate=above(0),
             warmup=between(0, 1),
             decay=between(0, 1),
             weight_decay=at_least(0),
@@ -113,3 +106,32 @@ class TrainingConfig:
             raise UserError(f"device must be auto, cpu, cuda, cuda:1 …, not {self.device[:40]!r}")
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
             raise UserError("warmup and decay together must not exceed 1")
+
+
+@dataclass(frozen=True)
+class TrainingConfig(LoopConfig):
+    """All settings of the training loop: those of every stage, and those of pretraining."""
+
+    GROUPS: ClassVar[Mapping[str, str]] = {
+        **LoopConfig.GROUPS,
+        "steps": "optimisation",
+        "parallel": "run",
+    }
+
+    steps: int = 1000
+    """Optimizer steps."""
+
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """What takes the steps: AdamW; or Muon for the matrices of the blocks, AdamW for the rest."""
+
+    matrix_learning_rate: float = 0.01
+    """The rate of the matrices at the top of the schedule (muon only)."""
+
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """What several processes (torchrun) have of the model: the whole of it each (ddp), or each a
+    part of every tensor, for what does not fit on one device (fsdp)."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, before any work is done."""
+        super().__post_init__()
+        check_bounds(self, steps=at_least(1), matrix_learning_rate=above(0))

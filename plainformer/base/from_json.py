@@ -40,9 +40,10 @@ def _arguments(kind: Any, values: Any, name: str) -> dict[str, Any]:
     if not isinstance(values, Mapping):
         raise UserError(f"{name or 'it'} must be an object, not {kind_of(values)}")
     hints = get_type_hints(kind)
-    unknown = sorted(map(str, set(values) - set(hints)))
+    names = [field.name for field in fields(kind)]
+    unknown = sorted(map(str, set(values) - set(names)))
     if unknown:
-        hint = did_you_mean(unknown[0], hints)
+        hint = did_you_mean(unknown[0], names)
         raise UserError(f"unknown fields {_listed(unknown)}{f' in {name}' if name else ''}{hint}")
     missing = [
         field.name
