@@ -14,8 +14,8 @@ from pathlib import Path
 
 from plainformer.encoder.config import PRESETS
 from plainformer.pretrain import Corpus, PretrainConfig, choice, prepare_corpus, pretrain
+from plainformer.pretrain.corpus import read_shards
 from plainformer.pretrain.data import MaskedBatches, Pieces
-from plainformer.pretrain.manifest import read_shards
 from plainformer.pretrain.run import build
 from plainformer.tokenizer import load_tokenizer
 from plainformer.training import TrainingConfig

@@ -113,7 +113,7 @@ def make_rows(root: Path) -> dict[str, Target]:
 
 def make_corpus(root: Path, tokenizer: Tokenizer) -> dict[str, Target]:
     """Prepare a corpus, and one that is interrupted halfway."""
-    from plainformer.pretrain.manifest import UNFINISHED
+    from plainformer.pretrain.corpus.manifest import UNFINISHED
 
     folder = root / "corpus"
     folder.mkdir()
@@ -125,7 +125,7 @@ def make_corpus(root: Path, tokenizer: Tokenizer) -> dict[str, Target]:
     begun.mkdir()
     for file in folder.glob("shards/*.safetensors"):
         (begun / file.name).write_bytes(file.read_bytes())
-    plan = json.dumps(manifest.plan)
+    plan = json.dumps(manifest.provenance)
     portion = {
         "end": [0, 60], "read": manifest.read, "copies": manifest.copies, "empty": manifest.empty,
         "shards": [asdict(entry) for entry in manifest.shards],
@@ -135,7 +135,7 @@ def make_corpus(root: Path, tokenizer: Tokenizer) -> dict[str, Target]:
         "corpus": Target(
             folder, ["shards/*", "shards/manifest.json"], lambda f: read_corpus(f, text), 2
         ),
-        "journal": Target(begun, ["*", "unfinished"], lambda f: take_up(f, manifest.plan), 1),
+        "journal": Target(begun, ["*", "unfinished"], lambda f: take_up(f, manifest.provenance), 1),
     }
 
 
@@ -278,7 +278,7 @@ def read_corpus(folder: Path, text: Path) -> None:
 
 def take_up(folder: Path, plan: dict[str, Any]) -> None:
     """Resume an interrupted preparation of a corpus."""
-    from plainformer.pretrain.manifest import Journal, is_prepared
+    from plainformer.pretrain.corpus.manifest import Journal, is_prepared
 
     is_prepared(folder)
     Journal(folder, plan).begin(overwrite=len(list(folder.iterdir())) % 2 == 0)

@@ -27,11 +27,9 @@ from entrants import LENGTH, VOCABULARY, Entrant, build
 
 from plainformer.base import atomic_path, write_json
 from plainformer.pretrain.batch import MaskedBatch, together
-from plainformer.pretrain.corpus import Corpus
+from plainformer.pretrain.corpus import Corpus, prepare_corpus, read_shards
 from plainformer.pretrain.data import MaskedBatches, Pieces, fixed_batches, ordinary_ids
-from plainformer.pretrain.manifest import read_shards
 from plainformer.pretrain.masking import Masking
-from plainformer.pretrain.prepare import prepare_corpus
 from plainformer.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from plainformer.training import evaluate
 from plainformer.training.optimizer import build_optimizer

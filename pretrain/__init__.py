@@ -2,13 +2,11 @@
 
 from plainformer.pretrain.batch import MaskedBatch, Text
 from plainformer.pretrain.config import PretrainConfig
-from plainformer.pretrain.corpus import Corpus
+from plainformer.pretrain.corpus import Corpus, check_corpus, prepare_corpus, read_shards
 from plainformer.pretrain.data import MaskedBatches, Pieces
 from plainformer.pretrain.fill_mask import Guess, fill_mask
-from plainformer.pretrain.manifest import check_corpus, read_shards
 from plainformer.pretrain.masking import Masking
 from plainformer.pretrain.objectives import masked_lm
-from plainformer.pretrain.prepare import prepare_corpus
 from plainformer.pretrain.recipes import RECIPES
 from plainformer.pretrain.run import pretrain
 

@@ -9,7 +9,8 @@ from plainformer.encoder import EncoderConfig, MaskedLM, PairedMaskedLM
 from plainformer.encoder.flops import discriminator_flops, masked_lm_flops, paired_masked_lm_flops
 from plainformer.pretrain.batch import Hiding, MaskedBatch
 from plainformer.pretrain.config import PretrainConfig
-from plainformer.pretrain.data import Pieces, Source, ordinary_ids
+from plainformer.pretrain.corpus import Shard
+from plainformer.pretrain.data import Pieces, TextSource, ordinary_ids
 from plainformer.pretrain.masking import Masking
 from plainformer.pretrain.objectives import (
     Denoising,
@@ -24,7 +25,6 @@ from plainformer.pretrain.objectives import (
     nothing,
 )
 from plainformer.pretrain.objectives.replaced_tokens import DISCRIMINATOR_WEIGHT
-from plainformer.pretrain.shards import Shard
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import Flops, Objective
 
@@ -73,7 +73,7 @@ def load_model(config: PretrainConfig, folder: Path) -> Model:
     return model
 
 
-def read_text(config: PretrainConfig, shards: Sequence[Shard], tokenizer: Tokenizer) -> Source:
+def read_text(config: PretrainConfig, shards: Sequence[Shard], tokenizer: Tokenizer) -> TextSource:
     """The documents in pieces, or in pairs of segments."""
     if config.pair_objective is None:
         return Pieces(shards, tokenizer, config.max_length)

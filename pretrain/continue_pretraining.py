@@ -18,11 +18,10 @@ from plainformer.encoder import extend_vocabulary
 from plainformer.pretrain import choice
 from plainformer.pretrain.batch import Segment, Text
 from plainformer.pretrain.config import PretrainConfig
-from plainformer.pretrain.corpus import Corpus
-from plainformer.pretrain.data import Pieces, Rows, Source
-from plainformer.pretrain.manifest import is_prepared
+from plainformer.pretrain.corpus import Corpus, is_prepared
+from plainformer.pretrain.corpus.progress import reading
+from plainformer.pretrain.data import Pieces, Rows, TextSource
 from plainformer.pretrain.measure import PER_CHARACTER, Measure
-from plainformer.pretrain.progress import reading
 from plainformer.tokenizer import (
     Tokenizer,
     added_words,
@@ -149,7 +148,7 @@ class Respelled:
 
 
 def measured_before(
-    config: PretrainConfig, started: Start, texts: Mapping[str, Source], measure: Measure
+    config: PretrainConfig, started: Start, texts: Mapping[str, TextSource], measure: Measure
 ) -> dict[str, float]:
     """What `measure` says of the model as it came, with the tokenizer that it had.
 

@@ -17,7 +17,7 @@ from jaxtyping import Int64
 
 from plainformer.base import UserError
 from plainformer.pretrain.batch import Counts, Hiding, MaskedBatch, Segment, Text, together
-from plainformer.pretrain.shards import Shard
+from plainformer.pretrain.corpus import Shard
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import Order, Replay, by_tokens, share, summed
 
@@ -32,7 +32,7 @@ SAMPLE = 1 << 24
 
 
 @runtime_checkable
-class Source(Protocol):
+class TextSource(Protocol):
     """Sequences to choose from, as `training.sampler.Blocks`: `Pieces` of documents, or pairs."""
 
     def __len__(self) -> int:
@@ -121,7 +121,7 @@ class Pieces:
 class MaskedBatches:
     """Step → its micro-batches: a function of (seed, step), without end."""
 
-    source: Source
+    source: TextSource
     hide: Hiding
     batch_tokens: int
     micro_batches: int = 1
@@ -156,7 +156,7 @@ class MaskedBatches:
 
 
 def fixed_batches(
-    source: Source, hide: Hiding, batch_tokens: int, limit: int
+    source: TextSource, hide: Hiding, batch_tokens: int, limit: int
 ) -> Iterator[MaskedBatch]:
     """About `limit` tokens of held-out text under masks that never change: comparable anywhere."""
     batches = MaskedBatches(source, hide, batch_tokens, seed=0)

@@ -8,12 +8,10 @@ from pathlib import Path
 from plainformer.base import UserError, read_json
 from plainformer.pretrain import choice
 from plainformer.pretrain.config import PretrainConfig
-from plainformer.pretrain.corpus import Corpus, Split
-from plainformer.pretrain.data import Source, unigram_entropy
-from plainformer.pretrain.manifest import FILE, is_prepared, read_manifest, read_shards
+from plainformer.pretrain.corpus import Corpus, Shard, Split, prepare_corpus
+from plainformer.pretrain.corpus.manifest import FILE, is_prepared, read_manifest, read_shards
+from plainformer.pretrain.data import TextSource, unigram_entropy
 from plainformer.pretrain.measure import OLD
-from plainformer.pretrain.prepare import prepare_corpus
-from plainformer.pretrain.shards import Shard
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import Replay, is_main, main_first
 
@@ -25,10 +23,10 @@ DATA = "data.json"
 class Texts:
     """What a run learns from, and what it is measured on."""
 
-    train: Source
+    train: TextSource
     """with the old text, where there is some, behind the new"""
     replay: Replay | None
-    held_out: Mapping[str, Source]
+    held_out: Mapping[str, TextSource]
     """by the prefix of its metrics"""
     new_tokens: int
     """to train on"""
@@ -41,7 +39,7 @@ class Texts:
 def open_texts(config: PretrainConfig, tokenizer: Tokenizer, quiet: bool) -> Texts:
     """The run's text, and the old text beside it, as token shards."""
 
-    def read(shards: Sequence[Shard]) -> Source:
+    def read(shards: Sequence[Shard]) -> TextSource:
         return choice.read_text(config, shards, tokenizer)
 
     folder = tokenized(config, config.corpus, "tokens", tokenizer, quiet)

@@ -11,14 +11,14 @@ from typing import Any
 from plainformer.base import UserError
 from plainformer.pretrain.batch import Hiding, MaskedBatch, together
 from plainformer.pretrain.config import PretrainConfig
-from plainformer.pretrain.data import Source, fixed_batches
+from plainformer.pretrain.data import TextSource, fixed_batches
 from plainformer.tokenizer import Tokenizer
 
 BATCH_TOKENS = 2048
 """not those of a training batch: runs with batches of any size compare"""
 
 
-def held_out_batches(config: PretrainConfig, text: Source, hide: Hiding) -> list[MaskedBatch]:
+def held_out_batches(config: PretrainConfig, text: TextSource, hide: Hiding) -> list[MaskedBatch]:
     """What is measured on at every evaluation; `UserError` when nothing of it is asked for."""
     size = max(BATCH_TOKENS, config.max_length)
     held_out = together(list(fixed_batches(text, hide, size, config.valid_tokens)))

@@ -27,7 +27,7 @@ from plainformer.encoder import MaskedLM
 from plainformer.pretrain import choice
 from plainformer.pretrain.batch import MaskedBatch
 from plainformer.pretrain.config import PretrainConfig
-from plainformer.pretrain.data import Source, ordinary_ids
+from plainformer.pretrain.data import TextSource, ordinary_ids
 from plainformer.pretrain.held_out import held_out_batches
 from plainformer.pretrain.masking import Masking
 from plainformer.pretrain.objectives import masked_lm
@@ -54,7 +54,7 @@ class Measure:
         cls,
         config: PretrainConfig,
         tokenizer: Tokenizer,
-        texts: Mapping[str, Source],
+        texts: Mapping[str, TextSource],
         per_character: bool,
     ) -> "Measure":
         """What the run's objective comes to on these texts, by the prefix of their metrics.

@@ -10,7 +10,7 @@ import numpy as np
 
 from plainformer.encoder import EncoderConfig
 from plainformer.pretrain import MaskedBatch, Masking
-from plainformer.pretrain.shards import Shard
+from plainformer.pretrain.corpus import Shard
 from plainformer.tokenizer import WordPiece
 
 LETTERS, LENGTH, FIRST = 6, 14, 5

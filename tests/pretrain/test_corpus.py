@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import plainformer.pretrain.corpus
+import plainformer.pretrain.corpus.text
 from plainformer.base import UserError
 from plainformer.corpora.split import text_key
-from plainformer.pretrain.corpus import Corpus, Place
+from plainformer.pretrain.corpus.text import Corpus, Place
 from tests.pretrain import tiny
 
 DRESSES = (str, str.upper, lambda s: s.replace(" ", "  "), lambda s: s.rstrip(" .") + "!")
@@ -49,7 +49,7 @@ def test_the_split_does_not_depend_on_the_order_of_the_texts(files, tmp_path):
 def test_a_named_set_brings_its_own_parts(tmp_path, monkeypatch, name):
     for split in ("train", "valid", "test"):
         (tmp_path / f"{split}.txt").write_text(f"a {split} text\n")
-    monkeypatch.setattr(plainformer.pretrain.corpus, "fetch", lambda name: tmp_path)
+    monkeypatch.setattr(plainformer.pretrain.corpus.text, "fetch", lambda name: tmp_path)
     corpus = Corpus.of([name], 0.5)
     assert list(corpus.texts("train")) == ["a train text"]
     assert list(corpus.texts("valid")) == ["a valid text"]
@@ -70,7 +70,7 @@ def test_what_is_held_out_by_a_set_comes_before_what_could_repeat_it(tmp_path, m
     for split in ("train", "valid", "test"):
         (tmp_path / "set" / f"{split}.txt").write_text(f"a {split} text\n")
     (tmp_path / "mine.txt").write_text("my text\n")
-    monkeypatch.setattr(plainformer.pretrain.corpus, "fetch", lambda name: tmp_path / "set")
+    monkeypatch.setattr(plainformer.pretrain.corpus.text, "fetch", lambda name: tmp_path / "set")
     corpus = Corpus.of(["gcide", str(tmp_path / "mine.txt"), str(tmp_path / "mine.txt")], 0.5)
     names = [(Path(source.file).name, source.split) for source in corpus.sources]
     assert names == [("valid.txt", "valid"), ("mine.txt", None), ("train.txt", "train")]

@@ -13,8 +13,8 @@ import plainformer.pretrain.data
 from plainformer.base import UserError
 from plainformer.encoder import MaskedLM, Sequences
 from plainformer.pretrain import MaskedBatch, MaskedBatches, Masking, Pieces, masked_lm
+from plainformer.pretrain.corpus import Shard
 from plainformer.pretrain.data import fixed_batches, ordinary_ids, unigram_entropy
-from plainformer.pretrain.shards import Shard
 from tests.pretrain import tiny
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from plainformer.pretrain import Corpus
-from plainformer.pretrain.corpus import Place
-from plainformer.pretrain.manifest import Journal, Portion, plan_of
-from plainformer.pretrain.shards import Tokens, write_shard
+from plainformer.pretrain.corpus.manifest import Journal, Portion, provenance_of
+from plainformer.pretrain.corpus.shards import Tokens, write_shard
+from plainformer.pretrain.corpus.text import Place
 from plainformer.tokenizer import Tokenizer
 from tests.pretrain import tiny
 
@@ -35,7 +35,7 @@ def watch():
         time.sleep(0.005)
 
 import torch
-import plainformer.pretrain.prepare
+import plainformer.pretrain.corpus.prepare
 from plainformer.pretrain import Corpus, PretrainConfig, prepare_corpus, pretrain as train
 from tests.pretrain import tiny
 from plainformer.tokenizer import load_tokenizer
@@ -46,7 +46,8 @@ folder = Path(sys.argv[2])
 tokenizer = load_tokenizer(folder / "tokenizer")
 
 def prepare(name):
-    plainformer.pretrain.prepare.SHARD_TOKENS, plainformer.pretrain.prepare.CHUNK = 100_000, 50_000
+    plainformer.pretrain.corpus.prepare.SHARD_TOKENS = 100_000
+    plainformer.pretrain.corpus.prepare.CHUNK = 50_000
     text = folder / f"{name}.txt.gz"
     prepare_corpus(Corpus.of([str(text)], 0.1), tokenizer, folder / f"{name}-out", workers=1)
 
@@ -90,7 +91,7 @@ def write_corpus(folder: Path, tokenizer: Tokenizer, shards: int, tokens: int = 
     """A prepared corpus of random tokens; return its bytes."""
     text = folder.parent / "text.txt"
     text.write_text("the cat\n")
-    journal = Journal(folder, plan_of(Corpus.of([str(text)], 0.1), tokenizer, tokens))
+    journal = Journal(folder, provenance_of(Corpus.of([str(text)], 0.1), tokenizer, tokens))
     journal.begin(overwrite=False)
     rng = np.random.default_rng(0)
     for number in range(shards):

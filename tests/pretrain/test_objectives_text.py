@@ -9,11 +9,11 @@ from scipy.stats import binom
 
 from plainformer.pretrain import Masking, Pieces, Text
 from plainformer.pretrain.batch import together
+from plainformer.pretrain.corpus import Shard
 from plainformer.pretrain.data import MaskedBatches
 from plainformer.pretrain.objectives import Denoising, Pairs, next_tokens
 from plainformer.pretrain.objectives.denoising import SHUFFLED, choose_trigrams
 from plainformer.pretrain.objectives.sentence_pairs import cut
-from plainformer.pretrain.shards import Shard
 from tests.pretrain.markov import FIRST, MASK, make_tokenizer
 
 LETTERS = 26

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-import plainformer.pretrain.prepare
+import plainformer.pretrain.corpus.prepare
 from plainformer.base import UserError
 from plainformer.corpora import is_held_out
 from plainformer.pretrain import Corpus, check_corpus, prepare_corpus, read_shards
-from plainformer.pretrain.manifest import Journal, is_prepared, read_manifest
-from plainformer.pretrain.worker_pool import in_order
+from plainformer.pretrain.corpus.manifest import Journal, is_prepared, read_manifest
+from plainformer.pretrain.corpus.worker_pool import in_order
 from tests.pretrain import tiny
 from tests.pretrain.test_shards import documents, no_file_beyond
 
@@ -31,9 +31,9 @@ class Killed(BaseException):
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Portions and chunks small enough for a toy corpus to have many."""
-    monkeypatch.setattr(plainformer.pretrain.prepare, "SHARD_TOKENS", 400)
-    monkeypatch.setattr(plainformer.pretrain.prepare, "CHUNK", 700)
-    monkeypatch.setattr(plainformer.pretrain.prepare, "WORKER_BYTES", 1)
+    monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "SHARD_TOKENS", 400)
+    monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "CHUNK", 700)
+    monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "WORKER_BYTES", 1)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_what_was_stopped_anywhere_goes_on(corpus, wordpiece, tmp_path, monkeypa
     """After each portion: its shards are complete, and nothing is tokenised twice."""
     whole = prepare_corpus(corpus, wordpiece, tmp_path / "whole", workers=1, quiet=True)
     portions = len({entry.file[-17:] for entry in whole.shards})
-    write, tokenised = plainformer.pretrain.prepare.write_shard, 0
+    write, tokenised = plainformer.pretrain.corpus.prepare.write_shard, 0
     words = type(wordpiece).words
 
     def counted(self, text):
@@ -104,7 +104,7 @@ def test_what_was_stopped_anywhere_goes_on(corpus, wordpiece, tmp_path, monkeypa
         return write(path, *arguments)
 
     seen: set[str] = set()
-    monkeypatch.setattr(plainformer.pretrain.prepare, "write_shard", dies)
+    monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "write_shard", dies)
     monkeypatch.setattr(type(wordpiece), "words", counted)
     for _ in range(portions):
         with pytest.raises(Killed):
@@ -145,14 +145,14 @@ def test_it_goes_on_behind_the_last_portion_that_is_whole(
 
 def test_what_is_complete_is_left_alone(corpus, wordpiece, tmp_path, monkeypatch):
     first = prepare_corpus(corpus, wordpiece, tmp_path / "out", workers=1, quiet=True)
-    monkeypatch.setattr(plainformer.pretrain.prepare, "in_order", None)
+    monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "in_order", None)
     assert prepare_corpus(corpus, wordpiece, tmp_path / "out", quiet=True) == first
     next((tmp_path / "out").glob("train-00002*")).write_bytes(b"short")
     with pytest.raises(UserError, match=r"train-00002\.safetensors is missing or damaged: over"):
         prepare_corpus(corpus, wordpiece, tmp_path / "out", quiet=True)
     monkeypatch.undo()
-    monkeypatch.setattr(plainformer.pretrain.prepare, "SHARD_TOKENS", 400)
-    monkeypatch.setattr(plainformer.pretrain.prepare, "CHUNK", 700)
+    monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "SHARD_TOKENS", 400)
+    monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "CHUNK", 700)
     again = prepare_corpus(corpus, wordpiece, tmp_path / "out", overwrite=True, quiet=True)
     assert again == first == check_corpus(tmp_path / "out")
 
@@ -303,7 +303,7 @@ def test_a_part_without_tokens(corpus, wordpiece, tmp_path):
 
 
 def test_a_full_disk(corpus, wordpiece, tmp_path, monkeypatch):
-    monkeypatch.setattr(plainformer.pretrain.prepare, "SHARD_TOKENS", 10**6)
+    monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "SHARD_TOKENS", 10**6)
     with no_file_beyond(4096), pytest.raises(UserError, match="cannot write the token shard"):
         prepare_corpus(corpus, wordpiece, tmp_path / "out", workers=1, quiet=True)
     with no_file_beyond(100), pytest.raises(UserError, match="no space left to write in"):
@@ -316,7 +316,7 @@ def test_a_full_disk(corpus, wordpiece, tmp_path, monkeypatch):
 def test_progress_is_told_where_there_is_no_terminal(
     corpus, wordpiece, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("plainformer.pretrain.progress.LINE_EVERY", 0.0)
+    monkeypatch.setattr("plainformer.pretrain.corpus.progress.LINE_EVERY", 0.0)
     prepare_corpus(corpus, wordpiece, tmp_path / "out", workers=1)
     last = capsys.readouterr().err.splitlines()[-1]
     size = sum(Path(source.file).stat().st_size for source in corpus.sources) / 1e6
@@ -365,11 +365,11 @@ import os
 import signal
 import sys
 from pathlib import Path
-import plainformer.pretrain.prepare
+import plainformer.pretrain.corpus.prepare
 from plainformer.pretrain import Corpus, prepare_corpus
 from plainformer.tokenizer import load_tokenizer
 
-write_shard = plainformer.pretrain.prepare.write_shard
+write_shard = plainformer.pretrain.corpus.prepare.write_shard
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 
 def stopping(path, *rest):
@@ -381,9 +381,10 @@ def stopping(path, *rest):
     return entry
 
 if __name__ == "__main__":
-    plainformer.pretrain.prepare.write_shard = stopping
-    plainformer.pretrain.prepare.SHARD_TOKENS, plainformer.pretrain.prepare.WORKER_BYTES = 20_000, 1
-    plainformer.pretrain.prepare.CHUNK = 10_000
+    plainformer.pretrain.corpus.prepare.write_shard = stopping
+    plainformer.pretrain.corpus.prepare.SHARD_TOKENS = 20_000
+    plainformer.pretrain.corpus.prepare.WORKER_BYTES = 1
+    plainformer.pretrain.corpus.prepare.CHUNK = 10_000
     text, tokenizer, out = sys.argv[1:]
     prepare_corpus(Corpus.of([text], 0.1), load_tokenizer(tokenizer), Path(out), workers=2)
 """
@@ -418,8 +419,8 @@ def test_what_was_interrupted_and_then_killed_goes_on_to_the_same_shards(
             time.sleep(0.05)
         assert not (tmp_path / "out" / "manifest.json").exists()
     subprocess.run(command, env=environment, check=True)
-    monkeypatch.setattr(plainformer.pretrain.prepare, "SHARD_TOKENS", 20_000)
-    monkeypatch.setattr(plainformer.pretrain.prepare, "CHUNK", 10_000)
+    monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "SHARD_TOKENS", 20_000)
+    monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "CHUNK", 10_000)
     corpus = Corpus.of([str(tmp_path / "a.txt")], 0.1)
     prepare_corpus(corpus, wordpiece, tmp_path / "clean", workers=1, quiet=True)
     assert content(tmp_path / "out") == content(tmp_path / "clean")

@@ -232,8 +232,8 @@ def test_shards_of_an_earlier_start_are_not_taken_for_this_corpus(config, tmp_pa
 def test_a_fault_in_the_text_leaves_half_a_corpus_that_is_not_taken_for_a_whole(
     config, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("plainformer.pretrain.prepare.SHARD_TOKENS", 1000)
-    monkeypatch.setattr("plainformer.pretrain.prepare.CHUNK", 100)
+    monkeypatch.setattr("plainformer.pretrain.corpus.prepare.SHARD_TOKENS", 1000)
+    monkeypatch.setattr("plainformer.pretrain.corpus.prepare.CHUNK", 100)
     (tmp_path / "a.txt").write_text("\n".join(tiny.sentences(200)))
     (tmp_path / "b.txt").write_bytes("the cat\nthe caf\xe9\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"b\.txt:2: byte 0xe9 is not UTF-8"):

@@ -15,8 +15,8 @@ from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
 from plainformer.base import UserError, checksum
-from plainformer.pretrain import shards
-from plainformer.pretrain.shards import (
+from plainformer.pretrain.corpus import shards
+from plainformer.pretrain.corpus.shards import (
     FORMAT,
     Entry,
     Shard,

@@ -11,7 +11,7 @@ import numpy as np
 
 from plainformer.encoder import EncoderConfig, MaskedLM
 from plainformer.encoder.config import PRESETS
-from plainformer.pretrain.shards import Shard, Tokens
+from plainformer.pretrain.corpus.shards import Shard, Tokens
 from plainformer.tokenizer import Tokenizer, train_tokenizer
 
 ANIMALS = ["cat", "dog", "cow", "hen", "fox", "owl", "bee", "ant"]

@@ -1,9 +1,9 @@
 """What a prepared corpus says of itself: `manifest.json`, written when all else is.
 
     manifest.json              format, tokenizer, settings, sources, documents, shards
-    train-00000.safetensors …  see `pretrain.shards`
+    train-00000.safetensors …  see `pretrain.corpus.shards`
     valid-00000.safetensors …
-    unfinished                 while it is written: the plan, and a line for each complete portion
+    unfinished                 its journal: the provenance, then a line for each complete portion
 
 A corpus is written in portions: of each the training shard, the held-out shard, and then its line.
 So what was interrupted goes on behind the last portion, and half a corpus never looks like a whole.
@@ -29,8 +29,8 @@ from plainformer.base import (
     write_text,
 )
 from plainformer.corpora import stamp
-from plainformer.pretrain.corpus import Corpus, Place, Split
-from plainformer.pretrain.shards import Entry, Shard, is_whole, read_shard
+from plainformer.pretrain.corpus.shards import Entry, Shard, is_whole, read_shard
+from plainformer.pretrain.corpus.text import Corpus, Place, Split
 from plainformer.tokenizer import Tokenizer
 
 FORMAT = "plainformer corpus 1"
@@ -41,8 +41,8 @@ SHARD = re.compile(r"(train|valid)-\d{5,}\.safetensors")
 MAX_LINE = 64 * 2**20
 """The most bytes of a journal's first line."""
 
-Plan = dict[str, Any]
-"""all that decides what the shards hold: two corpora of one plan are the same, bit for bit"""
+Provenance = dict[str, Any]
+"""everything that decides the content of the shards: equal provenance, equal bytes"""
 
 
 @dataclass(frozen=True)
@@ -63,18 +63,18 @@ class Portion:
 class Manifest:
     """A whole corpus."""
 
-    plan: Plan
+    provenance: Provenance
     read: int
     copies: int
     empty: int
     shards: tuple[Entry, ...]
 
     @classmethod
-    def of(cls, plan: Plan, portions: Iterable[Portion]) -> "Manifest":
+    def of(cls, provenance: Provenance, portions: Iterable[Portion]) -> "Manifest":
         """The sum of all portions."""
         portions = list(portions)
         return cls(
-            plan,
+            provenance,
             read=sum(portion.read for portion in portions),
             copies=sum(portion.copies for portion in portions),
             empty=sum(portion.empty for portion in portions),
@@ -90,8 +90,8 @@ class Manifest:
         return sum(entry.tokens for entry in self.entries(split))
 
 
-def plan_of(corpus: Corpus, tokenizer: Tokenizer, shard_tokens: int) -> Plan:
-    """The plan of a corpus: what it is made of as that stands now."""
+def provenance_of(corpus: Corpus, tokenizer: Tokenizer, shard_tokens: int) -> Provenance:
+    """Describe the tokenizer, settings and source files of a corpus as they are now."""
     return {
         "format": FORMAT,
         "tokenizer": tokenizer.fingerprint(),
@@ -113,7 +113,7 @@ def is_prepared(folder: Path) -> bool:
 
 
 def _format(path: Path) -> object:
-    """What a manifest, or the first line of a plan, says it is; None where there is neither."""
+    """Return the format named in a manifest or journal; None where there is neither."""
     try:
         if path.name == FILE:
             return Fields(read_json(path), path).text("format")
@@ -133,7 +133,7 @@ def read_manifest(folder: Path) -> Manifest:
     values = Fields(read_json(path), path)
     documents = values.fields("documents")
     return Manifest(
-        _plan(values),
+        _provenance(values),
         read=documents.whole("read"),
         copies=documents.whole("copies"),
         empty=documents.whole("empty"),
@@ -141,8 +141,8 @@ def read_manifest(folder: Path) -> Manifest:
     )
 
 
-def _plan(values: Fields) -> Plan:
-    """Read the plan from a manifest, or from the first line of a journal."""
+def _provenance(values: Fields) -> Provenance:
+    """Read the provenance from a manifest, or from the first line of a journal."""
     if values.text("format") != FORMAT:
         raise UserError(f"{values.source} has another format than {FORMAT!r}: prepare it anew")
     for source in values.each("sources"):
@@ -174,7 +174,7 @@ def read_shards(folder: Path, tokenizer: Tokenizer, split: Split) -> list[Shard]
     Raises `UserError` naming what is missing, damaged, or written with another tokenizer.
     """
     manifest, fingerprint = read_manifest(folder), tokenizer.fingerprint()
-    if manifest.plan["tokenizer"] != fingerprint:
+    if manifest.provenance["tokenizer"] != fingerprint:
         raise UserError(
             f"{folder} was written with another tokenizer: give the one it was written with, or "
             "remove the folder to have it written anew"
@@ -197,14 +197,14 @@ def check_corpus(folder: Path) -> Manifest:
 
 
 class Journal:
-    """A corpus that is being written: its plan, and the portions that are complete."""
+    """A corpus that is being written: its provenance, and the portions that are complete."""
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
-        self.folder, self.plan, self._path = folder, plan, folder / UNFINISHED
+    def __init__(self, folder: Path, provenance: Provenance) -> None:
+        self.folder, self.provenance, self._path = folder, provenance, folder / UNFINISHED
         self.portions: list[Portion] = []
 
     def begin(self, overwrite: bool) -> Manifest | None:
-        """Resume the preparation of this plan in the folder; return the manifest if it is complete.
+        """Resume the preparation in the folder; return the manifest if it is complete.
 
         The folder is locked (`base.output_folder`) and holds a corpus or part of one. Raises
         `UserError` when it holds anything else, except another corpus with `overwrite`.
@@ -230,7 +230,7 @@ class Journal:
             # The manifest goes first: without it nothing here looks like a corpus.
             for path in sorted(found, key=lambda path: path.name != FILE):
                 path.unlink()
-        lines = [self.plan, *map(asdict, self.portions)]
+        lines = [self.provenance, *map(asdict, self.portions)]
         write_text(self._path, "".join(json.dumps(line) + "\n" for line in lines))
         return None
 
@@ -244,10 +244,10 @@ class Journal:
 
     def finish(self) -> Manifest:
         """Write the manifest; from now on this is a corpus."""
-        manifest = Manifest.of(self.plan, self.portions)
+        manifest = Manifest.of(self.provenance, self.portions)
         documents = {"read": manifest.read, "copies": manifest.copies, "empty": manifest.empty}
-        shards = [asdict(entry) for entry in manifest.shards]
-        write_json(self.folder / FILE, {**self.plan, "documents": documents, "shards": shards})
+        contents = {"documents": documents, "shards": [asdict(entry) for entry in manifest.shards]}
+        write_json(self.folder / FILE, {**self.provenance, **contents})
         self._path.unlink()
         return manifest
 
@@ -263,7 +263,7 @@ class Journal:
 
     def _whole(self) -> Manifest:
         manifest = read_manifest(self.folder)
-        self._refuse_other(manifest.plan)
+        self._refuse_other(manifest.provenance)
         for entry in manifest.shards:
             if not is_whole(self.folder, entry):
                 raise UserError(f"{self.folder / entry.file} is missing or damaged")
@@ -271,8 +271,9 @@ class Journal:
 
     def _take_up(self) -> None:
         """Read the portions whose line and whose shards are whole, up to the first that is not."""
-        plan, *lines = self._path.read_bytes().split(b"\n")
-        self._refuse_other(_plan(Fields(parse_json(plan, f"{self._path}:1"), f"{self._path}:1")))
+        first, *lines = self._path.read_bytes().split(b"\n")
+        source = f"{self._path}:1"
+        self._refuse_other(_provenance(Fields(parse_json(first, source), source)))
         for number, line in enumerate(lines, start=2):
             try:
                 values = parse_json(line, f"{self._path}:{number}")
@@ -284,19 +285,19 @@ class Journal:
                 return
             self.portions.append(portion)
 
-    def _refuse_other(self, plan: Plan) -> None:
-        if plan == self.plan:
+    def _refuse_other(self, found: Provenance) -> None:
+        if found == self.provenance:
             return
-        differing = [name for name in self.plan if plan.get(name) != self.plan[name]]
+        differing = [name for name in self.provenance if found.get(name) != self.provenance[name]]
         if differing == ["sources"]:
-            before = {source["file"]: source for source in plan["sources"]}
-            now = {source["file"]: source for source in self.plan["sources"]}
+            before = {source["file"]: source for source in found["sources"]}
+            now = {source["file"]: source for source in self.provenance["sources"]}
             changed = [file for file in now if now[file] != before.get(file)]
             changed += before.keys() - now.keys()
             at = f" (see {changed[0]})" if changed else ", or of the same in another order"
             raise UserError(f"{self.folder} was made of other text{at}")
         what = {
             "tokenizer": "another tokenizer",
-            "settings": f"other settings ({plan.get('settings')})",
+            "settings": f"other settings ({found.get('settings')})",
         }
         raise UserError(f"{self.folder} was made with {what.get(differing[0], 'another version')}")

@@ -24,7 +24,7 @@ from plainformer.corpora import (
 Split = Literal["train", "valid"]
 
 
-class Source(NamedTuple):
+class SourceFile(NamedTuple):
     """A file, and the part that all of it belongs to; None: the hash of each text decides."""
 
     file: File
@@ -53,7 +53,7 @@ class Document(NamedTuple):
 class Corpus:
     """Some texts in two parts: `texts("train")` and `texts("valid")`."""
 
-    sources: Sequence[Source]
+    sources: Sequence[SourceFile]
     valid_share: float
 
     @classmethod
@@ -70,9 +70,9 @@ class Corpus:
         # Of two copies the first stays: what is held out comes before what could repeat it.
         return cls(
             [
-                *(Source(folder / "valid.txt", "valid") for folder in folders),
-                *(Source(file) for file in dict.fromkeys(files)),
-                *(Source(folder / "train.txt", "train") for folder in folders),
+                *(SourceFile(folder / "valid.txt", "valid") for folder in folders),
+                *(SourceFile(file) for file in dict.fromkeys(files)),
+                *(SourceFile(folder / "train.txt", "train") for folder in folders),
             ],
             valid_share,
         )

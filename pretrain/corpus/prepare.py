@@ -20,11 +20,17 @@ from jaxtyping import Bool
 
 from plainformer.base import UserError, output_folder
 from plainformer.corpora.duplicates import SeenHashes
-from plainformer.pretrain.corpus import START, Corpus, Document, Place, Split, part
-from plainformer.pretrain.manifest import Journal, Manifest, Portion, is_prepared, plan_of
-from plainformer.pretrain.progress import reading
-from plainformer.pretrain.shards import Tokens, read_hashes, write_shard
-from plainformer.pretrain.worker_pool import cores, in_order
+from plainformer.pretrain.corpus.manifest import (
+    Journal,
+    Manifest,
+    Portion,
+    is_prepared,
+    provenance_of,
+)
+from plainformer.pretrain.corpus.progress import reading
+from plainformer.pretrain.corpus.shards import Tokens, read_hashes, write_shard
+from plainformer.pretrain.corpus.text import START, Corpus, Document, Place, Split, part
+from plainformer.pretrain.corpus.worker_pool import cores, in_order
 from plainformer.tokenizer import Tokenizer, load_tokenizer
 from plainformer.training import full_disk
 
@@ -54,8 +60,8 @@ def prepare_corpus(
     """
     if workers < 0:
         raise UserError(f"workers must be 0 or more, not {workers}")
-    plan = plan_of(corpus, tokenizer, SHARD_TOKENS)
-    journal = Journal(folder, plan)
+    provenance = provenance_of(corpus, tokenizer, SHARD_TOKENS)
+    journal = Journal(folder, provenance)
     with full_disk(folder), output_folder(folder, "corpus", own=is_prepared(folder)):
         if manifest := journal.begin(overwrite):
             return manifest
@@ -79,7 +85,7 @@ def _write_portions(
         for entry in portion.shards:
             seen.add(read_hashes(folder, entry, fingerprint))
     start = journal.portions[-1].end if journal.portions else START
-    sizes = [source["bytes"] for source in journal.plan["sources"]]
+    sizes = [source["bytes"] for source in journal.provenance["sources"]]
     total = None if None in sizes else sum(sizes)
     done = sum(size or 0 for size in sizes[: start.source])
     if total is not None:
@@ -103,7 +109,7 @@ def _write_portions(
 
 def _refuse_empty(journal: Journal) -> None:
     """Of a text without one of the parts nothing is kept: it must be another one, or split anew."""
-    manifest = Manifest.of(journal.plan, journal.portions)
+    manifest = Manifest.of(journal.provenance, journal.portions)
     parts: dict[Split, str] = {"valid": ", or hold out a larger share of it", "train": ""}
     for split, advice in parts.items():
         if not manifest.entries(split):
