@@ -297,7 +297,7 @@ def engines(device: torch.device) -> dict[str, Any]:
 
         def shard(whole: ModelCall) -> nn.Module:
             mesh = distributed.init_device_mesh(device.type, (1,))
-            for block in whole.model.encoder.blocks:
+            for block in whole.model.blocks:
                 fully_shard(block, mesh=mesh)
             fully_shard(whole, mesh=mesh)
             return whole

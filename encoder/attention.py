@@ -7,8 +7,6 @@
 outside the sliding window of a local layer; rotary positions turn Q and K before the product.
 """
 
-from typing import ClassVar
-
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -22,16 +20,13 @@ from plainformer.encoder.positions import Rotation
 class MultiHeadAttention(nn.Module):
     """Self-attention of layer number `layer`."""
 
-    stacked: ClassVar = {"qkv": 3}
-    """layer → of how many matrices its own is the stack"""
-
     def __init__(self, config: EncoderConfig, layer: int = 0) -> None:
         super().__init__()
         hidden = config.hidden_size
         self.num_heads = config.num_attention_heads
         self.dropout = config.attention_dropout
         self.window = config.local_attention // 2 if config.is_local(layer) else None
-        self.qkv = Linear(hidden, 3 * hidden, bias=config.bias)
+        self.qkv = Linear(hidden, 3 * hidden, config.bias, fused_parts=("query", "key", "value"))
         self.output = Linear(hidden, hidden, bias=config.bias)
 
     def forward(

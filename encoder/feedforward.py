@@ -4,8 +4,6 @@ plain:  W_down act(W_up x)
 gated:  W_down (act(a) · g),   [a g] = W_up x      (GeGLU, Shazeer 2020, arXiv:2002.05202)
 """
 
-from typing import ClassVar
-
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -33,14 +31,11 @@ class FeedForward(nn.Module):
 class GatedFeedForward(nn.Module):
     """W_down (act(a) · g), where W_up gives both a and the gate g."""
 
-    stacked: ClassVar = {"up": 2}
-    """layer → of how many matrices its own is the stack"""
-
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         hidden, wide = config.hidden_size, config.intermediate_size
         self.act = ops.ACTIVATIONS[config.hidden_act]
-        self.up = Linear(hidden, 2 * wide, bias=config.bias)
+        self.up = Linear(hidden, 2 * wide, config.bias, fused_parts=("gate", "up"))
         self.down = Linear(wide, hidden, bias=config.bias)
 
     def forward(self, x: Float[Tensor, "tokens hidden"]) -> Float[Tensor, "tokens hidden"]:

@@ -9,7 +9,26 @@ from plainformer.encoder import ops
 
 
 class Linear(nn.Linear):
-    """x Wᵀ + b, of vectors of whatever shape."""
+    """The linear layer x Wᵀ + b.
+
+    `fused_parts` names layers that are computed in one product: each is an equal part of the rows.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        fused_parts: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(in_features, out_features, bias)
+        self.fused_parts = fused_parts
+
+    def rows_of(self, part: str) -> slice:
+        """Return the rows of the weight and of the bias that are one of the fused parts."""
+        size = self.out_features // len(self.fused_parts)
+        start = size * self.fused_parts.index(part)
+        return slice(start, start + size)
 
     def forward(self, x: Float[Tensor, "*batch columns"]) -> Float[Tensor, "*batch rows"]:
         """Shape: as it came, but for the last axis."""

@@ -1,6 +1,6 @@
-"""Which share of the learning rate each layer gets: less the lower it stands, nothing if frozen.
+"""Give each layer its multiplier of the learning rate: less the lower it is, 0 if frozen.
 
-    share = decay ^ (steps down from the head)
+    multiplier = decay ^ (steps down from the head)
 
     head, pooler, final norm   1
     block L (the top one)      decay
@@ -12,43 +12,40 @@ The lower layers hold what any task needs, the upper ones what the pretraining t
 upper ones have further to go (Howard & Ruder 2018, arXiv:1801.06146, §3.2). Counted as BEiT counts
 (Bao et al. 2021, arXiv:2106.08254); ELECTRA skips a step between head and top block.
 
-Counted are blocks of parameters. ALBERT's layers share one block: it stands one step down, the
-embeddings two, and it is frozen as a whole or not at all. MPNet's table of distances, which every
-layer reads, counts as embeddings.
+Blocks are counted, not layers. ALBERT's layers share one block: it is one step down, the embeddings
+two, and it is frozen as a whole or not at all. MPNet's table of distances, which every layer reads,
+counts as embeddings.
 """
 
-import re
+from torch import nn
 
 from plainformer.base import UserError
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.training import Shares
 
-BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)\.")
-EMBEDDINGS = re.compile(r"(?:^|\.)(?:embeddings|distance_bias)\.")
-
 
 def layer_shares(
     model: PretrainedModel, decay: float, freeze_embeddings: bool = False, freeze_layers: int = 0
 ) -> Shares:
-    """The share of a parameter of `model`, by its name.
+    """Return the multiplier of each parameter of `model`, by its name.
 
-    `freeze_layers`: so many blocks from the bottom learn nothing, nor do the embeddings under them.
-    Raises `UserError` when there are fewer blocks.
+    `freeze_layers`: number of blocks, from the bottom, to freeze together with the embeddings.
+    Raises `UserError` when the model has fewer.
     """
-    found = [BLOCK.search(name) for name, _ in model.named_parameters()]
-    layers = max((int(match[1]) + 1 for match in found if match), default=0)
+    base = model.base
+    layers = len(base.blocks)
     if freeze_layers > layers:
         shared = ", which all layers share" if model.config.share_layers else ""
         raise UserError(
             f"freeze_layers {freeze_layers} is more than the {layers} of this model{shared}"
         )
-
-    def share(name: str) -> float:
-        if block := BLOCK.search(name):
-            number = int(block[1])
-            return 0.0 if number < freeze_layers else decay ** (layers - number)
-        if EMBEDDINGS.search(name):
-            return 0.0 if freeze_embeddings or freeze_layers else decay ** (layers + 1)
-        return 1.0
-
-    return share
+    freeze_embeddings = freeze_embeddings or freeze_layers > 0
+    multipliers: dict[nn.Parameter, float] = {}
+    for module in (base.embeddings, base.distance_bias):
+        for parameter in module.parameters() if module is not None else ():
+            multipliers[parameter] = 0.0 if freeze_embeddings else decay ** (layers + 1)
+    for number, block in enumerate(base.blocks):
+        for parameter in block.parameters():
+            multipliers[parameter] = 0.0 if number < freeze_layers else decay ** (layers - number)
+    by_name = {name: multipliers.get(p, 1.0) for name, p in model.named_parameters()}
+    return by_name.__getitem__

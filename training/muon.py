@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from plainformer.training.parallel import shard_like, unshard
+from plainformer.training.parallel import blocks_of, shard_like, unshard
 
 A, B, C = 3.4445, -4.7750, 2.0315
 ITERATIONS = 5
@@ -40,25 +40,24 @@ def orthogonal(x: Float[Tensor, "matrices rows columns"]) -> Float[Tensor, "matr
     return result.to(x.dtype)
 
 
-def is_block_matrix(name: str, parameter: Tensor) -> bool:
-    """Whether a parameter is a matrix of a stack of blocks: one whose name has a number."""
-    return parameter.ndim == 2 and any(part.isdecimal() for part in name.split("."))
+def block_matrices(model: nn.Module) -> dict[Tensor, int]:
+    """Map the weight of each linear layer in the model's blocks to the number of its fused parts.
 
-
-def stacked_matrices(model: nn.Module, name: str) -> int:
-    """How many matrices stand one under the other in a weight, as the module around it says."""
-    layer, _, _ = name.rpartition(".")
-    around, _, layer = layer.rpartition(".")
-    stacked: dict[str, int] = getattr(model.get_submodule(around), "stacked", {})
-    return stacked.get(layer, 1)
+    What a method adds to a layer is none of them: it is left to AdamW.
+    """
+    return {
+        layer.weight: len(getattr(layer, "fused_parts", ())) or 1
+        for block in blocks_of(model)
+        for layer in block.modules()
+        if isinstance(layer, nn.Linear)
+    }
 
 
 class Muon(torch.optim.AdamW):
     """Muon for the groups whose "muon" is true, AdamW for the others.
 
-    A group has besides: "lr", "weight_decay"; for AdamW "betas" and "eps"; for Muon "stacked": how
-    many matrices, each of which takes an orthogonal step of its own, stand one under the other in
-    one parameter.
+    A group also has "lr" and "weight_decay"; for AdamW "betas" and "eps"; for Muon "parts", the
+    number of matrices fused in each parameter, which take an orthogonal step each.
     """
 
     @torch.no_grad()
@@ -77,7 +76,7 @@ class Muon(torch.optim.AdamW):
     def _update(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
         """A step of matrices of one shape, whose products are taken together."""
         rows, columns = matrices[0].shape
-        rows //= group["stacked"]
+        rows //= group["parts"]
         gradients = torch.stack([unshard(self._gathered(matrix)) for matrix in matrices])
         directions = orthogonal(gradients.view(-1, rows, columns)).reshape(gradients.shape)
         for matrix, direction in zip(matrices, directions, strict=True):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from plainformer.base import UserError
 from plainformer.training.config import TrainingConfig
-from plainformer.training.muon import Muon, is_block_matrix, stacked_matrices
+from plainformer.training.muon import Muon, block_matrices
 from plainformer.training.parallel import assign
 
 Shares = Callable[[str], float]
@@ -37,17 +37,17 @@ def build_optimizer(
     is. One that stands under several names (tied) goes by the first. Raises UserError when nothing
     is left to train.
     """
+    matrices = block_matrices(model) if config.optimizer == "muon" else {}
     groups: dict[tuple[float, bool, bool, int], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         share = shares(name)
         if share == 0:
             parameter.requires_grad_(False)
-        by_muon = config.optimizer == "muon" and is_block_matrix(name, parameter)
+        by_muon = parameter in matrices
         if by_muon:
             share *= config.matrix_learning_rate / config.learning_rate
         if parameter.requires_grad:
-            stacked = stacked_matrices(model, name) if by_muon else 1
-            group = (share, parameter.ndim >= 2, by_muon, stacked)
+            group = (share, parameter.ndim >= 2, by_muon, matrices.get(parameter, 1))
             groups.setdefault(group, []).append(parameter)
     if not groups:
         raise UserError("every parameter is frozen: there is nothing to train")
@@ -61,9 +61,9 @@ def build_optimizer(
                 "lr": share * config.learning_rate,
                 "weight_decay": config.weight_decay if is_matrix else 0.0,
                 "muon": by_muon,
-                "stacked": stacked,
+                "parts": parts,
             }
-            for (share, is_matrix, by_muon, stacked), group in groups.items()
+            for (share, is_matrix, by_muon, parts), group in groups.items()
         ],
         betas=config.betas,
         eps=config.eps,

@@ -10,11 +10,11 @@ end: `call(objective, batch)`, `call(evaluate)`.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ def to_device(
 
     call = ModelCall(copy.deepcopy(model))
     mesh = init_device_mesh(device.type, (world_size(),))
-    for block in blocks(call):
+    for block in blocks_of(call.model):
         fully_shard(block, mesh=mesh)
     # After an evaluation the parameters outside the blocks are sharded again: they may be saved.
     fully_shard(call, mesh=mesh, reshard_after_forward=True)
@@ -64,10 +64,18 @@ def is_fsdp(call: nn.Module) -> bool:
     return isinstance(call, FSDPModule)
 
 
-def blocks(model: nn.Module) -> list[nn.Module]:
-    """The layers that `model` is a stack of: the elements of its lists of modules."""
-    stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    return [block for stack in stacks for block in stack]
+class HasBlocks(Protocol):
+    """A model that names its blocks, the layers that it is a stack of."""
+
+    @property
+    def blocks(self) -> Iterable[nn.Module]:
+        """Return each block once."""
+        ...
+
+
+def blocks_of(model: nn.Module) -> list[nn.Module]:
+    """Return the blocks of a model; fsdp, compilation, recomputation and Muon need `HasBlocks`."""
+    return list(cast(HasBlocks, model).blocks)
 
 
 @contextmanager
@@ -77,17 +85,17 @@ def layers_in_training(model: nn.Module, *, compiled: bool, recomputed: bool) ->
     Recomputed: a block keeps only its inputs; the backward pass computes the rest again, with the
     same dropout (Chen et al. 2016, arXiv:1604.06174). Nothing is wrapped: tensors keep their names.
     """
-    layers = blocks(model) if compiled or recomputed else []
-    for layer in layers:
+    blocks = blocks_of(model) if compiled or recomputed else []
+    for block in blocks:
         if compiled:
-            layer.forward = torch.compile(layer.forward, dynamic=True)
+            block.forward = torch.compile(block.forward, dynamic=True)
         if recomputed:
-            layer.forward = partial(_recomputed, layer.forward)
+            block.forward = partial(_recomputed, block.forward)
     try:
         yield
     finally:
-        for layer in layers:
-            del layer.forward  # uncovers the method of the class
+        for block in blocks:
+            del block.forward  # uncovers the method of the class
 
 
 def _recomputed(forward: Callable[..., Any], *inputs: Any) -> Any:

@@ -26,6 +26,11 @@ class HeadedModel(PretrainedModel):
         """Return the encoder under the head."""
         return self.encoder
 
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """Return the blocks of the encoder."""
+        return self.encoder.blocks
+
     def encode(
         self,
         input_ids: Int[Tensor, "batch seq"] | Int[Tensor, " tokens"],

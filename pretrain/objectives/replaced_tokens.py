@@ -34,6 +34,11 @@ class Electra(nn.Module):
         shared, own = self.discriminator.encoder.embeddings, self.generator.encoder.embeddings
         own.tokens, own.positions, own.segments = shared.tokens, shared.positions, shared.segments
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """Return the blocks of both models."""
+        return [*self.generator.blocks, *self.discriminator.blocks]
+
     @classmethod
     def new(cls, config: EncoderConfig, share: float) -> "Electra":
         """A fresh one, with a generator of `share` of the width."""

@@ -16,6 +16,7 @@ from plainformer.encoder import (
 from plainformer.encoder.block import Block
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.tasks.tagging.crf import ChainTagger
+from plainformer.pretrain.objectives.replaced_tokens import Electra
 from tests.encoder.tools import bert
 
 DENSE = bert(classifier_head="gelu")
@@ -39,6 +40,13 @@ def test_every_model_names_its_encoder(kind: str) -> None:
     (encoder,) = [module for module in model.modules() if isinstance(module, Encoder)]
     assert model.base is encoder
     assert [type(block) for block in model.base.blocks] == [Block, Block]
+    assert list(model.blocks) == list(model.base.blocks)
+
+
+def test_the_blocks_of_electra_are_those_of_both_models() -> None:
+    model = Electra(Discriminator(DENSE), MaskedLM(bert(hidden_size=16, embedding_size=32)))
+    assert len(model.blocks) == 4
+    assert set(model.blocks) == {m for m in model.modules() if isinstance(m, Block)}
 
 
 def test_a_block_that_serves_as_every_layer_is_listed_once() -> None:

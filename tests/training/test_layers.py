@@ -11,21 +11,22 @@ from tests.training import toy
 
 
 class Deep(nn.Module):
-    """Embedding, three layers with dropout, and a classifier of two."""
+    """Embedding, three blocks with dropout, and a classifier made of a list of two layers."""
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.embed = nn.Embedding(20, 16)
         layer = lambda: nn.Sequential(nn.Linear(16, 64), nn.GELU(), nn.Dropout(), nn.Linear(64, 16))  # noqa: E731
-        self.layers = nn.ModuleList(layer() for _ in range(3))
-        self.classify = nn.Linear(16, 2)
+        self.blocks = nn.ModuleList(layer() for _ in range(3))
+        self.classify = nn.ModuleList([nn.Linear(16, 16), nn.Linear(16, 2)])
 
     def forward(self, ids: Tensor) -> Tensor:
         x = self.embed(ids)
-        for layer in self.layers:
-            x = x + layer(x)
-        return self.classify(x)
+        for block in self.blocks:
+            x = x + block(x)
+        hidden, output = self.classify
+        return output(torch.relu(hidden(x)))
 
 
 def kept(model: nn.Module, recompute: bool) -> int:
@@ -51,6 +52,13 @@ def test_the_run_is_the_same(tmp_path):
         model, _ = toy.run(tmp_path / str(recompute), config, model=Deep())
         assert not any("forward" in vars(module) for module in model.modules())
     toy.assert_same_run(tmp_path / "False", tmp_path / "True")
+
+
+def test_a_list_of_modules_that_are_no_blocks_is_left_alone():
+    model = Deep()
+    with layers_in_training(model, compiled=False, recomputed=True):
+        changed = [name for name, module in model.named_modules() if "forward" in vars(module)]
+    assert changed == ["blocks.0", "blocks.1", "blocks.2"]
 
 
 def test_less_is_kept():

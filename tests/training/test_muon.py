@@ -2,7 +2,6 @@
 
 import shutil
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -18,20 +17,20 @@ CONFIG = replace(toy.CONFIG, optimizer="muon")
 
 
 class Blocks(nn.Module):
-    """Two linear blocks between an embedding and a classifier."""
+    """Two linear blocks between an embedding and a list of classifiers, which are no blocks."""
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.embed = nn.Embedding(20, 16)
-        self.layers = nn.ModuleList([nn.Linear(16, 48), nn.Linear(48, 16)])
-        self.classify = nn.Linear(16, 2)
+        self.blocks = nn.ModuleList([nn.Linear(16, 48), nn.Linear(48, 16)])
+        self.classify = nn.ModuleList([nn.Linear(16, 2)])
 
     def forward(self, ids):
         x = self.embed(ids)
-        for layer in self.layers:
-            x = torch.relu(layer(x))
-        return self.classify(x)
+        for block in self.blocks:
+            x = torch.relu(block(x))
+        return self.classify[0](x)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (2, 24, 8), (1, 8, 24), (3, 6, 10)])
@@ -50,7 +49,7 @@ def test_steps_equal_the_formula():
     config = TrainingConfig(optimizer="muon", matrix_learning_rate=0.01, weight_decay=0.1)
     model = Blocks().double()
     optimizer = build_optimizer(model, config)
-    matrix = model.layers[0].weight
+    matrix = model.blocks[0].weight
     expected, momentum = matrix.detach().clone(), torch.zeros_like(matrix)
     for seed in range(4):
         torch.manual_seed(seed)
@@ -64,21 +63,24 @@ def test_steps_equal_the_formula():
     torch.testing.assert_close(matrix.detach(), expected)
 
 
-class Stacked(nn.Module):
-    """Three matrices in one layer, and beside it the three."""
+class Fused(nn.Linear):
+    """Three matrices in one layer."""
 
-    stacked: ClassVar = {"one": 3}
+    fused_parts = ("a", "b", "c")
+
+
+class FusedAndApart(nn.Module):
+    """Three matrices in one layer, and beside it the three."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.one = nn.Linear(6, 24)
-        self.three = nn.ModuleList([nn.Linear(6, 8) for _ in range(3)])
+        self.blocks = nn.ModuleList([Fused(6, 24), *(nn.Linear(6, 8) for _ in range(3))])
 
 
-def test_each_of_stacked_matrices_takes_a_step_of_its_own():
-    model = nn.ModuleList([Stacked()]).double()
+def test_each_of_fused_matrices_takes_a_step_of_its_own():
+    model = FusedAndApart().double()
     optimizer = build_optimizer(model, CONFIG)
-    one, three = model[0].one.weight, [layer.weight for layer in model[0].three]
+    one, *three = [layer.weight for layer in model.blocks]
     for seed in range(2):
         torch.manual_seed(seed)
         with torch.no_grad():
@@ -105,14 +107,14 @@ def test_all_but_the_matrices_of_blocks_go_by_adamw():
         for (name, a), b in zip(one.named_parameters(), two.parameters(), strict=True)
         if not a.equal(b)
     }
-    assert differing == {"layers.0.weight", "layers.1.weight"}
+    assert differing == {"blocks.0.weight", "blocks.1.weight"}
 
 
 def test_agrees_with_pytorch():
     """PyTorch's is in bf16: its steps are ours to a few per cent."""
     model = Blocks()
     ours = build_optimizer(model, replace(CONFIG, matrix_learning_rate=0.01, weight_decay=0.1))
-    matrix = model.layers[0].weight
+    matrix = model.blocks[0].weight
     theirs = nn.Parameter(matrix.detach().clone())
     reference = torch.optim.Muon([theirs], 0.01, 0.1, adjust_lr_fn="original")
     start = matrix.detach().clone()

@@ -236,6 +236,11 @@ class ChainTagger(PretrainedModel):
         """Return the encoder under the classifier."""
         return self.classifier.base
 
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """Return the blocks of the encoder."""
+        return self.base.blocks
+
     def forward(self, *args: Any, **kwargs: Any) -> Float[Tensor, "*tokens labels"]:
         """The token classifier's logits: x of the formula."""
         logits: Tensor = self.classifier(*args, **kwargs)
