@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from plainformer.encoder.attention_mask import AttentionMask
 from plainformer.encoder.ops import fused
 from plainformer.encoder.packing import Sequences
 
@@ -48,7 +49,7 @@ def lengths(tokens: int, mean: int, longest: int) -> list[int]:
 
 def runs(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences) -> Tensor:
     """One call for each run of equal length."""
-    return fused.attention(q, k, v, sequences)
+    return fused.attention(q, k, v, AttentionMask(sequences))
 
 
 def padded(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences) -> Tensor:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from plainformer.encoder import (
+    AttentionMask,
     ChoiceScorer,
     Discriminator,
     Encoder,
@@ -172,11 +173,13 @@ def attention(device: torch.device, longest: int) -> dict[str, Any]:
         qkv = torch.randn(shape, generator=generator, dtype=torch.float64)
         size = 2 * max(lengths, default=1) - 1
         bias = torch.randn(2, size, generator=generator, dtype=torch.float64) if biased else None
-        expected = heads_and_gradient(plain.attention, qkv, sequences, window, bias)
+        mask = AttentionMask(sequences, window, bias)
+        expected = heads_and_gradient(plain.attention, qkv, mask)
         for number_format in FORMATS:
             there = qkv.to(device, number_format)
             biases = None if bias is None else bias.to(device, number_format)
-            found = heads_and_gradient(fused.attention, there, sequences.to(device), window, biases)
+            mask = AttentionMask(sequences.to(device), window, biases)
+            found = heads_and_gradient(fused.attention, there, mask)
             for part, x, y in zip(("out", "grad"), found, expected, strict=True):
                 bound = BOUNDS[number_format]
                 error = relative(x, y) if len(lengths) else float(x.numel())
@@ -185,15 +188,11 @@ def attention(device: torch.device, longest: int) -> dict[str, Any]:
 
 
 def heads_and_gradient(
-    form: Callable[..., Tensor],
-    qkv: Tensor,
-    sequences: Sequences,
-    window: int | None,
-    bias: Tensor | None,
+    form: Callable[..., Tensor], qkv: Tensor, mask: AttentionMask
 ) -> tuple[Tensor, Tensor]:
     """Return the output of attention and the gradients of queries, keys and values."""
     qkv = qkv.clone().requires_grad_()
-    heads = form(*qkv.unbind(), sequences, window, bias)
+    heads = form(*qkv.unbind(), mask)
     generator = torch.Generator().manual_seed(3)
     weights = torch.randn(heads.shape, generator=generator, dtype=torch.float64)
     (gradient,) = torch.autograd.grad((heads * weights.to(heads)).sum(), [qkv])
@@ -204,12 +203,13 @@ def dropout(device: torch.device, draws: int, p: float = 0.3) -> dict[str, Any]:
     """Drop attention weights with the unit vectors as values: each is then 0 or w / (1 − p)."""
     lengths = (2, 3, 8, 8)
     sequences = Sequences.of(lengths).to(device)
+    mask = AttentionMask(sequences)
     generator = torch.Generator().manual_seed(4)
     q, k = torch.randn(2, sum(lengths), 2, 8, generator=generator).to(device)
     v = torch.eye(8, device=device)[sequences.positions][:, None].expand(-1, 2, -1).contiguous()
-    weights = plain.attention(q, k, v, sequences)
+    weights = plain.attention(q, k, v, mask)
     torch.manual_seed(0)
-    drawn = torch.stack([fused.attention(q, k, v, sequences, dropout=p) for _ in range(draws)])
+    drawn = torch.stack([fused.attention(q, k, v, mask, dropout=p) for _ in range(draws)])
     kept = drawn > 0
     share = kept[:, weights > 0].float().mean(0)
     deviation = (p * (1 - p) / draws) ** 0.5

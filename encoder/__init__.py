@@ -1,8 +1,10 @@
 """The model, hand-written; one idea a file, in the order in which data flows.
 
-config → embeddings (+ positions) → blocks (attention, feedforward, norm) → model → heads
+config → embeddings (+ positions) → blocks (attention mask, attention, feedforward, norm)
+→ model → heads
 """
 
+from plainformer.encoder.attention_mask import AttentionMask
 from plainformer.encoder.config import PRESETS, EncoderConfig
 from plainformer.encoder.finite import check_finite
 from plainformer.encoder.heads import (
@@ -20,11 +22,12 @@ from plainformer.encoder.int8 import quantize_int8
 from plainformer.encoder.model import Encoder, EncoderOutput
 from plainformer.encoder.new_tokens import extend_vocabulary
 from plainformer.encoder.ops import use_backend
-from plainformer.encoder.packing import Packing, Sequences
+from plainformer.encoder.packing import Packing, PaddedSequences, Sequences
 from plainformer.encoder.prepack import prepack_weights
 
 __all__ = [
     "PRESETS",
+    "AttentionMask",
     "ChoiceScorer",
     "Discriminator",
     "Encoder",
@@ -32,6 +35,7 @@ __all__ = [
     "EncoderOutput",
     "MaskedLM",
     "Packing",
+    "PaddedSequences",
     "PairedMaskedLM",
     "QuestionAnswerer",
     "SentenceEncoder",

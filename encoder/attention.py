@@ -11,45 +11,42 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plainformer.encoder import ops
+from plainformer.encoder.attention_mask import AttentionMask
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.linear import Linear
-from plainformer.encoder.packing import Sequences
 from plainformer.encoder.positions import Rotation
 
 
 class MultiHeadAttention(nn.Module):
-    """Self-attention of layer number `layer`."""
+    """The self-attention of a block."""
 
-    def __init__(self, config: EncoderConfig, layer: int = 0) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         hidden = config.hidden_size
         self.num_heads = config.num_attention_heads
         self.dropout = config.attention_dropout
-        self.window = config.local_attention // 2 if config.is_local(layer) else None
         self.qkv = Linear(hidden, 3 * hidden, config.bias, fused_parts=("query", "key", "value"))
         self.output = Linear(hidden, hidden, bias=config.bias)
 
     def forward(
         self,
-        x: Float[Tensor, "tokens hidden"],
-        sequences: Sequences,
+        x: Float[Tensor, "*tokens hidden"],
+        mask: AttentionMask,
         rotation: Rotation | None = None,
-        bias: Float[Tensor, "heads distances"] | None = None,
         output_attentions: bool = False,
     ) -> tuple[
-        Float[Tensor, "tokens hidden"], Float[Tensor, "sequences heads length length"] | None
+        Float[Tensor, "*tokens hidden"], Float[Tensor, "sequences heads length length"] | None
     ]:
-        """The attended vectors, and the attention weights where asked."""
-        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (tokens, 3, heads, head_size)
-        query_key, value = qkv[:, :2], qkv[:, 2]
+        """Return the attended vectors, and with `output_attentions` the attention weights."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (*tokens, 3, heads, head_size)
+        query_key, value = qkv[..., :2, :, :], qkv[..., 2, :, :]
         if rotation is not None:
             query_key = ops.rotate(query_key, *rotation)
-        query, key = query_key.unbind(1)
+        query, key = query_key.unbind(-3)
         dropout = self.dropout if self.training else 0.0
-        settings = (sequences, self.window, bias, dropout)
         weights = None
         if output_attentions:
-            heads, weights = ops.attention_with_weights(query, key, value, *settings)
+            heads, weights = ops.attention_with_weights(query, key, value, mask, dropout)
         else:
-            heads = ops.attention(query, key, value, *settings)
-        return self.output(heads.flatten(1)), weights
+            heads = ops.attention(query, key, value, mask, dropout)
+        return self.output(heads.flatten(-2)), weights

@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plainformer.encoder.attention import MultiHeadAttention
+from plainformer.encoder.attention_mask import AttentionMask
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.feedforward import FeedForward, GatedFeedForward
 from plainformer.encoder.norm import make_norm
-from plainformer.encoder.packing import Sequences
 from plainformer.encoder.positions import Rotation
 
 
@@ -24,7 +24,7 @@ class Block(nn.Module):
     def __init__(self, config: EncoderConfig, layer: int = 0) -> None:
         super().__init__()
         self.pre_norm = config.norm_order == "pre"
-        self.attention = MultiHeadAttention(config, layer)
+        self.attention = MultiHeadAttention(config)
         self.feed_forward = GatedFeedForward(config) if config.gated else FeedForward(config)
         # The embeddings come normalised, so the first pre-norm would find nothing to do.
         first = self.pre_norm and layer == 0
@@ -34,23 +34,21 @@ class Block(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "tokens hidden"],
-        sequences: Sequences,
+        x: Float[Tensor, "*tokens hidden"],
+        mask: AttentionMask,
         rotation: Rotation | None = None,
-        bias: Float[Tensor, "heads distances"] | None = None,
         output_attentions: bool = False,
     ) -> tuple[
-        Float[Tensor, "tokens hidden"], Float[Tensor, "sequences heads length length"] | None
+        Float[Tensor, "*tokens hidden"], Float[Tensor, "sequences heads length length"] | None
     ]:
-        """The block's output, and its attention weights where asked."""
+        """Return the output of the block, and with `output_attentions` the attention weights."""
         attend, feed = self.attention, self.feed_forward
-        settings = (sequences, rotation, bias, output_attentions)
         if self.pre_norm:
-            y, weights = attend(self.attention_norm(x), *settings)
+            y, weights = attend(self.attention_norm(x), mask, rotation, output_attentions)
             x = x + self.dropout(y)
             x = x + self.dropout(feed(self.feed_forward_norm(x)))
         else:
-            y, weights = attend(x, *settings)
+            y, weights = attend(x, mask, rotation, output_attentions)
             x = self.attention_norm(x + self.dropout(y))
             x = self.feed_forward_norm(x + self.dropout(feed(x)))
         return x, weights

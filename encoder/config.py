@@ -161,6 +161,11 @@ class EncoderConfig:
         """Whether `layer` sees only its sliding window."""
         return self.local_attention > 0 and layer % self.global_attn_every_n_layers != 0
 
+    @property
+    def window(self) -> int:
+        """Return how many positions a token of a local layer sees on each side."""
+        return self.local_attention // 2
+
     def with_dropout(self, share: float) -> "EncoderConfig":
         """The same shape with this dropout of the vectors, and no more of the attention weights."""
         return replace(

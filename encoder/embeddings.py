@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.norm import make_norm
-from plainformer.encoder.packing import Sequences
+from plainformer.encoder.packing import PaddedSequences, Sequences
 from plainformer.encoder.positions import (
     LearnedPositions,
     SinusoidalPositions,
@@ -43,11 +43,11 @@ class Embeddings(nn.Module):
 
     def forward(
         self,
-        input_ids: Int[Tensor, " tokens"],
-        token_type_ids: Int[Tensor, " tokens"] | None,
-        sequences: Sequences,
-    ) -> Float[Tensor, "tokens hidden"]:
-        """Embed tokens: `(tokens,)` → `(tokens, hidden)`.
+        input_ids: Int[Tensor, "*tokens"],
+        token_type_ids: Int[Tensor, "*tokens"] | None,
+        sequences: Sequences | PaddedSequences,
+    ) -> Float[Tensor, "*tokens hidden"]:
+        """Embed tokens.
 
         Without `token_type_ids` all are segment 0, and where the model has no other segment.
         """

@@ -22,7 +22,7 @@ class FeedForward(nn.Module):
         self.up = Linear(hidden, wide, bias=config.bias)
         self.down = Linear(wide, hidden, bias=config.bias)
 
-    def forward(self, x: Float[Tensor, "tokens hidden"]) -> Float[Tensor, "tokens hidden"]:
+    def forward(self, x: Float[Tensor, "*tokens hidden"]) -> Float[Tensor, "*tokens hidden"]:
         """Shape: as it came."""
         y: Tensor = self.down(self.act(self.up(x)))
         return y
@@ -38,7 +38,7 @@ class GatedFeedForward(nn.Module):
         self.up = Linear(hidden, 2 * wide, config.bias, fused_parts=("gate", "up"))
         self.down = Linear(wide, hidden, bias=config.bias)
 
-    def forward(self, x: Float[Tensor, "tokens hidden"]) -> Float[Tensor, "tokens hidden"]:
+    def forward(self, x: Float[Tensor, "*tokens hidden"]) -> Float[Tensor, "*tokens hidden"]:
         """Shape: as it came."""
         a, gate = self.up(x).chunk(2, dim=-1)
         y: Tensor = self.down(self.act(a) * gate)

@@ -23,7 +23,7 @@ def encoder_flops(config: EncoderConfig, sequences: Sequences) -> int:
     local = sum(config.is_local(layer) for layer in range(layers))
     pairs = 0
     for count, length in sequences.runs:
-        near = seen_pairs(length, config.local_attention // 2, sequences.causal)
+        near = seen_pairs(length, config.window, sequences.causal)
         far = seen_pairs(length, length, sequences.causal)
         pairs += count * (local * near + (layers - local) * far)
     return 2 * sum(sequences.lengths) * weights + 4 * config.hidden_size * pairs

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from plainformer.encoder.attention_mask import AttentionMask
 from plainformer.encoder.block import Block
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.embeddings import Embeddings
@@ -14,7 +15,7 @@ from plainformer.encoder.init import initialise
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.norm import make_norm
 from plainformer.encoder.ops import Backend
-from plainformer.encoder.packing import Packing, Sequences
+from plainformer.encoder.packing import Packing, PaddedSequences, Sequences
 from plainformer.encoder.positions import AlibiBias, RelativeBias, Rotation, rotation
 from plainformer.encoder.pretrained import PretrainedModel
 
@@ -38,10 +39,10 @@ class Pooler(nn.Module):
         self.dense = Linear(config.hidden_size, config.hidden_size)
 
     def forward(
-        self, x: Float[Tensor, "tokens hidden"], sequences: Sequences
+        self, x: Float[Tensor, "*tokens hidden"], sequences: Sequences | PaddedSequences
     ) -> Float[Tensor, "sequences hidden"]:
-        """Shape: `(tokens, hidden)` → `(sequences, hidden)`."""
-        return torch.tanh(self.dense(x[sequences.cu_seqlens[:-1]]))
+        """Summarise each sequence in one vector."""
+        return torch.tanh(self.dense(sequences.first(x)))
 
 
 class Encoder(PretrainedModel):
@@ -86,12 +87,13 @@ class Encoder(PretrainedModel):
         input_ids: Int[Tensor, "batch seq"] | Int[Tensor, " tokens"],
         attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"] | None = None,
         token_type_ids: Int[Tensor, "*tokens"] | None = None,
-        sequences: Sequences | None = None,
+        sequences: Sequences | PaddedSequences | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
     ) -> EncoderOutput:
         """Encode a padded batch, or, when `sequences` is given, a packed one.
 
+        `PaddedSequences` let a batch stay padded, with static shapes, for `torch.export`.
         `attention_mask` is 1 where there is a token (default: everywhere). Attention weights come
         from the plain form, whichever backend runs, and only for the call that asks for them.
         """
@@ -101,14 +103,13 @@ class Encoder(PretrainedModel):
             sequences = packing.sequences
         x = self.embeddings(input_ids, token_type_ids, sequences)
         hidden_states, attentions = [], []
-        turns = self._rotations(sequences)
-        bias = None if self.distance_bias is None else self.distance_bias(sequences.max_length)
+        layer_inputs = self._layer_inputs(sequences)
         for layer in range(self.config.num_hidden_layers):
             block = self.blocks[0 if self.config.share_layers else layer]
-            turn = turns[self.config.is_local(layer)]
+            mask, rotary = layer_inputs[self.config.is_local(layer)]
             if output_hidden_states:
                 hidden_states.append(x)
-            x, weights = block(x, sequences, turn, bias, output_attentions)
+            x, weights = block(x, mask, rotary, output_attentions)
             attentions.append(weights)
         x = self.final_norm(x)
         hidden_states.append(x)
@@ -127,16 +128,18 @@ class Encoder(PretrainedModel):
             attentions=tuple(attentions) if output_attentions else None,
         )
 
-    def _rotations(self, sequences: Sequences) -> dict[bool, Rotation | None]:
-        """The rotary angles of global layers (False) and of local ones (True)."""
-        config = self.config
+    def _layer_inputs(
+        self, sequences: Sequences | PaddedSequences
+    ) -> dict[bool, tuple[AttentionMask, Rotation | None]]:
+        """Compute the mask and the rotary angles of global layers (False) and local ones (True)."""
+        config, positions = self.config, sequences.positions
+        bias = None if self.distance_bias is None else self.distance_bias(sequences.max_length)
+        masks = AttentionMask(sequences, None, bias), AttentionMask(sequences, config.window, bias)
         if config.positions != "rotary":
-            return {False: None, True: None}
-        bases = {False: config.global_rope_theta, True: config.local_rope_theta}
-        return {
-            local: rotation(sequences.positions, config.head_size, base)
-            for local, base in bases.items()
-        }
+            return {False: (masks[0], None), True: (masks[1], None)}
+        bases = config.global_rope_theta, config.local_rope_theta
+        rotary = [rotation(positions, config.head_size, base) for base in bases]
+        return {False: (masks[0], rotary[0]), True: (masks[1], rotary[1])}
 
     def flops_per_token(self, seq_len: int) -> float:
         """Floating-point operations of one forward pass, for each token of a `seq_len`-token text.

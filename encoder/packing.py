@@ -20,22 +20,22 @@ from functools import cached_property
 from itertools import groupby
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """The boundaries of packed sequences, in the order in which they lie, and who sees whom."""
+    """The boundaries of packed sequences, and the direction in which their tokens see."""
 
     lengths: tuple[int, ...]
-    """tokens of each sequence, known to the host: no kernel has to be waited for"""
+    """tokens of each sequence, on the host: a kernel that needs them does not wait for a GPU"""
     cu_seqlens: Int[Tensor, " bounds"]
     """cumulative lengths, from 0: sequence i is tokens[cu_seqlens[i] : cu_seqlens[i + 1]]"""
     positions: Int[Tensor, " tokens"]
-    """place of each token in its sequence, from 0"""
+    """position of each token in its sequence, from 0"""
     causal: bool = False
-    """whether a token sees only those before it, and itself"""
+    """whether a token sees no token that comes after it"""
 
     @classmethod
     def of(
@@ -44,7 +44,7 @@ class Sequences:
         device: torch.device | str | None = None,
         causal: bool = False,
     ) -> "Sequences":
-        """The boundaries of sequences of these `lengths` (each at least 1), on `device`."""
+        """Compute the boundaries of sequences of these `lengths` (each at least 1)."""
         sizes = torch.tensor(lengths, dtype=torch.int64)
         cu_seqlens = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
         positions = torch.arange(int(cu_seqlens[-1])) - cu_seqlens[:-1].repeat_interleave(sizes)
@@ -52,34 +52,111 @@ class Sequences:
         return sequences if device is None else sequences.to(device)
 
     def to(self, device: torch.device | str) -> "Sequences":
-        """The same boundaries on another device."""
+        """Copy the boundaries to another device."""
         bounds, positions = moved(self.cu_seqlens, device), moved(self.positions, device)
         return replace(self, cu_seqlens=bounds, positions=positions)
 
+    def prefixed(self, prefix: int) -> "Sequences":
+        """Compute the boundaries of the same sequences, each `prefix` entries longer."""
+        lengths = [prefix + length for length in self.lengths]
+        return Sequences.of(lengths, self.positions.device, self.causal)
+
     @property
     def max_length(self) -> int:
-        """Tokens of the longest sequence."""
+        """Return the number of tokens of the longest sequence."""
         return max(self.lengths, default=0)
 
     @cached_property
     def runs(self) -> list[tuple[int, int]]:
-        """(count, length) of each run of neighbours of equal length, in order."""
+        """Return (count, length) of each run of adjacent sequences of equal length, in order."""
         return [(len(list(group)), length) for length, group in groupby(self.lengths)]
 
     @cached_property
     def rows(self) -> Int[Tensor, " tokens"]:
-        """Which sequence each token belongs to."""
+        """Return the index of the sequence that each token belongs to."""
         sizes = self.cu_seqlens.diff()
         return torch.repeat_interleave(sizes, output_size=len(self.positions))
 
-    def pad(self, x: Tensor) -> Tensor:
-        """`(tokens, …)` → `(sequences, max_length, …)`, zeros where there is no token."""
+    @property
+    def is_token(self) -> Bool[Tensor, "sequences length"]:
+        """Return where the padded sequences have a token."""
+        return self.pad(torch.ones_like(self.rows)).bool()
+
+    @property
+    def padded_positions(self) -> Int[Tensor, "1 length"]:
+        """Return the position of each token of the padded sequences: of all the same."""
+        return torch.arange(self.max_length, device=self.positions.device)[None]
+
+    def pad(self, x: Shaped[Tensor, "tokens *rest"]) -> Shaped[Tensor, "sequences length *rest"]:
+        """Move each sequence to a row of its own, with zeros after its tokens."""
         padded = x.new_zeros((len(self.lengths), self.max_length, *x.shape[1:]))
         return padded.index_put((self.rows, self.positions), x)
 
-    def unpad(self, x: Tensor) -> Tensor:
-        """`(sequences, max_length, …)` → `(tokens, …)`: the reverse of `pad`."""
+    def unpad(self, x: Shaped[Tensor, "sequences length *rest"]) -> Shaped[Tensor, "tokens *rest"]:
+        """Reverse `pad`."""
         return x[self.rows, self.positions]
+
+    def cumsum(self, flags: Bool[Tensor, " tokens"]) -> Int[Tensor, " tokens"]:
+        """Count the true `flags` of each sequence, up to each token and with it."""
+        count = flags.cumsum(0)
+        before = (count - flags.long())[self.cu_seqlens[:-1]]
+        return count - before[self.rows]
+
+    def first(self, x: Shaped[Tensor, "tokens *rest"]) -> Shaped[Tensor, "sequences *rest"]:
+        """Select the entry of the first token of each sequence."""
+        return x[self.cu_seqlens[:-1]]
+
+
+@dataclass(frozen=True)
+class PaddedSequences:
+    """The tokens of a padded batch, for a forward pass on `(batch, seq, …)` without packing.
+
+    No shape depends on the lengths of the texts, and no number is read by the host, so
+    `torch.export` can trace it. Its interface is that of `Sequences`. A row needs a token;
+    outputs on padding are undefined.
+    """
+
+    is_token: Bool[Tensor, "batch seq"]
+    """the attention mask: false on padding"""
+    causal: bool = False
+    """whether a token sees no token that comes after it"""
+
+    def prefixed(self, prefix: int) -> "PaddedSequences":
+        """Return the same sequences, each `prefix` entries longer."""
+        is_token = torch.nn.functional.pad(self.is_token, (prefix, 0), value=True)
+        return replace(self, is_token=is_token)
+
+    @property
+    def max_length(self) -> int:
+        """Return the number of columns: the tokens of a sequence that fills its row."""
+        return self.is_token.shape[1]
+
+    @cached_property
+    def positions(self) -> Int[Tensor, "batch seq"]:
+        """Return the number of tokens before each token; on padding, some valid position."""
+        return (self.is_token.cumsum(1) - 1).clamp_min(0)
+
+    @property
+    def padded_positions(self) -> Int[Tensor, "batch seq"]:
+        """Return `positions`, which are padded."""
+        return self.positions
+
+    def pad(self, x: Shaped[Tensor, "batch seq *rest"]) -> Shaped[Tensor, "batch seq *rest"]:
+        """Return `x`, which is padded."""
+        return x
+
+    def unpad(self, x: Shaped[Tensor, "batch seq *rest"]) -> Shaped[Tensor, "batch seq *rest"]:
+        """Return `x`, which stays padded."""
+        return x
+
+    def cumsum(self, flags: Bool[Tensor, "batch seq"]) -> Int[Tensor, "batch seq"]:
+        """Count the true `flags` of the tokens of each sequence, up to each token and with it."""
+        return (flags & self.is_token).cumsum(1)
+
+    def first(self, x: Shaped[Tensor, "batch seq *rest"]) -> Shaped[Tensor, "batch *rest"]:
+        """Select the entry of the first token of each sequence."""
+        first = self.is_token.int().argmax(1)
+        return x[torch.arange(len(x), device=x.device), first]
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from plainformer.base import UserError
-from plainformer.encoder.packing import Sequences
+from plainformer.encoder.packing import PaddedSequences, Sequences
 
 BUCKETS, FARTHEST = 32, 128
-Rotation = tuple[Float[Tensor, "tokens half"], Float[Tensor, "tokens half"]]
+Rotation = tuple[Float[Tensor, "*tokens half"], Float[Tensor, "*tokens half"]]
 
 
 class PositionTable(nn.Module):
@@ -43,19 +43,16 @@ class PositionTable(nn.Module):
         """Return the row of padding tokens, which is not trained; None if there is none."""
         return self.offset - 1 if self.offset else None
 
-    def forward(self, positions: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens hidden"]:
-        """Shape: `(tokens,)` → `(tokens, hidden)`."""
+    def forward(self, positions: Int[Tensor, "*tokens"]) -> Float[Tensor, "*tokens hidden"]:
+        """Look up the vectors of `positions`."""
         return nn.functional.embedding(self.offset + positions, self.weight, self.padding_idx)
 
 
 def without_padding(
-    padding: Bool[Tensor, " tokens"], sequences: Sequences
-) -> Int[Tensor, " tokens"]:
+    padding: Bool[Tensor, "*tokens"], sequences: Sequences | PaddedSequences
+) -> Int[Tensor, "*tokens"]:
     """Number positions as RoBERTa does: `padding` tokens get −1 and are not counted."""
-    skipped = padding.cumsum(0)
-    before = (skipped - padding.long())[sequences.cu_seqlens[:-1]]
-    places = sequences.positions - skipped + before[sequences.rows]
-    return places.masked_fill(padding, -1)
+    return (sequences.positions - sequences.cumsum(padding)).masked_fill(padding, -1)
 
 
 class LearnedPositions(PositionTable):
@@ -83,10 +80,10 @@ def sinusoids(places: int, hidden: int) -> Float[Tensor, "places hidden"]:
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).float()
 
 
-def rotation(positions: Int[Tensor, " tokens"], head_size: int, base: float) -> Rotation:
-    """cos and sin of θ[p, i] = p · base^(−2i/d), each `(tokens, head_size / 2)`."""
+def rotation(positions: Int[Tensor, "*tokens"], head_size: int, base: float) -> Rotation:
+    """cos and sin of θ[p, i] = p · base^(−2i/d), each `(*tokens, head_size / 2)`."""
     exponents = torch.arange(0, head_size, 2, device=positions.device).float() / head_size
-    angles = positions[:, None].float() * (1.0 / base**exponents)
+    angles = positions[..., None].float() * (1.0 / base**exponents)
     return angles.cos(), angles.sin()
 
 

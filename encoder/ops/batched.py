@@ -13,7 +13,7 @@ PRODUCTS = 32
 """in a batch, at least: one for each head of each sequence"""
 SCORES = 2**18
 """at a time, so that they stay in the cache"""
-Split = Float[Tensor, "sequences heads length head_size"]
+Split = Float[Tensor, "sequences heads _ head_size"]
 
 
 def is_served(query: Split) -> bool:
@@ -30,7 +30,7 @@ def is_served(query: Split) -> bool:
 def attention(query: Split, key: Split, value: Split) -> Split:
     """softmax(Q Kᵀ / √d) V."""
     _, heads, length, _ = query.shape
-    size = max(1, SCORES // (heads * length**2))
+    size = max(1, SCORES // (heads * length * key.shape[2]))
     parts = zip(*(torch.split(x, size) for x in (query, key, value)), strict=True)
     return torch.cat([_attention(*part) for part in parts])
 

@@ -12,10 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from plainformer.encoder.attention_mask import AttentionMask
 from plainformer.encoder.ops import batched, onednn, padded, plain, sliding_window, vocabulary_loss
-from plainformer.encoder.packing import Sequences
+from plainformer.encoder.packing import PaddedSequences
 
-Heads = Float[Tensor, "tokens heads head_size"]
+Heads = Float[Tensor, "*tokens heads head_size"]
 
 # There is no kernel to gain from: the formula is three passes over the data in any form.
 rotate = plain.rotate
@@ -26,45 +27,52 @@ cross_entropy = vocabulary_loss.cross_entropy
 
 
 def attention(
-    query: Heads,
-    key: Heads,
-    value: Heads,
-    sequences: Sequences,
-    window: int | None = None,
-    bias: Float[Tensor, "heads distances"] | None = None,
-    dropout: float = 0.0,
+    query: Heads, key: Heads, value: Heads, mask: AttentionMask, dropout: float = 0.0
 ) -> Heads:
     """softmax(Q Kᵀ / √d + B) V within each sequence: see `plain.attention_with_weights`."""
+    sequences, keys = mask.sequences, mask.keys
+    if isinstance(sequences, PaddedSequences) or isinstance(keys, PaddedSequences):
+        return padded.attention(query, key, value, mask, dropout)
     if len(query) == 0:  # no token: kernels want one
         return value
-    if query.is_cuda and _is_half(query) and bias is None and dropout == 0.0:
+    # A window would hide the prefix from the kernel's later queries.
+    is_varlen = mask.bias is None and dropout == 0.0 and (mask.window is None or not mask.prefix)
+    if query.is_cuda and _is_half(query) and is_varlen:
         from torch.nn.attention.varlen import varlen_attn
 
-        bounds, longest = sequences.cu_seqlens, sequences.max_length
-        back = -1 if window is None else window
-        reach = (back, 0 if sequences.causal else back)
-        heads = varlen_attn(query, key, value, bounds, bounds, longest, longest, window_size=reach)
+        back = -1 if mask.window is None else mask.window
+        heads = varlen_attn(
+            query,
+            key,
+            value,
+            sequences.cu_seqlens,
+            keys.cu_seqlens,
+            sequences.max_length,
+            keys.max_length,
+            window_size=(back, 0 if mask.causal else back),
+        )
         assert isinstance(heads, Tensor)
         return heads
     if query.is_cuda and len(sequences.runs) > 1:
-        return padded.attention(query, key, value, sequences, window, bias, dropout)
-    bare = window is None and bias is None and not sequences.causal and dropout == 0.0
+        return padded.attention(query, key, value, mask, dropout)
 
-    def attend(run: tuple[int, int], *parts: Heads) -> Heads:
-        q, k, v = (x.view(*run, *x.shape[1:]).transpose(1, 2) for x in parts)
-        if bare and batched.is_served(q):
+    def attend(count: int, *parts: Heads) -> Heads:
+        # (count · length, heads, head_size) → (count, heads, length, head_size)
+        q, k, v = (x.view(count, -1, *x.shape[1:]).transpose(1, 2) for x in parts)
+        if mask.is_full and dropout == 0.0 and batched.is_served(q):
             y = batched.attention(q, k, v)
         else:
-            y = sliding_window.attention(q, k, v, window, bias, sequences.causal, dropout)
+            y = sliding_window.attention(q, k, v, mask, dropout)
         return y.transpose(1, 2).flatten(0, 1)
 
-    if len(sequences.runs) == 1:
-        return attend(sequences.runs[0], query, key, value)
-    sizes = [count * length for count, length in sequences.runs]
+    counts = [count for count, _ in sequences.runs]
+    if len(counts) == 1:
+        return attend(counts[0], query, key, value)
     # One split and one concatenation: slices would each send back a gradient of the whole length.
-    split = zip(*(torch.split(x, sizes) for x in (query, key, value)), strict=True)
-    outputs = [attend(run, *parts) for run, parts in zip(sequences.runs, split, strict=True)]
-    return torch.cat(outputs)
+    sizes, key_sizes = ([count * n for count, n in x.runs] for x in (sequences, keys))
+    queries = torch.split(query, sizes)
+    parts = zip(queries, *(torch.split(x, key_sizes) for x in (key, value)), strict=True)
+    return torch.cat([attend(count, *part) for count, part in zip(counts, parts, strict=True)])
 
 
 def layer_norm(

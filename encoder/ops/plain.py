@@ -10,66 +10,36 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from plainformer.encoder.packing import Sequences
+from plainformer.encoder.attention_mask import AttentionMask
 
-Heads = Float[Tensor, "tokens heads head_size"]
+Heads = Float[Tensor, "*tokens heads head_size"]
 
 
 def attention(
-    query: Heads,
-    key: Heads,
-    value: Heads,
-    sequences: Sequences,
-    window: int | None = None,
-    bias: Float[Tensor, "heads distances"] | None = None,
-    dropout: float = 0.0,
+    query: Heads, key: Heads, value: Heads, mask: AttentionMask, dropout: float = 0.0
 ) -> Heads:
     """softmax(Q Kᵀ / √d + B) V within each sequence (Vaswani et al. 2017, arXiv:1706.03762)."""
-    return attention_with_weights(query, key, value, sequences, window, bias, dropout)[0]
+    return attention_with_weights(query, key, value, mask, dropout)[0]
 
 
 def attention_with_weights(
-    query: Heads,
-    key: Heads,
-    value: Heads,
-    sequences: Sequences,
-    window: int | None = None,
-    bias: Float[Tensor, "heads distances"] | None = None,
-    dropout: float = 0.0,
-) -> tuple[Heads, Float[Tensor, "sequences heads length length"]]:
-    """`attention`, and the weights that it gave (before dropout), zeros on padding.
+    query: Heads, key: Heads, value: Heads, mask: AttentionMask, dropout: float = 0.0
+) -> tuple[Heads, Float[Tensor, "sequences heads queries keys"]]:
+    """Compute `attention`, and return its weights too (before dropout), zeros on padding.
 
-    `window`: a query sees the keys at most this many places away. `bias`: what each head adds to
-    the score of a key at each distance: see `at_distances`. `dropout`: the share of weights set to
-    zero. Where the `sequences` are causal, a query sees no key that comes after it.
+    `mask` says which keys a query sees and what is added to their scores. `dropout` is the
+    probability that a weight is set to zero.
     """
-    q_bqhd, k_bkhd, v_bkhd = (sequences.pad(x) for x in (query, key, value))
+    q_bqhd = mask.sequences.pad(query)
+    k_bkhd, v_bkhd = mask.keys.pad(key), mask.keys.pad(value)
     scores_bhqk = torch.einsum("bqhd,bkhd->bhqk", q_bqhd, k_bkhd) / math.sqrt(query.shape[-1])
-    distance_qk = distances(sequences.max_length, query.device)
-    if bias is not None:
-        scores_bhqk = scores_bhqk + at_distances(bias, distance_qk)
-    real_bq = sequences.pad(torch.ones_like(sequences.rows)).bool()
-    visible_bhqk = real_bq[:, None, :, None] & real_bq[:, None, None, :]
-    if window is not None:
-        visible_bhqk = visible_bhqk & (distance_qk.abs() <= window)
-    if sequences.causal:
-        visible_bhqk = visible_bhqk & (distance_qk <= 0)
-    weights_bhqk = masked_softmax(scores_bhqk, visible_bhqk)
+    bias_bhqk = mask.score_bias()
+    if bias_bhqk is not None:
+        scores_bhqk = scores_bhqk + bias_bhqk
+    weights_bhqk = masked_softmax(scores_bhqk, mask.visible)
     kept_bhqk = torch.dropout(weights_bhqk, dropout, train=dropout > 0)
-    return sequences.unpad(torch.einsum("bhqk,bkhd->bqhd", kept_bhqk, v_bkhd)), weights_bhqk
-
-
-def distances(length: int, device: torch.device) -> Int[Tensor, "length length"]:
-    """j − i, from each query i to each key j of a sequence."""
-    place = torch.arange(length, device=device)
-    return place[None, :] - place[:, None]
-
-
-def at_distances(
-    bias: Float[Tensor, "heads distances"], distance: Int[Tensor, "queries keys"]
-) -> Float[Tensor, "heads queries keys"]:
-    """The number of each head for each pair of places: distance 0 is the middle column."""
-    return bias[:, bias.shape[1] // 2 + distance]
+    y_bqhd = torch.einsum("bhqk,bkhd->bqhd", kept_bhqk, v_bkhd)
+    return mask.sequences.unpad(y_bqhd), weights_bhqk
 
 
 def masked_softmax(
@@ -81,13 +51,14 @@ def masked_softmax(
 
 
 def rotate(
-    x: Float[Tensor, "tokens *heads head_size"],
-    cos: Float[Tensor, "tokens half"],
-    sin: Float[Tensor, "tokens half"],
-) -> Float[Tensor, "tokens *heads head_size"]:
+    x: Float[Tensor, "*tokens_heads head_size"],
+    cos: Float[Tensor, "*tokens half"],
+    sin: Float[Tensor, "*tokens half"],
+) -> Float[Tensor, "*tokens_heads head_size"]:
     """(x₁ + i x₂) · e^{iθ}, with x₁, x₂ the halves of each head (RoPE, Su et al. 2021)."""
     first, second = x.chunk(2, dim=-1)
-    shape = (len(x), *[1] * (x.ndim - 2), cos.shape[-1])
+    # (*tokens, half) → (*tokens, 1, …, half): one angle for all heads of a token
+    shape = (*cos.shape[:-1], *[1] * (x.ndim - cos.ndim), cos.shape[-1])
     cos, sin = cos.view(shape), sin.view(shape)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1).type_as(x)
 

@@ -4,89 +4,97 @@ A mask alone would let every query meet every key and then forget most of them; 
 with the length of a text, not with its square.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
-from plainformer.encoder.ops import plain
+from plainformer.encoder.attention_mask import AttentionMask
 
 QUERIES = 256
 """The smallest block of queries."""
-Split = Float[Tensor, "sequences heads length head_size"]
+Split = Float[Tensor, "sequences heads _ head_size"]
 
 
 def attention(
     query: Split,
     key: Split,
     value: Split,
-    window: int | None,
-    bias: Float[Tensor, "heads distances"] | None,
-    causal: bool,
+    mask: AttentionMask,
     dropout: float,
-    real: Bool[Tensor, "sequences length"] | None = None,
+    is_token: Bool[Tensor, "sequences length"] | None = None,
 ) -> Split:
     """Compute softmax(Q Kᵀ / √d + B) V, where B is −∞ for keys that a query does not see.
 
-    `real` is false on padding, which lies behind the tokens of a sequence and is not seen either.
+    `is_token` is false on padding, which comes after the tokens of a sequence and is not seen
+    either.
     """
     attended = []
-    for queries, keys, mask in blocks(query.shape[2], window, bias, causal, query):
-        q, k, v = query[:, :, queries], key[:, :, keys], value[:, :, keys]
-        only_causal = causal and mask is None
-        if real is not None and not only_causal:  # causal: padding comes after every token
-            mask = without_padding(mask, real, queries, keys)
-        y = scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=only_causal)
+    for queries, keys, added in blocks(query.shape[2], mask, query):
+        q = query[:, :, queries]
+        k, v = (select(x, keys, mask.prefix) for x in (key, value))
+        only_causal = mask.causal and added is None
+        if is_token is not None and not only_causal:  # causal: padding comes after every token
+            added = without_padding(added, is_token, queries, keys)
+        if added is not None and mask.prefix:
+            seen = 1.0 if added.dtype == torch.bool else 0.0
+            added = pad(added, (mask.prefix, 0), value=seen)
+        y = scaled_dot_product_attention(q, k, v, added, dropout, is_causal=only_causal)
         attended.append(y)
     return attended[0] if len(attended) == 1 else torch.cat(attended, 2)
 
 
 def blocks(
-    length: int,
-    window: int | None,
-    bias: Float[Tensor, "heads distances"] | None,
-    causal: bool,
-    like: Tensor,
+    length: int, mask: AttentionMask, like: Tensor
 ) -> Iterator[tuple[slice, slice, Tensor | None]]:
-    """Queries of one sequence, the keys that some of them see, and what is added to the scores.
+    """Yield blocks of queries, the keys that some of them see, and what is added to the scores.
 
-    That is None where nothing is, but for causality. Without a window that hides something there is
-    one block.
+    That is None where all keys are seen, or, without a prefix, all that do not come later. Without
+    a window that hides a key there is one block. The prefix is not counted among the keys.
     """
-    reach = length if window is None or length - 1 <= window else window
+    reach = length if mask.window is None or length - 1 <= mask.window else mask.window
     narrow = reach < length
-    if bias is None and not narrow:
+    # The kernel's own causality takes query i and key i for one token: a prefix shifts the keys.
+    if mask.bias is None and not narrow and not (mask.causal and mask.prefix):
         yield slice(0, length), slice(0, length), None
         return
-    place = torch.arange(length, device=like.device)
+    position = torch.arange(length, device=like.device)
     size = max(reach, QUERIES)
     for start in range(0, length, size):
         end = min(start + size, length)
         queries = slice(start, end)
-        keys = slice(max(start - reach, 0), end if causal else end + reach)
-        distance = place[None, keys] - place[queries, None]
-        visible = (distance >= -reach) & (distance <= (0 if causal else reach))
-        if bias is None:
-            yield queries, keys, visible
+        keys = slice(max(start - reach, 0), end if mask.causal else min(end + reach, length))
+        distance = position[None, keys] - position[queries, None]
+        if mask.bias is None:
+            yield queries, keys, mask.allows(distance)
             continue
-        added = plain.at_distances(bias, distance).to(like.dtype)
-        hides = narrow or causal
-        yield queries, keys, added.masked_fill(~visible, float("-inf")) if hides else added
+        added = mask.bias_at(distance).to(like.dtype)
+        if narrow or mask.causal:
+            added = added.masked_fill(~mask.allows(distance), -math.inf)
+        yield queries, keys, added
+
+
+def select(x: Split, keys: slice, prefix: int) -> Split:
+    """Select the prefix and these keys (or their values): a view where they lie together."""
+    if not prefix or keys.start == 0:
+        return x[:, :, keys.start : prefix + keys.stop]
+    return torch.cat([x[:, :, :prefix], x[:, :, prefix + keys.start : prefix + keys.stop]], 2)
 
 
 def without_padding(
-    mask: Tensor | None, real: Bool[Tensor, "sequences length"], queries: slice, keys: slice
+    added: Tensor | None, is_token: Bool[Tensor, "sequences length"], queries: slice, keys: slice
 ) -> Tensor:
     """Mask keys that are padding; the result is (sequences, heads or 1, queries, keys).
 
     In a window, a padding query may see only padding: it attends to itself, since a softmax over no
     keys is NaN, also in the backward pass.
     """
-    seen = real[:, None, None, keys]
-    if mask is None:
+    seen = is_token[:, None, None, keys]
+    if added is None:
         return seen
-    place = torch.arange(real.shape[1], device=real.device)
-    seen = seen | (place[queries, None] == place[None, keys])
-    return mask & seen if mask.dtype == torch.bool else mask.masked_fill(~seen, float("-inf"))
+    position = torch.arange(is_token.shape[1], device=is_token.device)
+    seen = seen | (position[queries, None] == position[None, keys])
+    return added & seen if added.dtype == torch.bool else added.masked_fill(~seen, -math.inf)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from plainformer.encoder import Sequences
+from plainformer.encoder import AttentionMask, Sequences
 from plainformer.encoder.ops import batched, fused, padded, plain
 from tests.encoder.tools import PRECISIONS, assert_relative, both, draw
 
@@ -39,7 +39,7 @@ def test_attention_fused_is_plain(
     bias = draw(4, 2 * max(lengths) - 1, dtype=dtype, seed=4) if biased else None
 
     def run(form: Any) -> Callable[..., Tensor]:
-        return lambda q, k, v, bias: form.attention(q, k, v, sequences, window, bias)
+        return lambda q, k, v, bias: form.attention(q, k, v, AttentionMask(sequences, window, bias))
 
     for y, expected in both(run(fused), run(plain), q, k, v, bias):
         assert_relative(y, expected, bound)
@@ -64,7 +64,7 @@ def test_attention_of_padded_sequences_is_plain(
     bias = draw(2, 47, dtype=dtype, seed=4) if biased else None
 
     def run(attention: Any) -> Callable[..., Tensor]:
-        return lambda q, k, v, bias: attention(q, k, v, sequences, window, bias, 0.0)
+        return lambda q, k, v, bias: attention(q, k, v, AttentionMask(sequences, window, bias), 0.0)
 
     for y, expected in both(run(padded.attention), run(plain.attention), q, k, v, bias):
         assert_relative(y, expected, bound)
@@ -77,9 +77,10 @@ def test_dropout_of_attention_in_distribution(form: Any) -> None:
     sequences = Sequences.of(lengths)
     q, k = draw(2, sum(lengths), 2, 5, dtype=torch.float32).unbind()
     v = torch.eye(5)[sequences.positions][:, None].expand(-1, 2, -1).contiguous()
-    weights = plain.attention(q, k, v, sequences)
+    mask = AttentionMask(sequences)
+    weights = plain.attention(q, k, v, mask)
     torch.manual_seed(0)
-    dropped = torch.stack([form.attention(q, k, v, sequences, None, None, p) for _ in range(draws)])
+    dropped = torch.stack([form.attention(q, k, v, mask, p) for _ in range(draws)])
     kept = dropped > 0
     assert_relative(dropped, kept * (weights / (1 - p)), 1e-5)
     real = weights > 0
@@ -107,7 +108,7 @@ def test_a_window_is_read_in_blocks(
     bias = draw(2, 47, dtype=dtype, seed=4) if biased else None
 
     def run(form: Any) -> Callable[..., Tensor]:
-        return lambda q, k, v, bias: form.attention(q, k, v, sequences, window, bias)
+        return lambda q, k, v, bias: form.attention(q, k, v, AttentionMask(sequences, window, bias))
 
     for y, expected in both(run(fused), run(plain), q, k, v, bias):
         assert_relative(y, expected, bound)
@@ -133,11 +134,11 @@ def test_short_texts_are_attended_to_in_batched_products(
 
     monkeypatch.setattr(batched, "attention", watched)
     with torch.no_grad():
-        y = fused.attention(q, k, v, sequences)
+        y = fused.attention(q, k, v, AttentionMask(sequences))
     assert served == [length for length in (3, 8) if length <= longest]
-    assert_relative(y, plain.attention(q, k, v, sequences), 1e-5)
+    assert_relative(y, plain.attention(q, k, v, AttentionMask(sequences)), 1e-5)
     served.clear()
-    fused.attention(q.requires_grad_(), k, v, sequences).sum().backward()
+    fused.attention(q.requires_grad_(), k, v, AttentionMask(sequences)).sum().backward()
     assert q.grad is not None
     assert not served
 
@@ -152,8 +153,8 @@ def test_short_texts_that_hide_something_are_not(
     sequences = Sequences.of(LENGTHS, causal=causal)
     q, k, v = draw(3, sum(LENGTHS), 4, 8, dtype=torch.float32).unbind()
     bias = draw(4, 25, dtype=torch.float32, seed=4) if biased else None
-    y = fused.attention(q, k, v, sequences, window, bias)
-    assert_relative(y, plain.attention(q, k, v, sequences, window, bias), 1e-5)
+    y = fused.attention(q, k, v, AttentionMask(sequences, window, bias))
+    assert_relative(y, plain.attention(q, k, v, AttentionMask(sequences, window, bias)), 1e-5)
 
 
 def reference(
@@ -183,7 +184,7 @@ def test_attention_plain_is_the_formula(window: int | None, biased: bool) -> Non
     sequences = Sequences.of(lengths)
     bias = draw(2, 41, seed=4) if biased else None
     q, k, v = draw(3, sum(lengths), 2, 8).unbind()
-    heads, weights = plain.attention_with_weights(q, k, v, sequences, window, bias)
+    heads, weights = plain.attention_with_weights(q, k, v, AttentionMask(sequences, window, bias))
     start = 0
     for i, length in enumerate(lengths):
         part = slice(start, start + length)
@@ -203,7 +204,7 @@ def test_attention_plain_is_torchs_multihead_attention() -> None:
     expected, shares = theirs(x, x, x, average_attn_weights=False)
     qkv = F.linear(x, theirs.in_proj_weight, theirs.in_proj_bias)
     q, k, v = qkv.flatten(0, 1).unflatten(-1, (3, heads, size)).unbind(1)
-    y, weights = plain.attention_with_weights(q, k, v, Sequences.of([length, length]))
+    y, weights = plain.attention_with_weights(q, k, v, AttentionMask(Sequences.of([length] * 2)))
     assert_relative(theirs.out_proj(y.flatten(1)).view_as(expected), expected, 1e-13)
     assert_relative(weights, shares, 1e-13)
 
@@ -211,10 +212,10 @@ def test_attention_plain_is_torchs_multihead_attention() -> None:
 @pytest.mark.parametrize("form", [plain, fused])
 def test_dropout_keeps_the_expectation(form: Any) -> None:
     torch.manual_seed(0)
-    sequences = Sequences.of([2, 5])
+    mask = AttentionMask(Sequences.of([2, 5]))
     q, k, v = draw(3, 7, 2, 8).unbind()
-    exact = form.attention(q, k, v, sequences)
-    draws = torch.stack([form.attention(q, k, v, sequences, dropout=0.3) for _ in range(2000)])
+    exact = form.attention(q, k, v, mask)
+    draws = torch.stack([form.attention(q, k, v, mask, dropout=0.3) for _ in range(2000)])
     assert draws.std(0).max() > 0.1, "dropout does something"
     assert (draws.mean(0) - exact).abs().max() < 6 * draws.std(0).max() / 2000**0.5
 
@@ -222,7 +223,7 @@ def test_dropout_keeps_the_expectation(form: Any) -> None:
 @pytest.mark.parametrize("form", [plain, fused])
 def test_attention_of_nothing(form: Any) -> None:
     nothing = torch.zeros(0, 4, 8, requires_grad=True)
-    y = form.attention(nothing, nothing, nothing, Sequences.of([]))
+    y = form.attention(nothing, nothing, nothing, AttentionMask(Sequences.of([])))
     assert y.shape == (0, 4, 8)
     y.sum().backward()
 
@@ -238,5 +239,7 @@ def test_attention_for_any_lengths(lengths: list[int], window: int | None, biase
     sequences = Sequences.of(lengths)
     q, k, v = draw(3, sum(lengths), 2, 4).unbind()
     bias = draw(2, 41, seed=4) if biased else None
-    expected = plain.attention(q, k, v, sequences, window, bias)
-    assert_relative(fused.attention(q, k, v, sequences, window, bias), expected, 1e-13)
+    expected = plain.attention(q, k, v, AttentionMask(sequences, window, bias))
+    assert_relative(
+        fused.attention(q, k, v, AttentionMask(sequences, window, bias)), expected, 1e-13
+    )

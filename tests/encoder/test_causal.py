@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from plainformer.encoder import EncoderConfig, MaskedLM, Sequences, use_backend
+from plainformer.encoder import AttentionMask, EncoderConfig, MaskedLM, Sequences, use_backend
 from plainformer.encoder.ops import fused, plain
 from tests.encoder.test_attention import LENGTHS, SETTINGS
 from tests.encoder.tools import (
@@ -35,8 +35,9 @@ def test_plain_sees_the_past_alone(window: int | None, biased: bool) -> None:
     sequences = Sequences.of(LENGTHS, causal=True)
     q, k, v = draw(3, sum(LENGTHS), 2, 8).unbind()
     bias = draw(2, 41, seed=4) if biased else None
-    heads, weights = plain.attention_with_weights(q, k, v, sequences, window, bias)
-    free = plain.attention_with_weights(q, k, v, Sequences.of(LENGTHS), window, bias)[1]
+    heads, weights = plain.attention_with_weights(q, k, v, AttentionMask(sequences, window, bias))
+    both_ways = AttentionMask(Sequences.of(LENGTHS), window, bias)
+    free = plain.attention_with_weights(q, k, v, both_ways)[1]
     past = free.tril()
     real = sequences.pad(torch.ones_like(sequences.rows)).double()
     assert_relative(weights, past / past.sum(-1, keepdim=True).clamp(min=1e-300), 1e-13)
@@ -53,7 +54,7 @@ def test_fused_is_plain(window: int | None, biased: bool, dtype: torch.dtype, bo
     bias = draw(4, 2 * max(LENGTHS) - 1, dtype=dtype, seed=4) if biased else None
 
     def run(form: Any) -> Any:
-        return lambda q, k, v, bias: form.attention(q, k, v, sequences, window, bias)
+        return lambda q, k, v, bias: form.attention(q, k, v, AttentionMask(sequences, window, bias))
 
     for y, expected in both(run(fused), run(plain), q, k, v, bias):
         assert_relative(y, expected, bound)
