@@ -15,7 +15,7 @@ from pathlib import Path
 from plainformer.encoder.config import PRESETS
 from plainformer.pretrain import Corpus, PretrainConfig, choice, prepare_corpus, pretrain
 from plainformer.pretrain.corpus import read_shards
-from plainformer.pretrain.data import MaskedBatches, Pieces
+from plainformer.pretrain.data import Chunks, MaskedBatches
 from plainformer.pretrain.run import build
 from plainformer.tokenizer import load_tokenizer
 from plainformer.training import TrainingConfig
@@ -67,7 +67,7 @@ def main() -> None:
                         ),
                     )
                     model = build(config, tokenizer)
-                    text = Pieces(shards, tokenizer, config.max_length)
+                    text = Chunks(shards, tokenizer, config.max_length)
                     batches = MaskedBatches(text, choice.hide(config, tokenizer), batch)
                     cost = choice.flops(model, choice.loss(config, tokenizer))
                     sample = [part for step in range(32) for part in batches(step)]

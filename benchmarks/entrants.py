@@ -149,7 +149,7 @@ def theirs_at_masked(model: Theirs, batch: MaskedBatch) -> Loss:
 def labels_of(batch: MaskedBatch) -> Int[Tensor, " tokens"]:
     """What is asked for at each place, −100 where nothing is."""
     labels = torch.full_like(batch.input_ids, -100)
-    labels[batch.at] = batch.labels
+    labels[batch.target_positions] = batch.labels
     return labels
 
 

@@ -2,8 +2,8 @@
 
 Both sides have the same weights, the same batches and bf16 (autocast in training, bf16 weights in
 inference); they take turns, and what they give first is compared (losses to 2 %, vectors to 0.05)
-before anything is timed. Tokens are real ones: padding does not count. Text is random ids; lengths
-are log-normal as of paragraphs ("mixed", mean 185, at most 512), or all equal.
+before anything is timed. Tokens are real ones: padding does not count. Text is random ids;
+lengths are log-normal as of paragraphs ("mixed", mean 185, at most 512), or all equal.
 
 `transformers` gets a padded batch, as its collators make it, and scores the vocabulary everywhere,
 as its models do. It runs on sdpa, and on FlashAttention-2 where that is installed.
@@ -349,7 +349,7 @@ def padded(ids: Tensor, sizes: Sequence[int], padding: int = 0) -> dict[str, Ten
 def padded_mlm(batch: MaskedBatch) -> dict[str, Tensor]:
     """Pad a masked batch, with −100 at the positions that are not predicted."""
     labels = torch.full_like(batch.input_ids, -100)
-    labels[batch.at] = batch.labels
+    labels[batch.target_positions] = batch.labels
     sizes = batch.sequences.lengths
     wanted = padded(labels, sizes, padding=-100)["input_ids"]
     return padded(batch.input_ids, sizes) | {"labels": wanted}

@@ -75,7 +75,7 @@ def fresh(batch: MaskedBatch | Labelled) -> Any:
         rows = zip(batch.ids, batch.labels, strict=True)
         return Batch.of([Item((encoding(ids),), (np.array([label]),)) for ids, label in rows])
     sequences = Sequences.of(batch.sequences.lengths)
-    return MaskedBatch(batch.input_ids, sequences, batch.at, batch.labels)
+    return MaskedBatch(batch.input_ids, sequences, batch.target_positions, batch.labels)
 
 
 def encoding(ids: list[int]) -> Encoding:
@@ -125,7 +125,7 @@ def padded(batch: MaskedBatch | Labelled) -> dict[str, Tensor]:
         return {**pad(rows), "labels": torch.tensor(batch.labels)}
     lengths = list(batch.sequences.lengths)
     labels = torch.full_like(batch.input_ids, IGNORED)
-    labels[batch.at] = batch.labels
+    labels[batch.target_positions] = batch.labels
     rows, wanted = (torch.split(x, lengths) for x in (batch.input_ids, labels))
     return {**pad(rows), "labels": together(wanted, IGNORED)}
 

@@ -6,8 +6,8 @@
     python benchmarks/time_to_loss.py time runs/ttl         on a quiet machine
     python benchmarks/time_to_loss.py report runs/ttl
 
-All have 4 layers × 128 and the same 8k vocabulary, are trained by the same loop on the same pieces
-of 128 tokens, and are measured on the same held-out pieces under the same masks (15 %).
+All have 4 layers × 128 and the same 8k vocabulary, are trained by the same loop on the same chunks
+of 128 tokens, and are measured on the same held-out chunks under the same masks (15 %).
 
 A loss after so many steps hangs on no clock, so `train` may run anywhere, beside anything, in any
 number of parts. Seconds for each step are measured apart (`time`): all entrants in turns, round
@@ -26,9 +26,9 @@ from typing import Any
 from entrants import LENGTH, VOCABULARY, Entrant, build
 
 from plainformer.base import atomic_path, write_json
-from plainformer.pretrain.batch import MaskedBatch, together
+from plainformer.pretrain.batch import MaskedBatch, with_step_counts
 from plainformer.pretrain.corpus import Corpus, prepare_corpus, read_shards
-from plainformer.pretrain.data import MaskedBatches, Pieces, fixed_batches, ordinary_ids
+from plainformer.pretrain.data import Chunks, MaskedBatches, fixed_batches, ordinary_ids
 from plainformer.pretrain.masking import Masking
 from plainformer.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from plainformer.training import evaluate
@@ -98,16 +98,16 @@ class Material:
     def batches(self, entrant: Entrant) -> MaskedBatches:
         """What it learns from."""
         tokenizer = self.tokenizer
-        text = Pieces(read_shards(self.folder / "tokens", tokenizer, "train"), tokenizer, LENGTH)
+        text = Chunks(read_shards(self.folder / "tokens", tokenizer, "train"), tokenizer, LENGTH)
         hide = Masking(tokenizer.mask_id, ordinary_ids(tokenizer), entrant.mask_ratio)
         return MaskedBatches(text, hide, entrant.sequences * LENGTH, seed=entrant.seed)
 
     def held_out(self) -> list[MaskedBatch]:
         """What all are measured on."""
         tokenizer = self.tokenizer
-        text = Pieces(read_shards(self.folder / "tokens", tokenizer, "valid"), tokenizer, LENGTH)
+        text = Chunks(read_shards(self.folder / "tokens", tokenizer, "valid"), tokenizer, LENGTH)
         hide = Masking(tokenizer.mask_id, ordinary_ids(tokenizer))
-        return together(list(fixed_batches(text, hide, 16 * LENGTH, HELD_OUT_TOKENS)))
+        return with_step_counts(list(fixed_batches(text, hide, 16 * LENGTH, HELD_OUT_TOKENS)))
 
 
 def prepare(folder: Path, texts: Sequence[str]) -> None:

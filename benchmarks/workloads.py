@@ -33,7 +33,7 @@ from plainformer.encoder.flops import encoder_flops, masked_lm_flops
 from plainformer.encoder.weights import family_of
 from plainformer.finetune.task_file import save_task
 from plainformer.finetune.tasks.classification import Classification
-from plainformer.pretrain.batch import MaskedBatch, Text
+from plainformer.pretrain.batch import MaskedBatch, PackedText
 from plainformer.pretrain.data import ordinary_ids
 from plainformer.pretrain.masking import Masking
 from plainformer.tokenizer import Tokenizer, load_tokenizer
@@ -153,7 +153,7 @@ class Case:
         flat = np.concatenate(sorted(ids, key=len))
         special = np.isin(flat, list(tokenizer.special_ids))
         lengths = tuple(sorted(map(len, ids)))
-        text = Text(flat % vocabulary, np.arange(len(flat)), special, lengths)
+        text = PackedText(flat % vocabulary, np.arange(len(flat)), special, lengths)
         ordinary = ordinary_ids(tokenizer)
         masking = Masking(tokenizer.mask_id % vocabulary, ordinary[ordinary < vocabulary])
         return masking(text, np.random.default_rng(seed))

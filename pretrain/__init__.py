@@ -1,9 +1,9 @@
 """The first stage: a corpus becomes token shards, masked batches, and a pretrained encoder."""
 
-from plainformer.pretrain.batch import MaskedBatch, Text
+from plainformer.pretrain.batch import MaskedBatch, PackedText
 from plainformer.pretrain.config import PretrainConfig
 from plainformer.pretrain.corpus import Corpus, check_corpus, prepare_corpus, read_shards
-from plainformer.pretrain.data import MaskedBatches, Pieces
+from plainformer.pretrain.data import Chunks, MaskedBatches
 from plainformer.pretrain.fill_mask import Guess, fill_mask
 from plainformer.pretrain.masking import Masking
 from plainformer.pretrain.objectives import masked_lm
@@ -12,14 +12,14 @@ from plainformer.pretrain.run import pretrain
 
 __all__ = [
     "RECIPES",
+    "Chunks",
     "Corpus",
     "Guess",
     "MaskedBatch",
     "MaskedBatches",
     "Masking",
-    "Pieces",
+    "PackedText",
     "PretrainConfig",
-    "Text",
     "check_corpus",
     "fill_mask",
     "masked_lm",

@@ -1,10 +1,10 @@
-"""A batch before and after an objective has hidden something in it.
+"""A batch before and after an objective has corrupted it.
 
-    documents → Text → an objective hides tokens, or asks for others → MaskedBatch
+    documents → PackedText → Corruption → MaskedBatch
 
-`Text` is what the corpus holds, packed: one row of tokens and the lengths of its sequences. How a
-batch is made of it is a `Hiding`: it says what the model sees, at which places it is asked, and for
-which tokens there.
+`PackedText` is text as the corpus holds it, packed: one row of tokens and the lengths of its
+sequences. A `Corruption` makes a batch of it: the tokens that the model sees, the positions at
+which it predicts, and the labels there.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,16 +20,16 @@ from plainformer.encoder.packing import moved
 from plainformer.tokenizer import Tokenizer
 
 Segment = tuple[Shaped[np.ndarray, " _"], Shaped[np.ndarray, " _"]]
-"""ids, and 1 where a word begins: as the shards have them"""
+"""token ids, and for each token 1 where a word begins, else 0"""
 
 
 @dataclass(frozen=True)
-class Text:
-    """Packed sequences as the corpus has them, special tokens included."""
+class PackedText:
+    """Packed sequences of the corpus, special tokens included."""
 
     ids: Int64[np.ndarray, " tokens"]
     words: Int[np.ndarray, " tokens"]
-    """the number of each token's word, from 0 and rising"""
+    """the number of each token's word, in ascending order from 0"""
     special: Bool[np.ndarray, " tokens"]
     lengths: tuple[int, ...]
     segments: Int64[np.ndarray, " tokens"] | None = None
@@ -43,8 +43,8 @@ class Text:
         rows: Sequence[Sequence[Segment]],
         tokenizer: Tokenizer,
         order: Int64[np.ndarray, " sequences"] | None = None,
-    ) -> "Text":
-        """One sequence of each row: [CLS] a [SEP], or of two segments [CLS] a [SEP] b [SEP]."""
+    ) -> "PackedText":
+        """Pack each row into a sequence: [CLS] a [SEP], or of a pair [CLS] a [SEP] b [SEP]."""
         cls_id, sep_id = [tokenizer.cls_id], [tokenizer.sep_id]
         ids: list[np.ndarray | list[int]] = []
         starts: list[np.ndarray | list[int]] = []
@@ -67,19 +67,22 @@ class Text:
             order=order,
         )
 
-    def asked(
+    def with_targets(
         self,
-        at: Int64[np.ndarray, " places"],
-        labels: Int64[np.ndarray, " places"],
+        target_positions: Int64[np.ndarray, " targets"],
+        labels: Int64[np.ndarray, " targets"],
         shown: Int64[np.ndarray, " tokens"] | None = None,
         causal: bool = False,
     ) -> "MaskedBatch":
-        """The batch that asks for `labels` `at` these places; the model sees `shown`, or all."""
+        """Return the batch that predicts `labels` at these positions.
+
+        The model sees `shown`, by default the text itself.
+        """
         types, order = self.segments, self.order
         return MaskedBatch(
             input_ids=torch.from_numpy(self.ids if shown is None else shown),
             sequences=Sequences.of(self.lengths, causal=causal),
-            at=torch.from_numpy(at),
+            target_positions=torch.from_numpy(target_positions),
             labels=torch.from_numpy(labels),
             token_type_ids=None if types is None else torch.from_numpy(types),
             order=None if order is None else torch.from_numpy(order),
@@ -88,38 +91,37 @@ class Text:
 
 @dataclass(frozen=True)
 class Counts:
-    """How much some batches hold together."""
+    """The number of items of each kind in some batches."""
 
     tokens: int
-    asked: int
+    targets: int
     sequences: int
 
     @classmethod
     def of(cls, batches: "Sequence[MaskedBatch]") -> "Counts":
-        """What these batches hold, or what they are among."""
+        """Add the counts of these batches."""
         counts = [batch.counts for batch in batches]
         return cls(
             tokens=sum(c.tokens for c in counts),
-            asked=sum(c.asked for c in counts),
+            targets=sum(c.targets for c in counts),
             sequences=sum(c.sequences for c in counts),
         )
 
 
 @dataclass(frozen=True)
 class MaskedBatch:
-    """Packed sequences of which something is hidden, and what is to be found out."""
+    """Packed sequences, corrupted, and the labels to predict."""
 
     input_ids: Int[Tensor, " tokens"]
     sequences: Sequences
-    at: Int[Tensor, " masked"]
-    """the places to guess"""
-    labels: Int[Tensor, " masked"]
-    """the tokens that belong there"""
+    target_positions: Int[Tensor, " targets"]
+    labels: Int[Tensor, " targets"]
+    """the original tokens at the target positions"""
     token_type_ids: Int[Tensor, " tokens"] | None = None
     order: Int[Tensor, " sequences"] | None = None
     """of pairs: 0 where the second segment follows the first in the corpus, 1 where not"""
-    among: Counts | None = None
-    """what all batches hold over which a mean is taken: those of a step; None: it stands alone"""
+    step_counts: Counts | None = None
+    """item counts of the whole optimizer step; None outside a step"""
 
     @property
     def num_tokens(self) -> int:
@@ -128,31 +130,34 @@ class MaskedBatch:
 
     @property
     def counts(self) -> Counts:
-        """What the mean is over that this batch is part of."""
-        return self.among or Counts(self.num_tokens, len(self.labels), len(self.sequences.lengths))
+        """Item counts of the step, or of this batch alone outside a step."""
+        own = Counts(self.num_tokens, len(self.labels), len(self.sequences.lengths))
+        return self.step_counts or own
 
     def to(self, device: torch.device) -> "MaskedBatch":
-        """The same batch on `device`."""
+        """Return the same batch on `device`."""
         types, order = self.token_type_ids, self.order
         return replace(
             self,
             input_ids=moved(self.input_ids, device),
             sequences=self.sequences.to(device),
-            at=moved(self.at, device),
+            target_positions=moved(self.target_positions, device),
             labels=moved(self.labels, device),
             token_type_ids=None if types is None else moved(types, device),
             order=None if order is None else moved(order, device),
         )
 
 
-Hiding = Callable[[Text, np.random.Generator, int], MaskedBatch]
-"""(text, generator, step) → what is hidden of it and asked for"""
+Corruption = Callable[[PackedText, np.random.Generator, int], MaskedBatch]
+"""(text, generator, step) → the corrupted text with its targets"""
 
 
-def together(batches: Sequence[MaskedBatch], among: Counts | None = None) -> list[MaskedBatch]:
-    """The same batches, each knowing what all of them hold, or that they are `among` more.
+def with_step_counts(
+    batches: Sequence[MaskedBatch], step_counts: Counts | None = None
+) -> list[MaskedBatch]:
+    """Give each batch the item counts of its step, by default those of these batches.
 
-    Whom that is for: `training.weighted_sum`.
+    Losses of different counts need them: `training.weighted_sum`.
     """
-    among = among or Counts.of(batches)
-    return [replace(batch, among=among) for batch in batches]
+    step_counts = step_counts or Counts.of(batches)
+    return [replace(batch, step_counts=step_counts) for batch in batches]

@@ -7,22 +7,22 @@ from typing import Any
 from plainformer.base import UserError
 from plainformer.encoder import EncoderConfig, MaskedLM, PairedMaskedLM
 from plainformer.encoder.flops import discriminator_flops, masked_lm_flops, paired_masked_lm_flops
-from plainformer.pretrain.batch import Hiding, MaskedBatch
+from plainformer.pretrain.batch import Corruption, MaskedBatch
 from plainformer.pretrain.config import PretrainConfig
 from plainformer.pretrain.corpus import Shard
-from plainformer.pretrain.data import Pieces, TextSource, ordinary_ids
+from plainformer.pretrain.data import Chunks, TextSource, ordinary_ids
 from plainformer.pretrain.masking import Masking
 from plainformer.pretrain.objectives import (
     Denoising,
     Distillation,
     Electra,
-    Pairs,
     ReplacedTokens,
+    SegmentPairs,
     SentencePairs,
     load_teacher,
     masked_lm,
     next_tokens,
-    nothing,
+    no_token_targets,
 )
 from plainformer.pretrain.objectives.replaced_tokens import DISCRIMINATOR_WEIGHT
 from plainformer.tokenizer import Tokenizer
@@ -76,11 +76,11 @@ def load_model(config: PretrainConfig, folder: Path) -> Model:
 def read_text(config: PretrainConfig, shards: Sequence[Shard], tokenizer: Tokenizer) -> TextSource:
     """The documents in pieces, or in pairs of segments."""
     if config.pair_objective is None:
-        return Pieces(shards, tokenizer, config.max_length)
-    return Pairs(Pieces(shards, tokenizer, config.max_length - 1), config.pair_objective)
+        return Chunks(shards, tokenizer, config.max_length)
+    return SegmentPairs(Chunks(shards, tokenizer, config.max_length - 1), config.pair_objective)
 
 
-def hide(config: PretrainConfig, tokenizer: Tokenizer) -> Hiding:
+def hide(config: PretrainConfig, tokenizer: Tokenizer) -> Corruption:
     """What is hidden of a text in training."""
     masking = Masking(
         tokenizer.mask_id,
@@ -93,14 +93,14 @@ def hide(config: PretrainConfig, tokenizer: Tokenizer) -> Hiding:
     return _hide(config, masking)
 
 
-def hide_alike(config: PretrainConfig, tokenizer: Tokenizer) -> Hiding:
+def hide_alike(config: PretrainConfig, tokenizer: Tokenizer) -> Corruption:
     """What is hidden of the held-out text: as BERT did, whatever the training, so runs compare."""
     return _hide(config, Masking(tokenizer.mask_id, ordinary_ids(tokenizer)))
 
 
-def _hide(config: PretrainConfig, masking: Masking) -> Hiding:
+def _hide(config: PretrainConfig, masking: Masking) -> Corruption:
     if config.token_objective is None:
-        return nothing
+        return no_token_targets
     if config.token_objective == "clm":
         return next_tokens
     return Denoising(masking) if config.token_objective == "denoise" else masking

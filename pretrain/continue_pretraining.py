@@ -16,11 +16,11 @@ from jaxtyping import Int64
 from plainformer.base import UserError, plural
 from plainformer.encoder import extend_vocabulary
 from plainformer.pretrain import choice
-from plainformer.pretrain.batch import Segment, Text
+from plainformer.pretrain.batch import PackedText, Segment
 from plainformer.pretrain.config import PretrainConfig
 from plainformer.pretrain.corpus import Corpus, is_prepared
 from plainformer.pretrain.corpus.progress import reading
-from plainformer.pretrain.data import Pieces, Rows, TextSource
+from plainformer.pretrain.data import Chunks, Rows, TextSource
 from plainformer.pretrain.measure import PER_CHARACTER, Measure
 from plainformer.tokenizer import (
     Tokenizer,
@@ -106,31 +106,31 @@ def new_words(config: PretrainConfig, tokenizer: Tokenizer, quiet: bool) -> list
 
 
 @dataclass(frozen=True)
-class Respelled:
-    """The same pieces of documents as `pieces`, in the tokens of a vocabulary before it grew."""
+class Retokenized:
+    """The same chunks of documents as `chunks`, in the tokens of a vocabulary before it grew."""
 
-    pieces: Pieces
+    chunks: Chunks
     own: Tokenizer
     places: int
     """tokens of the longest sequence; what goes beyond is cut off"""
 
     def __len__(self) -> int:
         """Blocks of all shards."""
-        return len(self.pieces)
+        return len(self.chunks)
 
     def __getitem__(self, block: int) -> Rows:
-        """The pieces that begin in a block."""
-        return self.pieces[block]
+        """The chunks that begin in a block."""
+        return self.chunks[block]
 
     def lengths(self, items: Rows) -> Int64[np.ndarray, " items"]:
-        """Tokens of each piece in the vocabulary that grew: so batches hold the same pieces."""
-        return self.pieces.lengths(items)
+        """Tokens of each chunk in the vocabulary that grew: so batches hold the same chunks."""
+        return self.chunks.lengths(items)
 
-    def text(self, items: Rows, rng: np.random.Generator) -> Text:
-        """These pieces, packed, in the same order."""
+    def text(self, items: Rows, rng: np.random.Generator) -> PackedText:
+        """These chunks, packed, in the same order."""
         items = items[np.argsort(self.lengths(items), kind="stable")]
-        rows = [[self._respelled(self.pieces.tokens(piece))] for piece in items.tolist()]
-        return Text.packed(rows, self.own)
+        rows = [[self._respelled(self.chunks.tokens(chunk))] for chunk in items.tolist()]
+        return PackedText.packed(rows, self.own)
 
     def _respelled(self, segment: Segment) -> Segment:
         ids: list[int] = []
@@ -139,7 +139,7 @@ class Respelled:
         for word in np.split(segment[0], begins[begins > 0]):
             tokens: list[int] = word.tolist()
             if max(tokens, default=0) >= self.own.vocab_size:
-                tokens = self.own.spell(join_pieces(self.pieces.tokenizer, tokens))
+                tokens = self.own.spell(join_pieces(self.chunks.tokenizer, tokens))
             ids += tokens
             starts += [1, *[0] * (len(tokens) - 1)]
         starts[:1] = segment[1][:1].tolist()
@@ -161,7 +161,9 @@ def measured_before(
         model, own = choice.load_model(config, config.model), started.own
         places = choice.shape(model).max_position_embeddings
         texts = {
-            k: Respelled(text, own, places) for k, text in texts.items() if isinstance(text, Pieces)
+            k: Retokenized(text, own, places)
+            for k, text in texts.items()
+            if isinstance(text, Chunks)
         }
         measure = Measure.of(config, own, texts, per_character=True)
     device = choose_device(config.training.device)

@@ -1,6 +1,6 @@
 """Shards become batches: whole documents, hidden in part, packed to a budget of tokens.
 
-A document longer than `max_length` is cut into pieces of nearly equal length. Each piece stands
+A document longer than `max_length` is cut into chunks of nearly equal length. Each chunk stands
 between [CLS] and [SEP] and attends to nothing but itself. What stands in a batch, and what is
 hidden there, follows from (seed, step) alone.
 """
@@ -16,7 +16,14 @@ import numpy as np
 from jaxtyping import Int64
 
 from plainformer.base import UserError
-from plainformer.pretrain.batch import Counts, Hiding, MaskedBatch, Segment, Text, together
+from plainformer.pretrain.batch import (
+    Corruption,
+    Counts,
+    MaskedBatch,
+    PackedText,
+    Segment,
+    with_step_counts,
+)
 from plainformer.pretrain.corpus import Shard
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import Order, Replay, by_tokens, share, summed
@@ -26,14 +33,14 @@ BLOCK = 1 << 14
 """tokens of a shard that are shuffled as one"""
 POOL = 1 << 21
 POOL_BATCHES = 64
-"""tokens, and batches, whose pieces are shuffled among each other, at least"""
+"""tokens, and batches, whose chunks are shuffled among each other, at least"""
 SAMPLE = 1 << 24
 """tokens by which a corpus is judged"""
 
 
 @runtime_checkable
 class TextSource(Protocol):
-    """Sequences to choose from, as `training.sampler.Blocks`: `Pieces` of documents, or pairs."""
+    """Sequences to choose from, as `training.sampler.Blocks`: `Chunks` of documents, or pairs."""
 
     def __len__(self) -> int:
         """How many blocks of neighbours they stand in."""
@@ -44,12 +51,12 @@ class TextSource(Protocol):
     def lengths(self, items: Rows) -> Int64[np.ndarray, " items"]:
         """Tokens of each, at most."""
 
-    def text(self, items: Rows, rng: np.random.Generator) -> Text:
+    def text(self, items: Rows, rng: np.random.Generator) -> PackedText:
         """These, packed, shorter ones first; what is random comes from `rng`."""
 
 
 @dataclass(frozen=True)
-class Pieces:
+class Chunks:
     """The documents of some shards, cut to at most `max_length` tokens with [CLS] and [SEP].
 
     Where they are cut is computed when it is asked for, a block of a shard's tokens at a time: it
@@ -76,7 +83,7 @@ class Pieces:
         return self._ends[-1]
 
     def __getitem__(self, block: int) -> Rows:
-        """The pieces that begin in a block: shard, first token and last token + 1 of each."""
+        """The chunks that begin in a block: shard, first token and last token + 1 of each."""
         number = bisect_right(self._ends, block)
         low = (block - (self._ends[number - 1] if number else 0)) * BLOCK
         documents = self.shards[number].documents
@@ -95,26 +102,26 @@ class Pieces:
         return np.stack([np.full(len(document), number), *cuts], axis=1)
 
     def lengths(self, items: Rows) -> Int64[np.ndarray, " items"]:
-        """Tokens of each piece, [CLS] and [SEP] included."""
+        """Tokens of each chunk, [CLS] and [SEP] included."""
         lengths: Int64[np.ndarray, " items"] = items[:, 2] - items[:, 1] + 2
         return lengths
 
-    def tokens(self, piece: Sequence[int]) -> Segment:
-        """The tokens of one piece, without [CLS] and [SEP], and where its words begin."""
-        number, first, last = piece
+    def tokens(self, chunk: Sequence[int]) -> Segment:
+        """The tokens of one chunk, without [CLS] and [SEP], and where its words begin."""
+        number, first, last = chunk
         shard = self.shards[number]
         return shard.ids[first:last], shard.words[first:last]
 
-    def document(self, piece: Sequence[int]) -> tuple[int, int]:
-        """Shard and number of the document that a piece is of."""
-        number, first, _ = piece
+    def document(self, chunk: Sequence[int]) -> tuple[int, int]:
+        """Shard and number of the document that a chunk is of."""
+        number, first, _ = chunk
         documents = self.shards[number].documents
         return number, int(np.searchsorted(documents, first, side="right"))
 
-    def text(self, items: Rows, rng: np.random.Generator) -> Text:
-        """These pieces, packed, shorter ones first."""
+    def text(self, items: Rows, rng: np.random.Generator) -> PackedText:
+        """These chunks, packed, shorter ones first."""
         items = items[np.argsort(self.lengths(items), kind="stable")]
-        return Text.packed([[self.tokens(piece)] for piece in items.tolist()], self.tokenizer)
+        return PackedText.packed([[self.tokens(chunk)] for chunk in items.tolist()], self.tokenizer)
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ class MaskedBatches:
     """Step → its micro-batches: a function of (seed, step), without end."""
 
     source: TextSource
-    hide: Hiding
+    corrupt: Corruption
     batch_tokens: int
     micro_batches: int = 1
     seed: int = 0
@@ -130,7 +137,7 @@ class MaskedBatches:
 
     @cached_property
     def order(self) -> Order:
-        """Which pieces make up each step."""
+        """Which chunks make up each step."""
         return by_tokens(
             self.source,
             self.source.lengths,
@@ -146,20 +153,20 @@ class MaskedBatches:
         items = self.order(step)
         own = [self.batch(step, number, items[number]) for number in share(len(items))]
         counts = Counts.of(own)
-        among = Counts(*summed(counts.tokens, counts.asked, counts.sequences))
-        return together(own, among)
+        among = Counts(*summed(counts.tokens, counts.targets, counts.sequences))
+        return with_step_counts(own, among)
 
     def batch(self, step: int, number: int, items: Rows) -> MaskedBatch:
-        """Micro-batch `number` of `step`, of these pieces."""
+        """Micro-batch `number` of `step`, of these chunks."""
         rng = np.random.default_rng([self.seed, step, number])
-        return self.hide(self.source.text(items, rng), rng, step)
+        return self.corrupt(self.source.text(items, rng), rng, step)
 
 
 def fixed_batches(
-    source: TextSource, hide: Hiding, batch_tokens: int, limit: int
+    source: TextSource, corrupt: Corruption, batch_tokens: int, limit: int
 ) -> Iterator[MaskedBatch]:
     """About `limit` tokens of held-out text under masks that never change: comparable anywhere."""
-    batches = MaskedBatches(source, hide, batch_tokens, seed=0)
+    batches = MaskedBatches(source, corrupt, batch_tokens, seed=0)
     seen = 0
     for step in count():
         if seen >= limit or batches.order.epoch(step) > 0:

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Int64
 
 from plainformer.base import UserError
-from plainformer.pretrain.batch import MaskedBatch, Text
+from plainformer.pretrain.batch import MaskedBatch, PackedText
 
 MASKED, DRAWN = 0.8, 0.1
 SPAN_P, LONGEST_SPAN = 0.2, 10
@@ -30,7 +30,7 @@ Places = Int64[np.ndarray, " chosen"]
 
 @dataclass(frozen=True)
 class Masking:
-    """How to mask for one tokenizer. It is a `Hiding`: the chosen tokens are asked for."""
+    """How to mask for one tokenizer. It is a `Corruption`: the chosen tokens are asked for."""
 
     mask_id: int
     ordinary_ids: Int64[np.ndarray, " ordinary"]
@@ -54,10 +54,10 @@ class Masking:
         way = min(step / max(self.steps - 1, 1), 1.0)
         return self.ratio + way * (self.last_ratio - self.ratio)
 
-    def __call__(self, text: Text, rng: np.random.Generator, step: int = 0) -> MaskedBatch:
+    def __call__(self, text: PackedText, rng: np.random.Generator, step: int = 0) -> MaskedBatch:
         """The text with some tokens masked; asked for are those that stood there."""
         masked, places = self.mask(text.ids, text.words, text.special, rng, step)
-        return text.asked(places, text.ids[places], shown=masked)
+        return text.with_targets(places, text.ids[places], shown=masked)
 
     def mask(
         self,

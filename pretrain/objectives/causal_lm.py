@@ -8,11 +8,11 @@ learned from, and the end of a text is one of them.
 
 import numpy as np
 
-from plainformer.pretrain.batch import MaskedBatch, Text
+from plainformer.pretrain.batch import MaskedBatch, PackedText
 
 
-def next_tokens(text: Text, rng: np.random.Generator, step: int = 0) -> MaskedBatch:
-    """The text as it is, of causal sequences; asked for is what follows each token. A `Hiding`."""
+def next_tokens(text: PackedText, rng: np.random.Generator, step: int = 0) -> MaskedBatch:
+    """Keep the text, in causal sequences, and predict the token after each. A `Corruption`."""
     ends = np.cumsum(text.lengths) - 1
     at = np.delete(np.arange(len(text.ids)), ends)
-    return text.asked(at, text.ids[at + 1], causal=True)
+    return text.with_targets(at, text.ids[at + 1], causal=True)

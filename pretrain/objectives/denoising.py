@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from plainformer.pretrain.batch import MaskedBatch, Text
+from plainformer.pretrain.batch import MaskedBatch, PackedText
 from plainformer.pretrain.masking import Masking
 
 TRIGRAM, SHUFFLED = 3, 0.05
@@ -19,11 +19,11 @@ TRIGRAM, SHUFFLED = 3, 0.05
 
 @dataclass(frozen=True)
 class Denoising:
-    """How to disturb a text. It is a `Hiding`: what was disturbed is asked for."""
+    """How to disturb a text. It is a `Corruption`: what was disturbed is asked for."""
 
     masking: Masking
 
-    def __call__(self, text: Text, rng: np.random.Generator, step: int = 0) -> MaskedBatch:
+    def __call__(self, text: PackedText, rng: np.random.Generator, step: int = 0) -> MaskedBatch:
         """The text with tokens masked, replaced and shuffled; asked for is what stood there."""
         shown, masked = self.masking.mask(text.ids, text.words, text.special, rng, step)
         untouched = ~text.special
@@ -31,7 +31,7 @@ class Denoising:
         trigrams = choose_trigrams(untouched, rng)
         shown[trigrams] = shown[rng.permuted(trigrams, axis=1)]
         places = np.sort(np.concatenate([masked, trigrams.flatten()]))
-        return text.asked(places, text.ids[places], shown=shown)
+        return text.with_targets(places, text.ids[places], shown=shown)
 
 
 def choose_trigrams(

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from plainformer.base import UserError
 from plainformer.encoder import MaskedLM
 from plainformer.pretrain.batch import MaskedBatch
-from plainformer.pretrain.objectives.parts import guessed
+from plainformer.pretrain.objectives.cross_entropy import cross_entropy_loss
 from plainformer.tokenizer import Tokenizer, load_tokenizer
 from plainformer.training import Loss
 
@@ -32,7 +32,7 @@ class Distillation:
     def __call__(self, model: MaskedLM, batch: MaskedBatch) -> Loss:
         """The mixed loss; "hard" and "soft" are its two parts, without T² and their shares."""
         teacher = self.teacher.to(batch.input_ids.device)
-        asked = {"sequences": batch.sequences, "at": batch.at}
+        asked = {"sequences": batch.sequences, "at": batch.target_positions}
         with torch.no_grad():
             wanted = teacher(batch.input_ids, **asked).float()
         logits = model(batch.input_ids, **asked).float()
@@ -44,7 +44,7 @@ class Distillation:
             reduction="sum",
             log_target=True,
         )
-        hard = guessed(logits, batch.labels)
+        hard = cross_entropy_loss(logits, batch.labels)
         share = self.soft_share
         total = share * self.temperature**2 * soft + (1 - share) * hard.total
         metrics = {**hard.metrics, "hard": hard.total.detach(), "soft": soft.detach()}

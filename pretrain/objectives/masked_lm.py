@@ -6,7 +6,7 @@ modelling and denoising are this loss, too, on other batches.
 
 from plainformer.encoder import MaskedLM
 from plainformer.pretrain.batch import MaskedBatch
-from plainformer.pretrain.objectives.parts import guessed
+from plainformer.pretrain.objectives.cross_entropy import cross_entropy_loss
 from plainformer.training import Loss
 
 
@@ -15,5 +15,5 @@ def masked_lm(model: MaskedLM, batch: MaskedBatch) -> Loss:
 
     Logits are computed at these places only.
     """
-    logits = model(batch.input_ids, sequences=batch.sequences, at=batch.at)
-    return guessed(logits, batch.labels)
+    logits = model(batch.input_ids, sequences=batch.sequences, at=batch.target_positions)
+    return cross_entropy_loss(logits, batch.labels)

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from plainformer.base import UserError, find_folder
 from plainformer.encoder import Discriminator, EncoderConfig, MaskedLM
 from plainformer.pretrain.batch import MaskedBatch
-from plainformer.pretrain.objectives.parts import guessed
+from plainformer.pretrain.objectives.cross_entropy import cross_entropy_loss
 from plainformer.training import Loss, Term, weighted_sum
 
 DISCRIMINATOR_WEIGHT = 50.0
@@ -85,11 +85,12 @@ class ReplacedTokens:
         """Metrics of the discriminator: which share of the tokens it judges rightly
         ("rtd_accuracy"), which share is replaced, and which is replaced and found.
         """
-        logits = model.generator(batch.input_ids, sequences=batch.sequences, at=batch.at)
+        targets = batch.target_positions
+        logits = model.generator(batch.input_ids, sequences=batch.sequences, at=targets)
         drawn = self.draw(logits.detach())
-        shown = batch.input_ids.index_copy(0, batch.at, drawn)
+        shown = batch.input_ids.index_copy(0, targets, drawn)
         replaced = torch.zeros_like(shown, dtype=torch.bool)
-        replaced[batch.at] = drawn != batch.labels
+        replaced[targets] = drawn != batch.labels
 
         scores = model.discriminator(shown, sequences=batch.sequences).float()
         total = F.binary_cross_entropy_with_logits(scores, replaced.float(), reduction="sum")
@@ -103,7 +104,7 @@ class ReplacedTokens:
         counts = batch.counts
         return weighted_sum(
             {
-                "mlm": Term(guessed(logits, batch.labels), counts.asked),
+                "mlm": Term(cross_entropy_loss(logits, batch.labels), counts.targets),
                 "rtd": Term(judged, counts.tokens, DISCRIMINATOR_WEIGHT),
             }
         )

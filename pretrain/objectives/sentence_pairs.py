@@ -18,62 +18,62 @@ import numpy as np
 from jaxtyping import Int64
 
 from plainformer.encoder import PairedMaskedLM
-from plainformer.pretrain.batch import MaskedBatch, Segment, Text
-from plainformer.pretrain.data import Pieces, Rows
-from plainformer.pretrain.objectives.parts import guessed
+from plainformer.pretrain.batch import MaskedBatch, PackedText, Segment
+from plainformer.pretrain.data import Chunks, Rows
+from plainformer.pretrain.objectives.cross_entropy import cross_entropy_loss
 from plainformer.training import Loss, Term, weighted_sum
 
 PairName = Literal["nsp", "sop"]
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Pieces of documents, each cut in two; `pieces` leave room for the second [SEP]."""
+class SegmentPairs:
+    """Chunks of documents, each cut in two; `chunks` leave room for the second [SEP]."""
 
-    pieces: Pieces
+    chunks: Chunks
     name: PairName
 
     def __len__(self) -> int:
         """Blocks of all shards."""
-        return len(self.pieces)
+        return len(self.chunks)
 
     def __getitem__(self, block: int) -> Rows:
-        """The pieces of a block of at least two tokens."""
-        pieces = self.pieces[block]
-        return pieces[self.pieces.lengths(pieces) >= 4]
+        """The chunks of a block of at least two tokens."""
+        chunks = self.chunks[block]
+        return chunks[self.chunks.lengths(chunks) >= 4]
 
     def lengths(self, items: Rows) -> Int64[np.ndarray, " items"]:
         """Tokens of each pair with its three special tokens."""
-        return self.pieces.lengths(items) + 1
+        return self.chunks.lengths(items) + 1
 
-    def text(self, items: Rows, rng: np.random.Generator) -> Text:
+    def text(self, items: Rows, rng: np.random.Generator) -> PackedText:
         """These pairs, some of them made wrong, packed, shorter ones first."""
         items = items[np.argsort(self.lengths(items), kind="stable")]
-        pieces = items.tolist()
-        pairs = [cut(*self.pieces.tokens(piece), rng) for piece in pieces]
+        chunks = items.tolist()
+        pairs = [cut(*self.chunks.tokens(chunk), rng) for chunk in chunks]
         wrong = rng.random(len(pairs)) < 0.5
         if self.name == "sop":
             pairs = [pair[::-1] if w else pair for pair, w in zip(pairs, wrong, strict=True)]
         else:
-            wrong = self._exchange(pieces, pairs, wrong)
+            wrong = self._exchange(chunks, pairs, wrong)
         sizes = [len(first[0]) + len(second[0]) for first, second in pairs]
         by_size = np.argsort(sizes, kind="stable")
         rows = [pairs[i] for i in by_size.tolist()]
-        return Text.packed(rows, self.pieces.tokenizer, wrong[by_size].astype(np.int64))
+        return PackedText.packed(rows, self.chunks.tokenizer, wrong[by_size].astype(np.int64))
 
     def _exchange(
-        self, pieces: list[list[int]], pairs: list[tuple[Segment, Segment]], wrong: np.ndarray
+        self, chunks: list[list[int]], pairs: list[tuple[Segment, Segment]], wrong: np.ndarray
     ) -> np.ndarray:
         """Let neighbours among the `wrong` pairs exchange their second segments.
 
         Neighbours are of like length, so length tells nothing; what is too long then is cut. A
         pair without a neighbour of another document stays right. Returns which pairs are wrong.
         """
-        room = self.pieces.max_length - 2
+        room = self.chunks.max_length - 2
         exchanged = np.zeros(len(pairs), bool)
         chosen = np.flatnonzero(wrong).tolist()
         for i, j in zip(chosen[::2], chosen[1::2], strict=False):
-            if self.pieces.document(pieces[i]) != self.pieces.document(pieces[j]):
+            if self.chunks.document(chunks[i]) != self.chunks.document(chunks[j]):
                 for k, (ids, starts) in ((i, pairs[j][1]), (j, pairs[i][1])):
                     keep = room - len(pairs[k][0][0])
                     pairs[k] = pairs[k][0], (ids[:keep], starts[:keep])
@@ -92,10 +92,10 @@ def cut(ids: np.ndarray, starts: np.ndarray, rng: np.random.Generator) -> tuple[
     return (ids[:at], starts[:at]), (ids[at:], starts[at:])
 
 
-def nothing(text: Text, rng: np.random.Generator, step: int = 0) -> MaskedBatch:
-    """The text as it is, and no token asked for: pairs alone are learned from. A `Hiding`."""
+def no_token_targets(text: PackedText, rng: np.random.Generator, step: int = 0) -> MaskedBatch:
+    """The text as it is, and no token asked for: pairs alone are learned from. A `Corruption`."""
     none = np.empty(0, np.int64)
-    return text.asked(none, none)
+    return text.with_targets(none, none)
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,10 @@ class SentencePairs:
             batch.input_ids,
             token_type_ids=batch.token_type_ids,
             sequences=batch.sequences,
-            at=batch.at,
+            at=batch.target_positions,
         )
-        pairs = guessed(pair_logits, batch.order)
+        pairs = cross_entropy_loss(pair_logits, batch.order)
         if self.tokens is None:
             return pairs
-        tokens = Term(guessed(logits, batch.labels), batch.counts.asked)
+        tokens = Term(cross_entropy_loss(logits, batch.labels), batch.counts.targets)
         return weighted_sum({self.tokens: tokens, self.name: Term(pairs, batch.counts.sequences)})

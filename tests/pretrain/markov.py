@@ -92,7 +92,7 @@ class Markov:
             backward[:, j] = (backward[:, j + 1] * emitted[:, j + 1]) @ self.transition.T
         belief = forward * backward * chosen
         belief /= belief.sum(-1, keepdims=True)
-        row, place = np.divmod(batch.at.numpy(), LENGTH + 2)
+        row, place = np.divmod(batch.target_positions.numpy(), LENGTH + 2)
         return float(-np.log(belief[row, place - 1, batch.labels.numpy() - FIRST]).mean())
 
 

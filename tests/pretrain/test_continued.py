@@ -14,9 +14,9 @@ import plainformer.pretrain.run
 from plainformer.base import UserError
 from plainformer.commands import pretrain as command
 from plainformer.encoder import Encoder, EncoderConfig, MaskedLM, PairedMaskedLM
-from plainformer.pretrain import Corpus, Pieces, PretrainConfig, prepare_corpus
+from plainformer.pretrain import Chunks, Corpus, PretrainConfig, prepare_corpus
 from plainformer.pretrain import pretrain as run
-from plainformer.pretrain.continue_pretraining import Respelled
+from plainformer.pretrain.continue_pretraining import Retokenized
 from plainformer.pretrain.data import MaskedBatches, ordinary_ids
 from plainformer.pretrain.masking import Masking
 from plainformer.pretrain.measure import PerCharacter
@@ -184,8 +184,8 @@ def test_a_vocabulary_that_grew_is_compared_word_for_word(folder, tmp_path):
     old = load_tokenizer(folder / "bert")
     new = extend(old, NEW)
     texts = biology(80)
-    source = Pieces([tiny.shard(texts, new)], new, 32)
-    respelled = Respelled(source, old, places=64)
+    source = Chunks([tiny.shard(texts, new)], new, 32)
+    respelled = Retokenized(source, old, places=64)
     words, characters = [], []
     for tokenizer, text in ((new, source), (old, respelled)):
         masking = Masking(tokenizer.mask_id, ordinary_ids(tokenizer), unit="words")
@@ -204,14 +204,14 @@ def test_a_vocabulary_that_grew_is_compared_word_for_word(folder, tmp_path):
     plain = source.text(order, rng)
     assert old.decode(first.ids.tolist()) == new.decode(plain.ids.tolist())
     assert plain.words[-1] == first.words[-1]
-    short = Respelled(source, old, places=9).text(order, rng)
+    short = Retokenized(source, old, places=9).text(order, rng)
     assert max(short.lengths) == 9
 
 
 def test_the_price_per_character_is_what_it_says(folder):
     tokenizer = load_tokenizer(folder / "bert")
     model = MaskedLM.from_pretrained(folder / "bert")
-    source = Pieces([tiny.shard(tiny.sentences(30), tokenizer)], tokenizer, 32)
+    source = Chunks([tiny.shard(tiny.sentences(30), tokenizer)], tokenizer, 32)
     batches = MaskedBatches(source, Masking(tokenizer.mask_id, ordinary_ids(tokenizer)), 256)(0)
     found = evaluate(model, PerCharacter.of(tokenizer), batches)
     expected = evaluate(model, masked_lm, batches)
@@ -251,7 +251,7 @@ def test_old_text_is_replayed_in_its_share(folder, tmp_path):
 def original(batch, tokenizer) -> list[tuple[str, int]]:
     """The texts of a batch, and how many tokens each has."""
     ids = batch.input_ids.clone()
-    ids[batch.at] = batch.labels
+    ids[batch.target_positions] = batch.labels
     lengths = batch.sequences.lengths
     return [(tokenizer.decode(part.tolist()), len(part)) for part in ids.split(list(lengths))]
 

@@ -12,7 +12,7 @@ from scipy.stats import entropy
 import plainformer.pretrain.data
 from plainformer.base import UserError
 from plainformer.encoder import MaskedLM, Sequences
-from plainformer.pretrain import MaskedBatch, MaskedBatches, Masking, Pieces, masked_lm
+from plainformer.pretrain import Chunks, MaskedBatch, MaskedBatches, Masking, masked_lm
 from plainformer.pretrain.corpus import Shard
 from plainformer.pretrain.data import fixed_batches, ordinary_ids, unigram_entropy
 from tests.pretrain import tiny
@@ -32,14 +32,14 @@ def shards(*sizes: list[int]) -> list[Shard]:
 def original(batch: MaskedBatch) -> list[list[int]]:
     """The sequences of a batch as they were before masking."""
     ids = batch.input_ids.clone()
-    ids[batch.at] = batch.labels
+    ids[batch.target_positions] = batch.labels
     return [part.tolist() for part in ids.split(list(batch.sequences.lengths))]
 
 
-def batches(pieces: Pieces, budget: int, **settings) -> MaskedBatches:
-    tokenizer = pieces.tokenizer
+def batches(chunks: Chunks, budget: int, **settings) -> MaskedBatches:
+    tokenizer = chunks.tokenizer
     return MaskedBatches(
-        pieces, Masking(tokenizer.mask_id, ordinary_ids(tokenizer), 0.5), budget, **settings
+        chunks, Masking(tokenizer.mask_id, ordinary_ids(tokenizer), 0.5), budget, **settings
     )
 
 
@@ -57,7 +57,7 @@ sizes = st.lists(st.integers(1, 40), min_size=1, max_size=12)
 def test_every_token_once_an_epoch_in_pieces_of_like_length(
     tokenizers, rows, length, spare, block, pool
 ):
-    """Also where blocks end within documents and pieces, and pools within the corpus."""
+    """Also where blocks end within documents and chunks, and pools within the corpus."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plainformer.pretrain.data, "BLOCK", block)
         patch.setattr(plainformer.pretrain.data, "POOL", max(pool, block))
@@ -66,38 +66,40 @@ def test_every_token_once_an_epoch_in_pieces_of_like_length(
 
 
 def check_an_epoch(tokenizer, rows, length, spare):
-    data = batches(Pieces(shards(*rows), tokenizer, length), length + spare)
+    data = batches(Chunks(shards(*rows), tokenizer, length), length + spare)
     found = []
     for step in range(data.order.steps(epochs=1)):
         (batch,) = data(step)
         assert batch.num_tokens == sum(batch.sequences.lengths) <= length + spare
         assert list(batch.sequences.lengths) == sorted(batch.sequences.lengths)
         found += original(batch)
-    assert all(len(piece) <= length for piece in found)
-    assert {piece[0] for piece in found} == {tokenizer.cls_id}
-    assert {piece[-1] for piece in found} == {tokenizer.sep_id}
-    inner = sorted(piece[1:-1] for piece in found)
+    assert all(len(chunk) <= length for chunk in found)
+    assert {chunk[0] for chunk in found} == {tokenizer.cls_id}
+    assert {chunk[-1] for chunk in found} == {tokenizer.sep_id}
+    inner = sorted(chunk[1:-1] for chunk in found)
     flat = [id for row in rows for id in row]
-    assert [id for piece in inner for id in piece] == list(range(5, 5 + sum(flat)))
+    assert [id for chunk in inner for id in chunk] == list(range(5, 5 + sum(flat)))
     bounds = 5 + np.cumsum([0, *flat])
     for first, last in pairwise(bounds):
-        lengths = [len(piece) for piece in inner if first <= piece[0] < last]
-        assert sum(lengths) == last - first  # no piece holds parts of two documents
+        lengths = [len(chunk) for chunk in inner if first <= chunk[0] < last]
+        assert sum(lengths) == last - first  # no chunk holds parts of two documents
         assert len(lengths) == -(-(last - first) // (length - 2))
         assert max(lengths) - min(lengths) <= 1
 
 
 def test_a_batch_follows_from_seed_and_step(wordpiece):
     def fresh(seed: int = 3, micro: int = 2) -> MaskedBatches:
-        pieces = Pieces(shards([7, 30, 2, 19], [11, 5, 23]), wordpiece, 16)
-        return batches(pieces, 40, seed=seed, micro_batches=micro)
+        chunks = Chunks(shards([7, 30, 2, 19], [11, 5, 23]), wordpiece, 16)
+        return batches(chunks, 40, seed=seed, micro_batches=micro)
 
     walked = fresh()
     wanted = {step: walked(step) for step in range(12)}
     for step in (11, 0, 7):
         for a, b in zip(wanted[step], fresh()(step), strict=True):
             assert torch.equal(a.input_ids, b.input_ids)
-            assert torch.equal(a.at, b.at) and torch.equal(a.labels, b.labels)
+            assert torch.equal(a.target_positions, b.target_positions) and torch.equal(
+                a.labels, b.labels
+            )
     assert not any(
         torch.equal(a.input_ids, b.input_ids)
         for a, b in [
@@ -109,15 +111,15 @@ def test_a_batch_follows_from_seed_and_step(wordpiece):
 
 
 def test_masks_are_drawn_anew_each_epoch(wordpiece):
-    data = batches(Pieces(shards([30]), wordpiece, 32), 32)
+    data = batches(Chunks(shards([30]), wordpiece, 32), 32)
     first, second = data(0)[0], data(1)[0]
     assert original(first) == original(second)
-    assert not torch.equal(first.at, second.at)
+    assert not torch.equal(first.target_positions, second.target_positions)
 
 
 def test_accumulated_batches_are_the_batches_of_as_many_steps(wordpiece):
-    pieces = Pieces(shards([7, 30, 2, 19, 11, 5, 23]), wordpiece, 16)
-    one, two = batches(pieces, 40), batches(pieces, 40, micro_batches=2)
+    chunks = Chunks(shards([7, 30, 2, 19, 11, 5, 23]), wordpiece, 16)
+    one, two = batches(chunks, 40), batches(chunks, 40, micro_batches=2)
     alone = [original(one(step)[0]) for step in range(6)]
     assert [original(batch) for step in range(3) for batch in two(step)] == alone
 
@@ -129,15 +131,15 @@ def test_a_packed_batch_has_the_loss_of_its_sequences_one_by_one(wordpiece, arch
     rng = np.random.default_rng(0)
     ids = rng.integers(5, wordpiece.vocab_size, 110).astype(np.uint16)
     shard = Shard(ids, np.array([0, 3, 50, 61, 110]), np.ones(110, np.uint8))
-    (batch,) = batches(Pieces([shard], wordpiece, 24), 200)(0)
+    (batch,) = batches(Chunks([shard], wordpiece, 24), 200)(0)
     whole = masked_lm(model, batch)
     total, count, first = 0.0, 0, 0
     for length in batch.sequences.lengths:
-        inside = (batch.at >= first) & (batch.at < first + length)
+        inside = (batch.target_positions >= first) & (batch.target_positions < first + length)
         alone = MaskedBatch(
             batch.input_ids[first : first + length],
             Sequences.of([length]),
-            batch.at[inside] - first,
+            batch.target_positions[inside] - first,
             batch.labels[inside],
         )
         loss = masked_lm(model, alone)
@@ -163,18 +165,20 @@ def test_unigram_entropy_is_that_of_the_formula(monkeypatch):
 
 
 def test_held_out_batches_are_always_the_same_and_end(wordpiece):
-    pieces = Pieces(shards([30] * 20), wordpiece, 32)
+    chunks = Chunks(shards([30] * 20), wordpiece, 32)
     rule = Masking(wordpiece.mask_id, ordinary_ids(wordpiece))
-    some = [list(fixed_batches(pieces, rule, 64, limit=200)) for _ in range(2)]
+    some = [list(fixed_batches(chunks, rule, 64, limit=200)) for _ in range(2)]
     assert [original(batch) for batch in some[0]] == [original(batch) for batch in some[1]]
-    assert all(torch.equal(a.at, b.at) for a, b in zip(*some, strict=True))
+    assert all(
+        torch.equal(a.target_positions, b.target_positions) for a, b in zip(*some, strict=True)
+    )
     assert sum(batch.num_tokens for batch in some[0]) == 256
-    everything = list(fixed_batches(pieces, rule, 64, limit=10**9))
+    everything = list(fixed_batches(chunks, rule, 64, limit=10**9))
     assert sum(batch.num_tokens for batch in everything) == 20 * 32
 
 
 def test_no_room_and_no_shards_are_the_users_errors(wordpiece):
     with pytest.raises(UserError, match="max_length must be at least 3"):
-        Pieces(shards([4]), wordpiece, 2)
+        Chunks(shards([4]), wordpiece, 2)
     with pytest.raises(UserError, match="no token shards"):
-        Pieces([], wordpiece, 8)
+        Chunks([], wordpiece, 8)

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from plainformer.encoder import EncoderConfig, MaskedLM, PairedMaskedLM, Sequences, use_backend
 from plainformer.pretrain import choice
-from plainformer.pretrain.batch import MaskedBatch, together
+from plainformer.pretrain.batch import MaskedBatch, with_step_counts
 from plainformer.pretrain.objectives import (
     Distillation,
     Electra,
@@ -31,7 +31,7 @@ ELECTRA = replace(SHAPE, architecture="electra", embedding_size=16, classifier_h
 BATCH = MaskedBatch(
     input_ids=torch.arange(36),
     sequences=Sequences.of([12, 12, 12]),
-    at=torch.tensor([2, 9, 13, 30]),
+    target_positions=torch.tensor([2, 9, 13, 30]),
     labels=torch.tensor([7, 7, 8, 9]),
     token_type_ids=torch.zeros(36, dtype=torch.int64),
     order=torch.tensor([0, 1, 0]),
@@ -50,7 +50,7 @@ TEACHER = MaskedLM(replace(SHAPE, num_hidden_layers=3)).requires_grad_(False)
     ids=["mlm", "distillation", "rtd", "nsp and mlm"],
 )
 def test_the_cost_is_what_torch_counts(model: Any, loss: Objective[Any, Any]) -> None:
-    (batch,) = together([BATCH])
+    (batch,) = with_step_counts([BATCH])
     with use_backend("plain"), FlopCounterMode(display=False) as counter:
         loss(model, batch).total.backward()
     assert choice.flops(model, loss)(batch) == counter.get_total_flops()

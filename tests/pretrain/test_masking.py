@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, chisquare
 
 from plainformer.base import UserError
-from plainformer.pretrain import Masking, Pieces
+from plainformer.pretrain import Chunks, Masking
 from plainformer.pretrain.data import ordinary_ids
 from plainformer.pretrain.masking import LONGEST_SPAN, SPAN_P, choose_spans, span_lengths
 from tests.pretrain import tiny
@@ -211,13 +211,13 @@ def test_no_special_token_is_ordinary(tokenizer):
 def test_words_of_every_kind_of_tokenizer_are_masked_whole(tokenizer, tmp_path):
     """Also where the text itself holds [MASK], and characters that WordPiece does not know."""
     sentences = [s.replace("red", "[MASK]").replace("cat", "猫") for s in tiny.sentences(60)]
-    pieces = Pieces([tiny.shard(sentences, tokenizer)], tokenizer, 64)
+    chunks = Chunks([tiny.shard(sentences, tokenizer)], tokenizer, 64)
     rule = Masking(tokenizer.mask_id, ordinary_ids(tokenizer), ratio=0.4, unit="words")
     in_parts = 0
     for number, sentence in enumerate(sentences):
         rng = np.random.default_rng(number)
-        batch = rule(pieces.text(pieces[0][[number]], rng), rng)
-        chosen = set(batch.at.tolist())
+        batch = rule(chunks.text(chunks[0][[number]], rng), rng)
+        chosen = set(batch.target_positions.tolist())
         assert not set(batch.labels.tolist()) & tokenizer.special_ids
         place = 1
         for word in tokenizer.words(sentence):

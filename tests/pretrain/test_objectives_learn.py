@@ -11,19 +11,19 @@ import pytest
 import torch
 
 from plainformer.encoder import EncoderConfig, MaskedLM, PairedMaskedLM
-from plainformer.pretrain import MaskedBatch, Masking, Pieces
-from plainformer.pretrain.batch import together
+from plainformer.pretrain import Chunks, MaskedBatch, Masking
+from plainformer.pretrain.batch import with_step_counts
 from plainformer.pretrain.data import MaskedBatches, fixed_batches
 from plainformer.pretrain.objectives import (
     Denoising,
     Distillation,
     Electra,
-    Pairs,
     ReplacedTokens,
+    SegmentPairs,
     SentencePairs,
     masked_lm,
     next_tokens,
-    nothing,
+    no_token_targets,
 )
 from plainformer.training import TrainingConfig, evaluate, train
 from tests.pretrain.markov import FIRST, LENGTH, LETTERS, MASK, Markov, make_tokenizer, shape
@@ -45,16 +45,16 @@ RUNGS, HEIGHT = 24, 12
 LADDER_MASKS = Masking(MASK, np.arange(FIRST, FIRST + RUNGS))
 
 
-def ladders(count: int, seed: int) -> Pieces:
+def ladders(count: int, seed: int) -> Chunks:
     """Texts that count up from a random letter: one letter in its place tells all the others."""
     starts = np.random.default_rng(seed).integers(RUNGS - HEIGHT + 1, size=count)
     ids = FIRST + starts[:, None] + np.arange(HEIGHT)
-    return Pieces([shard(ids)], make_tokenizer(RUNGS), HEIGHT + 2)
+    return Chunks([shard(ids)], make_tokenizer(RUNGS), HEIGHT + 2)
 
 
-def chains(count: int, seed: int) -> Pieces:
+def chains(count: int, seed: int) -> Chunks:
     """Texts of the Markov source."""
-    return Pieces([MARKOV.shard(count, seed)], make_tokenizer(), LENGTH + 2)
+    return Chunks([MARKOV.shard(count, seed)], make_tokenizer(), LENGTH + 2)
 
 
 def ladder_shape(**changes: Any) -> EncoderConfig:
@@ -72,7 +72,7 @@ def learn(
 
 
 def held_out(source: Any, hide: Any) -> list[MaskedBatch]:
-    return together(list(fixed_batches(source, hide, 1024, 10**9)))
+    return with_step_counts(list(fixed_batches(source, hide, 1024, 10**9)))
 
 
 def entropy(batches: list[MaskedBatch], of_batch: Any) -> float:
@@ -144,9 +144,20 @@ def test_denoising_puts_right_what_can_be_known(tmp_path):
 def test_the_order_of_segments_is_learned(tmp_path):
     torch.manual_seed(0)
     model, loss = PairedMaskedLM(ladder_shape()), SentencePairs("sop")
-    learn(model, loss, Pairs(ladders(2000, 0), "sop"), nothing, tmp_path, steps=50, rate=5e-3)
+    learn(
+        model,
+        loss,
+        SegmentPairs(ladders(2000, 0), "sop"),
+        no_token_targets,
+        tmp_path,
+        steps=50,
+        rate=5e-3,
+    )
     assert (
-        evaluate(model, loss, held_out(Pairs(ladders(300, 1), "sop"), nothing))["accuracy"] > 0.99
+        evaluate(model, loss, held_out(SegmentPairs(ladders(300, 1), "sop"), no_token_targets))[
+            "accuracy"
+        ]
+        > 0.99
     )
 
 
@@ -156,8 +167,8 @@ def test_the_next_segment_is_learned_beside_masked_words(tmp_path):
     """
     torch.manual_seed(0)
     model, loss = PairedMaskedLM(ladder_shape()), SentencePairs("nsp", "mlm")
-    learn(model, loss, Pairs(ladders(2000, 0), "nsp"), LADDER_MASKS, tmp_path, steps=110)
-    metrics = evaluate(model, loss, held_out(Pairs(ladders(300, 1), "nsp"), LADDER_MASKS))
+    learn(model, loss, SegmentPairs(ladders(2000, 0), "nsp"), LADDER_MASKS, tmp_path, steps=110)
+    metrics = evaluate(model, loss, held_out(SegmentPairs(ladders(300, 1), "nsp"), LADDER_MASKS))
     assert 0.85 < metrics["nsp_accuracy"] < 0.98
     assert metrics["mlm_accuracy"] > 0.75
 

@@ -11,21 +11,21 @@ from torch.nn import functional as F
 
 from plainformer.base import UserError
 from plainformer.encoder import EncoderConfig, MaskedLM, PairedMaskedLM
-from plainformer.pretrain import MaskedBatch, Masking, Pieces
-from plainformer.pretrain.batch import together
+from plainformer.pretrain import Chunks, MaskedBatch, Masking
+from plainformer.pretrain.batch import with_step_counts
 from plainformer.pretrain.data import MaskedBatches
 from plainformer.pretrain.objectives import (
     Denoising,
     Distillation,
     Electra,
-    Pairs,
     ReplacedTokens,
+    SegmentPairs,
     SentencePairs,
     load_teacher,
     masked_lm,
     next_tokens,
 )
-from plainformer.pretrain.objectives.parts import guessed
+from plainformer.pretrain.objectives.cross_entropy import cross_entropy_loss
 from plainformer.pretrain.objectives.replaced_tokens import narrower
 from plainformer.training import Loss
 from tests.pretrain import markov
@@ -33,7 +33,7 @@ from tests.pretrain.markov import FIRST, LETTERS, MASK
 
 TOKENIZER = markov.make_tokenizer()
 SHARD = markov.Markov().shard(60, 0)
-PIECES = Pieces([SHARD], TOKENIZER, 12)  # each text in two unequal pieces
+CHUNKS = Chunks([SHARD], TOKENIZER, 12)  # each text in two unequal chunks
 MASKING = Masking(MASK, np.arange(FIRST, FIRST + LETTERS), 0.3)
 SPECIAL = frozenset(TOKENIZER.special_ids)
 
@@ -52,7 +52,7 @@ def padded(batch: MaskedBatch) -> dict[str, Tensor]:
     """The batch as transformers takes it, with −100 wherever nothing is asked."""
     pad = batch.sequences.pad
     labels = torch.full_like(batch.input_ids, -100)
-    labels[batch.at] = batch.labels
+    labels[batch.target_positions] = batch.labels
     inputs = {
         "input_ids": pad(batch.input_ids),
         "attention_mask": pad(torch.ones_like(batch.input_ids)),
@@ -75,7 +75,7 @@ def test_pairs_and_masks_have_the_loss_of_transformers(name, family, tmp_path):
     model.save_pretrained(tmp_path)
     kind = {"bert": "BertForPreTraining", "albert": "AlbertForPreTraining"}[family]
     theirs = getattr(transformers, kind).from_pretrained(tmp_path).eval()
-    (batch,) = MaskedBatches(Pairs(PIECES, name), MASKING, 200)(0)
+    (batch,) = MaskedBatches(SegmentPairs(CHUNKS, name), MASKING, 200)(0)
     assert 0 < batch.order.sum() < len(batch.order)
     label = {"bert": "next_sentence_label", "albert": "sentence_order_label"}[family]
     with torch.no_grad():
@@ -90,7 +90,7 @@ def test_pairs_and_masks_have_the_loss_of_transformers(name, family, tmp_path):
 def test_pairs_alone():
     torch.manual_seed(0)
     model = PairedMaskedLM(shape()).eval()
-    (batch,) = MaskedBatches(Pairs(PIECES, "sop"), MASKING, 200)(0)
+    (batch,) = MaskedBatches(SegmentPairs(CHUNKS, "sop"), MASKING, 200)(0)
     both, alone = SentencePairs("sop", "mlm")(model, batch), SentencePairs("sop")(model, batch)
     assert alone.total.item() == pytest.approx(float(both.metrics["sop_loss"]))
     assert float(alone.metrics["accuracy"]) == float(both.metrics["sop_accuracy"])
@@ -103,7 +103,7 @@ def test_causal_lm_has_the_loss_of_transformers(tmp_path):
     model = MaskedLM(shape()).eval()
     model.save_pretrained(tmp_path)
     theirs = BertLMHeadModel.from_pretrained(tmp_path, is_decoder=True).eval()
-    (batch,) = MaskedBatches(PIECES, next_tokens, 200)(0)
+    (batch,) = MaskedBatches(CHUNKS, next_tokens, 200)(0)
     loss = masked_lm(model, batch)
     inputs = padded(batch)
     # Theirs shifts the labels itself: they are the texts.
@@ -124,18 +124,18 @@ def test_replaced_tokens_have_the_losses_of_transformers(tmp_path):
     )
     discriminator, found = ElectraForPreTraining.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(report["missing_keys"] or report["unexpected_keys"] for report in (made, found))
-    (batch,) = MaskedBatches(PIECES, MASKING, 200)(0)
+    (batch,) = MaskedBatches(CHUNKS, MASKING, 200)(0)
     torch.manual_seed(3)
     with torch.no_grad():
         loss = objective(model, batch)
         inputs = padded(batch)
         guessed = generator.eval()(**inputs)
-        logits = batch.sequences.unpad(guessed.logits)[batch.at]
+        logits = batch.sequences.unpad(guessed.logits)[batch.target_positions]
         torch.manual_seed(3)
         shown = batch.input_ids.clone()
-        shown[batch.at] = objective.draw(logits)
+        shown[batch.target_positions] = objective.draw(logits)
         original = batch.input_ids.clone()
-        original[batch.at] = batch.labels
+        original[batch.target_positions] = batch.labels
         replaced = shown != original
         judged = discriminator.eval()(
             input_ids=batch.sequences.pad(shown),
@@ -173,7 +173,7 @@ def test_generator_and_discriminator_share_embeddings_and_nothing_else():
         "encoder.embeddings.positions.weight",
         "encoder.embeddings.segments.weight",
     }
-    batch = MaskedBatches(PIECES, MASKING, 200)(0)[0]
+    batch = MaskedBatches(CHUNKS, MASKING, 200)(0)[0]
     torch.manual_seed(0)
     ReplacedTokens(SPECIAL)(model, batch).total.backward()
     untouched = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
@@ -194,7 +194,7 @@ def test_a_generator_is_narrower_and_as_deep(preset, share):
         assert (small.intermediate_size, small.embedding_size) == (256, 128)
 
 
-def micro(hide: Any, source: Any = PIECES) -> tuple[list[MaskedBatch], MaskedBatch]:
+def micro(hide: Any, source: Any = CHUNKS) -> tuple[list[MaskedBatch], MaskedBatch]:
     """A step of four micro-batches, and the same sequences and masks in one batch."""
     parts = MaskedBatches(source, hide, 40, micro_batches=4)(0)
     ids = torch.cat([p.input_ids for p in parts])
@@ -229,7 +229,7 @@ def test_added_losses_do_not_depend_on_micro_batches():
     """Though tokens and pairs are shared out unequally among them."""
     torch.manual_seed(0)
     model = PairedMaskedLM(shape()).eval()
-    parts, whole = micro(MASKING, Pairs(PIECES, "sop"))
+    parts, whole = micro(MASKING, SegmentPairs(CHUNKS, "sop"))
     shares = {len(p.labels) / len(p.order) for p in parts}
     assert len(parts) == 4 and len(shares) > 1
     objective = SentencePairs("sop", "mlm")
@@ -265,9 +265,9 @@ def models(seeds: tuple[int, ...] = (0, 1)) -> list[MaskedLM]:
 
 def test_distillation_is_the_formula():
     student, teacher = models()
-    (batch,) = MaskedBatches(PIECES, MASKING, 200)(0)
+    (batch,) = MaskedBatches(CHUNKS, MASKING, 200)(0)
     loss = Distillation(teacher, temperature=3.0, soft_share=0.7)(student, batch)
-    asked = {"sequences": batch.sequences, "at": batch.at}
+    asked = {"sequences": batch.sequences, "at": batch.target_positions}
     ours, wanted = (m(batch.input_ids, **asked).double() for m in (student, teacher))
     p, q = ((x / 3.0).softmax(-1) for x in (wanted, ours))
     divergence = (p * (p / q).log()).sum()
@@ -283,7 +283,7 @@ def test_distillation_is_the_formula():
 
 def test_without_a_share_distillation_is_masked_lm():
     student, teacher = models()
-    (batch,) = MaskedBatches(PIECES, MASKING, 200)(0)
+    (batch,) = MaskedBatches(CHUNKS, MASKING, 200)(0)
     loss = Distillation(teacher, soft_share=0.0)(student, batch)
     assert loss.total.item() == pytest.approx(masked_lm(student, batch).total.item(), rel=1e-6)
     same = Distillation(student, soft_share=1.0)(student, batch)
@@ -319,9 +319,9 @@ def test_a_teachers_padded_vocabulary_is_not_taught():
     (student,) = models((0,))
     torch.manual_seed(1)
     wide = MaskedLM(shape(vocab_size=FIRST + LETTERS + 5)).eval()
-    (batch,) = MaskedBatches(PIECES, MASKING, 200)(0)
+    (batch,) = MaskedBatches(CHUNKS, MASKING, 200)(0)
     loss = Distillation(wide, soft_share=1.0, temperature=1.0)(student, batch)
-    asked = {"sequences": batch.sequences, "at": batch.at}
+    asked = {"sequences": batch.sequences, "at": batch.target_positions}
     wanted = wide(batch.input_ids, **asked)[:, : FIRST + LETTERS].softmax(-1)
     ours = student(batch.input_ids, **asked).softmax(-1)
     assert loss.total.item() == pytest.approx(
@@ -331,7 +331,7 @@ def test_a_teachers_padded_vocabulary_is_not_taught():
 
 def test_every_hidden_batch_moves_and_together_keeps_it():
     for hide in (MASKING, next_tokens, Denoising(MASKING)):
-        (batch,) = together(MaskedBatches(Pairs(PIECES, "nsp"), hide, 100)(0))
+        (batch,) = with_step_counts(MaskedBatches(SegmentPairs(CHUNKS, "nsp"), hide, 100)(0))
         moved = batch.to(torch.device("meta"))
         assert moved.sequences.causal == batch.sequences.causal
         assert moved.counts == batch.counts
@@ -344,7 +344,7 @@ def test_an_answer_is_right_whose_label_has_the_highest_score():
     logits = torch.randn(200, 7)
     labels = torch.randint(7, (200,))
     right = (logits.argmax(-1) == labels).sum()
-    assert guessed(logits, labels).metrics["accuracy"] == right
+    assert cross_entropy_loss(logits, labels).metrics["accuracy"] == right
     assert 0 < right < 200
 
 
@@ -352,7 +352,10 @@ def test_an_answer_is_right_whose_label_has_the_highest_score():
 def test_a_score_that_is_shared_is_no_prediction(dtype):
     logits = torch.tensor([[1.0, 1.0, 0.0], [0.0, 2.0, 2.0], [0.0, 1.0, 2.0]], dtype=dtype)
     before = logits.clone()
-    assert guessed(torch.zeros(9, 7, dtype=dtype), torch.arange(9) % 7).metrics["accuracy"] == 0
+    assert (
+        cross_entropy_loss(torch.zeros(9, 7, dtype=dtype), torch.arange(9) % 7).metrics["accuracy"]
+        == 0
+    )
     for label, right in ((0, 0), (1, 0), (2, 1)):
-        assert guessed(logits, torch.full((3,), label)).metrics["accuracy"] == right
+        assert cross_entropy_loss(logits, torch.full((3,), label)).metrics["accuracy"] == right
     assert torch.equal(logits, before), "the scores are as they were"

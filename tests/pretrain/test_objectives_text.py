@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from plainformer.pretrain import Masking, Pieces, Text
-from plainformer.pretrain.batch import together
+from plainformer.pretrain import Chunks, Masking, PackedText
+from plainformer.pretrain.batch import with_step_counts
 from plainformer.pretrain.corpus import Shard
 from plainformer.pretrain.data import MaskedBatches
-from plainformer.pretrain.objectives import Denoising, Pairs, next_tokens
+from plainformer.pretrain.objectives import Denoising, SegmentPairs, next_tokens
 from plainformer.pretrain.objectives.denoising import SHUFFLED, choose_trigrams
 from plainformer.pretrain.objectives.sentence_pairs import cut
 from tests.pretrain.markov import FIRST, MASK, make_tokenizer
@@ -31,8 +31,8 @@ def segment(ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
     return np.array(ids, np.uint16), np.ones(len(ids), np.uint8)
 
 
-def text_of(documents: list[list[int]]) -> Text:
-    return Text.packed([[segment(ids)] for ids in documents], TOKENIZER)
+def text_of(documents: list[list[int]]) -> PackedText:
+    return PackedText.packed([[segment(ids)] for ids in documents], TOKENIZER)
 
 
 def shard_of(documents: list[list[int]], starts: list[list[int]] | None = None) -> Shard:
@@ -48,7 +48,9 @@ def test_causal_each_token_is_asked_for_the_next(documents):
     whole = [[CLS, *ids, SEP] for ids in documents]
     assert batch.input_ids.tolist() == [id for ids in whole for id in ids]
     assert batch.labels.tolist() == [id for ids in whole for id in ids[1:]]
-    assert batch.input_ids[batch.at].tolist() == [id for ids in whole for id in ids[:-1]]
+    assert batch.input_ids[batch.target_positions].tolist() == [
+        id for ids in whole for id in ids[:-1]
+    ]
     assert batch.token_type_ids is None and batch.order is None
 
 
@@ -56,7 +58,7 @@ def test_causal_each_token_is_asked_for_the_next(documents):
 def test_denoising_asks_for_the_original_wherever_something_was_done(documents, seed):
     text = text_of(documents)
     batch = Denoising(MASKING)(text, np.random.default_rng(seed))
-    at, shown = batch.at.numpy(), batch.input_ids.numpy()
+    at, shown = batch.target_positions.numpy(), batch.input_ids.numpy()
     assert not batch.sequences.causal
     assert len(set(at.tolist())) == len(at)
     assert np.array_equal(batch.labels.numpy(), text.ids[at])
@@ -81,10 +83,10 @@ def test_one_trigram_in_twenty_is_shuffled_in_every_way():
     low, high = binom.interval(0.999, 100_000, SHUFFLED)
     assert low <= len(trigrams) <= high
     letters = FIRST + np.arange(200_000) % 3
-    text = Text(letters, np.arange(len(letters)), letters < FIRST, (len(letters),))
+    text = PackedText(letters, np.arange(len(letters)), letters < FIRST, (len(letters),))
     rare = Masking(MASK, np.arange(FIRST, FIRST + 3), 1e-9)
     batch = Denoising(rare)(text, np.random.default_rng(4))
-    found = batch.input_ids[batch.at].view(-1, 3)
+    found = batch.input_ids[batch.target_positions].view(-1, 3)
     kinds, counts = np.unique((found - FIRST).numpy(), axis=0, return_counts=True)
     assert len(kinds) == 6 and all(sorted(kind) == [0, 1, 2] for kind in kinds.tolist())
     low, high = binom.interval(0.9999, len(found), 1 / 6)
@@ -113,8 +115,8 @@ def test_a_cut_is_at_a_word_of_the_middle_half_or_next_to_it(starts, seed):
 
 
 def pairs(documents: list[list[int]], name, max_length: int = 40, budget: int = 200, seed=0):
-    source = Pairs(Pieces([shard_of(documents)], TOKENIZER, max_length - 1), name)
-    hide = lambda text, rng, step=0: text.asked(*2 * [np.empty(0, np.int64)])  # noqa: E731
+    source = SegmentPairs(Chunks([shard_of(documents)], TOKENIZER, max_length - 1), name)
+    hide = lambda text, rng, step=0: text.with_targets(*2 * [np.empty(0, np.int64)])  # noqa: E731
     return MaskedBatches(source, hide, budget, seed=seed)
 
 
@@ -185,7 +187,7 @@ def test_pairs_keep_to_their_lengths(sizes, max_length, seed):
 
 
 def test_a_document_never_lends_to_itself():
-    """One long document in many pieces: whatever is drawn, every pair stays right."""
+    """One long document in many chunks: whatever is drawn, every pair stays right."""
     document = [FIRST + i % LETTERS for i in range(400)]
     batches = pairs([document], "nsp", max_length=12, budget=120)
     for step in range(5):
@@ -196,28 +198,28 @@ def test_batches_of_a_step_know_what_all_of_them_hold():
     text = text_of([[FIRST] * 9, [FIRST + 1] * 4])
     some = [MASKING(text, np.random.default_rng(seed)) for seed in range(3)]
     assert some[0].counts.tokens == 17
-    joined = together(some)
+    joined = with_step_counts(some)
     for batch in joined:
         assert batch.counts.tokens == 51
         assert batch.counts.sequences == 6
-        assert batch.counts.asked == sum(len(b.labels) for b in some)
+        assert batch.counts.targets == sum(len(b.labels) for b in some)
 
 
 @pytest.mark.parametrize("name", ["sop", "nsp"])
 def test_pairs_can_be_masked_too(name):
-    source = Pairs(Pieces([shard_of(ladders(40))], TOKENIZER, 39), name)
+    source = SegmentPairs(Chunks([shard_of(ladders(40))], TOKENIZER, 39), name)
     (batch,) = MaskedBatches(source, MASKING, 200)(0)
     assert len(batch.labels) > 5
     assert not np.isin(batch.labels.numpy(), list(TOKENIZER.special_ids)).any()
     shown = batch.input_ids.clone()
-    shown[batch.at] = batch.labels
+    shown[batch.target_positions] = batch.labels
     assert (
         len(
             segments(
                 type(batch)(
                     shown,
                     batch.sequences,
-                    batch.at,
+                    batch.target_positions,
                     batch.labels,
                     batch.token_type_ids,
                     batch.order,

@@ -20,7 +20,7 @@ from plainformer.encoder import MaskedLM
 from plainformer.pretrain import Corpus, PretrainConfig, prepare_corpus, read_shards
 from plainformer.pretrain import pretrain as run
 from plainformer.pretrain.data import unigram_entropy
-from plainformer.pretrain.objectives import nothing
+from plainformer.pretrain.objectives import no_token_targets
 from plainformer.pretrain.plateau import PlateauWatch
 from plainformer.tokenizer import load_tokenizer
 from plainformer.training import TrainingConfig
@@ -288,7 +288,7 @@ def test_what_cannot_work_is_refused_before_any_work(config, tmp_path, changes, 
 
 
 def test_a_held_out_part_without_a_masked_token_is_refused_at_once(config, tmp_path, monkeypatch):
-    monkeypatch.setattr("plainformer.pretrain.choice.hide_alike", lambda *_: nothing)
+    monkeypatch.setattr("plainformer.pretrain.choice.hide_alike", lambda *_: no_token_targets)
     with pytest.raises(UserError, match="held-out text is too short"):
         run(short(config, tmp_path / "run"), quiet=True)
     assert not (tmp_path / "run" / "log.jsonl").exists()

@@ -7,7 +7,9 @@ from plainformer.encoder import ops
 from plainformer.training import Loss
 
 
-def guessed(logits: Float[Tensor, "items classes"], labels: Int[Tensor, " items"]) -> Loss:
+def cross_entropy_loss(
+    logits: Float[Tensor, "items classes"], labels: Int[Tensor, " items"]
+) -> Loss:
     """Sum −log softmax(logits)[label], and count the correctly predicted labels ("accuracy").
 
     A label that shares the highest score with another class is not predicted: it counts as wrong.
