@@ -18,7 +18,7 @@ from plainformer.pretrain.budget import Budget
 from plainformer.pretrain.data import MaskedBatches
 from plainformer.pretrain.plan import Candidate, make_plan, sizes, spoken, step_tokens, too_small
 from plainformer.tokenizer import Tokenizer
-from plainformer.training import TrainingConfig
+from plainformer.training import TrainingConfig, seconds_per_step
 from tests.pretrain import tiny
 from tests.pretrain.test_run import assert_same_run
 from tests.training import toy
@@ -225,13 +225,13 @@ def test_a_step_of_many_batches_is_timed_in_the_time_of_two(
     monkeypatch.setattr(plainformer.training.step_time, "SECONDS", 3.0)
     monkeypatch.setattr(plainformer.training.step_time, "take_step", step)
     monkeypatch.setattr(plainformer.training.step_time.time, "perf_counter", lambda: now[0])
-    seconds = training.seconds_per_step(
+    seconds = seconds_per_step(
         toy.Model(), toy.objective, lambda step: [toy.batches(0)[0]] * 16, toy.CONFIG
     )
     assert seconds == pytest.approx(0.5 + 16 * 2.0)
     assert max(taken) == 2
     taken.clear()
-    assert training.seconds_per_step(
+    assert seconds_per_step(
         toy.Model(), toy.objective, lambda step: [toy.batches(0)[0]] * 16, toy.CONFIG, limit=1.0
     ) == pytest.approx(16 * 2.5)
     assert taken == [1], "it is slow enough to be known"

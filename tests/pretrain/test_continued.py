@@ -311,7 +311,9 @@ def test_a_missing_head_begins_anew_and_is_named(folder, tmp_path, capsys):
 
 def test_the_command_has_defaults_of_its_own_for_going_on(folder, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("pretrain.pretrain", lambda options: seen.append(options) or finish())
+    monkeypatch.setattr(
+        "plainformer.pretrain.pretrain", lambda options: seen.append(options) or finish()
+    )
 
     def finish():
         raise KeyboardInterrupt
