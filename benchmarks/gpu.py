@@ -34,7 +34,7 @@ import torch
 from gpu_speed import Bench
 from machine import surroundings
 
-from plainformer.base import finite, write_json
+from plainformer.base import nan_to_null, write_json
 from plainformer.encoder import ops
 from plainformer.training.peak import peak_flops
 
@@ -112,7 +112,7 @@ def main() -> int:
             wrong.append(name)
         report[section][name] = result
         show(name, result)
-        write_json(out, finite(report))
+        write_json(out, nan_to_null(report))
     print(f"\nwrong: {', '.join(wrong) or 'nothing'}; every figure is in {out}")
     return 1 if wrong else 0
 

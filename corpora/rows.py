@@ -167,7 +167,7 @@ class Columns:
     """
 
     named: Mapping[str, str] = field(default_factory=dict)
-    told: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset()
     """Names given on this command line; the columns of others (from training) may be absent."""
 
     def of(self, rows: Iterable[Row]) -> Iterator[Row]:
@@ -186,10 +186,10 @@ class Columns:
                 elif "," in column and all(part in row.fields for part in column.split(",")):
                     fields[name] = [part for part in column.split(",") if _is_true(row, part)]
                     seen.add(name)
-                elif name in self.told:
+                elif name in self.required:
                     fields.pop(name, None)
             yield replace(row, fields=fields, named=self.named, columns=tuple(row.fields))
-        absent = [name for name in self.named if name in self.told and name not in seen]
+        absent = [name for name in self.named if name in self.required and name not in seen]
         if row is not None and absent:
             raise UserError(missing_column(row, self.named[absent[0]]))
 

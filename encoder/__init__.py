@@ -1,4 +1,4 @@
-"""The model, hand-written; one idea a file, in the order in which data flows.
+"""The Transformer encoder: one file for each part, in the order of the data flow.
 
 config → embeddings (+ positions) → blocks (attention mask, attention, feedforward, norm)
 → model → heads

@@ -23,7 +23,7 @@ from plainformer.base import UserError, find_folder
 from plainformer.encoder import SentenceEncoder, check_finite, prepack_weights, quantize_int8
 from plainformer.encoder.weights.sentence_layout import Mode, SentenceLayout
 from plainformer.finetune.data.batch import Item, by_length
-from plainformer.tokenizer import Encoding, Tokenizer, listed, load_tokenizer, text_and_pair
+from plainformer.tokenizer import Encoding, Tokenizer, as_list, load_tokenizer, text_and_pair
 from plainformer.training import choose_device
 
 
@@ -78,7 +78,7 @@ class Embedder:
         Texts of like length are computed together. Raises `UserError` for a text that gives no
         token at all.
         """
-        pairs = [text_and_pair(text, f"text {n}") for n, text in enumerate(listed(texts), start=1)]
+        pairs = [text_and_pair(text, f"text {n}") for n, text in enumerate(as_list(texts), start=1)]
         encodings = [self.encode(*pair) for pair in pairs]
         skip = self._skipped()
         for number, encoding in enumerate(encodings, 1):

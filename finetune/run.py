@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from plainformer.base import UserError, finite, write_json
+from plainformer.base import UserError, nan_to_null, write_json
 from plainformer.encoder.init import initialise
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.config import BALANCED, FinetuneConfig
@@ -199,7 +199,7 @@ def finetune_on(
     with full_disk(config.out):
         write_folder(config.out, task, model, tokenizer)
         if measured:
-            write_json(config.out / "metrics.json", finite({"valid": metric.to_json()}))
+            write_json(config.out / "metrics.json", nan_to_null({"valid": metric.to_json()}))
             for name, figure in metric.figures().items():
                 save_picture(figure, config.out / f"{name}.png")
     num_cut = sum(item.is_cut for item in items)

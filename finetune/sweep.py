@@ -31,7 +31,15 @@ from typing import Any
 
 import numpy as np
 
-from plainformer.base import Fields, UserError, atomic_path, finite, plural, read_json, write_json
+from plainformer.base import (
+    Fields,
+    UserError,
+    atomic_path,
+    nan_to_null,
+    plural,
+    read_json,
+    write_json,
+)
 from plainformer.finetune.config import FinetuneConfig
 from plainformer.finetune.data.fingerprint import FILE as DATA
 from plainformer.finetune.data.fingerprint import fingerprints, refuse_changes, remember
@@ -178,7 +186,7 @@ class Runs:
         remember(self.data, out)
         save_options(replace(self._config, resume=False), out)
         with full_disk(out):
-            write_json(out / SUMMARY, finite({**summary, "runs": self._finished}))
+            write_json(out / SUMMARY, nan_to_null({**summary, "runs": self._finished}))
 
 
 def over_seeds(config: FinetuneConfig, runs: Runs) -> Summary:

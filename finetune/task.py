@@ -30,7 +30,7 @@ from plainformer.corpora import Columns, File, Row, read_columns, read_rows
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import BATCH_TOKENS, Batch, Item
 from plainformer.finetune.metrics import Metric
-from plainformer.tokenizer import Encoding, Tokenizer, listed, load_tokenizer, text_and_pair
+from plainformer.tokenizer import Encoding, Tokenizer, as_list, load_tokenizer, text_and_pair
 from plainformer.tokenizer.encoding import windows
 from plainformer.tokenizer.inputs import LONGEST_TEXT, check_text
 from plainformer.training import Loss
@@ -274,7 +274,7 @@ def as_rows(inputs: Iterable[Input]) -> Iterator[Row]:
     Raises `UserError` for anything but a list, and, when it is reached, for an item that is neither
     a text, a pair of texts nor the fields of a row.
     """
-    return (_row(number, given) for number, given in enumerate(listed(inputs, "inputs"), start=1))
+    return (_row(number, given) for number, given in enumerate(as_list(inputs, "inputs"), start=1))
 
 
 def _row(number: int, given: Input) -> Row:

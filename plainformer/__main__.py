@@ -1,6 +1,6 @@
-"""`plainformer COMMAND …`: looks the command up, and turns a user's error into one line.
+"""Run a command of `plainformer COMMAND …`, and print a user's error as one line.
 
-Only the command that runs is imported, so that help and light commands answer at once.
+Only the module of that command is imported, so that help and light commands start quickly.
 """
 
 import os
@@ -13,32 +13,30 @@ from plainformer import __version__
 from plainformer.base import UserError, did_you_mean
 from plainformer.base.allocator import keep_memory
 from plainformer.base.environment import rank_and_world_size
-from plainformer.terminal import prepare, silence
+from plainformer.terminal import discard_output, prepare_streams
 
-LONGEST_FAULT = 300
-"""The longest message, in characters, of an unexpected error."""
+MAX_FAULT_CHARACTERS = 300
 
 COMMANDS = {
-    "demo": "the whole story on the built-in text, in minutes, on a CPU",
-    "data": "list | fetch NAME: real sets by name",
-    "tokenizer": "train --files … --vocab-size … --out DIR: learn a vocabulary",
-    "corpus": "--files … --tokenizer DIR --out DIR: text as token shards, once for many runs",
-    "pretrain": "--corpus … --tokenizer DIR (or --model DIR) --out RUN: learn a language from text",
-    "finetune": "--model DIR --task … --train F --valid F --out RUN: learn a task from examples",
-    "runs": "[DIR … | RUN RUN …]: list runs, or hold some against each other",
-    "evaluate": "RUN --data F: measure a fine-tuned model, and leave a report",
-    "predict": "RUN --text … | --file F | < F: use a fine-tuned model",
-    "fill-mask": "DIR --text …: what the model expects at [MASK]",
-    "embed": "DIR --text … | --file F --out F.npy: sentences as vectors",
-    "compare": "DIR: layer by layer against transformers",
-    "convert": "DIR --out DIR: an old pytorch_model.bin as safetensors",
+    "demo": "every stage on a built-in text, in minutes, on a CPU",
+    "data": "list | fetch NAME: data sets by name",
+    "tokenizer": "train --files … --vocab-size … --out DIR: train a tokenizer",
+    "corpus": "--files … --tokenizer DIR --out DIR: tokenize text once for many runs",
+    "pretrain": "--corpus … --tokenizer DIR (or --model DIR) --out RUN: pretrain on text",
+    "finetune": "--model DIR --task … --train F --valid F --out RUN: fine-tune for a task",
+    "runs": "[DIR … | RUN RUN …]: list runs, or compare some",
+    "evaluate": "RUN --data F: measure a fine-tuned model, and write a report",
+    "predict": "RUN --text … | --file F | < F: predict with a fine-tuned model",
+    "fill-mask": "DIR --text …: predict the tokens at [MASK]",
+    "embed": "DIR --text … | --file F --out F.npy: encode sentences as vectors",
+    "compare": "DIR: compare with transformers, layer by layer",
+    "convert": "DIR --out DIR: convert an old pytorch_model.bin to safetensors",
 }
-ON_SEVERAL = {"pretrain"}
-"""commands that torchrun may start on several processes"""
+DISTRIBUTED = {"pretrain"}  # may be started by torchrun
 
 
 def usage() -> str:
-    """The text of `plainformer --help`."""
+    """Return the text of `plainformer --help`."""
     lines = [f"  {name:<10}  {what}" for name, what in COMMANDS.items()]
     return "\n".join(
         [
@@ -56,7 +54,7 @@ def usage() -> str:
 
 
 def run(name: str, rest: Sequence[str]) -> int:
-    """Run one command or answer for all of them; return the exit code."""
+    """Run one command, or print the help or the version; return the exit code."""
     if name in ("-h", "--help"):
         print(usage())
         return 0
@@ -69,9 +67,9 @@ def run(name: str, rest: Sequence[str]) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code.
 
-    0 by default, 2 for a user's error, 70 for a fault of the program, 130 after Ctrl-C.
+    0 for success, 2 for a user's error, 70 for an internal error, 130 after Ctrl-C.
     """
-    prepare()
+    prepare_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     name, *rest = [word for word in words if word != "--debug"] or ["--help"]
@@ -84,43 +82,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "4000")
     keep_memory()
     try:
-        if rank_and_world_size()[1] > 1 and name not in ON_SEVERAL:
+        if rank_and_world_size()[1] > 1 and name not in DISTRIBUTED:
             raise UserError("it runs on one process: start it without torchrun")
         if any("\0" in word for word in rest):
-            raise UserError("no argument may hold a zero byte")
+            raise UserError("an argument holds a zero byte: remove it")
         code = run(name, rest)
         sys.stdout.flush()
         return code
     except UserError as error:
-        if not _said_by_main():
+        if not _reported_by_rank_0():
             say(name, str(error))
         return 2
-    except BrokenPipeError:  # the reader of our output has left (`| head`): nothing is wrong
-        silence("stdout")
+    except BrokenPipeError:  # the reader closed the pipe (`| head`): no error
+        discard_output("stdout")
         return 0
     except SystemExit as leaving:
         if not isinstance(leaving.__context__, BrokenPipeError):
             raise
-        silence("stdout")  # rich leaves so
+        discard_output("stdout")  # rich exits in this way
         return 0
     except OSError as error:
         where = error.filename or "reading or writing failed"
-        reason = error.strerror or " ".join(map(str, error.args))  # numpy's have words alone
+        reason = error.strerror or " ".join(
+            map(str, error.args)
+        )  # numpy's errors have only a message
         say(name, f"{where}: {reason}")
         try:
             sys.stdout.flush()
-        except OSError:  # a full disk behind standard output: Python would say it once more
-            silence("stdout")
+        except OSError:  # the disk is full: else Python reports it again at exit
+            discard_output("stdout")
         return 2
     except KeyboardInterrupt:
         return 130
     except GeneratorExit:
         raise
-    except BaseException as error:  # a panic of a library in Rust is no Exception
+    except BaseException as error:  # a panic in a Rust library is not an Exception
         if debug:
             traceback.print_exc()
         fault = " ".join(f"{type(error).__name__}: {error}".split())
-        shown = fault if len(fault) <= LONGEST_FAULT else fault[:LONGEST_FAULT] + "…"
+        shown = fault[:MAX_FAULT_CHARACTERS] + "…" * (len(fault) > MAX_FAULT_CHARACTERS)
         where = "" if debug else " (--debug shows the traceback)"
         if isinstance(error, MemoryError) or "can't allocate memory" in fault:
             shown = f"there is not enough memory: {shown}"
@@ -135,11 +135,11 @@ def say(name: str, message: str) -> None:
     try:
         print(f"plainformer {name}: {UserError(message)}", file=sys.stderr, flush=True)
     except OSError:
-        silence("stderr")
+        discard_output("stderr")
 
 
-def _said_by_main() -> bool:
-    """Whether this is one of several processes that have not yet begun to work on shares."""
+def _reported_by_rank_0() -> bool:
+    """Tell whether rank 0 reports the same error: before the process group is initialized."""
     try:
         if rank_and_world_size()[0] == 0:
             return False

@@ -1,12 +1,12 @@
-"""The whole story on one real text, a dictionary: what pretraining is worth, in ten minutes.
+"""Run every stage on one real text, a dictionary, and measure what pretraining gains.
 
 1. train a tokenizer on the dictionary's definitions;
 2. pretrain a small encoder on them, by masked language modelling;
-3. let it guess a few masked words;
-4. from 25 labelled definitions a class, learn to tell from a definition whether the word is a noun,
-   a verb, an adjective or an adverb: from the pretrained weights, and from random ones, each at its
-   own best learning rate, over several seeds;
-5. compare the two on 4,000 definitions that no stage has seen, and label two new ones.
+3. predict the masked words of a few sentences;
+4. fine-tune a classifier of the defined word (noun, verb, adjective or adverb) on 25 definitions of
+   each class: from the pretrained and from random weights, each at its own best learning rate, over
+   several seeds;
+5. compare the two on 4,000 held-out definitions, and label two new ones.
 """
 
 import json
@@ -53,8 +53,7 @@ VOCABULARY = 8192
 PER_LABEL = 25
 VALID_PER_LABEL = 50
 LEARNING_RATES = (3e-4, 1e-3, 3e-3)
-SEARCH_SEEDS = (100, 101)
-"""other draws of the labelled definitions than those that are reported"""
+SEARCH_SEEDS = (100, 101)  # unlike the seeds of the reported runs
 SENTENCES = (
     "A large [MASK] found in the rivers of South America.",
     "One who [MASK] books.",
@@ -70,16 +69,16 @@ STARTS = ("pretrained", "random")
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """Tell the whole story on a dictionary: tokenizer, pretraining, fine-tuning, prediction."""
+    """Run all stages on a dictionary: tokenizer, pretraining, fine-tuning, prediction."""
 
     out: Path = Path("runs/demo")
-    """Folder for everything that comes of it; what an earlier demo left there is replaced."""
+    """Folder for all results; those of an earlier demo are replaced."""
 
     minutes: float = 4.0
-    """How long to pretrain."""
+    """Minutes of pretraining."""
 
     seeds: int = 5
-    """How often to fine-tune from each start, each time from another draw of examples."""
+    """Number of fine-tuning runs from each start, each on another sample of examples."""
 
     def __post_init__(self) -> None:
         """Check the options before any work is done."""
@@ -87,36 +86,36 @@ class DemoOptions:
 
 
 def demo(options: DemoOptions) -> None:
-    """Run every stage, print what it finds, and leave pictures and `summary.json` in `out`."""
+    """Run every stage, print the results, and write plots and `summary.json` into `out`."""
     with output_folder(options.out, "demo"):
-        tell(options, Story(options.out))
+        run_stages(options, DemoLog(options.out))
 
 
-def tell(options: DemoOptions, story: "Story") -> None:
-    """Run the stages in order, and print what each does."""
-    with story.stage("data", "a dictionary, and the types of its words"):
+def run_stages(options: DemoOptions, log: "DemoLog") -> None:
+    """Run the stages in order, and print the result of each."""
+    with log.stage("data", "a dictionary, and the parts of speech of its words"):
         text = fetch("gcide") / "train.txt"
         fetch("gcide-pos")
-    with story.stage("tokenizer", f"a vocabulary of {VOCABULARY:,} pieces"):
+    with log.stage("tokenizer", f"a vocabulary of {VOCABULARY:,} pieces"):
         tokenizer = train_tokenizer(read_texts(text), kind="wordpiece", vocab_size=VOCABULARY)
         tokenizer.save(options.out / "tokenizer")
-    with story.stage("pretrain", f"guessing masked words, for {options.minutes:g} minutes"):
+    with log.stage("pretrain", f"predicting masked words, for {options.minutes:g} minutes"):
         held_out = pretrain_on_definitions(options)
-    story.say(
+    log.say(
         f"held-out loss {held_out['loss']:.2f} nats a token (perplexity "
         f"{held_out['perplexity']:.0f}), {held_out['accuracy']:.0%} of the masked tokens right"
     )
-    show_guesses(story, options.out / "pretrained")
-    with story.stage("fine-tune", f"four types of word, from {PER_LABEL} definitions of each"):
-        comparison = compare(options, story)
-    story.show(comparison)
+    show_guesses(log, options.out / "pretrained")
+    with log.stage("fine-tune", f"four parts of speech, from {PER_LABEL} definitions of each"):
+        comparison = compare(options, log)
+    log.show(comparison)
     draw(comparison, options.out / "accuracy.png")
-    show_predictions(story, options.out / "classifier")
-    finish(options, story, held_out, comparison)
+    show_predictions(log, options.out / "classifier")
+    finish(options, log, held_out, comparison)
 
 
-class Story:
-    """What is told while the demo runs: stages, their times, and what was found."""
+class DemoLog:
+    """The printed log of the demo: stages, their times and results."""
 
     def __init__(self, out: Path) -> None:
         self.seconds: dict[str, float] = {}
@@ -126,7 +125,7 @@ class Story:
 
     @contextmanager
     def stage(self, name: str, what: str) -> Iterator[None]:
-        """Announce a stage, and time it."""
+        """Print the name of a stage, and time it."""
         self._console.print(f"\n[bold]{name}[/]  {what}")
         start = time.perf_counter()
         yield
@@ -134,14 +133,14 @@ class Story:
         self.say(f"{self.seconds[name]:.0f} seconds")
 
     def say(self, text: str, detail: str = "") -> None:
-        """Print one line under the stage, its detail in a fainter colour; brackets stay as such."""
+        """Print one line under the stage, its detail in a fainter colour, without markup."""
         line = Text(f"  {text}")
         if detail:
             line.append(f"  {detail}", "dim")
         self._console.print(line, soft_wrap=True)
 
     def show(self, comparison: "Comparison") -> None:
-        """Print the table that the demo is for."""
+        """Print the accuracies from both starts, and their difference."""
         table = Table("start", box=None, header_style="bold", pad_edge=True)
         for column in ("accuracy", "± over seeds", "lowest", "highest", "learning rate"):
             table.add_column(column, justify="right")
@@ -158,12 +157,12 @@ class Story:
         self._console.print()
         self._console.print(table)
         gain = mean(comparison.accuracy["pretrained"]) - mean(comparison.accuracy["random"])
-        self.say(f"pretraining is worth {100 * gain:.1f} points of accuracy")
+        self.say(f"pretraining gains {100 * gain:.1f} points of accuracy")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Test accuracies over the seeds, and the learning rate that suited each start."""
+    """Test accuracies of all seeds, and the best learning rate, by start."""
 
     accuracy: dict[str, list[float]]
     learning_rate: dict[str, float]
@@ -183,16 +182,16 @@ def pretrain_on_definitions(options: DemoOptions) -> dict[str, float]:
     return dict(result.final)
 
 
-def show_guesses(story: Story, folder: Path) -> None:
-    """Print what the model expects in a few sentences."""
+def show_guesses(log: DemoLog, folder: Path) -> None:
+    """Print the predictions of the model for the masked words of a few sentences."""
     model, tokenizer = MaskedLM.from_pretrained(folder), load_tokenizer(folder)
     for sentence in SENTENCES:
         (guesses,) = fill_mask(model, tokenizer, sentence)
         words = ", ".join(f"{guess.token} {guess.probability:.0%}" for guess in guesses)
-        story.say(sentence, words)
+        log.say(sentence, words)
 
 
-def compare(options: DemoOptions, story: Story) -> Comparison:
+def compare(options: DemoOptions, log: DemoLog) -> Comparison:
     """Fine-tune from both starts; keep the best pretrained run in `out/classifier`."""
     out = options.out
     pool = list(read_examples(Classification, "gcide-pos", "train"))
@@ -229,14 +228,14 @@ def compare(options: DemoOptions, story: Story) -> Comparison:
         }
         best_rate[start] = max(found, key=lambda rate: found[rate])
         tried = ", ".join(f"{rate:g}: {score:.0%}" for rate, score in found.items())
-        story.say(f"{start}: validation accuracy by learning rate {tried}")
+        log.say(f"{start}: validation accuracy by learning rate {tried}")
         runs = [run(start, best_rate[start], seed) for seed in range(options.seeds)]
         accuracy[start] = []
         for folder, _ in runs:
             metric = evaluate_folder(folder, "gcide-pos").metric
             save(metric.figures()["confusion"], folder / "confusion.png")
             accuracy[start].append(metric.scores()["accuracy"])
-            story.say(f"{start}: test accuracy {accuracy[start][-1]:.1%}")
+            log.say(f"{start}: test accuracy {accuracy[start][-1]:.1%}")
         if start == "pretrained":
             best = max(runs, key=lambda pair: pair[1].score)[0]
             shutil.copytree(best, out / "classifier")
@@ -244,7 +243,7 @@ def compare(options: DemoOptions, story: Story) -> Comparison:
 
 
 def write_examples(path: Path, examples: Sequence[ClassExample]) -> None:
-    """Labelled examples as JSONL, for a person to look at and a run to read."""
+    """Write labelled examples as JSONL."""
     rows = [
         json.dumps({"text": e.text.text, "label": e.label}, ensure_ascii=False) for e in examples
     ]
@@ -252,7 +251,7 @@ def write_examples(path: Path, examples: Sequence[ClassExample]) -> None:
 
 
 def draw(comparison: Comparison, path: Path) -> None:
-    """The comparison as a picture: a dot for each seed, a line for the mean."""
+    """Plot the comparison: a dot for each seed, a line for the mean."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.6, 2.2), layout="constrained")
@@ -264,42 +263,42 @@ def draw(comparison: Comparison, path: Path) -> None:
         axes.annotate(f"{mean(scores):.1f}", (mean(scores), row - 0.36), ha="center", va="bottom")
     axes.set_yticks(range(len(STARTS)), [f"{start} weights" for start in STARTS])
     axes.set_ylim(1.5, -0.7)
-    axes.set_xlabel(f"test accuracy (%) after {PER_LABEL} examples of each type")
+    axes.set_xlabel(f"test accuracy (%) after {PER_LABEL} examples of each class")
     axes.grid(axis="x", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
 
 
-def show_predictions(story: Story, folder: Path) -> None:
-    """Label definitions that are in no dictionary of 1913."""
+def show_predictions(log: DemoLog, folder: Path) -> None:
+    """Label definitions of words that a dictionary of 1913 does not have."""
     predictor = Predictor.load(folder)
     for text, prediction in zip(NEW_DEFINITIONS, predictor(NEW_DEFINITIONS), strict=True):
         probability = prediction.probabilities[prediction.label]
-        story.say(text, f"{prediction.label} {probability:.0%}")
+        log.say(text, f"{prediction.label} {probability:.0%}")
 
 
 def finish(
-    options: DemoOptions, story: Story, held_out: dict[str, float], comparison: Comparison
+    options: DemoOptions, log: DemoLog, held_out: dict[str, float], comparison: Comparison
 ) -> None:
-    """Write all figures to `summary.json`, and say where everything is."""
+    """Write all figures to `summary.json`, and list the files of the demo."""
     out = options.out
     summary = {
         "accuracy": comparison.accuracy,
         "learning_rate": comparison.learning_rate,
         "held_out": held_out,
-        "seconds": story.seconds,
+        "seconds": log.seconds,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }
     write_json(out / "summary.json", summary)
-    story.say(f"\n  {sum(story.seconds.values()) / 60:.1f} minutes in all. Look at:")
+    log.say(f"\n  {sum(log.seconds.values()) / 60:.1f} minutes in all. Look at:")
     for name, what in (
         ("pretrained/curve.png", "the loss of pretraining"),
-        ("accuracy.png", "what pretraining is worth"),
-        ("classifier/confusion.png", "which types are taken for which"),
-        ("classifier/curve.png", "the course of fine-tuning"),
+        ("accuracy.png", "accuracy with and without pretraining"),
+        ("classifier/confusion.png", "which classes are confused"),
+        ("classifier/curve.png", "the loss of fine-tuning"),
         ("summary.json", "all figures"),
     ):
-        story.say(str(out / name), what)
-    story.say(f"and try: plainformer predict {out / 'classifier'} --text 'Full of joy.'")
+        log.say(str(out / name), what)
+    log.say(f"and try: plainformer predict {out / 'classifier'} --text 'Full of joy.'")

@@ -1,22 +1,21 @@
-"""What a metric found, as tables for the terminal."""
+"""Print the scores and tables of a metric on the terminal."""
 
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table as Shown
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from plainformer.finetune import Metric, Table
 from plainformer.finetune.metrics.base import spoken
 
-WIDEST = 12
-"""columns that a terminal can show beside each other"""
+MAX_COLUMNS = 12
 
 
 def report_table(metric: Metric[Any, Any]) -> None:
-    """Print the metric's tables, and its scores; a table that is too wide is left to the report."""
+    """Print the tables and scores of a metric; a table wider than `MAX_COLUMNS` is left out."""
     for table in metric.tables():
-        if len(table.columns) <= WIDEST:
+        if len(table.columns) <= MAX_COLUMNS:
             print_table(table)
     scores = (
         f"{name.replace('_', ' ')} {spoken(value)}" for name, value in metric.scores().items()
@@ -25,8 +24,8 @@ def report_table(metric: Metric[Any, Any]) -> None:
 
 
 def print_table(table: Table) -> None:
-    """Print the columns and rows of a table; what users wrote is no markup."""
-    shown = Shown(box=None, header_style="bold")
+    """Print a table; brackets in its texts are not read as markup."""
+    shown = RichTable(box=None, header_style="bold")
     for number, column in enumerate(table.columns):
         shown.add_column(Text(column), justify="right" if number else "left")
     for row in table.rows:

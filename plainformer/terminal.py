@@ -1,7 +1,7 @@
-"""Make the standard streams and the terminal size usable in any environment.
+"""Make the standard streams and the terminal size safe to use in any environment.
 
-A stream may be closed (`>&-`), be of another encoding (`PYTHONIOENCODING=ascii`), or end while we
-write (`| head`). Commands need no code for these cases.
+A stream may be closed (`>&-`), have another encoding (`PYTHONIOENCODING=ascii`), or lose its reader
+(`| head`). The commands need no code for these cases.
 """
 
 import codecs
@@ -11,17 +11,16 @@ import stat
 import sys
 from typing import Any
 
-NARROWEST, WIDEST = 20, 1000
-"""Plausible widths of a terminal, in columns."""
+MIN_COLUMNS, MAX_COLUMNS = 20, 1000
 
 
-def prepare() -> None:
+def prepare_streams() -> None:
     """Open closed streams, escape unencodable characters, and ignore implausible terminal sizes."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # Else the next file that is opened takes this number, and gets what is printed.
+            # Else the next opened file gets this descriptor, and what is printed goes into it.
             os.open(os.devnull, os.O_RDWR)
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123
@@ -30,19 +29,21 @@ def prepare() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
     if sys.stderr is sys.__stderr__ and stat.S_ISFIFO(os.fstat(2).st_mode):
         encoding = getattr(sys.stderr, "encoding", None)
-        raw = io.BufferedWriter(Heedless(2, "w", closefd=False))
+        raw = io.BufferedWriter(ClosedPipeWriter(2, "w", closefd=False))
         sys.stderr = io.TextIOWrapper(raw, encoding, write_through=True)
     codecs.register_error("json_escapes", json_escapes)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="json_escapes")
-    for name, least in (("COLUMNS", NARROWEST), ("LINES", 1)):
+    for name, least in (("COLUMNS", MIN_COLUMNS), ("LINES", 1)):
         value = os.environ.get(name, "")
-        if value and not (value.isascii() and value.isdigit() and least <= int(value) <= WIDEST):
+        if value and not (
+            value.isascii() and value.isdigit() and least <= int(value) <= MAX_COLUMNS
+        ):
             del os.environ[name]
 
 
-class Heedless(io.FileIO):
+class ClosedPipeWriter(io.FileIO):
     """Write to a pipe, and continue without error after its reader has closed it."""
 
     def write(self, data: Any) -> int:
@@ -50,7 +51,7 @@ class Heedless(io.FileIO):
         try:
             return super().write(data) or 0
         except BrokenPipeError:
-            silence("stderr")
+            discard_output("stderr")
             return len(data)
 
 
@@ -63,7 +64,7 @@ def json_escapes(error: UnicodeError) -> tuple[str, int]:
     return "".join(f"\\u{pair.hex()}" for pair in pairs), error.end
 
 
-def silence(stream: str) -> None:
+def discard_output(stream: str) -> None:
     """Discard the buffer of a stream whose reader has closed it."""
     number = {"stdout": 1, "stderr": 2}[stream]
     device = os.open(os.devnull, os.O_WRONLY)

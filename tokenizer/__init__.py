@@ -4,7 +4,7 @@ from plainformer.tokenizer.base import SPECIAL_TOKENS, Tokenizer
 from plainformer.tokenizer.encoding import Encoding, Template, Tokens
 from plainformer.tokenizer.extend import added_words, extend, join_pieces, split_words
 from plainformer.tokenizer.huggingface import HuggingFace
-from plainformer.tokenizer.inputs import check_text, listed, text_and_pair
+from plainformer.tokenizer.inputs import as_list, check_text, text_and_pair
 from plainformer.tokenizer.load import load_tokenizer
 from plainformer.tokenizer.sentence_piece import SentencePiece
 from plainformer.tokenizer.train import train_tokenizer
@@ -20,10 +20,10 @@ __all__ = [
     "Tokens",
     "WordPiece",
     "added_words",
+    "as_list",
     "check_text",
     "extend",
     "join_pieces",
-    "listed",
     "load_tokenizer",
     "split_words",
     "text_and_pair",

@@ -27,7 +27,7 @@ from plainformer.tokenizer.encoding import (
     longest_first,
     windows,
 )
-from plainformer.tokenizer.inputs import check_text, listed, text_and_pair
+from plainformer.tokenizer.inputs import as_list, check_text, text_and_pair
 
 SPECIAL_TOKENS = {
     "pad": "[PAD]",
@@ -39,7 +39,7 @@ SPECIAL_TOKENS = {
 """The special tokens, by role, of every tokenizer that is trained here: ids 0 to 4."""
 
 
-REMEMBERED = 1 << 16
+CACHED_WORDS = 1 << 16
 """words whose tokens are kept: language repeats itself"""
 
 
@@ -61,7 +61,7 @@ class Tokenizer(ABC):
     padding_side: str = "right"
     clean_up_spaces: bool = False
 
-    def take_settings(self, other: "Tokenizer") -> None:
+    def copy_settings(self, other: "Tokenizer") -> None:
         """Copy the settings of truncation, padding and decoding from another tokenizer."""
         self.max_length = other.max_length
         self.truncation_side, self.padding_side = other.truncation_side, other.padding_side
@@ -139,19 +139,19 @@ class Tokenizer(ABC):
         return self
 
     def _of_words(self, words: Iterable[str]) -> Iterable[Tokens]:
-        return map(self._remembered, words)
+        return map(self._cached, words)
 
     @cached_property
-    def _remembered(self) -> Callable[[str], Tokens]:
-        return self._remembering(self._word)
+    def _cached(self) -> Callable[[str], Tokens]:
+        return self._caching(self._word)
 
-    def _remembering(self, tokens: Callable[[str], Tokens]) -> Callable[[str], Tokens]:
+    def _caching(self, tokens: Callable[[str], Tokens]) -> Callable[[str], Tokens]:
         """Cache the tokens of words; a word without tokens becomes one unknown token."""
 
         def of_word(word: str) -> Tokens:
             return tokens(word) or Tokens([self.unk_id], [(0, len(word))], [0])
 
-        return lru_cache(REMEMBERED)(of_word)
+        return lru_cache(CACHED_WORDS)(of_word)
 
     def _word(self, word: str) -> Tokens:
         """Tokenise one word."""
@@ -260,7 +260,7 @@ class Tokenizer(ABC):
         limit = self._limit(max_length)
         rows = [
             self._ids(*text_and_pair(text, f"text {number}"), limit)
-            for number, text in enumerate(listed(texts), start=1)
+            for number, text in enumerate(as_list(texts), start=1)
         ]
         shape = len(rows), max((len(ids) for ids, _ in rows), default=0)
         input_ids = torch.full(shape, self.pad_id)

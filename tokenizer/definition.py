@@ -9,30 +9,30 @@ from typing import Any
 
 from plainformer.base import Fields, UserError, read_json
 from plainformer.tokenizer.base import SPECIAL_TOKENS
-from plainformer.tokenizer.encoding import Part, Template
+from plainformer.tokenizer.encoding import Template, TemplatePart
 from plainformer.tokenizer.folder import (
-    AS_IT_STANDS,
+    READ_UNCHANGED,
     ROLES,
     AddedToken,
     TokenizerFolder,
     added_token_of,
-    place_tokens,
-    resolved,
+    assign_ids,
+    with_default_flags,
 )
 from plainformer.tokenizer.pipelines import (
     PIPELINES,
     Pipeline,
-    dropped,
-    parted,
+    ignored_part,
     pipeline_steps,
     refuse_other_model,
+    roberta_template,
     template_of,
 )
 
 SOURCES = ("spiece.model", "sentencepiece.bpe.model", "vocab.json", "merges.txt", "vocab.txt")
 """Vocabulary files of older folders without a `tokenizer.json`."""
 
-Tokens = list[tuple[AddedToken, int | None]]
+AddedTokens = list[tuple[AddedToken, int | None]]
 Roles = dict[str, str]
 
 
@@ -46,14 +46,14 @@ def definition_of(folder: TokenizerFolder) -> tuple[dict[str, Any], Roles]:
         name = folder.tokenizer_class = _class_of_files(folder)
     if name in PIPELINES:
         return _rebuilt(folder, PIPELINES[name])
-    if name not in AS_IT_STANDS:
+    if name not in READ_UNCHANGED:
         raise UserError(
             f"{folder.path}: its tokenizer_class, {name}, is not built in here: to have "
             'tokenizer.json read as it stands, write "tokenizer_class": "PreTrainedTokenizerFast" '
             "into tokenizer_config.json"
         )
     assert folder.definition is not None
-    return _as_it_stands(folder, folder.definition)
+    return _unchanged(folder, folder.definition)
 
 
 def vocabulary_of(definition: Fields) -> dict[str, int]:
@@ -75,10 +75,10 @@ def vocabulary_of(definition: Fields) -> dict[str, int]:
     raise model.wrong("vocab", "a vocabulary")
 
 
-def _as_it_stands(folder: TokenizerFolder, definition: Fields) -> tuple[dict[str, Any], Roles]:
-    present: Tokens = [
+def _unchanged(folder: TokenizerFolder, definition: Fields) -> tuple[dict[str, Any], Roles]:
+    present: AddedTokens = [
         (
-            resolved(added_token_of(item, definition.source)),
+            with_default_flags(added_token_of(item, definition.source)),
             Fields(item, definition.source).whole("id"),
         )
         for item in definition.items("added_tokens", [])
@@ -87,17 +87,17 @@ def _as_it_stands(folder: TokenizerFolder, definition: Fields) -> tuple[dict[str
     listed = [
         (token, id)
         for token, id in folder.tokens
-        if by_content.get(token["content"]) != (resolved(token), id)
+        if by_content.get(token["content"]) != (with_default_flags(token), id)
     ]
     further = _without(present + listed, [*folder.roles.values(), *folder.extra])
     vocabulary = vocabulary_of(definition)
     listed = _special_where_named(listed, folder.roles)
-    placed = place_tokens([*present, *listed, *further], vocabulary, definition.source)
+    assigned = assign_ids([*present, *listed, *further], vocabulary, definition.source)
     roles = {role: t["content"] for role, t in folder.roles.items() if role in SPECIAL_TOKENS}
     pad = definition.fields("padding").text("pad_token", None)
-    if pad in vocabulary or pad in {token["content"] for token in placed}:
+    if pad in vocabulary or pad in {token["content"] for token in assigned}:
         roles.setdefault("pad", pad)
-    return dict(definition.values) | {"added_tokens": placed}, roles
+    return dict(definition.values) | {"added_tokens": assigned}, roles
 
 
 def _rebuilt(folder: TokenizerFolder, pipeline: Pipeline) -> tuple[dict[str, Any], Roles]:
@@ -110,12 +110,12 @@ def _rebuilt(folder: TokenizerFolder, pipeline: Pipeline) -> tuple[dict[str, Any
         model, source = dict(definition.fields("model").values), definition.source
         vocabulary = vocabulary_of(definition)
     roles = _all_roles(folder, pipeline)
-    tokens: Tokens = _special_where_named(folder.tokens, roles)
+    tokens: AddedTokens = _special_where_named(folder.tokens, roles)
     is_silent = "additional_special_tokens" not in folder.config
     usual = [added_token_of(content, name) for content in pipeline.extra if is_silent]
     tokens += _without(tokens, [*roles.values(), *(folder.extra or usual)])
-    placed = place_tokens(tokens, vocabulary, source)
-    ids = vocabulary | {token["content"]: token["id"] for token in placed}
+    assigned = assign_ids(tokens, vocabulary, source)
+    ids = vocabulary | {token["content"]: token["id"] for token in assigned}
     for role, token in roles.items():
         content = token["content"]
         if role not in folder.roles and ids[content] >= len(vocabulary):
@@ -128,7 +128,7 @@ def _rebuilt(folder: TokenizerFolder, pipeline: Pipeline) -> tuple[dict[str, Any
         unknown = roles["unk"]["content"]
         if "unk" not in folder.roles and model.get("unk_token", unknown) != unknown:
             assert definition is not None
-            raise dropped(name, definition, f"unk_token {model['unk_token']!r}")
+            raise ignored_part(name, definition, f"unk_token {model['unk_token']!r}")
         if unknown not in vocabulary:
             raise UserError(f"{source}: the unknown token, {unknown!r}, is not in the vocabulary")
         model["unk_token"] = unknown
@@ -137,7 +137,7 @@ def _rebuilt(folder: TokenizerFolder, pipeline: Pipeline) -> tuple[dict[str, Any
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": placed,
+        "added_tokens": assigned,
         **pipeline_steps(name, folder.config, definition),
         "post_processor": _post_processor(folder, pipeline, (first, ids[first]), (last, ids[last])),
         "model": model,
@@ -166,7 +166,7 @@ def name_of(role: str) -> str:
     return f"{role}_token"
 
 
-def _special_where_named(tokens: Tokens, roles: dict[str, AddedToken]) -> Tokens:
+def _special_where_named(tokens: AddedTokens, roles: dict[str, AddedToken]) -> AddedTokens:
     named = {token["content"] for token in roles.values()}
     return [
         (token | {"special": token["special"] or token["content"] in named}, id)
@@ -174,7 +174,7 @@ def _special_where_named(tokens: Tokens, roles: dict[str, AddedToken]) -> Tokens
     ]
 
 
-def _without(known: Tokens, tokens: list[AddedToken]) -> Tokens:
+def _without(known: AddedTokens, tokens: list[AddedToken]) -> AddedTokens:
     contents = {token["content"] for token, _ in known}
     return [(token, None) for token in tokens if token["content"] not in contents]
 
@@ -184,7 +184,7 @@ def _post_processor(
 ) -> dict[str, Any]:
     """Build the template of a class, unless `tokenizer.json` has another kind of post-processor."""
     definition = folder.definition
-    template = (parted if pipeline.parted else Template.bert)(first[1], last[1])
+    template = (roberta_template if pipeline.double_sep else Template.bert)(first[1], last[1])
     if definition is not None:
         values = definition.values.get("post_processor")
         found = template_of(values, definition.source)
@@ -194,10 +194,10 @@ def _post_processor(
         if found is not None:
             is_named = all(role in folder.roles for role in pipeline.ends)
             if _shape(found, not is_named) != _shape(template, not is_named):
-                raise dropped(folder.tokenizer_class, definition, "another post_processor")
-    kind = "RobertaProcessing" if pipeline.parted else "BertProcessing"
+                raise ignored_part(folder.tokenizer_class, definition, "another post_processor")
+    kind = "RobertaProcessing" if pipeline.double_sep else "BertProcessing"
     processor: dict[str, Any] = {"type": kind, "sep": [*last], "cls": [*first]}
-    if pipeline.parted:
+    if pipeline.double_sep:
         trims = {"WordPiece": True, "Unigram": False}
         asked = folder.config.flag("trim_offsets", True)
         processor["trim_offsets"] = trims.get(pipeline.model_type, asked)
@@ -205,7 +205,7 @@ def _post_processor(
     return processor
 
 
-def _shape(template: Template, with_ids: bool) -> list[list[Part | str | int]]:
+def _shape(template: Template, with_ids: bool) -> list[list[TemplatePart | str | int]]:
     """Return a template without type ids, and without token ids unless `with_ids`."""
     return [
         [part if with_ids or isinstance(part, str) else 0 for part, _ in parts]
@@ -229,7 +229,7 @@ def _class_of_files(folder: TokenizerFolder) -> str:
         if files and all((path / file).is_file() for file in files):
             return name
     elif has_vocab:
-        if name in AS_IT_STANDS:
+        if name in READ_UNCHANGED:
             reader = f"tokenizer_class {name}" if name else f"model_type {folder.model_type}"
         else:
             reader = f"tokenizer_class {name}"

@@ -17,7 +17,7 @@ from plainformer.base import UserError, plural
 
 Entry = TypeVar("Entry")
 CharSpan = tuple[int, int]
-Part = tuple[int | Literal["a", "b"], int]
+TemplatePart = tuple[int | Literal["a", "b"], int]
 """One place of a template: a special token's id or a text, and its type id."""
 
 
@@ -40,7 +40,7 @@ class Tokens:
         return Tokens(self.ids[where], self.offsets[where], self.word_ids[where])
 
 
-Placed = tuple[Tokens, int, int | None]
+EncodingPart = tuple[Tokens, int, int | None]
 """Tokens with their type id, and of which text they are: 0, 1 or, a special token, None."""
 
 
@@ -53,57 +53,57 @@ class Encoding:
     `special_tokens_mask` is 1. `dropped` is the number of tokens that truncation left out.
     """
 
-    pieces: tuple[Placed, ...]
+    parts: tuple[EncodingPart, ...]
     dropped: int = 0
 
     def __len__(self) -> int:
-        return sum(len(tokens) for tokens, _, _ in self.pieces)
+        return sum(len(tokens) for tokens, _, _ in self.parts)
 
     @property
     def ids(self) -> list[int]:
         """What the model reads."""
-        return _joined([tokens.ids for tokens, _, _ in self.pieces])
+        return _joined([tokens.ids for tokens, _, _ in self.parts])
 
     @property
     def type_ids(self) -> list[int]:
         """Of which type each token is, to the model."""
-        return _joined([[type_id] * len(tokens) for tokens, type_id, _ in self.pieces])
+        return _joined([[type_id] * len(tokens) for tokens, type_id, _ in self.parts])
 
     @property
     def offsets(self) -> list[CharSpan]:
         """Where each token comes from."""
-        return _joined([tokens.offsets for tokens, _, _ in self.pieces])
+        return _joined([tokens.offsets for tokens, _, _ in self.parts])
 
     @property
     def word_ids(self) -> list[int | None]:
         """Of which word of its text each token is."""
         words: list[int | None] = []
-        for tokens, _, owner in self.pieces:
+        for tokens, _, owner in self.parts:
             words += [None] * len(tokens) if owner is None else tokens.word_ids
         return words
 
     @property
     def special_tokens_mask(self) -> list[int]:
         """1 for the template's special tokens, 0 for those of texts."""
-        return _joined([[int(owner is None)] * len(tokens) for tokens, _, owner in self.pieces])
+        return _joined([[int(owner is None)] * len(tokens) for tokens, _, owner in self.parts])
 
     @property
     def sequence_ids(self) -> list[int | None]:
         """Of which text each token is."""
-        return _joined([[owner] * len(tokens) for tokens, _, owner in self.pieces])
+        return _joined([[owner] * len(tokens) for tokens, _, owner in self.parts])
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
     """Where the special tokens stand around one text and around a pair; each text stands once."""
 
-    single: tuple[Part, ...]
-    pair: tuple[Part, ...]
+    single: tuple[TemplatePart, ...]
+    pair: tuple[TemplatePart, ...]
 
     @classmethod
     def bert(cls, cls_id: int, sep_id: int) -> "Template":
         """Give `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`."""
-        single: tuple[Part, ...] = ((cls_id, 0), ("a", 0), (sep_id, 0))
+        single: tuple[TemplatePart, ...] = ((cls_id, 0), ("a", 0), (sep_id, 0))
         return cls(single, (*single, ("b", 1), (sep_id, 1)))
 
     def without_types(self) -> "Template":
@@ -111,7 +111,7 @@ class Template:
         single, pair = ([(part, 0) for part, _ in parts] for parts in (self.single, self.pair))
         return Template(tuple(single), tuple(pair))
 
-    def parts(self, is_pair: bool) -> tuple[Part, ...]:
+    def parts(self, is_pair: bool) -> tuple[TemplatePart, ...]:
         """Give the places of one text or of a pair."""
         return self.pair if is_pair else self.single
 
@@ -143,15 +143,15 @@ class Template:
 
     def encode(self, a: Tokens, b: Tokens | None, dropped: int = 0) -> Encoding:
         """Put tokens in their places."""
-        pieces: list[Placed] = []
+        parts: list[EncodingPart] = []
         for part, type_id in self.parts(b is not None):
             if part == "a":
-                pieces.append((a, type_id, 0))
+                parts.append((a, type_id, 0))
             elif isinstance(part, int):
-                pieces.append((_special(part), type_id, None))
+                parts.append((_special(part), type_id, None))
             elif b is not None:
-                pieces.append((b, type_id, 1))
-        return Encoding(tuple(pieces), dropped)
+                parts.append((b, type_id, 1))
+        return Encoding(tuple(parts), dropped)
 
 
 @cache

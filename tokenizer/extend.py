@@ -1,22 +1,20 @@
-"""A vocabulary grows by the words that it splits most; every piece that it had keeps its id.
+"""Extend a vocabulary by the words that it splits most; every old piece keeps its id.
 
     gain(word) = count(word) · (pieces(word) − 1)
 
-This is by how many tokens the texts are shorter for that word. (AVocaDo, Hong et al. 2021,
-arXiv:2110.13434, adds words until there are few enough pieces to a word.) New words stand behind
-the old vocabulary, and each kind of tokenizer takes them in its own way, which `transformers` reads
-too:
+The gain is the number of tokens that the new word saves in the texts. (AVocaDo, Hong et al. 2021,
+arXiv:2110.13434, instead adds words until the mean number of pieces per word is small enough.) New
+words get the ids after the old vocabulary. `transformers` reads the extended tokenizers, too:
 
-- WordPiece matches the longest piece first, so a new word is taken wherever a word *begins* with
-  it: `stomata` makes `stomatal` to `stomata ##l`. Words that begin with no new word are split as
-  before.
-- BPE (a `tokenizer.json`) is told to look a word up before it merges (`ignore_merges`): no word but
-  the new ones is split in another way, ever.
-- Unigram takes the pieces of the largest total score. A new word gets the score of the rarest of
-  its pieces, which is more than that of all of them together. Words that do not contain it are
-  split as before.
+- WordPiece matches the longest piece first, so a new word is matched wherever a word *begins* with
+  it: with `stomata` in the vocabulary, `stomatal` becomes `stomata ##l`. All other words are split
+  as before.
+- BPE (a `tokenizer.json`) looks a word up before it merges (`ignore_merges`), so that only the new
+  words are split differently.
+- Unigram chooses the pieces with the largest total score. A new word gets the score of the rarest
+  of its pieces, which is more than their sum. Words that do not contain it are split as before.
 
-SentencePiece's BPE reaches a piece only through its halves: it cannot take in whole words.
+SentencePiece's BPE is not supported: it builds a piece only by merging two others.
 """
 
 import struct
@@ -30,19 +28,18 @@ from plainformer.tokenizer.huggingface import HuggingFace
 from plainformer.tokenizer.sentence_piece import SentencePiece
 from plainformer.tokenizer.wordpiece import PREFIX, WordPiece, count_words
 
-SEEN = 5
-"""times that a word must come: what stands for it is learned only where it comes"""
+MIN_COUNT = 5  # the embedding of a rarer word would hardly be trained
 
 
 def split_words(tokenizer: Tokenizer, texts: Iterable[str], limit: int) -> list[str]:
-    """Give the words that cost the texts most tokens, as the vocabulary writes them; best first.
+    """Return the words with the largest gain, spelled as in the vocabulary, largest first.
 
-    Words are of letters alone, come at least `SEEN` times, and are at most `limit`. A word that
-    cannot be spelled counts as one piece more than it has characters: nothing of it is read.
+    At most `limit` words are returned; each consists of letters and occurs at least `MIN_COUNT`
+    times. A word with an unknown piece counts as `len(word) + 1` pieces.
     """
     gains: dict[str, int] = {}
     for word, count in _count(tokenizer, texts).items():
-        if count >= SEEN:
+        if count >= MIN_COUNT:
             pieces = tokenizer.spell(word)
             unknown = tokenizer.unk_id in pieces
             gains[word] = count * (len(word) if unknown else len(pieces) - 1)
@@ -51,7 +48,7 @@ def split_words(tokenizer: Tokenizer, texts: Iterable[str], limit: int) -> list[
 
 
 def _count(tokenizer: Tokenizer, texts: Iterable[str]) -> Counter[str]:
-    """Count the words of letters alone, but for those that are one piece."""
+    """Count the words that consist of letters and of more than one piece."""
     words: Counter[str] = Counter()
     if isinstance(tokenizer, WordPiece):
         counted = count_words(
@@ -73,26 +70,27 @@ def _count(tokenizer: Tokenizer, texts: Iterable[str]) -> Counter[str]:
 
 
 def join_pieces(tokenizer: Tokenizer, ids: Iterable[int]) -> str:
-    """Give the word of which these are the pieces, as the vocabulary writes it."""
+    """Join the pieces of one word, as the vocabulary spells it."""
     return "".join(tokenizer.token(id).removeprefix(PREFIX) for id in ids)
 
 
 def extend(tokenizer: Tokenizer, words: Sequence[str]) -> Tokenizer:
-    """Give a tokenizer that has these words, too, behind all that it had.
+    """Return a tokenizer with these words added after its vocabulary.
 
     Raises:
-        UserError: a word is there already or is none, or such a tokenizer takes in no words.
+        UserError: a word is in the vocabulary or begins with `##`, or the tokenizer is a BPE of
+            SentencePiece.
     """
     if not words:
         return tokenizer
     vocabulary = {tokenizer.token(id) for id in range(tokenizer.vocab_size)}
     for word in words:
         if word in vocabulary or word.startswith(PREFIX):
-            fault = "stands in the vocabulary already" if word in vocabulary else "is no whole word"
+            fault = "is in the vocabulary already" if word in vocabulary else "is not a whole word"
             raise UserError(f"{word!r} {fault}: it cannot be added")
         vocabulary.add(word)
     extended = _extended(tokenizer, words)
-    extended.take_settings(tokenizer)
+    extended.copy_settings(tokenizer)
     return extended
 
 
@@ -113,14 +111,14 @@ def _extended(tokenizer: Tokenizer, words: Sequence[str]) -> Tokenizer:
             )
         case HuggingFace():
             return _extend_definition(tokenizer, words)
-    raise UserError("SentencePiece's BPE cannot take in whole words: it reaches them by halves")
+    raise UserError("words cannot be added to SentencePiece's BPE: use unigram or WordPiece")
 
 
 def added_words(tokenizer: Tokenizer, extended: Tokenizer) -> list[str]:
-    """Give the words by which `extended` is more than `tokenizer`; none where the two are equal.
+    """Return the words by which `extended` extends `tokenizer`; none if the two are equal.
 
     Raises:
-        UserError: it is something else than an extension.
+        UserError: `extended` is neither the same tokenizer nor an extension of it.
     """
     try:
         words = [extended.token(id) for id in range(tokenizer.vocab_size, extended.vocab_size)]
@@ -128,7 +126,7 @@ def added_words(tokenizer: Tokenizer, extended: Tokenizer) -> list[str]:
             return words
     except (UserError, IndexError):
         pass
-    raise UserError("it is neither the same tokenizer nor one that was extended by words")
+    raise UserError("it is neither the same tokenizer nor an extension of it by words")
 
 
 def _piece(tokenizer: SentencePiece, word: str) -> bytes:
@@ -153,17 +151,17 @@ def _extend_definition(tokenizer: HuggingFace, words: Sequence[str]) -> HuggingF
         is_whole = len(scores) == first
         model = model | {"vocab": [*model["vocab"], *further]}
     else:
-        # `tokenizers` numbers anew what is added and not in the vocabulary: so there it goes.
+        # `tokenizers` renumbers added tokens outside the vocabulary, so they are moved into it.
         vocab = model["vocab"] | {a["content"]: a["id"] for a in definition["added_tokens"]}
         is_whole = sorted(vocab.values()) == list(range(first))
         model = model | {"vocab": vocab | {word: id for id, word in enumerate(words, first)}}
     if not is_whole:
-        raise UserError("the ids of this tokenizer.json have no place for words behind them")
+        raise UserError("the ids of this tokenizer.json have gaps: words cannot be added")
     if model["type"] == "BPE":
         model["ignore_merges"] = True
     extended = HuggingFace(
         definition | {"model": model},
-        # A class that builds its tokenizer from vocabulary and merges would merge first.
+        # Any other class would rebuild the tokenizer without `ignore_merges`.
         config=tokenizer.config() | {"tokenizer_class": "PreTrainedTokenizerFast"},
         special_tokens=tokenizer.special_tokens,
         max_length=tokenizer.max_length,

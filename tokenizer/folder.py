@@ -54,7 +54,7 @@ _SAME_CLASS = {
     "LEDTokenizer": "RobertaTokenizer",
     "MvpTokenizer": "RobertaTokenizer",
 }
-AS_IT_STANDS = ("", "TokenizersBackend", "PreTrainedTokenizer")
+READ_UNCHANGED = ("", "TokenizersBackend", "PreTrainedTokenizer")
 """Classes that read their `tokenizer.json` unchanged."""
 
 _IN_PYTHON = {
@@ -170,7 +170,7 @@ def _class_of(folder: Path, config: Fields, model: Fields) -> str:
             f"{folder}: its tokenizer_class, {name}, {_IN_PYTHON[name]}, in code of "
             "transformers that is not built in here"
         )
-    if config.values.get("auto_map") and name not in AS_IT_STANDS and name not in _known():
+    if config.values.get("auto_map") and name not in READ_UNCHANGED and name not in _known():
         raise UserError(f"{config.source}: {name} is custom code (auto_map), which is never run")
     return _SAME_CLASS.get(name, name)
 
@@ -202,7 +202,7 @@ def added_token_of(value: Any, source: object) -> AddedToken:
     }
 
 
-def resolved(token: AddedToken) -> AddedToken:
+def with_default_flags(token: AddedToken) -> AddedToken:
     """Fill in the default flags of a token: a special one is matched in the raw text."""
     silent = token["normalized"] is None
     return token | {"normalized": not token["special"]} if silent else token
@@ -277,7 +277,7 @@ def _id_of(item: Any, definition: Fields) -> int:
     return Fields(item, f"{definition.source}: added_tokens").whole("id")
 
 
-def place_tokens(
+def assign_ids(
     tokens: Iterable[tuple[AddedToken, int | None]],
     vocabulary: dict[str, int],
     source: object,
@@ -287,13 +287,13 @@ def place_tokens(
     Raises:
         UserError: a file gives it another id.
     """
-    placed: dict[str, dict[str, Any]] = {}
+    assigned: dict[str, dict[str, Any]] = {}
     size, last = len(vocabulary), -1
     for token, expected in tokens:
         content = token["content"]
         if not content:
             continue
-        known = placed[content]["id"] if content in placed else vocabulary.get(content)
+        known = assigned[content]["id"] if content in assigned else vocabulary.get(content)
         id = max(size, last + 1) if known is None else known
         if expected is not None and id != expected:
             raise UserError(
@@ -301,9 +301,9 @@ def place_tokens(
                 f"{id}: ids after the vocabulary must be consecutive"
             )
         last = max(last, id)
-        placed[content] = {"id": id, **resolved(token)}
+        assigned[content] = {"id": id, **with_default_flags(token)}
     if last >= size and max(vocabulary.values(), default=-1) >= size:
         raise UserError(
             f"{source}: the ids of the vocabulary have gaps, so tokens cannot be added after it"
         )
-    return sorted(placed.values(), key=lambda token: int(token["id"]))
+    return sorted(assigned.values(), key=lambda token: int(token["id"]))

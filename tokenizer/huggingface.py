@@ -14,7 +14,7 @@ from tokenizers import Tokenizer as Backend
 
 from plainformer.base import UserError
 from plainformer.tokenizer.base import Tokenizer, by_word, refuse_surrogates
-from plainformer.tokenizer.encoding import Part, Template, Tokens, trim
+from plainformer.tokenizer.encoding import Template, TemplatePart, Tokens, trim
 from plainformer.tokenizer.word_ids import refine
 
 _USUAL_NAMES = {
@@ -59,14 +59,14 @@ class HuggingFace(Tokenizer):
         } | special_tokens
         self.template = Template(self._parts(), self._parts("b"))
 
-    def _parts(self, pair: str | None = None) -> tuple[Part, ...]:
+    def _parts(self, pair: str | None = None) -> tuple[TemplatePart, ...]:
         with _rust("tokenizers cannot encode by this tokenizer.json"):
             encoding = self._backend.encode("a", pair)
-        parts: list[Part] = []
+        parts: list[TemplatePart] = []
         for id, type_id, sequence in zip(
             encoding.ids, encoding.type_ids, encoding.sequence_ids, strict=True
         ):
-            part: Part = (id if sequence is None else "b" if sequence else "a", type_id)
+            part: TemplatePart = (id if sequence is None else "b" if sequence else "a", type_id)
             if sequence is None or part not in parts:
                 parts.append(part)
         if sum(isinstance(part, str) for part, _ in parts) != (1 if pair is None else 2):
@@ -146,7 +146,7 @@ class HuggingFace(Tokenizer):
             config=self._config | prefixed,
             special_tokens=self.special_tokens,
         )
-        other.take_settings(self)
+        other.copy_settings(self)
         return other
 
     def definition(self) -> dict[str, Any]:

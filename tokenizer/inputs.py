@@ -26,7 +26,7 @@ def check_text(text: object, name: str = "the text") -> None:
         UserError: says what was given instead.
     """
     if not isinstance(text, str):
-        raise UserError(f"{name} must be a string, not {described(text)}")
+        raise UserError(f"{name} must be a string, not {describe(text)}")
     if len(text) > LONGEST_TEXT:
         raise UserError(
             f"{name} has {len(text):,} characters, more than {LONGEST_TEXT:,}: split it"
@@ -50,7 +50,7 @@ def text_and_pair(given: object, name: str) -> tuple[str, str | None]:
     return given, None
 
 
-def listed(given: Any, what: str = "texts") -> Sequence[Any]:
+def as_list(given: Any, what: str = "texts") -> Sequence[Any]:
     """Convert an iterable of inputs to a list; refuse a string, a mapping or a table.
 
     Raises:
@@ -63,11 +63,11 @@ def listed(given: Any, what: str = "texts") -> Sequence[Any]:
     if hasattr(given, "columns"):
         raise UserError(f"{what} must be a list, not a table: give one of its columns, as a list")
     if not isinstance(given, Iterable):
-        raise UserError(f"{what} must be a list, not {described(given)}")
+        raise UserError(f"{what} must be a list, not {describe(given)}")
     return list(given)
 
 
-def described(value: object) -> str:
+def describe(value: object) -> str:
     """Describe an invalid value: None, nan, or its type and its beginning."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return str(value)

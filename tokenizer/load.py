@@ -25,17 +25,17 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     that is not supported.
     """
     path = find_folder(folder)
-    said = read_folder(path)
+    files = read_folder(path)
     model = path / MODEL_FILE
-    if model.is_file() and (is_ours(model.read_bytes()) or said.definition is None):
-        tokenizer: Tokenizer = _sentence_piece(model, said)
+    if model.is_file() and (is_ours(model.read_bytes()) or files.definition is None):
+        tokenizer: Tokenizer = _sentence_piece(model, files)
     else:
-        tokenizer = _from_definition(said)
-    tokenizer.max_length = said.max_length
-    tokenizer.truncation_side = said.side("truncation_side", "truncation")
-    tokenizer.padding_side = said.side("padding_side", "padding")
-    tokenizer.clean_up_spaces = _cleans_up(said.config, tokenizer)
-    inputs = said.config.texts("model_input_names", None)
+        tokenizer = _from_definition(files)
+    tokenizer.max_length = files.max_length
+    tokenizer.truncation_side = files.side("truncation_side", "truncation")
+    tokenizer.padding_side = files.side("padding_side", "padding")
+    tokenizer.clean_up_spaces = _cleans_up(files.config, tokenizer)
+    inputs = files.config.texts("model_input_names", None)
     if inputs is not None and "token_type_ids" not in inputs:
         tokenizer.drop_token_types()
     return tokenizer
@@ -50,10 +50,10 @@ def _cleans_up(config: Fields, tokenizer: Tokenizer) -> bool:
     return not is_bpe or config.flag(f"{name}_for_bpe_even_though_it_will_corrupt_output", False)
 
 
-def _from_definition(said: TokenizerFolder) -> WordPiece | HuggingFace:
-    definition, roles = definition_of(said)
-    source = said.definition.source if said.definition else said.path
-    splits_special = said.config.flag("split_special_tokens", False)
+def _from_definition(files: TokenizerFolder) -> WordPiece | HuggingFace:
+    definition, roles = definition_of(files)
+    source = files.definition.source if files.definition else files.path
+    splits_special = files.config.flag("split_special_tokens", False)
     fields = Fields(definition, source)
     if not splits_special and _is_wordpiece(fields, roles):
         vocabulary = definition["model"]["vocab"]
@@ -66,11 +66,11 @@ def _from_definition(said: TokenizerFolder) -> WordPiece | HuggingFace:
             special_tokens=SPECIAL_TOKENS | roles,
             added=[added["content"] for added in definition["added_tokens"]],
         )
-    config = {"tokenizer_class": said.tokenizer_class or "PreTrainedTokenizerFast"}
+    config = {"tokenizer_class": files.tokenizer_class or "PreTrainedTokenizerFast"}
     try:
         return HuggingFace(
             definition,
-            config=dict(said.config.values) | config,
+            config=dict(files.config.values) | config,
             special_tokens=roles,
         )
     except UserError as error:
@@ -106,7 +106,7 @@ def _is_plain(added: dict[str, Any], vocabulary: dict[str, int]) -> bool:
     return added["special"] and not flags and added["content"] in vocabulary
 
 
-def _sentence_piece(model: Path, said: TokenizerFolder) -> SentencePiece:
+def _sentence_piece(model: Path, files: TokenizerFolder) -> SentencePiece:
     """Load a model trained here, unless other files of the folder contradict it.
 
     Raises:
@@ -116,18 +116,18 @@ def _sentence_piece(model: Path, said: TokenizerFolder) -> SentencePiece:
         tokenizer = SentencePiece(model.read_bytes())
     except UserError as error:
         raise UserError(f"{model}: {error}") from None
-    tokens = [*(token for token, _ in said.tokens), *said.roles.values(), *said.extra]
+    tokens = [*(token for token, _ in files.tokens), *files.roles.values(), *files.extra]
     stale = None
     if {token["content"] for token in tokens} - set(SPECIAL_TOKENS.values()):
         stale = "other files of the folder add tokens to it"
     elif any(
         token["content"] != SPECIAL_TOKENS.get(role, token["content"])
-        for role, token in said.roles.items()
+        for role, token in files.roles.items()
     ):
         stale = "tokenizer_config.json gives its special tokens other roles"
-    elif said.definition is not None:
+    elif files.definition is not None:
         pieces = {tokenizer.token(id): id for id in range(tokenizer.vocab_size)}
-        if vocabulary_of(said.definition) != pieces:
+        if vocabulary_of(files.definition) != pieces:
             stale = "tokenizer.json has another vocabulary"
     if stale:
         raise UserError(f"{model}: {stale}: remove the file that is not meant to be read")

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from plainformer.base import Fields, UserError
-from plainformer.tokenizer.encoding import Part, Template
+from plainformer.tokenizer.encoding import Template, TemplatePart
 
 SPACE = "▁"
 _BERT_ROLES = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
@@ -89,7 +89,7 @@ class Pipeline:
     """The steps of a tokenizer class, as functions of `tokenizer_config.json`.
 
     `normal` and `cut` name the kinds of step that a `tokenizer.json` of this class may have, for
-    its settings are the config's; `model` is what else the model of the file must say, `parted`
+    its settings are the config's; `model` is what else the model of the file must say, `double_sep`
     whether `</s></s>` stands between the texts of a pair, where they are all of type 0; `extra` are
     special tokens without a role, where the folder lists none.
     """
@@ -102,7 +102,7 @@ class Pipeline:
     cut: tuple[str, ...]
     decoder: Step
     model: dict[str, Any] = field(default_factory=dict)
-    parted: bool = False
+    double_sep: bool = False
     ends: tuple[str, str] = ("cls", "sep")
     types: tuple[int, int] = (0, 1)
     keeps_template: bool = False
@@ -133,7 +133,7 @@ _XLM_ROBERTA = Pipeline(
     cut=("WhitespaceSplit", "Metaspace"),
     decoder=_metaspace,
     model={"unk_id": 3, "byte_fallback": False},
-    parted=True,
+    double_sep=True,
     ends=("bos", "eos"),
     types=(0, 0),
 )
@@ -148,7 +148,7 @@ PIPELINES = {
         cut=_BERT.cut,
         decoder=_wordpiece_decoder,
         model=_WORDPIECE,
-        parted=True,
+        double_sep=True,
         types=(0, 0),
         spaced_mask=True,
     ),
@@ -161,7 +161,7 @@ PIPELINES = {
         cut=("ByteLevel",),
         decoder=lambda _: {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True},
         model=_BPE,
-        parted=True,
+        double_sep=True,
         types=(0, 0),
     ),
     "XLMRobertaTokenizer": _XLM_ROBERTA,
@@ -214,17 +214,17 @@ def template_of(processor: Any, source: object) -> Template | None:
             case "BertProcessing":
                 return Template.bert(_id_of(step, "cls"), _id_of(step, "sep"))
             case "RobertaProcessing":
-                return parted(_id_of(step, "cls"), _id_of(step, "sep"))
+                return roberta_template(_id_of(step, "cls"), _id_of(step, "sep"))
     return None
 
 
-def parted(cls_id: int, sep_id: int) -> Template:
+def roberta_template(cls_id: int, sep_id: int) -> Template:
     """Build RoBERTa's template: `<s> a </s>` and `<s> a </s></s> b </s>`, all of type 0."""
-    single: tuple[Part, ...] = ((cls_id, 0), ("a", 0), (sep_id, 0))
+    single: tuple[TemplatePart, ...] = ((cls_id, 0), ("a", 0), (sep_id, 0))
     return Template(single, (*single, (sep_id, 0), ("b", 0), (sep_id, 0)))
 
 
-def _places(part: Fields, special: Fields) -> list[Part]:
+def _places(part: Fields, special: Fields) -> list[TemplatePart]:
     if "Sequence" in part:
         text = part.fields("Sequence")
         owner: Any = {"A": "a", "B": "b"}[text.choice("id", ("A", "B"))]
@@ -283,10 +283,12 @@ def _refuse_other_steps(
         if kind not in allowed or (
             kind == "Replace" and step.values.get("pattern") not in _KNOWN_PATTERNS
         ):
-            raise dropped(name, definition, f"{part} {kind}")
+            raise ignored_part(name, definition, f"{part} {kind}")
         for setting, value in _FIXED.items():
             if step.values.get(setting, value) != value:
-                raise dropped(name, definition, f"{part} with {setting} {step.values[setting]!r}")
+                raise ignored_part(
+                    name, definition, f"{part} with {setting} {step.values[setting]!r}"
+                )
 
 
 def refuse_other_model(name: str, definition: Fields) -> None:
@@ -297,16 +299,16 @@ def refuse_other_model(name: str, definition: Fields) -> None:
     """
     pipeline, model = PIPELINES[name], definition.fields("model")
     if model.text("type", pipeline.model_type) != pipeline.model_type:
-        raise dropped(name, definition, f"a {model.text('type')} model")
+        raise ignored_part(name, definition, f"a {model.text('type')} model")
     for setting, value in pipeline.model.items():
         found = model.values.get(setting)
         is_same = found is None or found == value or not (found or value)
         # What stands for an unknown byte is never met: each byte is in the vocabulary.
         if not is_same and setting not in ("unk_token", "fuse_unk"):
-            raise dropped(name, definition, f"a model with {setting} {found!r}")
+            raise ignored_part(name, definition, f"a model with {setting} {found!r}")
 
 
-def dropped(name: str, definition: Fields, what: str) -> UserError:
+def ignored_part(name: str, definition: Fields, what: str) -> UserError:
     """Make the error for a part of `tokenizer.json` that its class ignores."""
     return UserError(
         f"{definition.source} has {what}, which {name} ignores: to use the file as it is, "

@@ -132,18 +132,16 @@ class SentencePiece(Tokenizer):
         goes_on = False
         for word in words:
             if word.isascii():
-                yield self._remembered(word)
+                yield self._cached(word)
                 goes_on = False
             else:
                 begins, ends = unspaced_edges(word)
-                yield (
-                    self._remembered_inside(word) if begins and goes_on else self._remembered(word)
-                )
+                yield (self._cached_inside(word) if begins and goes_on else self._cached(word))
                 goes_on = ends
 
     @cached_property
-    def _remembered_inside(self) -> Callable[[str], Tokens]:
-        return self._remembering(partial(self._tokens, is_joined=True))
+    def _cached_inside(self) -> Callable[[str], Tokens]:
+        return self._caching(partial(self._tokens, is_joined=True))
 
     def _tokens(self, text: str, is_joined: bool = False) -> Tokens:
         ids: list[int] = []

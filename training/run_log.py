@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from plainformer.base import UserError, finite
+from plainformer.base import UserError, nan_to_null
 from plainformer.training.checkpoint import State
 from plainformer.training.curve import draw_curve
 from plainformer.training.distributed import is_main
@@ -44,7 +44,7 @@ class Lines:
 
     def write(self, row: dict[str, Any]) -> None:
         """Append `row`; a number that JSON has not (NaN, infinity) becomes null."""
-        self._file.write(json.dumps(finite(row)).encode() + b"\n")
+        self._file.write(json.dumps(nan_to_null(row)).encode() + b"\n")
 
     def flush(self) -> int:
         """Hand what was written to the disk; return the length in bytes."""

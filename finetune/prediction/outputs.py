@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
-from plainformer.base import UserError, finite
+from plainformer.base import UserError, nan_to_null
 from plainformer.corpora import Row
 from plainformer.finetune.task import Prediction
 
@@ -47,7 +47,7 @@ def writer(file: TextIO, ending: str) -> Write:
         return _Table(file, ending.lower()).write
 
     def write(row: Row, prediction: Prediction) -> None:
-        line = json.dumps(finite(answer(row, prediction)), ensure_ascii=False, default=str)
+        line = json.dumps(nan_to_null(answer(row, prediction)), ensure_ascii=False, default=str)
         print(line, file=file, flush=True)
 
     return write
@@ -79,7 +79,7 @@ class _Table:
 
     def write(self, row: Row, prediction: Prediction) -> None:
         """Write one record, and before the first the header."""
-        cells = _flat(finite(answer(row, prediction)))
+        cells = _flat(nan_to_null(answer(row, prediction)))
         if self._columns is None:
             self._columns = list(cells)
             self._record(self._columns, row)

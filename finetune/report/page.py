@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plainformer.base import UserError, finite, plural, write_json, write_text
+from plainformer.base import UserError, nan_to_null, plural, write_json, write_text
 from plainformer.finetune.evaluation import Evaluation
 from plainformer.finetune.metrics import Mistake, Table
 from plainformer.finetune.metrics.base import spoken
@@ -77,7 +77,7 @@ def write_report(out: Path, evaluation: Evaluation, folder: Path, source: str) -
     metric = evaluation.metric
     figures = metric.figures()
     about = facts(evaluation, folder, source)
-    write_json(out / "metrics.json", finite({**metric.to_json(), "evaluated": about}))
+    write_json(out / "metrics.json", nan_to_null({**metric.to_json(), "evaluated": about}))
     for name, figure in figures.items():
         save(figure, out / f"{name}.png")
     page = out / "report.html"

@@ -1,4 +1,4 @@
-"""Provide the base of every package: user errors, atomic files, and checked JSON."""
+"""The base of every package: user errors, atomic file writes, and checked JSON."""
 
 from plainformer.base.bounds import above, at_least, between, check_bounds
 from plainformer.base.counts import plural
@@ -7,8 +7,8 @@ from plainformer.base.files import (
     atomic_folder,
     atomic_path,
     checksum,
-    finite,
     is_stream,
+    nan_to_null,
     refuse_same_file,
     remove_folder,
     write_json,
@@ -44,10 +44,10 @@ __all__ = [
     "closest",
     "did_you_mean",
     "find_folder",
-    "finite",
     "from_json",
     "is_inside",
     "is_stream",
+    "nan_to_null",
     "output_folder",
     "parse_json",
     "plural",

@@ -1,9 +1,9 @@
-"""Define the bounds of numeric settings, check them, and describe them in errors.
+"""Check numeric settings against bounds, and describe the bounds in errors.
 
     check_bounds(self, steps=at_least(1), warmup=between(0, 1), learning_rate=above(0))
 
 Numbers that are not finite, and whole numbers beyond `MAX_WHOLE`, are never accepted: they are
-typing errors that would exhaust memory or time.
+typos that would exhaust memory or time.
 """
 
 import math
@@ -74,5 +74,5 @@ def check_bounds(settings: object, **bounds: Bounds) -> None:
         too_large = bound.most == MAX_WHOLE and any(n > MAX_WHOLE for n in numbers)
         limit = f" and at most {MAX_WHOLE:,}" if too_large else ""
         finite = all(map(math.isfinite, numbers))
-        said = f"{bound}{limit}" if finite else f"a finite number, {bound}"
-        raise UserError(f"{name} must be {said}, not {shown}")
+        expected = f"{bound}{limit}" if finite else f"a finite number, {bound}"
+        raise UserError(f"{name} must be {expected}, not {shown}")

@@ -1,11 +1,10 @@
-"""The one exception that is meant for a person."""
+"""The exception for faults that the user can correct, and spelling suggestions."""
 
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-LONGEST_WORD, LONGEST = 400, 900
-"""Limits, in characters, of a word and of a whole message."""
+MAX_WORD_CHARACTERS, MAX_MESSAGE_CHARACTERS = 400, 900
 
 
 class UserError(Exception):
@@ -17,9 +16,11 @@ class UserError(Exception):
     """
 
     def __init__(self, message: object = "") -> None:
-        long_word = rf"(\S{{{LONGEST_WORD // 2}}})\S{{{LONGEST_WORD // 2},}}(\S{{40}})"
+        half = MAX_WORD_CHARACTERS // 2
+        long_word = rf"(\S{{{half}}})\S{{{half},}}(\S{{40}})"
         text = re.sub(long_word, r"\1…\2", str(message))
-        super().__init__(text if len(text) <= LONGEST else text[:LONGEST] + "…")
+        is_short = len(text) <= MAX_MESSAGE_CHARACTERS
+        super().__init__(text if is_short else text[:MAX_MESSAGE_CHARACTERS] + "…")
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
@@ -31,7 +32,7 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 def closest(given: str, known: Iterable[str]) -> str | None:
     """Find the name closest to `given`, ignoring case and surrounding white space.
 
-    Initials come first: --lr is --learning-rate.
+    Initials are tried first: --lr means --learning-rate.
     """
     folded = {name.strip().casefold(): name for name in known}
     given = given.strip().casefold()

@@ -1,4 +1,4 @@
-"""Write files atomically: into a scratch folder beside them, then rename."""
+"""Write files and folders atomically: in a scratch folder beside the target, then rename."""
 
 import errno
 import hashlib
@@ -22,8 +22,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path, and rename it to `path` when the block succeeds.
 
     When the block raises, the temporary file is removed and `path` stays as it was. An existing
-    file keeps its mode, a new one gets the default of the umask. A symbolic link is followed. To a
-    pipe or a character device (`/dev/stdout`, a FIFO) the bytes are written when they are complete.
+    file keeps its mode, a new one gets the default of the umask. A symbolic link is followed. A
+    pipe or a character device (`/dev/stdout`, a FIFO) receives the bytes after the block.
 
     Raises:
         UserError: `path` is a folder, a block device or a socket.
@@ -139,32 +139,32 @@ def remove_folder(folder: Path) -> None:
 
 
 def checksum(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` to `path` in UTF-8, whole or not at all."""
+    """Write `text` to `path` in UTF-8, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` to `path` as indented JSON, whole or not at all; a `Path` becomes a string."""
+    """Write `value` to `path` as indented JSON, atomically; a `Path` becomes a string."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=_plain) + "\n")
 
 
-def finite(value: Any) -> Any:
-    """The same value, with None for each number in it that JSON has not: NaN, infinity."""
+def nan_to_null(value: Any) -> Any:
+    """Copy a JSON-like value with None in place of NaN and infinity, which JSON lacks."""
     if isinstance(value, dict):
-        return {name: finite(inner) for name, inner in value.items()}
+        return {name: nan_to_null(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(inner) for inner in value]
+        return [nan_to_null(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

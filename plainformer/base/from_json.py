@@ -2,9 +2,9 @@
 
     entry = from_json(Entry, values, "manifest.json: shards[3]")
 
-A type is a kind of JSON value (int, float, str, bool, None), a `Path`, a `Literal`, a tuple or a
-dictionary of such, another dataclass, or a choice of these. A field that is missing takes its
-default; one that is not declared, or of another type, is a `UserError` that names it.
+Supported types: int, float, str, bool, None, `Path`, `Literal`, tuples and dictionaries of these,
+other dataclasses, and unions. A missing field takes its default. An unknown field, or a value of
+another type, raises a `UserError` that names the field.
 """
 
 from collections.abc import Mapping
@@ -14,21 +14,21 @@ from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from plainformer.base.errors import UserError, did_you_mean
-from plainformer.base.json_reader import kind_of
+from plainformer.base.json_reader import describe_json
 
 T = TypeVar("T")
 
 LARGEST = 2**63 - 1
-WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
-WORDS |= {Path: "a path", NoneType: "null"}
+NAMES_OF_TYPES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+NAMES_OF_TYPES |= {Path: "a path", NoneType: "null"}
 
 
 def from_json(kind: type[T], values: Any, source: object = None) -> T:
     """Build a `kind` from the JSON object `values`; errors begin with `source`, if given.
 
     Raises:
-        UserError: names the field that is missing, unknown or of another type, or says what the
-            dataclass itself refuses.
+        UserError: a field is missing, unknown or of another type, or the dataclass refuses its
+            values.
     """
     try:
         return kind(**_arguments(kind, values, ""))
@@ -38,7 +38,7 @@ def from_json(kind: type[T], values: Any, source: object = None) -> T:
 
 def _arguments(kind: Any, values: Any, name: str) -> dict[str, Any]:
     if not isinstance(values, Mapping):
-        raise UserError(f"{name or 'it'} must be an object, not {kind_of(values)}")
+        raise UserError(f"{name or 'it'} must be an object, not {describe_json(values)}")
     hints = get_type_hints(kind)
     names = [field.name for field in fields(kind)]
     unknown = sorted(map(str, set(values) - set(names)))
@@ -58,7 +58,7 @@ def _arguments(kind: Any, values: Any, name: str) -> dict[str, Any]:
             value, hint = values[field.name], hints[field.name]
             inner = f"{name}.{field.name}" if name else field.name
             if is_dataclass(hint) and field.default_factory is not MISSING:
-                # What an inner object leaves out is as this dataclass has it, not as its type has.
+                # Omitted inner fields keep this dataclass's defaults, not those of their type.
                 made[field.name] = replace(
                     field.default_factory(), **_arguments(hint, value, inner)
                 )
@@ -75,7 +75,7 @@ def typed(hint: Any, value: Any, name: str) -> Any:
     if origin is Literal:
         if any(value == choice and type(value) is type(choice) for choice in inner):
             return value
-        shown = kind_of(value)
+        shown = describe_json(value)
         raise UserError(
             f"{name} must be one of {', '.join(map(str, inner))}, not {shown}"
             + (did_you_mean(value, map(str, inner)) if isinstance(value, str) else "")
@@ -84,7 +84,7 @@ def typed(hint: Any, value: Any, name: str) -> Any:
         return _tuple(hint, value, name)
     if origin is dict or origin is Mapping:
         if not isinstance(value, dict):
-            raise UserError(f"{name} must be an object, not {kind_of(value)}")
+            raise UserError(f"{name} must be an object, not {describe_json(value)}")
         return {key: typed(inner[1], item, f"{name}.{key}") for key, item in value.items()}
     if is_dataclass(hint):
         assert isinstance(hint, type)
@@ -99,24 +99,26 @@ def typed(hint: Any, value: Any, name: str) -> Any:
             return _plain(kind, value, name)
     if float in kinds and type(value) is int and abs(value) <= LARGEST:
         return float(value)
-    allowed = " or ".join(WORDS.get(kind, str(kind)) for kind in kinds)
-    raise UserError(f"{name} must be {allowed}, not {kind_of(value)}")
+    allowed = " or ".join(NAMES_OF_TYPES.get(kind, str(kind)) for kind in kinds)
+    raise UserError(f"{name} must be {allowed}, not {describe_json(value)}")
 
 
 def _plain(kind: Any, value: Any, name: str) -> Any:
     if kind is int and abs(value) > LARGEST:
-        raise UserError(f"{name} must be a whole number of at most 19 digits, not {kind_of(value)}")
+        raise UserError(
+            f"{name} must be a whole number of at most 19 digits, not {describe_json(value)}"
+        )
     if kind in (str, Path) and "\0" in value and kind is Path:
-        raise UserError(f"{name} must be a path, and none holds a zero byte")
+        raise UserError(f"{name} must be a path, without a zero byte")
     return kind(value) if kind is Path else value
 
 
 def _tuple(hint: Any, value: Any, name: str) -> Any:
     kinds = get_args(hint)
-    if not kinds:  # a NamedTuple, which JSON has as a list
+    if not kinds:  # a NamedTuple: written to JSON as a list
         kinds = tuple(get_type_hints(hint).values())
     if not isinstance(value, list):
-        raise UserError(f"{name} must be a list, not {kind_of(value)}")
+        raise UserError(f"{name} must be a list, not {describe_json(value)}")
     if ... in kinds:
         kinds = kinds[:1] * len(value)
     if len(value) != len(kinds):

@@ -1,4 +1,4 @@
-"""A name becomes a folder: one that is here, or the cached copy of the hub's repository."""
+"""Find the folder of a model by its path, or by its name on the Hugging Face Hub."""
 
 import re
 from difflib import get_close_matches
@@ -6,17 +6,20 @@ from pathlib import Path
 
 from plainformer.base.errors import UserError
 
-FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
-"""what is used of a repository: config, weights and tokenizer"""
+# config, weights and tokenizer
+DOWNLOADED_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def find_folder(name: str | Path) -> Path:
-    """Give the folder `name`, or fetch the hub's repository of that name ("owner/name").
+    """Return the folder `name`, or download the hub repository of that name ("owner/name").
 
-    The download needs `huggingface_hub`, which caches it. Names that are more likely mistyped
-    folders are not looked up: a single name, a path whose first part is a local folder, or one
-    similar to a local folder. Raises UserError where neither is found.
+    The download needs `huggingface_hub`, which caches it. A name that is more likely a mistyped
+    folder is not looked up: one without a slash, one whose first part is a local folder, or one
+    similar to a local folder.
+
+    Raises:
+        UserError: there is neither such a folder nor such a repository.
     """
     path, name = Path(name), str(name)
     if not name:
@@ -24,7 +27,7 @@ def find_folder(name: str | Path) -> Path:
     if path.is_dir():
         return path
     if path.exists():
-        raise UserError(f"{path} is a file: a folder is asked for")
+        raise UserError(f"{path} is a file: name a folder")
     missing = f"there is no folder {name}"
     near = near_folder(path)
     if near is not None:
@@ -38,19 +41,19 @@ def find_folder(name: str | Path) -> Path:
             f"{missing}; to fetch a model of that name from the hub: pip install huggingface_hub"
         ) from None
     try:
-        return Path(snapshot_download(name, allow_patterns=FETCHED))
+        return Path(snapshot_download(name, allow_patterns=DOWNLOADED_FILES))
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{missing}, and downloading it from the hub failed: {reason}") from None
 
 
 def holds_something(path: Path) -> bool:
-    """Tell whether a path is a folder with files that are not hidden."""
+    """Tell whether a path is a folder that holds files other than hidden ones."""
     return path.is_dir() and not all(inner.name.startswith(".") for inner in path.iterdir())
 
 
 def near_folder(path: Path) -> Path | None:
-    """Find an existing folder whose path differs from `path` by a typing error or two."""
+    """Find an existing folder whose path differs from `path` by a typo or two."""
     found = Path(path.anchor)
     for part in path.parts[bool(path.anchor) :]:
         if not (found / part).is_dir():

@@ -4,8 +4,8 @@
     layers = settings.whole("num_hidden_layers", least=1, most=10_000)
     name = settings.text("model_type", default=None)
 
-Every fault is a `UserError` that names the file and the field. Nothing else reads JSON from
-outside: a `RecursionError`, a `KeyError` or a string where a number belongs cannot get past here.
+Every fault is a `UserError` that names the file and the field. All external JSON is read here, so
+that no other module meets a `RecursionError`, a `KeyError` or a string in place of a number.
 """
 
 import json
@@ -22,7 +22,7 @@ T = TypeVar("T")
 MAX_BYTES = 512 * 2**20
 MAX_DEPTH = 64
 MAX_WHOLE = 2**31 - 1
-SHOWN = 60
+SHOWN_CHARACTERS = 60
 
 _REQUIRED: Any = object()
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -47,16 +47,16 @@ def parse_json(text: str | bytes, source: object) -> Any:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, " if error.lineno > 1 else ""
         raise NotJSON(f"{source}: not JSON ({where}column {error.colno}: {error.msg})") from None
-    except ValueError:  # Python reads no whole number of over 4,300 digits
-        raise UserError(
-            f"{source}: not JSON that can be read (a number of too many digits)"
-        ) from None
+    except ValueError:  # Python limits whole numbers to 4,300 digits
+        raise UserError(f"{source}: a number in the JSON has too many digits") from None
     except RecursionError:
         raise UserError(f"{source}: JSON nested deeper than {MAX_DEPTH} levels") from None
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _refuse_depth(value, source)
     if "\\u" in text and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
-        raise UserError(f"{source}: half of a surrogate pair (\\ud800 to \\udfff) is not text")
+        raise UserError(
+            f"{source}: half of a surrogate pair (\\ud800 to \\udfff) is not valid text"
+        )
     return value
 
 
@@ -83,15 +83,15 @@ def read_json(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """
     value = _read(path, max_bytes)
     if not isinstance(value, dict):
-        raise UserError(f"{path}: not a JSON object, but {kind_of(value)}")
+        raise UserError(f"{path}: not a JSON object, but {describe_json(value)}")
     return value
 
 
 def read_json_list(path: Path, max_bytes: int = MAX_BYTES) -> list[Any]:
-    """Read the JSON list in a file; raises as `read_json` does."""
+    """Read the JSON list in a file; raise the errors of `read_json`."""
     value = _read(path, max_bytes)
     if not isinstance(value, list):
-        raise UserError(f"{path}: not a JSON list, but {kind_of(value)}")
+        raise UserError(f"{path}: not a JSON list, but {describe_json(value)}")
     return value
 
 
@@ -111,7 +111,7 @@ def as_json(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
-def kind_of(value: Any) -> str:
+def describe_json(value: Any) -> str:
     """Describe a JSON value by its type and its beginning: "the text 'abc'"."""
     if value is None:
         return "null"
@@ -119,19 +119,19 @@ def kind_of(value: Any) -> str:
         return "an object" if isinstance(value, dict) else "a list"
     name = "the text" if isinstance(value, str) else ""
     shown = json.dumps(value) if isinstance(value, bool) else repr(value)
-    shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "…"
+    shown = shown if len(shown) <= SHOWN_CHARACTERS else shown[:SHOWN_CHARACTERS] + "…"
     return f"{name} {shown}".strip()
 
 
 class Fields:
     """Read the fields of a JSON object by name, each checked for its type.
 
-    A field that is missing, or null, gives `default`; without a default it is an error.
+    A missing or null field has the value `default`; without a default it is an error.
     """
 
     def __init__(self, values: Any, source: object) -> None:
         if not isinstance(values, Mapping):
-            raise UserError(f"{source}: not a JSON object, but {kind_of(values)}")
+            raise UserError(f"{source}: not a JSON object, but {describe_json(values)}")
         self.values = values
         self.source = source
 
@@ -142,7 +142,7 @@ class Fields:
         """Make the error for a field that does not have the `expected` value."""
         if self.values.get(name) is None:
             return UserError(f"{self.source}: {name} is missing (expected {expected})")
-        found = kind_of(self.values[name])
+        found = describe_json(self.values[name])
         return UserError(f"{self.source}: {name} must be {expected}, not {found}")
 
     @overload

@@ -1,4 +1,4 @@
-"""Check names that are read from a file and become paths inside its folder."""
+"""Check that a file name read from a file stays inside its folder."""
 
 from pathlib import PurePosixPath, PureWindowsPath
 

@@ -1,8 +1,8 @@
 """Lock the output folder of a command, and protect files that it did not write.
 
-A command writes into a folder that is new or empty, or that the same command wrote before, as the
-marker file `.plainformer` in it records (other hidden files are ignored and kept). While it works,
-it holds a lock on the marker, which ends with its process.
+A command writes only into a folder that is new, empty, or written by the same command before. The
+marker file `.plainformer` in the folder records the command; other hidden files are ignored and
+kept. The command holds a lock on the marker, which the system releases when the process ends.
 """
 
 import errno
@@ -26,7 +26,7 @@ from plainformer.base.scratch import (
 )
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors of a full disk, which are passed on: the run can be resumed once there is space."""
+"""Errors of a full disk; they are raised unchanged, since the run can be resumed later."""
 
 
 @contextmanager
@@ -37,8 +37,8 @@ def output_folder(folder: str | Path, maker: str, *, own: bool = False) -> Itera
     folder is removed, with the parents that were made for it.
 
     Raises:
-        UserError: it holds files that the command did not write, another process holds it, or it
-            cannot be written.
+        UserError: the folder holds files that the command did not write, is locked by another
+            process, or cannot be written.
     """
     with _held(folder, maker, own=own, exactly=False):
         yield
@@ -50,7 +50,8 @@ def replaced_folder(folder: str | Path, maker: str) -> Iterator[Path]:
 
     All of them replace the old files when the block succeeds; otherwise nothing changes.
 
-    Raises: UserError: as `output_folder`; also where the folder holds files of other origin.
+    Raises:
+        UserError: as `output_folder`, or the folder holds any file that the command did not write.
     """
     folder = Path(os.path.realpath(folder))
     with (
@@ -68,7 +69,7 @@ def replaced_folder(folder: str | Path, maker: str) -> Iterator[Path]:
 def _held(path: str | Path, maker: str, *, own: bool, exactly: bool) -> Iterator[None]:
     folder = Path(os.path.realpath(path))
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{path} is no folder: choose another")
+        raise UserError(f"{path} is not a folder: choose another")
     made: list[Path] = []
     mark = None
     try:

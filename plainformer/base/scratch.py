@@ -1,4 +1,4 @@
-"""Manage scratch folders: files are written in one beside their destination, then moved.
+"""Create scratch folders beside a destination, and recover those of interrupted processes.
 
     FOLDER/.plainformer-x1y2z3/lock      held by the process that writes
     FOLDER/.plainformer-x1y2z3/new/…     what is being written
@@ -6,8 +6,9 @@
     FOLDER/.plainformer-x1y2z3/ready/…   complete: the files that FOLDER itself is to hold
                                          (`base.output_folder.replaced_folder`)
 
-A lock ends with its process in any case. So the next writer in FOLDER recognises the scratch
-folders of ended processes: it completes or undoes their writes, and removes them.
+The system releases a lock when its process ends, however it ends. So the next writer in FOLDER
+recognises the scratch folders of ended processes, completes or undoes their writes, and removes
+them.
 """
 
 import json
@@ -132,7 +133,7 @@ def install(ready: Path, folder: Path) -> None:
     Each step may be repeated: after an interruption, another call completes the work.
     """
     new = read_mark(ready)
-    if new is None:  # it is moved last
+    if new is None:  # the mark is moved last: the rest is done
         return
     old = read_mark(folder) or {}
     for name in sorted(set(old.get("files", ())) - set(new["files"])):
@@ -153,9 +154,9 @@ def _remove(path: Path) -> None:
 
 
 def write_mark(folder: Path, maker: str, files: list[str]) -> None:
-    """Write the command and its files into the marker, keeping the open and locked file.
+    """Write the command and its files into the marker, in place, so that its lock stays valid.
 
-    It is one line, so an interruption leaves either the old or the new one.
+    The marker is a single line: an interruption leaves either the old or the new one.
     """
     line = json.dumps({"made_by": maker, "files": files}).encode() + b"\n"
     descriptor = os.open(folder / MARK, os.O_RDWR | os.O_CREAT, 0o666)

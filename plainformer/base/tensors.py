@@ -1,4 +1,4 @@
-"""Write tensors as safetensors, in a file with the mode of any other."""
+"""Write tensors as safetensors, with the file mode that the umask sets."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 def save_tensors(
     tensors: "Mapping[str, Tensor]", path: Path, metadata: dict[str, str] | None = None
 ) -> None:
-    """Write tensors to `path`: with the mode that it has, or what the umask leaves.
+    """Write tensors to `path`, keeping the mode of an existing file or using the umask's default.
 
-    safetensors puts a file in its place that nobody but its owner may read.
+    safetensors by itself writes a file that only its owner can read.
     """
     from safetensors.torch import save_file
 

@@ -4,10 +4,10 @@
            one character of Chinese or Japanese, with its marks:          我|们   が
            one other sign, with its marks; a flag; emoji that are joined: ,   👍🏽   👨‍👩‍👧
 
-A mark is what UAX #29 never parts from the character before it (`Word_Break` Extend, Format, ZWJ):
-accents, vowel signs, points, joiners, skin tones. Thai, Lao, Khmer and Burmese write no space
-between words either, and only a dictionary could part them: there a word is what stands between
-spaces.
+A mark is a character that UAX #29 never separates from the one before it (`Word_Break` Extend,
+Format, ZWJ): accents, vowel signs, points, joiners, skin tones. Thai, Lao, Khmer and Burmese also
+write no spaces between words, and only a dictionary could split them: there the text between two
+spaces is one word.
 """
 
 import re
@@ -19,7 +19,7 @@ from typing import Literal
 import regex
 
 HAN = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
-"""Chinese characters, as the inside of a character class for any regex engine."""
+"""Chinese characters, for use inside the [] of any regex engine."""
 
 _MARK = r"\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}"
 _SPACE = r"\s\x1c-\x1f\u200b"
@@ -44,8 +44,7 @@ UNSPACED = regex.compile(
 )
 """A pattern of one character of a script that writes words without spaces."""
 
-LONGEST_CLUSTER = 32
-"""The most characters in which the end of a word is searched."""
+MAX_CLUSTER_CHARACTERS = 32
 _ENDS_UNSPACED = regex.compile(rf"{UNSPACED.pattern}[{_MARK}]*\Z", regex.VERSION1)
 _NOT_ALL_LETTERS = regex.compile(rf"[^\p{{L}}{_MARK}]", regex.VERSION1)
 
@@ -62,7 +61,7 @@ class _Kinds(dict[str, Kind]):
 
 
 KIND: dict[str, Kind] = _Kinds()
-"""The kind of word that each character begins; marks mostly begin none, spaces separate words."""
+"""The kind of word that begins with a character; "mark" and "space" begin none."""
 
 
 def words_of(text: str) -> list[tuple[int, int]]:
@@ -96,8 +95,8 @@ def are_joined(before: str, word: str) -> bool:
 
 @lru_cache(maxsize=1 << 16)
 def unspaced_edges(word: str) -> tuple[bool, bool]:
-    """Tell whether a word begins, and whether it ends, in a script without spaces."""
-    return bool(UNSPACED.match(word)), bool(_ENDS_UNSPACED.search(word[-LONGEST_CLUSTER:]))
+    """Tell whether the first, and whether the last character is of a script without spaces."""
+    return bool(UNSPACED.match(word)), bool(_ENDS_UNSPACED.search(word[-MAX_CLUSTER_CHARACTERS:]))
 
 
 def cut_at_spaces(text: str, longest: int) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from plainformer.base import above, check_bounds, finite, replaced_folder, write_json
+from plainformer.base import above, check_bounds, nan_to_null, replaced_folder, write_json
 from plainformer.options import parse
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
         comparison = compare_folder(options.model, tolerance=options.tolerance, **texts)
         if folder is not None:  # before anything is printed: nobody may be reading
             comparison.draw(folder / "parity.png")
-            write_json(folder / "parity.json", finite(comparison.to_json()))
+            write_json(folder / "parity.json", nan_to_null(comparison.to_json()))
     show(comparison)
     if options.out is not None:
         print(f"the picture and the numbers are in {options.out}")

@@ -6,7 +6,7 @@ from plainformer.options import parse
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Tell the whole story."""
+    """Run the demo."""
     from plainformer.demo import DemoOptions, demo
 
     demo(parse(DemoOptions, "demo", arguments))

@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 
 from plainformer.base import UserError, find_folder, plural, replaced_folder
-from plainformer.base.allocator import few_kernels
+from plainformer.base.allocator import limit_kernel_cache
 from plainformer.options import parse
 
 
@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> None:
     out = options.out or options.run / name
     if out.resolve() == options.run.resolve():
         raise UserError(f"{out} is no folder for a report: choose another --out")
-    few_kernels()
+    limit_kernel_cache()
     from plainformer.finetune import evaluate_folder
     from plainformer.finetune.report.page import write_report
     from plainformer.tables import report_table

@@ -10,7 +10,7 @@ from typing import TextIO
 import tyro
 
 from plainformer.base import UserError, atomic_path, is_stream, plural, refuse_same_file
-from plainformer.base.allocator import few_kernels
+from plainformer.base.allocator import limit_kernel_cache
 from plainformer.options import parse
 
 
@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> None:
     if options.out is not None:
         refuse_same_file(options.out, options.file)
     if options.file not in (None, "-"):
-        few_kernels()
+        limit_kernel_cache()
     from plainformer.finetune import Predictor
     from plainformer.finetune.prediction.inputs import Asked
     from plainformer.finetune.prediction.outputs import check_format, writer

@@ -61,7 +61,7 @@ def run(arguments: Sequence[str]) -> None:
         for other in runs[1:]:
             reason = why_not_comparable(runs[0], other)
             said = f"does not compare: {reason}" if reason else "compares: measured on the same"
-            print(f"held-out {other.judged_by} of {other.folder} and {runs[0].folder} {said}")
+            print(f"held-out {other.main_metric} of {other.folder} and {runs[0].folder} {said}")
     else:
         width = PIPED if is_piped else console.width
         console.print(listing(sorted(runs, key=lambda run: run.written), console, width))
@@ -105,7 +105,7 @@ def comparison(runs: Sequence[Run]) -> Table:
 NUMBERS: dict[str, Callable[[Run], str]] = {
     "size": lambda run: short(run.parameters),
     "state": lambda run: run.state,
-    "steps": lambda run: f"{run.steps} of {run.all_steps or '?'}",
+    "steps": lambda run: f"{run.steps} of {run.total_steps or '?'}",
     "tokens": lambda run: short(run.tokens),
     "time": lambda run: duration(run.seconds),
     "tokens a second": lambda run: short(round(run.tokens / run.seconds) if run.seconds else None),
@@ -116,7 +116,7 @@ COLUMNS: dict[str, Callable[[Run], str]] = {
     "stage": lambda run: run.stage,
     "model": lambda run: run.model,
     **NUMBERS,
-    "held out": lambda run: f"{run.judged_by} {value}" if (value := last(run)) else "",
+    "held out": lambda run: f"{run.main_metric} {value}" if (value := last(run)) else "",
     "best, after step": lambda run: best(run),
     "written": lambda run: time.strftime("%Y-%m-%d %H:%M", time.localtime(run.written)),
 }
@@ -129,13 +129,13 @@ SPARED = (
 
 def last(run: Run, name: str = "") -> str:
     """Return the latest held-out value of the run's main metric; "" where there is none."""
-    value = run.last(name or run.judged_by)
+    value = run.last(name or run.main_metric)
     return "" if value is None else f"{value:.4g}"
 
 
 def best(run: Run, name: str = "") -> str:
     """Return the best held-out value of the run's main metric, and its step."""
-    found = run.best(name or run.judged_by)
+    found = run.best(name or run.main_metric)
     return "" if found is None else f"{found[1]:.4g}, {found[0]}"
 
 

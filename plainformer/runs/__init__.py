@@ -1,7 +1,7 @@
-"""What runs have left behind: found, read, held against each other, drawn.
+"""Find, read, compare and draw the runs of pretraining and fine-tuning from their folders.
 
-Nothing of the rooms that trained is imported: a folder is read while another process fills it, and
-a list of runs is there at once. Pictures are in `runs.curves`, which is not imported here.
+The training packages are not imported, so that runs are listed quickly, also while another process
+is still writing them. The plots are in `runs.curves`, which is not imported here.
 """
 
 from plainformer.runs.compare import differing_options, why_not_comparable

@@ -1,7 +1,8 @@
-"""What tells runs apart, and whether their losses may be held against each other.
+"""List the options in which runs differ, and check whether their held-out losses compare.
 
-A held-out loss is a mean over certain places of certain text, cut by a certain tokenizer: only
-where all of these are the same is a lower one better. A run notes them in held_out.json.
+A held-out loss is a mean over the masked tokens of one held-out text under one tokenizer. Two
+losses compare only where text, masks and tokenizer are the same; a run records their fingerprints
+in held_out.json.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,20 +10,20 @@ from typing import Any
 
 from plainformer.runs.run import Run
 
-UNIMPORTANT = {"out", "resume", "workers"}
-SPOKEN = {
+IGNORED_OPTIONS = {"out", "resume", "workers"}
+REASONS = {
     "objective": "another objective",
     "tokenizer": "another tokenizer",
-    "batches": "other held-out text, or other places asked for",
+    "batches": "other held-out text or other masks",
     "task": "another task",
     "valid": "other validation examples",
 }
 
 
 def differing_options(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """Name → the value in each run, of the options that are not the same in all of them.
+    """Return the values in each run of the options that are not equal in all runs, by name.
 
-    Options within options have names with a point; one that a run has not is None.
+    A nested option is named with a dot (`training.steps`); an absent option is None.
     """
     flat = [dict(flattened(run.options)) for run in runs]
     names = dict.fromkeys(name for options in flat for name in options)
@@ -30,12 +31,12 @@ def differing_options(runs: Sequence[Run]) -> dict[str, list[Any]]:
     return {
         name: row
         for name, row in values.items()
-        if name not in UNIMPORTANT and any(value != row[0] for value in row)
+        if name not in IGNORED_OPTIONS and any(value != row[0] for value in row)
     }
 
 
 def flattened(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The options, and those within them, by name."""
+    """Yield all options, nested ones under dotted names."""
     for name, value in options.items():
         if isinstance(value, dict):
             yield from flattened(value, f"{prefix}{name}.")
@@ -44,21 +45,21 @@ def flattened(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
 
 
 def why_not_comparable(one: Run, other: Run) -> str | None:
-    """Why the held-out numbers of two runs do not compare; None where they do."""
+    """Return the reason why the held-out losses of two runs do not compare; None if they do."""
     if one.stage.partition(" ")[0] != other.stage.partition(" ")[0]:
         return "another stage"
-    first, second = measured_on(one), measured_on(other)
+    first, second = held_out_of(one), held_out_of(other)
     if first is None or second is None:
-        silent = one if first is None else other
-        return f"{silent.folder} does not say what it is measured on"
+        unknown = one if first is None else other
+        return f"{unknown.folder} does not record its held-out data"
     differing = [name for name in {**first, **second} if first.get(name) != second.get(name)]
-    return ", ".join(SPOKEN.get(name, name) for name in differing) or None
+    return ", ".join(REASONS.get(name, name) for name in differing) or None
 
 
-def measured_on(run: Run) -> Mapping[str, Any] | None:
-    """Identify the held-out data of a run: by fingerprints in pretraining, by name in a task.
+def held_out_of(run: Run) -> Mapping[str, Any] | None:
+    """Identify the held-out data of a run: by fingerprints in pretraining, by file in fine-tuning.
 
-    Without `valid` a share of the training examples is held out.
+    Without a `valid` file, `valid_share` of the training file is held out.
     """
     if "task" in run.options:
         held_out = [run.options.get(name) for name in ("train", "valid_share")]

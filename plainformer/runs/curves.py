@@ -1,4 +1,4 @@
-"""The curves of several runs in one picture: held-out values, and the training loss behind them."""
+"""Plot several runs in one figure: held-out metrics, with the training loss in the background."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -10,14 +10,13 @@ from plainformer.base import atomic_path
 from plainformer.runs.run import Run
 
 AXES = ("steps", "tokens", "seconds")
-POINTS = 300
-"""of a training curve, each the mean of the steps around it"""
+MAX_POINTS = 300
 
 
 def draw_curves(runs: Sequence[Run], png: Path, by: str = "steps") -> None:
-    """Write the picture: a panel for the loss, and one for each metric that all runs have.
+    """Write a figure with a panel for the loss and for each metric that all runs have.
 
-    `by`: what the curves run along, one of `AXES`.
+    `by` is the horizontal axis, one of `AXES`.
     """
     from matplotlib.figure import Figure
 
@@ -29,15 +28,13 @@ def draw_curves(runs: Sequence[Run], png: Path, by: str = "steps") -> None:
     for place, name in enumerate(panels, start=1):
         axes = figure.add_subplot(lines, columns, place)
         for number, run in enumerate(runs):
-            along, colour = measure(run, by), f"C{number % 10}"
+            x, colour = x_of_steps(run, by), f"C{number % 10}"
             if name == "loss" and (losses := run.training_losses()):
                 steps, values = smoothed(losses)
-                axes.plot(along(steps), values, color=colour, linewidth=0.8, alpha=0.4)
+                axes.plot(x(steps), values, color=colour, linewidth=0.8, alpha=0.4)
             if found := run.values(name):
                 steps, values = np.array(found, dtype=np.float64).T
-                axes.plot(
-                    along(steps), values, "o-", color=colour, markersize=3, label=str(run.folder)
-                )
+                axes.plot(x(steps), values, "o-", color=colour, markersize=3, label=str(run.folder))
         axes.set_xlabel(by)
         axes.set_ylabel(name.replace("_", " "))
         axes.grid(alpha=0.25)
@@ -51,12 +48,12 @@ def draw_curves(runs: Sequence[Run], png: Path, by: str = "steps") -> None:
 
 
 def first_metrics(runs: Sequence[Run]) -> list[str]:
-    """The metrics of the first run that was measured."""
+    """Return the metrics of the first run that has an evaluation."""
     return next((list(run.evaluations[-1].metrics) for run in runs if run.evaluations), [])
 
 
-def measure(run: Run, by: str) -> Callable[[np.ndarray], np.ndarray]:
-    """From steps to steps, to tokens read or to seconds spent."""
+def x_of_steps(run: Run, by: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from steps to steps, tokens read or seconds of training."""
     if by == "steps":
         return lambda steps: steps
     clock = np.array(run.clock(), dtype=np.float64)
@@ -64,7 +61,7 @@ def measure(run: Run, by: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def smoothed(losses: Sequence[tuple[int, float]]) -> tuple[np.ndarray, np.ndarray]:
-    """At most `POINTS` steps and losses, each the mean of as many neighbours."""
-    parts = np.array_split(np.array(losses, dtype=np.float64), min(POINTS, len(losses)))
+    """Average neighbouring losses, so that at most `MAX_POINTS` steps and losses are left."""
+    parts = np.array_split(np.array(losses, dtype=np.float64), min(MAX_POINTS, len(losses)))
     steps, values = np.stack([part.mean(axis=0) for part in parts]).T
     return steps, values

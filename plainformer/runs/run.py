@@ -1,11 +1,11 @@
 """Read a run from the files in its folder.
 
-    options.json          how it was asked for        log.jsonl     steps and evaluations
-    held_out.json         what it is measured on      speed.jsonl   seconds and tokens
-    metrics.json          what it came to             *.safetensors the model: the run is finished
+    options.json    the options                         log.jsonl       steps and evaluations
+    held_out.json   fingerprints of the held-out data   speed.jsonl     seconds and tokens
+    metrics.json    the final metrics                   *.safetensors   the weights, once finished
 
-Any of them may be missing, half written or of another program: then there is a note about it, and
-what the others tell.
+Any file may be missing, half written or written by another program; then `Run.notes` says so, and
+the other files are read.
 """
 
 import math
@@ -24,14 +24,13 @@ WEIGHTS = "model.safetensors"
 """The file of weights: in the folder of a finished run, and in each checkpoint."""
 HELD_OUT, METRICS, SUMMARY = "held_out.json", "metrics.json", "summary.json"
 LARGEST_SIZE = 2**40
-QUIET_AFTER = 120.0
-"""seconds after which a log that does not grow is that of a run that has stopped"""
+STOPPED_AFTER_SECONDS = 120.0
 
 State = Literal["finished", "running", "stopped", "begun"]
 
 
 class Evaluation(NamedTuple):
-    """What was measured on held-out text after a step."""
+    """The metrics on held-out data after a step."""
 
     step: int
     metrics: Mapping[str, float]
@@ -39,45 +38,44 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """What is in `folder`; read it with `Run.of`."""
+    """A run of pretraining or fine-tuning, as its folder records it; see `Run.read`."""
 
     folder: Path
     options: Mapping[str, Any] = field(default_factory=dict)
     evaluations: tuple[Evaluation, ...] = ()
     steps: int = 0
-    """optimizer steps taken"""
     tokens: int = 0
     seconds: float = 0.0
-    """spent on training proper: no evaluation, no saving"""
+    """Seconds of training steps, without evaluation and saving."""
     measured_on: Mapping[str, Any] | None = None
-    """fingerprints of what its losses are measured on; None where the run has none"""
+    """Fingerprints of the held-out data of pretraining; None without held-out data."""
     written: float = 0.0
-    """when something of it was last written, in seconds since 1970"""
+    """Time of the last write to the folder, in seconds since 1970."""
     has_ended: bool = False
     notes: tuple[str, ...] = ()
-    """what could not be read, a line each"""
+    """The files and lines that could not be read, with the reasons."""
 
     @classmethod
-    def of(cls, folder: Path) -> "Run":
-        """Read what there is."""
+    def read(cls, folder: Path) -> "Run":
+        """Read the files of a run."""
         notes: list[str] = []
         options = read_object(folder / OPTIONS, notes)
         last: dict[str, Any] = {}
         evaluations = []
-        for row in rows(folder / LOG, notes, but_last_of_steps=True):
+        for row in log_rows(folder / LOG, notes, only_last_step=True):
             if isinstance(row.get("evaluation"), dict):
-                evaluations.append(Evaluation(row["step"], numbers(row["evaluation"])))
+                evaluations.append(Evaluation(row["step"], finite_numbers(row["evaluation"])))
             else:
                 last = row
-        speeds = [row for row in rows(folder / SPEED, notes) if "seconds" in row]
+        speeds = [row for row in log_rows(folder / SPEED, notes) if "seconds" in row]
         known = [folder / name for name in (OPTIONS, LOG, SPEED, METRICS)]
         return cls(
             folder=folder,
             options=options or {},
             evaluations=tuple(evaluations),
             steps=int(last.get("step", 0)),
-            tokens=int(numbers(last).get("tokens", 0)),
-            seconds=sum(numbers(row).get("seconds", 0.0) for row in speeds),
+            tokens=int(finite_numbers(last).get("tokens", 0)),
+            seconds=sum(finite_numbers(row).get("seconds", 0.0) for row in speeds),
             measured_on=read_object(folder / HELD_OUT, notes),
             written=max((path.stat().st_mtime for path in known if path.exists()), default=0.0),
             has_ended=(folder / METRICS).exists() or (folder / WEIGHTS).exists(),
@@ -86,7 +84,7 @@ class Run:
 
     @property
     def stage(self) -> str:
-        """pretrain mlm, finetune tagging …; "" where the options do not say."""
+        """Return "pretrain mlm", "finetune tagging" …; "" where the options name neither."""
         objective = self.options.get("objective")
         if "corpus" in self.options and isinstance(objective, list):
             return " ".join(["pretrain", *map(str, objective)])
@@ -94,71 +92,71 @@ class Run:
 
     @property
     def model(self) -> str:
-        """The preset, or the folder that the run began with."""
-        begun_with = self.options.get("model") or self.options.get("preset") or ""
-        return Path(str(begun_with)).name
+        """Return the preset, or the name of the model folder that training started from."""
+        start = self.options.get("model") or self.options.get("preset") or ""
+        return Path(str(start)).name
 
     @cached_property
     def parameters(self) -> int | None:
-        """Numbers in the model, or in its newest checkpoint; None before the first is written."""
+        """Count the parameters of the model or its newest checkpoint; None before the first one."""
         checkpoints = sorted(self.folder.glob(f"checkpoints/step-*/{WEIGHTS}"))
         for path in (self.folder / WEIGHTS, *reversed(checkpoints)):
-            count = count_numbers(path)
+            count = count_parameters(path)
             if count is not None:
                 return count
         return None
 
     @property
-    def all_steps(self) -> int | None:
-        """Steps that were asked for."""
+    def total_steps(self) -> int | None:
+        """Return the number of steps in the options."""
         training = self.options.get("training")
         steps = training.get("steps") if isinstance(training, dict) else None
         return steps if isinstance(steps, int) else None
 
     @property
     def state(self) -> State:
-        """Whether it has come to its end, and if not, whether its log grew lately."""
+        """Tell whether the run is finished, and if not, whether its log grew recently."""
         if self.has_ended:
             return "finished"
-        if time.time() - self.written < QUIET_AFTER:
+        if time.time() - self.written < STOPPED_AFTER_SECONDS:
             return "running"
         return "stopped" if self.steps else "begun"
 
     @property
-    def judged_by(self) -> str:
-        """The metric that says most: the loss of pretraining, the first score of a task."""
+    def main_metric(self) -> str:
+        """Return the loss for pretraining, and for fine-tuning the first score of the task."""
         metrics = list(self.evaluations[-1].metrics) if self.evaluations else []
         scores = [name for name in metrics if name != "loss"]
         return scores[0] if scores and self.stage.startswith("finetune") else "loss"
 
     def last(self, name: str) -> float | None:
-        """The newest held-out value."""
+        """Return the last held-out value of a metric."""
         return self.values(name)[-1][1] if self.values(name) else None
 
     def best(self, name: str) -> tuple[int, float] | None:
-        """The best held-out value, and the step that it was measured after."""
+        """Return the step and the value of the best evaluation by a metric."""
         values = self.values(name)
         sign = 1 if lower_is_better(name) else -1
         return min(values, key=lambda pair: sign * pair[1], default=None)
 
     def values(self, name: str) -> list[tuple[int, float]]:
-        """(step, value) of each evaluation that has the metric."""
+        """Return the step and the value of each evaluation that has the metric."""
         return [(e.step, e.metrics[name]) for e in self.evaluations if name in e.metrics]
 
     def training_losses(self) -> list[tuple[int, float]]:
-        """(step, loss) of each step that was taken."""
+        """Return the training loss of each step: (step, loss)."""
         found = (
-            (row["step"], numbers(row).get("loss"))
-            for row in rows(self.folder / LOG, [])
+            (row["step"], finite_numbers(row).get("loss"))
+            for row in log_rows(self.folder / LOG, [])
             if "evaluation" not in row
         )
         return [(step, loss) for step, loss in found if loss is not None]
 
     def clock(self) -> list[tuple[int, float, float]]:
-        """(step, tokens, seconds) from the beginning on, wherever the speed was noted."""
+        """Return cumulative (step, tokens, seconds) at the start and at each row of speed.jsonl."""
         points = [(0, 0.0, 0.0)]
-        for row in rows(self.folder / SPEED, []):
-            values = numbers(row)
+        for row in log_rows(self.folder / SPEED, []):
+            values = finite_numbers(row)
             _, tokens, seconds = points[-1]
             spent = values.get("seconds", 0.0)
             tokens += spent * values.get("tokens_per_second", 0.0)
@@ -167,26 +165,26 @@ class Run:
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """The runs in a folder and below it, the one that was last written to last.
+    """Find the runs in and below a folder, in the order of their last write.
 
-    A folder of several runs stands for these, not for one of its own.
+    The folder of a sweep is not a run itself; the runs in it are.
     """
     found = []
     for name, folders, files in os.walk(folder):
         folders[:] = [f for f in folders if f not in ("checkpoints", "tokens") and f[0] != "."]
-        is_several = SUMMARY in files and bool(folders)
-        if (LOG in files or OPTIONS in files) and not is_several:
-            found.append(Run.of(Path(name)))
+        is_sweep = SUMMARY in files and bool(folders)
+        if (LOG in files or OPTIONS in files) and not is_sweep:
+            found.append(Run.read(Path(name)))
     return sorted(found, key=lambda run: (run.written, run.folder))
 
 
 def lower_is_better(name: str) -> bool:
-    """Whether a metric of this name is better when it is smaller."""
+    """Tell whether smaller values of a metric are better."""
     return name.endswith(("loss", "perplexity", "error"))
 
 
 def read_object(path: Path, notes: list[str]) -> dict[str, Any] | None:
-    """The object in a JSON file; None, and a note where there is a file, if there is none."""
+    """Read the object in a JSON file; return None for no file, or, with a note, for a bad one."""
     try:
         return read_json(path) if path.exists() else None
     except UserError as error:
@@ -194,11 +192,14 @@ def read_object(path: Path, notes: list[str]) -> dict[str, Any] | None:
         return None
 
 
-def rows(path: Path, notes: list[str], but_last_of_steps: bool = False) -> Iterator[dict[str, Any]]:
-    """The rows of a log up to the first that is none, with a note of that.
+def log_rows(
+    path: Path, notes: list[str], only_last_step: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a log, up to the first invalid one, which adds a note.
 
-    The last line of a log that is being written may be cut: it is left out. `but_last_of_steps`:
-    only evaluations and the last step, so that a log of a million steps is read in a moment.
+    A last line without a line break is still being written and is left out. With
+    `only_last_step`, yield evaluations and the last step alone: a log of a million steps is then
+    read in a moment.
     """
     try:
         with path.open("rb") as file:
@@ -206,7 +207,7 @@ def rows(path: Path, notes: list[str], but_last_of_steps: bool = False) -> Itera
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     break
-                if but_last_of_steps and b'"evaluation"' not in line:
+                if only_last_step and b'"evaluation"' not in line:
                     skipped = number, line
                     continue
                 yield parse(path, number, line)
@@ -227,8 +228,8 @@ def parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
     return dict(row)
 
 
-def numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    """What is a number in a row, and one to reckon with."""
+def finite_numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    """Select the finite numbers of a row."""
     return {
         name: value
         for name, value in row.items()
@@ -236,8 +237,8 @@ def numbers(row: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def count_numbers(path: Path) -> int | None:
-    """How many numbers a safetensors file holds, by its header; None where there is none."""
+def count_parameters(path: Path) -> int | None:
+    """Count the parameters in the header of a safetensors file; None for no valid file."""
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")

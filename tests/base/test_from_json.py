@@ -81,7 +81,7 @@ def test_what_was_written_comes_back() -> None:
         ({"inner": {"rat": 3}}, "unknown fields rat in inner; did you mean rate?"),
         ({"more": [{"rate": []}]}, "more.rate must be a number, not a list"),
         ({"path": 5}, "path must be a path, not 5"),
-        ({"path": "a\0b"}, "path must be a path, and none holds a zero byte"),
+        ({"path": "a\0b"}, "path must be a path, without a zero byte"),
         ({"cuont": 5, "zz": 1}, "unknown fields cuont, zz; did you mean count?"),
         ({"x" * 500: 1}, "unknown fields xxx"),
     ],

@@ -158,7 +158,7 @@ def test_a_mark_that_does_not_tell_is_none(tmp_path: Path, mark: str) -> None:
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for held in (output_folder, replaced_folder):
-        with pytest.raises(UserError, match="is no folder"), held(tmp_path / "file", "corpus"):
+        with pytest.raises(UserError, match="is not a folder"), held(tmp_path / "file", "corpus"):
             raise AssertionError
         with (
             pytest.raises(UserError, match="cannot write to"),

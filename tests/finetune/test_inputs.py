@@ -18,7 +18,7 @@ from plainformer.finetune.prediction.predictor import encoded
 from plainformer.finetune.task import as_rows, bounded
 from plainformer.finetune.tasks.classification import ClassExample, Classification
 from plainformer.finetune.tasks.texts import Text
-from plainformer.tokenizer import listed
+from plainformer.tokenizer import as_list
 from plainformer.tokenizer.inputs import LONGEST_TEXT
 from tests.finetune.inputs import LISTS, PAIRS, TEXTS, of_many, of_one
 from tests.finetune.test_run import ROOT
@@ -61,8 +61,8 @@ def test_words_are_no_string(said):
 def test_whatever_holds_texts_is_a_list(tokenizer):
     wanted = tokenizer.batch(["the cat", "a"])["input_ids"].tolist()
     for given in (["the cat", "a"], np.array(["the cat", "a"])):
-        assert tokenizer.batch(listed(given))["input_ids"].tolist() == wanted
-    assert listed(iter("ab")) == listed({"a": 1, "b": 2}.keys()) == ["a", "b"]
+        assert tokenizer.batch(as_list(given))["input_ids"].tolist() == wanted
+    assert as_list(iter("ab")) == as_list({"a": 1, "b": 2}.keys()) == ["a", "b"]
     fields = [row.fields for row in as_rows(["a", ("a", "b"), ["a", "b"], {"text": "a", "id": 1}])]
     pair = {"text": "a", "pair": "b"}
     assert fields == [{"text": "a"}, pair, pair, {"text": "a", "id": 1}]

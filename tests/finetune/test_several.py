@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import plainformer.training.run_log
-from plainformer.base import UserError, finite, write_text
+from plainformer.base import UserError, nan_to_null, write_text
 from plainformer.commands.finetune import run as command
 from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune, several
 from plainformer.finetune.data.split import folds
@@ -210,7 +210,7 @@ def test_a_score_that_is_not_defined_is_never_the_best():
     assert max(found, key=lambda name: ordered(found[name]["r"])) == "seed-1"
     summary = Summary("seeds", found, "seed-1", (Tried(1e-4, 3.0, math.nan),))
     assert summary.tables()[1].rows == [("r", "–", "–")]
-    written = finite(summary.to_json())
+    written = nan_to_null(summary.to_json())
     assert written["search"] == [{"learning_rate": 1e-4, "epochs": 3.0, "score": None}]
     assert written["scores"] == {"r": {"mean": None, "sd": None, "values": [None, -0.5]}}
 

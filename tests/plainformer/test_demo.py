@@ -1,4 +1,4 @@
-"""The whole story, shortened; it fetches the dictionary where the cache does not have it."""
+"""The demo, shortened; it downloads the dictionary where the cache does not have it."""
 
 import json
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from plainformer.__main__ import main
-from plainformer.demo import Story
+from plainformer.demo import DemoLog
 from plainformer.finetune import Predictor
 
 
 @pytest.mark.slow
-def test_the_demo_tells_its_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_runs_every_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "demo"
     assert main(["demo", "--out", str(out), "--minutes", "0.3", "--seeds", "2"]) == 0
     printed = capsys.readouterr().out
@@ -32,7 +32,7 @@ def test_the_demo_tells_its_story(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_a_line_with_brackets_is_printed_as_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Story(tmp_path).say("A large [MASK] of [/x].", "species 6%")
+    DemoLog(tmp_path).say("A large [MASK] of [/x].", "species 6%")
     assert capsys.readouterr().out == "  A large [MASK] of [/x].  species 6%\n"
 
 

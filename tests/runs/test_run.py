@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from plainformer.runs import Run, differing_options, find_runs, lower_is_better, why_not_comparable
-from plainformer.runs.curves import draw_curves, measure, smoothed
+from plainformer.runs.curves import draw_curves, smoothed, x_of_steps
 
 OPTIONS = {
     "corpus": ["gcide"],
@@ -54,9 +54,9 @@ def make(folder: Path, **files: Any) -> Path:
 
 
 def test_what_a_run_tells(tmp_path: Path) -> None:
-    run = Run.of(make(tmp_path / "a"))
-    assert (run.steps, run.all_steps, run.tokens, run.seconds) == (4, 6, 400, 5.0)
-    assert (run.stage, run.model, run.judged_by) == ("pretrain mlm", "modern-tiny", "loss")
+    run = Run.read(make(tmp_path / "a"))
+    assert (run.steps, run.total_steps, run.tokens, run.seconds) == (4, 6, 400, 5.0)
+    assert (run.stage, run.model, run.main_metric) == ("pretrain mlm", "modern-tiny", "loss")
     assert run.last("loss") == 4.5 and run.best("loss") == (2, 4.0)
     assert run.last("accuracy") == 0.3 and run.best("accuracy") == (4, 0.3)
     assert run.last("perplexity") is None and run.best("f1") is None
@@ -68,23 +68,23 @@ def test_what_a_run_tells(tmp_path: Path) -> None:
 def test_a_task_is_judged_by_its_first_score(tmp_path: Path) -> None:
     options = {"task": "tagging", "model": "/models/minilm", "valid": "v", "training": {}}
     log = lines([{"step": 9, "evaluation": {"loss": 1.0, "f1": 0.5, "accuracy": 0.9}}])
-    run = Run.of(make(tmp_path / "a", options=options, log=log, held_out=None))
-    assert (run.stage, run.model, run.judged_by) == ("finetune tagging", "minilm", "f1")
-    assert (run.steps, run.all_steps) == (0, None)
+    run = Run.read(make(tmp_path / "a", options=options, log=log, held_out=None))
+    assert (run.stage, run.model, run.main_metric) == ("finetune tagging", "minilm", "f1")
+    assert (run.steps, run.total_steps) == (0, None)
 
 
 def test_states(tmp_path: Path) -> None:
     folder = make(tmp_path / "a")
-    assert Run.of(folder).state == "running"
+    assert Run.read(folder).state == "running"
     before = time.time() - 1000
     for path in folder.iterdir():
         os.utime(path, (before, before))
-    assert Run.of(folder).state == "stopped"
+    assert Run.read(folder).state == "stopped"
     (folder / "log.jsonl").write_text("")
     os.utime(folder / "log.jsonl", (before, before))
-    assert Run.of(folder).state == "begun"
+    assert Run.read(folder).state == "begun"
     (folder / "metrics.json").write_text("{}")
-    assert Run.of(folder).state == "finished"
+    assert Run.read(folder).state == "finished"
 
 
 def test_parameters_are_read_from_the_header(tmp_path: Path) -> None:
@@ -95,9 +95,9 @@ def test_parameters_are_read_from_the_header(tmp_path: Path) -> None:
     newest.write_bytes(b"cut short")
     older = folder / "checkpoints/step-00000005/model.safetensors"
     save_file({"a": np.zeros((3, 4)), "b": np.zeros(5)}, older, metadata={"format": "pt"})
-    assert Run.of(folder).parameters == 17
+    assert Run.read(folder).parameters == 17
     save_file({"a": np.zeros((2, 2))}, folder / "model.safetensors")
-    assert Run.of(folder).parameters == 4
+    assert Run.read(folder).parameters == 4
 
 
 def test_runs_are_found_and_the_newest_is_the_last(tmp_path: Path) -> None:
@@ -117,12 +117,12 @@ def test_runs_are_found_and_the_newest_is_the_last(tmp_path: Path) -> None:
 
 
 def test_what_is_half_written_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
-    run = Run.of(make(tmp_path / "cut", log=lines(LOG) + '{"step": 5, "los'))
+    run = Run.read(make(tmp_path / "cut", log=lines(LOG) + '{"step": 5, "los'))
     assert run.steps == 4 and run.notes == ()
-    run = Run.of(make(tmp_path / "torn", log=lines(LOG[:3]) + "\0\0\0\n" + lines(LOG[3:])))
+    run = Run.read(make(tmp_path / "torn", log=lines(LOG[:3]) + "\0\0\0\n" + lines(LOG[3:])))
     assert run.steps == 4 and len(run.evaluations) == 2  # the torn line is none of these
     torn = lines(LOG[:3]) + '{"evaluation": \n' + lines(LOG[3:])
-    run = Run.of(make(tmp_path / "evaluation", log=torn))
+    run = Run.read(make(tmp_path / "evaluation", log=torn))
     assert len(run.evaluations) == 1 and "log.jsonl:4: not JSON" in run.notes[0]
 
 
@@ -153,10 +153,10 @@ def test_no_content_is_a_traceback(tmp_path_factory: Any, options: Any, row: Any
     row = {"step": 3, **row}
     folder = make(tmp_path_factory.mktemp("odd") / "a", options=options, log=lines([row, row]))
     (folder / "speed.jsonl").write_text(lines([row]))
-    run = Run.of(folder)
-    told = (run.stage, run.model, run.all_steps, run.state, run.judged_by, run.parameters)
+    run = Run.read(folder)
+    told = (run.stage, run.model, run.total_steps, run.state, run.main_metric, run.parameters)
     assert len(told) == 6
-    assert run.best(run.judged_by) is None or run.values(run.judged_by)
+    assert run.best(run.main_metric) is None or run.values(run.main_metric)
     assert len(run.clock()) >= 1 and len(run.training_losses()) <= 2
 
 
@@ -168,7 +168,7 @@ def test_differing_options(tmp_path: Path) -> None:
         "training": {**OPTIONS["training"], "learning_rate": 1e-3},
         "new": True,
     }
-    runs = [Run.of(make(tmp_path / "a")), Run.of(make(tmp_path / "b", options=other))]
+    runs = [Run.read(make(tmp_path / "a")), Run.read(make(tmp_path / "b", options=other))]
     assert differing_options(runs) == {
         "preset": ["modern-tiny", "modern-mini"],
         "training.learning_rate": [3e-3, 1e-3],
@@ -177,22 +177,22 @@ def test_differing_options(tmp_path: Path) -> None:
 
 
 def test_losses_compare_only_on_the_same(tmp_path: Path) -> None:
-    one = Run.of(make(tmp_path / "a"))
-    assert why_not_comparable(one, Run.of(make(tmp_path / "b"))) is None
-    other = Run.of(make(tmp_path / "c", held_out={**HELD_OUT, "tokenizer": "x", "batches": "y"}))
+    one = Run.read(make(tmp_path / "a"))
+    assert why_not_comparable(one, Run.read(make(tmp_path / "b"))) is None
+    other = Run.read(make(tmp_path / "c", held_out={**HELD_OUT, "tokenizer": "x", "batches": "y"}))
     reason = why_not_comparable(one, other)
     assert reason == "another tokenizer, other held-out text, or other places asked for"
-    silent = Run.of(make(tmp_path / "d", held_out=None))
+    silent = Run.read(make(tmp_path / "d", held_out=None))
     assert "d does not say what it is measured on" in str(why_not_comparable(silent, one))
     task = {"task": "tagging", "valid": "a.txt"}
-    tasks = [Run.of(make(tmp_path / n, options={**task, "valid": n})) for n in ("e", "f")]
+    tasks = [Run.read(make(tmp_path / n, options={**task, "valid": n})) for n in ("e", "f")]
     assert why_not_comparable(*tasks) == "other validation examples"
     assert why_not_comparable(tasks[0], tasks[0]) is None
     assert why_not_comparable(one, tasks[0]) == "another stage"
     split = [{"train": "a.csv", "valid_share": share} for share in (0.1, 0.2)]
     split.append({"train": "b.csv", "valid_share": 0.1})
     drawn = [
-        Run.of(make(tmp_path / f"g{n}", options={"task": "tagging", "valid": None, **options}))
+        Run.read(make(tmp_path / f"g{n}", options={"task": "tagging", "valid": None, **options}))
         for n, options in enumerate(split)
     ]
     assert why_not_comparable(drawn[0], drawn[0]) is None
@@ -201,15 +201,15 @@ def test_losses_compare_only_on_the_same(tmp_path: Path) -> None:
 
 
 def test_curves(tmp_path: Path) -> None:
-    run = Run.of(make(tmp_path / "a"))
+    run = Run.read(make(tmp_path / "a"))
     steps = np.array([1.0, 2.0, 3.0, 4.0])
-    assert measure(run, "steps")(steps).tolist() == [1, 2, 3, 4]
-    assert measure(run, "tokens")(steps).tolist() == [100, 200, 300, 400]
-    assert measure(run, "seconds")(steps).tolist() == [0.5, 1, 3, 5]
+    assert x_of_steps(run, "steps")(steps).tolist() == [1, 2, 3, 4]
+    assert x_of_steps(run, "tokens")(steps).tolist() == [100, 200, 300, 400]
+    assert x_of_steps(run, "seconds")(steps).tolist() == [0.5, 1, 3, 5]
     along, values = smoothed([(step, float(step % 2)) for step in range(1, 601)])
     assert len(along) == 300 and along[0] == 1.5 and set(values) == {0.5}
     for by in ("steps", "tokens", "seconds"):
-        draw_curves([run, Run.of(make(tmp_path / by, log=None))], tmp_path / "p.png", by)
+        draw_curves([run, Run.read(make(tmp_path / by, log=None))], tmp_path / "p.png", by)
         assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -222,6 +222,6 @@ def test_a_run_without_validation_is_finished_once_its_model_is_there(tmp_path: 
     folder = make(tmp_path / "run")
     for name in ("metrics.json", "model.safetensors"):
         (folder / name).unlink(missing_ok=True)
-    assert Run.of(folder).state != "finished"
+    assert Run.read(folder).state != "finished"
     (folder / "model.safetensors").write_bytes(b"")
-    assert Run.of(folder).state == "finished"
+    assert Run.read(folder).state == "finished"

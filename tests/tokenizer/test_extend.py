@@ -22,7 +22,7 @@ from plainformer.tokenizer import (
     split_words,
     train_tokenizer,
 )
-from plainformer.tokenizer.extend import SEEN
+from plainformer.tokenizer.extend import MIN_COUNT
 from tests.tokenizer.conftest import sentences
 from tests.tokenizer.hostile import hostile
 from tests.tokenizer.test_families import FAMILIES
@@ -109,9 +109,9 @@ def test_it_is_known_for_an_extension(grown: Any) -> None:
     assert added_words(old, new) == words
     assert added_words(old, old) == []
     for other in (extend(old, words[:1]), old, train_tokenizer(biology(), vocab_size=60)):
-        with pytest.raises(UserError, match="neither the same tokenizer nor one"):
+        with pytest.raises(UserError, match="neither the same tokenizer nor an extension"):
             added_words(new, other)
-    for word, fault in ((words[0], "stands in the vocabulary already"), ("##ly", "no whole word")):
+    for word, fault in ((words[0], "is in the vocabulary already"), ("##ly", "not a whole word")):
         with pytest.raises(UserError, match=fault):
             extend(new, [word])
 
@@ -127,7 +127,7 @@ def test_a_new_word_is_spelled_as_it_was_split(grown: Any) -> None:
 def test_words_are_chosen_by_the_tokens_they_cost() -> None:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     old = WordPiece([*special, "a", "b", "##a", "##b", "##aa"])
-    texts = ["abab " * 6 + "baa " * 9 + "aaaaaaa " * (SEEN - 1) + "a 1111 文! " * 20]
+    texts = ["abab " * 6 + "baa " * 9 + "aaaaaaa " * (MIN_COUNT - 1) + "a 1111 文! " * 20]
     # abab: 6 · 3; baa: 9 · 1; 文: 20 times unknown; the others are too rare, no word, or whole.
     assert split_words(old, texts, 10) == ["文", "abab", "baa"]
     assert split_words(old, texts, 1) == ["文"]
@@ -167,5 +167,5 @@ def test_bpe_does_not(tmp_path: Path) -> None:
 
 def test_a_sentencepiece_bpe_is_refused(tmp_path: Path) -> None:
     old = train_tokenizer(sentences(), kind="bpe", vocab_size=420)
-    with pytest.raises(UserError, match="SentencePiece's BPE cannot take in whole words"):
+    with pytest.raises(UserError, match="words cannot be added to SentencePiece's BPE"):
         extend(old, split_words(old, biology(), 2))
