@@ -24,6 +24,7 @@ from plainformer.encoder.new_tokens import extend_vocabulary
 from plainformer.encoder.ops import use_backend
 from plainformer.encoder.packing import Packing, PaddedSequences, Sequences
 from plainformer.encoder.prepack import prepack_weights
+from plainformer.encoder.weights import load_added, save_added
 
 __all__ = [
     "PRESETS",
@@ -44,8 +45,10 @@ __all__ = [
     "TokenClassifier",
     "check_finite",
     "extend_vocabulary",
+    "load_added",
     "pool",
     "prepack_weights",
     "quantize_int8",
+    "save_added",
     "use_backend",
 ]

@@ -1,9 +1,9 @@
-"""A trained model whose blocks multiply whole numbers: a quarter of the bytes, for CPUs.
+"""Quantise the blocks of a model to 8-bit integers for inference: a quarter of the bytes, for CPUs.
 
     W ≈ scale · W_q,   scale = max |W| / 127 of each row
 
-What a layer reads is rounded likewise, token by token, when it comes: see `encoder.ops.int8`.
-Embeddings, norms, attention and heads stay as they are. Nothing more is learned afterwards.
+The input of a layer is quantised as it comes, token by token: see `encoder.ops.int8`. Embeddings,
+norms, attention and heads stay as they are. The model is not trained afterwards.
 """
 
 from typing import TypeVar
@@ -12,32 +12,39 @@ from jaxtyping import Float, Int8
 from torch import Tensor, nn
 
 from plainformer.encoder import ops
-from plainformer.encoder.linear import replace_in_blocks
+from plainformer.encoder.merge import replace_linear
 from plainformer.encoder.ops.int8 import to_int8
+from plainformer.encoder.pretrained import PretrainedModel
 
-Model = TypeVar("Model", bound=nn.Module)
+Model = TypeVar("Model", bound=PretrainedModel)
 
 
 class Int8Linear(nn.Module):
-    """A linear layer, rounded."""
+    """A linear layer with 8-bit weights, for inference."""
 
     weight: Int8[Tensor, "rows columns"]
     scale: Float[Tensor, " rows"]
     bias: Float[Tensor, " rows"] | None
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(
+        self, weight: Float[Tensor, "rows columns"], bias: Float[Tensor, " rows"] | None
+    ) -> None:
         super().__init__()
-        weight, scale = to_int8(linear.weight.detach())
-        self.register_buffer("weight", weight)
+        rounded, scale = to_int8(weight.detach())
+        self.register_buffer("weight", rounded)
         self.register_buffer("scale", scale.squeeze(-1))
-        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach())
+        self.register_buffer("bias", None if bias is None else bias.detach())
 
     def forward(self, x: Float[Tensor, "*batch columns"]) -> Float[Tensor, "*batch rows"]:
-        """x Wᵀ + b."""
+        """Compute x Wᵀ + b."""
         return ops.int8_linear(x, self.weight, self.scale, self.bias)
 
 
 def quantize_int8(model: Model) -> Model:
-    """`model` with the linear layers of its blocks rounded where they stand."""
-    replace_in_blocks(model, Int8Linear)
+    """Quantise the linear layers in the blocks of `model`, in place; return it.
+
+    What was added to a layer is merged into its weights. Raises `UserError` for a layer that cannot
+    be merged.
+    """
+    replace_linear(model.base.blocks, Int8Linear)
     return model.requires_grad_(False).eval()

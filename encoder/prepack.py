@@ -1,8 +1,8 @@
-"""A trained model that is only run from here on: its matrices lie as a CPU's kernel reads them.
+"""Prepack a model's weights for inference: store them in the layout of the CPU's kernel.
 
-Nothing is rounded, and no memory is added: the blocks' weights change place once, instead of in
-every product, and the activation is part of the product before it. Nothing more is learned
-afterwards. What is saved are the weights as they were.
+oneDNN copies a matrix into its own layout before each product; here it is copied once. Nothing is
+rounded and no memory is added. The activation of a feed-forward layer becomes part of the product
+before it. The model is not trained afterwards; saved are the weights as they were.
 """
 
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from plainformer.encoder import ops
 from plainformer.encoder.feedforward import FeedForward
-from plainformer.encoder.linear import replace_in_blocks
+from plainformer.encoder.merge import replace_linear
 from plainformer.encoder.ops.prepacked import can_prepack, prepack
 from plainformer.encoder.pretrained import PretrainedModel
 
@@ -20,18 +20,20 @@ Model = TypeVar("Model", bound=PretrainedModel)
 
 
 class PrepackedLinear(nn.Module):
-    """A linear layer to be run, and the activation after it, if it has taken that over."""
+    """A linear layer for inference, with the activation after it where `act` names one."""
 
     bias: Float[Tensor, " rows"] | None
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(
+        self, weight: Float[Tensor, "rows columns"], bias: Float[Tensor, " rows"] | None
+    ) -> None:
         super().__init__()
-        self.weight = prepack(linear.weight)
-        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach())
+        self.weight = prepack(weight)
+        self.register_buffer("bias", None if bias is None else bias.detach())
         self.act: str | None = None
 
     def forward(self, x: Float[Tensor, "*batch columns"]) -> Float[Tensor, "*batch rows"]:
-        """act(x Wᵀ + b)."""
+        """Compute act(x Wᵀ + b)."""
         return ops.prepacked_linear(x, self.weight, self.bias, self.act)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
@@ -40,13 +42,14 @@ class PrepackedLinear(nn.Module):
 
 
 def prepack_weights(model: Model) -> Model:
-    """`model` with the linear layers of its blocks prepacked where they stand.
+    """Prepack the linear layers in the blocks of `model`, in place; return it.
 
-    On a GPU, in another precision, or without AVX-512 it stays as it is.
+    What was added to a layer is merged into its weights. On a GPU, in another precision, or without
+    AVX-512 the layers stay as they are. Raises `UserError` for a layer that cannot be merged.
     """
     if all(can_prepack(parameter) for parameter in model.parameters()):
-        replace_in_blocks(model, PrepackedLinear)
-        for layer in model.modules():
+        replace_linear(model.base.blocks, PrepackedLinear)
+        for layer in model.base.blocks.modules():
             if isinstance(layer, FeedForward) and isinstance(layer.up, PrepackedLinear):
                 layer.up.act, layer.act = model.config.hidden_act, nn.Identity()
     return model.requires_grad_(False).eval()

@@ -40,7 +40,8 @@ class PretrainedModel(nn.Module):
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` with the names that `transformers` expects.
 
-        Raises `UserError` when the folder cannot be written.
+        What a method added to the model is left out: see `save_added`. Raises `UserError` when the
+        folder cannot be written.
         """
         weights.save(self, Path(folder))
 

@@ -19,6 +19,7 @@ from plainformer.base import Fields, UserError, atomic_path, read_json, write_js
 from plainformer.base.tensors import save_tensors
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.init import initialise, to_be_loaded
+from plainformer.encoder.weights.added import load_added, save_added, split_state
 from plainformer.encoder.weights.albert import ALBERT
 from plainformer.encoder.weights.bert import BERT
 from plainformer.encoder.weights.distilbert import DISTILBERT
@@ -41,10 +42,12 @@ __all__ = [
     "family_of",
     "find",
     "load",
+    "load_added",
     "named_architectures",
     "read_labels",
     "read_tensors",
     "save",
+    "save_added",
     "under_a_head",
     "under_their_prefix",
 ]
@@ -81,10 +84,11 @@ SCORES_TOKENS = ("MaskedLM", "PairedMaskedLM")
 def save(model: "PretrainedModel", folder: Path) -> None:
     """Write `config.json` and `model.safetensors`; both are complete before either takes its name.
 
-    Raises `UserError` when they cannot be written, the family has no name for a tensor, or the
-    model was rounded to int8.
+    What a method added to the model is left out: see `save_added`. Raises `UserError` when they
+    cannot be written, the family has no name for a tensor, or the model was rounded to int8.
     """
-    if not all(tensor.is_floating_point() for tensor in model.state_dict().values()):
+    own, _ = split_state(under_a_head(model))
+    if not all(tensor.is_floating_point() for tensor in own.values()):
         raise UserError("a model in int8 is not saved: save the one of which it was made")
     family = next(f for f in FAMILIES.values() if f.expresses(model.config))
     kind = type(model).__name__
@@ -97,7 +101,7 @@ def save(model: "PretrainedModel", folder: Path) -> None:
     for name, (field, _) in SETTINGS.items():
         if hasattr(model, name):
             config[field] = getattr(model, name)
-    tensors = family.to_theirs(under_a_head(model).state_dict(), kind)
+    tensors = family.to_theirs(own, kind)
     if kind in SCORES_TOKENS and not model.config.tie_word_embeddings:
         tensors = family.with_second_bias(tensors)
     if kind == "Encoder":

@@ -33,7 +33,7 @@ def test_an_error_is_half_a_step_of_each_factor() -> None:
     """|x W − x_q W_q| ≤ Σ |x| ΔW + |W| Δx + Δx ΔW, with Δ half a step of the row."""
     x, linear = 3 * draw(50, 64), nn.Linear(64, 20)
     weight, bias = linear.weight.detach(), linear.bias.detach()
-    found = Int8Linear(linear)(x)
+    found = Int8Linear(linear.weight, linear.bias)(x)
     dx = x.abs().amax(-1, keepdim=True).expand_as(x) / 254
     dw = weight.abs().amax(-1, keepdim=True).expand_as(weight) / 254
     bound = x.abs() @ dw.T + dx @ weight.abs().T + dx @ dw.T
