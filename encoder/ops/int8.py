@@ -1,21 +1,23 @@
-"""A linear layer in whole numbers from −127 to 127: to be read, and to be run.
+"""A linear layer with 8-bit weights, in a plain and a fused form.
 
-Their product has no error of its own; what is lost is lost by rounding (LLM.int8, Dettmers et al.
-2022, arXiv:2208.07339, without its outliers).
+    x Wᵀ + b ≈ s · (x_q W_qᵀ) · scale + b,   x_q = round(x / s),   s = max |x| / 127 of each token
+
+The product of integers is exact: the only error is that of rounding x and W (LLM.int8, Dettmers et
+al. 2022, arXiv:2208.07339, without its outliers).
 """
 
 import torch
 from jaxtyping import Float, Int8
 from torch import Tensor
 
-ROWS = 512
-"""of a matrix at a time, which a processor's cache holds from pass to pass"""
+ROWS_AT_A_TIME = 512  # so many rows of the product stay in the cache between its passes
 
 
 def to_int8(
     x: Float[Tensor, "*batch columns"],
 ) -> tuple[Int8[Tensor, "*batch columns"], Float[Tensor, "*batch 1"]]:
-    """round(x / s) and s = max |x| / 127, of each row."""
+    """Round each row x to x_q = round(x / s); return x_q and s = max |x| / 127."""
+    # The smallest positive number instead of 0: a row of zeros becomes zeros.
     step = x.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny) / 127
     return torch.round(x / step).to(torch.int8), step
 
@@ -26,9 +28,9 @@ def plain_linear(
     scale: Float[Tensor, " rows"],
     bias: Float[Tensor, " rows"] | None,
 ) -> Float[Tensor, "*batch rows"]:
-    """s · (round(x / s) Wᵀ) · scale + bias, with s = max |x| / 127 of each token."""
-    whole, step = to_int8(x)
-    product = whole.double() @ weight.double().T
+    """Compute s · (x_q W_qᵀ) · scale + b; in float64 the product is exact."""
+    rounded, step = to_int8(x)
+    product = rounded.double() @ weight.double().T
     y = product.to(x.dtype) * step * scale
     return y if bias is None else y + bias
 
@@ -39,16 +41,17 @@ def fused_linear(
     scale: Float[Tensor, " rows"],
     bias: Float[Tensor, " rows"] | None,
 ) -> Float[Tensor, "*batch rows"]:
-    """s · (round(x / s) Wᵀ) · scale + bias, with s = max |x| / 127 of each token."""
-    if x.is_cuda or x.shape[-1] == 1:  # of single columns torch's product is wrong
+    """Compute s · (x_q W_qᵀ) · scale + b with torch's product of integers, a few rows at a time."""
+    if x.is_cuda or x.shape[-1] == 1:  # torch's product of single columns is wrong
         return plain_linear(x, weight, scale, bias)
-    flat = x.reshape(-1, x.shape[-1])
+    flat = x.reshape(-1, x.shape[-1])  # (tokens, columns)
     y = x.new_empty(len(flat), len(weight))
-    for part, out in zip(torch.split(flat, ROWS), torch.split(y, ROWS), strict=True):
-        whole, step = to_int8(part)
-        out.copy_(torch._int_mm(whole, weight.T)).mul_(step)
+    chunks = zip(torch.split(flat, ROWS_AT_A_TIME), torch.split(y, ROWS_AT_A_TIME), strict=True)
+    for chunk, out in chunks:
+        rounded, step = to_int8(chunk)
+        out.copy_(torch._int_mm(rounded, weight.T)).mul_(step)
         if bias is None:
             out.mul_(scale)
         else:
             torch.addcmul(bias, out, scale, out=out)
-    return y.view(*x.shape[:-1], len(weight))
+    return y.view(*x.shape[:-1], len(weight))  # (*batch, rows)

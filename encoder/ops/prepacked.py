@@ -1,7 +1,7 @@
-"""act(x Wᵀ + b) with W stored the way oneDNN reads it: to be read, and to be run.
+"""act(x Wᵀ + b) with W in oneDNN's memory layout, in a plain and a fused form.
 
-A product begins by copying the weights into the order in which the processor takes them. Who only
-runs a model can do so once. The activation is applied while the numbers are still at hand.
+oneDNN's product starts by copying the weights into its own layout; for inference this is done once.
+The activation is applied while the output is still in the cache.
 """
 
 from collections.abc import Callable
@@ -20,16 +20,16 @@ ACTIVATIONS: dict[str | None, tuple[Callable[[Tensor], Tensor], tuple[str, str]]
     "relu": (torch.relu, ("relu", "")),
     "tanh": (torch.tanh, ("tanh", "")),
 }
-"""as a formula, and in oneDNN's words"""
+"""Our name of an activation -> its formula, and oneDNN's name and variant."""
 
 
 def can_prepack(weight: Tensor) -> bool:
-    """Whether there is a kernel for it: full precision, on a CPU with AVX-512."""
+    """Return whether a kernel is worth it: float32, on a CPU with AVX-512."""
     return IS_THERE and weight.device.type == "cpu" and weight.dtype == torch.float32
 
 
 def prepack(weight: Float[Tensor, "rows columns"]) -> Tensor:
-    """The same numbers in oneDNN's order; `to_dense` gives them back."""
+    """Copy a weight into oneDNN's layout; `to_dense` is the inverse."""
     packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
     return packed
 
@@ -40,7 +40,7 @@ def plain_linear(
     bias: Float[Tensor, " rows"] | None,
     act: str | None = None,
 ) -> Float[Tensor, "*batch rows"]:
-    """act(x Wᵀ + b)."""
+    """Compute act(x Wᵀ + b) from the dense weight."""
     formula, _ = ACTIVATIONS[act]
     return formula(plain.linear(x, weight.to_dense(), bias))
 
@@ -51,7 +51,7 @@ def fused_linear(
     bias: Float[Tensor, " rows"] | None,
     act: str | None = None,
 ) -> Float[Tensor, "*batch rows"]:
-    """act(x Wᵀ + b)."""
+    """Compute act(x Wᵀ + b) in one call of oneDNN."""
     _, (name, kind) = ACTIVATIONS[act]
     y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, name, [], kind)
     return y
