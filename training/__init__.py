@@ -21,7 +21,7 @@ from plainformer.training.distributed import (
 from plainformer.training.evaluation import evaluate
 from plainformer.training.loop import Result, train
 from plainformer.training.memory import available_memory, least_memory
-from plainformer.training.objective import Batch, Batches, Flops, Loss, Objective
+from plainformer.training.objective import Batch, Batches, Flops, Loss, Objective, TrainingObjective
 from plainformer.training.optimizer import Shares
 from plainformer.training.options import run_folder, save_options, saved_options
 from plainformer.training.peak import peak_flops
@@ -45,6 +45,7 @@ __all__ = [
     "Shuffle",
     "Term",
     "TrainingConfig",
+    "TrainingObjective",
     "autocast",
     "available_memory",
     "by_items",

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +22,7 @@ from plainformer.training.checkpoint import Checkpoints, State, full_disk, load_
 from plainformer.training.config import TrainingConfig
 from plainformer.training.device import autocast, choose_device, number_format
 from plainformer.training.distributed import is_main, main_first, of_main, summed, world_size
-from plainformer.training.objective import Batches, BatchT, Flops, ModelT, Objective
+from plainformer.training.objective import Batches, BatchT, Flops, ModelT, TrainingObjective
 from plainformer.training.optimizer import Shares, build_optimizer, equal
 from plainformer.training.parallel import is_fsdp, layers_in_training, to_device, unshard, wrap_ddp
 from plainformer.training.peak import peak_flops
@@ -55,7 +56,7 @@ class Result:
 
 def train(
     model: ModelT,
-    objective: Objective[ModelT, BatchT],
+    objective: TrainingObjective[ModelT, BatchT],
     batches: Batches[BatchT],
     config: TrainingConfig,
     out: Path,
@@ -66,6 +67,7 @@ def train(
     higher_is_better: bool = False,
     shares: Shares = equal,
     flops: Flops[BatchT] | None = None,
+    before_step: Callable[[ModelT, int], None] | None = None,
     resume: bool = False,
     label: str = "training",
     loss_label: str = "loss",
@@ -78,8 +80,10 @@ def train(
     the best, and when `config.patience` is over. With it the model ends with the best weights, else
     with the last. `shares` gives each parameter, by its name, a share of the learning rate; 0
     freezes it. `flops` says what training on a batch costs: the rate is then also shown as a share
-    of the device's peak. `loss_label` says in the picture what the loss is. `resume` goes on from
-    the newest checkpoint in `out` that is whole, or begins where there is none.
+    of the device's peak. `before_step` is called with the model and the step (from 0) when the
+    gradients are complete: see `take_step`. `loss_label` says in the picture what the loss is.
+    `resume` goes on from the newest checkpoint in `out` that is whole, or begins where there is
+    none.
 
     Raises UserError for a folder that holds another run, or none but damaged checkpoints, for other
     settings than those of the run to resume, for a loss that is no number or a spike (as
@@ -96,10 +100,11 @@ def train(
     if (monitor and not evaluate) or (config.patience and not monitor):
         raise ValueError("patience needs a monitor, and a monitor needs evaluate")
     device = choose_device(config.device)
-    place = to_device(model, device, config.parallel)
-    trained: ModelT = place.model
+    model_call = to_device(model, device, config.parallel)
+    trained: ModelT = model_call.model
     optimizer = build_optimizer(trained, config, shares)
-    whole = wrap_ddp(place, lambda: objective(trained, batches(0)[0].to(device)).total)
+    hook = partial(before_step, trained) if before_step else None
+    call = wrap_ddp(model_call, objective, lambda: batches(0)[0].to(device))
     checkpoints = Checkpoints(out / "checkpoints", trained, optimizer, config)
     begun = (out / "log.jsonl").exists() or (out / "checkpoints").exists()
     if is_main() and begun and not resume:
@@ -127,18 +132,18 @@ def train(
             """Whether a signal has come, to any process."""
             return any(summed(bool(interruption)))
 
-        whole.train()
+        call.train()
         while True:
             due = _over(state, config) or _due(state.step, config.eval_every)
             if evaluate and due and state.evaluated < state.step and not leaving():
                 record.flush()
                 metrics: Mapping[str, float] = {}
                 # With what is shared out all have to go through an evaluation together.
-                give_up = nullcontext() if is_fsdp(whole) else interruption.gives_up()
-                whole.eval()
+                give_up = nullcontext() if is_fsdp(call) else interruption.gives_up()
+                call.eval()
                 with give_up, torch.no_grad(), autocast(device, config.precision):
-                    metrics = whole(evaluate)
-                whole.train()
+                    metrics = call(evaluate)
+                call.train()
                 if not leaving():  # else it may not be whole, and is done again
                     state.last, state.evaluated = of_main(metrics), state.step
                     gained = _gained(state, monitor, higher_is_better)
@@ -164,7 +169,7 @@ def train(
                 break
 
             step = take_step(
-                whole, objective, batches, optimizer, config, state.step, flops, state.spikes
+                call, objective, batches, optimizer, config, state.step, flops, state.spikes, hook
             )
             state.step, state.tokens = state.step + 1, state.tokens + step.tokens
             record.add(step)

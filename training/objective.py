@@ -1,11 +1,25 @@
-"""What the loop is given: an objective `(model, batch) -> Loss`, and batches by step.
+"""Define the arguments of the loop: an objective `(model, batch) -> Loss`, and batches by step.
 
 An objective returns sums, never means: the loop adds them over the micro-batches of a step and
-divides once, so that k micro-batches give the gradient of one large batch however their tokens are
-shared out.
+divides once, so that k micro-batches give the gradient of one large batch, whatever the number of
+tokens in each.
+
+An objective with several backward passes is a generator: it yields losses, and each one is
+differentiated before the next is computed. Adversarial training (FGM: Miyato et al. 2017,
+arXiv:1605.07725), with `perturbed` in place of a method that adds δ to the embeddings:
+
+    def adversarial(model, batch):
+        with perturbed(model) as delta:                      # δ = 0, with a gradient
+            yield objective(model, batch)
+            delta.data = epsilon * delta.grad / delta.grad.norm()
+            yield objective(model, batch)._replace(items=0, metrics={})
+
+The losses of a batch add up, and so do their gradients, items and metrics. A loss over items that
+were counted already has `items=0`: here the mean loss is (clean + adversarial) / items.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from inspect import isgeneratorfunction
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -49,8 +63,18 @@ ModelT = TypeVar("ModelT", bound=nn.Module)
 BatchT = TypeVar("BatchT", bound=Batch)
 
 Objective = Callable[[ModelT, BatchT], Loss]
-"""What is learned. Randomness (dropout, masks drawn on the fly) comes from torch's generator, which
-the loop seeds from (seed, step, number of the micro-batch)."""
+"""Model, batch -> loss. Randomness (dropout, masks drawn on the fly) comes from torch's generator,
+which the loop seeds from (seed, step, number of the micro-batch)."""
+
+TrainingObjective = Callable[[ModelT, BatchT], Loss | Iterator[Loss]]
+"""An objective, or a generator function that yields losses. On several processes it yields the same
+number of losses for every batch; gradients between two losses are those of this process alone."""
+
+
+def yields_losses(objective: TrainingObjective[ModelT, BatchT]) -> bool:
+    """Return whether `objective` is a generator function, or an object called like one."""
+    return isgeneratorfunction(objective) or isgeneratorfunction(type(objective).__call__)
+
 
 Flops = Callable[[BatchT], int]
 """Batch -> floating-point operations of training on it, forward and backward."""

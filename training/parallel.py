@@ -10,18 +10,19 @@ end: `call(objective, batch)`, `call(evaluate)`.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Literal, Protocol, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from plainformer.training.distributed import is_main, world_size
+from plainformer.training.distributed import is_main, summed, world_size
+from plainformer.training.objective import BatchT, Loss, ModelT, TrainingObjective, yields_losses
 
 
 class ModelCall(nn.Module):
@@ -103,16 +104,22 @@ def _recomputed(forward: Callable[..., Any], *inputs: Any) -> Any:
     return checkpoint(copy_context().run, forward, *inputs, use_reentrant=False)
 
 
-def wrap_ddp(call: ModelCall, loss: Callable[[], Tensor]) -> nn.Module:
-    """Wrap `call` in DistributedDataParallel, unless there is one process or the model is sharded.
+def wrap_ddp(
+    call: ModelCall,
+    objective: TrainingObjective[ModelT, BatchT],
+    first_batch: Callable[[], BatchT],
+) -> nn.Module:
+    """Wrap `call` in DistributedDataParallel, where it can average the gradients.
 
-    `loss` computes the loss of any batch. An objective may not use every parameter, and
-    DistributedDataParallel must know whether some get no gradient.
+    It cannot for one process, a sharded model, or an objective of several losses, of which none is
+    known to be the last before the objective goes on: see `average_gradients`. An objective may not
+    use every parameter, and DistributedDataParallel must know whether some get no gradient.
     """
-    if world_size() == 1 or is_fsdp(call):
+    if world_size() == 1 or is_fsdp(call) or yields_losses(objective):
         return call
     trained = [parameter for parameter in call.parameters() if parameter.requires_grad]
-    gradients = torch.autograd.grad(loss(), trained, allow_unused=True)
+    loss: Loss = call(objective, first_batch())
+    gradients = torch.autograd.grad(loss.total, trained, allow_unused=True)
     return DistributedDataParallel(
         call,
         gradient_as_bucket_view=True,
@@ -130,6 +137,24 @@ def grad_sync(call: nn.Module, *, last: bool) -> Iterator[None]:
             yield
     else:
         yield
+
+
+def average_gradients(call: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
+    """Average the gradients over all processes, unless an engine has averaged them already.
+
+    A parameter that has a gradient on some of the processes gets one on all.
+    """
+    if world_size() == 1 or is_fsdp(call) or isinstance(call, DistributedDataParallel):
+        return
+    used = summed(*(parameter.grad is not None for parameter in parameters))
+    waiting = []
+    for parameter, on_processes in zip(parameters, used, strict=True):
+        if on_processes:
+            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            parameter.grad = gradient.div_(world_size())
+            waiting.append(distributed.all_reduce(gradient, async_op=True))
+    for work in waiting:
+        work.wait()
 
 
 def is_sharded(tensor: Tensor) -> bool:

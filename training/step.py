@@ -3,12 +3,14 @@
     g = Σ ∇ loss over the micro-batches of all processes, / Σ count;  clip;  a step at rate η(step)
 
 Dividing once by what was counted makes k micro-batches equal to one large batch, however unequal
-they are, and on however many processes: number i of them is computed by process i mod n.
+they are, and on however many processes: number i of them is computed by process i mod n. An
+objective may give several losses for a micro-batch, one after the other: their gradients add up.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count as numbers
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,8 +20,16 @@ from plainformer.training.config import TrainingConfig
 from plainformer.training.device import autocast
 from plainformer.training.distributed import rank, summed, summed_tensors, world_size
 from plainformer.training.grad_norm import clip_gradients, gradient_norm
-from plainformer.training.objective import Batches, BatchT, Flops, Loss, ModelT, Objective
-from plainformer.training.parallel import grad_sync
+from plainformer.training.objective import (
+    Batches,
+    BatchT,
+    Flops,
+    Loss,
+    ModelT,
+    TrainingObjective,
+    yields_losses,
+)
+from plainformer.training.parallel import average_gradients, grad_sync
 from plainformer.training.schedule import learning_rate
 from plainformer.training.spikes import Spikes
 
@@ -43,16 +53,21 @@ class Step:
 
 
 def take_step(
-    whole: nn.Module,
-    objective: Objective[ModelT, BatchT],
+    call: nn.Module,
+    objective: TrainingObjective[ModelT, BatchT],
     batches: Batches[BatchT],
     optimizer: torch.optim.Optimizer,
     config: TrainingConfig,
     step: int,
     flops: Flops[BatchT] | None = None,
     spikes: Spikes | None = None,
+    before_step: Callable[[int], None] | None = None,
 ) -> Step:
-    """Take optimizer step `step` (from 0), or skip it; the model and `optimizer` move on."""
+    """Take optimizer step `step` (from 0), or skip it; the model and `optimizer` move on.
+
+    `call` is the model as `training.parallel` wraps it. `before_step` is called with `step`, unless
+    it is skipped, when every `grad` is the mean over all processes and is not yet clipped.
+    """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     device = parameters[0].device
 
@@ -62,25 +77,23 @@ def take_step(
     for number, batch in zip(numbers(rank(), world_size()), own, strict=False):
         seed = np.random.SeedSequence([config.seed, step, number]).generate_state(1, np.uint64)
         torch.manual_seed(int(seed[0]))
-        with grad_sync(whole, last=batch is own[-1]):
-            with autocast(device, config.precision):
-                loss: Loss = whole(objective, batch.to(device))
-            torch.autograd.backward(loss.total)
-        count += loss.items
+        with grad_sync(call, last=batch is own[-1]):
+            for loss in losses(call, objective, batch, device, config.precision):
+                torch.autograd.backward(loss.total)
+                count += loss.items
+                for name, value in {"loss": loss.total, **loss.metrics}.items():
+                    value = value.detach() if isinstance(value, Tensor) else value
+                    sums[name] = sums.get(name, 0.0) + value
         tokens += batch.num_tokens
         operations += int(flops(batch)) if flops else 0
-        for name, value in {"loss": loss.total, **loss.metrics}.items():
-            value = value.detach() if isinstance(value, Tensor) else value
-            sums[name] = sums.get(name, 0.0) + value
 
+    average_gradients(call, parameters)
     count, tokens, operations = summed(count, tokens, operations)
     sums = summed_tensors(sums, device)
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    # The engine gives the mean over the processes.
+    # They are the mean of the processes' sums: from here on the mean over all that is counted.
     torch._foreach_mul_(gradients, world_size() / max(count, 1))
     norm = gradient_norm(gradients)
-    if config.clip_norm:
-        clip_gradients(gradients, norm, config.clip_norm)
     rate = learning_rate(config, step)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["share"]
@@ -88,6 +101,38 @@ def take_step(
     if spikes and config.on_spike == "skip" and count:  # else no number is read: no GPU waits
         skipped = spikes.see(loss=float(sums["loss"]) / count, grad_norm=float(norm))
     if not skipped:
+        if before_step:
+            before_step(step)
+        if config.clip_norm:
+            clip_gradients(gradients, norm, config.clip_norm)
         optimizer.step()
     optimizer.zero_grad()
     return Step(step + 1, sums, count, rate, norm, tokens, operations, skipped)
+
+
+def losses(
+    call: nn.Module,
+    objective: TrainingObjective[ModelT, BatchT],
+    batch: BatchT,
+    device: torch.device,
+    precision: Literal["auto", "fp32", "bf16"],
+) -> Iterator[Loss]:
+    """Yield the losses of `objective` on `batch`, each computed by a call of its own.
+
+    The caller differentiates each loss before it asks for the next one.
+    """
+    if not yields_losses(objective):
+        with autocast(device, precision):
+            yield call(objective, batch.to(device))
+        return
+    rest = call(objective, batch.to(device))  # computes nothing yet
+    while True:
+        with autocast(device, precision):
+            loss = call(_next_loss, rest)
+        if loss is None:
+            return
+        yield loss
+
+
+def _next_loss(model: nn.Module, rest: Iterator[Loss]) -> Loss | None:
+    return next(rest, None)

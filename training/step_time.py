@@ -14,7 +14,7 @@ import torch
 from plainformer.training.config import TrainingConfig
 from plainformer.training.device import choose_device
 from plainformer.training.distributed import of_main
-from plainformer.training.objective import Batches, BatchT, ModelT, Objective
+from plainformer.training.objective import Batches, BatchT, ModelT, TrainingObjective
 from plainformer.training.optimizer import build_optimizer
 from plainformer.training.parallel import layers_in_training, to_device, wrap_ddp
 from plainformer.training.step import take_step
@@ -25,7 +25,7 @@ SECONDS = 3.0
 
 def seconds_per_step(
     model: ModelT,
-    objective: Objective[ModelT, BatchT],
+    objective: TrainingObjective[ModelT, BatchT],
     batches: Batches[BatchT],
     config: TrainingConfig,
     limit: float = math.inf,
@@ -36,10 +36,10 @@ def seconds_per_step(
     seconds: then nothing further is timed.
     """
     device = choose_device(config.device)
-    place = to_device(model.train(), device, config.parallel)
-    trained: ModelT = place.model
+    model_call = to_device(model.train(), device, config.parallel)
+    trained: ModelT = model_call.model
     optimizer = build_optimizer(trained, config)
-    whole = wrap_ddp(place, lambda: objective(trained, batches(0)[0].to(device)).total)
+    call = wrap_ddp(model_call, objective, lambda: batches(0)[0].to(device))
     number = len(batches(0))
     recomputed = config.activation_checkpointing
 
@@ -48,7 +48,7 @@ def seconds_per_step(
         while len(times) < 2 or (sum(times[1:]) < SECONDS and times[0] <= limit):
             own = batches(len(times))[:micro_batches]
             start = time.perf_counter()
-            take_step(whole, objective, lambda _: own, optimizer, config, len(times))  # noqa: B023
+            take_step(call, objective, lambda _: own, optimizer, config, len(times))  # noqa: B023
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(of_main({"seconds": time.perf_counter() - start})["seconds"])
