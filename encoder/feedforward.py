@@ -1,7 +1,7 @@
 """The feed-forward layer: each token by itself, up to a wider space and down again.
 
 plain:  W_down act(W_up x)
-gated:  W_down (act(a) · g),   [a g] = W_up x      (GeGLU, Shazeer 2020, arXiv:2002.05202)
+gated:  W_down (act(g) · u),   [g u] = W_up x      (GeGLU, Shazeer 2020, arXiv:2002.05202)
 """
 
 from jaxtyping import Float
@@ -29,7 +29,7 @@ class FeedForward(nn.Module):
 
 
 class GatedFeedForward(nn.Module):
-    """W_down (act(a) · g), where W_up gives both a and the gate g."""
+    """W_down (act(g) · u), where one product gives both the gate g and u."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -40,6 +40,6 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "*tokens hidden"]) -> Float[Tensor, "*tokens hidden"]:
         """Shape: as it came."""
-        a, gate = self.up(x).chunk(2, dim=-1)
-        y: Tensor = self.down(self.act(a) * gate)
+        gate, up = self.up(x).chunk(2, dim=-1)  # 2 × (tokens, wide)
+        y: Tensor = self.down(self.act(gate) * up)
         return y

@@ -24,7 +24,7 @@ from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.training import Shares
 
 
-def layer_shares(
+def layer_multipliers(
     model: PretrainedModel, decay: float, freeze_embeddings: bool = False, freeze_layers: int = 0
 ) -> Shares:
     """Return the multiplier of each parameter of `model`, by its name.

@@ -24,7 +24,7 @@ from plainformer.finetune.data.leakage import NAMED, Overlap
 from plainformer.finetune.data.split import hold_out
 from plainformer.finetune.length import with_length
 from plainformer.finetune.losses.class_imbalance import evenly
-from plainformer.finetune.lr_decay import layer_shares
+from plainformer.finetune.lr_decay import layer_multipliers
 from plainformer.finetune.metrics import Metric
 from plainformer.finetune.prediction.predictor import MeanLoss, answered, encoded, measure
 from plainformer.finetune.report.figures import save as save_picture
@@ -252,7 +252,9 @@ def learn(
     quiet: bool,
 ) -> Result | None:
     """Train on `items`; with `select` the model ends with what did best on `held_out`."""
-    shares = layer_shares(model, config.layer_decay, config.freeze_embeddings, config.freeze_layers)
+    shares = layer_multipliers(
+        model, config.layer_decay, config.freeze_embeddings, config.freeze_layers
+    )
     order = by_items(len(items), config.batch_size, seed=config.training.seed)
     steps = round(config.epochs * order.steps(epochs=1))
     every = config.training.eval_every or max(order.steps(epochs=1), steps // EVALUATIONS)

@@ -10,7 +10,7 @@ from plainformer.encoder import SequenceClassifier
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import FAMILIES
 from plainformer.finetune import FinetuneConfig, finetune
-from plainformer.finetune.lr_decay import layer_shares
+from plainformer.finetune.lr_decay import layer_multipliers
 from plainformer.training import TrainingConfig
 from plainformer.training.optimizer import build_optimizer
 
@@ -49,7 +49,7 @@ def places(model: SequenceClassifier) -> dict[str, int]:
 @FAMILY
 def test_a_share_is_the_decay_to_the_power_of_the_steps_down(family):
     model = small(family)
-    found = layer_shares(model, 0.5)
+    found = layer_multipliers(model, 0.5)
     wanted = {name: 0.5**steps for name, steps in places(model).items()}
     assert {name: found(name) for name in wanted} == wanted
     layers = 1 if model.config.share_layers else 3
@@ -63,16 +63,16 @@ def test_what_is_frozen_is_the_bottom_and_all_of_it(family, embeddings, layers):
     top = len(model.encoder.blocks)
     if layers > top:
         layers = top
-    build_optimizer(model, TrainingConfig(), layer_shares(model, 0.9, embeddings, layers))
+    build_optimizer(model, TrainingConfig(), layer_multipliers(model, 0.9, embeddings, layers))
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     assert frozen == {name for name, steps in places(model).items() if steps > top - layers}
 
 
 def test_more_layers_than_there_are():
     with pytest.raises(UserError, match=r"^freeze_layers 4 is more than the 3 of this model$"):
-        layer_shares(small("bert"), 1.0, freeze_layers=4)
+        layer_multipliers(small("bert"), 1.0, freeze_layers=4)
     with pytest.raises(UserError, match="more than the 1 of this model, which all layers share"):
-        layer_shares(small("albert"), 1.0, freeze_layers=2)
+        layer_multipliers(small("albert"), 1.0, freeze_layers=2)
 
 
 def run(models, files, out, **changes) -> tuple[FinetuneConfig, dict[str, torch.Tensor]]:
