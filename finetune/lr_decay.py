@@ -21,12 +21,12 @@ from torch import nn
 
 from plainformer.base import UserError
 from plainformer.encoder.pretrained import PretrainedModel
-from plainformer.training import Shares
+from plainformer.training import LearningRateMultipliers
 
 
 def layer_multipliers(
     model: PretrainedModel, decay: float, freeze_embeddings: bool = False, freeze_layers: int = 0
-) -> Shares:
+) -> LearningRateMultipliers:
     """Return the multiplier of each parameter of `model`, by its name.
 
     `freeze_layers`: number of blocks, from the bottom, to freeze together with the embeddings.

@@ -288,7 +288,7 @@ def learn(
         evaluate=evaluate if held_out else None,
         monitor=task.monitor if choosing else None,
         higher_is_better=True,
-        shares=shares,
+        lr_multipliers=shares,
         resume=config.resume,
         label="fine-tuning",
         quiet=quiet,

@@ -26,7 +26,7 @@ from plainformer.pretrain.batch import (
 )
 from plainformer.pretrain.corpus import Shard
 from plainformer.tokenizer import Tokenizer
-from plainformer.training import Order, Replay, by_tokens, share, summed
+from plainformer.training import Order, Replay, all_reduce_sum, by_tokens, local_indices
 
 Rows = Int64[np.ndarray, "items 3"]
 BLOCK = 1 << 14
@@ -151,9 +151,9 @@ class MaskedBatches:
     def __call__(self, step: int) -> list[MaskedBatch]:
         """The micro-batches of `step` (from 0) that are this process's own."""
         items = self.order(step)
-        own = [self.batch(step, number, items[number]) for number in share(len(items))]
+        own = [self.batch(step, number, items[number]) for number in local_indices(len(items))]
         counts = Counts.of(own)
-        among = Counts(*summed(counts.tokens, counts.targets, counts.sequences))
+        among = Counts(*all_reduce_sum(counts.tokens, counts.targets, counts.sequences))
         return with_step_counts(own, among)
 
     def batch(self, step: int, number: int, items: Rows) -> MaskedBatch:

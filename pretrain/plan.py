@@ -38,14 +38,14 @@ from plainformer.pretrain.config import USUAL_BATCH, PretrainConfig
 from plainformer.pretrain.data import MaskedBatches
 from plainformer.training import (
     Objective,
+    all_reduce_sum,
     available_memory,
+    broadcast_from_main,
     choose_device,
     least_memory,
     number_format,
-    of_main,
     peak_flops,
     seconds_per_step,
-    summed,
     world_size,
 )
 
@@ -162,7 +162,7 @@ class Candidate:
         steps = min(max(SAMPLE // size, 1), SAMPLE_STEPS)
         sample = [batch for step in range(steps) for batch in self.batches(step)]
         cost = choice.flops(self.model, self.loss)
-        tokens, operations, asked = summed(
+        tokens, operations, asked = all_reduce_sum(
             sum(batch.num_tokens for batch in sample),
             sum(map(cost, sample)),
             sum(len(batch.labels) for batch in sample),
@@ -228,7 +228,7 @@ def make_plan(
     budget, device = Budget.of(config.budget or ""), choose_device(config.training.device)
     say(f"planning {config.budget}: measuring this machine")
     peak = peak_flops(device, number_format(device, config.training.precision)) * world_size()
-    peak = of_main({"peak": peak})["peak"]
+    peak = broadcast_from_main({"peak": peak})["peak"]
     memory = available_memory(device)
     presets, fresh = sizes(config), FRESH_EPOCHS * corpus_tokens
     limit = math.inf if budget.seconds is None else budget.seconds / 4
@@ -260,7 +260,7 @@ def make_plan(
             why = "the smallest there is, though even it gets few tokens"
             break
     assert chosen is not None
-    planning = of_main({"planning": time.monotonic() - begin})["planning"]
+    planning = broadcast_from_main({"planning": time.monotonic() - begin})["planning"]
     if budget.seconds is not None and (left := budget.seconds - planning) > 0:
         steps = chosen.steps(replace(budget, seconds=left))
     if steps < 1:

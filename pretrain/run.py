@@ -25,11 +25,11 @@ from plainformer.training import (
     choose_device,
     full_disk,
     is_main,
+    local_indices,
     processes,
     run_folder,
     save_options,
     saved_options,
-    share,
     train,
 )
 
@@ -41,7 +41,7 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
     """Run `config`: see `run`; on all the processes that torchrun has started, or on this one."""
     with processes():
         if "accumulate" not in left_open(config):
-            share(config.accumulate)
+            local_indices(config.accumulate)
         with run_folder(config.out, "pretrain"):
             return run(config, quiet or not is_main())
 

@@ -10,19 +10,19 @@ from plainformer.training.config import LoopConfig, TrainingConfig
 from plainformer.training.curve import curve_figure
 from plainformer.training.device import autocast, choose_device, number_format
 from plainformer.training.distributed import (
+    all_reduce_sum,
+    broadcast_from_main,
     is_main,
+    local_indices,
     main_first,
-    of_main,
     processes,
-    share,
-    summed,
     world_size,
 )
 from plainformer.training.evaluation import evaluate
 from plainformer.training.loop import Result, train
 from plainformer.training.memory import available_memory, least_memory
 from plainformer.training.objective import Batch, Batches, Flops, Loss, Objective, TrainingObjective
-from plainformer.training.optimizer import Shares
+from plainformer.training.optimizer import LearningRateMultipliers
 from plainformer.training.options import run_folder, save_options, saved_options
 from plainformer.training.peak import peak_flops
 from plainformer.training.sampler import Order, Replay, by_items, by_tokens
@@ -35,19 +35,21 @@ __all__ = [
     "Batch",
     "Batches",
     "Flops",
+    "LearningRateMultipliers",
     "LoopConfig",
     "Loss",
     "Objective",
     "Order",
     "Replay",
     "Result",
-    "Shares",
     "Shuffle",
     "Term",
     "TrainingConfig",
     "TrainingObjective",
+    "all_reduce_sum",
     "autocast",
     "available_memory",
+    "broadcast_from_main",
     "by_items",
     "by_tokens",
     "choose_device",
@@ -57,17 +59,15 @@ __all__ = [
     "is_main",
     "learning_rate",
     "least_memory",
+    "local_indices",
     "main_first",
     "number_format",
-    "of_main",
     "peak_flops",
     "processes",
     "run_folder",
     "save_options",
     "saved_options",
     "seconds_per_step",
-    "share",
-    "summed",
     "train",
     "weighted_sum",
     "world_size",

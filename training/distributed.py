@@ -1,11 +1,10 @@
-"""One program on many processes, as torchrun starts it: who am I, what do all of us have together?
+"""Run one program on several processes, as torchrun starts it.
 
     torchrun --nproc-per-node 8 -m plainformer pretrain …
 
-torchrun tells each process its RANK among all (WORLD_SIZE) and its LOCAL_RANK on this machine.
-Every process runs the same program on its share of the work; the main one, of rank 0, writes and
-speaks. What they tell each other here goes over gloo, from CPU to CPU: no GPU has to be waited for.
-Without torchrun there is one process, and nothing to be told.
+torchrun sets RANK, WORLD_SIZE and LOCAL_RANK. Every process runs the same program on its part of
+the work; the main process, of rank 0, writes files and messages. The numbers exchanged here go over
+gloo, from CPU to CPU, so that no GPU has to be waited for. Without torchrun there is one process.
 """
 
 import os
@@ -27,34 +26,34 @@ from plainformer.base.environment import rank_and_world_size
 Key = TypeVar("Key")
 
 TIMEOUT = timedelta(minutes=10)
-"""for which a process waits for another one that is silent"""
+"""The time after which a process that does not answer is given up."""
 
 _store: Store | None = None
 _turns = count()
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
+    """Return the number of this process, from 0."""
     return rank_and_world_size()[0]
 
 
 def world_size() -> int:
-    """How many processes there are."""
+    """Return the number of processes."""
     return rank_and_world_size()[1]
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes and speaks."""
+    """Return whether this is the process that writes files and messages."""
     return rank() == 0
 
 
 @contextmanager
 def processes() -> Iterator[None]:
-    """Join the processes that torchrun has started, for the length of the block.
+    """Connect the processes that torchrun has started, within the context.
 
-    When one fails by an error of the user, it speaks for all: the others leave with SystemExit(2).
-    Raises UserError when another one is gone: at once where its connections break, after TIMEOUT
-    where they are silent.
+    A UserError in one process is raised there alone: the others exit with SystemExit(2). Raises
+    UserError when another process has died: at once where its connections break, else after
+    TIMEOUT.
     """
     global _store
     if world_size() == 1 or distributed.is_initialized():
@@ -97,7 +96,7 @@ def processes() -> Iterator[None]:
 
 
 def _faults(more: int) -> int:
-    """Add to the faults of all processes; give how many there are now."""
+    """Add to the number of failed processes; return the sum."""
     try:
         return int(_store.add("faults", more)) if _store else more
     except RuntimeError:  # the store is gone with its process: this one speaks for itself
@@ -106,7 +105,7 @@ def _faults(more: int) -> int:
 
 @contextmanager
 def main_first() -> Iterator[None]:
-    """Let the main process go through the block, then the others; they leave it together."""
+    """Run the context on the main process first, then on the others; all leave it together."""
     turn = f"turn {next(_turns)}"
     if _store is None:
         yield
@@ -121,10 +120,10 @@ def main_first() -> Iterator[None]:
     distributed.barrier()
 
 
-def share(total: int) -> range:
-    """The numbers below `total` that are this process's own: its rank, and every so many on.
+def local_indices(total: int) -> range:
+    """Return the indices below `total` that belong to this process: rank, rank + world size, …
 
-    Raises UserError when the processes cannot have as many each.
+    Raises UserError when `total` is no multiple of the number of processes.
     """
     if total % world_size():
         raise UserError(
@@ -135,8 +134,8 @@ def share(total: int) -> range:
     return range(rank(), total, world_size())
 
 
-def summed(*numbers: int) -> list[int]:
-    """The sum of each number over all processes."""
+def all_reduce_sum(*numbers: int) -> list[int]:
+    """Return the sum of each number over all processes."""
     if world_size() == 1:
         return list(numbers)
     values = torch.tensor(numbers, dtype=torch.int64)
@@ -144,10 +143,10 @@ def summed(*numbers: int) -> list[int]:
     return values.tolist()
 
 
-def summed_tensors(
+def all_reduce_sum_tensors(
     values: dict[Key, float | Tensor], device: torch.device
 ) -> dict[Key, float | Tensor]:
-    """The sum of each number over all processes, computed on `device` without waiting for it."""
+    """Return the sum of each number over all processes, as tensors on `device`, without a sync."""
     if world_size() == 1:
         return values
     sums = torch.stack([torch.as_tensor(v, device=device).double() for v in values.values()])
@@ -155,8 +154,8 @@ def summed_tensors(
     return dict(zip(values, sums.unbind(), strict=True))
 
 
-def of_main(numbers: Mapping[Key, float]) -> dict[Key, float]:
-    """The numbers of the main process, on all: they may decide, and all must decide alike."""
+def broadcast_from_main(numbers: Mapping[Key, float]) -> dict[Key, float]:
+    """Return the numbers of the main process on all, so that all take the same decisions."""
     if world_size() == 1:
         return dict(numbers)
     values = torch.tensor(list(numbers.values()), dtype=torch.float64)

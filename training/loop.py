@@ -21,9 +21,15 @@ from plainformer.base import UserError
 from plainformer.training.checkpoint import Checkpoints, State, full_disk, load_tensors, tensors
 from plainformer.training.config import TrainingConfig
 from plainformer.training.device import autocast, choose_device, number_format
-from plainformer.training.distributed import is_main, main_first, of_main, summed, world_size
+from plainformer.training.distributed import (
+    all_reduce_sum,
+    broadcast_from_main,
+    is_main,
+    main_first,
+    world_size,
+)
 from plainformer.training.objective import Batches, BatchT, Flops, ModelT, TrainingObjective
-from plainformer.training.optimizer import Shares, build_optimizer, equal
+from plainformer.training.optimizer import LearningRateMultipliers, build_optimizer, full_rate
 from plainformer.training.parallel import is_fsdp, layers_in_training, to_device, unshard, wrap_ddp
 from plainformer.training.peak import peak_flops
 from plainformer.training.progress import Display
@@ -65,7 +71,7 @@ def train(
     before: Mapping[str, float] | None = None,
     monitor: str | None = None,
     higher_is_better: bool = False,
-    shares: Shares = equal,
+    lr_multipliers: LearningRateMultipliers = full_rate,
     flops: Flops[BatchT] | None = None,
     before_step: Callable[[ModelT, int], None] | None = None,
     resume: bool = False,
@@ -75,15 +81,14 @@ def train(
 ) -> Result:
     """Train `model` in place on `batches`; write log, plot and checkpoints to `out`.
 
-    `evaluate` gives the metrics to follow; `before` are those of the weights as they came, with
-    which the log then begins. `monitor` names the one that decides which weights are
-    the best, and when `config.patience` is over. With it the model ends with the best weights, else
-    with the last. `shares` gives each parameter, by its name, a share of the learning rate; 0
-    freezes it. `flops` says what training on a batch costs: the rate is then also shown as a share
-    of the device's peak. `before_step` is called with the model and the step (from 0) when the
-    gradients are complete: see `take_step`. `loss_label` says in the picture what the loss is.
-    `resume` goes on from the newest checkpoint in `out` that is whole, or begins where there is
-    none.
+    `evaluate` computes the metrics to follow; `before` are those of the initial weights, the first
+    line of the log. `monitor` names the metric that selects the best weights and that
+    `config.patience` follows. With it the model ends with the best weights, else with the last.
+    `lr_multipliers` maps the name of a parameter to a factor of the learning rate; 0 freezes it.
+    `flops` computes the cost of training on a batch: the display then shows the utilisation of the
+    device. `before_step` is called with the model and the step (from 0) when the gradients are
+    complete: see `take_step`. `loss_label` names the loss in the curve. `resume` continues from the
+    newest undamaged checkpoint in `out`, or starts where there is none.
 
     Raises UserError for a folder that holds another run, or none but damaged checkpoints, for other
     settings than those of the run to resume, for a loss that is no number or a spike (as
@@ -102,7 +107,7 @@ def train(
     device = choose_device(config.device)
     model_call = to_device(model, device, config.parallel)
     trained: ModelT = model_call.model
-    optimizer = build_optimizer(trained, config, shares)
+    optimizer = build_optimizer(trained, config, lr_multipliers)
     hook = partial(before_step, trained) if before_step else None
     call = wrap_ddp(model_call, objective, lambda: batches(0)[0].to(device))
     checkpoints = Checkpoints(out / "checkpoints", trained, optimizer, config)
@@ -130,7 +135,7 @@ def train(
 
         def leaving() -> bool:
             """Whether a signal has come, to any process."""
-            return any(summed(bool(interruption)))
+            return any(all_reduce_sum(bool(interruption)))
 
         call.train()
         while True:
@@ -145,7 +150,7 @@ def train(
                     metrics = call(evaluate)
                 call.train()
                 if not leaving():  # else it may not be whole, and is done again
-                    state.last, state.evaluated = of_main(metrics), state.step
+                    state.last, state.evaluated = broadcast_from_main(metrics), state.step
                     gained = _gained(state, monitor, higher_is_better)
                     record.evaluation(state.last, best=gained)
                     if gained:

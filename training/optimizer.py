@@ -4,7 +4,7 @@
     θ ← θ − sη · (λθ + m̂ / (√v̂ + ε))     λ = 0 where θ has fewer than two dimensions
 
 A bias or the gain of a norm has no direction to be shrunk in, so these are spared, as in BERT.
-s is the parameter's share of the learning rate; where it is 0 the parameter is frozen.
+s is the multiplier of the parameter's learning rate; where it is 0 the parameter is frozen.
 Matrices of blocks may go by Muon instead (see `training.muon`).
 The optimizer's state is kept under the names of the parameters, to be saved as plain tensors.
 """
@@ -19,35 +19,35 @@ from plainformer.training.config import TrainingConfig
 from plainformer.training.muon import Muon, block_matrices
 from plainformer.training.parallel import assign
 
-Shares = Callable[[str], float]
-"""Name of a parameter -> the share of the learning rate that it gets; 0: it is frozen."""
+LearningRateMultipliers = Callable[[str], float]
+"""Name of a parameter -> the factor of its learning rate; 0: it is frozen."""
 
 
-def equal(name: str) -> float:
-    """Every parameter gets the whole rate."""
+def full_rate(name: str) -> float:
+    """Return 1 for every parameter."""
     return 1.0
 
 
 def build_optimizer(
-    model: nn.Module, config: TrainingConfig, shares: Shares = equal
+    model: nn.Module, config: TrainingConfig, lr_multipliers: LearningRateMultipliers = full_rate
 ) -> torch.optim.AdamW:
-    """Return AdamW, or Muon, over the parameters that are trained, in groups of one `share` each.
+    """Return AdamW, or Muon, over the trained parameters, in groups of one multiplier each.
 
-    A parameter whose share is 0 gets no gradient from now on; one that had none before stays as it
-    is. One that stands under several names (tied) goes by the first. Raises UserError when nothing
-    is left to train.
+    A parameter with multiplier 0 is frozen: it no longer requires a gradient. A parameter that
+    already was frozen stays so. A tied parameter goes by its first name. Raises UserError when
+    every parameter is frozen.
     """
     matrices = block_matrices(model) if config.optimizer == "muon" else {}
     groups: dict[tuple[float, bool, bool, int], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        share = shares(name)
-        if share == 0:
+        multiplier = lr_multipliers(name)
+        if multiplier == 0:
             parameter.requires_grad_(False)
         by_muon = parameter in matrices
         if by_muon:
-            share *= config.matrix_learning_rate / config.learning_rate
+            multiplier *= config.matrix_learning_rate / config.learning_rate
         if parameter.requires_grad:
-            group = (share, parameter.ndim >= 2, by_muon, matrices.get(parameter, 1))
+            group = (multiplier, parameter.ndim >= 2, by_muon, matrices.get(parameter, 1))
             groups.setdefault(group, []).append(parameter)
     if not groups:
         raise UserError("every parameter is frozen: there is nothing to train")
@@ -57,13 +57,13 @@ def build_optimizer(
         [
             {
                 "params": group,
-                "share": share,
-                "lr": share * config.learning_rate,
+                "lr_multiplier": multiplier,
+                "lr": multiplier * config.learning_rate,
                 "weight_decay": config.weight_decay if is_matrix else 0.0,
                 "muon": by_muon,
                 "parts": parts,
             }
-            for (share, is_matrix, by_muon, parts), group in groups.items()
+            for (multiplier, is_matrix, by_muon, parts), group in groups.items()
         ],
         betas=config.betas,
         eps=config.eps,

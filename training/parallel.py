@@ -21,7 +21,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from plainformer.training.distributed import is_main, summed, world_size
+from plainformer.training.distributed import all_reduce_sum, is_main, world_size
 from plainformer.training.objective import BatchT, Loss, ModelT, TrainingObjective, yields_losses
 
 
@@ -146,7 +146,7 @@ def average_gradients(call: nn.Module, parameters: Sequence[nn.Parameter]) -> No
     """
     if world_size() == 1 or is_fsdp(call) or isinstance(call, DistributedDataParallel):
         return
-    used = summed(*(parameter.grad is not None for parameter in parameters))
+    used = all_reduce_sum(*(parameter.grad is not None for parameter in parameters))
     waiting = []
     for parameter, on_processes in zip(parameters, used, strict=True):
         if on_processes:

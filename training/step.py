@@ -18,7 +18,12 @@ from torch import Tensor, nn
 
 from plainformer.training.config import TrainingConfig
 from plainformer.training.device import autocast
-from plainformer.training.distributed import rank, summed, summed_tensors, world_size
+from plainformer.training.distributed import (
+    all_reduce_sum,
+    all_reduce_sum_tensors,
+    rank,
+    world_size,
+)
 from plainformer.training.grad_norm import clip_gradients, gradient_norm
 from plainformer.training.objective import (
     Batches,
@@ -88,15 +93,15 @@ def take_step(
         operations += int(flops(batch)) if flops else 0
 
     average_gradients(call, parameters)
-    count, tokens, operations = summed(count, tokens, operations)
-    sums = summed_tensors(sums, device)
+    count, tokens, operations = all_reduce_sum(count, tokens, operations)
+    sums = all_reduce_sum_tensors(sums, device)
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     # They are the mean of the processes' sums: from here on the mean over all that is counted.
     torch._foreach_mul_(gradients, world_size() / max(count, 1))
     norm = gradient_norm(gradients)
     rate = learning_rate(config, step)
     for group in optimizer.param_groups:
-        group["lr"] = rate * group["share"]
+        group["lr"] = rate * group["lr_multiplier"]
     skipped = False
     if spikes and config.on_spike == "skip" and count:  # else no number is read: no GPU waits
         skipped = spikes.see(loss=float(sums["loss"]) / count, grad_norm=float(norm))

@@ -13,7 +13,7 @@ import torch
 
 from plainformer.training.config import TrainingConfig
 from plainformer.training.device import choose_device
-from plainformer.training.distributed import of_main
+from plainformer.training.distributed import broadcast_from_main
 from plainformer.training.objective import Batches, BatchT, ModelT, TrainingObjective
 from plainformer.training.optimizer import build_optimizer
 from plainformer.training.parallel import layers_in_training, to_device, wrap_ddp
@@ -51,7 +51,7 @@ def seconds_per_step(
             take_step(call, objective, lambda _: own, optimizer, config, len(times))  # noqa: B023
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-            times.append(of_main({"seconds": time.perf_counter() - start})["seconds"])
+            times.append(broadcast_from_main({"seconds": time.perf_counter() - start})["seconds"])
             if times[0] > limit:
                 return times[0]
         return median(times[1:])

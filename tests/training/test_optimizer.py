@@ -82,7 +82,7 @@ def shares(name):
 def test_shares_equal_groups_made_by_hand(tmp_path):
     """Against torch.optim.AdamW with a group for each rate and decay, and nothing of the frozen."""
     config = replace(toy.CONFIG, steps=6, clip_norm=0.3, weight_decay=0.3)
-    found, _ = toy.run(tmp_path / "run", config, model=toy.Model(0).double(), shares=shares)
+    found, _ = toy.run(tmp_path / "run", config, model=toy.Model(0).double(), lr_multipliers=shares)
     model = toy.Model(0).double()
     start = copy.deepcopy(model.state_dict())
     model.embed.requires_grad_(False)
@@ -135,7 +135,7 @@ def test_a_tied_parameter_is_counted_once_and_goes_by_its_first_name():
 
 
 def test_a_run_with_shares_is_resumed_bit_for_bit(tmp_path):
-    toy.run(tmp_path / "whole", shares=shares)
+    toy.run(tmp_path / "whole", lr_multipliers=shares)
 
     def batches(step):
         if step == 12:
@@ -143,8 +143,8 @@ def test_a_run_with_shares_is_resumed_bit_for_bit(tmp_path):
         return toy.batches(step)
 
     with pytest.raises(KeyboardInterrupt):
-        toy.run(tmp_path / "parts", batches=batches, shares=shares)
-    toy.run(tmp_path / "parts", shares=shares, resume=True)
+        toy.run(tmp_path / "parts", batches=batches, lr_multipliers=shares)
+    toy.run(tmp_path / "parts", lr_multipliers=shares, resume=True)
     toy.assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
