@@ -26,6 +26,7 @@ from torch import Tensor
 from plainformer.encoder.packing import PaddedSequences, Sequences
 
 Heads = Float[Tensor, "*tokens heads head_size"]
+Keys = Float[Tensor, "*keys heads head_size"]
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,10 @@ class AttentionMask:
         """Return the boundaries of the keys: of each sequence with its prefix."""
         return self.sequences.prefixed(self.prefix) if self.prefix else self.sequences
 
-    def prepend(self, prefix: Float[Tensor, "prefix heads head_size"], x: Heads) -> Heads:
+    def prepend(self, prefix: Float[Tensor, "prefix heads head_size"], x: Heads) -> Keys:
         """Insert the keys or values of a prefix before those of each sequence."""
         padded = self.sequences.pad(x)
-        repeated = prefix.expand(len(padded), *prefix.shape)
+        repeated = prefix.expand(padded.shape[0], *prefix.shape)
         return self.keys.unpad(torch.cat([repeated, padded], 1))
 
     def allows(self, distance: Int[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:

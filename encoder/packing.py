@@ -156,7 +156,8 @@ class PaddedSequences:
     def first(self, x: Shaped[Tensor, "batch seq *rest"]) -> Shaped[Tensor, "batch *rest"]:
         """Select the entry of the first token of each sequence."""
         first = self.is_token.int().argmax(1)
-        return x[torch.arange(len(x), device=x.device), first]
+        # x.shape[0], since len(x) would be a constant in an exported graph.
+        return x[torch.arange(x.shape[0], device=x.device), first]
 
 
 @dataclass(frozen=True)

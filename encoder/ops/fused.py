@@ -17,6 +17,7 @@ from plainformer.encoder.ops import batched, onednn, padded, plain, sliding_wind
 from plainformer.encoder.packing import PaddedSequences
 
 Heads = Float[Tensor, "*tokens heads head_size"]
+Keys = Float[Tensor, "*keys heads head_size"]
 
 # There is no kernel to gain from: the formula is three passes over the data in any form.
 rotate = plain.rotate
@@ -27,7 +28,7 @@ cross_entropy = vocabulary_loss.cross_entropy
 
 
 def attention(
-    query: Heads, key: Heads, value: Heads, mask: AttentionMask, dropout: float = 0.0
+    query: Heads, key: Keys, value: Keys, mask: AttentionMask, dropout: float = 0.0
 ) -> Heads:
     """softmax(Q Kᵀ / √d + B) V within each sequence: see `plain.attention_with_weights`."""
     sequences, keys = mask.sequences, mask.keys
@@ -56,7 +57,7 @@ def attention(
     if query.is_cuda and len(sequences.runs) > 1:
         return padded.attention(query, key, value, mask, dropout)
 
-    def attend(count: int, *parts: Heads) -> Heads:
+    def attend(count: int, *parts: Tensor) -> Tensor:
         # (count · length, heads, head_size) → (count, heads, length, head_size)
         q, k, v = (x.view(count, -1, *x.shape[1:]).transpose(1, 2) for x in parts)
         if mask.is_full and dropout == 0.0 and batched.is_served(q):

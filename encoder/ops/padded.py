@@ -15,9 +15,10 @@ from plainformer.encoder.ops import sliding_window
 from plainformer.encoder.packing import PaddedSequences
 
 Heads = Float[Tensor, "*tokens heads head_size"]
+Keys = Float[Tensor, "*keys heads head_size"]
 
 
-def attention(query: Heads, key: Heads, value: Heads, mask: AttentionMask, dropout: float) -> Heads:
+def attention(query: Heads, key: Keys, value: Keys, mask: AttentionMask, dropout: float) -> Heads:
     """Compute softmax(Q Kᵀ / √d + B) V in each sequence: see `plain.attention_with_weights`."""
     # (*tokens, heads, head_size) → (sequences, heads, longest, head_size)
     q = mask.sequences.pad(query).transpose(1, 2)

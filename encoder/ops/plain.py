@@ -13,17 +13,18 @@ from torch import Tensor
 from plainformer.encoder.attention_mask import AttentionMask
 
 Heads = Float[Tensor, "*tokens heads head_size"]
+Keys = Float[Tensor, "*keys heads head_size"]
 
 
 def attention(
-    query: Heads, key: Heads, value: Heads, mask: AttentionMask, dropout: float = 0.0
+    query: Heads, key: Keys, value: Keys, mask: AttentionMask, dropout: float = 0.0
 ) -> Heads:
     """softmax(Q Kᵀ / √d + B) V within each sequence (Vaswani et al. 2017, arXiv:1706.03762)."""
     return attention_with_weights(query, key, value, mask, dropout)[0]
 
 
 def attention_with_weights(
-    query: Heads, key: Heads, value: Heads, mask: AttentionMask, dropout: float = 0.0
+    query: Heads, key: Keys, value: Keys, mask: AttentionMask, dropout: float = 0.0
 ) -> tuple[Heads, Float[Tensor, "sequences heads queries keys"]]:
     """Compute `attention`, and return its weights too (before dropout), zeros on padding.
 
