@@ -75,14 +75,15 @@ def test_state_goes_by_name_and_comes_back():
 SHARES = {"embed": 0.0, "norm": 0.5, "hidden": 0.5, "classify": 1.0}
 
 
-def shares(name):
+def multipliers(name):
     return SHARES[name.partition(".")[0]]
 
 
-def test_shares_equal_groups_made_by_hand(tmp_path):
+def test_multipliers_equal_groups_made_by_hand(tmp_path):
     """Against torch.optim.AdamW with a group for each rate and decay, and nothing of the frozen."""
     config = replace(toy.CONFIG, steps=6, clip_norm=0.3, weight_decay=0.3)
-    found, _ = toy.run(tmp_path / "run", config, model=toy.Model(0).double(), lr_multipliers=shares)
+    model = toy.Model(0).double()
+    found, _ = toy.run(tmp_path / "run", config, model=model, lr_multipliers=multipliers)
     model = toy.Model(0).double()
     start = copy.deepcopy(model.state_dict())
     model.embed.requires_grad_(False)
@@ -115,7 +116,7 @@ def test_shares_equal_groups_made_by_hand(tmp_path):
 
 def test_what_is_frozen_is_not_in_the_optimizer():
     model = toy.Model()
-    optimizer = build_optimizer(model, toy.CONFIG, shares)
+    optimizer = build_optimizer(model, toy.CONFIG, multipliers)
     held = [id(p) for group in optimizer.param_groups for p in group["params"]]
     wanted = [id(p) for name, p in model.named_parameters() if not name.startswith("embed")]
     assert sorted(held) == sorted(wanted)
@@ -128,14 +129,14 @@ def test_a_tied_parameter_is_counted_once_and_goes_by_its_first_name():
     model.decoder = nn.Linear(64, 20, bias=False)
     model.decoder.weight = model.embed.weight
     optimizer = build_optimizer(model, toy.CONFIG, lambda n: 0.25 if n == "embed.weight" else 1.0)
-    quarter = [p for g in optimizer.param_groups if g["share"] == 0.25 for p in g["params"]]
+    quarter = [p for g in optimizer.param_groups if g["lr_multiplier"] == 0.25 for p in g["params"]]
     assert len(quarter) == 1 and quarter[0] is model.embed.weight
     count = sum(len(group["params"]) for group in optimizer.param_groups)
     assert count == len(list(model.parameters()))
 
 
-def test_a_run_with_shares_is_resumed_bit_for_bit(tmp_path):
-    toy.run(tmp_path / "whole", lr_multipliers=shares)
+def test_a_run_with_multipliers_is_resumed_bit_for_bit(tmp_path):
+    toy.run(tmp_path / "whole", lr_multipliers=multipliers)
 
     def batches(step):
         if step == 12:
@@ -143,8 +144,8 @@ def test_a_run_with_shares_is_resumed_bit_for_bit(tmp_path):
         return toy.batches(step)
 
     with pytest.raises(KeyboardInterrupt):
-        toy.run(tmp_path / "parts", batches=batches, lr_multipliers=shares)
-    toy.run(tmp_path / "parts", lr_multipliers=shares, resume=True)
+        toy.run(tmp_path / "parts", batches=batches, lr_multipliers=multipliers)
+    toy.run(tmp_path / "parts", lr_multipliers=multipliers, resume=True)
     toy.assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
