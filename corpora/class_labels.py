@@ -1,7 +1,7 @@
-"""Read the names of labels that a Parquet file of Hugging Face `datasets` stores as numbers.
+"""Convert the label numbers in a Parquet file of Hugging Face `datasets` to label names.
 
-The file's metadata has the features of its columns: a `ClassLabel` there lists the names, and a
-column holds their places in the list, alone or in a sequence; −1 stands for a missing label.
+The metadata of the file describes its columns: a `ClassLabel` lists the names, and the column holds
+an index into that list, or a list of them; −1 is a missing label.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ KEY = b"huggingface"
 
 
 def class_names(metadata: Mapping[bytes, bytes] | None, source: object) -> dict[str, list[str]]:
-    """Return the label names of each column of class labels; none without such metadata."""
+    """Return the label names of each `ClassLabel` column; none without such metadata."""
     given = (metadata or {}).get(KEY)
     value = {} if given is None else parse_json(given, source)
     for name in ("info", "features"):
@@ -28,7 +28,8 @@ def with_names(
 ) -> dict[str, Any]:
     """Replace the label numbers of a row by their names.
 
-    Raises UserError for a number without a name.
+    Raises:
+        UserError: a number has no name.
     """
     return {
         column: _named(value, names[column], f"{source}: column {column!r}")

@@ -1,19 +1,19 @@
 """Read tagged words in columns, as in the CoNLL shared tasks.
 
-One word per line, in columns separated by spaces or tabs; a blank line ends a sentence. A line that
-begins with -DOCSTART- separates documents and is not a word. (Tjong Kim Sang & De Meulder, 2003,
-https://aclanthology.org/W03-0419)
+A file has one word per line, in columns separated by spaces or tabs; a blank line ends a sentence.
+A line that begins with -DOCSTART- separates documents and is not a word. (Tjong Kim Sang & De
+Meulder, 2003, https://aclanthology.org/W03-0419)
 
-| the first sentence of the file shows                   | the word        | the tag              |
-|--------------------------------------------------------|-----------------|----------------------|
-| a header: `word … tag`                                 | by its name     | by its name          |
-| ten columns parted by tabs, of which the first counts  | the second      | the fourth: CoNLL-U  |
-| three columns, of which the first counts the words     | the second      | the third            |
-| another number of columns, of which the first counts   | refused, unless columns are named      |
-| anything else                                          | the first       | the last             |
+| first sentence of the file                               | word column   | tag column            |
+|----------------------------------------------------------|---------------|-----------------------|
+| a header: `word … tag`                                   | by its name   | by its name           |
+| ten columns separated by tabs, the first numbers words   | the second    | the fourth (CoNLL-U)  |
+| three columns, the first numbers words                   | the second    | the third             |
+| another number of columns, the first numbers words       | an error, unless columns are named    |
+| anything else                                            | the first     | the last              |
 
-`columns` says otherwise: {"words": "2", "tags": "4"} by number from 1, or by the names of a header.
-Of CoNLL-U, ranges (1-2) and empty nodes (8.1) are passed over, and comments everywhere.
+`columns` overrides this: {"words": "2", "tags": "4"}, by number from 1 or by name in a header.
+Comments are skipped, and so are ranges (1-2) and empty nodes (8.1) of CoNLL-U.
 (https://universaldependencies.org/format.html)
 """
 
@@ -39,8 +39,7 @@ TAG_NAMES = (
     "pos_tag",
     "upos",
 )
-CONLLU = 10
-"""The number of columns of CoNLL-U."""
+CONLLU_COLUMNS = 10
 _INDEX = re.compile(r"\d+(?:[-.]\d+)?")
 _BETWEEN = re.compile(r"\d+[-.]\d+")
 _ALL: Mapping[str, str] = {}
@@ -48,7 +47,7 @@ _ALL: Mapping[str, str] = {}
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """One sentence: its words, a tag for each, and the line of each."""
+    """A sentence: its words, and the tag and the line of each word."""
 
     words: list[str]
     tags: list[str]
@@ -70,26 +69,27 @@ class Line:
 
 
 def read_conll(path: File, columns: Mapping[str, str] = _ALL) -> Iterator[Tagged]:
-    """Give the sentences of a file one by one.
+    """Yield the sentences of a file.
 
-    Raises UserError for a line without a tag, a line with another number of columns than the lines
-    before it, a file without words, and the faults of `corpora.lines.read_lines`.
+    Raises:
+        UserError: a line has no tag, or another number of columns than the lines before it; the
+            file has no words, or is refused by `corpora.lines.read_lines`.
     """
     empty = True
     for sentence in parse_conll(read_lines(path), path, columns):
         empty = False
         yield sentence
     if empty:
-        raise UserError(f"{path} holds no words")
+        raise UserError(f"{path} has no words")
 
 
 def parse_conll(
     lines: Iterable[tuple[int, str]], file: File, columns: Mapping[str, str] = _ALL
 ) -> Iterator[Tagged]:
-    """Give the sentences of numbered lines; `file` is named where they are wrong."""
+    """Yield the sentences of numbered lines; errors name `file`."""
     blocks = _blocks(lines, file)
     head: list[list[Line]] = []
-    for block in blocks:  # a first sentence of one word does not tell whether a column counts
+    for block in blocks:  # one word is too few to recognise a column of numbers
         head.append(block)
         if len(block) > 1:
             break
@@ -107,7 +107,7 @@ def parse_conll(
             f"{file}:{first.number}: {width} columns, where a later sentence has "
             f"{len(head[-1][0].columns)}"
         )
-    is_conllu = width == CONLLU and _counts(head[-1])
+    is_conllu = width == CONLLU_COLUMNS and _has_indices(head[-1])
     for block in chain(head, blocks):
         kept = [line for line in block if not (is_conllu and _BETWEEN.fullmatch(line.columns[0]))]
         for line in kept:
@@ -123,9 +123,9 @@ def parse_conll(
             yield Tagged(words, tags, file, tuple(line.number for line in kept))
 
 
-def is_header(cells: Sequence[str], told: Iterable[str] = ()) -> bool:
-    """Tell whether the first line of a file names its columns."""
-    if any(name in cells for name in told if not name.isdecimal()):
+def is_header(cells: Sequence[str], named: Iterable[str] = ()) -> bool:
+    """Tell whether the first line of a file is a header, also by the `named` columns."""
+    if any(name in cells for name in named if not name.isdecimal()):
         return True
     folded = {cell.strip().casefold() for cell in cells}
     return not folded.isdisjoint(WORD_NAMES) and (
@@ -152,69 +152,69 @@ def _blocks(lines: Iterable[tuple[int, str]], file: File) -> Iterator[list[Line]
 
 def _columns(text: str) -> list[str]:
     content = text.rstrip("\r\n")
-    parted = content.split("\t")
-    if len(parted) == CONLLU and _INDEX.fullmatch(parted[0]):
-        return parted  # a form may hold spaces
-    # Only blanks and tabs part columns: an ideographic space may be a word.
+    by_tabs = content.split("\t")
+    if len(by_tabs) == CONLLU_COLUMNS and _INDEX.fullmatch(by_tabs[0]):
+        return by_tabs  # a form may contain spaces
+    # Only blanks and tabs separate columns: an ideographic space may be a word.
     return re.split(r"[ \t]+", content.strip(" \t"))
 
 
 def _without_comments(block: list[Line]) -> Iterator[list[Line]]:
-    """Drop the leading lines that begin with # and have fewer or more columns than a word."""
+    """Drop leading lines that begin with # and differ from a word in the number of columns."""
     start = 0
     while start < len(block) and block[start].columns[0].startswith("#"):
         rest = block[start + 1 :]
         is_word = not rest or len(block[start].columns) == len(rest[-1].columns)
-        if is_word and not (len(block[start].columns) > 2 and rest and _counts(rest)):
+        if is_word and not (len(block[start].columns) > 2 and rest and _has_indices(rest)):
             break
         start += 1
     if block[start:]:
         yield block[start:]
 
 
-def _counts(block: Sequence[Line]) -> bool:
-    """Tell whether the first column holds the numbers of CoNLL-U."""
+def _has_indices(block: Sequence[Line]) -> bool:
+    """Tell whether the first column holds indices as in CoNLL-U."""
     return all(_INDEX.fullmatch(line.columns[0]) for line in block)
 
 
-def _run_on(indices: Sequence[str]) -> bool:
+def _numbers_words(indices: Sequence[str]) -> bool:
     """Tell whether the first column numbers the words, from 0 or 1."""
     return any(list(indices) == [str(n + start) for n in range(len(indices))] for start in (0, 1))
 
 
 def _by_name(header: Line, columns: Mapping[str, str], file: File) -> tuple[int, int]:
-    """Find the columns of word and tag by a header."""
+    """Find the columns of words and tags by a header."""
     names = header.columns
-    places = []
+    indices = []
     for plural, singular in (("words", "word"), ("tags", "tag")):
-        told = columns.get(singular) or columns.get(plural)
-        known = [told] if told else [singular, plural]
+        given = columns.get(singular) or columns.get(plural)
+        known = [given] if given else [singular, plural]
         found = [name for name in known if name in names]
         if not found:
             raise UserError(
                 f"{file}:{header.number}: no column {known[0]!r}; columns: {', '.join(names)}"
                 f"{did_you_mean(known[0], names) or f'; say which: --columns {plural}=COLUMN'}"
             )
-        places.append(names.index(found[0]))
-    return places[0], places[1]
+        indices.append(names.index(found[0]))
+    return indices[0], indices[1]
 
 
 def _layout(block: Sequence[Line], columns: Mapping[str, str], file: File) -> tuple[int, int]:
-    """Find the columns of word and tag by a sentence, of two words or more if there is one."""
+    """Find the columns of words and tags by a sentence, if possible one of several words."""
     width, number = len(block[0].columns), block[0].number
-    told = [columns.get(name) or columns.get(f"{name}s") for name in ("word", "tag")]
-    for column in told:
+    given = [columns.get(name) or columns.get(f"{name}s") for name in ("word", "tag")]
+    for column in given:
         if column and not (column.isdecimal() and 1 <= int(column) <= width):
             raise UserError(
-                f"{file}:{number}: there is no header that names a column {column!r}: give its "
+                f"{file}:{number}: there is no header with a column {column!r}: give its "
                 f"number, from 1 to {width}"
             )
     word, tag = 0, width - 1
     indices = [line.columns[0] for line in block]
-    if width == CONLLU and _counts(block):
+    if width == CONLLU_COLUMNS and _has_indices(block):
         word, tag = 1, 3
-    elif len(block) > 1 and _run_on(indices):
-        if width != 3 and not any(told):
+    elif len(block) > 1 and _numbers_words(indices):
+        if width != 3 and not any(given):
             raise UserError(
                 f"{file}:{number}: the first of {width} columns numbers the words: name those of "
                 "word and tag by number: --columns words=2 tags=3"
@@ -222,4 +222,4 @@ def _layout(block: Sequence[Line], columns: Mapping[str, str], file: File) -> tu
         word = 1
     if width < 2:
         raise UserError(f"{file}:{number}: no tag after the word {block[0].columns[0]!r}")
-    return (int(told[0]) - 1 if told[0] else word, int(told[1]) - 1 if told[1] else tag)
+    return (int(given[0]) - 1 if given[0] else word, int(given[1]) - 1 if given[1] else tag)

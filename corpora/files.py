@@ -1,15 +1,15 @@
-"""Open a local or remote file, packed or not, as a stream of its unpacked bytes.
+"""Open a local or remote file, compressed or not, as a stream of its decompressed bytes.
 
-| suffix | unpacked with                                        |
+| suffix | decompressed with                                    |
 |--------|------------------------------------------------------|
 | .gz    | gzip                                                 |
 | .bz2   | bz2                                                  |
 | .xz    | lzma                                                 |
 | .zst   | compression.zstd (backports.zstd before Python 3.14) |
 
-A file that is here is a `Path`. One that is elsewhere is a URL: of http:// and https:// one file is
-read (`corpora.web`), every other one `fsspec` opens, with folders and globs: s3://, gs://, hf://,
-memory:// … Either is read as a stream: only a buffer of it is ever held.
+A local file is a `Path`, a remote one a URL. A URL with http:// or https:// is a single file
+(`corpora.web`); any other (s3://, gs://, hf://, memory:// …) is opened by `fsspec`, and may be a
+folder or a glob. Both are streamed: only a buffer is held in memory.
 """
 
 import glob
@@ -28,23 +28,23 @@ from plainformer.base import UserError, closest
 from plainformer.corpora.web import WebFile, stamp_of
 
 File = Path | str
-"""a file that is here, or the URL of one that is elsewhere"""
+"""The path of a local file, or the URL of a remote one."""
 
-KINDS = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
-"""what is picked from a folder, packed or not"""
-PACKED: dict[str, tuple[str, ...]] = {
+FOLDER_SUFFIXES = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
+"""The suffixes of the files that are read from a folder, compressed or not."""
+DECOMPRESSORS: dict[str, tuple[str, ...]] = {
     ".gz": ("gzip",),
     ".bz2": ("bz2",),
     ".xz": ("lzma",),
     ".zst": ("compression.zstd", "backports.zstd"),
 }
-"""the modules that unpack, the first that is there"""
+"""The modules that decompress each suffix; the first installed one is used."""
 SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 BUFFER = 1 << 17
 
 
 class NoText(UserError):
-    """A file without text; it is skipped if others were given, too."""
+    """The error of a file without text, which is skipped if other files were given, too."""
 
 
 def warn_skipped(fault: NoText) -> None:
@@ -53,31 +53,34 @@ def warn_skipped(fault: NoText) -> None:
 
 
 def find_files(paths: Iterable[str | Path]) -> list[File]:
-    """List the files that these files, folders, globs and URLs name, in a fixed order.
+    """List the files named by files, folders, globs and URLs, in a fixed order.
 
-    In a folder, hidden files and files of unknown formats are skipped, and so are empty files among
-    others. Raises UserError for a name without files, and where all files are empty.
+    In a folder, hidden files and files of unknown formats are skipped. Empty files are skipped if
+    others are not empty.
+
+    Raises:
+        UserError: a name has no files, or all files are empty.
     """
     files: list[File] = []
     empty: list[NoText] = []
     for given in paths:
         if given == "":
             raise UserError("an empty path names no file")
-        find = _elsewhere if _is_url(given) else _here
+        find = _remote_files if _is_url(given) else _local_files
         for file in sorted(find(str(given))):
             try:
                 files.append(check_file(file))
             except NoText as fault:
                 empty.append(fault)
     if not files:
-        raise empty[0] if empty else UserError("no file was named to read texts from")
+        raise empty[0] if empty else UserError("there is no file to read: name one")
     for found in empty:
         warn_skipped(found)
     return list(dict.fromkeys(files))
 
 
 def expanded(path: str | Path) -> Path:
-    """Expand `~` to the user's home folder; leave the path as it is where there is no such user."""
+    """Expand `~` to the user's home folder, if there is one."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -85,7 +88,7 @@ def expanded(path: str | Path) -> Path:
 
 
 def check_file(file: File) -> File:
-    """Give a file that exists and is not empty, as `Path` or URL; UserError for any other."""
+    """Return a file as `Path` or URL; raise `UserError` unless it exists and is not empty."""
     if file == "":
         raise UserError("an empty path names no file")
     if suffix_of(file) in SPREADSHEETS:
@@ -118,27 +121,27 @@ def _near(path: Path) -> str:
 
 
 def suffix_of(file: File) -> str:
-    """Give the suffix that says how a file is read: ".jsonl" of a.jsonl and of a.jsonl.gz."""
+    """Return the suffix of a file's format: ".jsonl" for a.jsonl and a.jsonl.gz."""
     path = _name(file)
-    return Path(path.stem if path.suffix.lower() in PACKED else path.name).suffix.lower()
+    return Path(path.stem if path.suffix.lower() in DECOMPRESSORS else path.name).suffix.lower()
 
 
-def is_packed(file: File) -> bool:
-    """Whether a file has to be unpacked."""
-    return _name(file).suffix.lower() in PACKED
+def is_compressed(file: File) -> bool:
+    """Tell whether a file is compressed, by its suffix."""
+    return _name(file).suffix.lower() in DECOMPRESSORS
 
 
 def stamp(file: File) -> dict[str, int | str | None]:
-    """Give what tells a file from its earlier self: how many bytes it has, and when it was written.
+    """Return the size and the modification time of a file, by which changes are detected.
 
-    Of a file elsewhere it is what its system says; None where that says nothing.
+    For a remote file, they are what its server reports; None where it reports nothing.
     """
     if not _is_url(file):
         state = Path(file).stat()
         return {"bytes": state.st_size, "modified": state.st_mtime_ns}
     if _is_web(file):
         return stamp_of(str(file))
-    with _asking(file):
+    with _remote_errors(file):
         system, path = _system(str(file))
         info = system.info(path)
     known = (info[name] for name in ("ETag", "etag", "LastModified", "mtime") if name in info)
@@ -149,18 +152,20 @@ def stamp(file: File) -> dict[str, int | str | None]:
 def open_file(
     file: File, watch: Callable[[int], object] | None = None
 ) -> Iterator[io.BufferedReader]:
-    """Open a file to read the bytes that it holds, unpacked.
+    """Open a file to read its decompressed bytes.
 
-    `watch` is told how many bytes of the file itself were read, again and again. Raises UserError
-    for a file that cannot be read, and for one whose packing is damaged or cut short.
+    `watch` is called with the number of bytes after each read from the file itself.
+
+    Raises:
+        UserError: the file cannot be read, or its compressed data is damaged or cut short.
     """
     with ExitStack() as open_files:
         faults: tuple[type[Exception], ...] = (OSError,)
         if _is_web(file):
             raw: Any = open_files.enter_context(WebFile(str(file)))
         elif _is_url(file):
-            faults = (Exception,)  # each system has errors of its own
-            with _asking(file):
+            faults = (Exception,)  # each file system raises errors of its own
+            with _remote_errors(file):
                 system, path = _system(str(file))
                 raw = open_files.enter_context(system.open(path, "rb"))
         else:
@@ -171,18 +176,18 @@ def open_file(
         stream: io.BufferedReader = io.BufferedReader(
             _Watched(raw, watch, faults, f"cannot read {file}"), BUFFER
         )
-        if is_packed(file):
-            module = _unpacker(file)
+        if is_compressed(file):
+            module = _decompressor(file)
             damage = [vars(module)[n] for n in ("LZMAError", "ZstdError") if n in vars(module)]
-            unpacked = open_files.enter_context(module.open(stream, "rb"))
+            decompressed = open_files.enter_context(module.open(stream, "rb"))
             faults = (OSError, EOFError, zlib.error, *damage)
             fault = f"{file} is damaged or cut short"
-            stream = io.BufferedReader(_Watched(unpacked, None, faults, fault), BUFFER)
+            stream = io.BufferedReader(_Watched(decompressed, None, faults, fault), BUFFER)
         yield stream
 
 
 class _Watched(io.RawIOBase):
-    """A file of which each read is told, and whose `faults` are told as the user's `fault`."""
+    """A file that reports the size of each read, and raises its `faults` as `UserError`."""
 
     def __init__(
         self,
@@ -229,13 +234,13 @@ def _name(file: File) -> PurePosixPath | Path:
     if not _is_web(file):
         return PurePosixPath(file)
     try:
-        return PurePosixPath(urlsplit(file).path)  # behind the ? stands what is asked of it
+        return PurePosixPath(urlsplit(file).path)  # without the query
     except ValueError as error:
         raise UserError(f"{file} is not a valid URL: {error}") from None
 
 
-def _unpacker(file: File) -> ModuleType:
-    for name in PACKED[_name(file).suffix.lower()]:
+def _decompressor(file: File) -> ModuleType:
+    for name in DECOMPRESSORS[_name(file).suffix.lower()]:
         try:
             return import_module(name)
         except ImportError:
@@ -243,12 +248,12 @@ def _unpacker(file: File) -> ModuleType:
     raise UserError(f"{file}: reading .zst needs backports.zstd: pip install backports.zstd")
 
 
-def _here(given: str) -> list[File]:
+def _local_files(given: str) -> list[File]:
     path = expanded(given)
     if path.is_dir():
-        found = [p for p in path.rglob("*") if p.is_file() and _is_picked(p.relative_to(path))]
+        found = [p for p in path.rglob("*") if p.is_file() and _is_data_file(p.relative_to(path))]
         if not found:
-            raise UserError(f"{path} holds no {', '.join(KINDS)} file")
+            raise UserError(f"{path} has no {', '.join(FOLDER_SUFFIXES)} file")
     elif path.exists() or not glob.has_magic(given):
         found = [path]
     else:
@@ -259,12 +264,12 @@ def _here(given: str) -> list[File]:
     return list(found)
 
 
-def _elsewhere(given: str) -> list[File]:
+def _remote_files(given: str) -> list[File]:
     if _is_web(given):
         if not _name(given).name or "*" in given or given.endswith("/"):
-            raise UserError(f"{given} names no file: on the web, name files one by one")
+            raise UserError(f"{given} does not name a file: for http, name each file")
         return [given]
-    with _asking(given):
+    with _remote_errors(given):
         system, path = _system(given)
         if system.isfile(path):
             found = [path]
@@ -276,14 +281,16 @@ def _elsewhere(given: str) -> list[File]:
             if not system.isdir(path):
                 raise UserError(f"no such file: {given}")
             top = str(path).rstrip("/")
-            found = [n for n in system.find(path) if _is_picked(Path(n.removeprefix(top)))]
+            found = [n for n in system.find(path) if _is_data_file(Path(n.removeprefix(top)))]
             if not found:
-                raise UserError(f"{given} holds no {', '.join(KINDS)} file")
+                raise UserError(f"{given} has no {', '.join(FOLDER_SUFFIXES)} file")
         return [str(system.unstrip_protocol(name)) for name in found]
 
 
-def _is_picked(path: Path) -> bool:
-    return suffix_of(path) in KINDS and not any(name.startswith(".") for name in path.parts)
+def _is_data_file(path: Path) -> bool:
+    return suffix_of(path) in FOLDER_SUFFIXES and not any(
+        name.startswith(".") for name in path.parts
+    )
 
 
 def _system(url: str) -> tuple[Any, str]:
@@ -296,8 +303,8 @@ def _system(url: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def _asking(file: File) -> Iterator[None]:
-    """Turn whatever a file system elsewhere raises into one message."""
+def _remote_errors(file: File) -> Iterator[None]:
+    """Convert any error of a remote file system to `UserError`."""
     try:
         yield
     except UserError:

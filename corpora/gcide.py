@@ -1,11 +1,11 @@
 """Convert GCIDE, the Collaborative International Dictionary of English, to a text and a task.
 
-`gcide`      every definition and example, one a line: text to pretrain on.
-`gcide-pos`  a definition → the part of speech of the word that it defines.
+`gcide`      every definition and example, one per line: text for pretraining.
+`gcide-pos`  a definition → the part of speech of the defined word.
 
-What `gcide-pos` tests is held out by whole entries, and `gcide` leaves those entries out: a model
-pretrained on the text has met neither the tested definitions nor their neighbours, nor the same
-words under another headword. `corpora.split.outline` says which texts count as the same.
+The validation and test parts of `gcide-pos` are whole entries, which `gcide` leaves out: a model
+pretrained on `gcide` has seen neither the test definitions nor others of the same entries, nor the
+same text under another headword. Texts with the same `corpora.split.outline` count as the same.
 """
 
 import re
@@ -37,7 +37,7 @@ PART_OF_SPEECH = re.compile(
 
 @dataclass
 class Entry:
-    """A definition or an example: the headwords it stands under, and the labels they give it."""
+    """A definition or an example, with its headwords and their parts of speech."""
 
     text: str
     words: set[str] = field(default_factory=set)
@@ -45,7 +45,7 @@ class Entry:
 
 
 def gcide(wheel: zipfile.ZipFile) -> tuple[dict[str, list[Any]], Counter[str]]:
-    """Give the lines of each part, and how many texts were left out for which reason."""
+    """Return the lines of each part, and the number of texts left out by reason."""
     texts, dropped = _read(wheel)
     _, held_out = _hold_out(_definitions(texts))
     rest = [entry.text for entry in texts.values() if entry.words.isdisjoint(held_out)]
@@ -54,7 +54,7 @@ def gcide(wheel: zipfile.ZipFile) -> tuple[dict[str, list[Any]], Counter[str]]:
 
 
 def gcide_pos(wheel: zipfile.ZipFile) -> tuple[dict[str, list[Any]], Counter[str]]:
-    """Give the rows {"text", "label"} of each part; valid and test hold equal classes."""
+    """Return the rows {"text", "label"} of each part; valid and test have equal classes."""
     texts, dropped = _read(wheel)
     definitions = _definitions(texts, dropped)
     part_of, held_out = _hold_out(definitions)
@@ -72,17 +72,17 @@ def gcide_pos(wheel: zipfile.ZipFile) -> tuple[dict[str, list[Any]], Counter[str
 
 
 def clean(text: str) -> str:
-    """Remove editors' remarks, sense numbers and derived words; make white space single spaces."""
+    """Remove editors' remarks, sense numbers and derived words; collapse white space."""
     for pattern in (REMARK, DERIVED_WORD, EMPTY_BRACKETS):
         text = pattern.sub("", text)
     return " ".join(text.replace("�", " ").split())
 
 
 def cut_short(text: str) -> bool:
-    """Tell whether the package lost a part of the text: it did wherever a special sign stood.
+    """Tell whether the package lost a part of the text, as it did at every special character.
 
-    What is left of such a text ends in a line break, or in the editors' mark of its source
-    ("An epizo1913 Webster]"), or keeps one half of a pair of brackets.
+    Such a text ends in a line break, contains a fragment of the editors' source mark ("An
+    epizo1913 Webster]"), or has unbalanced brackets.
     """
     return (
         text.endswith("\n")
@@ -120,7 +120,7 @@ def _read(wheel: zipfile.ZipFile) -> tuple[dict[str, Entry], Counter[str]]:
 
 
 def _definitions(texts: dict[str, Entry], dropped: Counter[str] | None = None) -> dict[str, Entry]:
-    """Keep the texts that define a word of one known part of speech without naming it."""
+    """Select the texts that define a word of one known part of speech without naming it."""
     kept: dict[str, Entry] = {}
     dropped = Counter() if dropped is None else dropped
     for folded, entry in texts.items():
@@ -140,9 +140,10 @@ def _definitions(texts: dict[str, Entry], dropped: Counter[str] | None = None) -
 
 
 def _hold_out(definitions: dict[str, Entry]) -> tuple[dict[str, str], set[str]]:
-    """Fill test, then valid, entry by entry in the order of the headwords' hash.
+    """Fill test, then valid, entry by entry in the order of the headwords' hashes.
 
-    Gives the part of each definition that is tested, and the headwords that are held out.
+    Returns:
+        The part of each held-out definition, and the held-out headwords.
     """
     under: dict[str, list[str]] = defaultdict(list)
     for folded, entry in definitions.items():

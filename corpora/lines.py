@@ -1,4 +1,4 @@
-"""The lines of a text file, decoded one by one, so that a fault can be named by file and line."""
+"""Read a text file line by line, so that errors can name the file and the line."""
 
 import codecs
 import io
@@ -9,26 +9,29 @@ from plainformer.base import UserError
 from plainformer.corpora.files import File, check_file, open_file
 
 LONGEST_LINE = 1 << 26
-"""bytes of a line at most: what a reader may have to hold"""
+"""Bytes of a line at most, since a whole line is held in memory."""
 WIDE = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-"""Encodings with a byte order mark, the longer marks first."""
+"""Encodings by byte order mark, longer marks first."""
 
 
 def read_lines(
     file: str | Path, watch: Callable[[int], object] | None = None
 ) -> Iterator[tuple[int, str]]:
-    """Yield each line of a file with its number from 1; a byte order mark is dropped.
+    """Yield each line of a file with its number, from 1.
 
-    The encoding is UTF-8, or that of a byte order mark: UTF-16 (Excel's "Unicode text"), UTF-32.
-    Lines keep their line break. Only `\\n` ends one: form feeds and the line separators of Unicode
-    are part of the text. `watch` is called with the number of bytes read. Raises UserError for a
-    file that is missing, empty, binary, damaged or in another encoding, and for a line that is
-    longer than `LONGEST_LINE` bytes.
+    The encoding is UTF-8, or that of the byte order mark: UTF-16 (Excel's "Unicode text") or
+    UTF-32; the mark is dropped. Lines keep their line break. Only `\\n` ends a line: form feeds and
+    the line separators of Unicode are part of the text. `watch` is called with the number of bytes
+    after each read.
+
+    Raises:
+        UserError: the file is missing, empty, binary, damaged or in another encoding, or a line is
+            longer than `LONGEST_LINE` bytes.
     """
     file = check_file(file)
     with open_file(file, watch) as stream:
@@ -39,8 +42,8 @@ def read_lines(
             return
         if b"\0" in begin:
             raise UserError(
-                f"{file} is not a text file in UTF-8: it holds zero bytes, as binary files do, and "
-                f"UTF-16 without a mark; convert that: iconv -f UTF-16LE -t UTF-8 {Path(file).name}"
+                f"{file} is not UTF-8 text: it contains zero bytes. It is a binary file, or UTF-16 "
+                f"to be converted: iconv -f UTF-16LE -t UTF-8 {Path(file).name}"
             )
         number = 0
         while raw := stream.readline(LONGEST_LINE + 1):

@@ -1,15 +1,15 @@
-"""Read texts to pretrain on, and rows of labelled examples, as a stream from any file format.
+"""Stream texts for pretraining, and rows of labelled examples, from files of any format.
 
-| kind        | a text is                 | a row is                                             |
+| format      | text                      | row                                                  |
 |-------------|---------------------------|------------------------------------------------------|
-| .jsonl      | the field "text"          | an object on a line                                  |
-| .csv .tsv   | the column "text"         | a record under the header: see `corpora.tables`      |
+| .jsonl      | the field "text"          | a JSON object, one per line                          |
+| .csv .tsv   | the column "text"         | a record (see `corpora.tables`)                      |
 | .parquet    | the column "text"         | a row                                                |
-| any other   | a line that is not blank  | –                                                    |
+| any other   | each line, if not blank   | –                                                    |
 
-Each may be packed (.gz .bz2 .xz .zst) and may be elsewhere: see `corpora.files`. Nothing but a
-record, or a Parquet batch, is ever held whole. A fault is named by file and line; in a Parquet
-file the line is the number of the row.
+Files may be compressed (.gz .bz2 .xz .zst) and remote (see `corpora.files`). Only one record, or
+one batch of Parquet rows, is held in memory. Errors name the file and the line; the line of a
+Parquet file is the number of the row.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,7 +24,7 @@ from plainformer.corpora.files import (
     NoText,
     check_file,
     find_files,
-    is_packed,
+    is_compressed,
     open_file,
     suffix_of,
     warn_skipped,
@@ -35,17 +35,18 @@ from plainformer.corpora.tables import read_table
 
 T = TypeVar("T")
 Watch = Callable[[int], object] | None
-"""told how many bytes of a file were read, as it is read"""
+"""A function that is called with the number of bytes after each read from a file."""
 
-PARQUET_BATCH = 256
-"""rows of a Parquet file that are held at once"""
+PARQUET_BATCH = 256  # rows
 
 
 def read_texts(paths: str | Path | Iterable[str | Path]) -> Iterator[str]:
-    """Give every document under `paths`: files, folders (searched to the bottom), globs and URLs.
+    """Yield every document in `paths`: files, folders with their subfolders, globs and URLs.
 
-    The paths are looked up at once, and the files are read as the texts are asked for.
-    Raises UserError for a path that names nothing, and for the faults of a file.
+    The paths are resolved by the call itself, the files are read during the iteration.
+
+    Raises:
+        UserError: a path names no file, or a file cannot be read.
     """
     return _texts_of(find_files([paths] if isinstance(paths, str | Path) else paths))
 
@@ -63,10 +64,12 @@ def _texts_of(files: Sequence[File]) -> Iterator[str]:
 
 
 def read_documents(file: File, watch: Watch = None) -> Iterator[str]:
-    """Give the documents of one file; white space at their ends is dropped, and blank ones are.
+    """Yield the documents of one file, stripped of white space, without blank ones.
 
-    `watch` is told of the bytes of the file that were read. Raises UserError for a file without
-    text, and for a fault by its line.
+    `watch` is called with the number of bytes after each read.
+
+    Raises:
+        UserError: the file has no text, or a line is invalid.
     """
     texts: Iterator[str]
     if suffix_of(file) == ".parquet":
@@ -74,45 +77,46 @@ def read_documents(file: File, watch: Watch = None) -> Iterator[str]:
     elif suffix_of(file) in _ROW_READERS:
         texts = map(_text_of, _ROW_READERS[suffix_of(file)](check_file(file), watch))
     elif suffix_of(file) == ".json":
-        raise UserError(f"{file}: JSON is read as .jsonl, one object a line")
+        raise UserError(f"{file}: .json is not supported: write .jsonl, one object per line")
     else:
         texts = (line.strip() for _, line in read_lines(file, watch))
-    return _some(filter(None, texts), f"{file} holds no text")
+    return _not_empty(filter(None, texts), f"{file} has no text")
 
 
 def has_rows(file: str | Path) -> bool:
-    """Whether `read_rows` reads such a file, by its name."""
+    """Tell by its name whether `read_rows` can read a file."""
     return suffix_of(file) in _ROW_READERS
 
 
 def read_rows(file: str | Path) -> Iterator[Row]:
-    """Give the rows of a .jsonl, .csv, .tsv or .parquet file, packed or not.
+    """Yield the rows of a .jsonl, .csv, .tsv or .parquet file, compressed or not.
 
-    Values of .csv and .tsv are strings; those of .jsonl and .parquet have the types they are
-    stored with. Raises UserError for a file of another kind, a file that is missing, empty or
-    without rows, and a row that cannot be read.
+    Values of .csv and .tsv are strings; those of .jsonl and .parquet have their stored types.
+
+    Raises:
+        UserError: the file has another format, is missing, or has no rows, or a row is invalid.
     """
     file = check_file(file)
     reader = _ROW_READERS.get(suffix_of(file))
     if reader is None:
         raise UserError(f"{file}: labelled examples are read from {', '.join(_ROW_READERS)} files")
-    return _some(reader(file), f"{file} holds no rows")
+    return _not_empty(reader(file), f"{file} has no rows")
 
 
 def _text_of(row: Row) -> str:
     (text,) = row.require("text")
     if not isinstance(text, str):
-        raise UserError(f"{row.file}:{row.line}: the text is not a string: {text!r:.40}")
+        raise UserError(f"{row.source}: the text is not a string: {text!r:.40}")
     return text.strip()
 
 
-def _some(items: Iterator[T], complaint: str) -> Iterator[T]:
+def _not_empty(items: Iterator[T], fault: str) -> Iterator[T]:
     empty = True
     for item in items:
         empty = False
         yield item
     if empty:
-        raise NoText(complaint)
+        raise NoText(fault)
 
 
 def _jsonl(file: File, watch: Watch = None) -> Iterator[Row]:
@@ -127,17 +131,17 @@ def _jsonl(file: File, watch: Watch = None) -> Iterator[Row]:
 
 
 def _parquet(file: File, watch: Watch = None, only: str | None = None) -> Iterator[Row]:
-    """Give the rows; with `only`, of a file that has such a column, nothing else is read."""
+    """Yield the rows; read the column `only` alone, if it is given and the file has it."""
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
         raise UserError(f"{file}: reading Parquet needs pyarrow: pip install pyarrow") from None
-    if is_packed(file):
-        raise UserError(f"{file}: Parquet is packed within; unpack the file first")
+    if is_compressed(file):
+        raise UserError(f"{file}: Parquet is compressed internally: decompress the file first")
     try:
         number = 0
-        # Buffered, a column is read as it is needed rather than a row group at once.
+        # With a buffer, pyarrow reads pages as needed instead of a whole row group.
         options = {"buffer_size": BUFFER, "pre_buffer": False}
         with open_file(file, watch) as stream, parquet.ParquetFile(stream, **options) as table:
             columns = [only] if only in table.schema_arrow.names else None
@@ -148,7 +152,7 @@ def _parquet(file: File, watch: Watch = None, only: str | None = None) -> Iterat
                     named = with_names(fields, names, f"{file}:{number}") if names else fields
                     yield Row(named, file, number)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: not a Parquet file that can be read: {error}") from error
+        raise UserError(f"{file}: not a valid Parquet file: {error}") from error
 
 
 _ROW_READERS: dict[str, Callable[..., Iterator[Row]]] = {

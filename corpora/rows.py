@@ -1,14 +1,14 @@
-"""Represent a row of labelled examples: values by column, file and line, and missing values.
+"""A row of labelled examples: its values by column, its file and line, and its missing values.
 
-| what stands there                                  | what it is                                  |
+| value                                              | meaning                                     |
 |----------------------------------------------------|---------------------------------------------|
 | null, NaN (.jsonl, .parquet)                       | missing                                     |
 | an empty cell (.csv, .tsv)                         | missing                                     |
-| NA, NaN, None, NULL … without quotes (.csv, .tsv)  | a text; no label, no pair: `Doubtful`       |
+| NA, NaN, None, NULL … without quotes (.csv, .tsv)  | a text, but not a label or a pair           |
 | "NA" in quotes (.csv); the string "NA" (.jsonl)    | that text                                   |
 
-R writes a missing value as a bare NA and a text in quotes, pandas writes an empty cell (or what
-`na_rep` says) and reads every one of `MISSING` as missing.
+The third is `Doubtful`: R writes a missing value as a bare NA and every text in quotes; pandas
+writes an empty cell (or its `na_rep`), and reads every text in `MISSING` as missing.
 """
 
 import math
@@ -27,17 +27,17 @@ MISSING = frozenset((
     "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
     "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
 ))  # fmt: skip
-"""Texts that pandas reads as missing values, besides the empty one."""
+"""The texts, apart from the empty one, that pandas reads as missing values."""
 
 TRUTH = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
-"""Values of a column for a single label, in lower case."""
+"""The values, in lower case, of a column that stands for one label."""
 
 _ITEM = r"""'(?:[^'\\]|\\['"\\])*'|"(?:[^"\\]|\\['"\\])*"|-?[\d.]+(?:e[+-]?\d+)?|True|False"""
 _LIST = re.compile(rf"[\[(]\s*(?:(?:{_ITEM})\s*(?:,\s*(?:{_ITEM})\s*)*,?\s*)?[\])]")
 
 
 class Doubtful(str):
-    """An unquoted cell with a text that some programs write for a missing value."""
+    """An unquoted cell with a text that may stand for a missing value."""
 
     __slots__ = ()
 
@@ -55,13 +55,13 @@ class Row:
     file: File
     line: int
     named: Mapping[str, str] | None = None
-    """Name -> column, where the user may choose the columns."""
+    """The user's columns by field name, where they can be chosen."""
     columns: tuple[str, ...] = ()
-    """The columns of the file, where some are renamed."""
+    """The columns of the file, where fields have other names."""
 
     @property
     def source(self) -> str:
-        """Format file and line."""
+        """Return the file and line, as errors cite them: "data.csv:12"."""
         return f"{self.file}:{self.line}"
 
     def require(self, *names: str) -> list[Any]:
@@ -87,7 +87,7 @@ class Row:
         return str(value)
 
     def sure_string(self, name: str) -> str:
-        """Return a text that cannot be a missing value; raise `UserError` for any other."""
+        """Return the value of a field as text; raise `UserError` for a `Doubtful` one."""
         value = self.fields.get(name)
         if isinstance(value, Doubtful):
             quoted = f'write "{value}" in quotes' if ".csv" in str(self.file) else "use .jsonl"
@@ -102,9 +102,9 @@ class Row:
         return self.sure_string(name) if self.has(name) else None
 
     def items(self, name: str) -> Any:
-        """Return the value of a field, parsed if it is a cell that holds a list.
+        """Return the value of a field; parse a cell that contains a list.
 
-        Such a cell is a JSON list, or a Python list of strings or numbers.
+        The list is JSON, or a Python list of strings or numbers.
         """
         (value,) = self.require(name)
         return read_list(value, self.source) if isinstance(value, str) else value
@@ -123,15 +123,16 @@ class Row:
             return UserError(message + hint)
         near = closest(column, columns)
         if near is None:
-            return UserError(f"{message}; say which it is: --columns {name}=COLUMN")
+            return UserError(f"{message}; name it: --columns {name}=COLUMN")
         meant = ",".join(near if part == column else part for part in parts)
         return UserError(f"{message}; did you mean --columns {shlex.quote(f'{name}={meant}')}?")
 
 
 def read_list(cell: str, source: str) -> Any:
-    """Parse a cell that holds a list; return any other cell as its text.
+    """Parse a cell that contains a list; return any other cell unchanged.
 
-    Raises UserError for a cell that begins like a list and is not a valid one.
+    Raises:
+        UserError: the cell looks like a list, but is not valid.
     """
     text = cell.strip()
     if text[:1] + text[-1:] not in ("[]", "()", "{}"):
@@ -160,20 +161,21 @@ def _item(found: str) -> Any:
 
 @dataclass(frozen=True)
 class Columns:
-    """Map the columns of a user's file to field names: {"text": "review"}.
+    """A mapping of field names to the columns of a user's file: {"text": "review"}.
 
-    A name with several columns, separated by commas, becomes the list of those whose value is 1 or
+    A field with several columns, separated by commas, is the list of those with the value 1 or
     true.
     """
 
     named: Mapping[str, str] = field(default_factory=dict)
     required: frozenset[str] = frozenset()
-    """Names given on this command line; the columns of others (from training) may be absent."""
+    """The fields whose columns must exist; others, remembered from training, may be absent."""
 
     def of(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Yield the rows with fields under these names.
+        """Yield the rows with these field names.
 
-        Raises UserError for a column given on the command line that no row has.
+        Raises:
+            UserError: no row has a required column.
         """
         seen: set[str] = set()
         row = None
@@ -195,25 +197,27 @@ class Columns:
 
 
 def missing_column(row: Row, column: str) -> str:
-    """Make the error for a column that does not exist, listing those that do."""
+    """Return the message for a column that does not exist, listing those that do."""
     absent = next(part for part in column.split(",") if part not in row.fields)
     there = ", ".join(row.fields)
     return f"{row.file}: no column {absent!r}; columns: {there}{did_you_mean(absent, row.fields)}"
 
 
 def read_columns(options: Iterable[str], known: Iterable[str]) -> dict[str, str]:
-    """Parse `text=review label=stars`; raise `UserError` for another form or unknown names."""
+    """Parse `text=review label=stars`; raise `UserError` for invalid options or unknown names."""
     names = tuple(known)
     found: dict[str, str] = {}
     for option in options:
         name, sign, column = option.partition("=")
         if not (name and sign and column):
-            raise UserError(f"--columns {option}: NAME=COLUMN, NAME of {', '.join(names)}")
+            raise UserError(
+                f"--columns {option}: write NAME=COLUMN, with NAME one of {', '.join(names)}"
+            )
         if name not in names:
             near = did_you_mean(name, names)
             raise UserError(f"--columns {option}: the names are {', '.join(names)}{near}")
         if name in found:
-            raise UserError(f"--columns {option}: {name} has a column already, {found[name]!r}")
+            raise UserError(f"--columns {option}: {name} already has the column {found[name]!r}")
         found[name] = column
     return found
 

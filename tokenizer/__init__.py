@@ -1,4 +1,4 @@
-"""Text → ids with offsets: WordPiece, SentencePiece (unigram, BPE) and any `tokenizer.json`."""
+"""Convert text to ids with offsets: WordPiece, SentencePiece, and any `tokenizer.json`."""
 
 from plainformer.tokenizer.base import SPECIAL_TOKENS, Tokenizer
 from plainformer.tokenizer.encoding import Encoding, Template, Tokens

@@ -1,7 +1,7 @@
-"""What every tokenizer does: text → ids with their source, one text, a pair or a batch, and back.
+"""The base class of all tokenizers: encode a text, a pair or a batch, and decode ids.
 
-A kind of tokenizer gives the tokens of one text (`tokens`, and `words` where ids alone are wanted)
-and its special ids; templates, truncation, windows and padding stand here once for all of them.
+A subclass tokenizes one text without special tokens (`tokens`, or `words` for ids alone). This
+class adds special tokens, truncation, windows and padding.
 """
 
 import hashlib
@@ -36,26 +36,25 @@ SPECIAL_TOKENS = {
     "sep": "[SEP]",
     "mask": "[MASK]",
 }
-"""The special tokens, by role, of every tokenizer that is trained here: ids 0 to 4."""
+"""The special tokens by role, with ids 0 to 4, of the tokenizers that are trained here."""
 
 
 CACHED_WORDS = 1 << 16
-"""words whose tokens are kept: language repeats itself"""
 
 
 class Tokenizer(ABC):
     """Convert text to ids and back.
 
     `special_tokens` names the roles: `{"pad": "[PAD]", "unk": …, "cls": …, "sep": …, "mask": …}`.
-    `max_length` is the longest sequence that the model takes, None where no limit is known; it is
-    saved with the tokenizer, and is the `max_length` of every call that gives none. A text that is
-    too long loses tokens on its `truncation_side`, and `batch` pads on the `padding_side`.
+    `max_length` is the longest sequence that the model accepts, or None without a known limit. It
+    is saved with the tokenizer, and is the default of every call. A longer text loses tokens on its
+    `truncation_side`; `batch` pads on the `padding_side`.
     """
 
     special_tokens: dict[str, str]
     template: Template
     gives_token_types: bool = True
-    """False: every token has type 0, also those of the second text of a pair."""
+    """If False, every token has type 0, also in the second text of a pair."""
     max_length: int | None = None
     truncation_side: str = "right"
     padding_side: str = "right"
@@ -70,23 +69,23 @@ class Tokenizer(ABC):
     @property
     @abstractmethod
     def vocab_size(self) -> int:
-        """The number of ids."""
+        """Return the number of ids."""
 
     def drop_token_types(self) -> None:
-        """Give type 0 to every token: `model_input_names` of a folder lacks `token_type_ids`."""
+        """Use type 0 for every token, as where `model_input_names` lacks `token_type_ids`."""
         self.gives_token_types = False
         self.template = self.template.without_types()
 
     @property
     def largest_id(self) -> int:
-        """The largest id: beyond the number of ids where a vocabulary has gaps."""
+        """Return the largest id, which exceeds `vocab_size` where the ids have gaps."""
         return self.vocab_size - 1
 
     def check_vocabulary(self, rows: int, model: str = "the model") -> None:
-        """Refuse a model that has fewer rows of token embeddings than the largest id needs.
+        """Check that `model` has a row of token embeddings for every id.
 
         Raises:
-            UserError: names both numbers.
+            UserError: it has fewer `rows` than the tokenizer has ids.
         """
         if self.largest_id >= rows:
             raise UserError(
@@ -97,15 +96,15 @@ class Tokenizer(ABC):
     @property
     @abstractmethod
     def special_ids(self) -> frozenset[int]:
-        """The ids of all special tokens."""
+        """Return the ids of all special tokens."""
 
     @abstractmethod
     def token(self, id: int) -> str:
-        """Give the token of an id."""
+        """Return the token of an id."""
 
     @abstractmethod
     def id(self, token: str) -> int:
-        """Give the id of a token.
+        """Return the id of a token.
 
         Raises:
             UserError: the vocabulary has no such token.
@@ -113,15 +112,15 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def tokens(self, text: str) -> Tokens:
-        """Give the tokens of one text, without the template's special tokens."""
+        """Return the tokens of one text, without the template's special tokens."""
 
     def word_tokens(self, words: Iterable[str]) -> Tokens:
-        """Tokenise a text that is already split into words; no token spans two words.
+        """Tokenize a text that is already split into words; no token spans two words.
 
-        Here `word_ids` number these words, offsets point into the token's own word, and a word of
-        which nothing is left is one unknown token. Each is read as a text of its own, as
-        `transformers` does with `is_split_into_words=True`: whether there is a space before it is
-        the tokenizer's setting (`add_prefix_space`).
+        `word_ids` number these words, offsets point into the token's own word, and a word without
+        tokens becomes one unknown token. Each word is tokenized as a separate text, as
+        `transformers` does with `is_split_into_words=True`; the tokenizer's `add_prefix_space`
+        decides whether a space precedes it.
         """
         if isinstance(words, str):
             raise UserError("word_tokens takes a list of words: write word_tokens(text.split())")
@@ -135,7 +134,7 @@ class Tokenizer(ABC):
         return Tokens(ids, offsets, word_ids)
 
     def for_words(self) -> "Tokenizer":
-        """Return the tokenizer for training a tagger of words: by default this one."""
+        """Return the variant of this tokenizer that suits word tagging; by default itself."""
         return self
 
     def _of_words(self, words: Iterable[str]) -> Iterable[Tokens]:
@@ -154,22 +153,22 @@ class Tokenizer(ABC):
         return lru_cache(CACHED_WORDS)(of_word)
 
     def _word(self, word: str) -> Tokens:
-        """Tokenise one word."""
+        """Tokenize one word."""
         return self.tokens(word)
 
     @abstractmethod
     def words(self, text: str) -> Sequence[Sequence[int]]:
-        """Give the ids of each word, without special tokens: `tokens` at its fastest."""
+        """Return the ids of each word, without special tokens; faster than `tokens`."""
 
     @abstractmethod
     def spell(self, word: str) -> list[int]:
-        """Give the ids of one word that is written as the vocabulary writes it: `▁word`, `Ġword`.
+        """Return the ids of one word in the spelling of the vocabulary: `▁word`, `Ġword`.
 
-        The `##` of WordPiece is no part of this writing.
+        For WordPiece the spelling is the plain word, without `##`.
         """
 
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
-        """Give the text of ids."""
+        """Return the text of token ids."""
         text = self._decode(ids, skip_special_tokens)
         return _without_spaces(text) if self.clean_up_spaces else text
 
@@ -178,11 +177,11 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def definition(self) -> dict[str, Any]:
-        """Give everything that decides how text becomes ids, in the form of `tokenizer.json`."""
+        """Return the whole tokenizer as the content of a `tokenizer.json`."""
 
     @abstractmethod
     def config(self) -> dict[str, Any]:
-        """Give the settings of `tokenizer_config.json`."""
+        """Return the settings of `tokenizer_config.json`."""
 
     pad_id = property(lambda self: self._special_id("pad"))
     unk_id = property(lambda self: self._special_id("unk"))
@@ -201,10 +200,10 @@ class Tokenizer(ABC):
     def encode(
         self, text: str, pair: str | None = None, *, max_length: int | None = None
     ) -> Encoding:
-        """Encode a text, or a text and its pair, cut longest first to `max_length` tokens.
+        """Encode a text, or a text and its pair, truncated longest first to `max_length` tokens.
 
         Raises:
-            UserError: `max_length` leaves no room for text, or the text is not valid Unicode.
+            UserError: `max_length` leaves no room for text, or a text is not valid Unicode.
         """
         _check(text, pair)
         a, b = self.tokens(text), None if pair is None else self.tokens(pair)
@@ -225,13 +224,13 @@ class Tokenizer(ABC):
     def windows(
         self, text: str, pair: str | None = None, *, max_length: int | None = None, stride: int = 0
     ) -> list[Encoding]:
-        """Encode a long text as windows of `max_length` tokens, of which `stride` overlap.
+        """Encode a long text as windows of `max_length` tokens that overlap by `stride` tokens.
 
-        Of a pair, the second text is split, and the first (a question) is whole in each window.
-        Windows begin on the left whatever the `truncation_side`, since nothing is lost.
+        The second text of a pair is split; the first (a question) is repeated in each window.
+        Windows start at the left, whatever the `truncation_side`, since no token is lost.
 
         Raises:
-            UserError: no room is left for the text that is cut, or the stride fills it.
+            UserError: no room is left for the text to split, or `stride` is not less than the room.
         """
         _check(text, pair)
         a, b = self.tokens(text), None if pair is None else self.tokens(pair)
@@ -255,7 +254,7 @@ class Tokenizer(ABC):
             `input_ids`, `attention_mask` (1 on tokens, 0 on padding) and `token_type_ids`.
 
         Raises:
-            UserError: something is no text, or no pair of texts.
+            UserError: an item is neither a text nor a pair of texts.
         """
         limit = self._limit(max_length)
         rows = [
@@ -291,21 +290,21 @@ class Tokenizer(ABC):
         )
 
     def fingerprint(self) -> str:
-        """Give a short hash over everything that decides how text becomes ids."""
+        """Return a short hash of the definition, which is equal for equal tokenizers."""
         text = json.dumps(self.definition(), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def save(self, folder: str | Path) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json`, which `AutoTokenizer` opens too.
+        """Write `tokenizer.json` and `tokenizer_config.json`, which `AutoTokenizer` reads, too.
 
-        Other files of the folder, such as the model's, stay as they are.
+        Other files of the folder, such as the model's, are not changed.
         """
         folder = Path(folder)
         definition = self.definition()
         config = self.config() | {
             f"{role}_token": token for role, token in self.special_tokens.items()
         }
-        # Where these stand, no special_tokens_map.json or added_tokens.json is read.
+        # With this field, `transformers` reads no special_tokens_map.json or added_tokens.json.
         config["added_tokens_decoder"] = {
             str(token["id"]): {name: value for name, value in token.items() if name != "id"}
             for token in definition["added_tokens"]
@@ -337,7 +336,7 @@ def _without_spaces(text: str) -> str:
 
 
 def added_token(token: str, id: int) -> dict[str, Any]:
-    """Describe a token for `tokenizer.json` that is found in a text just as it is written."""
+    """Return the entry in `tokenizer.json` of a special token that is matched in the raw text."""
     exactly = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     return {"id": id, "content": token, **exactly, "special": True}
 
@@ -349,7 +348,7 @@ def _check(text: str, pair: str | None) -> None:
 
 
 def by_word(ids: Iterable[int], word_ids: Iterable[int]) -> list[list[int]]:
-    """Group ids by the word they are of."""
+    """Group ids by word."""
     words: list[list[int]] = []
     last = None
     for id, word in zip(ids, word_ids, strict=True):
@@ -365,10 +364,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def refuse_surrogates(text: str) -> None:
-    """Refuse a text that is not valid Unicode.
+    """Check that a text is valid Unicode.
 
     Raises:
-        UserError: names the first lone surrogate.
+        UserError: it contains a lone surrogate.
     """
     if not text.isascii() and (found := _SURROGATE.search(text)):
         raise UserError(

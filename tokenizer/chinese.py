@@ -1,16 +1,16 @@
-"""Separate Chinese characters from their neighbours: each is a token of its own, as in BERT."""
+"""Separate Chinese characters, so that each becomes a token of its own, as in BERT."""
 
 import re
 import unicodedata
 
 from plainformer.base.words import HAN
 
-# Not Chinese characters, but normalised to such.
+# Compatibility characters whose NFKC form is a Chinese character.
 _LIKE_HAN = (
     r"\u2e9f\u2ef3\u2f00-\u2fd5\u3038-\u303a\u3192-\u319f\u3244-\u3247\u3280-\u32b0\u32ff"
     r"\u337b-\u337f\U0001f210-\U0001f212\U0001f214-\U0001f23b\U0001f250\U0001f251"
 )
-# What the library's normalisation takes for a space, or drops.
+# Characters that SentencePiece normalises to a space, or drops.
 _SPACES = (
     r"\x01-\x20\x7f\x8f\x9f\xa0\u061c\u1680\u2000-\u200c\u200e\u200f\u2028\u2029\u202f"
     r"\u205f\u2581\u3000\ufeff\ufffd"

@@ -1,7 +1,8 @@
 """Merge all tokenizer files of a folder into one `tokenizer.json`.
 
-A class that builds its steps anew (`pipelines`) takes the vocabulary from the folder's files; any
-other is its `tokenizer.json` as it stands. The tokens that the folder adds come behind both.
+A class listed in `pipelines` takes only the vocabulary from the files, and its steps are rebuilt;
+any other class uses its `tokenizer.json` unchanged. Added tokens of the folder follow in both
+cases.
 """
 
 from pathlib import Path
@@ -39,7 +40,8 @@ Roles = dict[str, str]
 def definition_of(folder: TokenizerFolder) -> tuple[dict[str, Any], Roles]:
     """Build the complete `tokenizer.json` of a folder, and its special tokens by role.
 
-    Raises: UserError: a file is missing or damaged, or two files contradict each other.
+    Raises:
+        UserError: a file is missing or damaged, or two files contradict each other.
     """
     name = folder.tokenizer_class
     if folder.definition is None:
@@ -48,19 +50,19 @@ def definition_of(folder: TokenizerFolder) -> tuple[dict[str, Any], Roles]:
         return _rebuilt(folder, PIPELINES[name])
     if name not in READ_UNCHANGED:
         raise UserError(
-            f"{folder.path}: its tokenizer_class, {name}, is not built in here: to have "
-            'tokenizer.json read as it stands, write "tokenizer_class": "PreTrainedTokenizerFast" '
-            "into tokenizer_config.json"
+            f"{folder.path}: tokenizer_class {name} is not supported: to use tokenizer.json "
+            'unchanged, write "tokenizer_class": "PreTrainedTokenizerFast" into '
+            "tokenizer_config.json"
         )
     assert folder.definition is not None
     return _unchanged(folder, folder.definition)
 
 
 def vocabulary_of(definition: Fields) -> dict[str, int]:
-    """Read the ids of the model in a `tokenizer.json`, without added tokens.
+    """Read the vocabulary of the model in a `tokenizer.json`, without added tokens.
 
     Raises:
-        UserError: it is no vocabulary.
+        UserError: the field is not a vocabulary.
     """
     model = definition.fields("model")
     vocab = model.values.get("vocab")
@@ -111,9 +113,9 @@ def _rebuilt(folder: TokenizerFolder, pipeline: Pipeline) -> tuple[dict[str, Any
         vocabulary = vocabulary_of(definition)
     roles = _all_roles(folder, pipeline)
     tokens: AddedTokens = _special_where_named(folder.tokens, roles)
-    is_silent = "additional_special_tokens" not in folder.config
-    usual = [added_token_of(content, name) for content in pipeline.extra if is_silent]
-    tokens += _without(tokens, [*roles.values(), *(folder.extra or usual)])
+    has_extra = "additional_special_tokens" in folder.config
+    defaults = [] if has_extra else [added_token_of(extra, name) for extra in pipeline.extra]
+    tokens += _without(tokens, [*roles.values(), *(folder.extra or defaults)])
     assigned = assign_ids(tokens, vocabulary, source)
     ids = vocabulary | {token["content"]: token["id"] for token in assigned}
     for role, token in roles.items():
@@ -121,7 +123,7 @@ def _rebuilt(folder: TokenizerFolder, pipeline: Pipeline) -> tuple[dict[str, Any
         if role not in folder.roles and ids[content] >= len(vocabulary):
             raise UserError(
                 f"{source}: the vocabulary has no token {content!r}, the {role} token of {name}: "
-                "name the one that it has in tokenizer_config.json"
+                "name its own in tokenizer_config.json"
             )
     model = model | {"type": pipeline.model_type} | pipeline.model
     if pipeline.model_type == "WordPiece":
@@ -145,24 +147,24 @@ def _rebuilt(folder: TokenizerFolder, pipeline: Pipeline) -> tuple[dict[str, Any
 
 
 def _all_roles(folder: TokenizerFolder, pipeline: Pipeline) -> dict[str, AddedToken]:
-    """Add the usual special tokens of the class to roles that the folder does not name."""
+    """Fill roles that the folder does not name with the default special tokens of the class."""
     by_content = {token["content"]: token for token, _ in folder.tokens}
     roles = {}
     for role in ROLES:
         token = folder.roles.get(role)
         if token is None and role in pipeline.roles:
-            usual = pipeline.roles[role]
-            token = by_content.get(usual) or added_token_of(usual, name_of(role))
+            default = pipeline.roles[role]
+            token = by_content.get(default) or added_token_of(default, name_of(role))
         if token is not None:
             is_text = isinstance(folder.config.values.get(name_of(role), ""), str)
-            if pipeline.spaced_mask and is_text and token["content"] not in by_content:
+            if pipeline.mask_strips_left and is_text and token["content"] not in by_content:
                 token = token | {"lstrip": role == "mask"}
             roles[role] = token
     return roles | {name: token for name, token in folder.roles.items() if name not in ROLES}
 
 
 def name_of(role: str) -> str:
-    """Return the name of a role in `tokenizer_config.json`."""
+    """Return the field of a role in `tokenizer_config.json`."""
     return f"{role}_token"
 
 
@@ -182,7 +184,7 @@ def _without(known: AddedTokens, tokens: list[AddedToken]) -> AddedTokens:
 def _post_processor(
     folder: TokenizerFolder, pipeline: Pipeline, first: tuple[str, int], last: tuple[str, int]
 ) -> dict[str, Any]:
-    """Build the template of a class, unless `tokenizer.json` has another kind of post-processor."""
+    """Build the post-processor of a class; refuse a `tokenizer.json` with another template."""
     definition = folder.definition
     template = (roberta_template if pipeline.double_sep else Template.bert)(first[1], last[1])
     if definition is not None:
@@ -199,8 +201,8 @@ def _post_processor(
     processor: dict[str, Any] = {"type": kind, "sep": [*last], "cls": [*first]}
     if pipeline.double_sep:
         trims = {"WordPiece": True, "Unigram": False}
-        asked = folder.config.flag("trim_offsets", True)
-        processor["trim_offsets"] = trims.get(pipeline.model_type, asked)
+        setting = folder.config.flag("trim_offsets", True)
+        processor["trim_offsets"] = trims.get(pipeline.model_type, setting)
         processor["add_prefix_space"] = folder.config.flag("add_prefix_space", False)
     return processor
 
@@ -217,7 +219,7 @@ def _class_of_files(folder: TokenizerFolder) -> str:
     """Find the class of a folder that has only a vocabulary.
 
     Raises:
-        UserError: the folder has none, or does not say how it is read.
+        UserError: the folder has no vocabulary, or no file says how to read it.
     """
     path, name = folder.path, folder.tokenizer_class
     has_vocab = (path / "vocab.txt").is_file()
@@ -234,14 +236,14 @@ def _class_of_files(folder: TokenizerFolder) -> str:
         else:
             reader = f"tokenizer_class {name}"
         raise UserError(
-            f"{path}: {reader} does not say here how vocab.txt is read: open it once with "
-            "transformers' AutoTokenizer, and save_pretrained writes a tokenizer.json"
+            f"{path}: {reader} does not define how to read vocab.txt: open it with transformers' "
+            "AutoTokenizer and write a tokenizer.json with save_pretrained"
         )
     for file in SOURCES:
         if (path / file).is_file():
             raise UserError(
-                f"{path} has {file}, but no tokenizer.json: open it once with transformers' "
-                "AutoTokenizer, and save_pretrained writes one"
+                f"{path} has {file}, but no tokenizer.json: open it with transformers' "
+                "AutoTokenizer and write one with save_pretrained"
             )
     raise UserError(
         f"{path} has no tokenizer: looked for tokenizer.model, tokenizer.json and vocab.txt"

@@ -1,11 +1,11 @@
-"""One sequence, ready for the model: special tokens around one text or two, cut to a length.
+"""Build the input sequence of a model: special tokens around a text or a pair, truncated.
 
     single   [CLS] a [SEP]              type ids 0 0 0
     pair     [CLS] a [SEP] b [SEP]      type ids 0 0 0 1 1
 
-The template is BERT's (Devlin et al., 2019) for tokenizers that are trained here; a loaded
-`tokenizer.json` brings its own, such as RoBERTa's `<s> a </s></s> b </s>`. Truncation is
-"longest first" and windows overlap by `stride` tokens, both as in Hugging Face `tokenizers`.
+Tokenizers that are trained here use BERT's template (Devlin et al., 2019); a `tokenizer.json`
+defines its own, such as RoBERTa's `<s> a </s></s> b </s>`. Truncation is "longest first", and
+windows overlap by `stride` tokens, both as in Hugging Face `tokenizers`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,15 +18,15 @@ from plainformer.base import UserError, plural
 Entry = TypeVar("Entry")
 CharSpan = tuple[int, int]
 TemplatePart = tuple[int | Literal["a", "b"], int]
-"""One place of a template: a special token's id or a text, and its type id."""
+"""A special token's id, or "a" or "b" for a text; and the type id of its tokens."""
 
 
 @dataclass(slots=True)
 class Tokens:
     """A text as tokens, without special tokens.
 
-    `text[start:end]` is the source of a token with offsets `(start, end)`, without the white space
-    before it; `word_ids` counts the words of the text from 0.
+    `text[start:end]` is the source of a token with offsets `(start, end)`, without leading white
+    space; `word_ids` numbers the words of the text from 0.
     """
 
     ids: list[int]
@@ -41,16 +41,16 @@ class Tokens:
 
 
 EncodingPart = tuple[Tokens, int, int | None]
-"""Tokens with their type id, and of which text they are: 0, 1 or, a special token, None."""
+"""Tokens, their type id, and the text they belong to: 0, 1, or None for a special token."""
 
 
 @dataclass(slots=True)
 class Encoding:
-    """One sequence for the model; every list has one entry a token, made when it is asked for.
+    """The input sequence of a model; each property is a list with one entry per token.
 
-    `offsets` point into the text, or into its pair where `sequence_ids` is 1, and are `(0, 0)` for
-    the template's special tokens, whose `word_ids` and `sequence_ids` are None and whose
-    `special_tokens_mask` is 1. `dropped` is the number of tokens that truncation left out.
+    `offsets` point into the text, or into its pair where `sequence_ids` is 1. Special tokens of the
+    template have offsets `(0, 0)`, None in `word_ids` and `sequence_ids`, and 1 in
+    `special_tokens_mask`. `dropped` is the number of tokens that truncation removed.
     """
 
     parts: tuple[EncodingPart, ...]
@@ -61,22 +61,22 @@ class Encoding:
 
     @property
     def ids(self) -> list[int]:
-        """What the model reads."""
+        """Return the token ids."""
         return _joined([tokens.ids for tokens, _, _ in self.parts])
 
     @property
     def type_ids(self) -> list[int]:
-        """Of which type each token is, to the model."""
+        """Return the type id of each token."""
         return _joined([[type_id] * len(tokens) for tokens, type_id, _ in self.parts])
 
     @property
     def offsets(self) -> list[CharSpan]:
-        """Where each token comes from."""
+        """Return the source of each token in its text, `(start, end)`."""
         return _joined([tokens.offsets for tokens, _, _ in self.parts])
 
     @property
     def word_ids(self) -> list[int | None]:
-        """Of which word of its text each token is."""
+        """Return the number of each token's word in its text."""
         words: list[int | None] = []
         for tokens, _, owner in self.parts:
             words += [None] * len(tokens) if owner is None else tokens.word_ids
@@ -84,25 +84,25 @@ class Encoding:
 
     @property
     def special_tokens_mask(self) -> list[int]:
-        """1 for the template's special tokens, 0 for those of texts."""
+        """Return 1 for each special token of the template and 0 for each token of a text."""
         return _joined([[int(owner is None)] * len(tokens) for tokens, _, owner in self.parts])
 
     @property
     def sequence_ids(self) -> list[int | None]:
-        """Of which text each token is."""
+        """Return 0 for each token of the text, 1 for its pair, None for a special token."""
         return _joined([[owner] * len(tokens) for tokens, _, owner in self.parts])
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Where the special tokens stand around one text and around a pair; each text stands once."""
+    """The order of special tokens and texts in a sequence, for one text and for a pair."""
 
     single: tuple[TemplatePart, ...]
     pair: tuple[TemplatePart, ...]
 
     @classmethod
     def bert(cls, cls_id: int, sep_id: int) -> "Template":
-        """Give `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`."""
+        """Return `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`."""
         single: tuple[TemplatePart, ...] = ((cls_id, 0), ("a", 0), (sep_id, 0))
         return cls(single, (*single, ("b", 1), (sep_id, 1)))
 
@@ -112,14 +112,14 @@ class Template:
         return Template(tuple(single), tuple(pair))
 
     def parts(self, is_pair: bool) -> tuple[TemplatePart, ...]:
-        """Give the places of one text or of a pair."""
+        """Return the parts of the template for one text or for a pair."""
         return self.pair if is_pair else self.single
 
     def room(self, max_length: int | None, is_pair: bool) -> int | None:
-        """Give how many tokens of text fit beside the special tokens; None is without limit.
+        """Return the number of text tokens that fit beside the special tokens; None for no limit.
 
         Raises:
-            UserError: `max_length` has no place for a single token of text.
+            UserError: not a single token of text fits.
         """
         if max_length is None:
             return None
@@ -132,7 +132,7 @@ class Template:
         return max_length - special
 
     def ids(self, a: Sequence[int], b: Sequence[int] | None) -> tuple[list[int], list[int]]:
-        """Put ids in their places: ids and type ids."""
+        """Insert ids into the template; return ids and type ids."""
         ids: list[int] = []
         type_ids: list[int] = []
         for part, type_id in self.parts(b is not None):
@@ -142,7 +142,7 @@ class Template:
         return ids, type_ids
 
     def encode(self, a: Tokens, b: Tokens | None, dropped: int = 0) -> Encoding:
-        """Put tokens in their places."""
+        """Insert tokens into the template."""
         parts: list[EncodingPart] = []
         for part, type_id in self.parts(b is not None):
             if part == "a":
@@ -167,16 +167,16 @@ def _joined(columns: Iterable[list[Entry]]) -> list[Entry]:
 
 
 def trim(text: str, start: int, end: int) -> CharSpan:
-    """Leave white space before a token out of its source, unless it is all of it."""
+    """Remove leading white space from a token's source, unless it is all white space."""
     length = len(text[start:end].lstrip())
     return (end - length, end) if length else (start, end)
 
 
 def longest_first(a: int, b: int, room: int | None) -> tuple[int, int]:
-    """Give the lengths to which two texts of `a` and `b` tokens are cut to fit `room` together.
+    """Return the lengths to which two texts of `a` and `b` tokens are truncated to fit `room`.
 
-    Tokens are taken from the longer text until both fit; of two that stay equally long, the one
-    that was longer (the second, when neither was) keeps an odd token, as in `tokenizers`.
+    Tokens are removed from the longer text until both fit. Where both end up equally long, the one
+    that was longer (or the second) keeps the odd token, as in `tokenizers`.
     """
     if room is None or a + b <= room:
         return a, b
@@ -189,12 +189,12 @@ def windows(length: int, size: int, stride: int) -> Iterator[slice]:
     """Cut `length` tokens into windows of at most `size`, each sharing `stride` with the last.
 
     Raises:
-        UserError: `stride` leaves the windows no way forward.
+        UserError: `stride` is negative, or not less than `size`.
     """
     if not 0 <= stride < size:
         raise UserError(
-            f"stride {stride} must be at least 0 and less than the {size} tokens of text that a "
-            "window has room for"
+            f"stride {stride} must be at least 0 and less than the {size} tokens of text that fit "
+            "into a window"
         )
     for start in range(0, max(length - stride, 1), size - stride):
         yield slice(start, min(start + size, length))

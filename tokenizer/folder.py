@@ -1,17 +1,17 @@
 """Read the tokenizer files of a folder as `transformers` 5 does.
 
     tokenizer_config.json     the class, its settings, the special tokens by role, added tokens
-    special_tokens_map.json   roles and further special tokens, of older folders
-    added_tokens.json         tokens behind the vocabulary, of older folders
-    tokenizer.json            the whole pipeline, or (see `pipelines`) the vocabulary alone
-    vocab.txt                 the vocabulary of WordPiece, one token a line
-    vocab.json, merges.txt    those of byte-level BPE
-    config.json               the class, where the others name none
+    special_tokens_map.json   special tokens by role and further ones, in older folders
+    added_tokens.json         tokens added after the vocabulary, in older folders
+    tokenizer.json            the whole pipeline, or only the vocabulary (see `pipelines`)
+    vocab.txt                 the vocabulary of WordPiece, one token per line
+    vocab.json, merges.txt    the vocabulary and merges of byte-level BPE
+    config.json               the class, if no other file names one
 
-The two of older folders are not read where `added_tokens_decoder` stands in the config.
+With `added_tokens_decoder` in `tokenizer_config.json`, the two files of older folders are not read.
 
-Fields of `tokenizer_config.json` that are not read here have no effect on ids, offsets or text:
-those of a chat, of files elsewhere, and those that `transformers` 5 does not read either.
+The other fields of `tokenizer_config.json` do not change ids, offsets or text: they concern chat
+templates and remote files, or `transformers` 5 does not read them either.
 """
 
 import re
@@ -23,7 +23,7 @@ from typing import Any
 from plainformer.base import Fields, UserError, read_json
 
 AddedToken = dict[str, Any]
-"""Content and flags of a token, as in `added_tokens` of `tokenizer.json`, without its id."""
+"""A token and its flags, as in `added_tokens` of `tokenizer.json`, without its id."""
 
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 FLAGS = ("single_word", "lstrip", "rstrip")
@@ -39,7 +39,7 @@ CLASS_OF_MODEL = {
     "albert": "AlbertTokenizer",
     "modernbert": "TokenizersBackend",
 }
-"""The tokenizer class of a `model_type`, where no file names one."""
+"""The default tokenizer class of each `model_type`."""
 
 _SAME_CLASS = {
     "DistilBertTokenizer": "BertTokenizer",
@@ -55,7 +55,7 @@ _SAME_CLASS = {
     "MvpTokenizer": "RobertaTokenizer",
 }
 READ_UNCHANGED = ("", "TokenizersBackend", "PreTrainedTokenizer")
-"""Classes that read their `tokenizer.json` unchanged."""
+"""The classes that use their `tokenizer.json` unchanged."""
 
 _IN_PYTHON = {
     "BertJapaneseTokenizer": "splits words with MeCab, Sudachi or Juman++, or into characters",
@@ -78,8 +78,8 @@ class TokenizerFolder:
     """The merged content of the files in a folder.
 
     `config` is `tokenizer_config.json` with `special_tokens_map.json` merged into it; `tokens` are
-    those that are to be added, with the id that a file gives them or None; `roles` are the special
-    tokens that the files name (`{"cls": …}`), and `extra` those without a role.
+    the added tokens, each with its id in the files or None; `roles` are the special tokens by role
+    (`{"cls": …}`), and `extra` the special tokens without a role.
     """
 
     path: Path
@@ -93,13 +93,13 @@ class TokenizerFolder:
 
     @property
     def max_length(self) -> int | None:
-        """Return the longest sequence; None for no limit, which files write as 1e30."""
+        """Return the longest sequence; None for no limit, which is stored as 1e30."""
         name = "model_max_length" if "model_max_length" in self.config else "max_len"
         length = self.config.number(name, None, least=1)
         return int(length) if length is not None and length < 1e9 else None
 
     def side(self, name: str, part: str) -> str:
-        """Return `truncation_side` or `padding_side`: the config's, or that of `tokenizer.json`."""
+        """Return `truncation_side` or `padding_side`, else what `tokenizer.json` says."""
         former = self.definition.fields(part) if self.definition else Fields({}, "")
         return str(
             self.config.choice(name, ("left", "right"), former.text("direction", "right").lower())
@@ -109,7 +109,8 @@ class TokenizerFolder:
 def read_folder(path: Path) -> TokenizerFolder:
     """Read all files except the vocabularies.
 
-    Raises: UserError: a file is damaged, or requires something that is not supported.
+    Raises:
+        UserError: a file is damaged, or requires a feature that is not supported.
     """
     config = _fields(path / "tokenizer_config.json") or Fields({}, path / "tokenizer_config.json")
     definition = _fields(path / "tokenizer.json")
@@ -122,7 +123,7 @@ def read_folder(path: Path) -> TokenizerFolder:
         listed = config.fields("added_tokens_decoder")
         for key in listed.values:
             if not key.isdecimal() or len(key) > 9:
-                raise UserError(f"{listed.source}: {key!r} is no id")
+                raise UserError(f"{listed.source}: {key!r} is not an id")
             tokens[int(key)] = added_token_of(listed.values[key], listed.source)
     else:
         special_map = _fields(path / "special_tokens_map.json")
@@ -160,15 +161,14 @@ def _class_of(folder: Path, config: Fields, model: Fields) -> str:
     """Find the tokenizer's class as `AutoTokenizer` does.
 
     Raises:
-        UserError: it is code in Python, of the folder or of `transformers`.
+        UserError: the class is implemented in Python, in the folder or in `transformers`.
     """
     of_model = CLASS_OF_MODEL.get(model.text("model_type", ""), "")
     named = config.text("tokenizer_class", "") or model.text("tokenizer_class", "")
     name = "" if of_model == "TokenizersBackend" else named.removesuffix("Fast") or of_model
     if name in _IN_PYTHON:
         raise UserError(
-            f"{folder}: its tokenizer_class, {name}, {_IN_PYTHON[name]}, in code of "
-            "transformers that is not built in here"
+            f"{folder}: tokenizer_class {name} {_IN_PYTHON[name]}, which is not supported"
         )
     if config.values.get("auto_map") and name not in READ_UNCHANGED and name not in _known():
         raise UserError(f"{config.source}: {name} is custom code (auto_map), which is never run")
@@ -186,10 +186,10 @@ def _known() -> set[str]:
 
 
 def added_token_of(value: Any, source: object) -> AddedToken:
-    """Read a token: a string, which is then special, or an object with `content` and flags.
+    """Read a token: a string, for a special token, or an object with `content` and flags.
 
     Raises:
-        UserError: it is neither.
+        UserError: the value is neither.
     """
     if isinstance(value, str):
         return {"content": value, **dict.fromkeys((*FLAGS, "normalized"), False), "special": True}
@@ -203,20 +203,20 @@ def added_token_of(value: Any, source: object) -> AddedToken:
 
 
 def with_default_flags(token: AddedToken) -> AddedToken:
-    """Fill in the default flags of a token: a special one is matched in the raw text."""
-    silent = token["normalized"] is None
-    return token | {"normalized": not token["special"]} if silent else token
+    """Set `normalized` if it is missing: a special token is matched in the raw text."""
+    is_missing = token["normalized"] is None
+    return token | {"normalized": not token["special"]} if is_missing else token
 
 
 def _marked_special(value: Any) -> Any:
-    """Mark every token that `special_tokens_map.json` names as special."""
+    """Set the flag `special` of every token object in a value of `special_tokens_map.json`."""
     if isinstance(value, list):
         return [_marked_special(item) for item in value]
     return value | {"special": True} if isinstance(value, dict) and "content" in value else value
 
 
 def _named_tokens(config: Fields) -> Iterator[tuple[str, AddedToken]]:
-    """Read the tokens with a role: those of `ROLES` first, then the model's own roles."""
+    """Yield the tokens with a role: first the roles in `ROLES`, then further roles of the model."""
     for role in ROLES:
         name = f"{role}_token"
         if name in config:
@@ -239,10 +239,10 @@ def _named(config: Fields, name: str) -> AddedToken:
 
 
 def _extra_tokens(config: Fields, merged: Fields) -> list[AddedToken]:
-    """Read the special tokens without a role from the first of three lists that exists.
+    """Read the special tokens without a role from the first list that is not empty.
 
     Raises:
-        UserError: another list has more of them, which `transformers` would not read.
+        UserError: a later list has further tokens, which `transformers` would ignore.
     """
     lists = []
     for fields, name in (
@@ -251,7 +251,7 @@ def _extra_tokens(config: Fields, merged: Fields) -> list[AddedToken]:
         (merged, "extra_special_tokens"),
         (merged, "additional_special_tokens"),
     ):
-        if not isinstance(fields.values.get(name), dict):  # which have names
+        if not isinstance(fields.values.get(name), dict):  # a dict has roles
             items = fields.items(name, [])
             source = f"{fields.source}: {name}"
             lists.append((source, [added_token_of(item, source) for item in items]))
@@ -282,10 +282,10 @@ def assign_ids(
     vocabulary: dict[str, int],
     source: object,
 ) -> list[dict[str, Any]]:
-    """Assign an id to each token: that of the vocabulary, or the next after it.
+    """Assign an id to each token: its id in the vocabulary, or the next free one after it.
 
     Raises:
-        UserError: a file gives it another id.
+        UserError: a file states another id for the token.
     """
     assigned: dict[str, dict[str, Any]] = {}
     size, last = len(vocabulary), -1
@@ -297,7 +297,7 @@ def assign_ids(
         id = max(size, last + 1) if known is None else known
         if expected is not None and id != expected:
             raise UserError(
-                f"{source}: {content!r} is said to have id {expected}, but the next free id is "
+                f"{source}: {content!r} should have id {expected}, but the next free id is "
                 f"{id}: ids after the vocabulary must be consecutive"
             )
         last = max(last, id)

@@ -1,7 +1,6 @@
-"""Other people's `tokenizer.json`, such as RoBERTa's and ModernBERT's byte-level BPE.
+"""Run any `tokenizer.json`, such as the byte-level BPE of RoBERTa, with Hugging Face `tokenizers`.
 
-Hugging Face `tokenizers` reads it and makes the tokens; its template of special tokens is found by
-encoding a pair of words and seeing where they come out.
+The template of special tokens is found by encoding a pair of one-letter texts.
 """
 
 import json
@@ -17,7 +16,7 @@ from plainformer.tokenizer.base import Tokenizer, by_word, refuse_surrogates
 from plainformer.tokenizer.encoding import Template, TemplatePart, Tokens, trim
 from plainformer.tokenizer.word_ids import refine
 
-_USUAL_NAMES = {
+_DEFAULT_NAMES = {
     "pad": ("[PAD]", "<pad>"),
     "unk": ("[UNK]", "<unk>"),
     "cls": ("[CLS]", "<s>"),
@@ -27,10 +26,10 @@ _USUAL_NAMES = {
 
 
 class HuggingFace(Tokenizer):
-    """A `tokenizer.json` through `tokenizers`.
+    """A tokenizer run by `tokenizers`.
 
-    `definition` is the file's content and `config` that of `tokenizer_config.json`; roles that
-    `special_tokens` leaves open are filled by their usual names.
+    `definition` is the content of `tokenizer.json`, `config` that of `tokenizer_config.json`. Roles
+    missing in `special_tokens` are filled with their default names, if the vocabulary has them.
 
     Raises:
         UserError: `tokenizers` cannot read the definition.
@@ -44,7 +43,7 @@ class HuggingFace(Tokenizer):
         special_tokens: dict[str, str],
         max_length: int | None = None,
     ) -> None:
-        # Padding and truncation are decided call by call, not by what was last saved.
+        # Padding and truncation are arguments of each call; the saved settings are removed.
         self._definition = definition | {"truncation": None, "padding": None}
         with _rust("tokenizers cannot read this tokenizer.json"):
             self._backend = Backend.from_str(json.dumps(self._definition))
@@ -54,7 +53,7 @@ class HuggingFace(Tokenizer):
         self.max_length = max_length
         self.special_tokens = {
             role: next(name for name in names if self._backend.token_to_id(name) is not None)
-            for role, names in _USUAL_NAMES.items()
+            for role, names in _DEFAULT_NAMES.items()
             if any(self._backend.token_to_id(name) is not None for name in names)
         } | special_tokens
         self.template = Template(self._parts(), self._parts("b"))
@@ -70,35 +69,35 @@ class HuggingFace(Tokenizer):
             if sequence is None or part not in parts:
                 parts.append(part)
         if sum(isinstance(part, str) for part, _ in parts) != (1 if pair is None else 2):
-            raise UserError("this tokenizer.json gives no token for a letter")
+            raise UserError("this tokenizer.json makes no token of a letter")
         return tuple(parts)
 
     @property
     def vocab_size(self) -> int:
-        """The number of ids, added tokens among them."""
+        """Return the number of ids, including added tokens."""
         return self._backend.get_vocab_size()
 
     @cached_property
     def largest_id(self) -> int:
-        """The largest id: beyond the number of ids where a vocabulary has gaps."""
+        """Return the largest id, which exceeds `vocab_size` where the ids have gaps."""
         return max(self._backend.get_vocab().values(), default=-1)
 
     @property
     def special_ids(self) -> frozenset[int]:
-        """The ids of all special tokens."""
+        """Return the ids of all special tokens."""
         added = self._backend.get_added_tokens_decoder()
         named = (self.id(token) for token in self.special_tokens.values())
         return frozenset(id for id, token in added.items() if token.special) | frozenset(named)
 
     def token(self, id: int) -> str:
-        """Give the token of an id."""
+        """Return the token of an id."""
         token = self._backend.id_to_token(id)
         if token is None:
             raise IndexError(f"no token has id {id}")
         return token
 
     def id(self, token: str) -> int:
-        """Give the id of a token.
+        """Return the id of a token.
 
         Raises:
             UserError: the vocabulary has no such token.
@@ -109,16 +108,16 @@ class HuggingFace(Tokenizer):
         return id
 
     def words(self, text: str) -> list[list[int]]:
-        """Give the ids of each word, without special tokens."""
+        """Return the ids of each word, without special tokens."""
         tokens = self.tokens(text)
         return by_word(tokens.ids, tokens.word_ids)
 
     def spell(self, word: str) -> list[int]:
-        """Give the ids of one word as the model behind normaliser and pre-tokenizer reads it."""
+        """Return the ids of one word that is normalised and pre-tokenized already."""
         return [token.id for token in self._backend.model.tokenize(word)]
 
     def tokens(self, text: str) -> Tokens:
-        """Give the tokens of one text, without the template's special tokens."""
+        """Return the tokens of one text, without the template's special tokens."""
         refuse_surrogates(text)
         with _rust("tokenizers cannot encode this text"):
             encoding = self._backend.encode(text, add_special_tokens=False)
@@ -131,9 +130,9 @@ class HuggingFace(Tokenizer):
         return self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
 
     def for_words(self) -> "HuggingFace":
-        """Return the tokenizer for training a tagger: RoBERTa's, with a space before each word.
+        """Return the variant for word tagging: RoBERTa's with a space before each word.
 
-        So do those who train one with `transformers`; it is saved as `add_prefix_space`.
+        This is the convention for `transformers`, too; it is saved as `add_prefix_space`.
         """
         splits = self._definition.get("pre_tokenizer") or {}
         if self._config.get("tokenizer_class") != "RobertaTokenizer" or splits["add_prefix_space"]:
@@ -150,11 +149,11 @@ class HuggingFace(Tokenizer):
         return other
 
     def definition(self) -> dict[str, Any]:
-        """Give the content of `tokenizer.json`."""
+        """Return the content of `tokenizer.json`."""
         return self._definition
 
     def config(self) -> dict[str, Any]:
-        """Give the settings of `tokenizer_config.json`, as they were loaded."""
+        """Return the loaded settings of `tokenizer_config.json`."""
         return {"tokenizer_class": "PreTrainedTokenizerFast"} | self._config
 
 

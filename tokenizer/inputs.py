@@ -1,12 +1,12 @@
 """Check the texts that callers give to the tokenizer.
 
-| given                          | is                                                              |
-|--------------------------------|-----------------------------------------------------------------|
-| "text"                         | a text                                                          |
-| ("text", "pair"), a list of 2  | a text and its pair                                             |
-| None, NaN, a number, bytes, …  | refused: what is missing is not a text                          |
-| three texts, or one in a tuple | refused: none of them is dropped unsaid                         |
-| a string where a list belongs  | refused: its letters are not the texts                          |
+| input                               | read as                                      |
+|-------------------------------------|----------------------------------------------|
+| "text"                              | a text                                       |
+| ("text", "pair"), or a list of two  | a text and its pair                          |
+| None, NaN, a number, bytes, …       | an error: a missing value is not a text      |
+| a tuple of one or three texts       | an error                                     |
+| a string in place of a list         | an error: its letters are not texts          |
 """
 
 import math
@@ -16,14 +16,14 @@ from typing import Any
 from plainformer.base import UserError
 
 LONGEST_TEXT = 1 << 22
-"""The most characters of one text; tokenising it takes up to half a gigabyte."""
+"""Characters of a text at most; tokenizing that many takes up to half a gigabyte."""
 
 
 def check_text(text: object, name: str = "the text") -> None:
-    """Raise `UserError` for a value that is not a string, or is longer than `LONGEST_TEXT`.
+    """Check that a value is a string of at most `LONGEST_TEXT` characters.
 
     Raises:
-        UserError: says what was given instead.
+        UserError: it is not.
     """
     if not isinstance(text, str):
         raise UserError(f"{name} must be a string, not {describe(text)}")
@@ -34,10 +34,10 @@ def check_text(text: object, name: str = "the text") -> None:
 
 
 def text_and_pair(given: object, name: str) -> tuple[str, str | None]:
-    """Return a text and its pair, if there is one.
+    """Return a text and its pair, or None without a pair.
 
     Raises:
-        UserError: it is neither a string nor two of them.
+        UserError: `given` is neither a string nor a pair of strings.
     """
     if isinstance(given, tuple | list):
         if len(given) != 2:
@@ -50,25 +50,25 @@ def text_and_pair(given: object, name: str) -> tuple[str, str | None]:
     return given, None
 
 
-def as_list(given: Any, what: str = "texts") -> Sequence[Any]:
+def as_list(given: Any, name: str = "texts") -> Sequence[Any]:
     """Convert an iterable of inputs to a list; refuse a string, a mapping or a table.
 
     Raises:
-        UserError: says how to write it.
+        UserError: `given` is not a list of inputs.
     """
     if isinstance(given, str | bytes):
-        raise UserError(f"{what} must be a list: write [text] for a single one")
+        raise UserError(f"{name} must be a list: write [text] for a single one")
     if isinstance(given, Mapping):
-        raise UserError(f"{what} must be a list: write [row] for a single one")
+        raise UserError(f"{name} must be a list: write [row] for a single one")
     if hasattr(given, "columns"):
-        raise UserError(f"{what} must be a list, not a table: give one of its columns, as a list")
+        raise UserError(f"{name} must be a list, not a table: give one of its columns, as a list")
     if not isinstance(given, Iterable):
-        raise UserError(f"{what} must be a list, not {describe(given)}")
+        raise UserError(f"{name} must be a list, not {describe(given)}")
     return list(given)
 
 
 def describe(value: object) -> str:
-    """Describe an invalid value: None, nan, or its type and its beginning."""
+    """Describe an invalid value for an error: None, nan, or its type and first characters."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return str(value)
     return f"{type(value).__name__} {value!r:.40}"

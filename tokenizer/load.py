@@ -1,7 +1,7 @@
-"""Load a tokenizer from a folder, with the class that reads its files.
+"""Load the tokenizer of a folder.
 
-`WordPiece` reads folders with exactly BERT's pipeline, `SentencePiece` those of SentencePiece
-models trained here, and `tokenizers` all others.
+`WordPiece` loads exactly BERT's pipeline, `SentencePiece` the SentencePiece models that are trained
+here, and `HuggingFace` everything else.
 """
 
 from pathlib import Path
@@ -21,8 +21,8 @@ from plainformer.tokenizer.wordpiece import LONGEST_WORD, PREFIX, WordPiece
 def load_tokenizer(folder: str | Path) -> Tokenizer:
     """Load the tokenizer of a folder (or a hub id) that was saved here or by Hugging Face.
 
-    Raises: UserError: the folder or its files are missing, a file is damaged, or requires something
-    that is not supported.
+    Raises:
+        UserError: the folder or a file is missing, or a file is damaged or not supported.
     """
     path = find_folder(folder)
     files = read_folder(path)
@@ -42,7 +42,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
 
 
 def _cleans_up(config: Fields, tokenizer: Tokenizer) -> bool:
-    """Tell whether decoding removes spaces before punctuation, which BPE does not."""
+    """Tell whether decoding removes spaces before punctuation; BPE by default does not."""
     name = "clean_up_tokenization_spaces"
     if not config.flag(name, False):
         return False
@@ -107,10 +107,10 @@ def _is_plain(added: dict[str, Any], vocabulary: dict[str, int]) -> bool:
 
 
 def _sentence_piece(model: Path, files: TokenizerFolder) -> SentencePiece:
-    """Load a model trained here, unless other files of the folder contradict it.
+    """Load a model that was trained here.
 
     Raises:
-        UserError: one does.
+        UserError: another file of the folder contradicts it.
     """
     try:
         tokenizer = SentencePiece(model.read_bytes())
@@ -130,5 +130,5 @@ def _sentence_piece(model: Path, files: TokenizerFolder) -> SentencePiece:
         if vocabulary_of(files.definition) != pieces:
             stale = "tokenizer.json has another vocabulary"
     if stale:
-        raise UserError(f"{model}: {stale}: remove the file that is not meant to be read")
+        raise UserError(f"{model}: {stale}: remove the wrong file")
     return tokenizer

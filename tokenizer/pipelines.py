@@ -1,9 +1,9 @@
-"""Build the `tokenizer.json` that a tokenizer class of `transformers` makes of its vocabulary.
+"""Rebuild the `tokenizer.json` of a tokenizer class of `transformers` from its vocabulary.
 
-A folder names a class (`BertTokenizer`), and `transformers` 5 lets the class decide: it takes the
-vocabulary alone, from `tokenizer.json` or from `vocab.txt`, and builds the steps around it anew,
-from `tokenizer_config.json`. So is it done here, with one difference: what a `tokenizer.json` says
-and its class would drop without a word (another normaliser, another template) is refused by name.
+Given a class name (`BertTokenizer`), `transformers` 5 takes only the vocabulary from
+`tokenizer.json` or `vocab.txt`, and rebuilds the other steps from `tokenizer_config.json`. This
+module does the same, with one difference: a part of `tokenizer.json` that the class would silently
+ignore (another normalizer, another template) is an error.
 
     BertTokenizer         WordPiece   [CLS] a [SEP] b [SEP]
     MPNetTokenizer        WordPiece   <s> a </s></s> b </s>
@@ -12,7 +12,7 @@ and its class would drop without a word (another normaliser, another template) i
     CamembertTokenizer    unigram     <s> a </s></s> b </s>
     AlbertTokenizer       unigram     [CLS] a [SEP] b [SEP]
 
-`PreTrainedTokenizerFast` reads its `tokenizer.json` as it stands; any other class is refused.
+`PreTrainedTokenizerFast` uses its `tokenizer.json` unchanged; any other class is an error.
 """
 
 from collections.abc import Callable
@@ -88,25 +88,24 @@ Step = Callable[[Fields], dict[str, Any] | None]
 class Pipeline:
     """The steps of a tokenizer class, as functions of `tokenizer_config.json`.
 
-    `normal` and `cut` name the kinds of step that a `tokenizer.json` of this class may have, for
-    its settings are the config's; `model` is what else the model of the file must say, `double_sep`
-    whether `</s></s>` stands between the texts of a pair, where they are all of type 0; `extra` are
-    special tokens without a role, where the folder lists none.
+    `normalizers` and `pre_tokenizers` are the types of steps that a `tokenizer.json` of this class
+    may contain. `model` are required settings of its model. `double_sep` selects RoBERTa's
+    template, with `</s></s>` between the texts of a pair. `ends` are the roles of the first and the
+    last token. `extra` are the default special tokens without a role.
     """
 
     model_type: str
     roles: dict[str, str]
     normalizer: Step
-    normal: tuple[str, ...]
+    normalizers: tuple[str, ...]
     pre_tokenizer: Step
-    cut: tuple[str, ...]
+    pre_tokenizers: tuple[str, ...]
     decoder: Step
     model: dict[str, Any] = field(default_factory=dict)
     double_sep: bool = False
     ends: tuple[str, str] = ("cls", "sep")
-    types: tuple[int, int] = (0, 1)
     keeps_template: bool = False
-    spaced_mask: bool = False
+    mask_strips_left: bool = False
     extra: tuple[str, ...] = ()
 
 
@@ -118,9 +117,9 @@ _BERT = Pipeline(
     model_type="WordPiece",
     roles=_BERT_ROLES,
     normalizer=_bert_normalizer,
-    normal=("BertNormalizer",),
+    normalizers=("BertNormalizer",),
     pre_tokenizer=lambda _: {"type": "BertPreTokenizer"},
-    cut=("BertPreTokenizer",),
+    pre_tokenizers=("BertPreTokenizer",),
     decoder=_wordpiece_decoder,
     model=_WORDPIECE,
 )
@@ -128,14 +127,13 @@ _XLM_ROBERTA = Pipeline(
     model_type="Unigram",
     roles=_ROBERTA_ROLES,
     normalizer=lambda _: None,
-    normal=("Precompiled", "Replace", "Strip"),
+    normalizers=("Precompiled", "Replace", "Strip"),
     pre_tokenizer=_by_white_space,
-    cut=("WhitespaceSplit", "Metaspace"),
+    pre_tokenizers=("WhitespaceSplit", "Metaspace"),
     decoder=_metaspace,
     model={"unk_id": 3, "byte_fallback": False},
     double_sep=True,
     ends=("bos", "eos"),
-    types=(0, 0),
 )
 PIPELINES = {
     "BertTokenizer": _BERT,
@@ -143,50 +141,48 @@ PIPELINES = {
         model_type="WordPiece",
         roles=_ROBERTA_ROLES | {"unk": "[UNK]"},
         normalizer=_bert_normalizer,
-        normal=_BERT.normal,
+        normalizers=_BERT.normalizers,
         pre_tokenizer=_BERT.pre_tokenizer,
-        cut=_BERT.cut,
+        pre_tokenizers=_BERT.pre_tokenizers,
         decoder=_wordpiece_decoder,
         model=_WORDPIECE,
         double_sep=True,
-        types=(0, 0),
-        spaced_mask=True,
+        mask_strips_left=True,
     ),
     "RobertaTokenizer": Pipeline(
         model_type="BPE",
         roles=_ROBERTA_ROLES,
         normalizer=lambda _: None,
-        normal=(),
+        normalizers=(),
         pre_tokenizer=_byte_level,
-        cut=("ByteLevel",),
+        pre_tokenizers=("ByteLevel",),
         decoder=lambda _: {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True},
         model=_BPE,
         double_sep=True,
-        types=(0, 0),
     ),
     "XLMRobertaTokenizer": _XLM_ROBERTA,
     "CamembertTokenizer": replace(
         _XLM_ROBERTA,
-        spaced_mask=True,
+        mask_strips_left=True,
         extra=("<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"),
     ),
     "AlbertTokenizer": Pipeline(
         model_type="Unigram",
         roles=_BERT_ROLES | {"unk": "<unk>", "pad": "<pad>", "bos": "[CLS]", "eos": "[SEP]"},
         normalizer=_albert_normalizer,
-        normal=("Replace", "NFKD", "StripAccents", "Lowercase", "Precompiled", "Strip"),
+        normalizers=("Replace", "NFKD", "StripAccents", "Lowercase", "Precompiled", "Strip"),
         pre_tokenizer=_by_white_space,
-        cut=("WhitespaceSplit", "Metaspace"),
+        pre_tokenizers=("WhitespaceSplit", "Metaspace"),
         decoder=_metaspace,
         model={"unk_id": 1, "byte_fallback": False},
         keeps_template=True,
     ),
 }
-"""The tokenizer classes of this project's families, also used by other families."""
+"""The tokenizer classes of the supported model families."""
 
 
 def steps_of(part: Any, source: object) -> list[Fields]:
-    """List the steps of a normaliser, pre-tokenizer or processor; flatten a `Sequence`."""
+    """List the steps of a normalizer, pre-tokenizer or processor; flatten a `Sequence`."""
     if part is None:
         return []
     step = Fields(part, source)
@@ -197,7 +193,7 @@ def steps_of(part: Any, source: object) -> list[Fields]:
 
 
 def template_of(processor: Any, source: object) -> Template | None:
-    """Read the template of a `post_processor`; None if it has none."""
+    """Read the template of a `post_processor`; return None if it has none."""
     for step in steps_of(processor, source):
         match step.text("type", None):
             case "TemplateProcessing":
@@ -246,19 +242,19 @@ def _whole(id: Any, fields: Fields) -> int:
 
 
 def pipeline_steps(name: str, config: Fields, definition: Fields | None) -> dict[str, Any]:
-    """Build normaliser, pre-tokenizer and decoder of a class; keep the file's character table.
+    """Build normalizer, pre-tokenizer and decoder of a class; keep the file's character table.
 
     Raises:
-        UserError: the `tokenizer.json` has a step that the class would drop.
+        UserError: `tokenizer.json` has a step that the class would ignore.
     """
     pipeline = PIPELINES[name]
     normalizer, tables = pipeline.normalizer(config), []
     if definition is not None:
         steps = steps_of(definition.values.get("normalizer"), definition.source)
         tables = [dict(s.values) for s in steps if s.values.get("type") == "Precompiled"][:1]
-        _refuse_other_steps(name, "normalizer", steps, pipeline.normal, definition)
+        _refuse_other_steps(name, "normalizer", steps, pipeline.normalizers, definition)
         cuts = steps_of(definition.values.get("pre_tokenizer"), definition.source)
-        _refuse_other_steps(name, "pre_tokenizer", cuts, pipeline.cut, definition)
+        _refuse_other_steps(name, "pre_tokenizer", cuts, pipeline.pre_tokenizers, definition)
     if tables:
         inner = normalizer["normalizers"] if normalizer else []
         steps_with_table = [*inner, *tables]
@@ -272,7 +268,7 @@ def pipeline_steps(name: str, config: Fields, definition: Fields | None) -> dict
 
 _KNOWN_PATTERNS = ({"String": "``"}, {"String": "''"}, {"Regex": " {2,}"})
 _FIXED = {"clean_text": True, "use_regex": True, "replacement": SPACE, "split": True}
-"""Settings that a class does not read from its config."""
+"""The values of settings that no class reads from its config."""
 
 
 def _refuse_other_steps(
@@ -292,10 +288,10 @@ def _refuse_other_steps(
 
 
 def refuse_other_model(name: str, definition: Fields) -> None:
-    """Raise `UserError` for a model that the class would read in another way.
+    """Check that the class reads the model in `tokenizer.json` as it is.
 
     Raises:
-        UserError: names what the file says.
+        UserError: the model has another type or another setting.
     """
     pipeline, model = PIPELINES[name], definition.fields("model")
     if model.text("type", pipeline.model_type) != pipeline.model_type:
@@ -303,14 +299,14 @@ def refuse_other_model(name: str, definition: Fields) -> None:
     for setting, value in pipeline.model.items():
         found = model.values.get(setting)
         is_same = found is None or found == value or not (found or value)
-        # What stands for an unknown byte is never met: each byte is in the vocabulary.
+        # The unknown token of BPE is never used: every byte is in the vocabulary.
         if not is_same and setting not in ("unk_token", "fuse_unk"):
             raise ignored_part(name, definition, f"a model with {setting} {found!r}")
 
 
-def ignored_part(name: str, definition: Fields, what: str) -> UserError:
-    """Make the error for a part of `tokenizer.json` that its class ignores."""
+def ignored_part(name: str, definition: Fields, part: str) -> UserError:
+    """Return the error for a part of `tokenizer.json` that its class ignores."""
     return UserError(
-        f"{definition.source} has {what}, which {name} ignores: to use the file as it is, "
+        f"{definition.source} has {part}, which {name} ignores: to use the file as it is, "
         'write "tokenizer_class": "PreTrainedTokenizerFast" into tokenizer_config.json'
     )

@@ -1,25 +1,25 @@
-"""Tokenise raw text, white space included, with SentencePiece, and trace tokens to their source.
+"""Tokenize text with a SentencePiece model, and trace each token to its source.
 
     unigram   the segmentation x with the largest Σ log p(xᵢ) (Kudo, 2018)
     bpe       the best-ranked merge first, until none is left (Sennrich et al., 2016)
 
-The text is normalised (NFKC, and runs of white space to one `▁`), cut into pieces, and what the
-vocabulary cannot spell becomes UTF-8 bytes `<0x00>` … `<0xFF>`, so nothing is ever unknown.
-The `sentencepiece` library (Kudo & Richardson, 2018) does this; here the pieces are traced back
-through the normalisation to their source. A token that is part of a ligature or of a character's
-bytes has the whole character as its source; a `▁` that only opens the text has none. Behind a
-special token none is added: `[MASK]文` reads as the masked text of pretraining does.
+The `sentencepiece` library (Kudo & Richardson, 2018) normalises the text (NFKC, and white space to
+a single `▁`) and splits it into pieces. Characters outside the vocabulary become UTF-8 bytes
+`<0x00>` … `<0xFF>`, so no token is unknown. This module traces each piece back through the
+normalisation to its offsets. A piece of a ligature, or a byte of a character, has the whole
+character as its source; a `▁` that is only added at the start of the text has an empty one. No `▁`
+is added after a special token, so that `[MASK]文` is tokenized like the masked text of pretraining.
 
-A Chinese character is a piece of its own, as in BERT: training lets none stand in a piece with
-another character, and white space before one is dropped, with the `▁` that would open the text. So
-a text has the tokens that its characters have one by one.
+As in BERT, a Chinese character is never in one piece with another character, and white space before
+it is dropped, as is the `▁` at the start of a text. So Chinese text has the same tokens as its
+characters one by one.
 
-Words are those of `base.words`: they begin at `▁`, at a sign, and at each piece of Chinese or
-Japanese; a piece that begins with a mark goes on with the word before it.
+Words are defined as in `base.words`: a word begins at `▁`, at a sign, and at each piece of Chinese
+or Japanese; a piece that begins with a mark continues the word before it.
 
-The `tokenizer.json` that is saved beside the model is its translation for `tokenizers`, which
-normalises a grapheme at a time, and takes a `<0x41>` that a text spells out for the byte: there,
-and on unusual combinations of marks, the two can differ. Here the model is what decides.
+The `tokenizer.json` that is saved with the model is a translation for `tokenizers`. It can differ
+on rare combinations of marks, since `tokenizers` normalises by grapheme, and where a text contains
+the characters `<0x41>`, which `tokenizers` reads as a byte.
 """
 
 import base64
@@ -45,21 +45,21 @@ from plainformer.tokenizer.encoding import CharSpan, Template, Tokens, trim
 from plainformer.tokenizer.word_ids import SPACE, PieceWords
 
 MODEL_FILE = "tokenizer.model"
-# `add_dummy_prefix: false`, as bytes of a model: of a field that comes twice the last counts.
+# The field `add_dummy_prefix: false`, in bytes: the last occurrence of a field counts.
 _NO_PREFIX = b"\x1a\x02\x18\x00"
 _SPECIAL = "|".join(map(re.escape, SPECIAL_TOKENS.values()))
 _CUT = re.compile(f"({_SPECIAL})|{SPACE_BEFORE_HAN.pattern}")
 _CUT_ASCII = re.compile(f"({_SPECIAL})")
 
 _Segment = tuple[int, str, sentencepiece.SentencePieceProcessor | None, list[int]]
-"""Start of a part of the text, the part, its encoding (None: a special token), and its ids."""
+"""A part of the text: its start, characters, processor (None: a special token), and ids."""
 
 
 class SentencePiece(Tokenizer):
     """A SentencePiece model that was trained by `train_tokenizer`.
 
     Raises:
-        UserError: the bytes are no SentencePiece model, or one without our special pieces.
+        UserError: the bytes are not a SentencePiece model, or lack the special tokens.
     """
 
     special_tokens = SPECIAL_TOKENS
@@ -89,20 +89,20 @@ class SentencePiece(Tokenizer):
 
     @property
     def vocab_size(self) -> int:
-        """The number of ids."""
+        """Return the number of ids."""
         return int(self._processor.get_piece_size())
 
     @property
     def special_ids(self) -> frozenset[int]:
-        """The ids of all special tokens."""
+        """Return the ids of all special tokens."""
         return frozenset(range(len(SPECIAL_TOKENS)))
 
     def token(self, id: int) -> str:
-        """Give the piece of an id."""
+        """Return the piece of an id."""
         return self._pieces[id]
 
     def id(self, token: str) -> int:
-        """Give the id of a piece.
+        """Return the id of a piece.
 
         Raises:
             UserError: the vocabulary has no such piece.
@@ -113,31 +113,31 @@ class SentencePiece(Tokenizer):
             raise UserError(f"the vocabulary has no token {token!r}") from None
 
     def words(self, text: str) -> list[list[int]]:
-        """Give the ids of each word, without special tokens."""
+        """Return the ids of each word, without special tokens."""
         ids = [id for _, _, _, ids in self._segments(text) for id in ids]
         return by_word(ids, self._word_ids(ids))
 
     def spell(self, word: str) -> list[int]:
-        """Give the ids of one word, normalised already."""
+        """Return the ids of one word that is normalised already."""
         processor = self._processor if word.startswith(SPACE) else self._inside
         ids: list[int] = processor.encode(word.removeprefix(SPACE))
         return ids
 
     def tokens(self, text: str) -> Tokens:
-        """Give the tokens of one text, without the template's special tokens."""
+        """Return the tokens of one text, without the template's special tokens."""
         return self._tokens(text)
 
     def _of_words(self, words: Iterable[str]) -> Iterator[Tokens]:
-        """Tokenise words; without spaces between them in a script that has none."""
-        goes_on = False
+        """Tokenize words, without a space between two of a script that writes none."""
+        joins_next = False
         for word in words:
             if word.isascii():
                 yield self._cached(word)
-                goes_on = False
+                joins_next = False
             else:
                 begins, ends = unspaced_edges(word)
-                yield (self._cached_inside(word) if begins and goes_on else self._cached(word))
-                goes_on = ends
+                yield (self._cached_inside(word) if begins and joins_next else self._cached(word))
+                joins_next = ends
 
     @cached_property
     def _cached_inside(self) -> Callable[[str], Tokens]:
@@ -161,7 +161,7 @@ class SentencePiece(Tokenizer):
     def _segments(self, text: str, is_joined: bool = False) -> Iterator[_Segment]:
         """Split a text at special tokens, and at white space before a Chinese character.
 
-        `is_joined`: the text continues another one without a space.
+        With `is_joined` the text continues another one, and no `▁` is added at its start.
         """
         refuse_surrogates(text)
         start = 0
@@ -173,7 +173,7 @@ class SentencePiece(Tokenizer):
         yield self._segment(text, start, len(text), is_joined)
 
     def _segment(self, text: str, start: int, end: int, is_joined: bool) -> _Segment:
-        """Encode a part of a text, with `▁` before it if it begins the text or a word."""
+        """Encode a part of a text, adding `▁` if it begins the text or follows white space."""
         segment = text[start:end]
         opens = segment[:1].isspace() or (start == 0 and not is_joined)
         is_open = opens and not HAN_FIRST.match(segment)
@@ -204,7 +204,7 @@ class SentencePiece(Tokenizer):
             position = last
 
     def _decode(self, ids: Iterable[int], skip_special_tokens: bool) -> str:
-        """Join pieces to text; special tokens, where they are kept, stand between spaces."""
+        """Join pieces to text, with spaces around the special tokens that are kept."""
         parts: list[str] = []
         run: list[int] = []
         for id in (*ids, None):
@@ -217,7 +217,7 @@ class SentencePiece(Tokenizer):
         return " ".join(parts)
 
     def definition(self) -> dict[str, Any]:
-        """Give the model's translation to `tokenizer.json`."""
+        """Return the model's translation to `tokenizer.json`."""
         charsmap = base64.b64encode(_field(_field(self.model, 3), 2)).decode()
         template = [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}]
         template += [{"Sequence": {"id": "A", "type_id": 0}}]
@@ -267,11 +267,11 @@ class SentencePiece(Tokenizer):
         }
 
     def score(self, id: int) -> float:
-        """Give the score of a piece: its log-probability, or the merge that it comes with."""
+        """Return the score of a piece: its log-probability (unigram) or minus its rank (BPE)."""
         return float(self._processor.get_score(id))
 
     def is_bpe(self) -> bool:
-        """Tell whether pieces are merged by rank, not chosen by probability."""
+        """Tell whether the model is BPE rather than unigram."""
         return _varint_field(_field(self.model, 2), 3) == 2
 
     def _unigram(self) -> dict[str, Any]:
@@ -280,7 +280,7 @@ class SentencePiece(Tokenizer):
         return {"type": "Unigram", "unk_id": self.unk_id, "vocab": vocab, "byte_fallback": True}
 
     def _bpe(self) -> dict[str, Any]:
-        """Merge any two pieces that spell a third, in order of that one's rank."""
+        """Translate BPE: list all pairs of pieces that spell a third, by the rank of the third."""
         special = self.special_ids
         merges = [
             [piece[:cut], piece[cut:]]
@@ -299,7 +299,7 @@ class SentencePiece(Tokenizer):
         }
 
     def config(self) -> dict[str, Any]:
-        """Give the settings of `tokenizer_config.json`."""
+        """Return the settings of `tokenizer_config.json`."""
         return {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
@@ -313,20 +313,20 @@ class SentencePiece(Tokenizer):
 
 
 def is_ours(model: bytes) -> bool:
-    """Tell whether a SentencePiece model was trained here: by its special pieces."""
+    """Tell by its special tokens whether a SentencePiece model was trained here."""
     try:
         processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-    except (RuntimeError, TypeError, UnicodeDecodeError):  # the last: an error's own text
+    except (RuntimeError, TypeError, UnicodeDecodeError):  # the last: in the text of an error
         return False
     first = range(min(len(SPECIAL_TOKENS), processor.get_piece_size()))
     return [processor.id_to_piece(id) for id in first] == list(SPECIAL_TOKENS.values())
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Read the fields of a protocol-buffer message: numbers, with integers or bytes.
+    """Yield the fields of a protocol-buffer message: number, and integer or bytes.
 
-    The library tells neither its normalisation table nor its kind, and these two are not worth
-    depending on `protobuf`.
+    The library exposes neither the normalisation table nor the type of a model; reading the two
+    here avoids a dependency on `protobuf`.
     """
     position = 0
 

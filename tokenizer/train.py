@@ -1,7 +1,7 @@
-"""Training a vocabulary on texts.
+"""Train a tokenizer on texts.
 
-WordPiece is trained by `tokenizers`, behind the same normalisation that encodes; unigram (Kudo,
-2018) and BPE (Sennrich et al., 2016) by SentencePiece, with byte fallback, so that no text is ever
+WordPiece is trained by `tokenizers` on the words that `WordPiece` itself produces; unigram (Kudo,
+2018) and BPE (Sennrich et al., 2016) by SentencePiece, with byte fallback, so that no token is ever
 unknown.
 """
 
@@ -22,16 +22,16 @@ from plainformer.tokenizer.wordpiece import PREFIX, WordPiece, count_words
 
 Kind = Literal["wordpiece", "unigram", "bpe"]
 DELIMITER = "\ufdd0"
-"""A separator that no token may contain: a character that Unicode reserves."""
+"""A Unicode noncharacter; SentencePiece lets no token contain it."""
 RESERVED = str.maketrans({"▅": " ", DELIMITER: " ", "\0": " "})
-"""A character that SentencePiece reserves; it skips every sentence with one."""
+"""Characters that SentencePiece reserves: it would skip every sentence with one."""
 LONGEST_PART = 1 << 12
-"""The most characters of a text for SentencePiece, whose time is quadratic in repetitions."""
+"""Characters of a sentence at most: SentencePiece takes quadratic time on repetitions."""
 MERGED_WORDS = 1 << 19
-"""The number of most frequent words that WordPiece is trained on, at 2 KB of memory each."""
+"""WordPiece is trained on this many most frequent words, at 2 KB of memory each."""
 EMPTY = "the texts to train a tokenizer on are empty"
 COVERAGE = 0.9995
-"""The share of a text whose characters get a place in the vocabulary first (Kudo, 2018)."""
+"""Fraction of the text that the characters in the vocabulary must cover (Kudo, 2018)."""
 
 
 def train_tokenizer(
@@ -46,12 +46,12 @@ def train_tokenizer(
     """Train a tokenizer whose special tokens are [PAD] [UNK] [CLS] [SEP] [MASK], at ids 0 to 4.
 
     Args:
-        texts: the texts, read once.
-        kind: what the vocabulary is made of.
-        vocab_size: the number of ids, special tokens among them.
+        texts: the texts; they are read once.
+        kind: the algorithm.
+        vocab_size: the number of ids, including special tokens.
         lowercase: fold case (and, for WordPiece, strip accents).
-        min_frequency: how often a pair of pieces must be seen to become one (WordPiece).
-        progress: show a bar.
+        min_frequency: the least number of occurrences for a merge of two pieces (WordPiece).
+        progress: show a progress bar.
 
     Raises:
         UserError: the texts are empty, or too small for so large a vocabulary.
@@ -60,11 +60,11 @@ def train_tokenizer(
         return _wordpiece(_Checked(texts), vocab_size, lowercase, min_frequency, progress)
     if kind in ("unigram", "bpe"):
         return _sentencepiece(_Checked(texts), kind, vocab_size, lowercase, progress)
-    raise UserError(f"no kind of tokenizer is called {kind!r}: choose wordpiece, unigram or bpe")
+    raise UserError(f"there is no tokenizer kind {kind!r}: choose wordpiece, unigram or bpe")
 
 
 class _Checked:
-    """Texts on their way to a trainer, with the error that ended them, if one did."""
+    """Checked texts for a trainer, and the error that their iteration raised, if any."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._texts = texts
@@ -93,19 +93,19 @@ def _too_large(vocab_size: int, possible: int) -> UserError:
 
 def _too_small(vocab_size: int, needed: int) -> UserError:
     return UserError(
-        f"a vocabulary of {vocab_size} is too small: the characters of this text alone need "
-        f"{needed}"
+        f"a vocabulary of {vocab_size} is too small: the special tokens and characters of this "
+        f"text need {needed}"
     )
 
 
 def _wordpiece(
     texts: _Checked, vocab_size: int, lowercase: bool, min_frequency: int, progress: bool
 ) -> WordPiece:
-    """Count words, then let `tokenizers` merge their characters to pieces.
+    """Count words, choose the alphabet, and let `tokenizers` learn the merges.
 
-    The characters are chosen here, and given in order, as `tokenizers` would break ties by chance:
-    the most frequent, until they cover 99.95 % of the text or half of the vocabulary is theirs.
-    The rare ones only fill what room is left when there is nothing more to merge.
+    The alphabet is the most frequent characters, until they cover 99.95 % of the text or fill half
+    of the vocabulary. It is sorted here, since `tokenizers` breaks ties at random. Rarer characters
+    are added only where the vocabulary is not full after the last merge.
     """
     from tokenizers import Tokenizer as Backend
     from tokenizers.models import WordPiece as Model
@@ -195,9 +195,9 @@ def _sentencepiece(
             raise _too_large(vocab_size, int(possible[1])) from None
         if needed := re.search(r"required_chars\. \d+ vs (\d+)", message):
             raise _too_small(vocab_size, int(needed[1])) from None
-        if "all_chars_count" in message:  # nothing but what normalisation drops
+        if "all_chars_count" in message:  # normalisation drops every character
             raise UserError(EMPTY) from None
-        raise UserError(f"SentencePiece cannot learn from this text: {message}") from None
+        raise UserError(f"SentencePiece cannot be trained on this text: {message}") from None
     return SentencePiece(model.getvalue())
 
 

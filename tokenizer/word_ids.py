@@ -1,8 +1,8 @@
-"""Number the words of tokens, for whole-word masking.
+"""Assign each token to a word of its text, for whole-word masking.
 
-Words are those of `base.words`, in every kind of tokenizer. A piece that begins with a mark (a
-vowel sign, an accent) goes on with the word before it, and what lies within one character is of
-one word; a piece of Chinese or Japanese, and a sign, is a word.
+Words are defined as in `base.words`, for every tokenizer. A piece that begins with a mark (a vowel
+sign, an accent) continues the word before it, and all bytes of a character belong to one word. Each
+piece of Chinese or Japanese, and each sign, is a word.
 """
 
 from collections.abc import Container, Iterable, Sequence
@@ -19,9 +19,9 @@ class PieceWords:
     """Compute the word ids of SentencePiece's tokens from the pieces alone.
 
     Args:
-        pieces: the piece of each id, in which `▁` stands for a space.
-        values: the value of each id that is a byte, else None.
-        special: the ids that are words of their own.
+        pieces: the piece of each id, with `▁` for a space.
+        values: the byte of each id that encodes a byte, else None.
+        special: the ids of special tokens, each of which is a word.
     """
 
     def __init__(
@@ -33,17 +33,17 @@ class PieceWords:
         ]
 
     def __call__(self, ids: Sequence[int]) -> list[int]:
-        """Return the word number of each token, from 0 and rising."""
+        """Return the word number of each token, counted from 0."""
         word_ids = []
         edges = self._edges
         word, before = -1, _APART
-        for place, id in enumerate(ids):
+        for position, id in enumerate(ids):
             first, last = edges[id]
             if first == _BYTE:
                 if 0x80 <= last < 0xC0 and word >= 0:  # it continues a character
                     word_ids.append(word)
                     continue
-                first = last = self._character(ids[place : place + 4])
+                first = last = self._character(ids[position : position + 4])
             word += (
                 before == _APART
                 or first == _APART
@@ -57,14 +57,14 @@ class PieceWords:
         return word_ids
 
     def _character(self, ids: Sequence[int]) -> int:
-        """Decode the character whose first byte comes first."""
+        """Return the code of the character that begins with the first byte of `ids`."""
         edges = (self._edges[id] for id in ids)
         values = bytes(value for first, value in edges if first == _BYTE)
         return _CODE.get(KIND[values.decode(errors="replace")[0]], _SIGN)
 
 
 def _ends(piece: str) -> tuple[int, int]:
-    """Return the codes of the first character of a piece, and of the last that is no mark."""
+    """Return the codes of a piece's first character and of its last one that is not a mark."""
     if piece == SPACE:
         return _SIGN, _SPACE
     first = _SIGN if piece.startswith(SPACE) else _CODE.get(KIND[piece[0]], _SIGN)
@@ -78,23 +78,23 @@ def refine(
 ) -> list[int]:
     """Correct the word ids of a pre-tokenizer at marks and in scripts without spaces.
 
-    `\\p{L}+` of byte-level BPE parts a letter from its vowel sign, and a metaspace takes a whole
-    Chinese sentence for a word. Elsewhere the words stay those of the pre-tokenizer.
+    The `\\p{L}+` of byte-level BPE separates a letter from its vowel sign, and a metaspace treats a
+    Chinese sentence as one word. All other words are left as they are.
 
     Args:
-        text: what was tokenised.
-        offsets: the source of each token, without white space before it.
+        text: the text.
+        offsets: the source of each token, without leading white space.
         word_ids: the words of the pre-tokenizer.
-        apart: for each token whether it is an added one, found in the text as it is written.
+        apart: for each token, whether it is an added token.
     """
     if text.isascii():
         return word_ids
     kinds = list(map(KIND.__getitem__, text))
     if "mark" not in kinds and "alone" not in kinds:
         return word_ids
-    mended: list[int] = []
+    corrected: list[int] = []
     word, reached, last_id = -1, 0, -1
-    before: Kind = "space"  # the kind of the word so far
+    before: Kind = "space"  # the kind of the current word
     for (start, end), word_id, is_apart in zip(offsets, word_ids, apart, strict=True):
         is_new = word_id != last_id
         last_id = word_id
@@ -109,7 +109,7 @@ def refine(
             elif before == first == "letter" and kinds[start - 1] == "mark":
                 is_new = False
         word += is_new
-        mended.append(word)
+        corrected.append(word)
         if end > reached:
             reached = end
             last = end - 1
@@ -119,4 +119,4 @@ def refine(
                 before = kinds[last]
         if is_apart:
             before = "space"
-    return mended
+    return corrected

@@ -1,21 +1,21 @@
-"""WordPiece by hand: BERT's algorithm, with a cache of what stands between spaces.
+"""WordPiece, BERT's tokenizer, with a cache of the tokens of each space-separated chunk.
 
     1. clean:   drop control characters, turn white space into spaces
     2. spread:  put spaces around Chinese characters
     3. fold:    lower-case; strip accents (decompose by NFD, drop the marks)
     4. split:   at spaces, and around each punctuation character
     5. match:   take the longest piece of the vocabulary that begins the word, then the longest
-                `##` piece that continues it, …; a word that cannot be finished, or is longer than
-                100 characters, is [UNK]
+                `##` piece that continues it, and so on; a word that cannot be completed, or is
+                longer than 100 characters, is [UNK]
 
 Devlin et al. (2019), google-research/bert `tokenization.py`; equal in ids, offsets and word ids to
 Hugging Face `tokenizers` (BertNormalizer, BertPreTokenizer, WordPiece). One difference is known:
-marks that are kept (a few Mc, and Mn newer than the tables of `tokenizers`) are not put in
+marks that are kept (a few Mc, and Mn newer than the tables of `tokenizers`) are not sorted into
 canonical order.
 
-Steps 1 to 4 look at one character at a time, so a table from each character to what becomes of it
-is all of them. They hold as well for any cut of the text at spaces, so the pieces of each chunk
-between spaces are looked up in a bounded cache: English repeats itself.
+Steps 1 to 4 treat each character by itself, so a table from characters to their replacements
+implements them all. The text can therefore be split at spaces first, and the pieces of each chunk
+are kept in a bounded cache, since most chunks recur.
 """
 
 import re
@@ -41,10 +41,10 @@ Value = TypeVar("Value")
 
 
 class _Characters(dict[int, str]):
-    """What becomes of each character in steps 1 to 4, with spaces where a word ends.
+    """The replacement of each character in steps 1 to 4, with spaces at word boundaries.
 
-    The class of a character beyond ASCII is asked of `tokenizers`: Python's Unicode tables differ
-    from release to release, and a text must not change its ids with them.
+    Beyond ASCII, `tokenizers` classifies the character: Python's Unicode tables change from release
+    to release, and ids must not change with them.
     """
 
     def __init__(self, lowercase: bool, strip_accents: bool, chinese: bool) -> None:
@@ -79,9 +79,10 @@ class _Characters(dict[int, str]):
 
 
 class _Cache(dict[str, Value]):
-    """A function's values for short strings, in bounded memory.
+    """A bounded cache of a function of short strings.
 
-    When it is full, what was not asked for since it was last full is forgotten.
+    A full cache becomes the former one. Entries of the former move back when they are used; the
+    others are dropped when the cache is full again.
     """
 
     entries = 1 << 17
@@ -102,18 +103,18 @@ class _Cache(dict[str, Value]):
 
 
 _Piece = tuple[int, int, int, bool]
-"""A token of a chunk: its id, where it starts and ends in the chunk, and if it opens a word."""
+"""A token of a chunk: its id, its start and end in the chunk, whether it begins a word."""
 
-# Cutting elsewhere than at spaces only keeps chunks short, so that they come again.
+# Chinese text has no spaces: these breaks keep its chunks short, so that they recur.
 _BREAKS = r"\t\n\r\u3000、。，：；！？「」《》"
 _CHINESE = r"\u3400-\u4dbf\u4e00-\u9fff"
 _CHUNKS = re.compile(f"[{_CHINESE}]|[^ {_BREAKS}{_CHINESE}]+")
 
 
 LONGEST_PART = 1 << 20
-"""The most characters that are split into words at once."""
-MOST_WORDS = 1 << 20
-"""The most different words that are counted at a time (a fifth of a gigabyte)."""
+"""Characters at most that are split into words at once."""
+MAX_COUNTED_WORDS = 1 << 20
+"""Distinct words at most that are counted (a fifth of a gigabyte)."""
 
 
 def count_words(
@@ -125,15 +126,15 @@ def count_words(
 ) -> Counter[str]:
     """Count the words that steps 1 to 4 produce from texts, to train a vocabulary.
 
-    Of more than `MOST_WORDS` the rarest are forgotten while counting (lossy counting, Manku &
-    Motwani 2002), so that a text of any size is counted in a bounded memory.
+    Above `MAX_COUNTED_WORDS` the rarer half is dropped while counting (lossy counting, Manku &
+    Motwani 2002), so that texts of any size are counted in bounded memory.
     """
     chunks: Counter[str] = Counter()
     for text in texts:
         for part in cut_at_spaces(text, LONGEST_PART):
             chunks.update(_CHUNKS.findall(part))
-            if len(chunks) > MOST_WORDS:
-                chunks = Counter(dict(chunks.most_common(MOST_WORDS // 2)))
+            if len(chunks) > MAX_COUNTED_WORDS:
+                chunks = Counter(dict(chunks.most_common(MAX_COUNTED_WORDS // 2)))
     strip_accents = lowercase if strip_accents is None else strip_accents
     characters = _Characters(lowercase, strip_accents, chinese_characters)
     words: Counter[str] = Counter()
@@ -147,8 +148,8 @@ def count_words(
 class WordPiece(Tokenizer):
     """BERT's tokenizer over a vocabulary of whole words and `##` continuations.
 
-    `special_tokens` gives the five roles; `added` are further tokens that are found in the text
-    as they are written, as the special ones are.
+    `special_tokens` gives the five roles; `added` are further tokens that, like the special ones,
+    are matched in the raw text.
     """
 
     def __init__(
@@ -193,20 +194,20 @@ class WordPiece(Tokenizer):
 
     @property
     def vocab_size(self) -> int:
-        """The number of ids."""
+        """Return the number of ids."""
         return len(self.vocabulary)
 
     @property
     def special_ids(self) -> frozenset[int]:
-        """The ids of all special tokens."""
+        """Return the ids of all special tokens."""
         return frozenset(self._special.values())
 
     def token(self, id: int) -> str:
-        """Give the token of an id."""
+        """Return the token of an id."""
         return self.vocabulary[id]
 
     def id(self, token: str) -> int:
-        """Give the id of a token.
+        """Return the id of a token.
 
         Raises:
             UserError: the vocabulary has no such token.
@@ -217,7 +218,7 @@ class WordPiece(Tokenizer):
             raise UserError(f"the vocabulary has no token {token!r}") from None
 
     def words(self, text: str) -> list[Sequence[int]]:
-        """Give the ids of each word, without special tokens."""
+        """Return the ids of each word, without special tokens."""
         try:
             return list(chain.from_iterable(map(self._words.__getitem__, self._cut(text)[0])))
         except UnicodeEncodeError:
@@ -225,11 +226,11 @@ class WordPiece(Tokenizer):
             raise
 
     def spell(self, word: str) -> list[int]:
-        """Give the ids of one word, normalised already."""
+        """Return the ids of one word that is normalised already."""
         return [id for id, _, _ in self._match(word)]
 
     def tokens(self, text: str) -> Tokens:
-        """Give the tokens of one text, without the template's special tokens."""
+        """Return the tokens of one text, without the template's special tokens."""
         ids: list[int] = []
         offsets: list[CharSpan] = []
         word_ids: list[int] = []
@@ -258,18 +259,18 @@ class WordPiece(Tokenizer):
         return Tokens(ids, offsets, word_ids)
 
     def _cut(self, text: str) -> tuple[list[str], int]:
-        """Cut a text into chunks, which stand `gap` characters apart."""
-        if self._find_break(text):  # perhaps only what could begin a special token
+        """Split a text into chunks; return them and the number of characters between two."""
+        if self._find_break(text):  # or the first character of a special token
             return self._split(text), 0
         return text.split(" "), 1
 
     def _pieces_of(self, chunk: str) -> int | tuple[_Piece, ...]:
-        """Mostly a chunk is one whole word of the vocabulary: then its id says all."""
+        """Tokenize a chunk; return its id alone where it is one whole word of the vocabulary."""
         if chunk in self._special:
             return self._special[chunk]
         words = chunk.translate(self._characters).split()
         sources: Sequence[int] = range(len(chunk))
-        # ASCII never grows, so characters were dropped or none has moved.
+        # ASCII characters become at most one each: with an equal sum, none has moved.
         if not chunk.isascii() or sum(map(len, words)) != len(chunk):
             sources = [
                 position
@@ -294,7 +295,7 @@ class WordPiece(Tokenizer):
         return [tuple(id for id, _, _ in self._matches[word]) for word in words]
 
     def _match(self, word: str) -> tuple[tuple[int, int, int], ...]:
-        """Match the longest pieces first, from left to right: ids with their place in the word."""
+        """Match the longest piece first, from left to right; return (id, start, end)."""
         unknown = ((self._unk, 0, len(word)),)
         if len(word) > LONGEST_WORD:
             return unknown
@@ -312,7 +313,7 @@ class WordPiece(Tokenizer):
         return tuple(pieces)
 
     def _decode(self, ids: Iterable[int], skip_special_tokens: bool) -> str:
-        """Join pieces to words and words by spaces, with none before `.`, `?`, `!` and `,`."""
+        """Join pieces into words, and words with spaces, except before `.`, `?`, `!` and `,`."""
         text = ""
         special = self.special_ids if skip_special_tokens else frozenset()
         for token in (self.vocabulary[id] for id in ids if id not in special):
@@ -325,7 +326,7 @@ class WordPiece(Tokenizer):
         return text
 
     def definition(self) -> dict[str, Any]:
-        """Give the whole tokenizer in the form of `tokenizer.json`."""
+        """Return the whole tokenizer as the content of a `tokenizer.json`."""
         cls, sep = self.special_tokens["cls"], self.special_tokens["sep"]
         return {
             "version": "1.0",
@@ -359,7 +360,7 @@ class WordPiece(Tokenizer):
         }
 
     def config(self) -> dict[str, Any]:
-        """Give the settings of `tokenizer_config.json`."""
+        """Return the settings of `tokenizer_config.json`."""
         return {
             "tokenizer_class": "BertTokenizer",
             "do_lower_case": self.lowercase,

@@ -107,7 +107,7 @@ def test_a_column_that_is_not_there(tmp_path, column):
     [
         ("EU B-ORG\nrejects\n", ":2: no tag after the word 'rejects'"),
         ("EU NNP B-ORG\nrejects O\n", ":2: 2 columns, where the lines before have 3"),
-        ("\n\n", "holds no words"),
+        ("\n\n", "has no words"),
     ],
 )
 def test_a_fault_is_named_by_file_and_line(tmp_path, content, message):

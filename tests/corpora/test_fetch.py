@@ -210,7 +210,7 @@ def test_an_unknown_name_lists_the_known(cache):
 
 def test_a_cache_that_cannot_be_written_is_named(tiny, cache, monkeypatch):
     (cache / "tiny").write_text("a file where the folder should be")
-    with pytest.raises(UserError, match="tiny is no folder"):
+    with pytest.raises(UserError, match="tiny is not a folder"):
         fetch("tiny")
 
 

@@ -68,7 +68,7 @@ def test_paths_are_checked_before_anything_is_read(tmp_path):
     ("name", "content", "message"),
     [
         ("a.txt", b"", "is empty"),
-        ("a.txt", b"\n \n", "holds no text"),
+        ("a.txt", b"\n \n", "has no text"),
         ("a.txt", b"one\ncaf\xe9\n", r"a\.txt:2: byte 0xe9 is not UTF-8.*iconv"),
         ("a.txt", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "zero bytes"),
         ("a.txt", "wide".encode("utf-16-le"), "UTF-16.*iconv"),
@@ -83,11 +83,11 @@ def test_paths_are_checked_before_anything_is_read(tmp_path):
         ("a.jsonl", b'{"body": "x", "id": 1}\n', r"a\.jsonl:1: no column 'text'; .*body, id"),
         ("a.csv", b"id,body\n1,x\n", r"a\.csv:2: no column 'text'; columns: id, body"),
         ("a.csv", b"id,text\n1,x\n2\n", r"a\.csv:3: 1 value under 2 columns: id, text"),
-        ("a.csv", b'text\nok\n"open\nto the end\n', r"a\.csv:3: not a record"),
+        ("a.csv", b'text\nok\n"open\nto the end\n', r"a\.csv:3: not a valid CSV record"),
         ("a.csv", b"text,text\na,b\n", r"a\.csv:1: the header names 'text' twice"),
-        ("a.csv", b"text,label\n", "holds no text"),
+        ("a.csv", b"text,label\n", "has no text"),
         ("a.tsv", b"text\tlabel\na\tb\tc\n", r"a\.tsv:2: 3 values under 2"),
-        ("a.parquet", b"not parquet at all", "not a Parquet file"),
+        ("a.parquet", b"not parquet at all", "not a valid Parquet file"),
     ],
 )
 def test_a_fault_is_named_by_file_and_line(tmp_path, name, content, message):
@@ -100,9 +100,9 @@ def test_a_fault_is_named_by_file_and_line(tmp_path, name, content, message):
 
 def test_paths_that_name_nothing(tmp_path):
     for paths, message in (
-        (tmp_path, "holds no .txt"),
+        (tmp_path, "has no .txt"),
         (str(tmp_path / "*.txt"), "no file matches"),
-        ([], "no file was named"),
+        ([], "there is no file to read"),
     ):
         with pytest.raises(UserError, match=message):
             read_texts(paths)
@@ -217,11 +217,11 @@ def test_a_file_without_text_among_others_is_passed_over(tmp_path, name, capsys)
     ):
         assert list(read_texts(paths)) == ["one", "two"]
         said = capsys.readouterr().err
-        assert f"{name} is empty: skipped" in said or f"{name} holds no text" in said
+        assert f"{name} is empty: skipped" in said or f"{name} has no text" in said
     for file in ("a.txt", "z.txt"):
         (tmp_path / file).write_bytes(b"")
     for paths in (tmp_path, tmp_path / name):
-        with pytest.raises(UserError, match=r"is empty|holds no"):
+        with pytest.raises(UserError, match=r"is empty|has no"):
             list(read_texts(paths))
 
 
@@ -231,7 +231,5 @@ def test_a_text_of_parquet_that_is_not_utf8_is_refused(tmp_path):
 
     texts = pyarrow.array([b"fine", b"caf\xe9"]).view(pyarrow.string())
     parquet.write_table(pyarrow.table({"text": texts}), tmp_path / "a.parquet")
-    with pytest.raises(
-        UserError, match=r"a\.parquet: not a Parquet file that can be read: 'utf-8'"
-    ):
+    with pytest.raises(UserError, match=r"a\.parquet: not a valid Parquet file: 'utf-8'"):
         list(read_rows(tmp_path / "a.parquet"))

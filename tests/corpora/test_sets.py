@@ -91,17 +91,17 @@ def test_a_wrong_decoding_is_undone(text, codec):
     except UnicodeDecodeError:
         pytest.skip("this codec cannot have done that")
     assert broken != text
-    assert sets.mend(broken) == text
+    assert sets.repair_text(broken) == text
 
 
-def test_what_is_broken_is_mended_and_what_is_unusual_is_kept():
-    assert sets.mend("it\x92s ``so'' &lt;#&gt;\x12\tok ") == 'it’s "so" <#> ok'
+def test_what_is_broken_is_repaired_and_what_is_unusual_is_kept():
+    assert sets.repair_text("it\x92s ``so'' &lt;#&gt;\x12\tok ") == 'it’s "so" <#> ok'
     for text in ("naïve João, Génoise", "Montréal — £3m", "δούλος", "Zürich’s 3½", "東京"):
-        assert sets.mend(text) == text
+        assert sets.repair_text(text) == text
 
 
 @given(st.text())
 def test_mending_never_fails_and_leaves_one_line(text):
-    mended = sets.mend(text)
-    assert mended == " ".join(mended.split())
-    assert mended.isascii() or not any("\x80" <= c <= "\x9f" for c in mended)
+    repaired = sets.repair_text(text)
+    assert repaired == " ".join(repaired.split())
+    assert repaired.isascii() or not any("\x80" <= c <= "\x9f" for c in repaired)

@@ -112,9 +112,9 @@ def test_any_piece_of_a_passage_may_be_an_answer(tmp_path_factory, context, data
             '{"data": [{"paragraphs": [{"context": "\\ud800", "qas": []}]}]}',
             "a.json: half of a surrogate pair",
         ),
-        ('{"data": [{"paragraphs": []}]}', "a.json holds no questions"),
+        ('{"data": [{"paragraphs": []}]}', "a.json has no questions"),
         ("", "a.json is empty"),
-        ("\0", "not a text file"),
+        ("\0", "not UTF-8 text"),
     ],
 )
 def test_a_file_of_another_shape_is_refused_by_the_element(tmp_path, content, message):
@@ -128,14 +128,14 @@ def test_a_file_of_another_shape_is_refused_by_the_element(tmp_path, content, me
     [
         (
             [{"text": "tea", "answer_start": 14}],
-            r"a.jsonl:2: question 'q7': at 14 stands ' te', not the answer 'tea'; "
-            "it is found at 15",
+            r"a.jsonl:2: question 'q7': the passage has ' te' at 14, not the answer 'tea'; "
+            "it is at 15",
         ),
-        ([{"text": "wine", "answer_start": 0}], "stands 'The ', .* not found in the passage"),
-        ([{"text": "green", "answer_start": -6}], "at -6 stands '', not the answer 'green'"),
-        ([{"text": "tea", "answer_start": 900}], "at 900 stands ''"),
+        ([{"text": "wine", "answer_start": 0}], "has 'The ' at 0, .* not in the passage"),
+        ([{"text": "green", "answer_start": -6}], "has '' at -6, not the answer 'green'"),
+        ([{"text": "tea", "answer_start": 900}], "has '' at 900"),
         ([{"text": " ", "answer_start": 3}], "an answer is empty"),
-        ([{"text": "tea"}], "as a whole number, .*'tea' and None"),
+        ([{"text": "tea"}], "a whole number \"answer_start\", not 'tea' and None"),
         ([{"text": "T", "answer_start": False}], "'T' and False"),
         ([{"text": None, "answer_start": 1}], "None and 1"),
         (["tea"], r"question 'q7': the answers are neither .*: \['tea'\]"),

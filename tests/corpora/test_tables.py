@@ -70,9 +70,12 @@ def test_a_tsv_as_others_write_it(tmp_path, content, rows):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("text;label\nhi;a;b\n", r"a\.csv:2: 3 values under 2 columns: text, label, parted by ;"),
+        (
+            "text;label\nhi;a;b\n",
+            r"a\.csv:2: 3 values under 2 columns: text, label, separated by ;",
+        ),
         ("sep=;\ntext;label\nhi\n", r"a\.csv:3: 1 value under 2"),
-        ("text,label\rhi,a\r", r"a\.csv: lines end in a carriage return alone"),
+        ("text,label\rhi,a\r", r"a\.csv: its lines end in carriage returns"),
         (
             "caf\u00e9;label\n".encode("cp1252"),
             r"a\.csv:1: byte 0xe9 is not UTF-8; convert .*CSV UTF-8.*iconv",
@@ -196,7 +199,7 @@ def test_columns_are_named():
     [
         (["text"], "NAME=COLUMN"),
         (["txt=a"], "the names are text, label; did you mean text"),
-        (["text=a", "text=b"], "text has a column already"),
+        (["text=a", "text=b"], "text already has the column"),
     ],
 )
 def test_columns_that_cannot_be_meant(options, message):

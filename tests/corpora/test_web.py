@@ -105,7 +105,7 @@ class Files(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch) -> Iterator[type[Files]]:
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(plainformer.corpora.web, "SILENCE", 0.3)
+    monkeypatch.setattr(plainformer.corpora.web, "TIMEOUT", 0.3)
     monkeypatch.setattr(plainformer.corpora.web, "PAUSE", 0.01)
     handler = type("OfTest", (Files,), {"files": {}, "asked": Counter(), "ranges": []})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
@@ -157,8 +157,8 @@ FAULTS = {
     "changes/a.txt": ("changed while it was read: start again", 2),
     "packs/a.txt": ("the server compresses the file", 1),
     "plain/empty.txt": ("empty.txt is empty", 1),
-    "plain/": ("names no file: on the web, name files one by one", 0),
-    "plain/*.txt": ("names no file", 0),
+    "plain/": ("does not name a file: for http, name each file", 0),
+    "plain/*.txt": ("does not name a file", 0),
 }
 
 
@@ -177,7 +177,9 @@ def test_a_drop_that_brings_nothing_new_ends(server, monkeypatch):
     """Without ranges it begins at the beginning, each time, and ends where it ended before."""
     server.files["a.txt"] = CONTENT
     monkeypatch.setattr(Files, "do_GET", lambda self: (self.asked.clear(), self.answer(True)))
-    with pytest.raises(UserError, match=r"it ended after [\d,]+ of [\d,]+ bytes, 5 times in a row"):
+    with pytest.raises(
+        UserError, match=r"the data ended after [\d,]+ of [\d,]+ bytes, 5 times in a row"
+    ):
         list(read_documents(f"{server.address}/drop,noranges/a.txt"))
 
 

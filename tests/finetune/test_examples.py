@@ -32,9 +32,9 @@ def read(path: Path) -> list[ClassExample]:
         ("a.jsonl", '{"text": "hi", "label": "x"}\n{"text"\n', r"a\.jsonl:2: not JSON"),
         ("a.tsv", "text\tlabel\nhi\n", r"a\.tsv:2: 1 value under 2 columns"),
         ("a.tsv", "", r"a\.tsv is empty"),
-        ("a.tsv", "text\tlabel\n", r"a\.tsv holds no rows"),
+        ("a.tsv", "text\tlabel\n", r"a\.tsv has no rows"),
         ("a.txt", "hi there\n", r"a\.txt: labelled examples are read from"),
-        ("a.tsv", "text\tlabel\nh\0i\tx\n", r"a\.tsv is not a text file"),
+        ("a.tsv", "text\tlabel\nh\0i\tx\n", r"a\.tsv is not UTF-8 text"),
     ],
 )
 def test_a_fault_is_named_by_file_and_line(tmp_path, name, content, fault):

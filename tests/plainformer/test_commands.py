@@ -93,8 +93,8 @@ def bad(tmp_path) -> dict[str, Path]:
     [
         ("missing", "no such file: "),
         ("empty", "empty.txt is empty"),
-        ("binary", "binary.txt is not a text file"),
-        ("folder", "folder holds no .txt"),
+        ("binary", "binary.txt is not UTF-8 text"),
+        ("folder", "folder has no .txt"),
     ],
 )
 def test_a_bad_corpus(refused, pretraining, bad, tmp_path, kind, fault):

@@ -102,7 +102,7 @@ def test_two_at_once_into_one_folder(commands, refused, tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("pretrain", {"--corpus": "empty.txt"}, "holds no text"),
+        ("pretrain", {"--corpus": "empty.txt"}, "has no text"),
         ("pretrain", {"--corpus": "latin.txt"}, "not UTF-8"),
         ("pretrain", {"--corpus": "nowhere.txt"}, "no such file"),
         ("pretrain", {"--tokenizer": "nowhere"}, "no folder"),
@@ -118,7 +118,7 @@ def test_two_at_once_into_one_folder(commands, refused, tmp_path, name):
         ("tokenizer train", {"--files": "nowhere.txt"}, "no such file"),
         ("tokenizer train", {"--files": "latin.txt"}, "not UTF-8"),
         ("tokenizer train", {"--vocab-size": 6}, "too small"),
-        ("corpus", {"--files": "empty.txt"}, "holds no text"),
+        ("corpus", {"--files": "empty.txt"}, "has no text"),
         ("corpus", {"--files": "latin.txt"}, "not UTF-8"),
         ("evaluate", {"--data": "latin.txt"}, "latin.txt"),
         ("evaluate", {"--data": "nowhere.tsv"}, "no such file"),

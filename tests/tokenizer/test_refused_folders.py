@@ -38,15 +38,15 @@ REFUSED: dict[str, tuple[Callable[[], Files], str]] = {
     # Code that is not built in.
     "Japanese, by character": (
         lambda: TXT | of_class("BertJapaneseTokenizer") | {"config.json": BERT},
-        "BertJapaneseTokenizer, splits words with MeCab",
+        "BertJapaneseTokenizer splits words with MeCab",
     ),
     "Japanese, by the model's config": (
         lambda: TXT | {"config.json": BERT | {"tokenizer_class": "BertJapaneseTokenizer"}},
-        "BertJapaneseTokenizer, splits words",
+        "BertJapaneseTokenizer splits words",
     ),
     "Japanese, beside a tokenizer.json": (
         lambda: changed("bert, cased", {"tokenizer_class": "BertJapaneseTokenizer"}),
-        "BertJapaneseTokenizer, splits words",
+        "BertJapaneseTokenizer splits words",
     ),
     "tweets": (lambda: TXT | of_class("BertweetTokenizer"), "normalises tweets"),
     "PhoBERT": (lambda: TXT | of_class("PhobertTokenizer"), "VnCoreNLP"),
@@ -64,7 +64,7 @@ REFUSED: dict[str, tuple[Callable[[], Files], str]] = {
     **{
         f"{name} beside a tokenizer.json": (
             lambda name=name, family=family: changed(family, {"tokenizer_class": name}),  # type: ignore[misc]
-            f"its tokenizer_class, {name.removesuffix('Fast')}, is not built in here: to have",
+            f"tokenizer_class {name.removesuffix('Fast')} is not supported: to use",
         )
         for name, family in (
             ("HerbertTokenizerFast", "roberta"),
@@ -84,13 +84,16 @@ REFUSED: dict[str, tuple[Callable[[], Files], str]] = {
     # A vocabulary of which nobody says how it is read.
     "a class that is unknown": (
         lambda: TXT | of_class("MyTokenizer"),
-        "tokenizer_class MyTokenizer does not say here how vocab.txt is read",
+        "tokenizer_class MyTokenizer does not define how to read vocab.txt",
     ),
     "a class without its file": (
         lambda: TXT | of_class("PreTrainedTokenizerFast"),
-        "tokenizer_class PreTrainedTokenizer does not say here how vocab.txt",
+        "tokenizer_class PreTrainedTokenizer does not define how to read vocab.txt",
     ),
-    "a model that is unknown": (lambda: of_model("esm"), "model_type esm does not say here"),
+    "a model that is unknown": (
+        lambda: of_model("esm"),
+        "model_type esm does not define how to read",
+    ),
     "modernbert of vocab.txt": (lambda: of_model("modernbert"), "model_type modernbert does not"),
     "roberta of vocab.txt": (lambda: of_model("roberta"), "vocab.txt, but no tokenizer.json"),
     "xlm-roberta of vocab.txt": (lambda: of_model("xlm-roberta"), "vocab.txt, but no tokenizer"),
@@ -156,19 +159,19 @@ REFUSED: dict[str, tuple[Callable[[], Files], str]] = {
     # Ids that cannot be.
     "added tokens behind a gap": (
         lambda: bert({}, added_tokens={"<e1>": size() + 3}),
-        "'<e1>' is said to have id 303, but the next free id is 300",
+        "'<e1>' should have id 303, but the next free id is 300",
     ),
     "added tokens in place of others": (
         lambda: bert({"added_tokens_decoder": {"7": token("<e1>")}}),
-        "'<e1>' is said to have id 7, but the next free id is 300",
+        "'<e1>' should have id 7, but the next free id is 300",
     ),
     "a tokenizer.json with such": (
         lambda: changed("roberta", {}, {"added_tokens": [{"id": 9, **token("<e1>")}]}),
-        "'<e1>' is said to have id 9, but the next free id is 400",
+        "'<e1>' should have id 9, but the next free id is 400",
     ),
     "no id": (
         lambda: bert({"added_tokens_decoder": {"-1": token("<e1>")}}),
-        "added_tokens_decoder: '-1' is no id",
+        "added_tokens_decoder: '-1' is not an id",
     ),
     # Values of another kind.
     **{

@@ -86,7 +86,7 @@ def test_a_line_of_any_length_is_learned_from(texts, kind) -> None:
 
 
 def test_of_more_words_than_fit_the_frequent_ones_are_learned_from(monkeypatch) -> None:
-    monkeypatch.setattr(wordpiece, "MOST_WORDS", 200)
+    monkeypatch.setattr(wordpiece, "MAX_COUNTED_WORDS", 200)
     monkeypatch.setattr(train, "MERGED_WORDS", 50)
     rare = ["".join(letters) for letters in product("abcdefgh", repeat=4)]
     texts = [f"{word} walking walked" for word in rare]

@@ -26,11 +26,11 @@ def test_a_text_costs_eight_bytes():
     seen, total = SeenHashes(), 0
     for size in rng.integers(1, 900, 300):
         total += int(seen.add(rng.integers(-(2**63), 2**63 - 1, size)).sum())
-        runs = [len(run) for run in seen._runs]
+        runs = [len(run) for run in seen._arrays]
         assert sum(runs) == total
         assert all(a >= 2 * b for a, b in pairwise(runs))
-        assert all(np.all(np.diff(run.astype(object)) > 0) for run in seen._runs[-1:])
-        assert {run.itemsize for run in seen._runs} == {8}
+        assert all(np.all(np.diff(run.astype(object)) > 0) for run in seen._arrays[-1:])
+        assert {run.itemsize for run in seen._arrays} == {8}
 
 
 def test_the_hash_is_the_same_everywhere_and_always():
