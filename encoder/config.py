@@ -102,6 +102,8 @@ class EncoderConfig:
     """what stands before a text's decision: the encoder's own pooler (BERT); a dense layer with
     this activation (RoBERTa: tanh, DistilBERT: relu, ELECTRA: gelu); or the prediction head of
     masked-LM (ModernBERT), which then stands before a token's decision, too"""
+    head_bias: bool = True
+    """whether the dense layer of the prediction head has a bias"""
     embedding_dropout: float = 0.1
     hidden_dropout: float = 0.1
     attention_dropout: float = 0.1
@@ -240,6 +242,7 @@ def _modern(layers: int, hidden: int, intermediate: int) -> EncoderConfig:
         attention_dropout=0.0,
         classifier_dropout=0.0,
         classifier_head="prediction",
+        head_bias=False,
         initializer_range=0.02 * math.sqrt(768 / hidden),
     )
 

@@ -43,23 +43,25 @@ class Embeddings(nn.Module):
 
     def forward(
         self,
-        input_ids: Int[Tensor, "*tokens"],
+        input_ids: Int[Tensor, "*tokens"] | None,
         token_type_ids: Int[Tensor, "*tokens"] | None,
         sequences: Sequences | PaddedSequences,
+        inputs_embeds: Float[Tensor, "*tokens size"] | None = None,
     ) -> Float[Tensor, "*tokens hidden"]:
         """Embed tokens.
 
         Without `token_type_ids` all are segment 0, and where the model has no other segment.
+        `inputs_embeds` replaces the rows of the token table.
         """
-        x: Tensor = self.tokens(input_ids)
+        x: Tensor = self.tokens(input_ids) if inputs_embeds is None else inputs_embeds
         if self.segments is not None:
             if token_type_ids is None or self.segments.num_embeddings == 1:
-                token_type_ids = torch.zeros_like(input_ids)
+                token_type_ids = torch.zeros_like(sequences.positions)
             x = x + self.segments(token_type_ids)
         if self.positions is not None:
             check_length(sequences.max_length, self.positions.places)
             positions = sequences.positions
-            if self.positions.offset:
+            if self.positions.offset and input_ids is not None:
                 positions = without_padding(input_ids.eq(self.pad_token_id), sequences)
             x = x + self.positions(positions)
         x = self.dropout(self.norm(x))

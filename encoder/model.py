@@ -1,9 +1,15 @@
-"""The encoder: embeddings → blocks → one vector for each token, with all its context in it."""
+"""The encoder: embeddings → blocks → one vector for each token, with all its context in it.
+
+output = encoder(**batch)                              # padded, or packed with `sequences`
+
+x = encoder.embed(input_ids, token_type_ids, sequences)    # or stop between the two: packed
+output = encoder.run_blocks(x, sequences)
+"""
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from plainformer.encoder.attention_mask import AttentionMask
@@ -12,10 +18,11 @@ from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.embeddings import Embeddings
 from plainformer.encoder.flops import encoder_flops
 from plainformer.encoder.init import initialise
+from plainformer.encoder.inputs import Ids, Mask, PackedInputs, Vectors, pack_inputs
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.norm import make_norm
-from plainformer.encoder.ops import Backend
-from plainformer.encoder.packing import Packing, PaddedSequences, Sequences
+from plainformer.encoder.ops import Backend, use_backend
+from plainformer.encoder.packing import PaddedSequences, Sequences
 from plainformer.encoder.positions import AlibiBias, RelativeBias, Rotation, rotation
 from plainformer.encoder.pretrained import PretrainedModel
 
@@ -29,6 +36,16 @@ class EncoderOutput:
     hidden_states: tuple[Float[Tensor, "*tokens hidden"], ...] | None = None
     """the embeddings, then the output of each block (the last one after the final norm)"""
     attentions: tuple[Float[Tensor, "batch heads seq seq"], ...] | None = None
+
+    def unpack(self, inputs: PackedInputs) -> "EncoderOutput":
+        """Return a packed output in the layout of the inputs."""
+        pooled, states, weights = self.pooler_output, self.hidden_states, self.attentions
+        return EncoderOutput(
+            inputs.unpack(self.last_hidden_state),
+            None if pooled is None else inputs.unpack_rows(pooled),
+            None if states is None else tuple(map(inputs.unpack, states)),
+            None if weights is None else tuple(map(inputs.unpack_attention, weights)),
+        )
 
 
 class Pooler(nn.Module):
@@ -84,43 +101,62 @@ class Encoder(PretrainedModel):
 
     def forward(
         self,
-        input_ids: Int[Tensor, "batch seq"] | Int[Tensor, " tokens"],
-        attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"] | None = None,
-        token_type_ids: Int[Tensor, "*tokens"] | None = None,
+        input_ids: Ids | None = None,
+        attention_mask: Mask | None = None,
+        token_type_ids: Ids | None = None,
         sequences: Sequences | PaddedSequences | None = None,
+        inputs_embeds: Vectors | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
     ) -> EncoderOutput:
         """Encode a padded batch, or, when `sequences` is given, a packed one.
 
         `PaddedSequences` let a batch stay padded, with static shapes, for `torch.export`.
-        `attention_mask` is 1 where there is a token (default: everywhere). Attention weights come
-        from the plain form, whichever backend runs, and only for the call that asks for them.
+        `attention_mask` is 1 where there is a token (default: everywhere). `inputs_embeds` are
+        vectors to take instead of those of `input_ids` in the token table; positions, segments and
+        the norm are still to come. Attention weights come from the plain form, whichever backend
+        runs, and only for the call that asks for them.
         """
-        packing = None
-        if sequences is None:
-            packing, input_ids, token_type_ids = enter(input_ids, attention_mask, token_type_ids)
-            sequences = packing.sequences
-        x = self.embeddings(input_ids, token_type_ids, sequences)
+        inputs = pack_inputs(input_ids, attention_mask, token_type_ids, sequences, inputs_embeds)
+        x = self.embed(
+            inputs.input_ids, inputs.token_type_ids, inputs.sequences, inputs.inputs_embeds
+        )
+        output = self.run_blocks(x, inputs.sequences, output_hidden_states, output_attentions)
+        return output.unpack(inputs)
+
+    def embed(
+        self,
+        input_ids: Int[Tensor, "*tokens"] | None,
+        token_type_ids: Int[Tensor, "*tokens"] | None,
+        sequences: Sequences | PaddedSequences,
+        inputs_embeds: Float[Tensor, "*tokens size"] | None = None,
+    ) -> Float[Tensor, "*tokens hidden"]:
+        """Compute the embeddings of a packed batch: the input of the first block."""
+        with use_backend(self.backend, override=False):
+            x: Tensor = self.embeddings(input_ids, token_type_ids, sequences, inputs_embeds)
+        return x
+
+    def run_blocks(
+        self,
+        x: Float[Tensor, "*tokens hidden"],
+        sequences: Sequences | PaddedSequences,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> EncoderOutput:
+        """Compute the packed output from the embeddings of a packed batch."""
         hidden_states, attentions = [], []
-        layer_inputs = self._layer_inputs(sequences)
-        for layer in range(self.config.num_hidden_layers):
-            block = self.blocks[0 if self.config.share_layers else layer]
-            mask, rotary = layer_inputs[self.config.is_local(layer)]
-            if output_hidden_states:
-                hidden_states.append(x)
-            x, weights = block(x, mask, rotary, output_attentions)
-            attentions.append(weights)
-        x = self.final_norm(x)
-        hidden_states.append(x)
-        pooled = None if self.pooler is None else self.pooler(x, sequences)
-        if packing is not None:
-            pooled = None if pooled is None else packing.unpack_rows(pooled)
-            x = packing.unpack(x)
-            if output_hidden_states:
-                hidden_states = [packing.unpack(h) for h in hidden_states]
-            if output_attentions:
-                attentions = [packing.unpack_attention(w) for w in attentions]
+        with use_backend(self.backend, override=False):
+            layer_inputs = self._layer_inputs(sequences)
+            for layer in range(self.config.num_hidden_layers):
+                block = self.blocks[0 if self.config.share_layers else layer]
+                mask, rotary = layer_inputs[self.config.is_local(layer)]
+                if output_hidden_states:
+                    hidden_states.append(x)
+                x, weights = block(x, mask, rotary, output_attentions)
+                attentions.append(weights)
+            x = self.final_norm(x)
+            hidden_states.append(x)
+            pooled = None if self.pooler is None else self.pooler(x, sequences)
         return EncoderOutput(
             last_hidden_state=x,
             pooler_output=pooled,
@@ -147,14 +183,3 @@ class Encoder(PretrainedModel):
         What is counted: see `encoder.flops`. A training step costs three times as much.
         """
         return encoder_flops(self.config, Sequences.of([seq_len])) / seq_len
-
-
-def enter(
-    input_ids: Int[Tensor, "batch seq"],
-    attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"] | None,
-    token_type_ids: Int[Tensor, "batch seq"] | None,
-) -> tuple[Packing, Int[Tensor, " tokens"], Int[Tensor, " tokens"] | None]:
-    """Through the door: the packing of a padded batch, its packed ids, and packed token types."""
-    packing = Packing.of(torch.ones_like(input_ids) if attention_mask is None else attention_mask)
-    types = None if token_type_ids is None else packing.pack(token_type_ids)
-    return packing, packing.pack(input_ids), types

@@ -189,10 +189,10 @@ class Packing:
         """`(batch, seq, …)` → `(tokens, …)`."""
         return x.flatten(0, 1)[self.index]
 
-    def unpack(self, x: Tensor) -> Tensor:
-        """`(tokens, …)` → `(batch, seq, …)`, zeros where there is padding."""
+    def unpack(self, x: Tensor, padding: float = 0.0) -> Tensor:
+        """`(tokens, …)` → `(batch, seq, …)`, with the number `padding` where there is padding."""
         batch, seq = self.shape
-        flat = x.new_zeros((batch * seq, *x.shape[1:])).index_copy(0, self.index, x)
+        flat = x.new_full((batch * seq, *x.shape[1:]), padding).index_copy(0, self.index, x)
         return flat.view(batch, seq, *x.shape[1:])
 
     def unpack_rows(self, x: Tensor) -> Tensor:

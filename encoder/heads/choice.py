@@ -10,6 +10,7 @@ MPNet use the encoder's pooler, ELECTRA a summary layer, without dropout before 
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.heads.parts import Pooling
 from plainformer.encoder.heads.sequence import TextModel
+from plainformer.encoder.model import Encoder
 from plainformer.encoder.ops import Backend
 
 
@@ -20,9 +21,9 @@ class ChoiceScorer(TextModel):
 
     def __init__(
         self,
-        config: EncoderConfig,
+        encoder: Encoder | EncoderConfig,
         pooling: Pooling = "cls",
         dropout: float | None = None,
-        backend: Backend = "fused",
+        backend: Backend | None = None,
     ) -> None:
-        super().__init__(config, 1, pooling, dropout, backend)
+        super().__init__(encoder, 1, pooling, dropout, backend)

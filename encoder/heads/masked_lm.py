@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from plainformer.encoder import ops
 from plainformer.encoder.config import EncoderConfig
-from plainformer.encoder.heads.parts import HeadedModel, PredictionHead
-from plainformer.encoder.init import initialise
+from plainformer.encoder.heads.headed_model import HeadedModel
+from plainformer.encoder.heads.parts import PredictionHead
+from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.linear import Linear
-from plainformer.encoder.model import Encoder
+from plainformer.encoder.model import Encoder, EncoderOutput
 from plainformer.encoder.ops import Backend
-from plainformer.encoder.packing import Packing, Sequences
 
 Places = Bool[Tensor, "*tokens"] | Int[Tensor, " chosen"]
 """a mask of the shape of `input_ids`, or, for a packed batch, the places themselves"""
@@ -24,24 +24,32 @@ Places = Bool[Tensor, "*tokens"] | Int[Tensor, " chosen"]
 class VocabularyModel(HeadedModel):
     """An encoder, and a score for each token of its vocabulary."""
 
-    def __init__(self, config: EncoderConfig, backend: Backend, pooler: bool) -> None:
-        super().__init__()
-        self.config = config
-        self.backend = backend
-        self.encoder = Encoder(config, pooler=pooler)
+    def __init__(
+        self,
+        encoder: Encoder | EncoderConfig,
+        dropout: float | None = None,
+        backend: Backend | None = None,
+    ) -> None:
+        super().__init__(encoder, dropout, backend)
+        config = self.config
         self.head = PredictionHead(config)
         tied = config.tie_word_embeddings
         self.decoder = None if tied else Linear(config.token_size, config.vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
-    def scores(
-        self, x: Float[Tensor, "tokens hidden"], packing: Packing | None, at: Places | None
+    def token_logits(
+        self, encoded: EncoderOutput, inputs: PackedInputs, at: Places | None
     ) -> Float[Tensor, "*places vocab"]:
-        """Of each token, padded again where it came so; or only of those `at` the given places."""
-        if packing is not None and at is not None:
-            return self._logits(packing.unpack(x)[at])
-        logits = self._logits(x if at is None else x[at])
-        return logits if packing is None else packing.unpack(logits)
+        """Compute the logits over the vocabulary of every token, or of those `at` some places.
+
+        `at` is a mask of the shape of `input_ids`, or, for a packed batch, the places themselves;
+        the result is then `(chosen, vocab)`. The vocabulary is the widest product of a small model,
+        so pretraining asks for the masked places alone.
+        """
+        x = encoded.last_hidden_state
+        if at is None:
+            return inputs.unpack(self._logits(x))
+        return self._logits(inputs.unpack(x)[at])
 
     def _logits(self, x: Float[Tensor, "chosen hidden"]) -> Float[Tensor, "chosen vocab"]:
         scores = self.encoder.embeddings.tokens if self.decoder is None else self.decoder
@@ -49,31 +57,19 @@ class VocabularyModel(HeadedModel):
 
 
 class MaskedLM(VocabularyModel):
-    """A score for each token of the vocabulary, at each place.
-
-    `dropout`: another share than the config's, for the vectors between the layers.
-    """
+    """A score for each token of the vocabulary, at each place."""
 
     def __init__(
-        self, config: EncoderConfig, backend: Backend = "fused", dropout: float | None = None
-    ) -> None:
-        config = config if dropout is None else config.with_dropout(dropout)
-        super().__init__(config, backend, pooler=False)
-        initialise(self, config)
-
-    def forward(
         self,
-        input_ids: Int[Tensor, "batch seq"] | Int[Tensor, " tokens"],
-        attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"] | None = None,
-        token_type_ids: Int[Tensor, "*tokens"] | None = None,
-        sequences: Sequences | None = None,
-        at: Places | None = None,
-    ) -> Float[Tensor, "*places vocab"]:
-        """Logits over the vocabulary, for every token, or only `at` those that are asked for.
+        encoder: Encoder | EncoderConfig,
+        backend: Backend | None = None,
+        dropout: float | None = None,
+    ) -> None:
+        super().__init__(encoder, dropout, backend)
+        self.initialise()
 
-        `at` is a mask of the shape of `input_ids`, or, for a packed batch, the places themselves;
-        the result is then `(chosen, vocab)`. The vocabulary is the widest product of a small model,
-        so pretraining asks for the masked places alone.
-        """
-        encoded, _, packing = self.encode(input_ids, attention_mask, token_type_ids, sequences)
-        return self.scores(encoded.last_hidden_state, packing, at)
+    def apply_head(
+        self, encoded: EncoderOutput, inputs: PackedInputs, at: Places | None = None
+    ) -> Float[Tensor, "*places vocab"]:
+        """Compute the logits over the vocabulary, of every token, or `at` some places."""
+        return self.token_logits(encoded, inputs, at)

@@ -7,35 +7,30 @@ for the order of sentences (Lan et al. 2019, arXiv:1909.11942). Class 0: the sec
 the first; class 1: it does not, or the two were swapped.
 """
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.heads.masked_lm import Places, VocabularyModel
-from plainformer.encoder.init import initialise
+from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.linear import Linear
+from plainformer.encoder.model import Encoder, EncoderOutput
 from plainformer.encoder.ops import Backend
-from plainformer.encoder.packing import Sequences
 
 
 class PairedMaskedLM(VocabularyModel):
     """A score for each token at each place, and two for each pair of segments."""
 
-    def __init__(self, config: EncoderConfig, backend: Backend = "fused") -> None:
-        super().__init__(config, backend, pooler=True)
-        self.classifier = Linear(config.hidden_size, 2)
-        initialise(self, config)
+    has_pooler = True
 
-    def forward(
-        self,
-        input_ids: Int[Tensor, "batch seq"] | Int[Tensor, " tokens"],
-        attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"] | None = None,
-        token_type_ids: Int[Tensor, "*tokens"] | None = None,
-        sequences: Sequences | None = None,
-        at: Places | None = None,
+    def __init__(self, encoder: Encoder | EncoderConfig, backend: Backend | None = None) -> None:
+        super().__init__(encoder, backend=backend)
+        self.classifier = Linear(self.config.hidden_size, 2)
+        self.initialise()
+
+    def apply_head(
+        self, encoded: EncoderOutput, inputs: PackedInputs, at: Places | None = None
     ) -> tuple[Float[Tensor, "*places vocab"], Float[Tensor, "batch 2"]]:
-        """Logits over the vocabulary as `MaskedLM` gives them, and logits of each pair."""
-        encoded, _, packing = self.encode(input_ids, attention_mask, token_type_ids, sequences)
-        pairs = self.classifier(encoded.pooler_output)
-        pairs = pairs if packing is None else packing.unpack_rows(pairs)
-        return self.scores(encoded.last_hidden_state, packing, at), pairs
+        """Compute the logits over the vocabulary as `MaskedLM` does, and those of each pair."""
+        pair_logits = inputs.unpack_rows(self.classifier(encoded.pooler_output))
+        return self.token_logits(encoded, inputs, at), pair_logits

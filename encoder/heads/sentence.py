@@ -18,15 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from plainformer.base import UserError, find_folder
 from plainformer.encoder import weights
-from plainformer.encoder.heads.parts import HeadedModel, pool
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.heads.headed_model import HeadedModel
+from plainformer.encoder.heads.parts import pool
+from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.linear import Linear
-from plainformer.encoder.model import Encoder
-from plainformer.encoder.packing import Sequences
+from plainformer.encoder.model import Encoder, EncoderOutput
+from plainformer.encoder.packing import PaddedSequences, Sequences
 from plainformer.encoder.weights.sentence import read_layout, read_weights, write_layout
 from plainformer.encoder.weights.sentence_layout import Dense, Mode, Normalize, SentenceLayout
 
@@ -63,9 +66,10 @@ class SentenceEncoder(HeadedModel):
     Raises `UserError` where a Dense layer expects vectors of another size.
     """
 
-    def __init__(self, encoder: Encoder, layout: SentenceLayout | None = None) -> None:
-        super().__init__()
-        self.config, self.backend, self.encoder = encoder.config, encoder.backend, encoder
+    def __init__(
+        self, encoder: Encoder | EncoderConfig, layout: SentenceLayout | None = None
+    ) -> None:
+        super().__init__(encoder)
         self.layout = SentenceLayout() if layout is None else layout
         size = len(self.layout.pooling) * self.config.hidden_size
         for layer in self.layout.layers:
@@ -85,24 +89,15 @@ class SentenceEncoder(HeadedModel):
             )
         )
 
-    def forward(
-        self,
-        input_ids: Int[Tensor, "batch seq"] | Int[Tensor, " tokens"],
-        attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"] | None = None,
-        token_type_ids: Int[Tensor, "*tokens"] | None = None,
-        sequences: Sequences | None = None,
-        skip: int = 0,
+    def apply_head(
+        self, encoded: EncoderOutput, inputs: PackedInputs, skip: int = 0
     ) -> Float[Tensor, "batch size"]:
         """Compute one vector for each text; zeros for a row without tokens.
 
         The first `skip` tokens of each text, fewer than it has, are not pooled.
         """
-        encoded, sequences, packing = self.encode(
-            input_ids, attention_mask, token_type_ids, sequences
-        )
-        x = pool_all(encoded.last_hidden_state, sequences, self.layout.pooling, skip)
-        vectors = self.layers(x)[:, : self.size]
-        return vectors if packing is None else packing.unpack_rows(vectors)
+        x = pool_all(encoded.last_hidden_state, inputs.sequences, self.layout.pooling, skip)
+        return inputs.unpack_rows(self.layers(x)[:, : self.size])
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Save the encoder and the files of sentence-transformers in a folder.
@@ -151,21 +146,29 @@ def changed(layout: SentenceLayout, pooling: Mode | None, normalise: bool | None
 
 
 def pool_all(
-    x: Float[Tensor, "tokens hidden"], sequences: Sequences, modes: Sequence[Mode], skip: int = 0
+    x: Float[Tensor, "*tokens hidden"],
+    sequences: Sequences | PaddedSequences,
+    modes: Sequence[Mode],
+    skip: int = 0,
 ) -> Float[Tensor, "sequences size"]:
     """Pool each sequence with every mode, concatenated, without the first `skip` tokens."""
     return torch.cat([pool_one(x, sequences, mode, skip) for mode in modes], -1)
 
 
 def pool_one(
-    x: Float[Tensor, "tokens hidden"], sequences: Sequences, mode: Mode, skip: int
+    x: Float[Tensor, "*tokens hidden"],
+    sequences: Sequences | PaddedSequences,
+    mode: Mode,
+    skip: int,
 ) -> Float[Tensor, "sequences hidden"]:
     """Pool each sequence; skipped tokens still count as positions in `weightedmean`."""
+    if mode in ("cls", "mean") and not skip:
+        return pool(x, sequences, "mean" if mode == "mean" else "cls")
+    if isinstance(sequences, PaddedSequences):
+        raise UserError(f"pooling {mode}, or without a prompt, needs a packed batch")
     if mode in ("cls", "lasttoken"):
         bounds = sequences.cu_seqlens
         return x[bounds[:-1] + skip if mode == "cls" else bounds[1:] - 1]
-    if mode == "mean" and not skip:
-        return pool(x, sequences, "mean")
     rows, places = sequences.rows, sequences.positions
     if skip:
         kept = places >= skip

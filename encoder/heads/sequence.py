@@ -12,17 +12,17 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from plainformer.base import UserError
 from plainformer.encoder.config import EncoderConfig
-from plainformer.encoder.heads.parts import DenseHead, HeadedModel, Pooling, PredictionHead, pool
-from plainformer.encoder.init import initialise
+from plainformer.encoder.heads.headed_model import HeadedModel
+from plainformer.encoder.heads.parts import DenseHead, Pooling, PredictionHead, pool
+from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.linear import Linear
-from plainformer.encoder.model import Encoder
+from plainformer.encoder.model import Encoder, EncoderOutput
 from plainformer.encoder.ops import Backend
-from plainformer.encoder.packing import Sequences
 
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 
@@ -32,30 +32,27 @@ class TextModel(HeadedModel):
 
     `pooling`: for a prediction head; `UserError` where the mean is asked of another, which reads
     the first token.
-    `dropout`: another share than the config's, for the vectors between the layers.
     """
 
+    has_pooler = None
     drops_before_dense = True
     """Apply dropout before the dense layer of the head, as well as after it."""
 
     def __init__(
         self,
-        config: EncoderConfig,
+        encoder: Encoder | EncoderConfig,
         outputs: int,
         pooling: Pooling,
         dropout: float | None,
-        backend: Backend,
+        backend: Backend | None,
     ) -> None:
-        super().__init__()
+        super().__init__(encoder, dropout, backend)
+        config = self.config
         if pooling == "mean" and config.classifier_head != "prediction":
             raise UserError(
                 "the classifier of this family reads the first token: pooling mean is for modern"
             )
-        config = config if dropout is None else config.with_dropout(dropout)
-        self.config = config
-        self.backend = backend
         self.pooling = pooling
-        self.encoder = Encoder(config)
         self.head: PredictionHead | DenseHead | None = None
         if config.classifier_head == "prediction":
             self.head = PredictionHead(config)
@@ -63,20 +60,13 @@ class TextModel(HeadedModel):
             self.head = DenseHead(config)
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = Linear(config.hidden_size, outputs)
-        initialise(self, config)
+        self.initialise()
 
-    def forward(
-        self,
-        input_ids: Int[Tensor, "batch seq"] | Int[Tensor, " tokens"],
-        attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"] | None = None,
-        token_type_ids: Int[Tensor, "*tokens"] | None = None,
-        sequences: Sequences | None = None,
+    def apply_head(
+        self, encoded: EncoderOutput, inputs: PackedInputs
     ) -> Float[Tensor, "batch outputs"]:
-        """One row of logits for each text; zeros for a row without tokens."""
-        encoded, sequences, packing = self.encode(
-            input_ids, attention_mask, token_type_ids, sequences
-        )
-        x = encoded.last_hidden_state
+        """Compute one row of logits for each text; zeros for a row without tokens."""
+        x, sequences = encoded.last_hidden_state, inputs.sequences
         if isinstance(self.head, PredictionHead):
             pooled = self.head(pool(x, sequences, self.pooling))
         elif isinstance(self.head, DenseHead):
@@ -84,8 +74,7 @@ class TextModel(HeadedModel):
             pooled = self.head(self.dropout(first) if self.drops_before_dense else first)
         else:
             pooled = encoded.pooler_output
-        logits: Tensor = self.classifier(self.dropout(pooled))
-        return logits if packing is None else packing.unpack_rows(logits)
+        return inputs.unpack_rows(self.classifier(self.dropout(pooled)))
 
 
 class SequenceClassifier(TextModel):
@@ -97,14 +86,14 @@ class SequenceClassifier(TextModel):
 
     def __init__(
         self,
-        config: EncoderConfig,
+        encoder: Encoder | EncoderConfig,
         labels: Sequence[str] = ("LABEL_0", "LABEL_1"),
         pooling: Pooling = "cls",
         dropout: float | None = None,
         problem_type: ProblemType | None = None,
-        backend: Backend = "fused",
+        backend: Backend | None = None,
     ) -> None:
-        super().__init__(config, len(labels), pooling, dropout, backend)
+        super().__init__(encoder, len(labels), pooling, dropout, backend)
         self.labels = tuple(labels)
         self.problem_type = problem_type or usual_problem(self.labels)
 

@@ -5,52 +5,42 @@ p(begin = i) = softmax(start)ᵢ and p(end = j) = softmax(end)ⱼ, over the toke
 """
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from plainformer.encoder.config import EncoderConfig
-from plainformer.encoder.heads.parts import HeadedModel, token_head
-from plainformer.encoder.init import initialise
+from plainformer.encoder.heads.headed_model import HeadedModel
+from plainformer.encoder.heads.parts import token_head
+from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.linear import Linear
-from plainformer.encoder.model import Encoder
+from plainformer.encoder.model import Encoder, EncoderOutput
 from plainformer.encoder.ops import Backend
-from plainformer.encoder.packing import Sequences
 
 
 class QuestionAnswerer(HeadedModel):
-    """The logits of the first and of the last token of an answer that stands in the text.
-
-    `dropout`: another share than the config's, for the vectors between the layers.
-    """
+    """The logits of the first and of the last token of an answer that stands in the text."""
 
     def __init__(
-        self, config: EncoderConfig, dropout: float | None = None, backend: Backend = "fused"
-    ) -> None:
-        super().__init__()
-        config = config if dropout is None else config.with_dropout(dropout)
-        self.config = config
-        self.backend = backend
-        self.encoder = Encoder(config, pooler=False)
-        self.head = token_head(config)
-        self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = Linear(config.hidden_size, 2)
-        initialise(self, config)
-
-    def forward(
         self,
-        input_ids: Int[Tensor, "batch seq"] | Int[Tensor, " tokens"],
-        attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"] | None = None,
-        token_type_ids: Int[Tensor, "*tokens"] | None = None,
-        sequences: Sequences | None = None,
-    ) -> tuple[Float[Tensor, "*tokens"], Float[Tensor, "*tokens"]]:
-        """Start and end logits of each token.
+        encoder: Encoder | EncoderConfig,
+        dropout: float | None = None,
+        backend: Backend | None = None,
+    ) -> None:
+        super().__init__(encoder, dropout, backend)
+        self.head = token_head(self.config)
+        self.dropout = nn.Dropout(self.config.classifier_dropout)
+        self.classifier = Linear(self.config.hidden_size, 2)
+        self.initialise()
 
-        Padding has the lowest number there is, so that a softmax over a text gives it nothing.
+    def apply_head(
+        self, encoded: EncoderOutput, inputs: PackedInputs
+    ) -> tuple[Float[Tensor, "*tokens"], Float[Tensor, "*tokens"]]:
+        """Compute the start and end logits of each token.
+
+        Padding gets the lowest number there is, so that a softmax over a text gives it nothing.
         """
-        encoded, _, packing = self.encode(input_ids, attention_mask, token_type_ids, sequences)
-        logits = self.classifier(self.dropout(self.head(encoded.last_hidden_state)))
-        if packing is not None:
-            real = packing.unpack(torch.ones_like(logits, dtype=torch.bool))
-            logits = packing.unpack(logits).masked_fill(~real, torch.finfo(logits.dtype).min)
+        x = self.head(encoded.last_hidden_state)
+        logits = self.classifier(self.dropout(x))
+        logits = inputs.unpack(logits, padding=torch.finfo(logits.dtype).min)
         start, end = logits.unbind(-1)
         return start, end

@@ -2,50 +2,38 @@
 
 from collections.abc import Sequence
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from plainformer.encoder.config import EncoderConfig
-from plainformer.encoder.heads.parts import HeadedModel, token_head
-from plainformer.encoder.init import initialise
+from plainformer.encoder.heads.headed_model import HeadedModel
+from plainformer.encoder.heads.parts import token_head
+from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.linear import Linear
-from plainformer.encoder.model import Encoder
+from plainformer.encoder.model import Encoder, EncoderOutput
 from plainformer.encoder.ops import Backend
-from plainformer.encoder.packing import Sequences
 
 
 class TokenClassifier(HeadedModel):
-    """A score for each label of each token.
-
-    `dropout`: another share than the config's, for the vectors between the layers.
-    """
+    """A score for each label of each token."""
 
     def __init__(
         self,
-        config: EncoderConfig,
+        encoder: Encoder | EncoderConfig,
         labels: Sequence[str] = ("LABEL_0", "LABEL_1"),
         dropout: float | None = None,
-        backend: Backend = "fused",
+        backend: Backend | None = None,
     ) -> None:
-        super().__init__()
-        config = config if dropout is None else config.with_dropout(dropout)
-        self.config = config
-        self.backend = backend
+        super().__init__(encoder, dropout, backend)
         self.labels = tuple(labels)
-        self.encoder = Encoder(config, pooler=False)
-        self.head = token_head(config)
-        self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = Linear(config.hidden_size, len(self.labels))
-        initialise(self, config)
+        self.head = token_head(self.config)
+        self.dropout = nn.Dropout(self.config.classifier_dropout)
+        self.classifier = Linear(self.config.hidden_size, len(self.labels))
+        self.initialise()
 
-    def forward(
-        self,
-        input_ids: Int[Tensor, "batch seq"] | Int[Tensor, " tokens"],
-        attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"] | None = None,
-        token_type_ids: Int[Tensor, "*tokens"] | None = None,
-        sequences: Sequences | None = None,
+    def apply_head(
+        self, encoded: EncoderOutput, inputs: PackedInputs
     ) -> Float[Tensor, "*tokens labels"]:
-        """One row of logits for each token; zeros where there is padding."""
-        encoded, _, packing = self.encode(input_ids, attention_mask, token_type_ids, sequences)
-        logits = self.classifier(self.dropout(self.head(encoded.last_hidden_state)))
-        return logits if packing is None else packing.unpack(logits)
+        """Compute the logits of each token; zeros where there is padding."""
+        x = self.head(encoded.last_hidden_state)
+        return inputs.unpack(self.classifier(self.dropout(x)))

@@ -117,11 +117,14 @@ MODERNBERT = Family(
     },
     head_prefixes=("head.", "decoder.", "classifier."),
     defaults=PRESETS["modern-base"],
-    fields={**{name: (name,) for name in SAME}, "hidden_dropout": ("mlp_dropout",)},
+    fields={
+        **{name: (name,) for name in SAME},
+        "hidden_dropout": ("mlp_dropout",),
+        "head_bias": ("classifier_bias",),
+    },
     fixed={
         "hidden_activation": "gelu",
         "classifier_activation": "gelu",
-        "classifier_bias": False,
         "decoder_bias": True,
     },
     positive=("local_attention",),

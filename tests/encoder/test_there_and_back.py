@@ -188,7 +188,6 @@ def test_a_decoder_beside_what_it_is_tied_to(family: str, tmp_path: Path) -> Non
         ("roberta", {"type_vocab_size": 0}),
         ("xlm-roberta", {"hidden_act": "gelu_new"}),
         ("distilbert", {"activation": "silu"}),
-        ("modernbert", {"classifier_bias": True}),
         ("bert", {"pruned_heads": {"1": [0]}}),
         ("roberta", {"quantization_config": {"quant_method": "bitsandbytes"}}),
     ],
