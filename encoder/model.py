@@ -105,6 +105,7 @@ class Encoder(PretrainedModel):
         attention_mask: Mask | None = None,
         token_type_ids: Ids | None = None,
         sequences: Sequences | PaddedSequences | None = None,
+        *,
         inputs_embeds: Vectors | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,

@@ -91,7 +91,7 @@ class Embedder:
         for chosen, batch in by_length(items):
             moved = batch.to(device)
             pooled = self.model(
-                moved.input_ids, None, moved.token_type_ids, moved.sequences, skip
+                moved.input_ids, None, moved.token_type_ids, moved.sequences, skip=skip
             ).float()
             check_finite(pooled)
             vectors[chosen] = batch.in_order(pooled.cpu()).numpy()
