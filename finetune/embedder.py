@@ -22,9 +22,9 @@ from jaxtyping import Float
 from plainformer.base import UserError, find_folder
 from plainformer.encoder import SentenceEncoder, check_finite, prepack_weights, quantize_int8
 from plainformer.encoder.weights.sentence_layout import Mode, SentenceLayout
-from plainformer.finetune.data.batch import Item, by_length
+from plainformer.finetune.data.batch import Batch, Item, numbered_by_length
 from plainformer.tokenizer import Encoding, Tokenizer, as_list, load_tokenizer, text_and_pair
-from plainformer.training import choose_device
+from plainformer.training import choose_device, distributed_map
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,10 @@ class Embedder:
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str | tuple[str, str]]) -> Float[np.ndarray, "texts size"]:
-        """One float32 vector for each text (or pair), in order.
+        """Return one float32 vector for each text (or pair), in order.
 
-        Texts of like length are computed together. Raises `UserError` for a text that gives no
-        token at all.
+        Texts of like length are computed together. Several processes compute a part each, and
+        return all vectors. Raises `UserError` for a text that gives no token at all.
         """
         pairs = [text_and_pair(text, f"text {n}") for n, text in enumerate(as_list(texts), start=1)]
         encodings = [self.encode(*pair) for pair in pairs]
@@ -87,14 +87,18 @@ class Embedder:
                 raise UserError(f"text {number} has no {what}: leave it out")
         items = [Item((encoding,)) for encoding in encodings]
         device = next(self.model.parameters()).device
-        vectors = np.zeros((len(pairs), self.model.size), np.float32)
-        for chosen, batch in by_length(items):
-            moved = batch.to(device)
+
+        def embed(some: list[tuple[int, Item]]) -> tuple[list[int], Float[np.ndarray, "_ size"]]:
+            batch = Batch.of([item for _, item in some]).to(device)
             pooled = self.model(
-                moved.input_ids, None, moved.token_type_ids, moved.sequences, skip=skip
+                batch.input_ids, None, batch.token_type_ids, batch.sequences, skip=skip
             ).float()
             check_finite(pooled)
-            vectors[chosen] = batch.in_order(pooled.cpu()).numpy()
+            return [number for number, _ in some], batch.in_order(pooled).cpu().numpy()
+
+        vectors = np.zeros((len(pairs), self.model.size), np.float32)
+        for numbers, found in distributed_map(embed, numbered_by_length(items)):
+            vectors[numbers] = found
         return vectors
 
     def encode(self, text: str, pair: str | None = None) -> Encoding:

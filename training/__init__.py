@@ -12,6 +12,7 @@ from plainformer.training.device import autocast, choose_device, number_format
 from plainformer.training.distributed import (
     all_reduce_sum,
     broadcast_from_main,
+    distributed_map,
     is_main,
     local_indices,
     main_first,
@@ -54,6 +55,7 @@ __all__ = [
     "by_tokens",
     "choose_device",
     "curve_figure",
+    "distributed_map",
     "evaluate",
     "full_disk",
     "is_main",

@@ -9,10 +9,10 @@ gloo, from CPU to CPU, so that no GPU has to be waited for. Without torchrun the
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from itertools import count
+from itertools import chain, count, islice
 from typing import TypeVar
 
 import torch
@@ -24,6 +24,8 @@ from plainformer.base import UserError
 from plainformer.base.environment import rank_and_world_size
 
 Key = TypeVar("Key")
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
 
 TIMEOUT = timedelta(minutes=10)
 """The time after which a process that does not answer is given up."""
@@ -161,3 +163,18 @@ def broadcast_from_main(numbers: Mapping[Key, float]) -> dict[Key, float]:
     values = torch.tensor(list(numbers.values()), dtype=torch.float64)
     distributed.broadcast(values, src=0)
     return dict(zip(numbers, values.tolist(), strict=True))
+
+
+def distributed_map(
+    compute: Callable[[ItemT], ResultT], items: Iterable[ItemT]
+) -> Iterator[ResultT]:
+    """Yield `compute` of each item, in order, on all processes: item i by process i mod n."""
+    if world_size() == 1:
+        yield from map(compute, items)
+        return
+    rest = iter(items)
+    while group := list(islice(rest, world_size())):
+        own = [compute(item) for item in group[rank() :][:1]]
+        by_rank: list[list[ResultT]] = [[]] * world_size()
+        distributed.all_gather_object(by_rank, own)
+        yield from chain.from_iterable(by_rank)

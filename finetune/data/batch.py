@@ -160,3 +160,12 @@ def _filled(order: Iterable[int], items: Sequence[Item], room: int) -> Iterator[
         tokens += items[index].num_tokens
     if chosen:
         yield chosen
+
+
+def numbered_by_length(
+    items: Sequence[Item], batch_tokens: int = BATCH_TOKENS
+) -> Iterator[list[tuple[int, Item]]]:
+    """Yield the numbered items of each batch of `by_length`."""
+    order = sorted(range(len(items)), key=lambda index: items[index].num_tokens)
+    for chosen in _filled(order, items, batch_tokens):
+        yield [(index, items[index]) for index in chosen]

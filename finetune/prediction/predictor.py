@@ -16,12 +16,12 @@ from plainformer.base import UserError
 from plainformer.corpora import Row
 from plainformer.encoder import check_finite, prepack_weights, quantize_int8
 from plainformer.encoder.pretrained import PretrainedModel
-from plainformer.finetune.data.batch import Item, by_length
+from plainformer.finetune.data.batch import Batch, Item, numbered_by_length
 from plainformer.finetune.metrics import Metric
 from plainformer.finetune.task import ExampleT, Input, PredictionT, Task, as_rows, bounded
 from plainformer.finetune.task_file import load_task
 from plainformer.tokenizer import Tokenizer, load_tokenizer
-from plainformer.training import Loss, choose_device
+from plainformer.training import choose_device, distributed_map
 
 T = TypeVar("T")
 
@@ -114,10 +114,10 @@ class MeanLoss:
     total: float = 0.0
     count: int = 0
 
-    def add(self, loss: Loss) -> None:
-        """Count one batch."""
-        self.total += float(loss.total)
-        self.count += loss.items
+    def add(self, total: float, count: int) -> None:
+        """Add the loss of `count` items."""
+        self.total += total
+        self.count += count
 
     @property
     def value(self) -> float:
@@ -136,23 +136,31 @@ def answered(
     """Yield each example with its prediction, in order; similar lengths share a batch.
 
     `CHUNK` examples are in memory at a time. `loss` grows by that of labelled examples. Examples
-    before a faulty one are yielded first. With `finite`, outputs of NaN or infinity are an error,
-    too; in training they are a bad score.
+    before a faulty one are yielded first. Several processes compute a part of the batches each, and
+    yield all predictions. With `finite`, outputs of NaN or infinity are an error, too; in training
+    they are a bad score.
     """
     device = next(model.parameters()).device
     model.eval()
+
+    @torch.no_grad()
+    def predict(items: list[tuple[int, Item]]) -> tuple[dict[int, PredictionT], float, int]:
+        batch = Batch.of([item for _, item in items]).to(device)
+        outputs = task.outputs(model, batch)
+        if finite:
+            check_finite(outputs)
+        total, count = (0.0, 0) if loss is None else task.loss(outputs, batch)[:2]
+        found = zip((number for number, _ in items), task.predict(outputs, batch), strict=True)
+        return dict(found), float(total), count
+
     for some in chunks(pairs, CHUNK):
         predictions: dict[int, PredictionT] = {}
-        for chosen, batch in by_length([item for _, item in some]):
-            with torch.no_grad():
-                moved = batch.to(device)
-                outputs = task.outputs(model, moved)
-                if finite:
-                    check_finite(outputs)
-                if loss is not None:
-                    loss.add(task.loss(outputs, moved))
-                predictions |= zip(chosen, task.predict(outputs, moved), strict=True)
-            progress(len(chosen))
+        batches = numbered_by_length([item for _, item in some])
+        for found, total, count in distributed_map(predict, batches):
+            predictions |= found
+            if loss is not None:
+                loss.add(total, count)
+            progress(len(found))
         for index, (example, item) in enumerate(some):
             yield example, item, predictions[index]
 
