@@ -10,13 +10,16 @@ loss after so many operations hangs on no clock, so this may run beside anything
 
 import argparse
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from plainformer.encoder.config import PRESETS
-from plainformer.pretrain import Corpus, PretrainConfig, choice, prepare_corpus, pretrain
+from plainformer.pretrain import Corpus, PretrainConfig, prepare_corpus, pretrain
 from plainformer.pretrain.corpus import read_shards
 from plainformer.pretrain.data import Chunks, MaskedBatches
-from plainformer.pretrain.run import build
+from plainformer.pretrain.masking import Masking
+from plainformer.pretrain.objectives import choose_objective
+from plainformer.pretrain.start import build_model
 from plainformer.tokenizer import load_tokenizer
 from plainformer.training import TrainingConfig
 
@@ -66,10 +69,12 @@ def main() -> None:
                             checkpoint_every=0,
                         ),
                     )
-                    model = build(config, tokenizer)
+                    objective = choose_objective(config.objective)
+                    model = build_model(config, objective, tokenizer)
                     text = Chunks(shards, tokenizer, config.max_length)
-                    batches = MaskedBatches(text, choice.hide(config, tokenizer), batch)
-                    cost = choice.flops(model, choice.loss(config, tokenizer))
+                    masking = Masking.of(tokenizer, ratio=config.masked_share)
+                    batches = MaskedBatches(text, objective.corrupt(masking), batch)
+                    cost = partial(objective.flops, model, objective.loss(config, tokenizer))
                     sample = [part for step in range(32) for part in batches(step)]
                     steps = round(32 * flops / sum(map(cost, sample)))
                     training = replace(config.training, steps=steps)

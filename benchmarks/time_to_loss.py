@@ -28,8 +28,8 @@ from entrants import LENGTH, VOCABULARY, Entrant, build
 from plainformer.base import atomic_path, write_json
 from plainformer.pretrain.batch import MaskedBatch, with_step_counts
 from plainformer.pretrain.corpus import Corpus, prepare_corpus, read_shards
-from plainformer.pretrain.data import Chunks, MaskedBatches, fixed_batches, ordinary_ids
-from plainformer.pretrain.masking import Masking
+from plainformer.pretrain.data import Chunks, MaskedBatches, fixed_batches
+from plainformer.pretrain.masking import Masking, ordinary_ids
 from plainformer.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from plainformer.training import evaluate
 from plainformer.training.optimizer import build_optimizer

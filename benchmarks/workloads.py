@@ -34,8 +34,7 @@ from plainformer.encoder.weights import family_of
 from plainformer.finetune.task_file import save_task
 from plainformer.finetune.tasks.classification import Classification
 from plainformer.pretrain.batch import MaskedBatch, PackedText
-from plainformer.pretrain.data import ordinary_ids
-from plainformer.pretrain.masking import Masking
+from plainformer.pretrain.masking import Masking, ordinary_ids
 from plainformer.tokenizer import Tokenizer, load_tokenizer
 
 Kind = Literal["embed", "int8", "mlm", "classify", "tokenise", "load"]

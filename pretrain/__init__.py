@@ -6,11 +6,12 @@ from plainformer.pretrain.corpus import Corpus, check_corpus, prepare_corpus, re
 from plainformer.pretrain.data import Chunks, MaskedBatches
 from plainformer.pretrain.fill_mask import Guess, fill_mask
 from plainformer.pretrain.masking import Masking
-from plainformer.pretrain.objectives import masked_lm
+from plainformer.pretrain.objectives import OBJECTIVES, PretrainingObjective, masked_lm
 from plainformer.pretrain.recipes import RECIPES
 from plainformer.pretrain.run import pretrain
 
 __all__ = [
+    "OBJECTIVES",
     "RECIPES",
     "Chunks",
     "Corpus",
@@ -20,6 +21,7 @@ __all__ = [
     "Masking",
     "PackedText",
     "PretrainConfig",
+    "PretrainingObjective",
     "check_corpus",
     "fill_mask",
     "masked_lm",

@@ -1,18 +1,16 @@
 """The settings of a pretraining run: its command-line options are these fields."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
 
 from plainformer.base import UserError, above, at_least, between, check_bounds
 from plainformer.pretrain.budget import Budget
 from plainformer.pretrain.masking import Unit
+from plainformer.pretrain.objectives import check_options, choose_objective
 from plainformer.training import TrainingConfig
 
-TokenObjective = Literal["mlm", "clm", "denoise", "rtd"]
-PairObjective = Literal["nsp", "sop"]
 PRESET, USUAL_BATCH = "modern-tiny", 2048
-ObjectiveName = Literal[TokenObjective, PairObjective]
+MASK_RATIO, CONTINUED_MASK_RATIO = 0.4, 0.15
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class PretrainConfig:
     replay_share: float = 0.1
     """Share of the tokens that are of the old text; 0: it is only measured."""
 
-    objective: tuple[ObjectiveName, ...] = ("mlm",)
+    objective: tuple[str, ...] = ("mlm",)
     """What to learn: mlm (guess masked tokens), clm (guess the next token), denoise (put right what
     is masked, replaced or shuffled), rtd (find the tokens that a generator put there, as ELECTRA);
     nsp (does the second half of a text follow the first?), sop (or are the two swapped?). One of
@@ -66,8 +64,9 @@ class PretrainConfig:
     accumulate: int = 1
     """Batches that make up one optimizer step (a budget decides it with `batch_tokens`)."""
 
-    mask_ratio: float = 0.4
-    """Share of the tokens to guess (BERT: 0.15; ModernBERT: 0.3)."""
+    mask_ratio: float | None = None
+    """Share of the tokens to predict; none: 0.4, or 0.15 with `model` (BERT: 0.15; ModernBERT:
+    0.3)."""
 
     mask_ratio_end: float | None = None
     """The share at the last step: from `mask_ratio` it goes there in a line; none: it stays."""
@@ -142,32 +141,25 @@ class PretrainConfig:
             raise UserError(f"batch_tokens must be at least max_length, not {self.batch_tokens}")
         if self.budget is not None:
             Budget.of(self.budget)
-        else:  # so that what is saved says it
-            self._fill_in()
         if self.model is None:
             self._refuse_what_continues()
         elif self.preset is not None:
             raise UserError(f"preset {self.preset} is for a new model: {self.model} has its shape")
-        chosen = [name for name in (self.token_objective, self.pair_objective) if name is not None]
-        alone = self.token_objective not in ("clm", "rtd") or self.pair_objective is None
-        if not chosen or sorted(chosen) != sorted(self.objective) or not alone:
-            raise UserError(
-                f"objective must be one of mlm, clm, denoise, rtd, nsp, sop, or mlm or denoise "
-                f"with nsp or sop, not {' '.join(self.objective) or 'nothing'}"
-            )
-        if self.teacher is not None and self.objective != ("mlm",):
-            raise UserError(f"a teacher is for objective mlm, not {' '.join(self.objective)}")
-        if self.pair_objective is not None and self.max_length < 5:
-            raise UserError(
-                f"max_length must be at least 5 for {self.pair_objective}: three are special"
-            )
+        check_options(self, choose_objective(self.objective))
 
-    def _fill_in(self) -> None:
-        """What nothing is said of, as long as no budget decides it."""
-        if self.preset is None and self.model is None:
-            object.__setattr__(self, "preset", PRESET)
-        if self.batch_tokens == 0:
-            object.__setattr__(self, "batch_tokens", max(USUAL_BATCH, self.max_length))
+    def with_defaults(self) -> "PretrainConfig":
+        """Fill in preset and batch size; with a budget its plan does it."""
+        if self.budget is not None:
+            return self
+        preset = self.preset or (PRESET if self.model is None else None)
+        batch_tokens = self.batch_tokens or max(USUAL_BATCH, self.max_length)
+        return replace(self, preset=preset, batch_tokens=batch_tokens)
+
+    @property
+    def masked_share(self) -> float:
+        """Return the share of the tokens to predict in training."""
+        usual = MASK_RATIO if self.model is None else CONTINUED_MASK_RATIO
+        return usual if self.mask_ratio is None else self.mask_ratio
 
     def _refuse_what_continues(self) -> None:
         """A new model needs a tokenizer, and has nothing to add to or to forget."""
@@ -176,15 +168,3 @@ class PretrainConfig:
         for name in ("new_words", "replay"):
             if getattr(self, name):
                 raise UserError(f"{name} is for going on from a model: give its folder as model")
-
-    @property
-    def token_objective(self) -> TokenObjective | None:
-        """What is learned about tokens, if anything."""
-        names: tuple[TokenObjective, ...] = get_args(TokenObjective)
-        return next((name for name in names if name in self.objective), None)
-
-    @property
-    def pair_objective(self) -> PairObjective | None:
-        """What is learned about pairs of segments, if anything."""
-        names: tuple[PairObjective, ...] = get_args(PairObjective)
-        return next((name for name in names if name in self.objective), None)

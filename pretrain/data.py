@@ -176,11 +176,6 @@ def fixed_batches(
         yield batches.batch(step, 0, items)
 
 
-def ordinary_ids(tokenizer: Tokenizer) -> Int64[np.ndarray, " ordinary"]:
-    """The vocabulary without special tokens."""
-    return np.setdiff1d(np.arange(tokenizer.vocab_size), list(tokenizer.special_ids))
-
-
 def unigram_entropy(shards: Sequence[Shard]) -> float:
     """Entropy of the tokens, in nats: the loss of a model that knows frequencies and no context.
 

@@ -1,17 +1,19 @@
-"""The texts of a run as token shards: to learn from, and to be measured on."""
+"""Open the texts of a run as token shards: the training text, and the held-out ones."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from plainformer.base import UserError, read_json
-from plainformer.pretrain import choice
 from plainformer.pretrain.config import PretrainConfig
 from plainformer.pretrain.corpus import Corpus, Shard, Split, prepare_corpus
 from plainformer.pretrain.corpus.manifest import FILE, is_prepared, read_manifest, read_shards
-from plainformer.pretrain.data import TextSource, unigram_entropy
-from plainformer.pretrain.measure import OLD
+from plainformer.pretrain.data import MaskedBatches, TextSource, unigram_entropy
+from plainformer.pretrain.evaluation import OLD
+from plainformer.pretrain.masking import Masking
+from plainformer.pretrain.objectives import PretrainingObjective
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import Replay, is_main, main_first
 
@@ -21,26 +23,50 @@ DATA = "data.json"
 
 @dataclass(frozen=True)
 class Texts:
-    """What a run learns from, and what it is measured on."""
+    """The training text of a run, and its held-out texts."""
 
     train: TextSource
-    """with the old text, where there is some, behind the new"""
+    """the new text, followed by the old text where there is some"""
     replay: Replay | None
     held_out: Mapping[str, TextSource]
     """by the prefix of its metrics"""
     new_tokens: int
-    """to train on"""
+    """tokens of the new text to train on"""
     entropy: float
     """of single tokens of the new text"""
     fingerprints: Mapping[str, str]
-    """Hashes of the shards of the corpus and of the old text; a resumed run requires the same."""
+    """hashes of the shards of the corpus and of the old text; a resumed run requires the same"""
+
+    def batches(
+        self,
+        config: PretrainConfig,
+        objective: PretrainingObjective[Any],
+        tokenizer: Tokenizer,
+    ) -> MaskedBatches:
+        """Make the batches of training, masked as the options say."""
+        masking = Masking.of(
+            tokenizer,
+            ratio=config.masked_share,
+            unit=config.masking,
+            last_ratio=config.mask_ratio_end,
+            steps=config.training.steps,
+        )
+        corrupt, seed = objective.corrupt(masking), config.training.seed
+        return MaskedBatches(
+            self.train, corrupt, config.batch_tokens, config.accumulate, seed, self.replay
+        )
 
 
-def open_texts(config: PretrainConfig, tokenizer: Tokenizer, quiet: bool) -> Texts:
-    """The run's text, and the old text beside it, as token shards."""
+def open_texts(
+    config: PretrainConfig,
+    objective: PretrainingObjective[Any],
+    tokenizer: Tokenizer,
+    quiet: bool,
+) -> Texts:
+    """Open the new text, and the old text beside it."""
 
     def read(shards: Sequence[Shard]) -> TextSource:
-        return choice.read_text(config, shards, tokenizer)
+        return objective.read(config, shards, tokenizer)
 
     folder = tokenized(config, config.corpus, "tokens", tokenizer, quiet)
     new = shards(folder, tokenizer)

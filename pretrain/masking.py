@@ -14,13 +14,14 @@ Special tokens are never chosen and never drawn.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Int, Int64
 
 from plainformer.base import UserError
 from plainformer.pretrain.batch import MaskedBatch, PackedText
+from plainformer.tokenizer import Tokenizer
 
 MASKED, DRAWN = 0.8, 0.1
 SPAN_P, LONGEST_SPAN = 0.2, 10
@@ -41,6 +42,11 @@ class Masking:
     last_ratio: float | None = None
     """the share at the last of `steps`, where it changes in a line from step to step"""
     steps: int = 1
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, **settings: Any) -> "Masking":
+        """Mask with this tokenizer's tokens; by default as BERT did."""
+        return cls(tokenizer.mask_id, ordinary_ids(tokenizer), **settings)
 
     def __post_init__(self) -> None:
         for ratio in (self.ratio, self.last_ratio):
@@ -97,6 +103,11 @@ class Masking:
         draw = rng.random(units[-1] + 1 if len(units) else 0)
         places = np.flatnonzero((draw[units] < ratio) & ~special)
         return places, rng.random(len(places))
+
+
+def ordinary_ids(tokenizer: Tokenizer) -> Int64[np.ndarray, " ordinary"]:
+    """Return the vocabulary without special tokens."""
+    return np.setdiff1d(np.arange(tokenizer.vocab_size), list(tokenizer.special_ids))
 
 
 def choose_spans(

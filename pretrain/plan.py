@@ -31,12 +31,14 @@ from rich.table import Table
 from plainformer.base import UserError
 from plainformer.encoder import PRESETS
 from plainformer.encoder.flops import layer_weights
-from plainformer.pretrain import choice
+from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.pretrain.batch import MaskedBatch
 from plainformer.pretrain.budget import Budget
 from plainformer.pretrain.config import USUAL_BATCH, PretrainConfig
 from plainformer.pretrain.data import MaskedBatches
+from plainformer.pretrain.objectives import choose_objective
 from plainformer.training import (
+    Flops,
     Objective,
     all_reduce_sum,
     available_memory,
@@ -143,16 +145,17 @@ class Candidate:
     """A model of one size, in steps of one size."""
 
     config: PretrainConfig
-    model: choice.Model
-    loss: Objective[choice.Model, MaskedBatch]
+    model: PretrainedModel
+    loss: Objective[Any, MaskedBatch]
     batches: MaskedBatches
+    flops: Flops[MaskedBatch]
     limit: float = math.inf
     """Return the seconds from which a step is timed only once."""
 
     @cached_property
     def weights(self) -> int:
         """Numbers in the matrices of its layers."""
-        shape = choice.shape(self.model)
+        shape = self.model.config
         return shape.num_hidden_layers * layer_weights(shape)
 
     @cached_property
@@ -161,10 +164,9 @@ class Candidate:
         size = self.config.batch_tokens * self.config.accumulate
         steps = min(max(SAMPLE // size, 1), SAMPLE_STEPS)
         sample = [batch for step in range(steps) for batch in self.batches(step)]
-        cost = choice.flops(self.model, self.loss)
         tokens, operations, asked = all_reduce_sum(
             sum(batch.num_tokens for batch in sample),
-            sum(map(cost, sample)),
+            sum(map(self.flops, sample)),
             sum(len(batch.labels) for batch in sample),
         )
         return tokens / steps, operations / steps, (asked or tokens) / steps
@@ -199,7 +201,7 @@ class Candidate:
 
     def least_memory(self) -> int:
         """Estimate the least memory of training, in bytes."""
-        shape = choice.shape(self.model)
+        shape = self.model.config
         return least_memory(
             sum(p.numel() for p in self.model.parameters()),
             layers=shape.num_hidden_layers,
@@ -337,10 +339,7 @@ def sizes(config: PretrainConfig) -> Sequence[str | None]:
     """The presets to choose from, smaller ones first: a family's, or the one that was said."""
     if config.model is not None or config.preset in PRESETS:
         return [config.preset]
-    family = config.preset
-    if family is None:
-        family = "electra" if "rtd" in config.objective else "modern"
-        family = "bert" if config.pair_objective else family
+    family = config.preset or choose_objective(config.objective).preset_family
     found = [name for name in PRESETS if name.startswith(f"{family}-")]
     if not found:
         raise UserError(f"unknown preset {family!r}: choose one of {', '.join(PRESETS)}")

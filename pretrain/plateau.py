@@ -1,6 +1,7 @@
-"""The early plateau: a model that knows how frequent tokens are, and nothing of context."""
+"""The early plateau: a model that has learned the frequencies of tokens, and no context."""
 
 import math
+from collections.abc import Mapping
 
 from rich.console import Console
 
@@ -8,19 +9,22 @@ from plainformer.training import is_main
 
 
 class PlateauWatch:
-    """Warns, once, when the held-out loss stays where a model without any context would be.
+    """Warn once when the held-out loss stays where that of a model without context would be.
 
     That is above 95 % of the entropy of single tokens: at the end, or with less than 2 % gained
-    from one evaluation to the next.
+    from one evaluation to the next. `metric` is the loss of a token; without one nothing is done.
     """
 
-    def __init__(self, entropy: float) -> None:
-        self.entropy = entropy
+    def __init__(self, entropy: float, metric: str | None) -> None:
+        self.entropy, self.metric = entropy, metric
         self._before = math.inf
         self._warned = False
 
-    def see(self, loss: float, is_last: bool = False) -> bool:
-        """Take note of a held-out loss; return whether this is the one to warn at."""
+    def see(self, metrics: Mapping[str, float], is_last: bool = False) -> bool:
+        """Compare an evaluation with the one before; return whether a warning was given."""
+        if self.metric is None:
+            return False
+        loss = metrics[self.metric]
         stays = loss > 0.95 * self.entropy and (is_last or loss > 0.98 * self._before)
         self._before = loss
         if self._warned or not stays:

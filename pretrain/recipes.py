@@ -21,7 +21,6 @@ RECIPES: dict[str, str] = {
         "--schedule linear --warmup 0.01"
     ),
     "continue": (
-        "--mask-ratio 0.15 --optimizer adamw --learning-rate 3e-4 --weight-decay 0.01 "
-        "--schedule cosine --warmup 0.05"
+        "--optimizer adamw --learning-rate 3e-4 --weight-decay 0.01 --schedule cosine --warmup 0.05"
     ),
 }

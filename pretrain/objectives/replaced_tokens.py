@@ -1,38 +1,55 @@
 """Replaced-token detection: which tokens of a text did another model put there?
 
-    generator:       −log p(token | masked text), at the masked places
-    discriminator:   −log p(replaced or not | text with the generator's draws), at every place
+    generator:       −log p(token | masked text), at the masked positions
+    discriminator:   −log p(replaced or not | text with the generator's draws), at every position
     loss = generator + 50 · discriminator            (ELECTRA, Clark et al. 2020, arXiv:2003.10555)
 
-The draws are samples, no gradient passes through them, and a draw that hits the original counts as
-original. The generator is narrower; the two share the embeddings of tokens, places and segments.
-Only the discriminator goes on to fine-tuning.
+The draws are samples without a gradient, and a draw that equals the original counts as original.
+The generator is narrower; both share the embeddings of tokens, positions and segments. Only the
+discriminator is fine-tuned.
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from plainformer.base import UserError, find_folder
-from plainformer.encoder import Discriminator, EncoderConfig, MaskedLM
-from plainformer.pretrain.batch import MaskedBatch
+from plainformer.encoder import Discriminator, Encoder, EncoderConfig, MaskedLM
+from plainformer.encoder.flops import discriminator_flops, masked_lm_flops
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.pretrain.batch import Corruption, MaskedBatch
+from plainformer.pretrain.masking import Masking
+from plainformer.pretrain.objectives.base import MASKING_OPTIONS, PretrainingObjective
 from plainformer.pretrain.objectives.cross_entropy import cross_entropy_loss
-from plainformer.training import Loss, Term, weighted_sum
+from plainformer.tokenizer import Tokenizer
+from plainformer.training import Loss, Objective, Term, weighted_sum
+
+if TYPE_CHECKING:
+    from plainformer.pretrain.config import PretrainConfig
 
 DISCRIMINATOR_WEIGHT = 50.0
+GENERATOR_SHARE = 0.25
 
 
-class Electra(nn.Module):
-    """A generator and a discriminator, over the same embeddings."""
+class Electra(PretrainedModel):
+    """A discriminator, and a generator that shares its embeddings."""
 
     def __init__(self, discriminator: Discriminator, generator: MaskedLM) -> None:
         super().__init__()
+        self.config = discriminator.config
         self.discriminator, self.generator = discriminator, generator
         shared, own = self.discriminator.encoder.embeddings, self.generator.encoder.embeddings
         own.tokens, own.positions, own.segments = shared.tokens, shared.positions, shared.segments
+
+    @property
+    def base(self) -> Encoder:
+        """Return the encoder of the discriminator, which is the one to fine-tune."""
+        return self.discriminator.base
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -41,12 +58,14 @@ class Electra(nn.Module):
 
     @classmethod
     def new(cls, config: EncoderConfig, share: float) -> "Electra":
-        """A fresh one, with a generator of `share` of the width."""
+        """Build both with random weights, the generator with this share of the width."""
         return cls(Discriminator(config), MaskedLM(narrower(config, share)))
 
     @classmethod
-    def from_pretrained(cls, folder: Path) -> "Electra":
-        """What `save_pretrained` left; `UserError` where there is no generator."""
+    def from_pretrained(
+        cls, folder: str | Path, new_head: bool = False, **settings: Any
+    ) -> "Electra":
+        """Load what `save_pretrained` wrote; raise `UserError` where there is no generator."""
         folder = find_folder(folder)
         if not (folder / "generator").is_dir():
             raise UserError(f"{folder} has no generator/ beside it, as rtd leaves one")
@@ -56,14 +75,14 @@ class Electra(nn.Module):
             raise UserError(f"{folder}: generator and discriminator have embeddings of two sizes")
         return cls(discriminator, generator)
 
-    def save_pretrained(self, folder: Path) -> None:
-        """The discriminator becomes the model of `folder`, the generator that of `generator/`."""
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Save the discriminator in `folder`, and the generator in its subfolder `generator/`."""
         self.discriminator.save_pretrained(folder)
-        self.generator.save_pretrained(folder / "generator")
+        self.generator.save_pretrained(Path(folder) / "generator")
 
 
 def narrower(config: EncoderConfig, share: float) -> EncoderConfig:
-    """The same depth and the same embeddings; of heads and widths only this `share`."""
+    """Scale heads and widths by `share`; keep the depth and the embedding size."""
     heads = max(1, int(share * config.num_attention_heads))
     hidden = heads * max(1, int(share * config.hidden_size / heads))
     return replace(
@@ -77,13 +96,15 @@ def narrower(config: EncoderConfig, share: float) -> EncoderConfig:
 
 @dataclass(frozen=True)
 class ReplacedTokens:
-    """The loss of both; the generator never draws one of the special tokens."""
+    """The loss of generator and discriminator; special tokens are never drawn."""
 
     special_ids: frozenset[int]
 
     def __call__(self, model: Electra, batch: MaskedBatch) -> Loss:
-        """Metrics of the discriminator: which share of the tokens it judges rightly
-        ("rtd_accuracy"), which share is replaced, and which is replaced and found.
+        """Add both losses.
+
+        Metrics of the discriminator: the share of tokens judged correctly ("rtd_accuracy"), the
+        share that is replaced, and the share that is replaced and found.
         """
         targets = batch.target_positions
         logits = model.generator(batch.input_ids, sequences=batch.sequences, at=targets)
@@ -109,8 +130,59 @@ class ReplacedTokens:
             }
         )
 
-    def draw(self, logits: torch.Tensor) -> torch.Tensor:
-        """One token for each row, from softmax(logits), by torch's generator."""
+    def draw(self, logits: Float[Tensor, "targets vocab"]) -> Int[Tensor, " targets"]:
+        """Draw a token for each row from softmax(logits)."""
         special = torch.tensor(sorted(self.special_ids), device=logits.device)
         chances = logits.float().index_fill(-1, special, float("-inf")).softmax(-1)
         return chances.multinomial(1).squeeze(1)
+
+
+class ReplacedTokenObjective(PretrainingObjective[Electra]):
+    """Detect the tokens that a generator put in place of masked ones."""
+
+    name = "rtd"
+    model_class = Electra
+    options = MASKING_OPTIONS | {"generator_share"}
+    preset_family = "electra"
+    token_metric = None
+
+    def check(self, config: "PretrainConfig") -> None:
+        """Raise `UserError` for the width of a generator that is loaded."""
+        if config.model is not None and config.generator_share != GENERATOR_SHARE:
+            raise UserError(f"generator_share is for a new model: {config.model} has its generator")
+
+    def build(self, config: "PretrainConfig", shape: EncoderConfig) -> Electra:
+        """Build generator and discriminator."""
+        if shape.architecture != "electra":
+            raise UserError(
+                f"{config.preset} has no discriminator: for rtd choose a preset electra-tiny … "
+                "electra-base"
+            )
+        return Electra.new(shape, config.generator_share)
+
+    def corrupt(self, masking: Masking) -> Corruption:
+        """Mask the tokens for which the generator draws others."""
+        return masking
+
+    def loss(
+        self, config: "PretrainConfig", tokenizer: Tokenizer
+    ) -> Objective[Electra, MaskedBatch]:
+        """Return the loss of both models."""
+        return ReplacedTokens(tokenizer.special_ids)
+
+    def flops(
+        self, model: Electra, loss: Objective[Electra, MaskedBatch], batch: MaskedBatch
+    ) -> int:
+        """Count three forward passes of each model."""
+        sequences, targets = batch.sequences, len(batch.labels)
+        generator = masked_lm_flops(model.generator.config, sequences, targets)
+        return 3 * (generator + discriminator_flops(model.discriminator.config, sequences))
+
+    def save(self, model: Electra, tokenizer: Tokenizer, folder: Path) -> None:
+        """Save both models, each with its tokenizer."""
+        super().save(model, tokenizer, folder)
+        tokenizer.save(folder / "generator")
+
+    def loss_label(self, config: "PretrainConfig") -> str:
+        """Return the label of the loss axis in a run's plot."""
+        return f"loss: mlm + {DISCRIMINATOR_WEIGHT:g} · rtd"

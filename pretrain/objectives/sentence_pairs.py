@@ -1,53 +1,65 @@
-"""Pairs of segments: does the second one follow the first?
+"""Sentence pairs: does the second segment follow the first?
 
     [CLS] first [SEP] second [SEP]        loss = −log softmax(W pooler(x) + c)[class]
 
-- `nsp`, next-sentence prediction (Devlin et al. 2018, arXiv:1810.04805): the second segment is that
-  of another document in half of the pairs;
-- `sop`, sentence-order prediction (Lan et al. 2019, arXiv:1909.11942): the two segments are swapped
-  in half of the pairs.
+- `nsp`, next-sentence prediction (Devlin et al. 2018, arXiv:1810.04805): in half of the pairs the
+  second segment is that of another document;
+- `sop`, sentence-order prediction (Lan et al. 2019, arXiv:1909.11942): in half of the pairs the two
+  segments are swapped.
 
-A document is a text without known sentences, so its two segments are made by a cut: at the
-beginning of a word, drawn from those in the middle half of the text. Class 0 is the text as it was.
+Sentence boundaries are unknown, so a document is cut in two at the beginning of a word, drawn from
+those in its middle half. Class 0 is the original pair. With mlm or denoise beside it, both losses
+come from one forward pass.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Int64
 
-from plainformer.encoder import PairedMaskedLM
-from plainformer.pretrain.batch import MaskedBatch, PackedText, Segment
+from plainformer.base import UserError
+from plainformer.encoder import EncoderConfig, PairedMaskedLM
+from plainformer.encoder.flops import paired_masked_lm_flops
+from plainformer.pretrain.batch import Corruption, MaskedBatch, PackedText, Segment
+from plainformer.pretrain.corpus import Shard
 from plainformer.pretrain.data import Chunks, Rows
+from plainformer.pretrain.masking import Masking
+from plainformer.pretrain.objectives.base import MASKING_OPTIONS, PretrainingObjective
 from plainformer.pretrain.objectives.cross_entropy import cross_entropy_loss
-from plainformer.training import Loss, Term, weighted_sum
+from plainformer.pretrain.objectives.masked_lm import MaskedLMObjective
+from plainformer.tokenizer import Tokenizer
+from plainformer.training import Loss, Objective, Term, weighted_sum
+
+if TYPE_CHECKING:
+    from plainformer.pretrain.config import PretrainConfig
 
 PairName = Literal["nsp", "sop"]
 
 
 @dataclass(frozen=True)
 class SegmentPairs:
-    """Chunks of documents, each cut in two; `chunks` leave room for the second [SEP]."""
+    """Chunks of documents, each cut in two; they leave room for the second [SEP]."""
 
     chunks: Chunks
     name: PairName
 
     def __len__(self) -> int:
-        """Blocks of all shards."""
+        """Return the number of blocks of all shards."""
         return len(self.chunks)
 
     def __getitem__(self, block: int) -> Rows:
-        """The chunks of a block of at least two tokens."""
+        """Return the chunks of a block that have at least two tokens."""
         chunks = self.chunks[block]
         return chunks[self.chunks.lengths(chunks) >= 4]
 
     def lengths(self, items: Rows) -> Int64[np.ndarray, " items"]:
-        """Tokens of each pair with its three special tokens."""
+        """Return the tokens of each pair, its three special tokens included."""
         return self.chunks.lengths(items) + 1
 
     def text(self, items: Rows, rng: np.random.Generator) -> PackedText:
-        """These pairs, some of them made wrong, packed, shorter ones first."""
+        """Cut these chunks, make half of the pairs wrong, and pack them, shorter ones first."""
         items = items[np.argsort(self.lengths(items), kind="stable")]
         chunks = items.tolist()
         pairs = [cut(*self.chunks.tokens(chunk), rng) for chunk in chunks]
@@ -64,10 +76,11 @@ class SegmentPairs:
     def _exchange(
         self, chunks: list[list[int]], pairs: list[tuple[Segment, Segment]], wrong: np.ndarray
     ) -> np.ndarray:
-        """Let neighbours among the `wrong` pairs exchange their second segments.
+        """Exchange the second segments of neighbours among the `wrong` pairs, in place.
 
-        Neighbours are of like length, so length tells nothing; what is too long then is cut. A
-        pair without a neighbour of another document stays right. Returns which pairs are wrong.
+        Neighbours have similar lengths, so the length does not give the class away; a segment that
+        is too long for its new pair is cut. A pair whose neighbour is of the same document stays
+        as it was. Return a mask of the pairs that are wrong now.
         """
         room = self.chunks.max_length - 2
         exchanged = np.zeros(len(pairs), bool)
@@ -82,7 +95,7 @@ class SegmentPairs:
 
 
 def cut(ids: np.ndarray, starts: np.ndarray, rng: np.random.Generator) -> tuple[Segment, Segment]:
-    """A text in two, at the beginning of a word in its middle half, or as near as there is one."""
+    """Cut a text in two at the beginning of a word in its middle half, else of the nearest word."""
     size = len(ids)
     words = np.flatnonzero(starts[1:]) + 1
     places = words if len(words) else np.arange(1, size)
@@ -93,20 +106,20 @@ def cut(ids: np.ndarray, starts: np.ndarray, rng: np.random.Generator) -> tuple[
 
 
 def no_token_targets(text: PackedText, rng: np.random.Generator, step: int = 0) -> MaskedBatch:
-    """The text as it is, and no token asked for: pairs alone are learned from. A `Corruption`."""
+    """Keep the text, without token targets: only the order of pairs is predicted."""
     none = np.empty(0, np.int64)
     return text.with_targets(none, none)
 
 
 @dataclass(frozen=True)
 class SentencePairs:
-    """The loss of pairs, and of tokens beside it where an objective for these has a name."""
+    """The loss of pairs, and of token targets where the objective for these is named."""
 
     name: PairName
     tokens: str | None = None
 
     def __call__(self, model: PairedMaskedLM, batch: MaskedBatch) -> Loss:
-        """Both losses from one pass over the pairs; "accuracy" is the share that is right."""
+        """Compute both losses in one forward pass; "accuracy" counts correctly predicted items."""
         assert batch.order is not None
         logits, pair_logits = model(
             batch.input_ids,
@@ -119,3 +132,68 @@ class SentencePairs:
             return pairs
         tokens = Term(cross_entropy_loss(logits, batch.labels), batch.counts.targets)
         return weighted_sum({self.tokens: tokens, self.name: Term(pairs, batch.counts.sequences)})
+
+
+class SentencePairObjective(PretrainingObjective[PairedMaskedLM]):
+    """Predict the order of two segments, and tokens where an objective for these is given."""
+
+    model_class = PairedMaskedLM
+    unit = "pair"
+    preset_family = "bert"
+
+    def __init__(self, name: PairName, tokens: MaskedLMObjective | None = None) -> None:
+        self.name: PairName = name
+        self.tokens = tokens
+        self.options = MASKING_OPTIONS if tokens else frozenset()
+        self.predicts_tokens = tokens is not None
+        self.token_metric = f"{tokens.name}_loss" if tokens else None
+
+    def check(self, config: "PretrainConfig") -> None:
+        """Raise `UserError` for sequences that have no room for a pair."""
+        if config.max_length < 5:
+            raise UserError(f"max_length must be at least 5 for {self.name}: three are special")
+
+    def beside(self, other: PretrainingObjective[Any]) -> "SentencePairObjective | None":
+        """Add the objective for tokens: mlm, or one that differs from it in its batches only."""
+        if not isinstance(other, MaskedLMObjective):
+            return None
+        return SentencePairObjective(self.name, other)
+
+    def build(self, config: "PretrainConfig", shape: EncoderConfig) -> PairedMaskedLM:
+        """Build a model with heads for pairs and tokens."""
+        if shape.classifier_head != "pooler" or shape.type_vocab_size < 2:
+            raise UserError(
+                f"{config.preset} has no head for pairs: for {self.name} choose a preset "
+                "bert-tiny … bert-base, albert-tiny or albert-base"
+            )
+        return PairedMaskedLM(shape)
+
+    def read(
+        self, config: "PretrainConfig", shards: Sequence[Shard], tokenizer: Tokenizer
+    ) -> SegmentPairs:
+        """Read pairs of segments."""
+        return SegmentPairs(Chunks(shards, tokenizer, config.max_length - 1), self.name)
+
+    def corrupt(self, masking: Masking) -> Corruption:
+        """Corrupt the tokens where they are predicted, too."""
+        return self.tokens.corrupt(masking) if self.tokens else no_token_targets
+
+    def loss(
+        self, config: "PretrainConfig", tokenizer: Tokenizer
+    ) -> Objective[PairedMaskedLM, MaskedBatch]:
+        """Return the loss of pairs, and of tokens."""
+        return SentencePairs(self.name, self.tokens.name if self.tokens else None)
+
+    def flops(
+        self,
+        model: PairedMaskedLM,
+        loss: Objective[PairedMaskedLM, MaskedBatch],
+        batch: MaskedBatch,
+    ) -> int:
+        """Count three forward passes."""
+        return 3 * paired_masked_lm_flops(model.config, batch.sequences, len(batch.labels))
+
+    def loss_label(self, config: "PretrainConfig") -> str:
+        """Return the label of the loss axis in a run's plot."""
+        both = f"loss: {self.tokens.name} + {self.name}" if self.tokens else None
+        return both or super().loss_label(config)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 import plainformer.training.step_time
 from plainformer.base import UserError
 from plainformer.encoder import PRESETS, EncoderConfig
-from plainformer.pretrain import PretrainConfig, choice, pretrain
+from plainformer.pretrain import PretrainConfig, pretrain
 from plainformer.pretrain.budget import Budget
 from plainformer.pretrain.data import MaskedBatches
+from plainformer.pretrain.masking import Masking
+from plainformer.pretrain.objectives import choose_objective
 from plainformer.pretrain.plan import Candidate, make_plan, sizes, spoken, step_tokens, too_small
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import TrainingConfig, seconds_per_step
@@ -55,10 +58,11 @@ def test_what_is_no_budget(text: str) -> None:
 
 
 def test_what_is_left_open_is_filled_in_without_a_budget() -> None:
-    filled = replace(CONFIG, budget=None)
+    filled = replace(CONFIG, budget=None).with_defaults()
     assert (filled.preset, filled.batch_tokens, filled.accumulate) == ("modern-tiny", 2048, 1)
-    assert replace(filled, batch_tokens=0, max_length=4096).batch_tokens == 4096
-    assert (CONFIG.preset, CONFIG.batch_tokens) == (None, 0)
+    long = replace(filled, batch_tokens=0, max_length=4096).with_defaults()
+    assert long.batch_tokens == 4096
+    assert CONFIG.with_defaults() == CONFIG
 
 
 @given(st.floats(1e3, 1e13), st.sampled_from([0.15, 0.3, 1.0]))
@@ -91,12 +95,12 @@ def make(wordpiece: Tokenizer) -> Callable[[PretrainConfig], Candidate]:
         shape = EncoderConfig.preset(
             config.preset, vocab_size=wordpiece.vocab_size, pad_token_id=wordpiece.pad_id
         )
-        text = choice.read_text(config, shards, wordpiece)
-        batches = MaskedBatches(
-            text, choice.hide(config, wordpiece), config.batch_tokens, config.accumulate
-        )
-        loss = choice.loss(config, wordpiece)
-        return Candidate(config, choice.build_model(config, shape), loss, batches)
+        objective = choose_objective(config.objective)
+        corrupt = objective.corrupt(Masking.of(wordpiece, ratio=0.4))
+        text = objective.read(config, shards, wordpiece)
+        batches = MaskedBatches(text, corrupt, config.batch_tokens, config.accumulate)
+        model, loss = objective.build(config, shape), objective.loss(config, wordpiece)
+        return Candidate(config, model, loss, batches, partial(objective.flops, model, loss))
 
     return candidate
 

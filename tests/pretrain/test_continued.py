@@ -17,9 +17,9 @@ from plainformer.encoder import Encoder, EncoderConfig, MaskedLM, PairedMaskedLM
 from plainformer.pretrain import Chunks, Corpus, PretrainConfig, prepare_corpus
 from plainformer.pretrain import pretrain as run
 from plainformer.pretrain.continue_pretraining import Retokenized
-from plainformer.pretrain.data import MaskedBatches, ordinary_ids
-from plainformer.pretrain.masking import Masking
-from plainformer.pretrain.measure import PerCharacter
+from plainformer.pretrain.data import MaskedBatches
+from plainformer.pretrain.evaluation import PerCharacter
+from plainformer.pretrain.masking import Masking, ordinary_ids
 from plainformer.pretrain.objectives import Electra, masked_lm
 from plainformer.tokenizer import extend, load_tokenizer
 from plainformer.training import TrainingConfig, evaluate
@@ -192,7 +192,7 @@ def test_a_vocabulary_that_grew_is_compared_word_for_word(folder, tmp_path):
         batches = MaskedBatches(text, masking, 256)
         asked = [new.decode(batch.labels.tolist()) for step in range(9) for batch in batches(step)]
         words.append(" ".join(asked))
-        table = PerCharacter.of(tokenizer).characters
+        table = PerCharacter.of(tokenizer, masked_lm).characters
         characters.append([int(table[b.labels].sum()) for s in range(9) for b in batches(s)])
         shown = [b.num_tokens for step in range(9) for b in batches(step)]
     assert words[0] == words[1]
@@ -213,7 +213,7 @@ def test_the_price_per_character_is_what_it_says(folder):
     model = MaskedLM.from_pretrained(folder / "bert")
     source = Chunks([tiny.shard(tiny.sentences(30), tokenizer)], tokenizer, 32)
     batches = MaskedBatches(source, Masking(tokenizer.mask_id, ordinary_ids(tokenizer)), 256)(0)
-    found = evaluate(model, PerCharacter.of(tokenizer), batches)
+    found = evaluate(model, PerCharacter.of(tokenizer, masked_lm), batches)
     expected = evaluate(model, masked_lm, batches)
     labels = [id for batch in batches for id in batch.labels.tolist()]
     letters = sum(len(tokenizer.token(id).removeprefix("##")) for id in labels)
@@ -331,7 +331,7 @@ def test_the_command_has_defaults_of_its_own_for_going_on(folder, tmp_path, monk
     fresh, going_on, slower, modern = (options.training for options in seen)
     assert going_on.learning_rate < fresh.learning_rate == modern.learning_rate
     assert (going_on.schedule, slower.learning_rate) == ("cosine", 1e-5)
-    assert [options.preset for options in seen] == ["modern-tiny", None, None, None]
+    assert [options.preset for options in seen] == [None] * 4
 
 
 @pytest.mark.parametrize(

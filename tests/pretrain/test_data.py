@@ -14,7 +14,8 @@ from plainformer.base import UserError
 from plainformer.encoder import MaskedLM, Sequences
 from plainformer.pretrain import Chunks, MaskedBatch, MaskedBatches, Masking, masked_lm
 from plainformer.pretrain.corpus import Shard
-from plainformer.pretrain.data import fixed_batches, ordinary_ids, unigram_entropy
+from plainformer.pretrain.data import fixed_batches, unigram_entropy
+from plainformer.pretrain.masking import ordinary_ids
 from tests.pretrain import tiny
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from plainformer.pretrain import PretrainConfig, choice
-from plainformer.pretrain.held_out import held_out_batches, measured_on
+from plainformer.pretrain import PretrainConfig
+from plainformer.pretrain.evaluation import Evaluation
+from plainformer.pretrain.objectives import choose_objective
 from plainformer.tokenizer import Tokenizer
 from tests.pretrain import tiny
 
@@ -14,9 +15,10 @@ CONFIG = PretrainConfig(corpus=("x",), tokenizer=Path("t"), out=Path("o"), max_l
 
 
 def measured(config: PretrainConfig, tokenizer: Tokenizer, seed: int = 0) -> dict[str, object]:
-    text = choice.read_text(config, [tiny.shard(tiny.sentences(60, seed), tokenizer)], tokenizer)
-    batches = held_out_batches(config, text, choice.hide_alike(config, tokenizer))
-    return measured_on(config, tokenizer, batches)
+    objective = choose_objective(config.objective)
+    text = objective.read(config, [tiny.shard(tiny.sentences(60, seed), tokenizer)], tokenizer)
+    evaluation = Evaluation.of(config, objective, tokenizer, {"": text}, per_character=False)
+    return evaluation.fingerprint(config, tokenizer)
 
 
 def test_runs_that_differ_in_training_are_measured_alike(wordpiece: Tokenizer) -> None:

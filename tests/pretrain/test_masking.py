@@ -8,8 +8,13 @@ from scipy.stats import binom, chisquare
 
 from plainformer.base import UserError
 from plainformer.pretrain import Chunks, Masking
-from plainformer.pretrain.data import ordinary_ids
-from plainformer.pretrain.masking import LONGEST_SPAN, SPAN_P, choose_spans, span_lengths
+from plainformer.pretrain.masking import (
+    LONGEST_SPAN,
+    SPAN_P,
+    choose_spans,
+    ordinary_ids,
+    span_lengths,
+)
 from tests.pretrain import tiny
 
 SPECIAL, VOCABULARY, MASK = 5, 10_000, 4

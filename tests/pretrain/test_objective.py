@@ -6,7 +6,7 @@ import torch
 
 from plainformer.encoder import MaskedLM
 from plainformer.pretrain import Chunks, MaskedBatches, Masking, masked_lm
-from plainformer.pretrain.data import ordinary_ids
+from plainformer.pretrain.masking import ordinary_ids
 from tests.pretrain import tiny
 
 

@@ -204,7 +204,9 @@ def micro(hide: Any, source: Any = CHUNKS) -> tuple[list[MaskedBatch], MaskedBat
     whole = MaskedBatch(
         ids,
         type(parts[0].sequences).of(lengths),
-        torch.cat([p.at + int(first) for p, first in zip(parts, firsts, strict=True)]),
+        torch.cat(
+            [p.target_positions + int(first) for p, first in zip(parts, firsts, strict=True)]
+        ),
         torch.cat([p.labels for p in parts]),
         torch.cat([p.token_type_ids for p in parts]) if paired else None,
         torch.cat([p.order for p in parts]) if paired else None,
@@ -335,7 +337,13 @@ def test_every_hidden_batch_moves_and_together_keeps_it():
         moved = batch.to(torch.device("meta"))
         assert moved.sequences.causal == batch.sequences.causal
         assert moved.counts == batch.counts
-        tensors = (moved.input_ids, moved.at, moved.labels, moved.token_type_ids, moved.order)
+        tensors = (
+            moved.input_ids,
+            moved.target_positions,
+            moved.labels,
+            moved.token_type_ids,
+            moved.order,
+        )
         assert all(tensor.is_meta for tensor in tensors)
 
 

@@ -20,7 +20,7 @@ from plainformer.encoder import MaskedLM
 from plainformer.pretrain import Corpus, PretrainConfig, prepare_corpus, read_shards
 from plainformer.pretrain import pretrain as run
 from plainformer.pretrain.data import unigram_entropy
-from plainformer.pretrain.objectives import no_token_targets
+from plainformer.pretrain.objectives import MaskedLMObjective, no_token_targets
 from plainformer.pretrain.plateau import PlateauWatch
 from plainformer.tokenizer import load_tokenizer
 from plainformer.training import TrainingConfig
@@ -288,7 +288,7 @@ def test_what_cannot_work_is_refused_before_any_work(config, tmp_path, changes, 
 
 
 def test_a_held_out_part_without_a_masked_token_is_refused_at_once(config, tmp_path, monkeypatch):
-    monkeypatch.setattr("plainformer.pretrain.choice.hide_alike", lambda *_: no_token_targets)
+    monkeypatch.setattr(MaskedLMObjective, "corrupt", lambda *_: no_token_targets)
     with pytest.raises(UserError, match="held-out text is too short"):
         run(short(config, tmp_path / "run"), quiet=True)
     assert not (tmp_path / "run" / "log.jsonl").exists()
@@ -324,14 +324,15 @@ def test_a_model_that_learns_is_not(finished, said):
 
 def test_the_watch_waits_for_a_loss_that_stays():
     def warned(*losses: float) -> list[bool]:
-        watch = PlateauWatch(entropy=6.0)
-        return [watch.see(loss) for loss in losses]
+        watch = PlateauWatch(entropy=6.0, metric="loss")
+        return [watch.see({"loss": loss}) for loss in losses]
 
     assert warned(9.0, 8.0, 7.0, 6.2, 5.0) == [False] * 5
     assert warned(9.0, 6.1, 6.05, 6.04) == [False, False, True, False]
     assert warned(6.1, 5.6, 5.6) == [False] * 3
-    assert PlateauWatch(6.0).see(6.1, is_last=True)
-    assert not PlateauWatch(6.0).see(5.5, is_last=True)
+    assert PlateauWatch(6.0, "loss").see({"loss": 6.1}, is_last=True)
+    assert not PlateauWatch(6.0, "loss").see({"loss": 5.5}, is_last=True)
+    assert not PlateauWatch(6.0, None).see({"loss": 6.1}, is_last=True)
 
 
 def test_a_prepared_corpus_that_was_replaced_is_refused(config, tmp_path):
