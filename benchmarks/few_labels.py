@@ -18,6 +18,7 @@ import torch
 
 from plainformer.demo import PER_LABEL, VALID_PER_LABEL, write_examples
 from plainformer.finetune import (
+    ClassificationOptions,
     FinetuneConfig,
     evaluate_folder,
     few_of_each,
@@ -25,17 +26,17 @@ from plainformer.finetune import (
     read_examples,
 )
 from plainformer.finetune.tasks.classification import Classification
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig
 
 CHOICES: dict[str, dict[str, Any]] = {
     "as the demo": {},
-    "mean pooling": {"pooling": "mean"},
+    "mean pooling": {"task": ClassificationOptions(pooling="mean")},
     "no dropout": {"dropout": 0.0},
     "40 epochs": {"epochs": 40.0},
     "learning rate 0.0003": {"learning_rate": 3e-4},
     "learning rate 0.003": {"learning_rate": 3e-3},
     "random weights": {"from_scratch": True},
-    "random, mean pooling": {"from_scratch": True, "pooling": "mean"},
+    "random, mean pooling": {"from_scratch": True, "task": ClassificationOptions(pooling="mean")},
     "random, 40 epochs": {"from_scratch": True, "epochs": 40.0},
     "random, 0.0003": {"from_scratch": True, "learning_rate": 3e-4},
 }
@@ -62,7 +63,7 @@ def accuracies(model: Path, change: dict[str, Any], seeds: int, test: Path) -> l
                 out=folder / "run",
                 epochs=20.0,
                 batch_size=16,
-                training=TrainingConfig(learning_rate=rate, seed=seed, checkpoint_every=0),
+                training=LoopConfig(learning_rate=rate, seed=seed, checkpoint_every=0),
             )
             finetune(replace(config, **change), quiet=True)
             metric = evaluate_folder(folder / "run", str(test)).metric

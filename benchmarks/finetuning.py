@@ -38,7 +38,7 @@ from plainformer.finetune.prediction.predictor import encoded, measure
 from plainformer.finetune.run import build
 from plainformer.finetune.task import Task
 from plainformer.tokenizer import load_tokenizer
-from plainformer.training import Loss, TrainingConfig, by_items, train
+from plainformer.training import LoopConfig, Loss, TrainingConfig, by_items, train
 
 COURSE = 20
 TASK_OF = {"trec": "classification", "stsb": "regression", "conll2003": "tagging"}
@@ -72,10 +72,10 @@ class Comparison:
             train=name,
             valid=name,
             out=Path("unused"),
-            task=TASK_OF[name],
+            task=kind.Options(),
             max_length=128,
             layer_decay=1.0,
-            training=TrainingConfig(
+            training=LoopConfig(
                 learning_rate=RATE_OF[TASK_OF[name]],
                 betas=(0.9, 0.999),
                 eps=1e-8,
@@ -96,7 +96,7 @@ class Comparison:
 
     def with_seed(self, seed: int, dropout: float, steps: int) -> FinetuneConfig:
         """The settings of one run."""
-        training = replace(self.config.training, seed=seed, steps=steps)
+        training = TrainingConfig(**{**vars(self.config.training), "seed": seed, "steps": steps})
         return replace(self.config, dropout=dropout, training=training)
 
     def batches(self, config: FinetuneConfig) -> list[list[Item]]:
@@ -138,7 +138,7 @@ def ours(comparison: Comparison, config: FinetuneConfig, start: Path, out: Path)
 def theirs(comparison: Comparison, config: FinetuneConfig, start: Path, out: Path) -> Run:
     """Train with the trainer of `transformers`."""
     task, settings = comparison.task, config.training
-    model = HEAD_OF[config.task].from_pretrained(start)
+    model = HEAD_OF[config.task.name].from_pretrained(start)
     losses = []
 
     class Trainer(transformers.Trainer):

@@ -24,7 +24,7 @@ COMMAND_LINES = [
     "tokenizer train --files rows.csv --vocab-size 60 --kind wordpiece --out tok --no-lowercase",
     "corpus --files rows.csv --tokenizer run --out corpus --valid-share 0.1 --workers 1",
     "corpus check corpus",
-    "finetune --model run --task classification --train rows.csv --valid rows.csv --out new "
+    "finetune classification --model run --train rows.csv --valid rows.csv --out new "
     "--epochs 1 --batch-size 8 --max-length 16 --learning-rate 1e-4 --betas 0.9 0.98 --seed 1",
     "pretrain --corpus rows.csv --tokenizer run --out pre --preset bert-tiny --steps 2 "
     "--objective mlm --mask-ratio 0.3 --batch-tokens 256 --device cpu --eval-every 0",

@@ -9,7 +9,7 @@ from plainformer.base import write_json
 from plainformer.encoder import Encoder, EncoderConfig, MaskedLM
 from plainformer.finetune import FinetuneConfig, finetune
 from plainformer.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig
 
 ANIMALS = ["cat", "dog", "hen", "owl"]
 TEXTS = [f"the {c} {a} eats the {c} fish ." for c in ("red", "blue", "grey") for a in ANIMALS]
@@ -133,7 +133,7 @@ def make_run(root: Path, model: Path) -> Path:
     (root / "evaluate" / "rows.csv").write_text(rows)
     folder = root / "evaluate" / "run"
     data = str(root / "evaluate" / "rows.csv")
-    training = TrainingConfig(eval_every=2, checkpoint_every=2)
+    training = LoopConfig(eval_every=2, checkpoint_every=2)
     config = FinetuneConfig(
         model=model, train=data, valid=data, out=folder, epochs=2, batch_size=4, max_length=16,
         training=training,

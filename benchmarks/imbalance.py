@@ -14,26 +14,31 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import torch
 
 from plainformer.demo import write_examples
-from plainformer.finetune import FinetuneConfig, evaluate_folder, finetune, read_examples
+from plainformer.finetune import (
+    ClassificationOptions,
+    FinetuneConfig,
+    evaluate_folder,
+    finetune,
+    read_examples,
+)
 from plainformer.finetune.tasks.classification import ClassExample, Classification
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig
 
 RARE = "spam"
 EVAL_EVERY = 26
 """steps: two epochs of 200 examples"""
-CHOICES: dict[str, dict[str, Any]] = {
-    "nothing": {},
-    "weights": {"balance": "weights"},
-    "sampling": {"balance": "sampling"},
-    "focal": {"balance": "focal"},
-    "threshold": {"tune_threshold": True},
-    "weights, threshold": {"balance": "weights", "tune_threshold": True},
+CHOICES: dict[str, ClassificationOptions] = {
+    "nothing": ClassificationOptions(),
+    "weights": ClassificationOptions(balance="weights"),
+    "sampling": ClassificationOptions(balance="sampling"),
+    "focal": ClassificationOptions(balance="focal"),
+    "threshold": ClassificationOptions(tune_threshold=True),
+    "weights, threshold": ClassificationOptions(balance="weights", tune_threshold=True),
 }
 
 
@@ -81,14 +86,14 @@ def main() -> None:
                     epochs=options.epochs,
                     batch_size=16,
                     max_length=64,
-                    training=TrainingConfig(
+                    training=LoopConfig(
                         learning_rate=options.learning_rate,
                         seed=seed,
                         eval_every=EVAL_EVERY,
                         checkpoint_every=0,
                     ),
                 )
-                found.append(scores(replace(config, **change)))
+                found.append(scores(replace(config, task=change)))
         if number == 0:
             print(f"{'':<20}" + "".join(f"{name:>18}" for name in found[0]))
         cells = (

@@ -27,7 +27,7 @@ from plainformer.finetune import TASKS, FinetuneConfig, read_examples
 from plainformer.finetune.prediction.predictor import encoded, measure
 from plainformer.finetune.run import build, learn
 from plainformer.tokenizer import load_tokenizer
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig
 
 TASK_OF = {"stsb": "regression", "conll2003": "tagging", "msra-ner": "tagging"}
 
@@ -44,7 +44,7 @@ class MeanPooler(nn.Module):
 
 def score(config: FinetuneConfig, name: str, examples: int, pooling: str) -> float:
     """The score by which the task is judged, after one run."""
-    kind = TASKS[config.task]
+    kind = config.kind
     train, test = (
         list(islice(read_examples(kind, name, part), examples)) for part in ("train", "test")
     )
@@ -87,12 +87,12 @@ def main() -> None:
                                 train=name,
                                 valid=name,
                                 out=Path(out) / "run",
-                                task=kind,
+                                task=TASKS[kind].Options(),
                                 epochs=options.epochs,
                                 batch_size=options.batch_size,
                                 max_length=128,
                                 layer_decay=decay,
-                                training=TrainingConfig(learning_rate=rate, seed=seed),
+                                training=LoopConfig(learning_rate=rate, seed=seed),
                             )
                             scores.append(score(config, name, options.examples, pooling))
                     spread = f" ± {100 * stdev(scores):.1f}" if len(scores) > 1 else ""

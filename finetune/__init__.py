@@ -6,26 +6,43 @@ from plainformer.finetune.embedder import Embedder
 from plainformer.finetune.evaluation import Evaluation, evaluate_folder
 from plainformer.finetune.metrics import Metric, Mistake, Table
 from plainformer.finetune.prediction.predictor import Predictor
-from plainformer.finetune.run import Outcome, finetune
-from plainformer.finetune.sweep import Summary, several
+from plainformer.finetune.run import Outcome
+from plainformer.finetune.sweep import Summary, finetune
 from plainformer.finetune.task import Task
 from plainformer.finetune.tasks import TASKS
+from plainformer.finetune.tasks.classification import ClassificationOptions
+from plainformer.finetune.tasks.multi_label import MultiLabelOptions
+from plainformer.finetune.tasks.multiple_choice import MultipleChoiceOptions
+from plainformer.finetune.tasks.prompt import PromptOptions
+from plainformer.finetune.tasks.question_answering import QuestionAnsweringOptions
+from plainformer.finetune.tasks.regression import RegressionOptions
+from plainformer.finetune.tasks.relation import RelationOptions
+from plainformer.finetune.tasks.sentence_embedding import SentenceEmbeddingOptions
+from plainformer.finetune.tasks.tagging.task import TaggingOptions
 
 __all__ = [
     "TASKS",
+    "ClassificationOptions",
     "Embedder",
     "Evaluation",
     "FinetuneConfig",
     "Metric",
     "Mistake",
+    "MultiLabelOptions",
+    "MultipleChoiceOptions",
     "Outcome",
     "Predictor",
+    "PromptOptions",
+    "QuestionAnsweringOptions",
+    "RegressionOptions",
+    "RelationOptions",
+    "SentenceEmbeddingOptions",
     "Summary",
     "Table",
+    "TaggingOptions",
     "Task",
     "evaluate_folder",
     "few_of_each",
     "finetune",
     "read_examples",
-    "several",
 ]

@@ -2,18 +2,21 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plainformer.base import UserError, read_json
 from plainformer.encoder.weights import family_of
 from plainformer.encoder.weights.folder import find
-from plainformer.finetune.config import FinetuneConfig
+
+if TYPE_CHECKING:
+    from plainformer.finetune.config import FinetuneConfig
 
 DEFAULT = 128
 
 
-def with_length(config: FinetuneConfig) -> FinetuneConfig:
+def with_length(config: "FinetuneConfig") -> "FinetuneConfig":
     """Return the settings with a limit of the sequence; a sentence embedding declares its own."""
-    if config.max_length or config.task == "sentence-embedding":
+    if config.max_length or config.task.declares_length:
         return config
     return replace(config, max_length=default_length(config.model))
 

@@ -1,4 +1,4 @@
-"""The second stage from end to end: a pretrained folder, labelled examples → a fine-tuned one."""
+"""One run of fine-tuning: a pretrained folder and labelled examples → a fine-tuned folder."""
 
 import sys
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ import torch
 from plainformer.base import UserError, nan_to_null, write_json
 from plainformer.encoder.init import initialise
 from plainformer.encoder.pretrained import PretrainedModel
-from plainformer.finetune.config import BALANCED, FinetuneConfig
+from plainformer.finetune.config import FinetuneConfig
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.data.examples import few_of_each, is_set, read_examples
 from plainformer.finetune.data.fingerprint import (
@@ -30,11 +30,12 @@ from plainformer.finetune.prediction.predictor import MeanLoss, answered, encode
 from plainformer.finetune.report.figures import save as save_picture
 from plainformer.finetune.task import Task
 from plainformer.finetune.task_file import save_task
-from plainformer.finetune.tasks import TASKS
+from plainformer.finetune.task_options import balance_of
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import (
     Loss,
     Result,
+    TrainingConfig,
     by_items,
     choose_device,
     full_disk,
@@ -76,20 +77,13 @@ class Outcome:
         return next(iter(self.metric.scores().values()))
 
 
-def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome:
-    """Run `config`, and leave in `config.out` one folder with model, tokenizer and task.
-
-    Beside them: `options.json`, `metrics.json` (on the validation examples), pictures, `log.jsonl`,
-    `curve.png` and `checkpoints/`. The weights are those of the best validation score. Raises
-    `UserError` for examples that cannot be read or learned, and for a model that cannot be loaded.
-    """
-    if config.folds:
-        raise ValueError("folds are several runs: finetune.several")
+def run_once(config: FinetuneConfig, quiet: bool = False) -> Outcome:
+    """Make one run with the first seed of `config`: see `finetune`."""
     refuse_model_folder(config)
     config = with_length(config)
     with run_folder(config.out, "finetune"):
         data = new_data(config)
-        kind = TASKS[config.task]
+        kind = config.kind
         examples, held_out = parted_examples(config, quiet)
         say(kind.remarks(config, examples), quiet)
         # Held-out examples may have labels of their own, where none is given.
@@ -128,7 +122,7 @@ def refuse_model_folder(config: FinetuneConfig) -> None:
 
 def parted_examples(config: FinetuneConfig, quiet: bool) -> tuple[list[Any], list[Any]]:
     """Return the training and the validation examples: the user's, or a held-out share."""
-    kind = TASKS[config.task]
+    kind = config.kind
     valid = config.valid or (config.train if is_set(config.train) else None)
     examples = all_examples(config)
     if valid is None:
@@ -152,7 +146,7 @@ def training_examples(config: FinetuneConfig) -> list[Any]:
 
 def all_examples(config: FinetuneConfig) -> list[Any]:
     """Return the examples of the training file or set."""
-    kind = TASKS[config.task]
+    kind = config.kind
     return list(read_examples(kind, config.train, "train", kind.naming(config.columns)))
 
 
@@ -160,7 +154,7 @@ def drawn(config: FinetuneConfig, examples: list[Any]) -> list[Any]:
     """Draw as many examples per label as the settings say, or all."""
     if not config.per_label:
         return examples
-    return few_of_each(TASKS[config.task], examples, config.per_label, config.training.seed)
+    return few_of_each(config.kind, examples, config.per_label, config.training.seed)
 
 
 def say(lines: Iterable[str], quiet: bool) -> None:
@@ -190,7 +184,7 @@ def finetune_on(
     warnings = told(Overlap(type(task), lambda: examples), held_out, quiet) if held_out else ()
 
     learned = items
-    if config.balance == "sampling":
+    if balance_of(config.task) == "sampling":
         learned = [items[place] for place in evenly([task.label_of(e) for e in examples])]
     result = learn(task, model, learned, measured, config, new, quiet)
     task, metric = judge(task, model, measured, config.select)
@@ -221,8 +215,7 @@ def never_predicted(metric: AnyMetric, config: FinetuneConfig) -> tuple[str, ...
     if not labels:
         return ()
     named = ", ".join(map(repr, labels[:NAMED])) + (", …" if len(labels) > NAMED else "")
-    helps = config.balance == "none" and config.task in BALANCED["weights"]
-    hint = "; where they are rare, see --balance" if helps else ""
+    hint = "; where they are rare, see --balance" if balance_of(config.task) == "none" else ""
     return (f"never predicted on the validation examples: {named}{hint}",)
 
 
@@ -259,15 +252,13 @@ def learn(
     steps = round(config.epochs * order.steps(epochs=1))
     every = config.training.eval_every or max(order.steps(epochs=1), steps // EVALUATIONS)
     choosing = config.select and bool(held_out)
-    settings = replace(
-        config.training,
-        steps=max(1, steps),
-        eval_every=every,
-        patience=config.training.patience if choosing else 0,
-    )
+    given = vars(config.training)
+    if not choosing:
+        given = {**given, "patience": 0}
+    settings = TrainingConfig(**{**given, "steps": max(1, steps), "eval_every": every})
     if new is not None:
         remember(new, config.out)
-        save_options(replace(config, training=settings, resume=False), config.out)
+        save_options(replace(config, resume=False), config.out)
     if config.epochs == 0:
         return None
 

@@ -1,4 +1,4 @@
-"""Several runs where one says too little: seeds, a search for settings, folds.
+"""Fine-tune: in one run, or in several where one says too little: seeds, a search, folds.
 
 `seeds` N: the same settings with N seeds, which draw the new head, the order of the examples,
 dropout, and the examples themselves where only some `per_label` are taken. What matters less than
@@ -49,14 +49,13 @@ from plainformer.finetune.metrics import Table
 from plainformer.finetune.run import (
     SUMMARY,
     Outcome,
-    finetune,
     finetune_on,
     new_data,
     refuse_model_folder,
+    run_once,
     say,
     training_examples,
 )
-from plainformer.finetune.tasks import TASKS
 from plainformer.training import checkpoint, full_disk, run_folder, save_options, saved_options
 
 MAY_DIFFER = {"out", "resume", "seeds", *checkpoint.MAY_DIFFER}
@@ -90,6 +89,11 @@ class Summary:
     """what the search tried; the chosen settings first"""
 
     @property
+    def score(self) -> float:
+        """The mean of the score by which runs are judged."""
+        return float(np.mean(next(iter(self.scores.values()))))
+
+    @property
     def scores(self) -> dict[str, list[float]]:
         """Each score's values, one of each run."""
         every = list(self.runs.values())
@@ -119,11 +123,24 @@ class Summary:
         }
 
 
-def several(config: FinetuneConfig, quiet: bool = False) -> Summary:
-    """Make the runs that `config` asks for, and leave one model and `summary.json` in `config.out`.
+def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome | Summary:
+    """Fine-tune as `config` says: an `Outcome` of one run, or a `Summary` of several.
 
-    Raises `UserError` as `finetune` does, and for a folder that holds other runs.
+    `config.out` then holds one model with its tokenizer and task, `options.json`, `metrics.json`
+    (on the validation examples), pictures, `log.jsonl` and `curve.png`; of one run also its
+    `checkpoints/`, of several `summary.json` and a folder for each. The weights are those of the
+    best validation score.
+
+    Raises:
+        UserError: the examples cannot be read or learned from, the model cannot be loaded, or the
+            folder holds other runs.
     """
+    is_sweep = config.seeds > 1 or config.search or config.folds
+    return sweep(config, quiet) if is_sweep else run_once(config, quiet)
+
+
+def sweep(config: FinetuneConfig, quiet: bool = False) -> Summary:
+    """Make several runs, and leave the best model and `summary.json` in `config.out`."""
     refuse_model_folder(config)
     config = with_length(config)
     with run_folder(config.out, "finetune"):
@@ -200,7 +217,7 @@ def over_seeds(config: FinetuneConfig, runs: Runs) -> Summary:
             name = f"{named(settings)}/{name}"
         training = replace(settings.training, seed=seed)
         seeded = replace(settings, training=training)
-        return name, runs(name, seeded, lambda c: finetune(c, runs.quiet))
+        return name, runs(name, seeded, lambda c: run_once(c, runs.quiet))
 
     tried: dict[str, Tried] = {}
 
@@ -242,7 +259,7 @@ def named(config: FinetuneConfig) -> str:
 
 def cross_validate(config: FinetuneConfig, runs: Runs) -> Summary:
     """Measure each fold by what the others teach; then learn from all."""
-    kind = TASKS[config.task]
+    kind = config.kind
     examples = training_examples(config)
     say(kind.remarks(config, examples), runs.quiet)
     task = replace(kind.fit(config, examples), columns=config.columns)

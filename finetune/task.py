@@ -30,6 +30,7 @@ from plainformer.corpora import Columns, File, Row, read_columns, read_rows
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import BATCH_TOKENS, Batch, Item
 from plainformer.finetune.metrics import Metric
+from plainformer.finetune.task_options import TaskOptions
 from plainformer.tokenizer import Encoding, Tokenizer, as_list, load_tokenizer, text_and_pair
 from plainformer.tokenizer.encoding import windows
 from plainformer.tokenizer.inputs import LONGEST_TEXT, check_text
@@ -71,11 +72,13 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
 
     max_length: int
     """tokens of the longest sequence"""
-    long: Literal["cut", "windows"] = "cut"
-    """what becomes of a longer text: it is cut, or read in windows"""
+    overflow: Literal["truncate", "windows"] = "truncate"
+    """Whether a longer text is truncated or read in overlapping windows."""
     columns: tuple[str, ...] = ()
     """The map of field names in `COLUMNS` to columns of the user's files: "text=review"."""
 
+    Options: ClassVar[type[TaskOptions]]
+    """The options of fine-tuning for this task."""
     COLUMNS: ClassVar[tuple[str, ...]] = ("text", "pair", "label")
     """The fields of a row."""
 
@@ -241,7 +244,7 @@ class Task(ABC, Generic[ExampleT, PredictionT]):
         Of a pair, the second text is split into windows, each after the whole first text; the first
         is cut where it would leave less than half of the tokens to the second.
         """
-        if self.long == "cut":
+        if self.overflow == "truncate":
             return (tokenizer.encode(text, pair, max_length=self.max_length),)
         stride = self.max_length // OVERLAP
         if pair is None:

@@ -63,7 +63,7 @@ def foreign_task(folder: Path) -> Task[Any, Any]:
         return SentenceEmbedding.of_folder(folder)
     raise UserError(
         f"{folder} holds no {FILE}: it was not fine-tuned for a task; do that first: "
-        f"plainformer finetune --model {folder} --task … --train … --out …"
+        f"plainformer finetune TASK --model {folder} --train … --out …"
     )
 
 

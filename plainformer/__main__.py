@@ -23,7 +23,7 @@ COMMANDS = {
     "tokenizer": "train --files … --vocab-size … --out DIR: train a tokenizer",
     "corpus": "--files … --tokenizer DIR --out DIR: tokenize text once for many runs",
     "pretrain": "--corpus … --tokenizer DIR (or --model DIR) --out RUN: pretrain on text",
-    "finetune": "--model DIR --task … --train F --valid F --out RUN: fine-tune for a task",
+    "finetune": "TASK --model DIR --train F --valid F --out RUN: fine-tune for a task",
     "runs": "[DIR … | RUN RUN …]: list runs, or compare some",
     "evaluate": "RUN --data F: measure a fine-tuned model, and write a report",
     "predict": "RUN --text … | --file F | < F: predict with a fine-tuned model",

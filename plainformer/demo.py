@@ -36,7 +36,6 @@ from plainformer.corpora import fetch, read_texts
 from plainformer.encoder import MaskedLM
 from plainformer.finetune import (
     FinetuneConfig,
-    Outcome,
     Predictor,
     evaluate_folder,
     few_of_each,
@@ -47,7 +46,7 @@ from plainformer.finetune.report.figures import save
 from plainformer.finetune.tasks.classification import ClassExample, Classification
 from plainformer.pretrain import PretrainConfig, fill_mask, pretrain
 from plainformer.tokenizer import load_tokenizer, train_tokenizer
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig
 
 VOCABULARY = 8192
 PER_LABEL = 25
@@ -200,7 +199,7 @@ def compare(options: DemoOptions, log: DemoLog) -> Comparison:
         out / "few" / "valid.jsonl", few_of_each(Classification, valid, VALID_PER_LABEL, seed=0)
     )
 
-    def run(start: str, rate: float, seed: int) -> tuple[Path, Outcome]:
+    def run(start: str, rate: float, seed: int) -> tuple[Path, float]:
         train = out / "few" / f"train-{seed}.jsonl"
         if not train.exists():
             write_examples(train, few_of_each(Classification, pool, PER_LABEL, seed))
@@ -213,17 +212,17 @@ def compare(options: DemoOptions, log: DemoLog) -> Comparison:
             epochs=20.0,
             batch_size=16,
             from_scratch=start == "random",
-            training=TrainingConfig(learning_rate=rate, seed=seed, checkpoint_every=0),
+            training=LoopConfig(learning_rate=rate, seed=seed, checkpoint_every=0),
         )
-        outcome = finetune(config, quiet=True)
+        score = finetune(config, quiet=True).score
         shutil.rmtree(folder / "checkpoints")
-        return folder, outcome
+        return folder, score
 
     accuracy: dict[str, list[float]] = {}
     best_rate: dict[str, float] = {}
     for start in STARTS:
         found = {
-            rate: mean(run(start, rate, seed)[1].score for seed in SEARCH_SEEDS)
+            rate: mean(run(start, rate, seed)[1] for seed in SEARCH_SEEDS)
             for rate in LEARNING_RATES
         }
         best_rate[start] = max(found, key=lambda rate: found[rate])
@@ -237,7 +236,7 @@ def compare(options: DemoOptions, log: DemoLog) -> Comparison:
             accuracy[start].append(metric.scores()["accuracy"])
             log.say(f"{start}: test accuracy {accuracy[start][-1]:.1%}")
         if start == "pretrained":
-            best = max(runs, key=lambda pair: pair[1].score)[0]
+            best = max(runs, key=lambda pair: pair[1])[0]
             shutil.copytree(best, out / "classifier")
     return Comparison(accuracy, best_rate)
 

@@ -5,24 +5,27 @@
 An option is a field of the command's dataclass, `--name VALUE` or `--name=VALUE`; one with several
 values takes all words up to the next option, a repeated option overrides the earlier one, and a
 boolean field is `--name` or `--no-name`. Fields of nested dataclasses (the settings of training)
-are options, too. Errors are one line, with the closest existing name.
+are options, too. Where a field holds one of several dataclasses (`OneOf`: the tasks of finetune),
+the first argument may name one, and only its fields are options. Errors are one line, with the
+closest existing name.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-import tyro
+from plainformer.base import OneOf, UserError, did_you_mean
 
-from plainformer.base import UserError, did_you_mean
+T = TypeVar("T")
+Positional = Annotated[T, "positional"]
+"""The type of a field that is given without a name: `model: Positional[Path]`."""
 
 IS_OPTION = re.compile(r"--[A-Za-z][\w-]*(=.*)?", re.DOTALL)
 MAY_BE_EMPTY = ("prompt", "template", "text", "verbaliser")
 """Options that accept the empty string; others name something."""
-POSITIONAL = get_args(tyro.conf.Positional[int])[1:]
 LONGEST_NUMBER = 40
 """The most characters of a number."""
 
@@ -35,7 +38,17 @@ class Option:
     """The name of the field, after the names of the dataclasses that contain it."""
     hint: Any
     positional: bool
-    required: bool
+    default: Any
+    """MISSING for a required option."""
+    group: str
+    """The heading in the help."""
+    owner: Any
+    """The dataclass that declares the field."""
+
+    @property
+    def required(self) -> bool:
+        """Tell whether the option must be given."""
+        return self.default is MISSING
 
     @property
     def name(self) -> str:
@@ -52,28 +65,94 @@ class Option:
         return 0 if self.hint is bool else 1
 
 
-def options_of(kind: Any, outer: tuple[str, ...] = ()) -> list[Option]:
-    """List the options that a dataclass declares."""
-    hints, found = get_type_hints(kind, include_extras=True), []
+@dataclass(frozen=True)
+class Choice:
+    """A field that holds one of several dataclasses, and the name of the chosen one."""
+
+    field: str
+    kinds: Mapping[str, Any]
+    name: str
+
+
+def choice_of(kind: Any, words: Sequence[str], given: Mapping[str, Any]) -> Choice | None:
+    """Find the choice that the first argument makes, else `given`, else the default.
+
+    None where no field holds one of several dataclasses.
+
+    Raises:
+        UserError: names the first argument if there is no such dataclass.
+    """
+    hints = get_type_hints(kind, include_extras=True)
     for field in fields(kind):
-        hint, name = hints[field.name], (*outer, field.name)
-        positional = get_origin(hint) is Annotated and get_args(hint)[1:] == POSITIONAL
-        hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-        if is_dataclass(hint):
-            found += options_of(hint, name)
+        for mark in getattr(hints[field.name], "__metadata__", ()):
+            if not isinstance(mark, OneOf):
+                continue
+            if words and not words[0].startswith("-"):
+                if words[0] not in mark.kinds:
+                    hint = did_you_mean(words[0], mark.kinds) or f": {', '.join(mark.kinds)}"
+                    raise UserError(f"there is no {field.name} {words[0]!r}{hint}")
+                return Choice(field.name, mark.kinds, words[0])
+            chosen = given.get(field.name) or vars(default_of(field))
+            return Choice(field.name, mark.kinds, chosen["name"])
+    return None
+
+
+def default_of(field: Field[Any]) -> Any:
+    """Return the default of a field; MISSING where it has none."""
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def options_of(
+    kind: Any,
+    choice: Choice | None = None,
+    outer: tuple[str, ...] = (),
+    values: Any = None,
+    group: str = "options",
+) -> list[Option]:
+    """List the options that a dataclass declares, with those of the dataclasses within it.
+
+    The defaults are those of the fields, or of the instance `values`.
+    """
+    hints, marked = get_type_hints(kind), get_type_hints(kind, include_extras=True)
+    groups, found = getattr(kind, "GROUPS", {}), list[Option]()
+    for field in fields(kind):
+        hint, marks = hints[field.name], getattr(marked[field.name], "__metadata__", ())
+        name, group = (*outer, field.name), groups.get(field.name, group)
+        default = getattr(values, field.name) if values else default_of(field)
+        if choice is not None and not outer and field.name == choice.field:
+            inner = options_of(choice.kinds[choice.name], None, name, None, group)
+            found += [option for option in inner if option.field[-1] != "name"]
+        elif is_dataclass(hint):
+            found += options_of(hint, None, name, default, group)
         else:
-            required = field.default is field.default_factory is MISSING and not outer
-            found.append(Option(name, hint, positional, required))
+            found.append(Option(name, hint, "positional" in marks, default, group, kind))
     return found
 
 
-def read_line(kind: Any, words: Sequence[str]) -> dict[str, Any]:
+def options_of_others(options: Sequence[Option], choice: Choice) -> dict[str, str]:
+    """Map options that only other dataclasses of a choice have to what an error says of them."""
+    found: dict[str, list[str]] = {}
+    for name, kind in choice.kinds.items():
+        for option in options_of(kind):
+            found.setdefault(option.name, []).append(name)
+    ours = {option.name for option in options} | {"--name"}
+    return {
+        f"--{choice.field}": f": the first argument is the {choice.field}",
+        **{o: f" of {choice.name}, but of {', '.join(found[o])}" for o in found if o not in ours},
+    }
+
+
+def read_line(
+    options: Sequence[Option], words: Sequence[str], others: Mapping[str, str]
+) -> dict[str, Any]:
     """Parse the arguments into nested dictionaries of JSON values.
+
+    `others` maps unknown options to what an error says of them.
 
     Raises:
         UserError: names the option that is unknown, or lacks a value or has a wrong one.
     """
-    options, values = options_of(kind), dict[str, Any]()
+    values = dict[str, Any]()
     named = {option.name: option for option in options if not option.positional}
     placed = [option for option in options if option.positional]
     rest: list[str] = []
@@ -86,7 +165,7 @@ def read_line(kind: Any, words: Sequence[str]) -> dict[str, Any]:
             place = len(words) if word == "--" else place
             continue
         given, has_value, value = word.partition("=")
-        option, is_true = find(given.replace("_", "-"), named)
+        option, is_true = find(given.replace("_", "-"), named, others)
         taken = [value] if has_value else []
         while not has_value and (option.size is None or len(taken) < option.size):
             if place == len(words) or words[place] == "--" or IS_OPTION.fullmatch(words[place]):
@@ -104,19 +183,28 @@ def read_line(kind: Any, words: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def missing(kind: Any, values: Mapping[str, Any]) -> list[str]:
+def missing(options: Sequence[Option], values: Mapping[str, Any]) -> list[str]:
     """List the required options without a value."""
-    return [o.name for o in options_of(kind) if o.required and o.field[0] not in values]
+    return [option.name for option in options if option.required and not has(values, option.field)]
 
 
-def find(name: str, named: Mapping[str, Option]) -> tuple[Option, bool]:
+def has(values: Mapping[str, Any], field: Sequence[str]) -> bool:
+    """Tell whether nested dictionaries have a value for a field."""
+    for name in field[:-1]:
+        values = values.get(name, {})
+    return field[-1] in values
+
+
+def find(name: str, named: Mapping[str, Option], others: Mapping[str, str]) -> tuple[Option, bool]:
     """Find the option of this name, and tell whether it is plain rather than --no-…."""
     if name in named:
         return named[name], True
-    positive = named.get("--" + name.removeprefix("--no-"))
+    positive_name = "--" + name.removeprefix("--no-")
+    positive = named.get(positive_name)
     if name.startswith("--no-") and positive is not None and positive.hint is bool:
         return positive, False
-    raise UserError(f"there is no option {name}{did_you_mean(name, named)}")
+    advice = others.get(name) or others.get(positive_name) or did_you_mean(name, named)
+    raise UserError(f"there is no option {name}{advice}")
 
 
 def value_of(option: Option, words: Sequence[str], is_true: bool) -> Any:

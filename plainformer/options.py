@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from inspect import getdoc
 from pathlib import Path
 from typing import Any, TypeVar
 
 from plainformer.base import UserError, as_json, did_you_mean, from_json, read_json
-from plainformer.base.environment import rank_and_world_size
-from plainformer.line import missing, read_line
+from plainformer.help import show_help
+from plainformer.line import choice_of, missing, options_of, options_of_others, read_line
 
 T = TypeVar("T")
 NONE: Mapping[str, str] = {}
@@ -29,7 +28,8 @@ def parse(
         UserError: one line that names the option at fault.
     """
     if any(argument in ("-h", "--help") for argument in arguments):
-        show_help(kind, command, recipes)
+        show_help(kind, choice_of(kind, arguments, {}), command, recipes)
+        raise SystemExit(0)
     given: dict[str, Any] = {}
     file, arguments = taken("--config", arguments, "a file: the options.json of a run")
     if file is not None:
@@ -42,8 +42,15 @@ def parse(
             raise UserError(f"there is no recipe {name!r}: choose {names}{hint}")
         # Of two the last one counts: what the line says, it says behind the recipe.
         arguments = [*recipes.get(name or "", "").split(), *arguments]
-    values = merged(given, read_line(kind, arguments))
-    if lacking := missing(kind, values):
+    choice = choice_of(kind, arguments, given)
+    if choice is not None:
+        arguments = arguments[1:] if arguments[:1] == [choice.name] else arguments
+        if given.get(choice.field, {}).get("name") != choice.name:
+            given[choice.field] = {"name": choice.name}
+    options = options_of(kind, choice)
+    others = {} if choice is None else options_of_others(options, choice)
+    values = merged(given, read_line(options, arguments, others))
+    if lacking := missing(options, values):
         raise UserError(f"missing {', '.join(lacking)} (see plainformer {command} --help)")
     return from_json(kind, values)
 
@@ -72,20 +79,3 @@ def taken(option: str, arguments: Sequence[str], what: str) -> tuple[str | None,
 def load(kind: type[T], path: Path) -> T:
     """Load the options that a run saved in `path`; raise `UserError` for an invalid file."""
     return from_json(kind, read_json(path), path)
-
-
-def show_help(kind: type[Any], command: str, recipes: Mapping[str, str]) -> None:
-    """Print each option with its type, default and description; raise SystemExit(0)."""
-    import tyro
-
-    about = f"{getdoc(kind)}\n--config FILE takes options from a run's options.json."
-    if recipes:
-        about += f"\n--recipe NAME takes those of a recipe: {' or '.join(recipes)}."
-    tyro.cli(
-        kind,
-        prog=f"plainformer {command}",
-        description=about,
-        args=["--help"],
-        console_outputs=rank_and_world_size()[0] == 0,
-        config=(tyro.conf.OmitArgPrefixes,),
-    )

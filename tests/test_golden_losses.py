@@ -29,14 +29,14 @@ PRETRAIN = (
     f" --valid-share 0.1 --workers 1 --steps {STEPS} --eval-every 0"
 )
 CONTINUE = PRETRAIN.replace("--tokenizer {tokenizer}", "--model {dropout-modern}")
-FINETUNE = (  # 64 examples in batches of 16: 4 steps an epoch
-    "finetune --epochs 5 --batch-size 16 --max-length 64 --dropout 0.1 --learning-rate 1e-3"
+SETTINGS = (  # 64 examples in batches of 16: 4 steps an epoch
+    "--epochs 5 --batch-size 16 --max-length 64 --dropout 0.1 --learning-rate 1e-3"
     f" --eval-every {STEPS} --model {{mlm-bert}}"
 )
-MODERN = FINETUNE.replace("{mlm-bert}", "{mlm-modern}")
+MODERN = SETTINGS.replace("{mlm-bert}", "{mlm-modern}")
 LABELS = "--train {labels-train} --valid {labels-valid}"
-TAGS = "--task tagging --train {tags-train} --valid {tags-valid}"
-PAIRS = "--task sentence-embedding --train {pairs-train} --valid {pairs-valid}"
+TAGS = "--train {tags-train} --valid {tags-valid}"
+PAIRS = "--train {pairs-train} --valid {pairs-valid}"
 RUNS = {
     "mlm-bert": f"{PRETRAIN} --preset bert-tiny --optimizer adamw",
     "mlm-modern": f"{PRETRAIN} --preset modern-tiny",
@@ -47,14 +47,14 @@ RUNS = {
     "sop": f"{PRETRAIN} --preset albert-tiny --objective sop",
     "denoise": f"{PRETRAIN} --preset modern-tiny --objective denoise --masking spans",
     "clm": f"{PRETRAIN} --preset bert-tiny --objective clm",
-    "classification-bert": f"{FINETUNE} {LABELS}",
-    "classification-modern": f"{MODERN} {LABELS}",
-    "tagging": f"{MODERN} {TAGS}",
-    "tagging-crf": f"{FINETUNE} {TAGS} --crf",
-    "question-answering": f"{FINETUNE} --task question-answering"
+    "classification-bert": f"finetune {SETTINGS} {LABELS}",
+    "classification-modern": f"finetune {MODERN} {LABELS}",
+    "tagging": f"finetune tagging {MODERN} {TAGS}",
+    "tagging-crf": f"finetune tagging {SETTINGS} {TAGS} --crf",
+    "question-answering": f"finetune question-answering {SETTINGS}"
     " --train {questions-train} --valid {questions-valid}",
-    "sentence-embedding": f"{MODERN} {PAIRS}",
-    "prompt": f"{FINETUNE} --task prompt --verbaliser bird=bird,beast=beast {LABELS}",
+    "sentence-embedding": f"finetune sentence-embedding {MODERN} {PAIRS}",
+    "prompt": f"finetune prompt {SETTINGS} --verbaliser bird=bird,beast=beast {LABELS}",
 }
 
 ANIMALS = ["cat", "dog", "cow", "hen", "fox", "owl", "bee", "ant"]

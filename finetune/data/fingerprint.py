@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from plainformer.base import UserError, read_json, write_json
 from plainformer.finetune.config import FinetuneConfig
 from plainformer.finetune.data.examples import read_examples
-from plainformer.finetune.tasks import TASKS
 from plainformer.tokenizer import load_tokenizer
 
 T = TypeVar("T")
@@ -63,8 +62,8 @@ def fingerprints(config: FinetuneConfig) -> Fingerprints:
     for split, source in (("train", config.train), ("valid", config.valid)):
         if source is not None:
             fingerprint = Fingerprint()
-            kind = TASKS[config.task]
-            examples = read_examples(kind, source, split, kind.naming(config.columns))
+            columns = config.kind.naming(config.columns)
+            examples = read_examples(config.kind, source, split, columns)
             for _ in fingerprint.watch(examples):
                 pass
             found[split] = fingerprint.value

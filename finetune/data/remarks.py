@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from plainformer.base import plural
 from plainformer.corpora import MISSING
-from plainformer.finetune.config import BALANCED, FinetuneConfig
+from plainformer.finetune.task_options import TaskOptions, balance_of
 
 NAMED = 8
 """The most labels that a line lists."""
@@ -27,7 +27,7 @@ class WithText(Protocol):
         """Format file and line."""
 
 
-def of_labels(counts: Mapping[str, int], config: FinetuneConfig) -> list[str]:
+def of_labels(counts: Mapping[str, int], options: TaskOptions) -> list[str]:
     """List the labels, and warn of spelling variants and of imbalance."""
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     (common, most), (rare, least) = ordered[0], ordered[-1]
@@ -43,8 +43,8 @@ def of_labels(counts: Mapping[str, int], config: FinetuneConfig) -> list[str]:
         if len(labels) > 1:
             same = " and ".join(map(repr, sorted(labels)))
             found.append(f"warning: {same} are learned as different labels: is one misspelt?")
-    if most >= UNBALANCED * least and config.balance == "none":
-        hint = "; see --balance" if any(config.task in able for able in BALANCED.values()) else ""
+    if most >= UNBALANCED * least and balance_of(options) in (None, "none"):
+        hint = "" if balance_of(options) is None else "; see --balance"
         found.append(
             f"warning: the labels are unbalanced: {common!r} occurs {most / least:,.0f} times as "
             f"often as {rare!r}{hint}"

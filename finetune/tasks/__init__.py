@@ -1,4 +1,4 @@
-"""The tasks by name, each a file: a head, a data shape and a metric."""
+"""The tasks by name, each a file: options, a data shape, a head and a metric."""
 
 from typing import Any
 

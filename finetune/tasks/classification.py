@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -34,6 +34,7 @@ from plainformer.finetune.losses.class_imbalance import (
 from plainformer.finetune.metrics import ClassMetric
 from plainformer.finetune.metrics.classification import Labelled
 from plainformer.finetune.task import Task
+from plainformer.finetune.task_options import TaskOptions, TextOptions
 from plainformer.finetune.tasks.texts import Text, TextExample
 from plainformer.tokenizer import Encoding, Tokenizer
 from plainformer.training import Loss
@@ -42,6 +43,26 @@ if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
 
 LabelledT = TypeVar("LabelledT", bound=Labelled)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationOptions(TextOptions):
+    """Choose one label for a text, or for a pair of texts."""
+
+    name: Literal["classification"] = "classification"
+
+    balance: Literal["none", "weights", "sampling", "focal"] = "none"
+    """Help for rare labels: weights in the loss, repeating their examples, or the focal loss, to
+    which well-learned examples hardly count."""
+
+    tune_threshold: bool = False
+    """Of two labels, give the rarer one from the probability on at which its F1 on the validation
+    examples is best."""
+
+    def check(self, config: "FinetuneConfig") -> None:
+        """Raise `UserError` where a threshold is tuned and no validation examples may choose."""
+        if self.tune_threshold and (config.folds or not config.select):
+            raise UserError("tune_threshold needs validation examples by which things are chosen")
 
 
 @dataclass(frozen=True)
@@ -78,22 +99,6 @@ class OneLabel(Task[LabelledT, ClassPrediction]):
     threshold: float = 0.5
 
     @classmethod
-    def fit(
-        cls, config: "FinetuneConfig", examples: Sequence[LabelledT]
-    ) -> Task[LabelledT, ClassPrediction]:
-        """The labels are those that occur, sorted; how often they do decides what they weigh."""
-        names = label_names(examples)
-        labels = [example.label for example in examples if example.label is not None]
-        return cls(
-            labels=names,
-            weights=class_weights(labels, names) if config.balance == "weights" else (),
-            gamma=GAMMA if config.balance == "focal" else 0.0,
-            positive=rarer(labels) if config.tune_threshold else None,
-            max_length=config.max_length,
-            long=config.long,
-        )
-
-    @classmethod
     def label_of(cls, example: LabelledT) -> str | None:
         """Its label."""
         return example.label
@@ -102,7 +107,7 @@ class OneLabel(Task[LabelledT, ClassPrediction]):
     def remarks(cls, config: "FinetuneConfig", examples: Sequence[LabelledT]) -> list[str]:
         """List the labels and likely faults in them."""
         counts = Counter(e.label for e in examples if e.label is not None)
-        return [*of_labels(counts, config), *of_texts(examples)]
+        return [*of_labels(counts, config.task), *of_texts(examples)]
 
     def build(self, config: "FinetuneConfig") -> PretrainedModel:
         """A new classifier on the pretrained encoder."""
@@ -175,6 +180,26 @@ class OneLabel(Task[LabelledT, ClassPrediction]):
 class Classification(OneLabel[ClassExample]):
     """Which label?"""
 
+    Options: ClassVar[type[TaskOptions]] = ClassificationOptions
+
+    @classmethod
+    def fit(
+        cls, config: "FinetuneConfig", examples: Sequence[ClassExample]
+    ) -> Task[ClassExample, ClassPrediction]:
+        """The labels are those that occur, sorted; how often they do decides what they weigh."""
+        options = config.task
+        assert isinstance(options, ClassificationOptions)
+        names = label_names(examples)
+        labels = [example.label for example in examples if example.label is not None]
+        return cls(
+            labels=names,
+            weights=class_weights(labels, names) if options.balance == "weights" else (),
+            gamma=GAMMA if options.balance == "focal" else 0.0,
+            positive=rarer(labels) if options.tune_threshold else None,
+            max_length=config.max_length,
+            overflow=options.overflow,
+        )
+
     @classmethod
     def read(cls, row: Row, labelled: bool = True) -> ClassExample:
         """A row has `text` and `label`, and may have `pair`."""
@@ -200,7 +225,7 @@ def label_of(row: Row, labelled: bool) -> str | None:
     if isinstance(given, list) and len(given) == 1 and isinstance(given[0], str):
         return given[0].strip()
     if isinstance(given, list):
-        raise UserError(f"{row.source}: {given!r:.40} is not one label: see --task multi-label")
+        raise UserError(f"{row.source}: {given!r:.40} is not one label: see the task multi-label")
     label = row.sure_string("label").strip()
     if not label:
         raise UserError(f"{row.source}: the label is empty")

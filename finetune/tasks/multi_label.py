@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -28,6 +28,7 @@ from plainformer.finetune.data.remarks import of_labels, of_texts
 from plainformer.finetune.losses.class_imbalance import GAMMA, best_threshold, binary_cross_entropy
 from plainformer.finetune.metrics import LabelsMetric
 from plainformer.finetune.task import Task
+from plainformer.finetune.task_options import TaskOptions, TextOptions
 from plainformer.finetune.tasks.texts import Text, TextExample
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import Loss
@@ -60,9 +61,21 @@ class LabelsPrediction:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MultiLabelOptions(TextOptions):
+    """Decide for each of several labels whether a text has it."""
+
+    name: Literal["multi-label"] = "multi-label"
+
+    balance: Literal["none", "weights", "focal"] = "none"
+    """Help for rare labels: weights of a label's own texts in the loss, or the focal loss, to which
+    well-learned examples hardly count."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MultiLabel(Task[LabelsExample, LabelsPrediction]):
     """Which labels?"""
 
+    Options: ClassVar[type[TaskOptions]] = MultiLabelOptions
     COLUMNS: ClassVar[tuple[str, ...]] = ("text", "pair", "labels")
 
     labels: tuple[str, ...]
@@ -78,6 +91,8 @@ class MultiLabel(Task[LabelsExample, LabelsPrediction]):
         cls, config: "FinetuneConfig", examples: Sequence[LabelsExample]
     ) -> Task[LabelsExample, LabelsPrediction]:
         """The labels are those that occur, sorted."""
+        options = config.task
+        assert isinstance(options, MultiLabelOptions)
         counts = Counter(label for example in examples for label in example.labels or ())
         if all(count == len(examples) for count in counts.values()):
             file = examples[0].place.rpartition(":")[0]
@@ -87,10 +102,10 @@ class MultiLabel(Task[LabelsExample, LabelsPrediction]):
         weights = (max(1, len(examples) - counts[label]) / counts[label] for label in labels)
         return cls(
             labels=tuple(labels),
-            weights=tuple(weights) if config.balance == "weights" else (),
-            gamma=GAMMA if config.balance == "focal" else 0.0,
+            weights=tuple(weights) if options.balance == "weights" else (),
+            gamma=GAMMA if options.balance == "focal" else 0.0,
             max_length=config.max_length,
-            long=config.long,
+            overflow=options.overflow,
         )
 
     @classmethod
@@ -113,7 +128,7 @@ class MultiLabel(Task[LabelsExample, LabelsPrediction]):
     def remarks(cls, config: "FinetuneConfig", examples: Sequence[LabelsExample]) -> list[str]:
         """List the labels, likely faults in them, and the delimiter of cells."""
         counts = Counter(label for example in examples for label in example.labels or ())
-        found = of_labels(counts, config) if counts else []
+        found = of_labels(counts, config.task) if counts else []
         for sign in {example.parted for example in examples} - {"", "|"}:
             first = next(example for example in examples if example.parted == sign)
             found.append(

@@ -10,7 +10,7 @@ The softmax is over the options of one example, of which the next may have more 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,8 @@ from plainformer.encoder import ChoiceScorer, ops
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.metrics import ChoiceMetric
 from plainformer.finetune.task import Task
-from plainformer.finetune.tasks.texts import Text, TextExample, no_windows
+from plainformer.finetune.task_options import PoolingOptions, TaskOptions
+from plainformer.finetune.tasks.texts import Text, TextExample
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import Loss
 
@@ -65,15 +66,22 @@ class Choice(Item):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MultipleChoiceOptions(PoolingOptions):
+    """Choose the option that goes with a text."""
+
+    name: Literal["multiple-choice"] = "multiple-choice"
+
+
+@dataclass(frozen=True, kw_only=True)
 class MultipleChoice(Task[ChoiceExample, ChoicePrediction]):
     """Which option?"""
 
+    Options: ClassVar[type[TaskOptions]] = MultipleChoiceOptions
     COLUMNS: ClassVar[tuple[str, ...]] = ("text", "options", "label")
 
     @classmethod
     def fit(cls, config: "FinetuneConfig", examples: Sequence[ChoiceExample]) -> "MultipleChoice":
         """Options are read, not known by name: there is nothing to remember."""
-        no_windows(config)
         return cls(max_length=config.max_length)
 
     @classmethod

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -22,8 +22,9 @@ from plainformer.base import UserError, plural
 from plainformer.encoder import MaskedLM
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.task_options import TaskOptions
 from plainformer.finetune.tasks.classification import ClassExample, Classification
-from plainformer.finetune.tasks.texts import Text, chosen, no_windows
+from plainformer.finetune.tasks.texts import Text, chosen
 from plainformer.tokenizer import Encoding, Tokenizer, load_tokenizer
 from plainformer.tokenizer.encoding import longest_first
 
@@ -35,8 +36,29 @@ PARTS = re.compile(r"(\{text\}|\{pair\}|\[MASK\])")
 
 
 @dataclass(frozen=True, kw_only=True)
+class PromptOptions(TaskOptions):
+    """Classify by the word that a masked language model fills into a template."""
+
+    name: Literal["prompt"] = "prompt"
+
+    verbaliser: str
+    """The label of each word that may fill the gap: word=label,word=label; each word is one token
+    of the model's vocabulary."""
+
+    template: str = "{text} It was [MASK]."
+    """What the model reads: {text}, [MASK], and {pair} where there is one."""
+
+    def __post_init__(self) -> None:
+        """Check the template and the verbaliser."""
+        check_template(self.template)
+        read_verbaliser(self.verbaliser)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prompt(Classification):
     """Which word fills the gap?"""
+
+    Options: ClassVar[type[TaskOptions]] = PromptOptions
 
     template: str
     """has {text} and [MASK] once, and may have {pair}"""
@@ -49,18 +71,18 @@ class Prompt(Classification):
     @classmethod
     def fit(cls, config: "FinetuneConfig", examples: Sequence[ClassExample]) -> "Prompt":
         """The labels are those of the verbaliser, whether or not they occur."""
-        no_windows(config)
-        check_template(config.template)
-        words, labels = read_verbaliser(config.verbaliser)
+        options = config.task
+        assert isinstance(options, PromptOptions)
+        words, labels = read_verbaliser(options.verbaliser)
         tokenizer = load_tokenizer(config.model)
-        ids = tuple(word_id(tokenizer, config.template, word) for word in words)
+        ids = tuple(word_id(tokenizer, options.template, word) for word in words)
         if len(set(ids)) < len(ids):
             raise UserError("two words of the verbaliser are the same token: choose another")
         return cls(
             labels=labels,
             words=words,
             word_ids=ids,
-            template=config.template,
+            template=options.template,
             mask_id=tokenizer.mask_id,
             max_length=config.max_length,
         )

@@ -29,6 +29,7 @@ from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.metrics import AnswerMetric
 from plainformer.finetune.metrics.spans import word_f1
 from plainformer.finetune.task import AS_NAMED, OVERLAP, Task
+from plainformer.finetune.task_options import TaskOptions
 from plainformer.tokenizer import Tokenizer
 from plainformer.tokenizer.encoding import windows
 from plainformer.training import Loss
@@ -155,11 +156,19 @@ class Passage(Item):
 
 
 @dataclass(frozen=True, kw_only=True)
+class QuestionAnsweringOptions(TaskOptions):
+    """Find the span of a passage that answers a question."""
+
+    name: Literal["question-answering"] = "question-answering"
+
+
+@dataclass(frozen=True, kw_only=True)
 class QuestionAnswering(Task[QuestionExample, AnswerPrediction]):
     """Which span answers?"""
 
     COLUMNS: ClassVar[tuple[str, ...]] = ("question", "context", "answers")
-    long: Literal["cut", "windows"] = "windows"
+    Options: ClassVar[type[TaskOptions]] = QuestionAnsweringOptions
+    overflow: Literal["truncate", "windows"] = "windows"
     threshold: float | None = None
     """a question is not answered where its margin is above; None: every question has an answer"""
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.data.remarks import of_texts
 from plainformer.finetune.metrics import NumberMetric
 from plainformer.finetune.task import Task
+from plainformer.finetune.task_options import TaskOptions, TextOptions
 from plainformer.finetune.tasks.texts import Text, TextExample
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import Loss
@@ -61,9 +62,17 @@ class ScorePrediction:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RegressionOptions(TextOptions):
+    """Predict a number for a text, or for a pair of texts."""
+
+    name: Literal["regression"] = "regression"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Regression(Task[ScoreExample, ScorePrediction]):
     """What number?"""
 
+    Options: ClassVar[type[TaskOptions]] = RegressionOptions
     COLUMNS: ClassVar[tuple[str, ...]] = ("text", "pair", "score")
     mean: float = 0.0
     """of the training scores"""
@@ -75,6 +84,8 @@ class Regression(Task[ScoreExample, ScorePrediction]):
         cls, config: "FinetuneConfig", examples: Sequence[ScoreExample]
     ) -> Task[ScoreExample, ScorePrediction]:
         """Any numbers, unless they are all the same."""
+        options = config.task
+        assert isinstance(options, RegressionOptions)
         scores = np.array([example.score for example in examples], np.float64)
         if np.ptp(scores) == 0:
             file = examples[0].place.rpartition(":")[0]
@@ -83,7 +94,7 @@ class Regression(Task[ScoreExample, ScorePrediction]):
             mean=float(scores.mean()),
             deviation=float(scores.std()),
             max_length=config.max_length,
-            long=config.long,
+            overflow=options.overflow,
         )
 
     @classmethod

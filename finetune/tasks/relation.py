@@ -13,7 +13,7 @@ A label may say that there is no relation; `RelationMetric` does not count it as
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Int
@@ -23,9 +23,10 @@ from plainformer.base.words import join_words
 from plainformer.corpora import Row
 from plainformer.finetune.data.batch import Item
 from plainformer.finetune.metrics import RelationMetric
+from plainformer.finetune.task_options import PoolingOptions, TaskOptions
 from plainformer.finetune.tasks.classification import OneLabel, label_names, label_of
 from plainformer.finetune.tasks.tagging.sentences import strings
-from plainformer.finetune.tasks.texts import chosen, no_windows
+from plainformer.finetune.tasks.texts import chosen
 from plainformer.tokenizer import Tokenizer, Tokens
 
 if TYPE_CHECKING:
@@ -57,9 +58,17 @@ class RelationExample:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RelationOptions(PoolingOptions):
+    """Choose the relation between two entities of a text."""
+
+    name: Literal["relation"] = "relation"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Relation(OneLabel[RelationExample]):
     """Which relation?"""
 
+    Options: ClassVar[type[TaskOptions]] = RelationOptions
     COLUMNS: ClassVar[tuple[str, ...]] = ("text", "words", "head", "tail", "label")
     negative: str | None
     """the label that says there is no relation; None where every label is one"""
@@ -67,7 +76,6 @@ class Relation(OneLabel[RelationExample]):
     @classmethod
     def fit(cls, config: "FinetuneConfig", examples: Sequence[RelationExample]) -> "Relation":
         """The labels are those that occur, sorted; one of them may stand for no relation."""
-        no_windows(config)
         labels = label_names(examples)
         found = [label for label in labels if label.lower() in NO_RELATION]
         if len(found) > 1:

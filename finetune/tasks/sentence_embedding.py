@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -37,8 +37,8 @@ from plainformer.finetune.embedder import as_declared, longest
 from plainformer.finetune.length import default_length, positions
 from plainformer.finetune.metrics import Metric, NumberMetric, RetrievalMetric
 from plainformer.finetune.task import Task
+from plainformer.finetune.task_options import PoolingOptions, TaskOptions
 from plainformer.finetune.tasks.regression import read_score
-from plainformer.finetune.tasks.texts import no_windows
 from plainformer.tokenizer import Tokenizer, load_tokenizer
 from plainformer.training import Loss
 
@@ -109,9 +109,19 @@ class SentencePrediction:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SentenceEmbeddingOptions(PoolingOptions):
+    """Represent texts by vectors of which those of like texts are near to each other."""
+
+    name: Literal["sentence-embedding"] = "sentence-embedding"
+
+    declares_length: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
     """Which texts are alike?"""
 
+    Options: ClassVar[type[TaskOptions]] = SentenceEmbeddingOptions
     COLUMNS: ClassVar[tuple[str, ...]] = ("text", "pair", "negative", "score")
     scale: tuple[float, float] | None
     """the lowest and the highest score of the training examples; None where they have none"""
@@ -125,7 +135,6 @@ class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
         cls, config: "FinetuneConfig", examples: Sequence[SentenceExample]
     ) -> "SentenceEmbedding":
         """The scale goes from the lowest to the highest score; all examples have one, or none."""
-        no_windows(config)
         reading = declared(config.model, config.max_length)
         scores = [example.score for example in examples if example.score is not None]
         if not scores:

@@ -2,14 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from plainformer.base import UserError
 from plainformer.corpora import Row
 from plainformer.tokenizer import Tokens
-
-if TYPE_CHECKING:
-    from plainformer.finetune.config import FinetuneConfig
 
 
 @dataclass(frozen=True)
@@ -58,12 +54,6 @@ class TextExample:
     def shown(self) -> str:
         """The text, as a person reads it."""
         return self.text.shown
-
-
-def no_windows(config: "FinetuneConfig") -> None:
-    """Raise `UserError` where windows are asked of a task that reads each text as one sequence."""
-    if config.long == "windows":
-        raise UserError(f"{config.task} reads no windows: leave out --long windows")
 
 
 def chosen(tokens: Tokens, places: Iterable[int]) -> Tokens:

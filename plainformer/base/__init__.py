@@ -14,7 +14,7 @@ from plainformer.base.files import (
     write_json,
     write_text,
 )
-from plainformer.base.from_json import from_json
+from plainformer.base.from_json import OneOf, from_json
 from plainformer.base.hub import find_folder
 from plainformer.base.json_reader import (
     Fields,
@@ -31,6 +31,7 @@ from plainformer.base.scratch import clear_leftovers
 __all__ = [
     "Fields",
     "NotJSON",
+    "OneOf",
     "UserError",
     "above",
     "as_json",

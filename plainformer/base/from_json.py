@@ -3,12 +3,12 @@
     entry = from_json(Entry, values, "manifest.json: shards[3]")
 
 Supported types: int, float, str, bool, None, `Path`, `Literal`, tuples and dictionaries of these,
-other dataclasses, and unions. A missing field takes its default. An unknown field, or a value of
-another type, raises a `UserError` that names the field.
+other dataclasses, and unions (of dataclasses: `OneOf`). A missing field takes its default. An
+unknown field, or a value of another type, raises a `UserError` that names the field.
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -21,6 +21,16 @@ T = TypeVar("T")
 LARGEST = 2**63 - 1
 NAMES_OF_TYPES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 NAMES_OF_TYPES |= {Path: "a path", NoneType: "null"}
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """The dataclasses of which a field may hold one: `Annotated[Base, OneOf({"a": A, "b": B})]`.
+
+    The field `name` of its JSON object tells which, and each dataclass has it as a field.
+    """
+
+    kinds: Mapping[str, Any]
 
 
 def from_json(kind: type[T], values: Any, source: object = None) -> T:
@@ -39,7 +49,7 @@ def from_json(kind: type[T], values: Any, source: object = None) -> T:
 def _arguments(kind: Any, values: Any, name: str) -> dict[str, Any]:
     if not isinstance(values, Mapping):
         raise UserError(f"{name or 'it'} must be an object, not {describe_json(values)}")
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     names = [field.name for field in fields(kind)]
     unknown = sorted(map(str, set(values) - set(names)))
     if unknown:
@@ -70,7 +80,10 @@ def _arguments(kind: Any, values: Any, name: str) -> dict[str, Any]:
 def typed(hint: Any, value: Any, name: str) -> Any:
     """Convert a JSON value to the type `hint`; errors call it `name`."""
     if get_origin(hint) is Annotated:
-        hint = get_args(hint)[0]
+        hint, *marks = get_args(hint)
+        for mark in marks:
+            if isinstance(mark, OneOf):
+                hint = _chosen(mark, value, name)
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Literal:
         if any(value == choice and type(value) is type(choice) for choice in inner):
@@ -101,6 +114,14 @@ def typed(hint: Any, value: Any, name: str) -> Any:
         return float(value)
     allowed = " or ".join(NAMES_OF_TYPES.get(kind, str(kind)) for kind in kinds)
     raise UserError(f"{name} must be {allowed}, not {describe_json(value)}")
+
+
+def _chosen(one_of: OneOf, value: Any, name: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{name} must be an object, not {describe_json(value)}")
+    if "name" not in value:
+        raise UserError(f"missing fields name in {name}")
+    return one_of.kinds[typed(Literal[tuple(one_of.kinds)], value["name"], f"{name}.name")]
 
 
 def _plain(kind: Any, value: Any, name: str) -> Any:

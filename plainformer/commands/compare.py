@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import tyro
-
 from plainformer.base import above, check_bounds, nan_to_null, replaced_folder, write_json
+from plainformer.line import Positional
 from plainformer.options import parse
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ class CompareOptions:
     Leaves with exit code 1 when a number is off by more than the tolerance, or a token differs.
     """
 
-    model: tyro.conf.Positional[Path]
+    model: Positional[Path]
     """Folder of the model, with its tokenizer."""
 
     text: Path | None = None

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
+from plainformer.line import Positional
 from plainformer.options import parse
 
 
@@ -16,7 +15,7 @@ class ConvertOptions:
     The file is a pickle, and is read with weights_only: what could run code is refused.
     """
 
-    model: tyro.conf.Positional[Path]
+    model: Positional[Path]
     """Folder with config.json and pytorch_model.bin, or its shards and their index."""
 
     out: Path

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
 from plainformer.base import (
     UserError,
     at_least,
@@ -17,6 +15,7 @@ from plainformer.base import (
     plural,
     refuse_same_file,
 )
+from plainformer.line import Positional
 from plainformer.options import parse
 
 
@@ -28,7 +27,7 @@ class EmbedOptions:
     sentence-transformers. The product of two rows of length 1 is the cosine of their angle.
     """
 
-    model: tyro.conf.Positional[Path]
+    model: Positional[Path]
     """Folder of an encoder with its tokenizer, such as a sentence-transformers model."""
 
     out: Path

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
 from plainformer.base import UserError, find_folder, plural, replaced_folder
 from plainformer.base.allocator import limit_kernel_cache
+from plainformer.line import Positional
 from plainformer.options import parse
 
 
@@ -16,7 +15,7 @@ from plainformer.options import parse
 class EvaluateOptions:
     """Measure a fine-tuned model on labelled examples, and leave a report."""
 
-    run: tyro.conf.Positional[Path]
+    run: Positional[Path]
     """Folder of the fine-tuned model."""
 
     data: str

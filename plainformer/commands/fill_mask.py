@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
 from plainformer.base import at_least, check_bounds
+from plainformer.line import Positional
 from plainformer.options import parse
 
 
@@ -14,7 +13,7 @@ from plainformer.options import parse
 class FillMaskOptions:
     """Show what a pretrained model expects at [MASK]."""
 
-    model: tyro.conf.Positional[Path]
+    model: Positional[Path]
     """Folder of the pretrained model."""
 
     text: tuple[str, ...]

@@ -1,31 +1,28 @@
-"""`plainformer finetune …`."""
+"""`plainformer finetune [TASK] …`."""
 
 from collections.abc import Sequence
 
-from plainformer.base import UserError, plural
+from plainformer.base import plural
 from plainformer.options import parse
 from plainformer.tables import print_table, report_table
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Fine-tune, once or several times, and show how the model does on the validation examples."""
-    from plainformer.finetune import FinetuneConfig, finetune, several
+    """Fine-tune, and print the scores on the validation examples."""
+    from plainformer.finetune import FinetuneConfig, Summary, finetune
 
-    if any(argument.partition("=")[0] == "--steps" for argument in arguments):
-        raise UserError("--steps: fine-tuning goes by --epochs, from which the steps follow")
     config = parse(FinetuneConfig, "finetune", arguments)
-    if config.seeds > 1 or config.search or config.folds:
-        summary = several(config)
-        for table in summary.tables():
+    result = finetune(config)
+    if isinstance(result, Summary):
+        for table in result.tables():
             print(f"{table.title}:")
             print_table(table)
         print(
-            f"the model of the run {summary.model!r}, with tokenizer and labels, is in {config.out}"
+            f"the model of the run {result.model!r}, with tokenizer and labels, is in {config.out}"
         )
         return
-    outcome = finetune(config)
-    if outcome.num_cut:
-        cut = plural(outcome.num_cut, "training text was", "training texts were")
-        print(f"{cut} cut to {outcome.max_length} tokens")
-    report_table(outcome.metric)
+    if result.num_cut:
+        cut = plural(result.num_cut, "training text was", "training texts were")
+        print(f"{cut} cut to {result.max_length} tokens")
+    report_table(result.metric)
     print(f"the model with its tokenizer and labels, and its pictures, are in {config.out}")

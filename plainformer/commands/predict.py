@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-import tyro
-
 from plainformer.base import UserError, atomic_path, is_stream, plural, refuse_same_file
 from plainformer.base.allocator import limit_kernel_cache
+from plainformer.line import Positional
 from plainformer.options import parse
 
 
@@ -23,7 +22,7 @@ class PredictOptions:
     prediction; a column of the same name is kept as `given_NAME`.
     """
 
-    run: tyro.conf.Positional[Path]
+    run: Positional[Path]
     """Folder of the fine-tuned model."""
 
     text: tuple[str, ...] = ()

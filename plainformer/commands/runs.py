@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import tyro
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from plainformer.base import UserError
+from plainformer.line import Positional
 from plainformer.options import parse
 from plainformer.runs import Run, differing_options, find_runs, why_not_comparable
 
@@ -30,7 +30,7 @@ class RunsOptions:
     masks are the same.
     """
 
-    folders: tyro.conf.Positional[tuple[Path, ...]] = (Path("runs"),)
+    folders: Positional[tuple[Path, ...]] = (Path("runs"),)
     """Folders to look through, or runs to compare."""
 
     plot: Path | None = None
@@ -105,7 +105,7 @@ def comparison(runs: Sequence[Run]) -> Table:
 NUMBERS: dict[str, Callable[[Run], str]] = {
     "size": lambda run: short(run.parameters),
     "state": lambda run: run.state,
-    "steps": lambda run: f"{run.steps} of {run.total_steps or '?'}",
+    "steps": lambda run: f"{run.steps}" + (f" of {run.total_steps}" if run.total_steps else ""),
     "tokens": lambda run: short(run.tokens),
     "time": lambda run: duration(run.seconds),
     "tokens a second": lambda run: short(round(run.tokens / run.seconds) if run.seconds else None),

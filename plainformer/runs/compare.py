@@ -61,7 +61,7 @@ def held_out_of(run: Run) -> Mapping[str, Any] | None:
 
     Without a `valid` file, `valid_share` of the training file is held out.
     """
-    if "task" in run.options:
+    if run.task:
         held_out = [run.options.get(name) for name in ("train", "valid_share")]
-        return {"task": run.options["task"], "valid": run.options.get("valid") or held_out}
+        return {"task": run.task, "valid": run.options.get("valid") or held_out}
     return run.measured_on

@@ -88,7 +88,13 @@ class Run:
         objective = self.options.get("objective")
         if "corpus" in self.options and isinstance(objective, list):
             return " ".join(["pretrain", *map(str, objective)])
-        return f"finetune {self.options['task']}" if "task" in self.options else ""
+        return f"finetune {self.task}" if self.task else ""
+
+    @property
+    def task(self) -> str:
+        """The name of the task of fine-tuning; "" for another run."""
+        task = self.options.get("task")
+        return str(task["name"]) if isinstance(task, dict) and "name" in task else ""
 
     @property
     def model(self) -> str:

@@ -1,12 +1,16 @@
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
 
 from plainformer.base import write_text
+from plainformer.finetune import FinetuneConfig
+from plainformer.finetune.task_options import TaskOptions
 from plainformer.tokenizer import Tokenizer
 from tests.pretrain import tiny
 
@@ -21,6 +25,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def config_of(kind: type[TaskOptions], **values: Any) -> FinetuneConfig:
+    """The settings of a run whose task has these options; both are among `values`."""
+    own = {field.name for field in fields(kind)} & values.keys()
+    options = kind(**{name: values.pop(name) for name in own})
+    return FinetuneConfig(**values, task=options)
 
 
 @pytest.fixture(scope="package")

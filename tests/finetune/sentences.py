@@ -18,6 +18,6 @@ def sentence(words: list[str], tags: list[str] | None) -> Sentence:
     return Sentence(tuple(words), known, text, tuple(offsets), Path("f"), 1)
 
 
-def task(max_length: int = 512, long: str = "cut", plain: bool = False) -> Tagging:
+def task(max_length: int = 512, overflow: str = "truncate", plain: bool = False) -> Tagging:
     decoding, labels = ("each", PLAIN) if plain else ("legal", LABELS)
-    return Tagging(labels=labels, decoding=decoding, max_length=max_length, long=long)
+    return Tagging(labels=labels, decoding=decoding, max_length=max_length, overflow=overflow)

@@ -12,7 +12,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional as F
 
 from plainformer.base import UserError, write_text
-from plainformer.finetune import FinetuneConfig, Predictor, finetune
+from plainformer.finetune import ClassificationOptions, FinetuneConfig, Predictor, finetune
 from plainformer.finetune.losses.class_imbalance import (
     best_threshold,
     binary_cross_entropy,
@@ -23,7 +23,8 @@ from plainformer.finetune.losses.class_imbalance import (
 from plainformer.finetune.task_file import load_task, save_task
 from plainformer.finetune.tasks.classification import ClassExample, Classification, ClassPrediction
 from plainformer.finetune.tasks.texts import Text
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig
+from tests.finetune.conftest import config_of
 
 NAMES = ("a", "b", "c")
 some_labels = st.lists(st.sampled_from(NAMES), min_size=1, max_size=40)
@@ -130,7 +131,7 @@ def example(label: str) -> ClassExample:
 
 def config(**changes) -> FinetuneConfig:
     paths = {"model": Path("model"), "train": "t", "valid": "v", "out": Path("out")}
-    return FinetuneConfig(**{**paths, "max_length": 32, **changes})
+    return config_of(ClassificationOptions, **{**paths, "max_length": 32, **changes})
 
 
 def test_what_a_task_takes_from_the_training_examples() -> None:
@@ -159,19 +160,6 @@ def test_the_tuned_threshold_decides_the_label() -> None:
     assert replace(task, positive=None).tune(results).threshold == 0.5
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"task": "regression", "balance": "weights"}, "for classification, multi-label, not for"),
-        ({"task": "multi-label", "balance": "sampling"}, "for classification, not for multi-label"),
-        ({"task": "multi-label", "tune_threshold": True}, "for classification, not for multi"),
-    ],
-)
-def test_an_option_that_a_task_does_not_know(changes, message) -> None:
-    with pytest.raises(UserError, match=message):
-        config(**changes)
-
-
 @pytest.fixture
 def unbalanced(files, tmp_path) -> str:
     """Twenty beasts for each bird."""
@@ -197,7 +185,7 @@ def test_sampling_makes_epochs_longer_and_helps_the_rarer(
             epochs=4,
             batch_size=16,
             max_length=32,
-            training=TrainingConfig(learning_rate=3e-3, eval_every=0, checkpoint_every=0),
+            training=LoopConfig(learning_rate=3e-3, eval_every=0, checkpoint_every=0),
         ),
         quiet=True,
     )

@@ -99,7 +99,7 @@ def test_long_texts_are_cut_or_read_in_windows(tokenizer):
     whole = tokenizer.encode(text).ids[1:-1]
     cut = Classification(labels=("a", "b"), max_length=16).encode(example(text), tokenizer)
     assert cut.is_cut and [len(e) for e in cut.encodings] == [16]
-    task = Classification(labels=("a", "b"), max_length=16, long="windows")
+    task = Classification(labels=("a", "b"), max_length=16, overflow="windows")
     windows = task.encode(example(text), tokenizer)
     assert not windows.is_cut and max(len(e) for e in windows.encodings) == 16
     assert len(windows.targets) == len(windows.encodings) > 2

@@ -18,7 +18,7 @@ from sklearn.metrics import (
 )
 
 from plainformer.encoder import SequenceClassifier
-from plainformer.finetune import FinetuneConfig
+from plainformer.finetune import ClassificationOptions, FinetuneConfig
 from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.metrics import ClassMetric
 from plainformer.finetune.report.figures import as_svg, save
@@ -71,7 +71,7 @@ def test_windows_are_pooled(tokenizer, models):
     """The answer of a long text is that of its windows' mean logits; a short one's is its own."""
     torch.manual_seed(3)
     model = SequenceClassifier.from_pretrained(models["bert"], labels=ANIMALS)
-    task = Classification(labels=ANIMALS, max_length=16, long="windows")
+    task = Classification(labels=ANIMALS, max_length=16, overflow="windows")
     texts = [" ".join(tiny.sentences(4)), "the cat ."]
     items = [task.encode(ClassExample(Text(t, None, "f:1"), "bird"), tokenizer) for t in texts]
     batch = Batch.of(items)
@@ -191,6 +191,8 @@ def test_the_pooling_that_a_folder_declares_is_kept(models, declared, asked, exp
     path = tmp_path / "model" / "config.json"
     said = {} if declared is None else {"classifier_pooling": declared}
     path.write_text(json.dumps(json.loads(path.read_text()) | said))
-    config = FinetuneConfig(tmp_path / "model", "t", tmp_path, valid="v", pooling=asked)
+    config = FinetuneConfig(
+        tmp_path / "model", "t", tmp_path, task=ClassificationOptions(pooling=asked)
+    )
     model = Classification(labels=ANIMALS, max_length=32).build(config)
     assert model.pooling == expected

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from plainformer.base import UserError
-from plainformer.finetune import FinetuneConfig, evaluate_folder, finetune, several
+from plainformer.finetune import FinetuneConfig, evaluate_folder, finetune
 from plainformer.tokenizer import train_tokenizer
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig
 from tests.finetune.conftest import rows
 
 TEXTS = rows(40, 3)
@@ -31,7 +31,7 @@ def begun(models, one_thread, tmp_path_factory) -> FinetuneConfig:
         out=folder / "run",
         epochs=0.5,
         max_length=32,
-        training=TrainingConfig(eval_every=0, checkpoint_every=0),
+        training=LoopConfig(eval_every=0, checkpoint_every=0),
     )
     finetune(config, quiet=True)
     return config
@@ -95,12 +95,12 @@ def test_the_same_examples_go_on(again, more):
 @pytest.mark.parametrize("changes", [{"seeds": 2}, {"folds": 2, "valid": None}])
 def test_several_runs_are_of_the_same_examples(again, changes, tmp_path):
     config = replace(again, out=tmp_path / "several", resume=False, **changes)
-    several(config, quiet=True)
+    finetune(config, quiet=True)
     more = replace(config, resume=True)
-    several(more, quiet=True)
+    finetune(more, quiet=True)
     (again.out.parent / "train.jsonl").write_text(jsonl(renamed(TEXTS)))
     with pytest.raises(UserError, match=r"train\.jsonl: the examples have changed since"):
-        several(more, quiet=True)
+        finetune(more, quiet=True)
 
 
 def test_evaluation_compares_with_what_was_trained_on(again):

@@ -9,7 +9,7 @@ import pytest
 from plainformer.base import UserError
 from plainformer.finetune import TASKS, FinetuneConfig, Predictor, finetune
 from plainformer.finetune.task_file import FOREIGN, load_task, save_task
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig
 
 
 @pytest.mark.parametrize("name", sorted(FOREIGN.values()))
@@ -31,7 +31,7 @@ def whole(models, files, tmp_path_factory) -> Path:
         out=out,
         epochs=0.1,
         max_length=32,
-        training=TrainingConfig(eval_every=0, checkpoint_every=0),
+        training=LoopConfig(eval_every=0, checkpoint_every=0),
     )
     finetune(config, quiet=True)
     return out
@@ -58,7 +58,7 @@ def folder(whole, tmp_path) -> Path:
         ({"max_length": "32"}, "max_length must be a whole number, not the text '32'"),
         ({"max_length": -1}, "task.json: max_length must be at least 3, not -1"),
         ({"max_length": 10**20}, "max_length must be a whole number of at most 19 digits"),
-        ({"long": "fold"}, "long must be one of cut, windows, not the text 'fold'"),
+        ({"overflow": "fold"}, "overflow must be one of truncate, windows, not the text 'fold'"),
         ({"weights": [1.0]}, "task.json: weights must be one for each of the 2 labels, not 1"),
         ({"threshold": float("nan")}, "task.json: threshold must be a finite number, not nan"),
         ({"positive": "cat"}, "task.json: positive must be one of the labels, not cat"),

@@ -10,7 +10,13 @@ from safetensors.torch import load_file
 
 from plainformer.base import UserError
 from plainformer.encoder.weights import FAMILIES
-from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
+from plainformer.finetune import (
+    FinetuneConfig,
+    MultipleChoiceOptions,
+    Predictor,
+    evaluate_folder,
+    finetune,
+)
 from tests.encoder.families import CONFIGS, FAMILY, their_class
 from tests.encoder.tools import randomise
 
@@ -120,7 +126,7 @@ def test_a_model_that_chooses(family, tokenizer, tmp_path: Path) -> None:
             train=str(file),
             valid=str(file),
             out=tmp_path / "run",
-            task="multiple-choice",
+            task=MultipleChoiceOptions(),
             epochs=0,
             max_length=32,
         ),

@@ -71,7 +71,7 @@ def test_whatever_holds_texts_is_a_list(tokenizer):
 @pytest.fixture(scope="module")
 def predictor(tokenizer) -> Predictor:
     torch.manual_seed(1)
-    task = Classification(labels=("a", "b"), max_length=16, long="windows")
+    task = Classification(labels=("a", "b"), max_length=16, overflow="windows")
     return Predictor(task, SequenceClassifier(tiny.shape("bert", tokenizer), ("a", "b")), tokenizer)
 
 

@@ -11,7 +11,7 @@ from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import FAMILIES
 from plainformer.finetune import FinetuneConfig, finetune
 from plainformer.finetune.lr_decay import layer_multipliers
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig, TrainingConfig
 from plainformer.training.optimizer import build_optimizer
 
 SIZES = {
@@ -86,7 +86,7 @@ def run(models, files, out, **changes) -> tuple[FinetuneConfig, dict[str, torch.
         max_length=32,
         dropout=0.0,
         epochs=1.0,
-        training=TrainingConfig(
+        training=LoopConfig(
             learning_rate=1e-3, schedule="constant", warmup=0.0, weight_decay=0.0, eps=1e-30
         ),
         **changes,

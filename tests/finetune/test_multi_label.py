@@ -17,12 +17,20 @@ from sklearn.metrics import (
 
 from plainformer.base import UserError, write_text
 from plainformer.encoder import SequenceClassifier
-from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune, read_examples
+from plainformer.finetune import (
+    FinetuneConfig,
+    MultiLabelOptions,
+    Predictor,
+    evaluate_folder,
+    finetune,
+    read_examples,
+)
 from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.metrics import LabelsMetric
 from plainformer.finetune.tasks.multi_label import LabelsExample, LabelsPrediction, MultiLabel
 from plainformer.finetune.tasks.texts import Text
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig
+from tests.finetune.conftest import config_of
 from tests.pretrain import tiny
 
 NAMES = ("a", "b", "c", "d")
@@ -74,7 +82,7 @@ def test_loss_and_gradient_are_those_of_transformers(tokenizer, models, tmp_path
 
 def test_windows_share_the_labels_and_their_logits_are_pooled(tokenizer, models) -> None:
     model = SequenceClassifier.from_pretrained(models["bert"], labels=NAMES)
-    task = MultiLabel(labels=NAMES, max_length=12, long="windows")
+    task = MultiLabel(labels=NAMES, max_length=12, overflow="windows")
     long = task.encode(example("b", "d", text=" ".join(tiny.sentences(4))), tokenizer)
     assert len(long.encodings) > 1
     short = task.encode(example("a"), tokenizer)
@@ -183,7 +191,7 @@ def test_a_row_that_is_no_example(tmp_path, line, message) -> None:
 
 def config(**changes) -> FinetuneConfig:
     paths = {"model": Path("m"), "train": "t", "valid": "v", "out": Path("o"), "max_length": 32}
-    return FinetuneConfig(**{**paths, "task": "multi-label", **changes})
+    return config_of(MultiLabelOptions, **{**paths, **changes})
 
 
 def test_what_there_is_to_learn() -> None:
@@ -246,7 +254,7 @@ def test_from_rows_to_a_folder_that_transformers_opens(models, tokenizer, tmp_pa
             epochs=6,
             batch_size=16,
             max_length=24,
-            training=TrainingConfig(learning_rate=3e-3, eval_every=0, checkpoint_every=0),
+            training=LoopConfig(learning_rate=3e-3, eval_every=0, checkpoint_every=0),
         ),
         quiet=True,
     )

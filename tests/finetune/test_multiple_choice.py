@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from plainformer.base import UserError
 from plainformer.corpora import Row
 from plainformer.encoder import ChoiceScorer
-from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
+from plainformer.finetune import (
+    FinetuneConfig,
+    MultipleChoiceOptions,
+    Predictor,
+    evaluate_folder,
+    finetune,
+)
 from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.metrics import ChoiceMetric
 from plainformer.finetune.tasks.multiple_choice import (
@@ -22,7 +28,7 @@ from plainformer.finetune.tasks.multiple_choice import (
     by_item,
 )
 from plainformer.finetune.tasks.texts import Text
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig
 from tests.encoder.tools import randomise
 from tests.pretrain import tiny
 
@@ -187,11 +193,11 @@ def test_it_is_learned_and_predicts(models, tmp_path):
         train=train,
         valid=valid,
         out=tmp_path / "run",
-        task="multiple-choice",
+        task=MultipleChoiceOptions(),
         epochs=12,
         batch_size=32,
         max_length=32,
-        training=TrainingConfig(learning_rate=1e-2, eval_every=60, checkpoint_every=0),
+        training=LoopConfig(learning_rate=1e-2, eval_every=60, checkpoint_every=0),
     )
     outcome = finetune(config, quiet=True)
     assert outcome.score > 0.9
@@ -208,16 +214,3 @@ def test_it_is_learned_and_predicts(models, tmp_path):
     assert json.loads(json.dumps(said[0].to_json())).keys() == {"option", "number", "probabilities"}
     with pytest.raises(UserError, match="input:1: no column 'options'"):
         predictor(["the cat"])
-
-
-def test_windows_are_refused(models, tmp_path):
-    config = FinetuneConfig(
-        model=models["bert"],
-        train="",
-        valid="",
-        out=tmp_path,
-        task="multiple-choice",
-        long="windows",
-    )
-    with pytest.raises(UserError, match="multiple-choice reads no windows"):
-        MultipleChoice.fit(config, [example("x", "a", "b")])

@@ -11,7 +11,7 @@ from plainformer.finetune import FinetuneConfig, evaluate_folder, finetune
 from plainformer.finetune.data.leakage import Overlap, fingerprint
 from plainformer.finetune.tasks.classification import ClassExample, Classification
 from plainformer.finetune.tasks.texts import Text
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig
 
 
 def example(text: str, label: str = "x", place: str = "f:1") -> ClassExample:
@@ -81,7 +81,7 @@ def run(models, files, tmp_path_factory) -> FinetuneConfig:
         out=folder / "run",
         epochs=0.1,
         max_length=32,
-        training=TrainingConfig(eval_every=0, checkpoint_every=0),
+        training=LoopConfig(eval_every=0, checkpoint_every=0),
     )
     warning, *_ = finetune(config, quiet=True).warnings
     assert warning.startswith("50 of 50 examples have a text that was trained on")

@@ -13,6 +13,7 @@ from plainformer.base import UserError, write_text
 from plainformer.corpora import Columns
 from plainformer.finetune import (
     TASKS,
+    ClassificationOptions,
     FinetuneConfig,
     Predictor,
     evaluate_folder,
@@ -29,7 +30,8 @@ from plainformer.finetune.tasks.tagging.iob import spans
 from plainformer.finetune.tasks.tagging.sentences import read_sentence, sentence_rows
 from plainformer.finetune.tasks.tagging.task import Tagging
 from plainformer.finetune.tasks.texts import Text
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig
+from tests.finetune.conftest import config_of
 from tests.pretrain import tiny
 
 
@@ -67,7 +69,7 @@ def test_what_is_missing_in_parquet_is_missing(tmp_path, value):
         ("[b]beast[/b]", "[b]beast[/b]"),
         ("[1]", "[1]"),
         ("['pos']", "pos"),
-        ("\"['pos', 'neg']\"", "is not one label: see --task multi-label"),
+        ("\"['pos', 'neg']\"", "is not one label: see the task multi-label"),
         ('"NA"', "NA"),
         ('"None"', "None"),
         ('"nan"', "nan"),
@@ -152,7 +154,7 @@ def test_a_column_for_each_label(tmp_path):
         ({"text": "t", "accept": ["pos"], "answer": "accept"}, ("label=accept",), "pos"),  # Prodigy
         ({"text": "t", "label": "pos", "answer": "accept", "_input_hash": 7}, (), "pos"),
         ({"text": "t", "label": "pos", "answer": "reject", "_input_hash": 7}, (), "'reject', so"),
-        ({"text": "t", "label": ["pos", "neg"]}, (), "is not one label: see --task multi-label"),
+        ({"text": "t", "label": ["pos", "neg"]}, (), "is not one label: see the task multi-label"),
         ({"text": "t", "label": []}, (), "is not one label"),
         ({"text": "t", "label": [["a"]]}, (), "is not one label"),
         ({"text": "t", "label": {"a": 1}}, (), "is not one text"),
@@ -322,16 +324,16 @@ def test_numbers_are_spread_by_their_size(tmp_path):
 
 def config(**changes: Any) -> FinetuneConfig:
     paths = {"model": Path("m"), "train": "t", "out": Path("o")}
-    return FinetuneConfig(**{**paths, **changes})
+    return config_of(ClassificationOptions, **{**paths, **changes})
 
 
 def test_what_is_said_of_labels():
-    lines = of_labels({"ham": 120, "spam": 10, "Spam": 40}, config())
+    lines = of_labels({"ham": 120, "spam": 10, "Spam": 40}, config().task)
     assert lines[0] == "3 labels: ham 120, Spam 40, spam 10"
     assert "'Spam' and 'spam' are learned as different labels" in lines[1]
     assert "'ham' occurs 12 times as often as 'spam'; see --balance" in lines[2]
-    assert len(of_labels({"ham": 120, "spam": 10}, config(balance="weights"))) == 1
-    many = of_labels({f"l{i}": 100 - i for i in range(50)}, config())
+    assert len(of_labels({"ham": 120, "spam": 10}, config(balance="weights").task)) == 1
+    many = of_labels({f"l{i}": 100 - i for i in range(50)}, config().task)
     assert many == [
         "50 labels: l0 100, l1 99, l2 98, l3 97, l4 96, l5 95, l6 94, 42 more, …, l49 51"
     ]
@@ -361,7 +363,7 @@ def test_from_a_spreadsheet_to_predictions(models, tmp_path, capsys) -> None:
         epochs=1,
         max_length=24,
         columns=("text=Review", "label=Stars"),
-        training=TrainingConfig(learning_rate=1e-6, eval_every=0, checkpoint_every=0),
+        training=LoopConfig(learning_rate=1e-6, eval_every=0, checkpoint_every=0),
     )
     outcome = finetune(wanted)
     said = capsys.readouterr().err

@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 
 from plainformer.base import UserError
 from plainformer.encoder import MaskedLM
-from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
+from plainformer.finetune import FinetuneConfig, Predictor, PromptOptions, evaluate_folder, finetune
 from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.tasks.classification import ClassExample
 from plainformer.finetune.tasks.prompt import Prompt, check_template, read_verbaliser, word_id
 from plainformer.finetune.tasks.texts import Text
 from plainformer.tokenizer import HuggingFace, SentencePiece, Tokenizer, train_tokenizer
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig
 from tests.encoder.tools import randomise
+from tests.finetune.conftest import config_of
 from tests.pretrain import tiny
 
 VERBALISER = "fish=cat,eggs=fox,bones=dog"
@@ -28,9 +29,9 @@ TEMPLATE = "{text} the food : [MASK] ."
 
 
 def config(folder: Path, **changes) -> FinetuneConfig:
-    given_ = {"model": folder, "train": "t", "valid": "v", "out": folder / "run", "task": "prompt"}
+    given_ = {"model": folder, "train": "t", "valid": "v", "out": folder / "run"}
     both = {"template": TEMPLATE, "verbaliser": VERBALISER, "max_length": 48}
-    return FinetuneConfig(**{**given_, **both, **changes})
+    return config_of(PromptOptions, **{**given_, **both, **changes})
 
 
 def example(text: str, pair: str | None = None, label: str | None = None) -> ClassExample:
@@ -266,8 +267,6 @@ def test_a_word_in_pieces_is_refused_with_its_pieces(tokenizer, models):
         Prompt.fit(config(models["bert"], verbaliser="[SEP]=a,eggs=b"), [])
     with pytest.raises(UserError, match="are the same token"):
         Prompt.fit(config(models["bert"], verbaliser="eggs=a,Eggs=b"), [])
-    with pytest.raises(UserError, match="prompt reads no windows"):
-        Prompt.fit(config(models["bert"], long="windows"), [])
 
 
 def write(path: Path, count: int, seed: int) -> str:
@@ -314,7 +313,7 @@ def test_a_pretrained_model_answers_at_once_and_learns(models, tokenizer, tmp_pa
         per_label=8,
         epochs=10,
         batch_size=8,
-        training=TrainingConfig(learning_rate=5e-3, eval_every=50, checkpoint_every=0),
+        training=LoopConfig(learning_rate=5e-3, eval_every=50, checkpoint_every=0),
     )
     assert finetune(replace(swapped, out=tmp_path / "none", epochs=0), quiet=True).score < 0.1
     learned = finetune(swapped, quiet=True)

@@ -13,7 +13,13 @@ import torch
 from plainformer.base import UserError, write_json
 from plainformer.corpora import Row
 from plainformer.encoder import MaskedLM, QuestionAnswerer
-from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
+from plainformer.finetune import (
+    FinetuneConfig,
+    Predictor,
+    QuestionAnsweringOptions,
+    evaluate_folder,
+    finetune,
+)
 from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.task_file import load_task, save_task
 from plainformer.finetune.tasks.question_answering import (
@@ -22,7 +28,7 @@ from plainformer.finetune.tasks.question_answering import (
     QuestionExample,
 )
 from plainformer.tokenizer import train_tokenizer
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig
 from tests.finetune.passages import STORY, TASK, about, example
 from tests.pretrain import tiny
 
@@ -188,7 +194,7 @@ def test_without_any_answer_there_is_nothing_to_learn():
         train="t",
         valid="v",
         out=Path("o"),
-        task="question-answering",
+        task=QuestionAnsweringOptions(),
         max_length=32,
     )
     with pytest.raises(UserError, match="f: no question has an answer"):
@@ -264,12 +270,12 @@ def test_a_small_model_learns_to_answer_and_to_abstain(tmp_path, missing):
         train=write_stories(tmp_path / "train.json", 400, 1, missing),
         valid=write_stories(tmp_path / "valid.json", 40, 2, missing),
         out=tmp_path / "run",
-        task="question-answering",
+        task=QuestionAnsweringOptions(),
         epochs=6,
         batch_size=16,
         max_length=22,  # stories are read in two windows
         dropout=0.0,
-        training=TrainingConfig(learning_rate=5e-3, eval_every=75, checkpoint_every=0, seed=1),
+        training=LoopConfig(learning_rate=5e-3, eval_every=75, checkpoint_every=0, seed=1),
     )
     outcome = finetune(config, quiet=True)
     assert outcome.score > 0.9

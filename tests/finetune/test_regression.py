@@ -14,14 +14,22 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error
 
 from plainformer.base import UserError, write_text
 from plainformer.encoder import SequenceClassifier
-from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune, read_examples
+from plainformer.finetune import (
+    FinetuneConfig,
+    Predictor,
+    RegressionOptions,
+    evaluate_folder,
+    finetune,
+    read_examples,
+)
 from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.metrics import NumberMetric
 from plainformer.finetune.metrics.roc import ranks
 from plainformer.finetune.run import build
 from plainformer.finetune.tasks.regression import OUTPUT, Regression, ScoreExample, ScorePrediction
 from plainformer.finetune.tasks.texts import Text
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig
+from tests.finetune.conftest import config_of
 from tests.pretrain import tiny
 
 
@@ -72,7 +80,7 @@ def test_loss_and_gradient_are_those_of_transformers(tokenizer, models, tmp_path
 
 def test_the_answer_for_windows_is_their_mean(tokenizer, models) -> None:
     model = SequenceClassifier.from_pretrained(models["bert"], labels=OUTPUT)
-    task = Regression(max_length=12, long="windows")
+    task = Regression(max_length=12, overflow="windows")
     item = task.encode(example(2.5, " ".join(tiny.sentences(4))), tokenizer)
     assert len(item.encodings) > 1
     batch = Batch.of([item, task.encode(example(1.0), tokenizer)])
@@ -164,7 +172,7 @@ def test_a_row_without_a_score(tmp_path) -> None:
 
 def config(**changes) -> FinetuneConfig:
     paths = {"model": Path("m"), "train": "t", "valid": "v", "out": Path("o"), "max_length": 32}
-    return FinetuneConfig(**{**paths, "task": "regression", **changes})
+    return config_of(RegressionOptions, **{**paths, **changes})
 
 
 def test_one_number_for_all_is_nothing_to_learn() -> None:
@@ -203,7 +211,7 @@ def test_from_rows_to_a_folder_that_transformers_opens(models, tokenizer, tmp_pa
         "valid": valid,
         "batch_size": 16,
         "max_length": 24,
-        "training": TrainingConfig(learning_rate=5e-3, eval_every=0, checkpoint_every=0),
+        "training": LoopConfig(learning_rate=5e-3, eval_every=0, checkpoint_every=0),
     }
     outcome = finetune(config(**settings, out=run, epochs=5), quiet=True)
     assert outcome.score > 0.95

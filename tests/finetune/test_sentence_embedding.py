@@ -18,6 +18,7 @@ from plainformer.finetune import (
     Embedder,
     FinetuneConfig,
     Predictor,
+    SentenceEmbeddingOptions,
     evaluate_folder,
     finetune,
     read_examples,
@@ -29,8 +30,9 @@ from plainformer.finetune.tasks.sentence_embedding import (
     SentenceExample,
     SentencePrediction,
 )
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig
 from tests.encoder.tools import randomise
+from tests.finetune.conftest import config_of
 from tests.pretrain import tiny
 
 PAIRS = SentenceEmbedding(max_length=32, scale=None)
@@ -43,8 +45,8 @@ def read(labelled: bool = True, **fields) -> SentenceExample:
 
 def config(folder: Path, **changes) -> FinetuneConfig:
     given_ = {"model": folder, "train": "t", "valid": "v", "out": folder / "run"}
-    task = {"task": "sentence-embedding", "max_length": 32}
-    return FinetuneConfig(**{**given_, **task, **changes})
+    task = {"max_length": 32}
+    return config_of(SentenceEmbeddingOptions, **{**given_, **task, **changes})
 
 
 @pytest.fixture(scope="module", params=["bert", "modern"])
@@ -221,7 +223,6 @@ def test_scores_of_the_training_examples_are_the_scale(tmp_path):
         ([2, 2], {}, "f.jsonl: every pair has the score 2.0: nothing to learn"),
         ([None], {}, "a pair is told from the others of its batch: there must be two"),
         ([None, None], {"batch_size": 1}, "there must be two"),
-        ([1, 2], {"long": "windows"}, "sentence-embedding reads no windows"),
     ],
 )
 def test_what_cannot_be_learned_is_refused(tmp_path, scores, changes, fault):
@@ -318,7 +319,7 @@ def test_it_is_learned_and_the_folder_opens_everywhere(models, tmp_path, scored)
         epochs=4,
         batch_size=16,
         max_length=16,
-        training=TrainingConfig(learning_rate=5e-3, eval_every=0, checkpoint_every=0),
+        training=LoopConfig(learning_rate=5e-3, eval_every=0, checkpoint_every=0),
     )
     outcome = finetune(settings_, quiet=True)
     assert outcome.score > 0.7, outcome.metric.scores()

@@ -22,12 +22,20 @@ from plainformer.encoder.heads.sentence import pool_all
 from plainformer.encoder.weights.convert import convert
 from plainformer.encoder.weights.sentence import read_layout
 from plainformer.encoder.weights.sentence_layout import Dense, Normalize, SentenceLayout
-from plainformer.finetune import Embedder, FinetuneConfig, Predictor, evaluate_folder, finetune
+from plainformer.finetune import (
+    Embedder,
+    FinetuneConfig,
+    Predictor,
+    SentenceEmbeddingOptions,
+    evaluate_folder,
+    finetune,
+)
 from plainformer.finetune.task_file import load_task
 from plainformer.tokenizer import Tokenizer, train_tokenizer
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig
 from tests.encoder.families import CONFIGS, FAMILY, their_class
 from tests.encoder.tools import bert, randomise
+from tests.finetune.conftest import config_of
 from tests.pretrain import tiny
 
 with warnings.catch_warnings():
@@ -489,17 +497,17 @@ def test_a_run_begins_with_what_is_declared_and_leaves_it(
     files, options, expected = LEARNED[case]
     folder, out = make(files), tmp_path / "run"
     finetune(
-        FinetuneConfig(
+        config_of(
+            SentenceEmbeddingOptions,
             model=folder,
             train=write(tmp_path / "train.jsonl", pairs(8, 0)),
             valid=write(tmp_path / "valid.jsonl", pairs(4, 1)),
             out=out,
-            task="sentence-embedding",
             epochs=1,
             batch_size=4,
             dropout=0.0,
             select=False,
-            training=TrainingConfig(learning_rate=1e-2, eval_every=0, checkpoint_every=0),
+            training=LoopConfig(learning_rate=1e-2, eval_every=0, checkpoint_every=0),
             **options,
         ),
         quiet=True,
@@ -531,14 +539,12 @@ def test_what_cannot_be_learned_is_refused(make: Callable[..., Path], tmp_path: 
                     train=file,
                     valid=file,
                     out=tmp_path / "run",
-                    task="sentence-embedding",
+                    task=SentenceEmbeddingOptions(),
                     max_length=41 if name == "long" else 0,
                 ),
                 quiet=True,
             )
         assert not (tmp_path / "run" / "model.safetensors").exists()
-    with pytest.raises(UserError, match=r"pooling is for classification, .* not for tagging"):
-        FinetuneConfig(tmp_path, file, tmp_path, valid=file, task="tagging", pooling="mean")
 
 
 def test_a_folder_from_elsewhere_predicts_and_is_evaluated(
@@ -555,7 +561,7 @@ def test_a_folder_from_elsewhere_predicts_and_is_evaluated(
     with pytest.raises(UserError, match=r"scored\.jsonl:1: a score, but .* no scale .*epochs 0"):
         evaluate_folder(folder, file, quiet=True)
     out = tmp_path / "run"
-    task = {"task": "sentence-embedding", "epochs": 0}
+    task = {"task": SentenceEmbeddingOptions(), "epochs": 0}
     finetune(FinetuneConfig(folder, file, out, valid=file, **task), quiet=True)
     close(np.concatenate([one.vectors for one in Predictor.load(out)(TEXTS)]), theirs(folder))
     assert "spearman" in evaluate_folder(out, file, quiet=True).metric.scores()

@@ -18,16 +18,16 @@ from hypothesis import strategies as st
 import plainformer.training.run_log
 from plainformer.base import UserError, nan_to_null, write_text
 from plainformer.commands.finetune import run as command
-from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune, several
+from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
 from plainformer.finetune.data.split import folds
 from plainformer.finetune.metrics import ClassMetric
 from plainformer.finetune.sweep import Summary, Tried, adopt, ordered
 from plainformer.finetune.tasks.classification import ClassExample, Classification
 from plainformer.finetune.tasks.texts import Text
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig
 from tests.finetune.conftest import rows
 
-TRAINING = TrainingConfig(learning_rate=1e-2, seed=3, checkpoint_every=0, patience=5, eval_every=0)
+TRAINING = LoopConfig(learning_rate=1e-2, seed=3, checkpoint_every=0, patience=5, eval_every=0)
 WEIGHTS = "model.safetensors"
 
 
@@ -67,7 +67,7 @@ def base(models, few, tmp_path_factory) -> FinetuneConfig:
 @pytest.fixture(scope="module")
 def three(base) -> tuple[FinetuneConfig, Summary]:
     config = replace(base, seeds=3, out=base.out.with_name("three"))
-    return config, several(config, quiet=True)
+    return config, finetune(config, quiet=True)
 
 
 def summary_of(out: Path) -> dict:
@@ -141,17 +141,17 @@ def test_interrupted_runs_go_on_where_they_were(three, tmp_path, monkeypatch):
     broken = replace(config, out=tmp_path / "run")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         Signal(patch, 20 + 4)
-        several(broken, quiet=True)
+        finetune(broken, quiet=True)
     assert [path.name for path in (broken.out / "seed-4" / "checkpoints").glob("step-*")] == [
         "step-00000004"
     ]
     assert list(summary_of(broken.out)["runs"]) == ["seed-3"]
     finished = (broken.out / "seed-3" / WEIGHTS).stat().st_mtime_ns
     with pytest.raises(UserError, match="already holds several runs: --resume them"):
-        several(broken, quiet=True)
+        finetune(broken, quiet=True)
     with monkeypatch.context() as patch:
         steps = Signal(patch, -1)
-        assert several(replace(broken, resume=True), quiet=True) == summary
+        assert finetune(replace(broken, resume=True), quiet=True) == summary
     assert steps.left == -1 - 16 - 20
     assert (broken.out / "seed-3" / WEIGHTS).stat().st_mtime_ns == finished
     for name in ("seed-4", "seed-5"):
@@ -165,7 +165,7 @@ def test_interrupted_runs_go_on_where_they_were(three, tmp_path, monkeypatch):
 def test_more_seeds_are_only_more_runs(three, tmp_path):
     config, summary = three
     out = Path(shutil.copytree(config.out, tmp_path / "run"))
-    more = several(replace(config, seeds=4, resume=True, out=out), quiet=True)
+    more = finetune(replace(config, seeds=4, resume=True, out=out), quiet=True)
     assert list(more.runs) == [*summary.runs, "seed-6"]
     assert {**more.runs, **summary.runs} == more.runs
     assert json.loads((out / "options.json").read_text())["seeds"] == 4
@@ -179,12 +179,12 @@ def test_other_options_are_refused_by_name(three):
         ({"epochs": 3.0}, r"started with epochs=2\.0, not 3\.0: resume"),
     ):
         with pytest.raises(UserError, match=fault):
-            several(replace(config, resume=True, **changes), quiet=True)
+            finetune(replace(config, resume=True, **changes), quiet=True)
 
 
 def test_a_search_tries_rates_then_epochs(base, few, tmp_path):
     config = replace(base, search=True, seeds=2, epochs=1.0, out=tmp_path / "run")
-    summary = several(config, quiet=True)
+    summary = finetune(config, quiet=True)
     tried = {(t.learning_rate, t.epochs): t.score for t in summary.tried}
     rates = {rate: tried.get((rate, 1.0)) for rate in (0.01, 0.0033, 0.03)}
     best = max(rates, key=rates.get)
@@ -200,7 +200,7 @@ def test_a_search_tries_rates_then_epochs(base, few, tmp_path):
     search, _ = summary.tables()
     assert search.rows[0] == (f"{best:g}", f"{epochs:g}", tried[best, epochs])
     assert [row["score"] for row in summary_of(config.out)["search"]] == list(tried.values())
-    assert several(replace(config, resume=True), quiet=True) == summary
+    assert finetune(replace(config, resume=True), quiet=True) == summary
     options = json.loads((config.out / chosen / "seed-4" / "options.json").read_text())
     assert options["training"]["learning_rate"] == best and options["epochs"] == epochs
 
@@ -224,7 +224,7 @@ def test_a_single_run_has_no_deviation():
 @pytest.fixture(scope="module")
 def crossed(base) -> tuple[FinetuneConfig, Summary]:
     config = replace(base, folds=3, valid=None, out=base.out.with_name("folds"))
-    return config, several(config, quiet=True)
+    return config, finetune(config, quiet=True)
 
 
 def test_a_fold_is_measured_by_what_the_others_teach(base, crossed, tmp_path):
@@ -256,7 +256,7 @@ def test_after_the_folds_all_is_learned_in_the_same_way(base, crossed, tmp_path)
     assert summary.model == "all"
     assert (alone.out / WEIGHTS).read_bytes() == (config.out / WEIGHTS).read_bytes()
     assert Predictor.load(config.out)(["the red hen pecks the red corn ."])[0].label
-    assert several(replace(config, resume=True), quiet=True) == summary
+    assert finetune(replace(config, resume=True), quiet=True) == summary
 
 
 def example(text: str, label: str | None = "x") -> ClassExample:
@@ -324,19 +324,19 @@ def test_folders_that_hold_something_else(base, three, tmp_path):
         finetune(replace(base, out=config.out), quiet=True)
     single = config.out / "seed-3"
     with pytest.raises(UserError, match="holds a single run"):
-        several(replace(config, out=single, resume=True), quiet=True)
+        finetune(replace(config, out=single, resume=True), quiet=True)
     with pytest.raises(UserError, match="is the pretrained model"):
-        several(replace(config, out=config.model), quiet=True)
+        finetune(replace(config, out=config.model), quiet=True)
     with pytest.raises(UserError, match="no such file"):
-        several(replace(config, out=tmp_path / "run", train="nowhere.tsv"), quiet=True)
+        finetune(replace(config, out=tmp_path / "run", train="nowhere.tsv"), quiet=True)
     assert not (tmp_path / "run").exists()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "summary.json").write_text("{}")
     with pytest.raises(UserError, match=r"did not write \(summary\.json\)"):
-        several(replace(config, out=tmp_path / "other", resume=True), quiet=True)
+        finetune(replace(config, out=tmp_path / "other", resume=True), quiet=True)
     (tmp_path / "other" / ".plainformer").write_text('{"made_by": "finetune", "files": []}')
     with pytest.raises(UserError, match=r"summary\.json: runs is missing"):
-        several(replace(config, out=tmp_path / "other", resume=True), quiet=True)
+        finetune(replace(config, out=tmp_path / "other", resume=True), quiet=True)
 
 
 def options(config: FinetuneConfig, out: Path) -> list[str]:

@@ -13,14 +13,21 @@ from transformers import AutoTokenizer
 
 from plainformer.base import UserError, write_text
 from plainformer.encoder import TokenClassifier
-from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
+from plainformer.finetune import (
+    FinetuneConfig,
+    Predictor,
+    TaggingOptions,
+    evaluate_folder,
+    finetune,
+)
 from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.run import build
 from plainformer.finetune.task_file import load_task
 from plainformer.finetune.tasks.tagging.crf import ChainTagger
 from plainformer.finetune.tasks.tagging.iob import spans
 from plainformer.finetune.tasks.tagging.task import IGNORED, Tagging
-from plainformer.training import TrainingConfig
+from plainformer.training import LoopConfig
+from tests.finetune.conftest import config_of
 from tests.finetune.sentences import TOKENIZERS, sentence
 from tests.pretrain import tiny
 from tests.tokenizer.test_families import FAMILIES
@@ -32,9 +39,10 @@ def written(path: Path, *rows: object) -> Path:
 
 
 def config(model: Path, train: Path, out: Path, **changes) -> FinetuneConfig:
-    settings = {"epochs": 8.0, "batch_size": 16, "max_length": 32, "task": "tagging"}
-    training = TrainingConfig(learning_rate=1e-2, eval_every=0, checkpoint_every=0)
-    return FinetuneConfig(
+    settings = {"epochs": 8.0, "batch_size": 16, "max_length": 32}
+    training = LoopConfig(learning_rate=1e-2, eval_every=0, checkpoint_every=0)
+    return config_of(
+        TaggingOptions,
         **{
             "model": model,
             "train": str(train),
@@ -43,7 +51,7 @@ def config(model: Path, train: Path, out: Path, **changes) -> FinetuneConfig:
             "training": training,
         }
         | settings
-        | changes
+        | changes,
     )
 
 
@@ -108,8 +116,6 @@ def test_types_that_training_has_not_seen_are_refused_but_plain_labels_count_as_
         UserError, match=r"b.jsonl: the tags are no entities, for which crf is made"
     ):
         fitted(tmp_path / "b.jsonl", crf=True)
-    with pytest.raises(UserError, match="crf is for tagging"):
-        config(tmp_path, tmp_path, tmp_path, task="classification", crf=True)
 
 
 def test_raw_text_is_split_and_words_are_taken_as_they_are():
@@ -198,7 +204,7 @@ def test_transformers_opens_the_folder_and_sees_the_same(trained, data):
 def test_a_resumed_run_is_the_run_that_was_not_stopped(models, data, tmp_path):
     """One loses its newest checkpoints and goes on: the same weights, the chain among them."""
     changes = {"crf": True, "epochs": 2.0, "batch_size": 50}
-    stops = TrainingConfig(learning_rate=1e-2, eval_every=2, checkpoint_every=1, keep=9)
+    stops = LoopConfig(learning_rate=1e-2, eval_every=2, checkpoint_every=1, keep=9)
     runs = [
         config(models["bert"], data / "train.jsonl", tmp_path / name, training=stops, **changes)
         for name in ("whole", "resumed")
@@ -228,7 +234,7 @@ def test_parts_of_speech_are_learned_by_accuracy(models, tmp_path):
     path = written(
         tmp_path / "pos.jsonl", *({"words": t.split(), "tags": tags} for t in tiny.sentences(100))
     )
-    settings = config(models["modern"], path, tmp_path / "out", long="windows", max_length=10)
+    settings = config(models["modern"], path, tmp_path / "out", overflow="windows", max_length=10)
     scores = finetune(settings, quiet=True).metric.scores()
     assert next(iter(scores)) == "accuracy" and scores["accuracy"] > 0.99
     (answer,) = Predictor.load(settings.out)(["the red hen"])
@@ -247,7 +253,7 @@ def test_a_foreign_folder_is_read_by_its_own_labels(labels, tokenizer, tmp_path)
     TokenClassifier(tiny.shape("bert", tokenizer), labels).save_pretrained(tmp_path)
     tokenizer.save(tmp_path)
     reader = load_task(tmp_path)
-    assert reader == Tagging(labels=labels, decoding="each", max_length=64, long="windows")
+    assert reader == Tagging(labels=labels, decoding="each", max_length=64, overflow="windows")
     predictor = Predictor.load(tmp_path)
     texts = [*tiny.sentences(10), " ".join(tiny.sentences(20))]
     for text, answer in zip(texts, predictor(texts), strict=True):

@@ -32,7 +32,7 @@ def call(capfd) -> Callable[..., Said]:
         capfd.readouterr()
         try:
             code = main([str(argument) for argument in arguments])
-        except SystemExit as leaving:  # tyro leaves so, after --help and what it cannot parse
+        except SystemExit as leaving:  # after --help
             code = leaving.code
         said = capfd.readouterr()
         assert "Traceback" not in said.err

@@ -65,7 +65,7 @@ def test_pairs_for_a_model_with_one_segment(
     folder, out = saved(Encoder(SHAPE), tmp_path / "model"), tmp_path / "run"
     data = tmp_path / "rows.jsonl"
     data.write_text("\n".join(map(json.dumps, rows)))
-    done = call("finetune", "--task", name, "--model", folder, "--train", data, "--valid", data,
+    done = call("finetune", name, "--model", folder, "--train", data, "--valid", data,
                 "--out", out, "--epochs", 1, "--max-length", 40, "--device", "cpu")  # fmt: skip
     assert done.code == 0, done.err
     assert call("evaluate", out, "--data", data).code == 0

@@ -3,12 +3,25 @@
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 from plainformer.base import UserError, write_json
-from plainformer.finetune import FinetuneConfig
+from plainformer.finetune import (
+    TASKS,
+    ClassificationOptions,
+    FinetuneConfig,
+    MultiLabelOptions,
+    MultipleChoiceOptions,
+    PromptOptions,
+    QuestionAnsweringOptions,
+    RegressionOptions,
+    RelationOptions,
+    SentenceEmbeddingOptions,
+    TaggingOptions,
+)
+from plainformer.finetune.task_options import TaskOptions
 from plainformer.options import load, parse
 from plainformer.pretrain import RECIPES, PretrainConfig
 from plainformer.training import TrainingConfig
@@ -22,9 +35,28 @@ PRETRAIN = PretrainConfig(
     mask_ratio=0.3,
     training=TrainingConfig(steps=7, betas=(0.8, 0.9), schedule="cosine"),
 )
-FINETUNE = FinetuneConfig(
-    model=Path("m"), train="a.csv", valid="b.csv", out=Path("o"), pooling="mean", per_label=3
-)
+PATHS: dict[str, Any] = {"model": Path("m"), "train": "a.csv", "out": Path("o")}
+TASK_OPTIONS: dict[str, tuple[TaskOptions, list[str]]] = {
+    "classification": (
+        ClassificationOptions(pooling="mean", balance="focal", tune_threshold=True),
+        ["--pooling", "mean", "--balance", "focal", "--tune-threshold"],
+    ),
+    "multi-label": (
+        MultiLabelOptions(balance="weights", overflow="windows"),
+        ["--balance", "weights", "--overflow", "windows"],
+    ),
+    "multiple-choice": (MultipleChoiceOptions(pooling="cls"), ["--pooling", "cls"]),
+    "prompt": (
+        PromptOptions(template="{text} [MASK]", verbaliser="a=b,c=d"),
+        ["--template", "{text} [MASK]", "--verbaliser", "a=b,c=d"],
+    ),
+    "question-answering": (QuestionAnsweringOptions(), []),
+    "regression": (RegressionOptions(overflow="windows"), ["--overflow", "windows"]),
+    "relation": (RelationOptions(pooling="mean"), ["--pooling", "mean"]),
+    "sentence-embedding": (SentenceEmbeddingOptions(pooling="cls"), ["--pooling", "cls"]),
+    "tagging": (TaggingOptions(crf=True), ["--crf"]),
+}
+FINETUNE = FinetuneConfig(**PATHS, valid="b.csv", per_label=3)
 
 
 @pytest.mark.parametrize("options", [PRETRAIN, FINETUNE], ids=["pretrain", "finetune"])
@@ -36,6 +68,67 @@ def test_options_come_back(options, tmp_path):
         [f"--config={tmp_path / 'options.json'}"],
     ):
         assert parse(type(options), "x", arguments) == options
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_options_of_every_task_come_back(task, tmp_path):
+    options, words = TASK_OPTIONS[task]
+    config = FinetuneConfig(**PATHS, epochs=2.0, task=options)
+    line = ["--model", "m", "--train", "a.csv", "--out", "o", "--epochs", "2"]
+    assert parse(FinetuneConfig, "finetune", [task, *line, *words]) == config
+    write_json(tmp_path / "options.json", asdict(config))
+    file = ["--config", str(tmp_path / "options.json")]
+    assert parse(FinetuneConfig, "finetune", file) == config
+    assert parse(FinetuneConfig, "finetune", [task, *file]) == config
+    assert config.kind is TASKS[task] and type(options) is TASKS[task].Options
+
+
+def test_another_task_than_the_files_has_its_own_defaults(tmp_path):
+    config = FinetuneConfig(**PATHS, epochs=2.0, task=TaggingOptions(crf=True, overflow="windows"))
+    write_json(tmp_path / "options.json", asdict(config))
+    file = ["--config", str(tmp_path / "options.json")]
+    changed = parse(FinetuneConfig, "finetune", ["regression", *file, "--pooling", "mean"])
+    assert changed == replace(config, task=RegressionOptions(pooling="mean"))
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (["tagger"], "there is no task 'tagger'; did you mean tagging?"),
+        (["poetry"], "there is no task 'poetry': classification, multi-label, "),
+        (["--crf"], "there is no option --crf of classification, but of tagging"),
+        (["relation", "--no-crf"], "there is no option --no-crf of relation, but of tagging"),
+        (["relation", "--overflow=windows"], "--overflow of relation, but of classification, mul"),
+        (["--task", "tagging"], "there is no option --task: the first argument is the task"),
+        (["--name", "tagging"], "there is no option --name"),
+        (["--steps", "3"], "there is no option --steps"),
+        (["--optimizer", "muon"], "there is no option --optimizer"),
+        (["prompt"], "missing --model, --train, --out, --verbaliser"),
+        (["multi-label", "--balance", "sampling"], "must be one of none, weights, focal, not 'sa"),
+        (["--tune-threshold", "--folds", "3"], "tune_threshold needs validation examples"),
+    ],
+)
+def test_an_option_belongs_to_its_task(line, fault):
+    if line != ["prompt"]:
+        line = [*line, "--model", "m", "--train", "t", "--out", "o"]
+    with pytest.raises(UserError) as error:
+        parse(FinetuneConfig, "finetune", line)
+    assert fault in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "fault"),
+    [
+        ("tagging", "task must be an object, not the text 'tagging'"),
+        ({"crf": True}, "missing fields name in task"),
+        ({"name": "tagging", "pooling": "cls"}, "unknown fields pooling in task"),
+        ({"name": "poetry"}, "task.name must be one of classification, multi-label, "),
+    ],
+)
+def test_a_task_that_is_none_is_named(task, fault, tmp_path):
+    write_json(tmp_path / "o.json", {**asdict(FINETUNE), "task": task})
+    with pytest.raises(UserError, match=rf"o\.json: {fault}"):
+        load(FinetuneConfig, tmp_path / "o.json")
 
 
 def test_the_line_has_the_last_word(tmp_path):

@@ -66,7 +66,7 @@ def test_what_a_run_tells(tmp_path: Path) -> None:
 
 
 def test_a_task_is_judged_by_its_first_score(tmp_path: Path) -> None:
-    options = {"task": "tagging", "model": "/models/minilm", "valid": "v", "training": {}}
+    options = {"task": {"name": "tagging"}, "model": "/models/minilm", "valid": "v", "training": {}}
     log = lines([{"step": 9, "evaluation": {"loss": 1.0, "f1": 0.5, "accuracy": 0.9}}])
     run = Run.read(make(tmp_path / "a", options=options, log=log, held_out=None))
     assert (run.stage, run.model, run.main_metric) == ("finetune tagging", "minilm", "f1")
@@ -184,7 +184,7 @@ def test_losses_compare_only_on_the_same(tmp_path: Path) -> None:
     assert reason == "another tokenizer, other held-out text, or other places asked for"
     silent = Run.read(make(tmp_path / "d", held_out=None))
     assert "d does not say what it is measured on" in str(why_not_comparable(silent, one))
-    task = {"task": "tagging", "valid": "a.txt"}
+    task = {"task": {"name": "tagging"}, "valid": "a.txt"}
     tasks = [Run.read(make(tmp_path / n, options={**task, "valid": n})) for n in ("e", "f")]
     assert why_not_comparable(*tasks) == "other validation examples"
     assert why_not_comparable(tasks[0], tasks[0]) is None
@@ -192,7 +192,7 @@ def test_losses_compare_only_on_the_same(tmp_path: Path) -> None:
     split = [{"train": "a.csv", "valid_share": share} for share in (0.1, 0.2)]
     split.append({"train": "b.csv", "valid_share": 0.1})
     drawn = [
-        Run.read(make(tmp_path / f"g{n}", options={"task": "tagging", "valid": None, **options}))
+        Run.read(make(tmp_path / f"g{n}", options={**task, "valid": None, **options}))
         for n, options in enumerate(split)
     ]
     assert why_not_comparable(drawn[0], drawn[0]) is None

@@ -33,6 +33,7 @@ from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.metrics import Metric
 from plainformer.finetune.task import AS_NAMED, OVERLAP, Task
+from plainformer.finetune.task_options import OverflowOptions, TaskOptions
 from plainformer.finetune.tasks.tagging.crf import Chain, ChainTagger, Posterior
 from plainformer.finetune.tasks.tagging.entities import EntityMetric, TagMetric
 from plainformer.finetune.tasks.tagging.iob import OUTSIDE, are_entities, goes_on, iob2, spans
@@ -80,9 +81,21 @@ class WordScores:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaggingOptions(OverflowOptions):
+    """Tag the words of a sentence: entities, parts of speech and the like."""
+
+    name: Literal["tagging"] = "tagging"
+
+    crf: bool = False
+    """Learn which tags follow each other, and weigh those of a whole sentence together (a linear
+    chain CRF); for entities only."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tagging(Task[Sentence, Tags]):
     """Which tags?"""
 
+    Options: ClassVar[type[TaskOptions]] = TaggingOptions
     labels: tuple[str, ...]
     COLUMNS: ClassVar[tuple[str, ...]] = ("words", "tags", "word", "tag", "sentence", "text")
     decoding: Decoding
@@ -91,6 +104,8 @@ class Tagging(Task[Sentence, Tags]):
     @classmethod
     def fit(cls, config: "FinetuneConfig", examples: Sequence[Sentence]) -> "Tagging":
         """The labels are O, B- and I- of the types that occur, or the plain labels, sorted."""
+        options = config.task
+        assert isinstance(options, TaggingOptions)
         known = {tag for example in examples for tag in example.tags or ()}
         file = examples[0].file
         labels: list[str]
@@ -100,8 +115,8 @@ class Tagging(Task[Sentence, Tags]):
                 check_scheme(example)
             types = {span.type for example in examples for span in spans(example.tags or ())}
             labels = [OUTSIDE, *(f"{position}-{t}" for t in sorted(types) for position in "BI")]
-            decoding = "crf" if config.crf else "legal"
-        elif config.crf:
+            decoding = "crf" if options.crf else "legal"
+        elif options.crf:
             raise UserError(f"{file}: the tags are no entities, for which crf is made")
         elif len(known) < 2:
             raise UserError(
@@ -113,13 +128,13 @@ class Tagging(Task[Sentence, Tags]):
             labels=tuple(labels),
             decoding=decoding,
             max_length=config.max_length,
-            long=config.long,
+            overflow=options.overflow,
         )
 
     @classmethod
     def foreign(cls, labels: tuple[str, ...], max_length: int) -> "Tagging":
         """Nothing is known of the scheme: each word gets its tag by itself, and all are read."""
-        return cls(labels=labels, decoding="each", max_length=max_length, long="windows")
+        return cls(labels=labels, decoding="each", max_length=max_length, overflow="windows")
 
     @classmethod
     def stratum(cls, example: Sentence) -> tuple[str, ...]:
@@ -170,7 +185,7 @@ class Tagging(Task[Sentence, Tags]):
         tokens = tokenizer.word_tokens(example.words)
         template = tokenizer.template
         room = template.room(self.max_length, is_pair=False) or 0
-        if self.long == "cut":
+        if self.overflow == "truncate":
             cuts = [slice(0, min(room, len(tokens)))]
         else:
             cuts = list(windows(len(tokens), room, self.max_length // OVERLAP))
