@@ -21,12 +21,13 @@ from plainformer.finetune import (
     read_examples,
 )
 from plainformer.finetune.data.leakage import fingerprint
-from plainformer.finetune.data.remarks import of_labels, of_tags
+from plainformer.finetune.data.remarks import of_labels
 from plainformer.finetune.data.split import hold_out
 from plainformer.finetune.tasks.classification import ClassExample, Classification
 from plainformer.finetune.tasks.multi_label import MultiLabel
 from plainformer.finetune.tasks.regression import Regression
 from plainformer.finetune.tasks.tagging.iob import spans
+from plainformer.finetune.tasks.tagging.remarks import of_tags
 from plainformer.finetune.tasks.tagging.sentences import read_sentence, sentence_rows
 from plainformer.finetune.tasks.tagging.task import Tagging
 from plainformer.finetune.tasks.texts import Text

@@ -353,5 +353,5 @@ def test_the_command_says_which_run_of_how_many(base, tmp_path, capsys):
 
 def test_steps_follow_from_epochs(base, tmp_path):
     for given_steps in (["--steps", "5"], ["--steps=5"]):
-        with pytest.raises(UserError, match="--steps: fine-tuning goes by --epochs"):
+        with pytest.raises(UserError, match="there is no option --steps"):
             command([*options(base, tmp_path / "run"), *given_steps])
