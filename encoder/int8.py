@@ -3,7 +3,7 @@
     W ≈ scale · W_q,   scale = max |W| / 127 of each row
 
 The input of a layer is quantised as it comes, token by token: see `encoder.ops.int8`. Embeddings,
-norms, attention and heads stay as they are. The model is not trained afterwards.
+norms, attention and heads stay as they are. The model cannot be trained afterwards.
 """
 
 from typing import TypeVar

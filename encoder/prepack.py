@@ -2,7 +2,7 @@
 
 oneDNN copies a matrix into its own layout before each product; here it is copied once. Nothing is
 rounded and no memory is added. The activation of a feed-forward layer becomes part of the product
-before it. The model is not trained afterwards; saved are the weights as they were.
+before it. The model cannot be trained afterwards; saving it writes the weights in their own layout.
 """
 
 from typing import Any, TypeVar
