@@ -1,12 +1,12 @@
-"""What does memory cost that is given back, and asked for again?
+"""Measure the cost of returning freed memory to the system in every training step.
 
     python benchmarks/allocator.py [--material runs/bench] [--rounds 3]
                                    [--workloads mlm-fixed mlm finetune] [--sides ours theirs]
 
-Training of `speed.py`, by us and by transformers, runs in a process of its own, in turns: as C's
-library does it, and with what the process was given kept (`plainformer/base/allocator.py`), as in
-every command. Medians over the rounds of milliseconds a step, page faults a step, and MiB at the
-peak.
+The training workloads of `speed.py`, ours and transformers', each run in a fresh process, in turns:
+with glibc's default, and with freed memory kept in the process (`plainformer/base/allocator.py`),
+as every command does. Prints medians over the rounds of milliseconds per step, page faults per
+step, and MiB at the peak.
 """
 
 import argparse
@@ -25,8 +25,8 @@ SIDES = ("ours", "theirs")
 
 
 def measure(workload: str, material: Path, side: str, keeps: bool) -> tuple[float, float, float]:
-    """Milliseconds a step, page faults a step, MiB at the peak: in this process."""
-    from steps import TRAIN
+    """Return milliseconds per step, page faults per step and peak MiB, in this process."""
+    from training_contenders import TRAIN
     from workloads import open_case
 
     from plainformer.base.allocator import keep_memory
@@ -51,7 +51,7 @@ def measure(workload: str, material: Path, side: str, keeps: bool) -> tuple[floa
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Measure every workload, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--material", type=Path, default=Path("runs/bench"))
     parser.add_argument("--rounds", type=int, default=3)

@@ -1,15 +1,15 @@
-"""Which form of packed attention is fastest on this CPU?
+"""Compare four forms of attention over packed sequences on this CPU.
 
     python benchmarks/attention.py [--rounds 15]
 
-Four ways to attend within sequences of unequal length, forward and backward, fp32, interleaved:
+Attention within sequences of unequal length, forward and backward, in fp32, interleaved:
 
-- runs: one call for each run of sequences of equal length, as views (what `ops/fused.py` does);
-- buckets: sequences of like length padded to the longest of at most 8 buckets, with a mask;
+- runs: one call for each run of sequences of equal length, as views (as in `ops/fused.py`);
+- buckets: at most 8 buckets of similar length, each padded to its longest sequence, with a mask;
 - nested: torch's jagged nested tensors;
-- padded: everything padded to the longest sequence, with a mask.
+- padded: all sequences padded to the longest, with a mask.
 
-Outputs are checked equal before anything is timed. Figures are medians of milliseconds.
+The outputs are checked to be equal before the timing. Figures are median milliseconds.
 """
 
 import argparse
@@ -39,7 +39,7 @@ WORKLOADS = {
 
 
 def lengths(tokens: int, mean: int, longest: int) -> list[int]:
-    """Lengths with a realistic spread (log-normal), sorted, that sum to about `tokens`."""
+    """Draw sorted log-normal lengths that sum to about `tokens`."""
     rng = np.random.default_rng(0)
     drawn: list[int] = []
     while sum(drawn) < tokens:
@@ -48,12 +48,12 @@ def lengths(tokens: int, mean: int, longest: int) -> list[int]:
 
 
 def runs(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences) -> Tensor:
-    """One call for each run of equal length."""
+    """Attend with one call for each run of equal lengths."""
     return fused.attention(q, k, v, AttentionMask(sequences))
 
 
 def padded(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences) -> Tensor:
-    """One call for all, padded to the longest."""
+    """Attend with one call for all sequences, padded to the longest."""
     mask = sequences.pad(torch.ones_like(sequences.rows)).bool()[:, None, None, :]
     parts = (sequences.pad(x).transpose(1, 2) for x in (q, k, v))
     y = F.scaled_dot_product_attention(*parts, attn_mask=mask)
@@ -61,7 +61,7 @@ def padded(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences) -> Tensor:
 
 
 def buckets(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences) -> Tensor:
-    """One padded call for each of at most 8 groups of like length."""
+    """Attend with one padded call for each of at most 8 groups of similar length."""
     count = len(sequences.lengths)
     cuts = sorted({round(i * count / 8) for i in range(9)})
     groups = [sequences.lengths[a:b] for a, b in pairwise(cuts)]
@@ -74,7 +74,7 @@ def buckets(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences) -> Tensor:
 
 
 def nested(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences) -> Tensor:
-    """One call on jagged nested tensors."""
+    """Attend with one call on jagged nested tensors."""
     offsets = sequences.cu_seqlens.long()
     bounds = {"min_seqlen": min(sequences.lengths), "max_seqlen": sequences.max_length}
     parts = (
@@ -93,7 +93,7 @@ FORMS: dict[str, Callable[[Tensor, Tensor, Tensor, Sequences], Tensor]] = {
 
 
 def timed(form: str, inputs: list[Tensor], sequences: Sequences, backward: bool) -> float:
-    """Milliseconds of one call."""
+    """Return the milliseconds of one call."""
     start = time.perf_counter()
     with torch.set_grad_enabled(backward):
         y = FORMS[form](*inputs, sequences)
@@ -103,7 +103,7 @@ def timed(form: str, inputs: list[Tensor], sequences: Sequences, backward: bool)
 
 
 def main() -> None:
-    """Check, time, print."""
+    """Check, time and print every form."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     rounds = parser.parse_args().rounds

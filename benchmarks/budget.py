@@ -1,11 +1,11 @@
-"""How large a model, and how large a batch, a budget of FLOPs is best spent on.
+"""Compare model and batch sizes at an equal budget of FLOPs.
 
     plainformer tokenizer train --files gcide --vocab-size 8192 --out runs/budget/tokenizer
     python benchmarks/budget.py runs/budget --flops 1.5e12 --sizes 2x64 3x96 4x128 6x256
 
-Each run is a modern encoder (layers × hidden, feed-forward as in the presets) on the dictionary
-GCIDE, and gets the same number of floating-point operations: what is left is the held-out loss. A
-loss after so many operations hangs on no clock, so this may run beside anything.
+Each run pretrains a modern encoder (layers × hidden size, feed-forward as in the presets) on the
+dictionary GCIDE with the same number of floating-point operations, and prints its held-out loss.
+The loss does not depend on the speed of the machine, so this may run beside other work.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from plainformer.training import TrainingConfig
 
 
 def main() -> None:
-    """Make each run of the grid, and print its row."""
+    """Pretrain at each point of the grid, and print its row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--flops", type=float, nargs="+", default=[1.5e12])

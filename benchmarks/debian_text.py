@@ -1,9 +1,9 @@
-"""Some 20 MB of English prose and manuals from packages of Debian: text for the longer benchmarks.
+"""Extract some 20 MB of English prose and manuals from Debian packages, for long benchmarks.
 
     python benchmarks/debian_text.py --out runs/debian [--packages anarchism postgresql-doc-15 …]
 
-Needs a Debian or Ubuntu (`apt-get download`, `dpkg`). Leaves in that folder PACKAGE.jsonl, a
-document for each page: its headings, paragraphs, items and cells, in order, without code. The
+Needs Debian or Ubuntu (`apt-get download`, `dpkg`). Writes PACKAGE.jsonl into the folder, with a
+document per page: its headings, paragraphs, list items and table cells in order, without code. The
 package `anarchism` is under the GFDL and the GPL, `postgresql-doc-15` under the PostgreSQL License,
 `python3.11-doc` under the PSF License. Nothing in a package is run.
 """
@@ -23,7 +23,7 @@ SKIPPED = {"script", "style", "pre", "nav", "title"}
 
 
 class Prose(HTMLParser):
-    """The paragraphs of a page."""
+    """A parser that collects the paragraphs of an HTML page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,25 +31,25 @@ class Prose(HTMLParser):
         self._skipping = 0
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
-        """Begin a paragraph, or something that is none."""
+        """Begin a paragraph, or an element to skip."""
         self._skipping += tag in SKIPPED
         if tag in BLOCKS:
             self.paragraphs.append("")
 
     def handle_endtag(self, tag: str) -> None:
-        """End it."""
+        """End a paragraph, or a skipped element."""
         self._skipping = max(0, self._skipping - (tag in SKIPPED))
         if tag in BLOCKS:
             self.paragraphs.append("")
 
     def handle_data(self, data: str) -> None:
-        """Take up text."""
+        """Add text to the current paragraph."""
         if not self._skipping:
             self.paragraphs[-1] += data
 
 
 def prose(page: str) -> str:
-    """The paragraphs of an HTML page of at least five words, a line each."""
+    """Return the paragraphs of an HTML page with at least five words, one per line."""
     parser = Prose()
     parser.feed(page)
     lines = (" ".join(paragraph.split()) for paragraph in parser.paragraphs)
@@ -57,7 +57,7 @@ def prose(page: str) -> str:
 
 
 def fetch(package: str, out: Path) -> int:
-    """Write `out`/PACKAGE.jsonl; return its characters."""
+    """Write `out`/PACKAGE.jsonl; return its number of characters."""
     characters = 0
     with tempfile.TemporaryDirectory() as temporary:
         subprocess.run(["apt-get", "download", "-qq", package], cwd=temporary, check=True)
@@ -73,7 +73,7 @@ def fetch(package: str, out: Path) -> int:
 
 
 def main() -> None:
-    """Fetch each package and say how much it holds."""
+    """Extract each package, and print its size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--packages", nargs="*", default=PACKAGES)

@@ -1,10 +1,10 @@
-"""Which way of fine-tuning makes the most of few labels?
+"""Compare ways of fine-tuning on few labels.
 
     python benchmarks/few_labels.py runs/demo/pretrained [--seeds 3]
 
-Learns the types of words from 25 definitions of each (`gcide-pos`), as the demo does, and changes
-one choice at a time: what stands for the text, dropout, epochs, learning rate. Prints the mean test
-accuracy over the seeds and its standard deviation.
+Learns parts of speech from 25 definitions of each (`gcide-pos`), as the demo does, and changes one
+setting at a time: pooling, dropout, epochs, learning rate. Prints mean and standard deviation of
+the test accuracy over the seeds.
 """
 
 import argparse
@@ -43,7 +43,7 @@ CHOICES: dict[str, dict[str, Any]] = {
 
 
 def accuracies(model: Path, change: dict[str, Any], seeds: int, test: Path) -> list[float]:
-    """Test accuracy of each seed with one choice changed."""
+    """Return the test accuracy of each seed with one setting changed."""
     rate = change.pop("learning_rate", 1e-3)
     pool = list(read_examples(Classification, "gcide-pos", "train"))
     valid = list(read_examples(Classification, "gcide-pos", "valid"))
@@ -72,7 +72,7 @@ def accuracies(model: Path, change: dict[str, Any], seeds: int, test: Path) -> l
 
 
 def main() -> None:
-    """Run every choice, print a line for each."""
+    """Run with every setting, and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, help="folder of the pretrained model")
     parser.add_argument("--seeds", type=int, default=3)

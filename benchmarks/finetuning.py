@@ -1,19 +1,18 @@
-"""Is fine-tuning here the fine-tuning of `transformers`? The same start, batches and settings.
+"""Compare fine-tuning with that of `transformers` from the same start, batches and settings.
 
     python benchmarks/finetuning.py --model FOLDER [--tasks trec stsb conll2003] [--seeds 5]
                                     [--subset 1000] [--out FILE.json]
 
-FOLDER is all-MiniLM-L6-v2 (`benchmarks/material.py` fetches it) or another BERT. Both sides begin
-with the same weights, head included, and see the same tokens in the same batches; AdamW without
-decay of biases and norms, a rate that falls in a line, gradients clipped at 1, fp32.
+FOLDER is all-MiniLM-L6-v2 (from `benchmarks/material.py`) or another BERT. Both sides start from
+the same weights, including the head, and train on the same batches: AdamW without decay of biases
+and norms, linear decay of the learning rate, gradients clipped at 1, fp32.
 
-1. The course: 20 steps without dropout. Prints the largest difference between the two losses.
-2. The end: three epochs with dropout 0.1, on each seed. Prints the test score of both sides as mean
-   and standard deviation over the seeds, and the seconds of training, both sides in turn.
+1. Losses: 20 steps without dropout. Prints the largest difference between the two losses.
+2. Scores: three epochs with dropout 0.1 for each seed, both sides in turns. Prints mean and
+   standard deviation of the test score over the seeds, and the seconds of training.
 
-`--subset N` learns from the first N training examples and is tested on the first N of the test
-part (0: all of them). The trainer of `transformers` (`pip install '.[bench]'`) pads each batch to
-its longest text, as its users do.
+`--subset N` uses the first N training and test examples (0: all). The trainer of `transformers`
+(`pip install '.[bench]'`) pads each batch to its longest text, as its users do.
 """
 
 import argparse
@@ -54,7 +53,7 @@ SIDES = ("plainformer", "transformers")
 
 @dataclass(frozen=True)
 class Comparison:
-    """One task, as both sides are to learn it."""
+    """A task with its examples and settings, for both sides."""
 
     name: str
     config: FinetuneConfig
@@ -65,7 +64,7 @@ class Comparison:
 
     @classmethod
     def of(cls, name: str, model: Path, subset: int) -> "Comparison":
-        """Read and encode the examples of a set."""
+        """Read and encode the examples of a data set."""
         kind = TASKS[TASK_OF[name]]
         config = FinetuneConfig(
             model=model,
@@ -95,12 +94,12 @@ class Comparison:
         return cls(name, config, task, items, list(encoded(task, tokenizer, test)), steps)
 
     def with_seed(self, seed: int, dropout: float, steps: int) -> FinetuneConfig:
-        """The settings of one run."""
+        """Return the settings of one run."""
         training = TrainingConfig(**{**vars(self.config.training), "seed": seed, "steps": steps})
         return replace(self.config, dropout=dropout, training=training)
 
     def batches(self, config: FinetuneConfig) -> list[list[Item]]:
-        """The items of every step."""
+        """Yield the items of each step."""
         order = by_items(len(self.train), config.batch_size, seed=config.training.seed)
         return [
             [self.train[i] for micro in order(step) for i in micro]
@@ -110,7 +109,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Run:
-    """What one side came to."""
+    """The result of one side."""
 
     losses: list[float]
     seconds: float
@@ -118,7 +117,7 @@ class Run:
 
 
 def ours(comparison: Comparison, config: FinetuneConfig, start: Path, out: Path) -> Run:
-    """Train with the loop of this house."""
+    """Train with the loop of `training`."""
     task, batches = comparison.task, comparison.batches(config)
     losses = []
 
@@ -186,7 +185,7 @@ def theirs(comparison: Comparison, config: FinetuneConfig, start: Path, out: Pat
 
 
 def packed(model: Any, batch: Batch) -> Any:
-    """A model of `transformers` that speaks as ours do, of this one batch."""
+    """Give a model of `transformers` the interface of ours, for this one batch."""
 
     def logits(*_: Any) -> Tensor:
         found = model(**padded_inputs(batch)).logits
@@ -196,7 +195,7 @@ def packed(model: Any, batch: Batch) -> Any:
 
 
 def padded(items: list[Item]) -> dict[str, Tensor]:
-    """A batch as `transformers` takes it: padded to the longest text, with its labels."""
+    """Pad a batch to its longest text for `transformers`, with labels."""
     batch = Batch.of(items)
     labels = batch.targets
     if len(labels) == batch.num_tokens:
@@ -205,7 +204,7 @@ def padded(items: list[Item]) -> dict[str, Tensor]:
 
 
 def padded_inputs(batch: Batch) -> dict[str, Tensor]:
-    """What the model reads, padded."""
+    """Return the padded inputs of the model."""
     pad = batch.sequences.pad
     return {
         "input_ids": pad(batch.input_ids),
@@ -215,7 +214,7 @@ def padded_inputs(batch: Batch) -> dict[str, Tensor]:
 
 
 def compare(comparison: Comparison, seed: int, dropout: float, steps: int) -> tuple[Run, Run]:
-    """Both sides from the same start, one after the other."""
+    """Train both sides from the same start, one after the other."""
     config = comparison.with_seed(seed, dropout, steps)
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -229,7 +228,7 @@ def compare(comparison: Comparison, seed: int, dropout: float, steps: int) -> tu
 
 
 def report_on(comparison: Comparison, seeds: int) -> dict[str, Any]:
-    """The figures of one task, printed as they come."""
+    """Run one task, and print its figures."""
     course = compare(comparison, seed=0, dropout=0.0, steps=COURSE)
     gap = max(abs(a - b) for a, b in zip(course[0].losses, course[1].losses, strict=True))
     print(
@@ -255,7 +254,7 @@ def report_on(comparison: Comparison, seeds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Compare on every task, print what comes of it, and write the figures."""
+    """Compare on every task, and print and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--tasks", nargs="*", choices=list(TASK_OF), default=list(TASK_OF))

@@ -1,13 +1,13 @@
-"""Damage every file and option that is read from outside; each must be read or refused in a line.
+"""Fuzz all external files and options: each must be read, or refused with a one-line error.
 
     python benchmarks/fuzz.py --cases 20000 --seed 1 [--targets model rows] [--processes 2]
     python benchmarks/fuzz.py --seed 1 --case 1234            one case again, with its traceback
 
-Small valid folders (models, tokenizers, rows, corpora, runs, checkpoints, options) are built, and a
-case damages one file of a copy (`fuzz_mutations.py`) and reads it (`fuzz_targets.py`), or damages
-a command line. It must succeed or raise `UserError`. Cases
-run in forked processes with a bound on address space and on processor time: one that crashes, hangs
-or takes too much ends its process alone, and is reported with its number. Exits 1 on any.
+Each case copies a small valid folder (a model, tokenizer, corpus, run, checkpoint …), damages one
+file (`fuzz_mutations.py`) and reads it (`fuzz_targets.py`), or damages a command line. It must
+succeed or raise `UserError`. Cases run in forked processes with limits on address space and
+processor time, so that a crash, a hang or an excess ends only that process. All such cases are
+reported with their numbers, and the exit code is then 1.
 """
 
 import argparse
@@ -113,10 +113,10 @@ def run_case(
 
 
 def work(pipe: Connection, targets: dict[str, Target], seed: int, scratch: Path) -> None:
-    """Run the cases that arrive, bounded in memory, in a folder of its own."""
+    """Run the cases that arrive, with limited memory, in a separate folder."""
     sys.setrecursionlimit(1000)
     null = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):  # a panic in Rust prints there
+    for number in (0, 1, 2):  # where a panic in Rust prints
         os.dup2(null, number)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     bound = pages * resource.getpagesize() + MEMORY
@@ -141,7 +141,7 @@ def start(targets: dict[str, Target], seed: int, root: Path, number: int) -> Wor
 
 
 def processor_seconds(process: Any) -> float:
-    """Give the processor time that a process has taken."""
+    """Return the processor time that a process has used."""
     try:
         values = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -242,13 +242,13 @@ def main() -> int:
         torch.set_num_threads(1)
         with redirect_stderr(io.StringIO()):
             targets = make(root)
-        for name, target in targets.items():  # what is whole is read
+        for name, target in targets.items():  # undamaged files must be read
             shutil.copytree(target.folder, root / "scratch")
             try:
                 with redirect_stdout(io.StringIO()):
                     target.read(root / "scratch")
             except UserError as error:
-                print(f"{name}: what is whole is refused: {error}", file=sys.stderr)
+                print(f"{name}: the undamaged folder is refused: {error}", file=sys.stderr)
             shutil.rmtree(root / "scratch")
         if options.case is not None:
             ((number, name),) = chosen(targets, [options.case], options.seed)

@@ -1,4 +1,4 @@
-"""Damage command lines: letters, words and values that are misspelt, missing or swapped."""
+"""Damage command lines: misspell, drop or swap letters, words and values."""
 
 import os
 import random

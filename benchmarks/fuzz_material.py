@@ -1,4 +1,4 @@
-"""Make small valid folders to damage: tokenizers, models and a run, from a few sentences."""
+"""Make small valid tokenizers, models and a run, from a few sentences, for the fuzzer."""
 
 import json
 from dataclasses import replace

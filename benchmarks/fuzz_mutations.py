@@ -1,7 +1,7 @@
-"""Damage files as disks, programs and people do, by the format of each file.
+"""Damage a file according to its format, as disks, programs and people do.
 
-`mutate(path, random)` changes one file in place, by its kind: a value of JSON, a field of a
-safetensors header, a line of text, a cell of Parquet, or bytes of anything.
+`mutate(path, random)` changes one file in place: values of JSON, fields of a safetensors header,
+lines of text, columns of Parquet, or bytes of any file.
 """
 
 import json
@@ -47,7 +47,7 @@ def mutate(path: Path, rng: Random) -> None:
 
 
 def damage_json(path: Path, rng: Random) -> None:
-    """Change one to three values of a file of JSON."""
+    """Change one to three values of a JSON file."""
     path.write_text(damaged_json(path.read_text(encoding="utf-8"), rng), "utf-8", "surrogatepass")
 
 
@@ -72,7 +72,7 @@ def damaged_json(text: str, rng: Random) -> str:
         key = json.dumps(rng.choice(list(value))) if isinstance(value, dict) and value else '"a"'
         return f"{{{key}: {deep}}}" if rng.random() < 0.7 else deep
     made = json.dumps(value, ensure_ascii=rng.random() < 0.5)
-    if kind < 0.06 and made.startswith("{"):  # a key that stands there twice
+    if kind < 0.06 and made.startswith("{"):  # a duplicate key
         return '{"' + rng.choice(list(value) or ["a"]) + '": null,' + made[1:]
     return made
 
@@ -108,7 +108,7 @@ def damaged_value(value: Any, rng: Random) -> Any:
 
 
 def damage_safetensors(path: Path, rng: Random) -> None:
-    """Change the header, with or without its length; the first bytes of the numbers; or the end."""
+    """Change the header, with or without its length; the first data bytes; or the end."""
     data = path.read_bytes()
     (size,) = struct.unpack("<Q", data[:8])
     header, numbers = data[8 : 8 + size].decode(), data[8 + size :]
@@ -129,7 +129,7 @@ def damage_safetensors(path: Path, rng: Random) -> None:
 
 
 def damage_lines(path: Path, rng: Random) -> None:
-    """Drop, double, swap, change or add lines."""
+    """Drop, duplicate, swap, change or add lines."""
     lines = path.read_text(encoding="utf-8").split("\n")
     for _ in range(rng.choice((1, 1, 2, 5))):
         at, other = rng.randrange(len(lines)), rng.randrange(len(lines))
@@ -153,7 +153,7 @@ def damage_lines(path: Path, rng: Random) -> None:
 
 
 def damage_parquet(path: Path, rng: Random) -> None:
-    """Write a table whose columns have other types, or are missing."""
+    """Write a table with columns of other types, or without some columns."""
     import pyarrow
     from pyarrow import parquet
 
@@ -198,7 +198,7 @@ def damage_bytes(path: Path, rng: Random) -> None:
 
 
 def flipped(data: bytearray, rng: Random, count: int) -> bytearray:
-    """Flip this many bits, most of them near the beginning, where headers are."""
+    """Flip `count` bits, most of them near the start, where headers are."""
     for _ in range(count if data else 0):
         within = len(data) if rng.random() < 0.5 else min(len(data), 300)
         data[rng.randrange(within)] ^= 1 << rng.randrange(8)

@@ -3,8 +3,8 @@
     python benchmarks/gpu.py --minutes 9                  # needs a CUDA device; no network
     python benchmarks/gpu.py --device cpu --tiny          # the same script on a CPU, small shapes
 
-The items run in order of worth, each within the time that is left, and `--out` is written after
-every one, so that a cut leaves what was measured.
+The items run in order of importance, each only if the time left is enough. `--out` is written after
+each item, so that an interruption keeps the figures so far.
 
 1. `card`   the device, the versions, the measured peak of a matrix product in fp32, bf16 and fp16;
 2. `right`  `gpu_checks.py`: every family and head, attention, dropout, DDP, FSDP and resume against
@@ -12,9 +12,9 @@ every one, so that a cut leaves what was measured.
 3. `fast`   `gpu_speed.py`: tokens a second and utilisation beside `transformers` on the same
             weights and the same batches: pretraining, fine-tuning, inference; compiled and not.
 
-Utilisation is the share of `--peak` (989 TFLOP/s: bf16 without sparsity, as the maker of the H100
-states it) that the operations counted by `encoder/flops.py` come to. Exit code 1 when an item of
-`right` is wrong, or fails.
+Utilisation is the ratio of the operations counted by `encoder/flops.py` to `--peak` (989 TFLOP/s,
+the published bf16 peak of an H100 without sparsity). The exit code is 1 when an item of `right` is
+wrong, or fails.
 """
 
 import argparse
@@ -26,7 +26,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts: exact resume
+os.environ.setdefault(
+    "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+)  # must be set before CUDA starts, for exact resume
 
 import gpu_checks
 import gpu_speed
@@ -87,7 +89,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/gpu.json")
     options = parser.parse_args()
     if options.device.startswith("cuda") and not torch.cuda.is_available():
-        parser.error("there is no CUDA device here: --device cpu --tiny tries the script without")
+        parser.error("there is no CUDA device here: try the script with --device cpu --tiny")
     out = options.out or Path(__file__).parent / "results" / "gpu.json"
     deadline = time.monotonic() + 60 * options.minutes
     device = torch.device(options.device)
@@ -103,7 +105,7 @@ def main() -> int:
             begin = time.monotonic()
             try:
                 result = measure()
-            except Exception as error:  # the other items shall still run: it is reported
+            except Exception as error:  # reported, and the other items still run
                 traceback.print_exc()
                 reason = (str(error).splitlines() or [""])[0][:200]
                 result = {"failed": f"{type(error).__name__}: {reason}"}

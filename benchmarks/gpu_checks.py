@@ -1,8 +1,8 @@
 """Check numbers on a GPU against a reference: the second section of `gpu.py`.
 
-The reference of a number is the plain form in float64 on the CPU, from the same weights; that of a
-step under DDP or FSDP is the same step without, that of a resumed run the one that was not stopped.
-Errors are relative, ‖x − reference‖ / ‖reference‖; a check is right when each is within its bound.
+The reference of outputs and gradients is the plain form in float64 on the CPU, equal weights; of a
+step under DDP or FSDP, the same step unwrapped; of a resumed run, the uninterrupted one. Errors
+are relative, ‖x − reference‖ / ‖reference‖; a check is right when each is within its bound.
 """
 
 import copy
@@ -226,7 +226,7 @@ def dropout(device: torch.device, draws: int, p: float = 0.3) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Hold a packed batch of tokens, each of which is to be reconstructed."""
+    """A packed batch of tokens, each of which is to be reconstructed."""
 
     ids: Tensor
     sequences: Sequences

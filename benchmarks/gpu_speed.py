@@ -1,12 +1,12 @@
 """Measure training and inference speed on a GPU beside `transformers`: the third section.
 
-Both sides have the same weights, the same batches and bf16 (autocast in training, bf16 weights in
-inference); they take turns, and what they give first is compared (losses to 2 %, vectors to 0.05)
-before anything is timed. Tokens are real ones: padding does not count. Text is random ids;
-lengths are log-normal as of paragraphs ("mixed", mean 185, at most 512), or all equal.
+Both sides use the same weights and batches in bf16 (autocast in training, bf16 weights in
+inference), and take turns. Their first results are compared (losses to 2 %, vectors to 0.05) before
+the timing. Padding does not count as tokens. Texts are random ids with log-normal lengths like
+paragraphs ("mixed": mean 185, at most 512), or all of one length.
 
-`transformers` gets a padded batch, as its collators make it, and scores the vocabulary everywhere,
-as its models do. It runs on sdpa, and on FlashAttention-2 where that is installed.
+`transformers` gets padded batches from its collators, and computes logits at every position, as its
+models do. It runs with sdpa, and with FlashAttention-2 where that is installed.
 """
 
 import copy

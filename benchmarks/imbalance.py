@@ -1,12 +1,12 @@
-"""What helps when one label is rare?
+"""Compare ways of training with one rare label.
 
     python benchmarks/imbalance.py runs/models/splade [--seeds 5] [--rare 8]
 
-Learns to tell spam from other messages (`sms-spam`, one in eight) from 200 examples as they come,
-or with fewer of spam, with each way that fine-tuning offers for rare labels. Each seed draws other
-examples; the weights, and the threshold, are chosen on the set's validation part. Prints F1,
-precision and recall of spam, its AUC and the accuracy on the set's test part: means over the seeds
-and standard deviations. `benchmarks/material.py` fetches the model.
+Trains a spam classifier (`sms-spam`, one in eight is spam) on 200 random examples, or on examples
+with less spam, with each option of fine-tuning for rare labels. Each seed draws other examples; the
+checkpoint and the threshold are chosen on the validation part. Prints mean and standard deviation
+over the seeds of F1, precision, recall and AUC of spam, and of the accuracy, on the test part.
+`benchmarks/material.py` fetches the model.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from plainformer.training import LoopConfig
 
 RARE = "spam"
 EVAL_EVERY = 26
-"""steps: two epochs of 200 examples"""
+"""Steps between evaluations: two epochs of 200 examples."""
 CHOICES: dict[str, ClassificationOptions] = {
     "nothing": ClassificationOptions(),
     "weights": ClassificationOptions(balance="weights"),
@@ -43,7 +43,7 @@ CHOICES: dict[str, ClassificationOptions] = {
 
 
 def drawn(pool: list[ClassExample], count: int, rare: int, seed: int) -> list[ClassExample]:
-    """So many examples, drawn by the seed: their labels as they come, or `rare` of the rare one."""
+    """Draw `count` examples by the seed, at random or with `rare` ones of the rare label."""
     order = [pool[i] for i in np.random.default_rng(seed).permutation(len(pool))]
     if not rare:
         return order[:count]
@@ -52,7 +52,7 @@ def drawn(pool: list[ClassExample], count: int, rare: int, seed: int) -> list[Cl
 
 
 def scores(config: FinetuneConfig) -> dict[str, float]:
-    """The test scores of one run."""
+    """Return the test scores of one run."""
     finetune(config, quiet=True)
     metric = evaluate_folder(config.out, "sms-spam", quiet=True).metric.to_json()
     rare = metric["per_label"][RARE]
@@ -61,12 +61,12 @@ def scores(config: FinetuneConfig) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run every choice with every seed, print a line for each choice."""
+    """Run every option with every seed, and print a line for each option."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, help="folder of the pretrained model")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--examples", type=int, default=200)
-    parser.add_argument("--rare", type=int, default=0, help="of them spam; 0: as they come")
+    parser.add_argument("--rare", type=int, default=0, help="of them spam; 0: at random")
     parser.add_argument("--epochs", type=float, default=6.0)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     options = parser.parse_args()

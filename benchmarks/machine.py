@@ -1,4 +1,4 @@
-"""What a figure was measured on: the machine, the versions, and what its products come to."""
+"""Describe the machine of a benchmark: processor, versions, and its matrix-product peak."""
 
 import datetime
 import os
@@ -21,9 +21,9 @@ PACKAGES = (
 
 
 def peaks(device: torch.device, number_format: torch.dtype) -> tuple[float, float]:
-    """Operations a second of the faster of two products, and of torch's own; measured anew.
+    """Measure the operations per second of the fastest matrix product, and of torch's own.
 
-    The other is that of our linear layer, which on some CPUs is another kernel.
+    The other product is that of our linear layer, which on some CPUs uses another kernel.
     """
     peak_flops.cache_clear()
     with torch.no_grad():
@@ -32,7 +32,7 @@ def peaks(device: torch.device, number_format: torch.dtype) -> tuple[float, floa
 
 
 def surroundings(device: torch.device) -> dict[str, Any]:
-    """The machine, the versions of all sides, the command and the date."""
+    """Return the machine, the versions of all packages, the command and the date."""
     versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
@@ -53,7 +53,7 @@ def surroundings(device: torch.device) -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    """What the processor calls itself."""
+    """Return the model name of the processor."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():

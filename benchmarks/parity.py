@@ -1,15 +1,15 @@
-"""Real models here and in `transformers`: every hidden state, the pooler, the logits, a task.
+"""Compare trained models with `transformers`: hidden states, pooler, logits and a task.
 
     python benchmarks/material.py --out runs/models
     python benchmarks/parity.py --minilm runs/models/minilm --splade runs/models/splade
 
-Each folder is loaded on both sides (theirs: eager attention, fp32), and compared stage by stage on
-200 sentences of the STS-B test set, drawn evenly over their lengths and shuffled, so that the
-padded batches of 16 hold short and long ones; the tokenizers on the same sentences, and on pairs of
-neighbours. For MiniLM also: Spearman's correlation of the cosine of two sentences' mean-pooled
-vectors with the score that people gave them, through our own tokenizer and encoder.
+Each folder is loaded on both sides (theirs with eager attention, fp32), and compared stage by stage
+on 200 sentences of the STS-B test set, evenly spread over lengths and shuffled, so that the padded
+batches of 16 contain short and long ones. The tokenizers are compared on the same sentences, and on
+pairs of neighbours. For MiniLM, Spearman's correlation of the cosine similarity of mean-pooled
+vectors with the human scores is printed, too, from our tokenizer and encoder.
 
-With `--attention plain` both sides do the same arithmetic in the same order.
+With `--attention plain`, both sides do the same arithmetic in the same order.
 """
 
 import argparse
@@ -34,7 +34,7 @@ SENTENCES = 200
 
 
 def sentences(rows: list[dict[str, str]]) -> list[str]:
-    """Sentences of every length, in mixed order."""
+    """Choose sentences of all lengths, in random order."""
     unique = sorted(
         {row[name] for row in rows for name in ("text", "pair")}, key=lambda s: (len(s), s)
     )
@@ -44,7 +44,7 @@ def sentences(rows: list[dict[str, str]]) -> list[str]:
 
 
 def likeness(folder: Path, rows: list[dict[str, str]]) -> float:
-    """Spearman's correlation with the scores of people."""
+    """Return Spearman's correlation with the human scores."""
     embedder = Embedder.load(folder)
     first, second = (embedder([row[name] for row in rows]) for name in ("text", "pair"))
     cosines = np.einsum("ij,ij->i", first, second)
@@ -52,7 +52,7 @@ def likeness(folder: Path, rows: list[dict[str, str]]) -> float:
 
 
 def main() -> None:
-    """Compare, and print."""
+    """Compare every model, and print the differences."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minilm", type=Path, help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--splade", type=Path, help="folder of SPLADE-tiny")
@@ -60,7 +60,7 @@ def main() -> None:
         "--attention",
         choices=("fused", "plain"),
         default="fused",
-        help="plain: spelled out, as their eager form has it; all else on the fast kernels",
+        help="plain: the same formula as their eager form; all other operations stay fused",
     )
     options = parser.parse_args()
     if options.attention == "plain":

@@ -1,12 +1,11 @@
-"""Whose matrix products are faster on this CPU: torch's own, or those of oneDNN inside it?
+"""Compare the matrix products of torch and of its oneDNN on this CPU.
 
     python benchmarks/products.py [--rounds 15] [--rows 2048]
 
-Each shape is a linear layer of MiniLM, of BERT-base, or the decoder of a small vocabulary, in fp32:
-its forward pass without gradients (torch's, oneDNN's, and that with prepacked weights), and with
-both gradients after it. Interleaved; checked equal; medians of milliseconds, and GFLOP/s of the
-last. `new rows` is the forward pass on one row more each time: to oneDNN a shape that it has not
-seen is worth a kernel of its own.
+Each shape is a linear layer of MiniLM or BERT-base, or the decoder of a small vocabulary, in fp32:
+the forward pass without gradients (torch, oneDNN, oneDNN with prepacked weights), and forward and
+backward. All are interleaved and checked to be equal. Figures are median milliseconds, and GFLOP/s
+of the last. `new rows` adds one row before each call, so that oneDNN compiles a new kernel.
 """
 
 import argparse
@@ -28,18 +27,18 @@ SHAPES = [
     (256, 8192),
 ]
 KINDS = {"forward": 1, "new rows": 1, "both ways": 3}
-"""and how many products each is"""
+"""The forms that are timed, and the number of products in each."""
 
 
 def seconds(call: Callable[..., object], *inputs: object) -> float:
-    """Of one call."""
+    """Return the seconds of one call."""
     begin = time.perf_counter()
     call(*inputs)
     return time.perf_counter() - begin
 
 
 def pass_both_ways(form: Callable[..., Tensor], *leaves: Tensor) -> None:
-    """Value and gradients."""
+    """Compute the value and both gradients."""
     for leaf in leaves:
         leaf.grad = None
     y = form(*leaves)
@@ -47,7 +46,7 @@ def pass_both_ways(form: Callable[..., Tensor], *leaves: Tensor) -> None:
 
 
 def main() -> None:
-    """Time and print."""
+    """Time every shape, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--rows", type=int, default=2048)
@@ -69,7 +68,7 @@ def main() -> None:
 
 
 def measure(rounds: int, count: int, columns: int, rows: int) -> dict[str, dict[str, list[float]]]:
-    """Seconds of each kind and form."""
+    """Return the seconds of each form and library."""
     leaves = [
         torch.randn(shape, requires_grad=True)
         for shape in ((count, columns), (rows, columns), (rows,))
@@ -87,7 +86,7 @@ def measure(rounds: int, count: int, columns: int, rows: int) -> dict[str, dict[
     times: dict[str, dict[str, list[float]]] = {kind: {} for kind in KINDS}
     for number in range(rounds):
         longer = torch.randn(count + 1 + number, columns)
-        start = number % len(forms)  # who comes first finds the cache empty
+        start = number % len(forms)  # the first call has a cold cache
         turns = [*forms.items()][start:] + [*forms.items()][:start]
         for name, form in turns:
             with torch.no_grad():

@@ -1,15 +1,14 @@
-"""Which learning rate, and does it help when lower layers learn at a smaller one?
+"""Compare learning rates, and smaller ones for lower layers.
 
     python benchmarks/recipe.py --model FOLDER [--sets trec stsb] [--rates 1e-4 3e-4 1e-3]
                                 [--decays 1 0.95 0.9] [--examples 300] [--epochs 3] [--seeds 3]
                                 [--pooling pooler mean]
 
-FOLDER is all-MiniLM-L6-v2 (`benchmarks/material.py` fetches it) or another model. Learns from the
-first examples of a set, and prints the accuracy (Spearman's ρ, F1) of the last weights, of which
-nothing was chosen, on as many of its test part: in hundredths, mean and standard deviation over
-the seeds, a line for each learning rate, a column for each decay. `--pooling mean` puts a BERT's
-classifier on the mean of all tokens instead of on its pooler: a model that no BERT folder can hold,
-to see what that would be worth.
+FOLDER is all-MiniLM-L6-v2 (from `benchmarks/material.py`) or another model. Trains on the first
+examples of a set, and tests the last weights, without model selection, on as many test examples.
+Prints accuracy (or Spearman's ρ, F1) in percent as mean and standard deviation over the seeds, with
+a row for each learning rate and a column for each decay. `--pooling mean` replaces BERT's pooler by
+the mean of all tokens, which a BERT folder cannot store, to measure the difference.
 """
 
 import argparse
@@ -33,17 +32,17 @@ TASK_OF = {"stsb": "regression", "conll2003": "tagging", "msra-ner": "tagging"}
 
 
 class MeanPooler(nn.Module):
-    """Stands in the place of BERT's pooler."""
+    """A mean over tokens in place of BERT's pooler."""
 
     def forward(
         self, x: Float[Tensor, "tokens hidden"], sequences: Sequences
     ) -> Float[Tensor, "sequences hidden"]:
-        """The mean of each sequence."""
+        """Return the mean of each sequence."""
         return pool(x, sequences, "mean")
 
 
 def score(config: FinetuneConfig, name: str, examples: int, pooling: str) -> float:
-    """The score by which the task is judged, after one run."""
+    """Return the main score of the task after one run."""
     kind = config.kind
     train, test = (
         list(islice(read_examples(kind, name, part), examples)) for part in ("train", "test")
@@ -58,7 +57,7 @@ def score(config: FinetuneConfig, name: str, examples: int, pooling: str) -> flo
 
 
 def main() -> None:
-    """Run every combination, print a table for each set and pooling."""
+    """Run every combination, and print a table for each set and pooling."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="folder of the pretrained model")
     parser.add_argument("--sets", nargs="*", default=["trec", "stsb"])

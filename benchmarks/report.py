@@ -1,6 +1,6 @@
-"""The figures of `speed.py` as a table and as a picture.
+"""Write the figures of `speed.py` as a table and a plot.
 
-python benchmarks/report.py benchmarks/results/speed-cpu.json     both again, from the figures
+python benchmarks/report.py benchmarks/results/speed-cpu.json     both, from the figures
 """
 
 import json
@@ -22,13 +22,13 @@ SERIES = {
     "ONNX Runtime": r"ONNX Runtime.*",
     "tokenizers, in Rust": r"tokenizers .*",
 }
-"""Series of the picture -> the contenders it includes; a workload shows the fastest of them."""
+"""The series of the plot and their contenders; a workload shows the fastest of each."""
 TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20)
 COLUMNS = ("", "real tokens/s", "ms a call", "of peak", "× plainformer is faster", "peak MiB")
 
 
 def table(work: Mapping[str, Any]) -> str:
-    """One workload as a Markdown table, the fastest first; then who was left out, and why."""
+    """Return a workload as a Markdown table, fastest first, with notes on omitted contenders."""
     rows = [COLUMNS, ("---", *["---:"] * (len(COLUMNS) - 1)), *map(cells, ranked(work))]
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
     lines = [
@@ -50,13 +50,13 @@ def table(work: Mapping[str, Any]) -> str:
 
 
 def ranked(work: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The contenders that were timed, the fastest first."""
+    """Return the contenders that were timed, fastest first."""
     timed = ((name, note) for name, note in work["contenders"].items() if "seconds" in note)
     return sorted(timed, key=lambda pair: -pair[1]["tokens_per_second"]["median"])
 
 
 def cells(named: tuple[str, Mapping[str, Any]]) -> tuple[str, ...]:
-    """One row."""
+    """Return the cells of one row."""
     name, note = named
     peak = f"{100 * note['of_peak']:.0f} %" if "of_peak" in note else ""
     memory = f"{note['peak_bytes'] / 2**20:,.0f}" if note.get("peak_bytes") else ""
@@ -73,12 +73,12 @@ def cells(named: tuple[str, Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def ranged(values: Mapping[str, float], form: str) -> str:
-    """Median and quartiles."""
+    """Format median and quartiles."""
     return f"{values['median']:{form}} ({values['q1']:{form}} – {values['q3']:{form}})"
 
 
 def whole(report: Mapping[str, Any]) -> Iterator[str]:
-    """All workloads, each under the conditions of its run where they are not those before it."""
+    """Return all workloads, with the conditions of a run wherever they change."""
     last: list[str] = []
     for name, work in report.items():
         found = conditions(work["run"])
@@ -89,7 +89,7 @@ def whole(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def conditions(run: Mapping[str, Any]) -> list[str]:
-    """The command with its date, and the machine with the versions."""
+    """Return the command, the date, the machine and the versions."""
     there = [f"{name} {number}" for name, number in run["versions"].items() if number]
     return [
         f"`{run['command']}`, {run['date']}",
@@ -100,9 +100,9 @@ def conditions(run: Mapping[str, Any]) -> list[str]:
 
 
 def series(work: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
-    """Give how many times faster plainformer is than the fastest contender of each series."""
+    """Return the speed-up of plainformer over the fastest contender of each series."""
     found: dict[str, Mapping[str, float]] = {}
-    for contender, note in ranked(work):  # the fastest first
+    for contender, note in ranked(work):  # fastest first
         for name, pattern in SERIES.items():
             if re.fullmatch(pattern, contender):
                 found.setdefault(name, note["ours_is_faster"])
@@ -110,9 +110,9 @@ def series(work: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
 
 
 def draw(report: Mapping[str, Any], path: Path) -> None:
-    """Draw how many times faster plainformer is: a line for each workload, with quartiles.
+    """Plot the speed-up of plainformer, a line for each workload, with quartiles.
 
-    To the left of 1 the contender is the faster one. The table has every contender.
+    Left of 1 the contender is faster. The table lists every contender.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
@@ -156,7 +156,7 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
 
 
 def write(report: Mapping[str, Any], out: Path) -> None:
-    """The figures, and beside them table and picture."""
+    """Write the figures, the table and the plot."""
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out, dict(report))
     write_text(out.with_suffix(".md"), "\n\n".join(whole(report)) + "\n")
@@ -164,7 +164,7 @@ def write(report: Mapping[str, Any], out: Path) -> None:
 
 
 def main() -> None:
-    """Again, from a file of figures."""
+    """Write the table and the plot of a file of figures."""
     path = Path(sys.argv[1])
     report = json.loads(path.read_text(encoding="utf-8"))
     write(report, path)

@@ -1,22 +1,22 @@
-"""How do time and memory of a training step grow with length, depth, width and batch?
+"""Measure how time and memory of a training step grow with length, depth, width and batch.
 
     python benchmarks/scaling.py [--device cuda --precision bf16] [--repeats 7] [--out FILE.json]
 
-An MLM step of a BERT of 4 layers × 256, 8k vocabulary, 16 texts of 128 tokens; one of the four is
-changed at a time, the others stay. Each point is measured in a process of its own, in random order,
-and stands beside what a count by hand says:
+The step is MLM with a BERT of 4 layers × 256, 8k vocabulary, and 16 texts of 128 tokens; one of the
+four sizes is changed at a time. Each point is measured in a separate process, in random order, and
+compared with a count:
 
     time      3 · forward FLOPs (`encoder/flops.py`) / the device's measured matrix-multiply peak:
-              the least that it can take
-    memory    4 N · 4 bytes for the N weights, their gradients and AdamW's two moments, and what the
-              way back needs of the way forward, in numbers of 4 bytes (of 2 in bf16):
+              a lower bound
+    memory    4 N · 4 bytes for the N weights, their gradients and AdamW's two moments, and the
+              activations kept for the backward pass, in numbers of 4 bytes (2 in bf16):
               each layer     tokens · (8 h + 2 i)      its input, q, k, v, heads, two inputs of
                                                        norms and one output, and both sides of GELU
-              head           asked · (4 h + 2 v)       logits, and what becomes their gradient
+              head           masked · (4 h + 2 v)      the logits and their gradient
 
-with h, i and v the hidden, intermediate and vocabulary sizes. Memory that the libraries take for
-themselves is not counted, some tens of MiB on a CPU. The figures, one line a point, go to
-FILE.json, the picture beside it: straight lines are powers, as both axes are logarithmic.
+where h, i and v are the hidden, intermediate and vocabulary sizes. The libraries' own memory, some
+tens of MiB on a CPU, is not counted. The figures are written to FILE.json, one line per point, with
+a plot beside it: both axes are logarithmic, so that powers are straight lines.
 """
 
 import argparse
@@ -53,7 +53,7 @@ HEAD_SIZE, VOCABULARY, ASKED = 64, 8192, 0.15
 
 @dataclass(frozen=True)
 class Point:
-    """A shape of model and batch."""
+    """The sizes of model and batch."""
 
     length: int = 128
     depth: int = 4
@@ -62,7 +62,7 @@ class Point:
 
     @property
     def config(self) -> EncoderConfig:
-        """The model, without dropout."""
+        """Return the configuration of the model, without dropout."""
         shape = EncoderConfig.preset(
             "bert-mini",
             vocab_size=VOCABULARY,
@@ -76,24 +76,24 @@ class Point:
 
     @property
     def sequences(self) -> Sequences:
-        """The texts, all of one length."""
+        """Return the sequences, all of one length."""
         return Sequences.of([self.length] * self.batch)
 
     @property
-    def asked(self) -> int:
-        """Tokens that are masked."""
+    def masked(self) -> int:
+        """Return the number of masked tokens."""
         return round(ASKED * self.length * self.batch)
 
     @property
     def flops(self) -> int:
-        """Operations of a step."""
-        return 3 * masked_lm_flops(self.config, self.sequences, self.asked)
+        """Return the operations of a step."""
+        return 3 * masked_lm_flops(self.config, self.sequences, self.masked)
 
     def bytes(self, weights: int, number: int) -> int:
-        """Memory of a step by the count above; `number`: bytes of an activation."""
+        """Return the memory of a step by the count above, for activations of `number` bytes."""
         h, i = self.width, 4 * self.width
         layers = self.depth * self.length * self.batch * (8 * h + 2 * i)
-        return 16 * weights + number * (layers + self.asked * (4 * h + 2 * VOCABULARY))
+        return 16 * weights + number * (layers + self.masked * (4 * h + 2 * VOCABULARY))
 
 
 BASE = Point()
@@ -106,7 +106,7 @@ SWEEPS: dict[str, list[Point]] = {
 
 
 def measure(point: Point, device: torch.device, precision: Any, repeats: int) -> dict[str, float]:
-    """Seconds and bytes of a step in this very process."""
+    """Measure seconds and bytes of a step in this process."""
     if device.type == "cpu" and RESET.exists():
         RESET.write_text("5")
     before = resident("VmRSS")
@@ -117,7 +117,7 @@ def measure(point: Point, device: torch.device, precision: Any, repeats: int) ->
     optimizer = build_optimizer(model, config)
     rng = np.random.default_rng(0)
     ids = torch.from_numpy(rng.integers(5, VOCABULARY, point.length * point.batch))
-    at = torch.from_numpy(np.sort(rng.choice(len(ids), point.asked, replace=False)))
+    at = torch.from_numpy(np.sort(rng.choice(len(ids), point.masked, replace=False)))
 
     times = []
     for step in range(repeats + 2):
@@ -132,7 +132,7 @@ def measure(point: Point, device: torch.device, precision: Any, repeats: int) ->
 
 
 def measure_apart(point: Point, options: argparse.Namespace) -> dict[str, float]:
-    """The same in a process of its own."""
+    """Measure a step in a fresh process."""
     command = [sys.executable, __file__, "--one", json.dumps(asdict(point))]
     command += ["--device", options.device, "--precision", options.precision]
     command += ["--repeats", str(options.repeats)]
@@ -141,7 +141,7 @@ def measure_apart(point: Point, options: argparse.Namespace) -> dict[str, float]
 
 
 def draw(figures: Mapping[str, list[dict[str, Any]]], path: Path) -> None:
-    """Time above, memory below; dots are measured, lines are counted."""
+    """Plot time above and memory below, measured as dots and counted as lines."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4.2), layout="constrained")
@@ -167,7 +167,7 @@ def draw(figures: Mapping[str, list[dict[str, Any]]], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure every point, print a table, leave figures and picture."""
+    """Measure every point, print a table, and write figures and plot."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")

@@ -1,14 +1,13 @@
-"""Does a run that is killed again and again end as one that never was?
+"""Check that a run that is killed and resumed many times ends like an undisturbed one.
 
     python benchmarks/soak.py [--kills 50] [--processes 1] [--seed 0] [--out DIR]
 
-A small model is pretrained on made-up text twice: once undisturbed, and once killed at random
-moments (tokenising, training, evaluating, saving, wherever that is) and resumed after each. Three
-in four are SIGKILL, to one of the processes; the others have to see that it is gone, and to leave
-(one that still waits for it to come is told by SIGTERM, as torchrun does). The rest are SIGTERM, to
-all of them, a moment apart. At the end model, log, metrics and the last
-checkpoint have to be the same, byte for byte. Each run is a fork of this process, which has
-everything imported already, so that a start costs little.
+A small model is pretrained twice on synthetic text: once undisturbed, and once killed at random
+moments (tokenizing, training, evaluating or saving) and resumed after each. Three kills in four are
+SIGKILL, sent to one of the processes; the others must notice it and exit (one that still waits for
+it to connect gets SIGTERM, as from torchrun). The rest are SIGTERM, sent to all processes a moment
+apart. In the end, model, log, metrics and last checkpoint must be equal byte for byte. Each run is
+a fork of this process with all imports done, so that a start is cheap.
 """
 
 import argparse
@@ -29,7 +28,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401
 import torch
-import torch._dynamo  # by every optimizer, when it is made
+import torch._dynamo  # imported by every optimizer
 
 from plainformer.base import UserError
 from plainformer.pretrain import PretrainConfig, pretrain
@@ -38,12 +37,12 @@ from plainformer.training import TrainingConfig
 
 STEPS_A_KILL = 8
 GRACE, PATIENCE = 5.0, 60.0
-"""seconds in which a process may leave of itself, and has to when it is told to"""
+"""Seconds within which a process must exit, by itself or after SIGTERM."""
 SAME = "model.safetensors", "log.jsonl", "metrics.json"
 
 
 def configuration(folder: Path, kills: int, processes: int, rng: random.Random) -> PretrainConfig:
-    """Text, a tokenizer, and a run that is long enough for so many kills."""
+    """Write text and a tokenizer; return a run that is long enough for all kills."""
     words = ["".join(rng.choices("abcdefghij", k=rng.randint(2, 6))) for _ in range(300)]
     lines = [" ".join(rng.choices(words, k=rng.randint(5, 30))) for _ in range(2000)]
     (folder / "text.txt").write_text("\n".join(lines))
@@ -66,7 +65,7 @@ def configuration(folder: Path, kills: int, processes: int, rng: random.Random) 
 
 
 def start(config: PretrainConfig, processes: int, said: Path) -> list[int]:
-    """Begin or resume the run on so many processes; give their numbers."""
+    """Start or resume the run on several processes; return their ids."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -74,7 +73,7 @@ def start(config: PretrainConfig, processes: int, said: Path) -> list[int]:
 
 
 def fork(config: PretrainConfig, rank: int, processes: int, port: str, said: Path) -> int:
-    """One process of a run, with what torchrun would tell it."""
+    """Fork one process of a run, with the environment that torchrun sets."""
     if pid := os.fork():
         return pid
     code = 1
@@ -97,7 +96,7 @@ def fork(config: PretrainConfig, rank: int, processes: int, port: str, said: Pat
 
 
 def leave(pids: list[int], seconds: float) -> list[int]:
-    """Wait so long for processes to end; give those that still run."""
+    """Wait a limited time for processes to exit; return those that still run."""
     deadline = time.monotonic() + seconds
     running = list(pids)
     while running and time.monotonic() < deadline:
@@ -109,14 +108,14 @@ def leave(pids: list[int], seconds: float) -> list[int]:
 
 
 def last_step(out: Path) -> int:
-    """The step of the newest checkpoint; 0 when there is none."""
+    """Return the step of the newest checkpoint; 0 without one."""
     return max((int(path.name[5:]) for path in out.glob("checkpoints/step-*")), default=0)
 
 
 def disturb(
     config: PretrainConfig, kills: int, processes: int, delay: float, rng: random.Random
 ) -> Counter[str]:
-    """Kill and resume the run so often, then let it end; give what was done how often."""
+    """Kill and resume the run repeatedly, then let it end; return the number of each kind."""
     out, done = config.out, Counter[str]()
     said = out.parent / "said.txt"
     for number in range(1, kills + 1):
@@ -137,7 +136,7 @@ def disturb(
             for pid in running:
                 os.kill(pid, signal.SIGTERM)
         if leave(running, PATIENCE):
-            raise SystemExit(f"a process has not left {PATIENCE:.0f} s after kill {number}")
+            raise SystemExit(f"a process has not exited {PATIENCE:.0f} s after kill {number}")
         took = time.monotonic() - begin
         done[kind] += 1
         step = last_step(out)
@@ -146,15 +145,15 @@ def disturb(
             f"saved up to step {step} of {config.training.steps}",
             flush=True,
         )
-        # So that the last kill comes shortly before the end.
+        # Spread the kills over the whole run.
         delay *= 1.25 if step / config.training.steps < number / (kills + 1) else 0.8
     if leave(start(config, processes, said), 600):
-        raise SystemExit("the run does not come to its end")
+        raise SystemExit("the run does not finish")
     return done
 
 
 def differing(one: Path, other: Path) -> list[str]:
-    """The files that are not the same in both runs."""
+    """Return the files that differ between the two runs."""
     last = sorted(one.glob("checkpoints/step-*"))[-1].relative_to(one)
     names = [*SAME, *(str(last / name) for name in ("model.safetensors", "optimizer.safetensors"))]
     return [
@@ -165,7 +164,7 @@ def differing(one: Path, other: Path) -> list[str]:
 
 
 def main() -> None:
-    """Run both, say what was done, and compare."""
+    """Run both, print the kills, and compare the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--processes", type=int, default=1)
@@ -180,7 +179,7 @@ def main() -> None:
 
     begin = time.monotonic()
     if leave(start(config, options.processes, folder / "said.txt"), 600):
-        raise SystemExit("the undisturbed run does not come to its end")
+        raise SystemExit("the undisturbed run does not finish")
     seconds = time.monotonic() - begin
     print(f"undisturbed: {config.training.steps} steps in {seconds:.1f} s", flush=True)
     disturbed = replace(config, out=folder / "killed")

@@ -1,30 +1,29 @@
-"""How fast is it, next to what its users would use otherwise? One interleaved run.
+"""Compare the speed of plainformer with its alternatives, in one interleaved run.
 
     make bench                                             all workloads, on the CPU
     python benchmarks/speed.py --material runs/bench [--workloads short mlm …] [--device cuda]
                                [--precision bf16] [--rounds 5] [--threads 2] [--memory]
                                [--contenders "ONNX Runtime, sorted" …]
 
-`workloads.py` says what is done, on which texts and models; `contenders.py`, `tokenisers.py` and
-`steps.py` by whom.
-What `--material` lacks is fetched or made first; after that no network is needed. For each workload
+`workloads.py` defines the workloads with their texts and models; the contenders are in
+`embedding_contenders.py`, `tokenizer_contenders.py` and `training_contenders.py`. Missing files of
+`--material` are fetched or made first; after that no network is needed. For each workload
 
-1. every contender loads the same weights and does the whole workload twice, which also warms it
-   up; what comes of the first time must be what plainformer gives, else nothing is timed: vectors
-   of length 1 to 1e-4 in each number (bf16: 0.005), losses to a thousandth (bf16: a fiftieth), ids
-   and offsets exactly; in int8 Spearman on STS-B within half a point of fp32;
-2. the contenders take turns for `--rounds` rounds, each round begun by another, so that all meet
-   the same noise; `×` is how many times faster plainformer is: the ratio of the two in each round;
-3. medians are given with quartiles. Tokens are real ones: padding does not count. "Of peak" is the
-   share of the machine's measured matrix-multiply peak (`training/peak.py`, before and after the
-   rounds), in the number format of the run, that the operations which these tokens need
-   (`encoder/flops.py`) come to.
+1. every contender loads the same weights and runs the whole workload twice, as a warm-up. A
+   contender whose first results differ from plainformer's is left out: unit vectors to 1e-4 in each
+   number (bf16: 0.005), losses to a thousandth (bf16: a fiftieth), ids and offsets exactly; in int8
+   Spearman on STS-B within half a point of fp32;
+2. the contenders take turns for `--rounds` rounds, each round started by another one; `×` is the
+   speed-up of plainformer, the ratio of the two times in each round;
+3. medians and quartiles are printed. Padding does not count as tokens. "Of peak" is the ratio of
+   the operations of the real tokens (`encoder/flops.py`) to the machine's matrix-multiply peak,
+   measured in the same number format before and after the rounds.
 
-A contender that fails, or whose package is missing, is left out with a line; ours must not. With
+A contender that fails, or whose package is missing, is left out with a note, except ours. With
 `--memory` each training contender runs once more, in fresh processes, for its peak (`memory.py`).
-`--out FILE.json` gets every single time, versions, machine, command and date; FILE.md the table
-and FILE.png the picture. Without it: benchmarks/results/speed-DEVICE.json. What FILE.json holds
-of other workloads stays, each under the conditions of its own run.
+`--out FILE.json` (by default benchmarks/results/speed-DEVICE.json) receives all times, versions,
+machine, command and date; FILE.md is the table and FILE.png the plot. Workloads that were not run
+keep their earlier figures in FILE.json.
 """
 
 import argparse
@@ -38,11 +37,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import contenders
+import embedding_contenders
 import numpy as np
-import steps
-import tokenisers
+import tokenizer_contenders
 import torch
+import training_contenders
 from machine import peaks, surroundings
 from memory import peak_memory
 from report import conditions, table, write
@@ -53,31 +52,31 @@ from plainformer.training.peak import synchronize
 
 OURS = "plainformer"
 SIDES: Mapping[Kind, Mapping[str, Callable[[Case], Callable[[Any], Any]]]] = {
-    "embed": contenders.EMBED,
-    "int8": contenders.INT8,
-    "mlm": steps.TRAIN,
-    "classify": steps.TRAIN,
-    "tokenise": tokenisers.TOKENISE,
-    "load": contenders.LOAD,
+    "embed": embedding_contenders.EMBED,
+    "int8": embedding_contenders.INT8,
+    "mlm": training_contenders.TRAIN,
+    "classify": training_contenders.TRAIN,
+    "tokenise": tokenizer_contenders.TOKENISE,
+    "load": embedding_contenders.LOAD,
 }
 SPEARMAN_LOSS = 0.005
 
 
 class Differs(Exception):
-    """A contender gives something else than ours."""
+    """The error of a contender with other results than ours."""
 
 
 def outputs(call: Callable[[Any], Any], case: Case) -> list[Any]:
-    """What a contender makes of the whole workload."""
+    """Return the results of a contender for the whole workload."""
     return [call(some) for some in case.inputs]
 
 
 def check(found: list[Any], wanted: list[Any], case: Case) -> float:
-    """The largest difference; `Differs` where it is too large."""
+    """Return the largest difference; raise `Differs` if it is too large."""
     kind, is_half = case.workload.kind, case.precision == "bf16"
     if kind == "tokenise":
         if found != wanted:
-            raise Differs("it gives other ids or offsets")
+            raise Differs("its ids or offsets differ")
         return 0.0
     a, b = np.concatenate(found), np.concatenate(wanted)
     gap = np.abs(a - b) / (np.abs(b) if case.workload.is_training else 1.0)
@@ -88,20 +87,20 @@ def check(found: list[Any], wanted: list[Any], case: Case) -> float:
     return float(gap.max())
 
 
-def likeness(call: Callable[[Any], Any], case: Case) -> float:
-    """Spearman's correlation of cosines with the scores of people, on STS-B."""
+def spearman(call: Callable[[Any], Any], case: Case) -> float:
+    """Return Spearman's correlation of cosines with the human scores of STS-B."""
     rows = read_pairs(case.material)
     first, second = (call([row[side] for row in rows]) for side in ("text", "pair"))
     cosines = np.einsum("ij,ij->i", first, second)
     return float(spearmanr(cosines, [float(row["score"]) for row in rows]).statistic)
 
 
-def enter(
+def prepare_contenders(
     case: Case, chosen: list[str]
 ) -> tuple[dict[str, Callable[[Any], Any]], dict[str, dict[str, Any]]]:
-    """The contenders that are ready and equal, and what is known of each before it is timed.
+    """Prepare ours and the `chosen` contenders (by default all), and compare their results.
 
-    Those that were `chosen`, beside ours; all, if none was.
+    Returns the equal contenders, and notes on each.
     """
     ready: dict[str, Callable[[Any], Any]] = {}
     notes: dict[str, dict[str, Any]] = {}
@@ -112,13 +111,13 @@ def enter(
         for name, make in SIDES[case.workload.kind].items()
         if not chosen or name in (OURS, *chosen)
     }
-    for name in sorted(sides, key=lambda name: name != OURS):  # ours in fp32 is the measure
+    for name in sorted(sides, key=lambda name: name != OURS):  # ours in fp32 is the reference
         notes[name] = {}
         try:
             call = sides[name](case)
             found = outputs(call, case)
             if case.workload.kind == "int8":
-                notes[name]["spearman"] = score = likeness(call, case)
+                notes[name]["spearman"] = score = spearman(call, case)
                 best = best or score
                 if score < best - SPEARMAN_LOSS:
                     raise Differs(f"Spearman {score:.4f} is below {best:.4f} of fp32")
@@ -139,7 +138,7 @@ def enter(
 def take_turns(
     ready: dict[str, Callable[[Any], Any]], case: Case, rounds: int
 ) -> dict[str, list[float]]:
-    """Seconds of the whole workload, for each contender in each round."""
+    """Time the whole workload for each contender in each round, in seconds."""
     seconds: dict[str, list[float]] = {name: [] for name in ready}
     names = list(ready)
     for number in range(rounds):
@@ -155,15 +154,15 @@ def take_turns(
 
 
 def spread(values: Any) -> dict[str, float]:
-    """Median and quartiles."""
+    """Return median and quartiles."""
     low, middle, high = np.percentile(values, [25, 50, 75]).tolist()
     return {"median": middle, "q1": low, "q3": high}
 
 
 def measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
-    """Everything about one workload."""
+    """Measure one workload; return all its figures."""
     work, lengths = case.workload, [len(row) for row in case.ids]
-    ready, notes = enter(case, options.contenders)
+    ready, notes = prepare_contenders(case, options.contenders)
     before = peaks(case.device, case.dtype)
     seconds = take_turns(ready, case, options.rounds)
     peak, torch_peak = map(max, before, peaks(case.device, case.dtype))
@@ -198,7 +197,7 @@ def measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def quieten() -> None:
-    """No progress bars of transformers among the figures, and no advice."""
+    """Turn off progress bars and warnings of transformers."""
     if importlib.util.find_spec("transformers"):
         import transformers
 
@@ -208,7 +207,7 @@ def quieten() -> None:
 
 
 def main() -> None:
-    """Check, time, and leave figures, table and picture."""
+    """Measure all workloads, and write figures, table and plot."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--material", type=Path, default=Path("runs/bench"))
     parser.add_argument("--workloads", nargs="*", choices=list(WORKLOADS), default=list(WORKLOADS))
@@ -218,7 +217,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, help="default: as many as there are cores")
-    parser.add_argument("--size", type=float, default=1.0, help="a factor for the texts")
+    parser.add_argument("--size", type=float, default=1.0, help="a factor for the number of texts")
     parser.add_argument("--memory", action="store_true", help="peak memory of training, too")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -238,7 +237,7 @@ def main() -> None:
         report[name] = {**measure(case, options), "run": run}
         print(table(report[name]), flush=True)
         write(report, out)
-    print(f"\n{out} has every figure; the table and the picture stand beside it")
+    print(f"\n{out} has all figures; the table and the plot are beside it")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How long does a command take to answer? Whole processes, from start to end, in turns.
+"""Time whole processes of a command, from start to end, in turns.
 
     python benchmarks/startup.py --material runs/bench [--rounds 9]
 
-`plainformer predict` on one text (MiniLM with a classifier) stands beside what no program can do
-without, `import torch` and the reading of these weights, and beside the pipeline of transformers on
-the same folder. The first round warms the page cache up and does not count.
+`plainformer predict` on one text (MiniLM with a classifier) is compared with the bare minimum,
+`import torch` and reading the weights, and with the pipeline of transformers on the same folder.
+The first round warms up the page cache and does not count.
 """
 
 import argparse
@@ -33,7 +33,7 @@ TEXT = "How long does it take to say a word?"
 
 
 def commands(folder: str) -> dict[str, list[str]]:
-    """What is started."""
+    """Return the commands by name."""
     ours = ["-m", "plainformer"]
     return {
         "python": ["-c", "pass"],
@@ -46,7 +46,7 @@ def commands(folder: str) -> dict[str, list[str]]:
 
 
 def main() -> None:
-    """Start, wait, print."""
+    """Time every command, and print the medians."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--material", type=Path, default=Path("runs/bench"))
     parser.add_argument("--rounds", type=int, default=9)
@@ -69,7 +69,7 @@ def main() -> None:
         print(f"{name:<32}{median(times):6.2f} s   ({min(times):.2f} – {max(times):.2f})")
     least, took = seconds["import torch, read the weights"], seconds["plainformer predict"]
     over = median(b - a for a, b in zip(least, took, strict=True))
-    print(f"\nplainformer predict takes {over:.2f} s beside the import and the reading")
+    print(f"\nplainformer predict takes {over:.2f} s more than import and reading")
 
 
 if __name__ == "__main__":

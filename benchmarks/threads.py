@@ -1,12 +1,12 @@
-"""How long should a waiting thread spin before it sleeps?
+"""Compare how long OpenMP's waiting threads spin before they sleep.
 
     python benchmarks/threads.py [--rounds 5] [--steps 40]
 
-OpenMP's threads wait for each other at the end of every operation, and `GOMP_SPINCOUNT` says how
-many turns they wait awake. Awake is fast on an idle machine, and a disaster where another process
-wants the core. A pretraining step of the demo's shape (4 layers × 128, batches of 2,048 tokens)
-runs in a process of its own for each value, interleaved, with the machine idle and beside one busy
-process. Figures are thousands of tokens a second, the median and the range of the rounds.
+OpenMP's threads wait for each other after every operation, at first spinning for `GOMP_SPINCOUNT`
+iterations. Spinning is fast on an idle machine, and very slow where another process needs the core.
+For each value, pretraining steps of the demo's shape (4 layers × 128, batches of 2,048 tokens) run
+in a fresh process, interleaved, on the idle machine and beside one busy process. Figures are
+thousands of tokens per second, as median and range over the rounds.
 """
 
 import argparse
@@ -44,7 +44,7 @@ print(int(sys.argv[1]) * len(ids) / (time.perf_counter() - begin))
 
 
 def rate(spins: str | None, steps: int) -> float:
-    """Tokens a second of a process that waits so."""
+    """Return the tokens per second of a process with this spin count."""
     environment = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT",)}
     environment |= {} if spins is None else {"GOMP_SPINCOUNT": spins}
     environment.pop("OMP_NUM_THREADS", None)
@@ -54,7 +54,7 @@ def rate(spins: str | None, steps: int) -> float:
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Measure every value, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=40)

@@ -1,4 +1,4 @@
-"""How long until a small encoder has learned as much as the models of `transformers` have?
+"""Measure how long a small encoder takes to reach the held-out loss of `transformers`' models.
 
     python benchmarks/debian_text.py --out runs/debian
     python benchmarks/time_to_loss.py prepare runs/ttl --text runs/debian/*.jsonl
@@ -6,12 +6,12 @@
     python benchmarks/time_to_loss.py time runs/ttl         on a quiet machine
     python benchmarks/time_to_loss.py report runs/ttl
 
-All have 4 layers × 128 and the same 8k vocabulary, are trained by the same loop on the same chunks
-of 128 tokens, and are measured on the same held-out chunks under the same masks (15 %).
+All models have 4 layers × 128 and the same 8k vocabulary, are trained by the same loop on the same
+chunks of 128 tokens, and are evaluated on the same held-out chunks with the same masks (15 %).
 
-A loss after so many steps hangs on no clock, so `train` may run anywhere, beside anything, in any
-number of parts. Seconds for each step are measured apart (`time`): all entrants in turns, round
-after round, medians. Time to loss is the one times the other, without evaluation and saving.
+The loss after a number of steps does not depend on the speed of the machine, so `train` may run
+beside other work and in several parts. `time` measures the median seconds per step, all candidates
+in turns. Time to loss is the product of the two, without evaluation and saving.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from statistics import mean, median, stdev
 from time import perf_counter
 from typing import Any
 
-from entrants import LENGTH, VOCABULARY, Entrant, build
+from time_to_loss_models import LENGTH, VOCABULARY, Candidate, build
 
 from plainformer.base import atomic_path, write_json
 from plainformer.pretrain.batch import MaskedBatch, with_step_counts
@@ -39,16 +39,16 @@ from plainformer.training.step import take_step
 HELD_OUT_TOKENS = 50_000
 EVALUATIONS = 8
 SEEDS = (0, 1, 2)
-BERT = Entrant("hf-bert", 0.0, tokens=3, dropout=0.0)
-MODERNBERT = Entrant("hf-modern", 0.0, tokens=3, schedule="wsd", warmup=0.02)
+BERT = Candidate("hf-bert", 0.0, tokens=3, dropout=0.0)
+MODERNBERT = Candidate("hf-modern", 0.0, tokens=3, schedule="wsd", warmup=0.02)
 RATES: dict[str, dict[int, tuple[float, ...]]] = {
     "hf-bert": {8: (2e-4, 5e-4, 1e-3, 2e-3), 32: (5e-4, 1e-3, 2e-3, 4e-3)},
     "hf-modern": {8: (2e-4, 5e-4, 1e-3, 2e-3, 4e-3), 32: (5e-4, 1e-3, 2e-3, 4e-3)},
 }
-"""model → sequences of a step → learning rates that are tried with them; no best one is the last"""
+"""The learning rates of the sweep, by model and sequences per step; no best one is the last."""
 SWEPT = {"hf-bert": 2.0, "hf-modern": 1.5}
-"""millions of tokens of a run of the sweep"""
-RECIPE = Entrant(
+"""Millions of tokens of each run of the sweep."""
+RECIPE = Candidate(
     "modern",
     learning_rate=2e-3,
     tokens=0.5,
@@ -70,40 +70,40 @@ CHANGES: dict[str, dict[str, Any]] = {
     "15 % masked": {"mask_ratio": 0.15},
     "weight decay 0.01": {"weight_decay": 0.01},
     "σ = 0.02 at the start": {"initializer_range": 0.02},
-    "the vocabulary scored everywhere": {"dense_head": True},  # the same loss, later
+    "the vocabulary scored everywhere": {"dense_head": True},  # the same loss, more slowly
 }
-"""what the recipe is worth, part by part: each but the first takes one part away"""
+"""Ablations of the recipe: each but the first removes one part."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """The prepared text in a folder."""
+    """The folder of the prepared text."""
 
     folder: Path
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The one tokenizer."""
+        """Load the shared tokenizer."""
         return load_tokenizer(self.folder / "tokenizer")
 
-    def curve(self, entrant: Entrant) -> Path:
-        """Where its held-out losses are."""
-        return self.folder / "curves" / f"{entrant.name}.json"
+    def curve(self, candidate: Candidate) -> Path:
+        """Return the file of a candidate's held-out losses."""
+        return self.folder / "curves" / f"{candidate.name}.json"
 
-    def last_loss(self, entrant: Entrant) -> float | None:
-        """What it came to; None before it was trained."""
-        path = self.curve(entrant)
+    def last_loss(self, candidate: Candidate) -> float | None:
+        """Return the final held-out loss of a candidate; None before it is trained."""
+        path = self.curve(candidate)
         return json.loads(path.read_text())["curve"][-1][1] if path.exists() else None
 
-    def batches(self, entrant: Entrant) -> MaskedBatches:
-        """What it learns from."""
+    def batches(self, candidate: Candidate) -> MaskedBatches:
+        """Return the training batches of a candidate."""
         tokenizer = self.tokenizer
         text = Chunks(read_shards(self.folder / "tokens", tokenizer, "train"), tokenizer, LENGTH)
-        hide = Masking(tokenizer.mask_id, ordinary_ids(tokenizer), entrant.mask_ratio)
-        return MaskedBatches(text, hide, entrant.sequences * LENGTH, seed=entrant.seed)
+        hide = Masking(tokenizer.mask_id, ordinary_ids(tokenizer), candidate.mask_ratio)
+        return MaskedBatches(text, hide, candidate.sequences * LENGTH, seed=candidate.seed)
 
     def held_out(self) -> list[MaskedBatch]:
-        """What all are measured on."""
+        """Return the held-out batches, equal for all candidates."""
         tokenizer = self.tokenizer
         text = Chunks(read_shards(self.folder / "tokens", tokenizer, "valid"), tokenizer, LENGTH)
         hide = Masking(tokenizer.mask_id, ordinary_ids(tokenizer))
@@ -111,7 +111,7 @@ class Material:
 
 
 def prepare(folder: Path, texts: Sequence[str]) -> None:
-    """Learn the vocabulary and write the shards."""
+    """Train the tokenizer, and write the token shards."""
     corpus = Corpus.of(tuple(texts), 0.02)
     if not (folder / "tokenizer").exists():
         lines = (document.text for document in corpus.documents())
@@ -120,15 +120,15 @@ def prepare(folder: Path, texts: Sequence[str]) -> None:
     prepare_corpus(corpus, tokenizer, folder / "tokens")
 
 
-def train(material: Material, entrant: Entrant) -> None:
-    """Train, and leave the held-out losses in curves/NAME.json, unless they are there."""
-    path = material.curve(entrant)
+def train(material: Material, candidate: Candidate) -> None:
+    """Train a candidate, and write its held-out losses to curves/NAME.json, if not there yet."""
+    path = material.curve(candidate)
     if path.exists():
         return
     path.parent.mkdir(exist_ok=True)
-    config, held_out = entrant.config, material.held_out()
-    model, loss = build(entrant, material.tokenizer, as_called=False)
-    batches, optimizer = material.batches(entrant), build_optimizer(model, entrant.config)
+    config, held_out = candidate.config, material.held_out()
+    model, loss = build(candidate, material.tokenizer, as_called=False)
+    batches, optimizer = material.batches(candidate), build_optimizer(model, candidate.config)
     due = {round(config.steps * (i + 1) / EVALUATIONS) for i in range(EVALUATIONS)}
     curve: list[tuple[int, float]] = []
     model.train()
@@ -137,26 +137,26 @@ def train(material: Material, entrant: Entrant) -> None:
         if step + 1 in due:
             score = evaluate(model, loss, held_out)["loss"]
             curve.append((step + 1, score))
-            print(f"{entrant.name}: step {step + 1}/{config.steps}  {score:.3f}", flush=True)
+            print(f"{candidate.name}: step {step + 1}/{config.steps}  {score:.3f}", flush=True)
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps({"entrant": asdict(entrant), "curve": curve}))
+        temporary.write_text(json.dumps({"candidate": asdict(candidate), "curve": curve}))
 
 
-def groups(material: Material) -> dict[str, list[Entrant]]:
-    """Who is trained, by the name of the group; of a sweep's models the best goes on."""
+def groups(material: Material) -> dict[str, list[Candidate]]:
+    """List the candidates by group; the best of each sweep enters the comparison."""
 
-    def sweep(model: Entrant) -> list[Entrant]:
+    def sweep(model: Candidate) -> list[Candidate]:
         return [
             replace(model, tokens=SWEPT[model.model], sequences=sequences, learning_rate=rate)
             for sequences, rates in RATES[model.model].items()
             for rate in rates
         ]
 
-    def best(model: Entrant) -> list[Entrant]:
-        found = {entrant: material.last_loss(entrant) for entrant in sweep(model)}
+    def best(model: Candidate) -> list[Candidate]:
+        found = {candidate: material.last_loss(candidate) for candidate in sweep(model)}
         if None in found.values():
             return []
-        chosen = min(found, key=lambda entrant: found[entrant] or 0.0)
+        chosen = min(found, key=lambda candidate: found[candidate] or 0.0)
         return [replace(chosen, tokens=model.tokens, seed=seed) for seed in SEEDS]
 
     return {
@@ -172,72 +172,74 @@ def groups(material: Material) -> dict[str, list[Entrant]]:
     }
 
 
-def clock(material: Material, entrants: Sequence[Entrant], rounds: int) -> dict[str, float]:
-    """Median seconds of a step of each, taken in turns."""
+def clock(material: Material, candidates: Sequence[Candidate], rounds: int) -> dict[str, float]:
+    """Return the median seconds per step of each candidate, timed in turns."""
     runs = []
-    for entrant in entrants:
-        model, loss = build(entrant, material.tokenizer)
+    for candidate in candidates:
+        model, loss = build(candidate, material.tokenizer)
         model.train()
         runs.append(
-            (model, loss, material.batches(entrant), build_optimizer(model, entrant.config))
+            (model, loss, material.batches(candidate), build_optimizer(model, candidate.config))
         )
-    times: dict[str, list[float]] = {entrant.pace: [] for entrant in entrants}
+    times: dict[str, list[float]] = {candidate.timing_key: [] for candidate in candidates}
     for step in range(rounds):
-        for entrant, (model, loss, batches, optimizer) in zip(entrants, runs, strict=True):
+        for candidate, (model, loss, batches, optimizer) in zip(candidates, runs, strict=True):
             start = perf_counter()
-            take_step(ModelCall(model), loss, batches, optimizer, entrant.config, step)
-            times[entrant.pace].append(perf_counter() - start)
-    return {pace: median(seconds[2:]) for pace, seconds in times.items()}
+            take_step(ModelCall(model), loss, batches, optimizer, candidate.config, step)
+            times[candidate.timing_key].append(perf_counter() - start)
+    return {key: median(seconds[2:]) for key, seconds in times.items()}
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one entrant came to."""
+    """The result of one candidate."""
 
-    entrant: Entrant
+    candidate: Candidate
     curve: list[tuple[float, float]]
-    """minutes, held-out loss"""
+    """Minutes of training and held-out loss, at each evaluation."""
 
     @property
     def loss(self) -> float:
-        """The last."""
+        """Return the last held-out loss."""
         return self.curve[-1][1]
 
     @property
     def minutes(self) -> float:
-        """All."""
+        """Return the minutes of the whole training."""
         return self.curve[-1][0]
 
 
 def runs_of(material: Material, seconds: dict[str, float], group: str) -> list[list[Run]]:
-    """The runs of a group, those of an entrant together, one for each seed."""
-    found: dict[Entrant, list[Run]] = {}
-    for entrant in groups(material)[group]:
-        path = material.curve(entrant)
+    """Return the runs of a group, grouped by candidate, one for each seed."""
+    found: dict[Candidate, list[Run]] = {}
+    for candidate in groups(material)[group]:
+        path = material.curve(candidate)
         if path.exists():
             curve = json.loads(path.read_text())["curve"]
-            run = Run(entrant, [(n * seconds[entrant.pace] / 60, loss) for n, loss in curve])
-            found.setdefault(replace(entrant, seed=0), []).append(run)
+            run = Run(
+                candidate, [(n * seconds[candidate.timing_key] / 60, loss) for n, loss in curve]
+            )
+            found.setdefault(replace(candidate, seed=0), []).append(run)
     return list(found.values())
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation."""
+    """Format mean and standard deviation."""
     return f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
 
 
 def report(material: Material) -> None:
-    """Print the tables, draw the picture."""
+    """Print the tables, and draw the plot."""
     seconds = json.loads((material.folder / "seconds.json").read_text())
     for group in groups(material):
         print(
             f"\n{group}\n| held-out loss | seeds | minutes | ms a step | |\n|--:|--:|--:|--:|:--|"
         )
         for runs in runs_of(material, seconds, group):
-            entrant = runs[0].entrant
+            candidate = runs[0].candidate
             print(
                 f"| {spread([run.loss for run in runs])} | {len(runs)} | {runs[0].minutes:.2f} "
-                f"| {1000 * seconds[entrant.pace]:.0f} | {label(entrant, group)} |"
+                f"| {1000 * seconds[candidate.timing_key]:.0f} | {label(candidate, group)} |"
             )
     ours = runs_of(material, seconds, "ours")
     for group in ("bert", "modernbert"):
@@ -257,14 +259,14 @@ def report(material: Material) -> None:
     draw(material, seconds)
 
 
-def label(entrant: Entrant, group: str) -> str:
-    """What to call it: of the ablations, what was taken away."""
+def label(candidate: Candidate, group: str) -> str:
+    """Return the name of a candidate in the table; for an ablation, the removed part."""
     recipes = {replace(RECIPE, **change): name for name, change in CHANGES.items()}
-    return recipes[replace(entrant, seed=0)] if group == "ablations" else entrant.name
+    return recipes[replace(candidate, seed=0)] if group == "ablations" else candidate.name
 
 
 def draw(material: Material, seconds: dict[str, float]) -> None:
-    """All curves in one picture."""
+    """Plot all curves in one figure."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
@@ -291,7 +293,7 @@ def draw(material: Material, seconds: dict[str, float]) -> None:
 
 
 def main() -> None:
-    """Do what is asked."""
+    """Run the chosen command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["prepare", "train", "time", "report"])
     parser.add_argument("folder", type=Path)
@@ -304,15 +306,17 @@ def main() -> None:
         prepare(options.folder, options.text)
     elif options.what == "train":
         for group in options.groups:
-            for entrant in (
-                [Entrant(**json.loads(group))] if group[0] == "{" else groups(material)[group]
+            for candidate in (
+                [Candidate(**json.loads(group))] if group[0] == "{" else groups(material)[group]
             ):
-                train(material, entrant)
+                train(material, candidate)
     elif options.what == "time":
-        entrants = {
-            entrant.pace: entrant for group in groups(material).values() for entrant in group
+        candidates = {
+            candidate.timing_key: candidate
+            for group in groups(material).values()
+            for candidate in group
         }
-        seconds = clock(material, list(entrants.values()), options.rounds)
+        seconds = clock(material, list(candidates.values()), options.rounds)
         write_json(options.folder / "seconds.json", seconds)
         print(json.dumps(seconds, indent=1))
     else:

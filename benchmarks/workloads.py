@@ -1,15 +1,15 @@
-"""What `speed.py` times: real text, cut to a spread of lengths, and the models that read it.
+"""The workloads of `speed.py`: real text of realistic lengths, and models.
 
 Lengths are drawn from a log-normal distribution (σ = 0.65, as of sentences and paragraphs) with the
-stated mean, and clipped at the longest; lines of the dictionary GCIDE, drawn at random, are joined
-and cut to them, so that words occur as often as they do. All is drawn from seeds. A folder holds
-all that is read, and is filled where something is missing:
+given mean, clipped at the longest. Random lines of the dictionary GCIDE are joined and cut to these
+lengths, so that words have realistic frequencies. All draws are seeded. The material is in one
+folder, and missing files are made:
 
     text.txt  stsb.jsonl       20,000 lines of GCIDE; the test part of STS-B, for Spearman
     minilm/                    all-MiniLM-L6-v2, 6 layers × 384 (`material.py`), and its tokenizer
     classifier/                the same with an untrained classifier on it
     bert-base/ bert-mini/ bert-mini-8k/ modern-small/
-                               shapes as published, with seeded random weights: as fast as any
+                               published shapes with seeded random weights
 """
 
 import json
@@ -40,10 +40,10 @@ from plainformer.tokenizer import Tokenizer, load_tokenizer
 Kind = Literal["embed", "int8", "mlm", "classify", "tokenise", "load"]
 LINES = 20_000
 TASK = Classification(labels=("even", "odd"), max_length=128)
-"""of fine-tuning: whether a text has an even number of tokens"""
+"""The task of fine-tuning: whether a text has an even number of tokens."""
 SPREAD = 0.65
 ON_CUDA = 16
-"""so many times more texts on a GPU, which a CPU's batch does not fill"""
+"""A factor for the number of texts on a GPU, which larger batches keep busy."""
 SHAPES = {
     "bert-base": EncoderConfig.preset("bert-base"),
     "bert-mini": EncoderConfig.preset("bert-mini"),
@@ -54,22 +54,22 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Workload:
-    """Texts of some lengths, and what is done with them by which model."""
+    """The texts, their lengths, the model, and the work to do."""
 
     title: str
     kind: Kind
     model: str
     mean: int
-    """tokens of a text, special ones among them"""
+    """Mean tokens of a text, including special ones."""
     longest: int
     texts: int
-    """in all; of training: in a step"""
+    """Number of texts in all, or, in training, per step."""
     calls: int = 1
-    """in how many calls a contender is given the texts; of training: steps of a round"""
+    """Number of calls for the texts of a round, or, in training, steps of a round."""
 
     @property
     def is_training(self) -> bool:
-        """Whether weights change: then a text costs three times a forward pass."""
+        """Tell whether the workload trains, which costs three forward passes per text."""
         return self.kind in ("mlm", "classify")
 
 
@@ -102,28 +102,28 @@ class Case:
 
     @property
     def folder(self) -> Path:
-        """That of the model."""
+        """Return the folder of the model."""
         return self.material / self.workload.model
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the matrix products."""
+        """Return the number format of the matrix products."""
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """Ours, which counts the tokens."""
+        """Load our tokenizer, which counts the tokens."""
         return load_tokenizer(self.folder)
 
     @cached_property
     def config(self) -> EncoderConfig:
-        """Of the model."""
+        """Return the configuration of the model."""
         raw = read_json(self.folder / "config.json")
         return family_of(raw).read_config(raw)
 
     @cached_property
     def texts(self) -> list[str]:
-        """All texts of a round, in random order; each has the tokens that were drawn for it."""
+        """Return the texts of a round, in random order, cut to their drawn lengths."""
         work, lines = self.workload, read_lines(self.material / "text.txt")
         count = work.texts * (work.calls if work.is_training else 1)
         sizes = draw_lengths(count, work.mean, work.longest)
@@ -131,13 +131,13 @@ class Case:
 
     @cached_property
     def ids(self) -> list[list[int]]:
-        """The texts as ids, with [CLS] and [SEP]."""
+        """Return the texts as ids, with [CLS] and [SEP]."""
         longest = self.workload.longest
         return [self.tokenizer.encode(text, max_length=longest).ids for text in self.texts]
 
     @cached_property
     def inputs(self) -> Sequence[list[str]] | Sequence[MaskedBatch] | Sequence["Labelled"]:
-        """What a contender is given in each of its calls."""
+        """Return the arguments of each call of a contender."""
         size = -(-len(self.texts) // self.workload.calls)
         starts = range(0, len(self.texts), size)
         if self.workload.kind == "mlm":
@@ -147,7 +147,7 @@ class Case:
         return [self.texts[i : i + size] for i in starts]
 
     def masked(self, ids: list[list[int]], seed: int) -> MaskedBatch:
-        """A batch of masked language modelling; a smaller vocabulary folds the ids."""
+        """Mask a batch for MLM; ids are folded into a smaller vocabulary."""
         tokenizer, vocabulary = self.tokenizer, self.config.vocab_size
         flat = np.concatenate(sorted(ids, key=len))
         special = np.isin(flat, list(tokenizer.special_ids))
@@ -159,12 +159,12 @@ class Case:
 
     @property
     def tokens(self) -> int:
-        """Real tokens of a round."""
+        """Return the real tokens of a round."""
         return sum(map(len, self.ids))
 
     @property
     def flops(self) -> int:
-        """Operations that the real tokens of a round need: `encoder.flops`."""
+        """Return the operations of the real tokens of a round, by `encoder.flops`."""
         if self.workload.kind == "mlm":
             return 3 * sum(
                 masked_lm_flops(self.config, batch.sequences, len(batch.labels))
@@ -176,19 +176,19 @@ class Case:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Texts as ids, and for each the label of `TASK`."""
+    """Texts as ids, each with its label of `TASK`."""
 
     ids: list[list[int]]
     labels: list[int]
 
     @classmethod
     def of(cls, ids: list[list[int]]) -> "Labelled":
-        """These texts."""
+        """Label texts by `TASK`."""
         return cls(ids, [len(row) % 2 for row in ids])
 
 
 def open_case(name: str, material: Path, device: torch.device, precision: str, size: float) -> Case:
-    """A workload by name, with its material fetched; `size` is a factor for its texts."""
+    """Open a workload by name, fetching its material; `size` scales the number of texts."""
     work = WORKLOADS[name]
     if work.kind not in ("tokenise", "load"):
         factor = size * (ON_CUDA if device.type == "cuda" and work.calls < work.texts else 1)
@@ -200,7 +200,7 @@ def open_case(name: str, material: Path, device: torch.device, precision: str, s
 
 
 def prepare(material: Path, work: Workload) -> None:
-    """Fetch and make what is not there yet; a network is needed for nothing else."""
+    """Fetch and make missing material; only this needs a network."""
     material.mkdir(parents=True, exist_ok=True)
     if not (material / "text.txt").exists():
         lines = read_lines(fetch("gcide") / "train.txt")
@@ -227,18 +227,18 @@ def prepare(material: Path, work: Workload) -> None:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines that are not empty."""
+    """Return the lines that are not empty."""
     return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
 
 
 def read_pairs(material: Path) -> list[dict[str, str]]:
-    """Pairs of sentences, with the likeness that people gave them."""
+    """Return pairs of sentences with their human similarity scores."""
     lines = (material / "stsb.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
 def draw_lengths(count: int, mean: int, longest: int) -> list[int]:
-    """Log-normal lengths around `mean`, at least 4 and at most `longest`; all that, if equal."""
+    """Draw log-normal lengths from 4 to `longest`; all are `longest` if that is the mean."""
     if mean == longest:
         return [longest] * count
     rng = np.random.default_rng(0)
@@ -247,7 +247,7 @@ def draw_lengths(count: int, mean: int, longest: int) -> list[int]:
 
 
 def cut_text(lines: list[str], size: int, tokenizer: Tokenizer, seed: int) -> str:
-    """Lines drawn at random, joined, and cut where they have `size` tokens, [CLS] and [SEP] too."""
+    """Join random lines, and cut them at `size` tokens, including [CLS] and [SEP]."""
     rng = random.Random(seed)
     text, tokens = "", tokenizer.tokens("")
     while len(tokens) < size - 2:

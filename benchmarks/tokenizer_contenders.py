@@ -1,4 +1,4 @@
-"""Who takes part where texts become ids and offsets: ours, and `tokenizers` (Rust) on a thread."""
+"""The contenders of `speed.py` that tokenize: ours, and `tokenizers` (Rust) on one thread."""
 
 import json
 import os
@@ -8,18 +8,18 @@ from functools import partial
 from workloads import Case
 
 Tokens = list[tuple[list[int], list[tuple[int, int]]]]
-"""ids and offsets of each text"""
+"""The ids and offsets of each text."""
 Tokenise = Callable[[Sequence[str]], Tokens]
 
 
 def our_tokens(case: Case) -> Tokenise:
-    """`encode` of our tokenizer, which remembers words; `tokenizing.py` has it cold, too."""
+    """Run `encode` of our tokenizer with a warm cache; see also `wordpiece_speed.py`."""
     encode = case.tokenizer.encode
     return lambda texts: [(row.ids, row.offsets) for row in map(encode, texts)]
 
 
 def their_tokens(case: Case, is_batch: bool = False) -> Tokenise:
-    """`encode` of tokenizers, in Rust, or `encode_batch` on one thread."""
+    """Run `encode` of tokenizers, or `encode_batch` on one thread."""
     from tokenizers import Tokenizer
 
     definition = {**case.tokenizer.definition(), "truncation": None, "padding": None}

@@ -1,4 +1,4 @@
-"""Who takes part in `time_to_loss.py`: models of 4 layers × 128, ours and those of transformers."""
+"""The models of `time_to_loss.py`, 4 layers × 128, ours and those of transformers."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,34 +19,28 @@ SHAPE = {"vocab_size": VOCABULARY, "hidden_size": 128, "num_hidden_layers": 4}
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """A model and how it is trained."""
+class Candidate:
+    """A model and its training settings."""
 
-    model: str
-    """bert, modern: ours; hf-bert, hf-modern: those of transformers"""
+    model: str  # ours: bert, modern; of transformers: hf-bert, hf-modern
     learning_rate: float
-    tokens: float
-    """how long: millions of tokens"""
-    sequences: int = 8
-    """of 128 tokens, in a step"""
+    tokens: float  # millions
+    sequences: int = 8  # of 128 tokens, per step
     optimizer: str = "adamw"
     schedule: str = "linear"
     warmup: float = 0.1
     decay: float = 0.4
     mask_ratio: float = 0.15
-    dropout: float | None = None
-    """None: as published"""
+    dropout: float | None = None  # None: as published
     weight_decay: float = 0.01
-    matrix_learning_rate: float = 0.01
-    """of the matrices of the blocks, with muon"""
+    matrix_learning_rate: float = 0.01  # with Muon
     initializer_range: float = 0.02
     seed: int = 0
-    dense_head: bool = False
-    """whether ours scores the vocabulary at every place, too"""
+    dense_head: bool = False  # compute logits at every position, not at masked ones alone
 
     @property
     def name(self) -> str:
-        """One name for each."""
+        """Return the model and all settings that differ from the defaults."""
         given = {k: v for k, v in asdict(self).items() if v != DEFAULTS.get(k)}
         return " ".join(
             f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
@@ -54,14 +48,14 @@ class Entrant:
         )
 
     @property
-    def pace(self) -> str:
-        """What decides the time of a step."""
-        what = (self.model, self.sequences, self.optimizer, self.mask_ratio, self.dense_head)
-        return " ".join(map(str, (*what, self.dropout)))
+    def timing_key(self) -> str:
+        """Return the settings that determine the time of a step."""
+        settings = (self.model, self.sequences, self.optimizer, self.mask_ratio, self.dense_head)
+        return " ".join(map(str, (*settings, self.dropout)))
 
     @property
     def config(self) -> TrainingConfig:
-        """The settings of the loop."""
+        """Return the settings of the training loop."""
         return TrainingConfig(
             steps=round(self.tokens * 1e6 / (self.sequences * LENGTH)),
             learning_rate=self.learning_rate,
@@ -75,11 +69,11 @@ class Entrant:
         )
 
 
-DEFAULTS = {name: field.default for name, field in Entrant.__dataclass_fields__.items()}
+DEFAULTS = {name: field.default for name, field in Candidate.__dataclass_fields__.items()}
 
 
 class Theirs(nn.Module):
-    """A masked language model of transformers, given what a packed batch holds, padded."""
+    """A masked language model of transformers that takes a packed batch and pads it."""
 
     def __init__(self, kind: str, dropout: float | None) -> None:
         super().__init__()
@@ -116,7 +110,7 @@ class Theirs(nn.Module):
 
 
 def padded(batch: MaskedBatch) -> dict[str, Int[Tensor, "sequences length"]]:
-    """A batch as a model of transformers takes it."""
+    """Pad a batch for a model of transformers."""
     lengths = batch.sequences.lengths
     rows = [torch.split(x, list(lengths)) for x in (batch.input_ids, labels_of(batch))]
     ids, labels = (
@@ -128,14 +122,14 @@ def padded(batch: MaskedBatch) -> dict[str, Int[Tensor, "sequences length"]]:
 
 
 def theirs(model: Theirs, batch: MaskedBatch) -> Loss:
-    """The loss of transformers, as a sum, as its users call it: what is timed."""
+    """Return the summed loss of transformers as its users compute it; this one is timed."""
     return Loss(model.model(**padded(batch)).loss * len(batch.labels), len(batch.labels))
 
 
 def theirs_at_masked(model: Theirs, batch: MaskedBatch) -> Loss:
-    """The same number from the same modules, BERT's head at masked places only: what is trained.
+    """Return the same loss from the same modules, with BERT's head at masked positions only.
 
-    It takes half the time, and a loss after so many steps hangs on no clock.
+    Training uses this one: it takes half the time and gives the same loss after each step.
     """
     if not hasattr(model.model, "bert"):
         return theirs(model, batch)
@@ -147,28 +141,28 @@ def theirs_at_masked(model: Theirs, batch: MaskedBatch) -> Loss:
 
 
 def labels_of(batch: MaskedBatch) -> Int[Tensor, " tokens"]:
-    """What is asked for at each place, −100 where nothing is."""
+    """Return the label of each position, −100 where none is predicted."""
     labels = torch.full_like(batch.input_ids, -100)
     labels[batch.target_positions] = batch.labels
     return labels
 
 
 def dense(model: MaskedLM, batch: MaskedBatch) -> Loss:
-    """Our loss with the vocabulary scored at every place."""
+    """Compute our loss with logits at every position."""
     logits = model(batch.input_ids, sequences=batch.sequences)
     total = nn.functional.cross_entropy(logits, labels_of(batch), reduction="sum")
     return Loss(total, len(batch.labels))
 
 
 def build(
-    entrant: Entrant, tokenizer: Tokenizer, as_called: bool = True
+    candidate: Candidate, tokenizer: Tokenizer, as_called: bool = True
 ) -> tuple[nn.Module, Callable[..., Loss]]:
-    """A fresh model, and its loss: `as_called` by its users, or the same number sooner."""
-    torch.manual_seed(entrant.seed)
-    if entrant.model.startswith("hf-"):
-        return Theirs(entrant.model, entrant.dropout), theirs if as_called else theirs_at_masked
-    preset = {"bert": "bert-mini", "modern": "modern-tiny"}[entrant.model]
-    width = {"bert": 512, "modern": 256}[entrant.model]
+    """Build a model and its loss: `as_called` by its users, or the faster equivalent."""
+    torch.manual_seed(candidate.seed)
+    if candidate.model.startswith("hf-"):
+        return Theirs(candidate.model, candidate.dropout), theirs if as_called else theirs_at_masked
+    preset = {"bert": "bert-mini", "modern": "modern-tiny"}[candidate.model]
+    width = {"bert": 512, "modern": 256}[candidate.model]
     shape = EncoderConfig.preset(
         preset,
         **SHAPE,
@@ -176,7 +170,7 @@ def build(
         intermediate_size=width,
         max_position_embeddings=LENGTH,
         pad_token_id=tokenizer.pad_id,
-        initializer_range=entrant.initializer_range,
+        initializer_range=candidate.initializer_range,
     )
-    model = MaskedLM(shape, dropout=entrant.dropout)
-    return model, dense if entrant.dense_head else masked_lm
+    model = MaskedLM(shape, dropout=candidate.dropout)
+    return model, dense if candidate.dense_head else masked_lm

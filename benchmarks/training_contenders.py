@@ -1,12 +1,11 @@
-"""Who takes part where weights are learned: each takes steps from the same start on the same batch.
+"""The contenders of `speed.py` that train: each takes the same steps from the same start.
 
-A contender is a function of a `Case` that builds a model and its optimizer, and returns a callable:
-batch → the loss before the step. It begins with lists of ids and ends with new weights, so packing
-or padding is part of what is timed; tokenising and masking are not. All without dropout, so that
-the losses of the same steps must agree; AdamW in its fused form, without decay of biases and norms,
-gradients clipped at 1; on a GPU with bf16 in autocast. Ours is the loop of `training`; the others
-are the loop that a user of PyTorch writes, and they score the vocabulary at every place, as their
-models do. Fine-tuning pads to the longest text of the batch.
+A contender is a function of a `Case` that builds a model and its optimizer, and returns a callable
+from a batch to the loss before the step. It gets lists of ids, so the time includes packing or
+padding, but not tokenizing and masking. All train without dropout, so that their losses must agree,
+with fused AdamW, no decay of biases and norms, gradients clipped at 1, and on a GPU with bf16
+autocast. Ours runs the loop of `training`; the others run a plain PyTorch loop, and compute logits
+at every position, as their models do. Fine-tuning pads to the longest text of the batch.
 """
 
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from contenders import LeftOut
+from embedding_contenders import LeftOut
 from torch import Tensor, nn
 from workloads import TASK, Case, Labelled
 
@@ -35,7 +34,7 @@ Step = Callable[[Any], np.ndarray]
 
 
 def settings(case: Case) -> TrainingConfig:
-    """A constant rate, small enough for losses to stay comparable."""
+    """Return settings with a small constant learning rate, so that losses stay comparable."""
     return TrainingConfig(
         learning_rate=1e-5,
         schedule="constant",
@@ -46,7 +45,7 @@ def settings(case: Case) -> TrainingConfig:
 
 
 def plainformer(case: Case) -> Step:
-    """Ours: packed, and the vocabulary is scored where a token is asked for."""
+    """Train our model on packed batches, with logits at masked positions only."""
     if case.workload.kind == "mlm":
         return our_steps(case, MaskedLM.from_pretrained(case.folder, dropout=0.0), masked_lm)
     model = SequenceClassifier.from_pretrained(case.folder, dropout=0.0)
@@ -54,7 +53,7 @@ def plainformer(case: Case) -> Step:
 
 
 def our_steps(case: Case, model: nn.Module, objective: Objective[Any, Any]) -> Step:
-    """The loop of `training`."""
+    """Return a step of the loop of `training`."""
     config = settings(case)
     whole = ModelCall(model.to(case.device).train())
     optimizer = build_optimizer(model, config)
@@ -70,7 +69,7 @@ def our_steps(case: Case, model: nn.Module, objective: Objective[Any, Any]) -> S
 
 
 def fresh(batch: MaskedBatch | Labelled) -> Any:
-    """The batch as it comes from the data: nothing of an earlier step is remembered in it."""
+    """Copy a batch without the values that an earlier step cached in it."""
     if isinstance(batch, Labelled):
         rows = zip(batch.ids, batch.labels, strict=True)
         return Batch.of([Item((encoding(ids),), (np.array([label]),)) for ids, label in rows])
@@ -79,12 +78,12 @@ def fresh(batch: MaskedBatch | Labelled) -> Any:
 
 
 def encoding(ids: list[int]) -> Encoding:
-    """Ids as an encoding of one text; what fine-tuning of texts does not read is left out."""
+    """Wrap ids as the encoding of one text, with the fields that fine-tuning reads."""
     return Encoding(((Tokens(ids, [], []), 0, 0),))
 
 
 def transformers(case: Case, attention: str = "sdpa", is_compiled: bool = False) -> Step:
-    """`BertForMaskedLM` or `BertForSequenceClassification`, in a plain loop."""
+    """Train `BertForMaskedLM` or `BertForSequenceClassification` in a plain loop."""
     from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
 
     is_mlm = case.workload.kind == "mlm"
@@ -119,7 +118,7 @@ def transformers(case: Case, attention: str = "sdpa", is_compiled: bool = False)
 
 
 def padded(batch: MaskedBatch | Labelled) -> dict[str, Tensor]:
-    """A batch as transformers takes it."""
+    """Pad a batch for transformers."""
     if isinstance(batch, Labelled):
         rows = [torch.tensor(ids) for ids in batch.ids]
         return {**pad(rows), "labels": torch.tensor(batch.labels)}
@@ -127,19 +126,19 @@ def padded(batch: MaskedBatch | Labelled) -> dict[str, Tensor]:
     labels = torch.full_like(batch.input_ids, IGNORED)
     labels[batch.target_positions] = batch.labels
     rows, wanted = (torch.split(x, lengths) for x in (batch.input_ids, labels))
-    return {**pad(rows), "labels": together(wanted, IGNORED)}
+    return {**pad(rows), "labels": pad_rows(wanted, IGNORED)}
 
 
 def pad(rows: Any) -> dict[str, Tensor]:
-    """Ids and their mask, padded to the longest."""
+    """Pad ids to the longest text; return them and their mask."""
     return {
-        "input_ids": together(rows, 0),
-        "attention_mask": together([torch.ones_like(row) for row in rows], 0),
+        "input_ids": pad_rows(rows, 0),
+        "attention_mask": pad_rows([torch.ones_like(row) for row in rows], 0),
     }
 
 
-def together(rows: Any, padding: int) -> Tensor:
-    """Rows of unequal length as one tensor."""
+def pad_rows(rows: Any, padding: int) -> Tensor:
+    """Pad rows of unequal length into one tensor."""
     return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=padding)
 
 

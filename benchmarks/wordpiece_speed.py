@@ -1,11 +1,12 @@
-"""WordPiece in Python against the Rust of `tokenizers`: megabytes of text a second, on one thread.
+"""Compare the speed of our WordPiece, in Python, with `tokenizers`, in Rust, on one thread.
 
-    python benchmarks/tokenizing.py --tokenizer FOLDER --text FILE [--megabytes 2] [--repeats 5]
+    python benchmarks/wordpiece_speed.py --tokenizer FOLDER --text FILE
+                                         [--megabytes 2] [--repeats 5]
 
 The folder is a BERT-like one with `tokenizer.json` or `vocab.txt`; the text is encoded line by
-line. First the outputs are checked to be equal, ids, offsets and word ids on every line. Then the
-calls take turns, so that all meet the same noise, and the medians are printed. "cold" begins with
-an empty cache each time, as a new process does; "warm" has seen the text before.
+line. First ids, offsets and word ids are checked to be equal on every line. Then the calls take
+turns, and the medians are printed. "cold" starts each time with an empty cache, as a new process
+does; "warm" has seen the text before.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from plainformer.tokenizer import WordPiece, load_tokenizer
 
 
 def read_lines(path: Path, megabytes: float) -> list[str]:
-    """Take lines from all over a file, so that an alphabetical one shows more than its A."""
+    """Read lines from all parts of a file, in case it is sorted alphabetically."""
     lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     size = sum(len(line.encode()) for line in lines)
     every = max(1, int(size / (megabytes * 1e6)))
@@ -36,7 +37,7 @@ def read_lines(path: Path, megabytes: float) -> list[str]:
 
 
 def open_wordpiece(folder: Path) -> WordPiece:
-    """The tokenizer of a folder, with an empty cache, cutting nothing."""
+    """Open the WordPiece tokenizer of a folder, with an empty cache and without truncation."""
     tokenizer = load_tokenizer(folder)
     if not isinstance(tokenizer, WordPiece):
         sys.exit(f"{folder} is not a WordPiece tokenizer")
@@ -45,7 +46,7 @@ def open_wordpiece(folder: Path) -> WordPiece:
 
 
 def main() -> None:
-    """Check equality, then measure."""
+    """Check that the outputs are equal, then time every call."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--text", type=Path, required=True)

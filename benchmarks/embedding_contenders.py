@@ -1,14 +1,14 @@
-"""Who takes part where texts become vectors: each the way its users call it, on the same weights.
+"""The contenders of `speed.py` that encode texts as vectors, on the same weights.
 
-A contender is a function of a `Case` that loads a model and returns a callable: texts → one vector
-of length 1 for each, the mean of its tokens' vectors, in order. Strings go in and numpy comes out:
-tokenising, batching and sorting are part of what is timed.
+A contender is a function of a `Case` that loads a model and returns a callable from texts to one
+unit vector per text: the mean of its tokens' vectors. It takes strings and returns numpy arrays, so
+tokenizing, batching and sorting are part of the time.
 
-- as called: the texts in the order in which they come, 32 at a time, padded to the longest;
-- sorted: 32 texts of like length at a time, which is the strongest form without packing.
+- as called: the texts in their given order, 32 at a time, padded to the longest;
+- sorted: 32 texts of similar length at a time, the fastest form without packing.
 
-`plainformer` sorts and packs by itself. What a package lacks, or a device does not have, is raised
-as `LeftOut` or ImportError, and the contender is left out with a line.
+`plainformer` sorts and packs by itself. A contender that a package or the device does not support
+raises `LeftOut` or ImportError, and is left out.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,15 +28,15 @@ from plainformer.finetune import Embedder
 BATCH = 32
 Embed = Callable[[Sequence[str]], np.ndarray]
 Padded = Callable[[dict[str, Tensor]], Tensor]
-"""input_ids, attention_mask, token_type_ids → the tokens' vectors, all of them (batch, seq, …)"""
+"""input_ids, attention_mask, token_type_ids (batch, seq) → token vectors (batch, seq, hidden)"""
 
 
 class LeftOut(Exception):
-    """A contender cannot run here."""
+    """The error of a contender that cannot run here."""
 
 
 def plainformer(case: Case) -> Embed:
-    """Ours: `finetune.Embedder`."""
+    """Return `finetune.Embedder`."""
     longest, device = case.workload.longest, case.device
     embedder = Embedder.load(case.folder, max_length=longest, device=str(device))
     if case.precision == "fp32":
@@ -47,7 +47,7 @@ def plainformer(case: Case) -> Embed:
 
 
 def plainformer_int8(case: Case) -> Embed:
-    """Ours in int8."""
+    """Return `finetune.Embedder` in int8."""
     on_cpu(case)
     return Embedder.load(case.folder, max_length=case.workload.longest, int8=True)
 
@@ -55,7 +55,7 @@ def plainformer_int8(case: Case) -> Embed:
 def transformers(
     case: Case, attention: str = "sdpa", is_sorted: bool = False, is_compiled: bool = False
 ) -> Embed:
-    """`AutoTokenizer` and `AutoModel`."""
+    """Run `AutoTokenizer` and `AutoModel`."""
     model = their_model(case, attention)
     if is_compiled:
         model = torch.compile(model, dynamic=True)
@@ -63,7 +63,7 @@ def transformers(
 
 
 def pipeline(case: Case) -> Embed:
-    """The pipeline of transformers, which takes the texts one by one unless told otherwise."""
+    """Run the pipeline of transformers, by default one text at a time."""
     import transformers
 
     feature = transformers.pipeline(
@@ -82,7 +82,7 @@ def pipeline(case: Case) -> Embed:
 
 
 def torch_encoder(case: Case, is_sorted: bool = False) -> Embed:
-    """`torch.nn.TransformerEncoder`, on its fast path, between their embeddings and the mean."""
+    """Run `torch.nn.TransformerEncoder` on its fast path, with transformers' embeddings."""
     bert = their_model(case, "sdpa")
     encoder = torch_layers(bert).to(case.device, case.dtype)
 
@@ -96,7 +96,7 @@ def torch_encoder(case: Case, is_sorted: bool = False) -> Embed:
 
 
 def torch_layers(bert: Any) -> nn.TransformerEncoder:
-    """The layers of a BERT of transformers, as those of torch."""
+    """Copy the layers of a BERT of transformers into those of torch."""
     shape = bert.config
     layer = nn.TransformerEncoderLayer(
         shape.hidden_size,
@@ -120,7 +120,7 @@ def torch_layers(bert: Any) -> nn.TransformerEncoder:
 
 
 def x_transformers(case: Case) -> Embed:
-    """The encoder of x-transformers with its flash attention, given these weights and biases."""
+    """Run the encoder of x-transformers with flash attention and the same weights."""
     from x_transformers import Encoder
 
     bert = their_model(case, "sdpa")
@@ -155,7 +155,7 @@ def x_transformers(case: Case) -> Embed:
 
 
 def sentence_transformers(case: Case) -> Embed:
-    """`SentenceTransformer.encode`, which sorts by length by itself."""
+    """Run `SentenceTransformer.encode`, which sorts by length."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
@@ -167,12 +167,12 @@ def sentence_transformers(case: Case) -> Embed:
 
 
 def onnx_runtime(case: Case, is_int8: bool = False) -> Embed:
-    """ONNX Runtime on the exported model, its operators fused for BERT; sorted."""
+    """Run ONNX Runtime on the exported model with operators fused for BERT, sorted."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    # Its threads would go on spinning in the turn of the next contender.
+    # Else its threads keep spinning while the next contender is timed.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     provider = "CUDAExecutionProvider" if case.device.type == "cuda" else "CPUExecutionProvider"
     if provider not in onnxruntime.get_available_providers():
@@ -191,14 +191,14 @@ def onnx_runtime(case: Case, is_int8: bool = False) -> Embed:
 
 
 def exported(case: Case, is_int8: bool) -> Path:
-    """The model as ONNX, beside its weights; made once."""
+    """Export the model to ONNX beside its weights, once."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.transformers.optimizer import optimize_model
 
     plain, fused, int8 = (case.folder / f"{name}.onnx" for name in ("plain", "fused", "int8"))
     if not fused.exists():
-        # The older exporter and eager attention write the pattern that the fusion looks for.
+        # The fusion recognises only the pattern of the older exporter with eager attention.
         model = their_model(replace(case, device=torch.device("cpu"), precision="fp32"), "eager")
         ids = torch.ones(2, 8, dtype=torch.long)
         names = ["input_ids", "attention_mask", "token_type_ids"]
@@ -217,7 +217,9 @@ def exported(case: Case, is_int8: bool) -> Path:
         better.save_model_to_file(str(fused))
         plain.unlink()
     if is_int8 and not int8.exists():
-        floats = {"DefaultTensorType": onnx.TensorProto.FLOAT}  # of fused operators it cannot tell
+        floats = {
+            "DefaultTensorType": onnx.TensorProto.FLOAT
+        }  # it does not know the fused operators
         quantize_dynamic(
             fused, int8, per_channel=True, weight_type=QuantType.QInt8, extra_options=floats
         )
@@ -225,21 +227,21 @@ def exported(case: Case, is_int8: bool) -> Path:
 
 
 class States(nn.Module):
-    """A model of transformers that gives its last states alone."""
+    """A model of transformers that returns only its last hidden states."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """Of a padded batch."""
+        """Return the last hidden states of a padded batch."""
         out = self.model(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
         states: Tensor = out.last_hidden_state
         return states
 
 
 def their_model(case: Case, attention: str) -> Any:
-    """The encoder of the folder, as transformers has it."""
+    """Load the encoder of the folder with transformers."""
     from transformers import AutoModel
 
     model = AutoModel.from_pretrained(
@@ -249,7 +251,7 @@ def their_model(case: Case, attention: str) -> Any:
 
 
 def their_tokenizer(case: Case) -> Any:
-    """The tokenizer of the folder, as transformers has it, cutting where ours does."""
+    """Load the tokenizer of the folder with transformers, with the same truncation."""
     from transformers import AutoTokenizer
 
     names = ["input_ids", "attention_mask"]
@@ -264,7 +266,7 @@ def their_tokenizer(case: Case) -> Any:
 
 
 def pooled(case: Case, states: Padded, is_sorted: bool) -> Embed:
-    """Texts as padded batches, and the mean of what `states` says of their tokens."""
+    """Encode padded batches of texts, and take the mean of their token vectors."""
     tokenizer = their_tokenizer(case)
 
     @torch.no_grad()
@@ -282,7 +284,7 @@ def pooled(case: Case, states: Padded, is_sorted: bool) -> Embed:
 
 
 def as_called(tokenizer: Any, texts: Sequence[str]) -> Iterator[tuple[list[int], Any]]:
-    """The texts as they come, 32 at a time."""
+    """Batch 32 texts at a time, in their order."""
     for i in range(0, len(texts), BATCH):
         some = list(texts[i : i + BATCH])
         batch = tokenizer(some, padding=True, truncation=True, return_tensors="pt")
@@ -290,7 +292,7 @@ def as_called(tokenizer: Any, texts: Sequence[str]) -> Iterator[tuple[list[int],
 
 
 def sorted_batches(tokenizer: Any, texts: Sequence[str]) -> Iterator[tuple[list[int], Any]]:
-    """32 texts of like length at a time."""
+    """Batch 32 texts of similar length at a time."""
     ids = tokenizer(list(texts), truncation=True)["input_ids"]
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     for i in range(0, len(order), BATCH):
@@ -302,18 +304,18 @@ def sorted_batches(tokenizer: Any, texts: Sequence[str]) -> Iterator[tuple[list[
 
 
 def unit(x: Tensor) -> Tensor:
-    """Rows of length 1."""
+    """Scale rows to length 1."""
     return nn.functional.normalize(x, dim=-1)
 
 
 def on_cpu(case: Case) -> None:
-    """Raise `LeftOut` anywhere else."""
+    """Raise `LeftOut` unless the device is a CPU."""
     if case.device.type != "cpu":
         raise LeftOut("it runs on a CPU only")
 
 
 def bert_only(make: Callable[[Case], Embed]) -> Callable[[Case], Embed]:
-    """A contender whose layers are BERT's, and nothing else's."""
+    """Limit a contender to models with BERT's layers."""
 
     def checked(case: Case) -> Embed:
         if case.config.architecture != "bert":
@@ -324,7 +326,7 @@ def bert_only(make: Callable[[Case], Embed]) -> Callable[[Case], Embed]:
 
 
 def loading(make: Callable[[Case], Embed]) -> Callable[[Case], Embed]:
-    """The same contender, which begins with its folder in every call."""
+    """Make a contender load its folder in every call."""
     return lambda case: lambda texts: make(case)(texts)
 
 
