@@ -6,10 +6,11 @@ tokens in each.
 
 An objective with several backward passes is a generator: it yields losses, and each one is
 differentiated before the next is computed. Adversarial training (FGM: Miyato et al. 2017,
-arXiv:1605.07725), with `perturbed` in place of a method that adds δ to the embeddings:
+arXiv:1605.07725), where `embedding_offset` adds δ to the output of the embeddings:
 
     def adversarial(model, batch):
-        with perturbed(model) as delta:                      # δ = 0, with a gradient
+        delta = torch.zeros(batch.num_tokens, hidden_size, requires_grad=True)
+        with embedding_offset(model, delta):
             yield objective(model, batch)
             delta.data = epsilon * delta.grad / delta.grad.norm()
             yield objective(model, batch)._replace(items=0, metrics={})

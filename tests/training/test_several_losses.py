@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 
 import plainformer.training.run_log
 from plainformer.encoder import EncoderConfig, MaskedLM, Sequences, ops
+from plainformer.encoder.embedding_offset import embedding_offset
 from plainformer.training import Loss, Objective, TrainingConfig, TrainingObjective, train
 from tests.training import toy
 
@@ -98,16 +98,6 @@ def masked_lm(model: MaskedLM, batch: Batch) -> Loss:
     logits = model(batch.input_ids, sequences=batch.sequences, at=batch.positions)
     found = (logits.argmax(-1) == batch.labels).sum()
     return Loss(ops.cross_entropy(logits, batch.labels), len(batch.labels), {"accuracy": found})
-
-
-@contextmanager
-def embedding_offset(model: MaskedLM, delta: Tensor) -> Iterator[None]:
-    """Add `delta` to the output of the embeddings within the context."""
-    hook = model.base.embeddings.register_forward_hook(lambda *inputs: inputs[-1] + delta)
-    try:
-        yield
-    finally:
-        hook.remove()
 
 
 def fgm(objective: Objective[Any, Any], epsilon: float) -> TrainingObjective[Any, Any]:
