@@ -36,8 +36,9 @@ def attention(
         return padded.attention(query, key, value, mask, dropout)
     if len(query) == 0:  # no token: kernels want one
         return value
-    # A window would hide the prefix from the kernel's later queries.
-    is_varlen = mask.bias is None and dropout == 0.0 and (mask.window is None or not mask.prefix)
+    # The kernel counts a prefix among the positions: a window or causality would shift.
+    is_shifted = mask.prefix > 0 and (mask.window is not None or mask.causal)
+    is_varlen = mask.bias is None and dropout == 0.0 and not is_shifted
     if query.is_cuda and _is_half(query) and is_varlen:
         from torch.nn.attention.varlen import varlen_attn
 
