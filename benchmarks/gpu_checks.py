@@ -31,7 +31,7 @@ from plainformer.encoder import (
     use_backend,
 )
 from plainformer.encoder.ops import fused, plain
-from plainformer.encoder.packing import moved
+from plainformer.encoder.packing import to_device
 from plainformer.encoder.weights import FAMILIES
 from plainformer.training import Loss, TrainingConfig, train
 from plainformer.training.optimizer import build_optimizer
@@ -238,7 +238,7 @@ class Tokens:
 
     def to(self, device: torch.device) -> "Tokens":
         """Copy the batch to `device`."""
-        return Tokens(moved(self.ids, device), self.sequences.to(device))
+        return Tokens(to_device(self.ids, device), self.sequences.to(device))
 
 
 def batches(step: int) -> list[Tokens]:

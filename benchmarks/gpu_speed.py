@@ -33,7 +33,7 @@ from plainformer.encoder import (
 )
 from plainformer.encoder.flops import encoder_flops, masked_lm_flops
 from plainformer.encoder.ops import cross_entropy
-from plainformer.encoder.packing import moved
+from plainformer.encoder.packing import to_device
 from plainformer.pretrain.batch import MaskedBatch
 from plainformer.pretrain.objectives import masked_lm
 from plainformer.training import Loss, Objective, TrainingConfig, autocast
@@ -237,7 +237,7 @@ def their_step(
     called = torch.compile(there, dynamic=True) if compiled else there
 
     def step() -> np.ndarray:
-        inputs = {name: moved(x, bench.device) for name, x in batch.items()}
+        inputs = {name: to_device(x, bench.device) for name, x in batch.items()}
         with autocast(bench.device, "bf16"):
             loss = called(**inputs).loss
         loss.backward()
@@ -300,7 +300,7 @@ def their_vectors(
         found = []
         for portion in portions:
             inputs = padded(torch.cat(portion), [len(text) for text in portion])
-            inputs = {name: moved(x, bench.device) for name, x in inputs.items()}
+            inputs = {name: to_device(x, bench.device) for name, x in inputs.items()}
             states = there(**inputs).last_hidden_state.float()
             mask = inputs["attention_mask"][..., None]
             found.append(unit((states * mask).sum(1) / mask.sum(1)))

@@ -53,7 +53,7 @@ class Sequences:
 
     def to(self, device: torch.device | str) -> "Sequences":
         """Copy the boundaries to another device."""
-        bounds, positions = moved(self.cu_seqlens, device), moved(self.positions, device)
+        bounds, positions = to_device(self.cu_seqlens, device), to_device(self.positions, device)
         return replace(self, cu_seqlens=bounds, positions=positions)
 
     def prefixed(self, prefix: int) -> "Sequences":
@@ -206,6 +206,6 @@ class Packing:
         return self.unpack(self.sequences.unpad(keys)).permute(0, 2, 3, 1)
 
 
-def moved(x: Tensor, device: torch.device | str) -> Tensor:
+def to_device(x: Tensor, device: torch.device | str) -> Tensor:
     """`x` on `device`. A GPU is not waited for; a CPU is, or it may read too early."""
     return x.to(device, non_blocking=torch.device(device).type != "cpu")

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int, Int64, Shaped
 from torch import Tensor
 
 from plainformer.encoder import Sequences
-from plainformer.encoder.packing import moved
+from plainformer.encoder.packing import to_device
 from plainformer.tokenizer import Tokenizer
 
 Segment = tuple[Shaped[np.ndarray, " _"], Shaped[np.ndarray, " _"]]
@@ -139,12 +139,12 @@ class MaskedBatch:
         types, order = self.token_type_ids, self.order
         return replace(
             self,
-            input_ids=moved(self.input_ids, device),
+            input_ids=to_device(self.input_ids, device),
             sequences=self.sequences.to(device),
-            target_positions=moved(self.target_positions, device),
-            labels=moved(self.labels, device),
-            token_type_ids=None if types is None else moved(types, device),
-            order=None if order is None else moved(order, device),
+            target_positions=to_device(self.target_positions, device),
+            labels=to_device(self.labels, device),
+            token_type_ids=None if types is None else to_device(types, device),
+            order=None if order is None else to_device(order, device),
         )
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from plainformer.encoder import Sequences
-from plainformer.encoder.packing import moved
+from plainformer.encoder.packing import to_device
 from plainformer.tokenizer import Encoding
 
 BATCH_TOKENS = 4096
@@ -92,11 +92,11 @@ class Batch:
         """The same batch on `device`."""
         return replace(
             self,
-            input_ids=moved(self.input_ids, device),
-            token_type_ids=moved(self.token_type_ids, device),
+            input_ids=to_device(self.input_ids, device),
+            token_type_ids=to_device(self.token_type_ids, device),
             sequences=self.sequences.to(device),
-            places=moved(self.places, device),
-            targets=moved(self.targets, device),
+            places=to_device(self.places, device),
+            targets=to_device(self.targets, device),
         )
 
     def parts(
