@@ -72,7 +72,7 @@ class Sequences:
         return [(len(list(group)), length) for length, group in groupby(self.lengths)]
 
     @cached_property
-    def rows(self) -> Int[Tensor, " tokens"]:
+    def sequence_ids(self) -> Int[Tensor, " tokens"]:
         """Return the index of the sequence that each token belongs to."""
         sizes = self.cu_seqlens.diff()
         return torch.repeat_interleave(sizes, output_size=len(self.positions))
@@ -80,7 +80,7 @@ class Sequences:
     @property
     def is_token(self) -> Bool[Tensor, "sequences length"]:
         """Return where the padded sequences have a token."""
-        return self.pad(torch.ones_like(self.rows)).bool()
+        return self.pad(torch.ones_like(self.sequence_ids)).bool()
 
     @property
     def padded_positions(self) -> Int[Tensor, "1 length"]:
@@ -90,17 +90,17 @@ class Sequences:
     def pad(self, x: Shaped[Tensor, "tokens *rest"]) -> Shaped[Tensor, "sequences length *rest"]:
         """Move each sequence to a row of its own, with zeros after its tokens."""
         padded = x.new_zeros((len(self.lengths), self.max_length, *x.shape[1:]))
-        return padded.index_put((self.rows, self.positions), x)
+        return padded.index_put((self.sequence_ids, self.positions), x)
 
     def unpad(self, x: Shaped[Tensor, "sequences length *rest"]) -> Shaped[Tensor, "tokens *rest"]:
         """Reverse `pad`."""
-        return x[self.rows, self.positions]
+        return x[self.sequence_ids, self.positions]
 
     def cumsum(self, flags: Bool[Tensor, " tokens"]) -> Int[Tensor, " tokens"]:
         """Count the true `flags` of each sequence, up to each token and with it."""
         count = flags.cumsum(0)
         before = (count - flags.long())[self.cu_seqlens[:-1]]
-        return count - before[self.rows]
+        return count - before[self.sequence_ids]
 
     def first(self, x: Shaped[Tensor, "tokens *rest"]) -> Shaped[Tensor, "sequences *rest"]:
         """Select the entry of the first token of each sequence."""

@@ -59,5 +59,5 @@ def pool(
     if isinstance(sequences, PaddedSequences):
         is_token = sequences.is_token[..., None]  # (batch, seq, 1)
         return x.masked_fill(~is_token, 0.0).sum(1) / is_token.sum(1)
-    sums = x.new_zeros(len(sequences.lengths), x.shape[-1]).index_add(0, sequences.rows, x)
+    sums = x.new_zeros(len(sequences.lengths), x.shape[-1]).index_add(0, sequences.sequence_ids, x)
     return sums / sequences.cu_seqlens.diff()[:, None]

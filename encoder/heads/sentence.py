@@ -169,7 +169,7 @@ def pool_one(
     if mode in ("cls", "lasttoken"):
         bounds = sequences.cu_seqlens
         return x[bounds[:-1] + skip if mode == "cls" else bounds[1:] - 1]
-    rows, places = sequences.rows, sequences.positions
+    rows, places = sequences.sequence_ids, sequences.positions
     if skip:
         kept = places >= skip
         x, rows, places = x[kept], rows[kept], places[kept]

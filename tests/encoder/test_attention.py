@@ -60,7 +60,7 @@ def test_attention_of_padded_sequences_is_plain(
     """What a GPU runs where `varlen_attn` does not serve: padding is not seen, and gives no NaN."""
     monkeypatch.setattr("plainformer.encoder.ops.sliding_window.QUERIES", 4)
     sequences = Sequences.of([1, 4, 5, 12, 24, 24], causal=causal)
-    q, k, v = draw(3, len(sequences.rows), 2, 8, dtype=dtype).unbind()
+    q, k, v = draw(3, len(sequences.sequence_ids), 2, 8, dtype=dtype).unbind()
     bias = draw(2, 47, dtype=dtype, seed=4) if biased else None
 
     def run(attention: Any) -> Callable[..., Tensor]:
@@ -104,7 +104,7 @@ def test_a_window_is_read_in_blocks(
 ) -> None:
     monkeypatch.setattr("plainformer.encoder.ops.sliding_window.QUERIES", 4)
     sequences = Sequences.of([1, 4, 5, 12, 24, 24], causal=causal)
-    q, k, v = draw(3, len(sequences.rows), 2, 8, dtype=dtype).unbind()
+    q, k, v = draw(3, len(sequences.sequence_ids), 2, 8, dtype=dtype).unbind()
     bias = draw(2, 47, dtype=dtype, seed=4) if biased else None
 
     def run(form: Any) -> Callable[..., Tensor]:

@@ -39,7 +39,7 @@ def test_plain_sees_the_past_alone(window: int | None, biased: bool) -> None:
     both_ways = AttentionMask(Sequences.of(LENGTHS), window, bias)
     free = plain.attention_with_weights(q, k, v, both_ways)[1]
     past = free.tril()
-    real = sequences.pad(torch.ones_like(sequences.rows)).double()
+    real = sequences.pad(torch.ones_like(sequences.sequence_ids)).double()
     assert_relative(weights, past / past.sum(-1, keepdim=True).clamp(min=1e-300), 1e-13)
     assert_relative(weights.sum(-1), real[:, None].expand(weights.shape[:3]), 1e-13)
     mixed = torch.einsum("bhqk,bkhd->bqhd", weights, sequences.pad(v))

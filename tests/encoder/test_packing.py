@@ -73,7 +73,7 @@ def test_sequences(lengths: list[int]) -> None:
     sequences = Sequences.of(lengths)
     tokens = sum(lengths)
     rows = [i for i, n in enumerate(lengths) for _ in range(n)]
-    assert sequences.rows.tolist() == rows
+    assert sequences.sequence_ids.tolist() == rows
     assert sequences.positions.tolist() == [p for n in lengths for p in range(n)]
     assert sequences.cu_seqlens.tolist() == [sum(lengths[:i]) for i in range(len(lengths) + 1)]
     assert sequences.cu_seqlens.dtype == torch.int32, "what varlen_attn asks for"

@@ -75,7 +75,9 @@ class Chain:
         follows = sequences.positions > 0
         scores = x.gather(1, tags[:, None])[:, 0]
         steps = self.transitions[tags.roll(1), tags].masked_fill(~follows, 0.0)
-        sums = x.new_zeros(len(sequences.lengths)).index_add(0, sequences.rows, scores + steps)
+        sums = x.new_zeros(len(sequences.lengths)).index_add(
+            0, sequences.sequence_ids, scores + steps
+        )
         return self.start[tags[first]] + sums + self.end[tags[last]]
 
     def forward(self, x: Scores, sequences: Sequences) -> Scores:
@@ -93,7 +95,7 @@ class Chain:
     def backward(self, x: Scores, sequences: Sequences) -> Scores:
         """β[t, y] = log Σ exp of what stands behind yₜ = y, over all yₜ₊₁…ₙ: `forward` reversed."""
         first, last = ends(sequences)
-        mirror = (first + last)[sequences.rows] - torch.arange(len(x), device=x.device)
+        mirror = (first + last)[sequences.sequence_ids] - torch.arange(len(x), device=x.device)
         reverse = Chain(self.end, self.transitions.T, self.start)
         return reverse.forward(x[mirror], sequences)[mirror] - x
 
