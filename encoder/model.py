@@ -69,6 +69,8 @@ class Encoder(PretrainedModel):
     `dropout`: another share than the config's, for the vectors between the layers.
     """
 
+    class_name = "Encoder"
+
     def __init__(
         self,
         config: EncoderConfig,

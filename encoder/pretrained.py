@@ -1,7 +1,7 @@
 """What every model here can do: be counted, switched between backends, saved and loaded."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from torch import nn
 
@@ -18,6 +18,12 @@ Model = TypeVar("Model", bound="PretrainedModel")
 class PretrainedModel(nn.Module):
     """A module with a config, a backend, and a Hugging Face folder as its form on disk."""
 
+    class_name: ClassVar[str]
+    """The name of the class in the tables of `weights`; a subclass inherits it."""
+    saved_settings: ClassVar[tuple[str, ...]] = ()
+    """Attributes that `config.json` holds, and that the constructor takes."""
+    has_decoder: ClassVar[bool] = False
+    """Whether there is a decoder, which may be tied to the embeddings."""
     config: EncoderConfig
     backend: Backend = "fused"
     newly_initialised: tuple[str, ...] = ()

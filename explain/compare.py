@@ -24,10 +24,9 @@ from plainformer.encoder.weights import (
     find,
     named_architectures,
     read_tensors,
-    under_their_prefix,
 )
 from plainformer.encoder.weights.family import Names
-from plainformer.encoder.weights.native import OWN
+from plainformer.encoder.weights.native import NATIVE
 from plainformer.explain.heads import Batch, ask
 from plainformer.explain.parity import Difference, accepted_by, compare_models
 from plainformer.tokenizer import Tokenizer, load_tokenizer
@@ -162,13 +161,13 @@ def our_model(folder: Path) -> tuple[PretrainedModel, str | None, str]:
     try:
         family = family_of(raw)
         named = [n for n in named_architectures(raw) if n != family.architectures["Encoder"]]
-        there = under_their_prefix(read_tensors(folder), family).keys() if named else set()
+        there = family.with_prefix(read_tensors(folder)).keys() if named else set()
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
-    if family is OWN:
+    if family is NATIVE:
         raise UserError(
             f"{folder} has a shape that transformers cannot express (its model_type is "
-            f"{OWN.model_type}): there is nothing to compare it with"
+            f"{NATIVE.model_type}): there is nothing to compare it with"
         )
     for architecture in named:
         for kind, names in family.heads.items():

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from plainformer.encoder.packing import Packing
 from plainformer.encoder.pretrained import PretrainedModel
-from plainformer.encoder.weights import FAMILIES, under_a_head
+from plainformer.encoder.weights import FAMILIES, headed
 from plainformer.encoder.weights.family import Family
 from plainformer.explain.heads import ask
 
@@ -61,13 +61,13 @@ def first_departure(
 
 def paired_modules(ours: PretrainedModel, theirs: Any, family: Family) -> dict[str, Kind]:
     """Modules with a weight by role: our name with `{}` for the number of the layer."""
-    whole = under_a_head(ours)
+    whole = headed(ours)
     kinds: dict[str, Kind] = {}
     for name in whole.state_dict():
         module_name, _, leaf = name.rpartition(".")
         if leaf != "weight":
             continue
-        names = [n.removesuffix(".weight") for n in family.theirs(name, type(ours).__name__)]
+        names = [n.removesuffix(".weight") for n in family.hf_names(name, ours.class_name)]
         modules = [_submodule(theirs, n, family) for n in names]
         role = re.sub(r"\.\d+\.", ".{}.", module_name)
         kind = kinds.setdefault(role, Kind([], [[] for _ in names]))
@@ -145,7 +145,7 @@ def packed(output: Tensor, packing: Packing) -> Tensor | None:
 
 def weights_of(name: str, ours: PretrainedModel, theirs: Any, family: Family) -> str:
     """Say how the weights of their module `name` differ from ours."""
-    mine = family.to_theirs(under_a_head(ours).state_dict(), type(ours).__name__)
+    mine = family.to_hf(headed(ours).state_dict(), ours.class_name)
     other = {_full(n, family): tensor for n, tensor in theirs.state_dict().items()}
     for leaf in ("weight", "bias"):
         ours_here, theirs_here = mine.get(f"{name}.{leaf}"), other.get(f"{name}.{leaf}")

@@ -17,6 +17,8 @@ from plainformer.encoder.ops import Backend
 class ChoiceScorer(TextModel):
     """The score of a pair: `(batch, 1)`, where a batch holds the pairs of all texts."""
 
+    class_name = "ChoiceScorer"
+    saved_settings = ("pooling",)
     drops_before_dense = False
 
     def __init__(

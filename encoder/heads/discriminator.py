@@ -19,6 +19,8 @@ from plainformer.encoder.ops import ACTIVATIONS, Backend
 class Discriminator(HeadedModel):
     """A score for each token, above 0 where it holds the token for a replaced one."""
 
+    class_name = "Discriminator"
+
     def __init__(self, encoder: Encoder | EncoderConfig, backend: Backend | None = None) -> None:
         super().__init__(encoder, backend=backend)
         if self.config.classifier_head not in ACTIVATIONS:

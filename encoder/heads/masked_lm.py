@@ -24,6 +24,8 @@ Places = Bool[Tensor, "*tokens"] | Int[Tensor, " chosen"]
 class VocabularyModel(HeadedModel):
     """An encoder, and a score for each token of its vocabulary."""
 
+    has_decoder = True
+
     def __init__(
         self,
         encoder: Encoder | EncoderConfig,
@@ -58,6 +60,8 @@ class VocabularyModel(HeadedModel):
 
 class MaskedLM(VocabularyModel):
     """A score for each token of the vocabulary, at each place."""
+
+    class_name = "MaskedLM"
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ from plainformer.encoder.ops import Backend
 class PairedMaskedLM(VocabularyModel):
     """A score for each token at each place, and two for each pair of segments."""
 
+    class_name = "PairedMaskedLM"
     has_pooler = True
 
     def __init__(self, encoder: Encoder | EncoderConfig, backend: Backend | None = None) -> None:

@@ -84,6 +84,9 @@ class SequenceClassifier(TextModel):
     true, or each on its own, or the answer itself.
     """
 
+    class_name = "SequenceClassifier"
+    saved_settings = ("labels", "pooling", "problem_type")
+
     def __init__(
         self,
         encoder: Encoder | EncoderConfig,

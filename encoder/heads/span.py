@@ -20,6 +20,8 @@ from plainformer.encoder.ops import Backend
 class QuestionAnswerer(HeadedModel):
     """The logits of the first and of the last token of an answer that stands in the text."""
 
+    class_name = "QuestionAnswerer"
+
     def __init__(
         self,
         encoder: Encoder | EncoderConfig,

@@ -17,6 +17,9 @@ from plainformer.encoder.ops import Backend
 class TokenClassifier(HeadedModel):
     """A score for each label of each token."""
 
+    class_name = "TokenClassifier"
+    saved_settings = ("labels",)
+
     def __init__(
         self,
         encoder: Encoder | EncoderConfig,

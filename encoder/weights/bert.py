@@ -51,15 +51,15 @@ MASKED_LM = {
 }
 
 
-def _read(theirs: Fields) -> dict[str, Any]:
-    own = theirs.choice("plainformer_positions", ["learned", "sinusoidal"], "learned")
+def _read(raw: Fields) -> dict[str, Any]:
+    own = raw.choice("plainformer_positions", ["learned", "sinusoidal"], "learned")
     return {"positions": own}
 
 
-def _write(ours: EncoderConfig) -> dict[str, Any]:
+def _write(config: EncoderConfig) -> dict[str, Any]:
     """A sinusoidal table is written out as the table that it is."""
-    own = ours.positions == "sinusoidal"
-    return {"plainformer_positions": ours.positions} if own else {}
+    own = config.positions == "sinusoidal"
+    return {"plainformer_positions": config.positions} if own else {}
 
 
 BERT = Family(

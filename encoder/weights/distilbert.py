@@ -7,7 +7,7 @@ from typing import Any
 
 from plainformer.base import Fields
 from plainformer.encoder.config import EncoderConfig
-from plainformer.encoder.weights.family import Family, Names, value
+from plainformer.encoder.weights.family import Family, Names, read_field
 
 FIELDS = {
     "vocab_size": ("vocab_size",),
@@ -53,14 +53,14 @@ ALIASES = ("hidden_size", "num_hidden_layers", "num_attention_heads")
 """BERT's names for `dim`, `n_layers` and `n_heads`; where both are present, `dim` etc. decide."""
 
 
-def _read(theirs: Fields) -> dict[str, Any]:
-    waves = theirs.flag("sinusoidal_pos_embds", False)
-    shape = {name: value(theirs, name, name) for name in ALIASES if name in theirs}
+def _read(raw: Fields) -> dict[str, Any]:
+    waves = raw.flag("sinusoidal_pos_embds", False)
+    shape = {name: read_field(raw, name, name) for name in ALIASES if name in raw}
     return {"positions": "sinusoidal" if waves else "learned", **shape}
 
 
-def _write(ours: EncoderConfig) -> dict[str, Any]:
-    return {"sinusoidal_pos_embds": ours.positions == "sinusoidal"}
+def _write(config: EncoderConfig) -> dict[str, Any]:
+    return {"sinusoidal_pos_embds": config.positions == "sinusoidal"}
 
 
 DISTILBERT = Family(

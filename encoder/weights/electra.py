@@ -26,14 +26,14 @@ SUMMARY = {"summary_type": "first", "summary_use_proj": True, "summary_activatio
 EMBEDDING, HIDDEN = 128, 256
 
 
-def _read(theirs: Fields) -> dict[str, Any]:
+def _read(raw: Fields) -> dict[str, Any]:
     """A projection is there only where it changes the size."""
-    size = theirs.whole("embedding_size", EMBEDDING, least=1)
-    return {"embedding_size": 0 if size == theirs.whole("hidden_size", HIDDEN) else size}
+    size = raw.whole("embedding_size", EMBEDDING, least=1)
+    return {"embedding_size": 0 if size == raw.whole("hidden_size", HIDDEN) else size}
 
 
-def _write(ours: EncoderConfig) -> dict[str, Any]:
-    return {"embedding_size": ours.token_size}
+def _write(config: EncoderConfig) -> dict[str, Any]:
+    return {"embedding_size": config.token_size}
 
 
 ELECTRA = Family(

@@ -1,20 +1,23 @@
-"""A family of models on disk: tables of tensor names and of config fields, read in both directions.
+"""Describe a family of models in a Hugging Face folder by tables, read in both directions.
 
-A table of names pairs our module (or parameter) with theirs; `{}` stands for the number of the
-layer. Where they keep several tensors that are one of ours, the right side is a tuple: theirs are
-its equal parts along the first dimension.
+A table of names maps a module (or parameter) of Plainformer to the one of Hugging Face (`hf_name`);
+`{}` is the number of the layer. Where Hugging Face keeps several tensors for one of ours, the right
+side is a tuple: they are its equal parts along the first dimension.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from plainformer.base import Fields, UserError
 from plainformer.encoder.config import MAY_BE_ZERO, MOST, MOST_OF_ANY, EncoderConfig
+
+if TYPE_CHECKING:
+    from plainformer.encoder.pretrained import PretrainedModel
 
 Tensors = dict[str, Tensor]
 Names = Mapping[str, str | tuple[str, ...]]
@@ -25,14 +28,12 @@ ACTIVATIONS = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu",
 }
-"""their names → ours"""
+"""Name in `config.json` -> name in `EncoderConfig`."""
 ENCODERS_ONLY = {
     "is_decoder": False,
     "add_cross_attention": False,
     "position_embedding_type": "absolute",
 }
-
-
 ARCHITECTURES = {
     "Encoder": "Model",
     "MaskedLM": "ForMaskedLM",
@@ -43,108 +44,107 @@ ARCHITECTURES = {
     "QuestionAnswerer": "ForQuestionAnswering",
     "ChoiceScorer": "ForMultipleChoice",
 }
-"""our classes → theirs, after the family's own prefix"""
+"""Class name -> the class of `transformers`, after the prefix of its family."""
+TYPES = {field.name: field.type for field in fields(EncoderConfig)}
 
 
-KINDS = {field.name: field.type for field in fields(EncoderConfig)}
+def read_field(raw: Fields, source: str, name: str) -> Any:
+    """Read the field `source` of `config.json`, with the type and bounds of our field `name`."""
+    if TYPES[name] is bool:
+        return raw.flag(source)
+    if TYPES[name] is int:
+        least = 0 if name in MAY_BE_ZERO else 1
+        return raw.whole(source, least=least, most=MOST.get(name, MOST_OF_ANY))
+    return raw.number(source, least=0) if TYPES[name] is float else raw.text(source)
 
 
-def value(theirs: Fields, name: str, ours: str) -> Any:
-    """Read the field `name` of their config, with the type and bounds of our field `ours`."""
-    if KINDS[ours] is bool:
-        return theirs.flag(name)
-    if KINDS[ours] is int:
-        least = 0 if ours in MAY_BE_ZERO else 1
-        return theirs.whole(name, least=least, most=MOST.get(ours, MOST_OF_ANY))
-    return theirs.number(name, least=0) if KINDS[ours] is float else theirs.text(name)
-
-
-def _as_it_is(theirs: Fields) -> dict[str, Any]:
+def _read_nothing(raw: Fields) -> dict[str, Any]:
     return {}
 
 
-def _nothing(ours: EncoderConfig) -> dict[str, Any]:
+def _write_nothing(config: EncoderConfig) -> dict[str, Any]:
     return {}
 
 
 @dataclass(frozen=True)
 class Family:
-    """How one `model_type` of Hugging Face maps to ours, and back."""
+    """The tables of one `model_type` of Hugging Face."""
 
     model_type: str
     class_prefix: str
-    """with what the names of their classes begin"""
+    """Prefix of the names of its classes: "Bert"."""
     prefix: str
-    """what a model with a head puts before the encoder's names; ours put `encoder.`"""
+    """Prefix of the encoder's tensors in a model with a head; ours is `encoder.`."""
     names: Names
-    """of the encoder, without the prefix; empty: every name is ours"""
+    """Names of the encoder's modules, without the prefix; empty: every name is ours."""
     heads: Mapping[str, Names]
-    """of what stands on the encoder, by our class"""
+    """Names of the head's modules, by class name."""
     head_prefixes: tuple[str, ...]
-    """where the names of heads begin, of those here and of those that only they have"""
+    """Prefixes of the tensors of all heads, those without a class here included."""
     defaults: EncoderConfig
-    """what `config.json` may leave out, and what it takes for granted"""
+    """Values of fields that `config.json` leaves out or that it has no fields for."""
     fields: Mapping[str, tuple[str, ...]]
-    """our config field → theirs: the first that is there is read, the first is written"""
+    """Field of `EncoderConfig` -> fields of `config.json`: the first that is there is read, the
+    first of all is written."""
     fixed: Mapping[str, Any]
-    """their fields of which only one value is supported"""
+    """Fields of `config.json` with the one value that is supported."""
     positive: tuple[str, ...] = ()
-    """our fields that may be 0 here, and not there"""
-    read: Callable[[Fields], dict[str, Any]] = _as_it_is
-    """our fields that take more than another name"""
-    write: Callable[[EncoderConfig], dict[str, Any]] = _nothing
-    """and theirs"""
+    """Fields of `EncoderConfig` that this family does not allow to be 0."""
+    read: Callable[[Fields], dict[str, Any]] = _read_nothing
+    """Compute the fields of `EncoderConfig` that need more than another name."""
+    write: Callable[[EncoderConfig], dict[str, Any]] = _write_nothing
+    """Reverse `read`."""
 
     def read_config(self, config: Mapping[str, Any]) -> EncoderConfig:
-        """Convert their `config.json` to ours; raise `UserError` for an unsupported field."""
-        theirs = Fields(config, "config.json")
+        """Convert a `config.json`; raise `UserError` for an unsupported field."""
+        raw = Fields(config, "config.json")
         for name, only in self.fixed.items():
             if config.get(name) not in (None, only):
                 raise UserError(f"{name} {config[name]!r:.60} is not supported: only {only!r} is")
         for name in ("pruned_heads", "quantization_config"):
             if config.get(name):
                 raise UserError(f"{name} is not supported: save the model without it")
-        ours: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for name, sources in self.fields.items():
-            source = next((source for source in sources if source in theirs), None)
+            source = next((source for source in sources if source in raw), None)
             if source is not None:
-                ours[name] = value(theirs, source, name)
+                values[name] = read_field(raw, source, name)
             if source is not None and name == "hidden_act":
-                ours[name] = ACTIVATIONS[theirs.choice(source, list(ACTIVATIONS))]
-        shape = replace(self.defaults, **{**ours, **self.read(theirs)})
+                values[name] = ACTIVATIONS[raw.choice(source, list(ACTIVATIONS))]
+        read = replace(self.defaults, **{**values, **self.read(raw)})
         for name in self.positive:
-            if not getattr(shape, name):
+            if not getattr(read, name):
                 raise UserError(f"{name} 0 is not supported in a model of type {self.model_type}")
-        return shape
+        return read
 
-    def write_config(self, ours: EncoderConfig) -> dict[str, Any]:
-        """Our config in their terms."""
-        theirs = {"model_type": self.model_type, **self.fixed}
+    def write_config(self, config: EncoderConfig) -> dict[str, Any]:
+        """Reverse `read_config`."""
+        raw = {"model_type": self.model_type, **self.fixed}
         for name, (field, *_) in self.fields.items():
-            theirs[field] = getattr(ours, name)
+            raw[field] = getattr(config, name)
             if name == "hidden_act":
-                theirs[field] = next(k for k, v in ACTIVATIONS.items() if v == ours.hidden_act)
-        return {**theirs, **self.write(ours)}
+                raw[field] = next(k for k, v in ACTIVATIONS.items() if v == config.hidden_act)
+        return {**raw, **self.write(config)}
 
-    def expresses(self, ours: EncoderConfig) -> bool:
-        """Whether `ours` comes back the same, once written in their terms."""
+    def expresses(self, config: EncoderConfig) -> bool:
+        """Tell whether `config` is read back the same, once written."""
         try:
-            return self.read_config(self.write_config(ours)) == ours
+            return self.read_config(self.write_config(config)) == config
         except UserError:
             return False
 
     @property
     def architectures(self) -> dict[str, str]:
-        """Our classes → theirs."""
+        """Return the class of `transformers` for each class name."""
         return {k: self.class_prefix + v if self.names else k for k, v in ARCHITECTURES.items()}
 
-    def theirs(self, name: str, kind: str) -> tuple[str, ...]:
-        """Their name, or names, for the tensor `name` of a model of our class `kind`."""
+    def hf_names(self, name: str, class_name: str) -> tuple[str, ...]:
+        """Return the Hugging Face name, or names, of the tensor `name` of a model."""
         if not self.names:
             return (name,)
         template = re.sub(r"\.\d+\.", ".{}.", name)
         layer = re.findall(r"\.(\d+)\.", name)
-        prefix, names = "", self.heads.get(kind, {})
+        prefix, names = "", self.heads.get(class_name, {})
         if template.startswith("encoder."):
             prefix, names, template = self.prefix, self.names, template.removeprefix("encoder.")
         module, _, leaf = template.rpartition(".")
@@ -157,22 +157,34 @@ class Family:
         templates = (found,) if isinstance(found, str) else found
         return tuple(prefix + t.format(*layer) + suffix for t in templates)
 
-    def split(self, name: str, tensor: Tensor, kind: str) -> Tensors:
-        """Our tensor `name` as their one tensor, or as the several that it is made of: views."""
-        names = self.theirs(name, kind)
+    def split(self, name: str, tensor: Tensor, class_name: str) -> Tensors:
+        """Return views of the tensor `name`: the parts that Hugging Face keeps, by their names."""
+        names = self.hf_names(name, class_name)
         return dict(zip(names, tensor.chunk(len(names)), strict=True))
 
-    def to_theirs(self, ours: Mapping[str, Tensor], kind: str) -> Tensors:
-        """The tensors of a model of our class `kind` under their names."""
+    def to_hf(self, state: Mapping[str, Tensor], class_name: str) -> Tensors:
+        """Rename and split the tensors of a model."""
         return {
-            k: v for name, tensor in ours.items() for k, v in self.split(name, tensor, kind).items()
+            hf_name: part
+            for name, tensor in state.items()
+            for hf_name, part in self.split(name, tensor, class_name).items()
         }
 
-    def settle_decoder(self, tensors: Tensors, tied: bool) -> None:
-        """Leave one bias of the masked-LM decoder, and make sure that what is tied is equal.
+    def with_prefix(self, tensors: Tensors) -> Tensors:
+        """Rename the tensors of a file as in a model with a head, whether or not it has one."""
+        renamed = {}
+        for name, tensor in tensors.items():
+            name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
+            name = name.replace("LayerNorm.beta", "LayerNorm.bias")
+            is_prefixed = name.startswith((self.prefix, *self.head_prefixes))
+            renamed[name if is_prefixed else self.prefix + name] = tensor
+        return renamed
 
-        Files often hold the decoder beside what it is tied to. Untied, theirs adds the decoder's
-        bias, and keeps another that does nothing. Raises `UserError` where a copy is none.
+    def settle_decoder(self, tensors: Tensors, tied: bool) -> None:
+        """Keep one bias of the masked-LM decoder; check that tied tensors are equal.
+
+        Files often hold the decoder beside the table that it is tied to. An untied decoder has two
+        biases, of which only its own is added. Raises `UserError` where a copy differs.
         """
         for copy, original in self._copies(tied).items():
             if copy in tensors and (not tied or original not in tensors):
@@ -181,17 +193,17 @@ class Family:
                 raise UserError(f"tie_word_embeddings is true, but {copy} is not {original}")
 
     def with_second_bias(self, tensors: Tensors) -> Tensors:
-        """Beside the bias of an untied decoder, the other one that theirs expects to find."""
+        """Add the second bias that `transformers` expects of an untied decoder."""
         copies = {copy: tensors[name].clone() for copy, name in self._copies(tied=False).items()}
         return {**tensors, **copies}
 
     def _copies(self, tied: bool) -> dict[str, str]:
-        """Their names of the decoder's tensors that only repeat another's."""
+        """Return the names of the decoder's tensors that repeat another: copy -> original."""
         if not self.names:
             return {}
-        (weight,) = self.theirs("decoder.weight", "MaskedLM")
-        (bias,) = self.theirs("bias", "MaskedLM")
-        (table,) = self.theirs("encoder.embeddings.tokens.weight", "MaskedLM")
+        (weight,) = self.hf_names("decoder.weight", "MaskedLM")
+        (bias,) = self.hf_names("bias", "MaskedLM")
+        (table,) = self.hf_names("encoder.embeddings.tokens.weight", "MaskedLM")
         own_bias = weight.removesuffix("weight") + "bias"
         return {
             **({weight: table} if tied else {}),
@@ -199,7 +211,12 @@ class Family:
         }
 
 
+def headed(model: "PretrainedModel") -> nn.Module:
+    """Return a module that names an encoder's tensors as a model with a head: `encoder.…`."""
+    return nn.ModuleDict({"encoder": model}) if model.base is model else model
+
+
 def listed(names: Sequence[str]) -> str:
-    """The first few of `names`, and how many more there are."""
+    """Join the first few of `names`, and count the others."""
     first = ", ".join(names[:4])
     return first if len(names) <= 4 else f"{first} and {len(names) - 4} more"

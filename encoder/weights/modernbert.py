@@ -41,27 +41,27 @@ HEAD = {"head.dense": "head.dense", "head.norm": "head.norm"}
 DECISION = {**HEAD, "classifier": "classifier"}
 
 
-def _read(theirs: Fields) -> dict[str, Any]:
-    bias = theirs.flag("attention_bias", False)
-    if theirs.flag("mlp_bias", False) != bias:
+def _read(raw: Fields) -> dict[str, Any]:
+    bias = raw.flag("attention_bias", False)
+    if raw.flag("mlp_bias", False) != bias:
         raise UserError("biases in some layers and not in others are not supported")
-    if "rope_scaling" in theirs:
+    if "rope_scaling" in raw:
         raise UserError("rope_scaling is not supported")
-    # Theirs counts the tokens of a window on one side, ours on both.
-    window = theirs.whole("sliding_window", None)
+    # `sliding_window` counts the tokens on one side, `local_attention` those on both.
+    window = raw.whole("sliding_window", None)
     return {
         "bias": bias,
-        "global_attn_every_n_layers": _every_n_layers(theirs),
-        "global_rope_theta": _theta(theirs, "full_attention", "global_rope_theta", 160_000.0),
-        "local_rope_theta": _theta(theirs, "sliding_attention", "local_rope_theta", 10_000.0),
+        "global_attn_every_n_layers": _every_n_layers(raw),
+        "global_rope_theta": _theta(raw, "full_attention", "global_rope_theta", 160_000.0),
+        "local_rope_theta": _theta(raw, "sliding_attention", "local_rope_theta", 10_000.0),
         **({} if window is None else {"local_attention": 2 * window}),
     }
 
 
-def _every_n_layers(theirs: Fields) -> int:
-    every = theirs.whole("global_attn_every_n_layers", 3, least=1)
-    layers = theirs.whole("num_hidden_layers", 22)
-    kinds = theirs.texts("layer_types", None)
+def _every_n_layers(raw: Fields) -> int:
+    every = raw.whole("global_attn_every_n_layers", 3, least=1)
+    layers = raw.whole("num_hidden_layers", 22)
+    kinds = raw.texts("layer_types", None)
     if kinds is None or kinds == _layer_types(layers, every):
         return every
     # From one global layer to the next.
@@ -77,28 +77,28 @@ def _layer_types(layers: int, every: int) -> list[str]:
     return ["sliding_attention" if i % every else "full_attention" for i in range(layers)]
 
 
-def _theta(theirs: Fields, kind: str, old_field: str, default: float) -> float:
-    rope = theirs.fields("rope_parameters").fields(kind)
+def _theta(raw: Fields, kind: str, old_field: str, default: float) -> float:
+    rope = raw.fields("rope_parameters").fields(kind)
     if (rope_type := rope.text("rope_type", "default")) != "default":
         raise UserError(f"rope_type {rope_type!r} is not supported")
     if others := sorted(rope.values.keys() - {"rope_type", "rope_theta"}):
         raise UserError(f"rope_parameters with {others[0]} are not supported")
-    return float(rope.number("rope_theta", theirs.number(old_field, default)))
+    return float(rope.number("rope_theta", raw.number(old_field, default)))
 
 
-def _write(ours: EncoderConfig) -> dict[str, Any]:
+def _write(config: EncoderConfig) -> dict[str, Any]:
     return {
-        "attention_bias": ours.bias,
-        "mlp_bias": ours.bias,
-        "global_attn_every_n_layers": ours.global_attn_every_n_layers,
-        "layer_types": _layer_types(ours.num_hidden_layers, ours.global_attn_every_n_layers),
-        "global_rope_theta": ours.global_rope_theta,
-        "local_rope_theta": ours.local_rope_theta,
+        "attention_bias": config.bias,
+        "mlp_bias": config.bias,
+        "global_attn_every_n_layers": config.global_attn_every_n_layers,
+        "layer_types": _layer_types(config.num_hidden_layers, config.global_attn_every_n_layers),
+        "global_rope_theta": config.global_rope_theta,
+        "local_rope_theta": config.local_rope_theta,
         "rope_parameters": {
-            "full_attention": {"rope_type": "default", "rope_theta": ours.global_rope_theta},
-            "sliding_attention": {"rope_type": "default", "rope_theta": ours.local_rope_theta},
+            "full_attention": {"rope_type": "default", "rope_theta": config.global_rope_theta},
+            "sliding_attention": {"rope_type": "default", "rope_theta": config.local_rope_theta},
         },
-        # The tokenizer knows these; theirs would take the published vocabulary's for granted.
+        # The tokenizer has these; the defaults of `transformers` are those of one vocabulary.
         **dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")),
     }
 

@@ -54,7 +54,7 @@ MPNET = Family(
         classifier_head="tanh",
     ),
     fields={
-        **{ours: theirs for ours, theirs in FIELDS.items() if ours != "type_vocab_size"},
+        **{name: source for name, source in FIELDS.items() if name != "type_vocab_size"},
         "classifier_dropout": ("hidden_dropout_prob",),
     },
     fixed={

@@ -1,11 +1,11 @@
-"""What Hugging Face cannot express (ALiBi, RMSNorm, other mixtures): our own names and config."""
+"""The family of every other config (ALiBi, RMSNorm, mixtures): our own fields and tensor names."""
 
 from dataclasses import fields
 
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.weights.family import Family
 
-OWN = Family(
+NATIVE = Family(
     model_type="plainformer",
     class_prefix="",
     prefix="encoder.",

@@ -1,7 +1,7 @@
-"""RoBERTa (Liu et al. 2019, arXiv:1907.11692), and the families that are it in all but vocabulary.
+"""RoBERTa (Liu et al. 2019, arXiv:1907.11692), and the families that differ in their vocabulary.
 
-Positions begin at `pad_token_id + 1`: the first rows of the table are never read. Theirs counts
-those rows among `max_position_embeddings`; ours counts the places that a text can use.
+Positions begin at row `pad_token_id + 1` of the table. `max_position_embeddings` of `config.json`
+counts all rows, that of `EncoderConfig` the positions of a text.
 """
 
 from typing import Any
@@ -21,16 +21,16 @@ SEQUENCE = {"head.dense": "classifier.dense", "classifier": "classifier.out_proj
 PAD, ROWS = 1, 512
 
 
-def read_places(theirs: Fields) -> dict[str, Any]:
+def read_places(raw: Fields) -> dict[str, Any]:
     """Read the row of the first position, and the number of positions from it on."""
-    offset = theirs.whole("pad_token_id", PAD) + 1
-    rows = theirs.whole("max_position_embeddings", ROWS, least=offset + 1)
+    offset = raw.whole("pad_token_id", PAD) + 1
+    rows = raw.whole("max_position_embeddings", ROWS, least=offset + 1)
     return {"position_offset": offset, "max_position_embeddings": rows - offset}
 
 
-def write_places(ours: EncoderConfig) -> dict[str, Any]:
-    """All rows."""
-    return {"max_position_embeddings": ours.max_position_embeddings + ours.position_offset}
+def write_places(config: EncoderConfig) -> dict[str, Any]:
+    """Return the number of rows of the table."""
+    return {"max_position_embeddings": config.max_position_embeddings + config.position_offset}
 
 
 def _family(model_type: Architecture, class_prefix: str, vocab_size: int) -> Family:

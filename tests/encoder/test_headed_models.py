@@ -150,3 +150,17 @@ def test_a_bias_in_the_prediction_head_of_modernbert(tmp_path: Path) -> None:
         again = type(theirs).from_pretrained(folder / "again")
         assert again.config.classifier_bias
         assert torch.equal(again.head.dense.bias, theirs.head.dense.bias)
+
+
+def test_a_subclass_is_saved_and_loaded_as_its_class(tmp_path: Path) -> None:
+    class Tagger(TokenClassifier):
+        """Another name, the same tensors and labels."""
+
+    model = randomise(Tagger(bert(), ["noun", "verb", "other"]))
+    model.save_pretrained(tmp_path)
+    batch = padded([5, 3, 7])
+    for kind in (Tagger, TokenClassifier):
+        again = kind.from_pretrained(tmp_path)
+        assert type(again) is kind
+        assert again.labels == ("noun", "verb", "other")
+        assert torch.equal(again(**batch), model(**batch))

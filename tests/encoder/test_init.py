@@ -95,7 +95,7 @@ def test_transformers_begin_alike() -> None:
             getattr(transformers, f"{cls}Config")(**settings)
         )
         expected = dict(theirs.named_parameters())
-        renamed = family.to_theirs(dict(ours.named_parameters()), "SequenceClassifier")
+        renamed = family.to_hf(dict(ours.named_parameters()), "SequenceClassifier")
         assert renamed.keys() == expected.keys()
         for name, tensor in renamed.items():
             std = expected[name].std().item()

@@ -170,7 +170,7 @@ def agree(theirs: Any, ours: Any, family: str, head: str, dtype: torch.dtype, bo
         assert_close(our_loss, loss, bound)
         our_loss.backward()
         named = {name: parameter.grad for name, parameter in ours.named_parameters()}
-        renamed = FAMILIES[family].to_theirs(named, head)
+        renamed = FAMILIES[family].to_hf(named, head)
         if head == "MaskedLM" and not ours.config.tie_word_embeddings:
             biases = FAMILIES[family].with_second_bias(renamed)
             renamed = {name: biases[name] for name in biases if name in wanted}

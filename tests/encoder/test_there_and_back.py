@@ -152,9 +152,9 @@ def test_heads_that_are_not_here_are_left_in_the_file(tmp_path: Path) -> None:
 def test_a_decoder_beside_what_it_is_tied_to(family: str, tmp_path: Path) -> None:
     """Files converted from pickles hold both; only one bias of the two is in some."""
     ours = pair(family, "MaskedLM", tmp_path)[1]
-    (weight,) = FAMILIES[family].theirs("decoder.weight", "MaskedLM")
-    (table,) = FAMILIES[family].theirs("encoder.embeddings.tokens.weight", "MaskedLM")
-    (bias,) = FAMILIES[family].theirs("bias", "MaskedLM")
+    (weight,) = FAMILIES[family].hf_names("decoder.weight", "MaskedLM")
+    (table,) = FAMILIES[family].hf_names("encoder.embeddings.tokens.weight", "MaskedLM")
+    (bias,) = FAMILIES[family].hf_names("bias", "MaskedLM")
     path = tmp_path / "model.safetensors"
     tensors = load_file(path)
     tensors[weight] = tensors[table].clone()

@@ -166,6 +166,6 @@ def test_decay_falls_on_the_parameters_that_transformers_lets_it_fall_on():
         their_name
         for name, parameter in model.named_parameters()
         if id(parameter) in decayed
-        for their_name in BERT.theirs(name, "SequenceClassifier")
+        for their_name in BERT.hf_names(name, "SequenceClassifier")
     }
     assert names == set(Trainer.get_decay_parameter_names(None, theirs))

@@ -1,0 +1,159 @@
+"""Load a model from a folder: build it, check its tensors, copy them.
+
+Loading is strict: a tensor that is missing, unknown, of another shape or no floating-point number
+is an error that names it. The tensors of another head are left in the file; a head that the caller
+declares new (`labels=…`, `new_head=True`) may be missing. Each tensor is copied from the mapped
+file to its parameter: loading needs little more memory than the model.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from plainformer.base import UserError, read_json
+from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.init import initialise, to_be_loaded
+from plainformer.encoder.weights.families import family_of, named_architectures
+from plainformer.encoder.weights.family import Family, Tensors, headed, listed
+from plainformer.encoder.weights.folder import find, read_tensors
+from plainformer.encoder.weights.labels import read_labels
+from plainformer.encoder.weights.settings import read_settings
+
+if TYPE_CHECKING:
+    from plainformer.encoder.pretrained import PretrainedModel
+
+    Model = TypeVar("Model", bound=PretrainedModel)
+
+
+def load(
+    cls: "type[Model]", folder: str | Path, new_head: bool, settings: Mapping[str, Any]
+) -> "Model":
+    """Build a `cls` from `config.json`, and copy the folder's tensors into it.
+
+    With `new_head`, or `labels` among the `settings`, a head may be missing. A classifier of other
+    labels, or of another class of model, is not loaded. Raises `UserError` for a folder without a
+    model, a family that is not known, a damaged file, and tensors that are missing, unexpected, of
+    the wrong shape, no floating-point numbers, NaN or infinite. Sizes are compared with the file
+    before anything of that size is allocated.
+    """
+    folder = find(folder)
+    raw = read_json(folder / "config.json")
+    try:
+        family = family_of(raw)
+        config = family.read_config(raw)
+        tensors = family.with_prefix(read_tensors(folder))
+        check_layers(config, tensors, family, cls.class_name)
+        if is_other_classifier(raw, family, cls.class_name, settings):
+            classifier = family.heads.get(cls.class_name, {}).get("classifier", "classifier")
+            tensors = {k: v for k, v in tensors.items() if not k.startswith(f"{classifier}.")}
+        if cls.has_decoder:
+            family.settle_decoder(tensors, config.tie_word_embeddings)
+        arguments = read_settings(raw, cls.saved_settings, settings)
+        if cls.class_name == "Encoder":
+            has_pooler = any(name.startswith(f"{family.prefix}pooler.") for name in tensors)
+            arguments = {"pooler": has_pooler, **arguments}
+        with to_be_loaded(), torch.device("meta"):  # the shapes, without memory
+            plan = cls(config, **arguments)
+        missing = check(plan, tensors, family, new_head or "labels" in settings)
+        with to_be_loaded():
+            model = cls(config, **arguments)
+        model.newly_initialised = copy_tensors(tensors, model, family, missing)
+    except UserError as error:
+        is_named = str(error).startswith(str(folder))
+        raise UserError(str(error) if is_named else f"{folder}: {error}") from None
+    return model.eval()
+
+
+def is_other_classifier(
+    raw: Mapping[str, Any], family: Family, class_name: str, settings: Mapping[str, Any]
+) -> bool:
+    """Tell whether the saved classifier was trained for other labels or by another class."""
+    if "labels" in settings:
+        try:
+            if read_labels(raw) != list(settings["labels"]):
+                return True
+        except UserError:
+            return True
+    named, known = named_architectures(raw), family.architectures
+    return known[class_name] not in named and any(name in named for name in known.values())
+
+
+def check_layers(config: EncoderConfig, tensors: Tensors, family: Family, class_name: str) -> None:
+    """Compare the number of layers with the file's, before any is built."""
+    if config.share_layers:
+        return
+    for layer in range(config.num_hidden_layers):
+        (name,) = family.hf_names(f"encoder.blocks.{layer}.attention.output.weight", class_name)
+        if name not in tensors:
+            says = f"config.json says num_hidden_layers {config.num_hidden_layers}"
+            raise UserError(f"missing tensors: {name}, and {says}")
+
+
+def check(plan: "PretrainedModel", tensors: Tensors, family: Family, new_head: bool) -> list[str]:
+    """Compare the file's tensors with the shapes of `plan`; return those missing of a `new_head`.
+
+    Raises `UserError` naming the tensors that are missing, unexpected, of the wrong shape or no
+    floating-point numbers.
+    """
+    targets = {
+        hf_name: target
+        for name, tensor in headed(plan).state_dict().items()
+        for hf_name, target in family.split(name, tensor, plan.class_name).items()
+    }
+    missing = [name for name in targets if name not in tensors]
+    are_of_heads = all(name.startswith(family.head_prefixes) for name in missing)
+    if missing and not (are_of_heads and new_head):
+        new = "labels=[…]" if "labels" in plan.saved_settings else "new_head=True"
+        hint = (
+            f": it was not trained as a {plan.class_name}; take one that was (in Python, {new} "
+            "gives it a new head, yet to be trained)"
+        )
+        raise UserError("missing tensors: " + listed(missing) + (hint if are_of_heads else ""))
+    known = {*targets, family.prefix + "embeddings.position_ids"}
+    unexpected = [n for n in tensors if n not in known and not n.startswith(family.head_prefixes)]
+    if unexpected:
+        raise UserError("unexpected tensors: " + listed(sorted(unexpected)))
+    found = {name: tensors[name] for name in targets if name in tensors}
+    wrong = [
+        f"{name} is {list(tensor.shape)}, expected {list(targets[name].shape)}"
+        for name, tensor in found.items()
+        if tensor.shape != targets[name].shape
+    ]
+    if wrong:
+        raise UserError("tensors of another shape than config.json says: " + listed(wrong))
+    odd = [f"{name} is {t.dtype}" for name, t in found.items() if not t.is_floating_point()]
+    if odd:
+        raise UserError("tensors that are no floating-point numbers: " + listed(odd))
+    return missing
+
+
+def copy_tensors(
+    tensors: Tensors, model: "PretrainedModel", family: Family, missing: Sequence[str]
+) -> tuple[str, ...]:
+    """Copy the file's tensors into `model`; draw those that are `missing`, and return their names.
+
+    Raises `UserError` naming the tensors that hold NaN or an infinite number, which make every
+    output NaN or constant.
+    """
+    targets = {
+        name: family.split(name, tensor, model.class_name)
+        for name, tensor in headed(model).state_dict().items()
+    }
+    new = tuple(n for n, parts in targets.items() if any(part in missing for part in parts))
+    initialise(headed(model), model.config, only=new)
+    broken = []
+    for parts in targets.values():
+        for name, target in parts.items():
+            if name in tensors:
+                target.copy_(tensors[name])
+                # A sum keeps NaN and infinity, and costs a twentieth of looking at each number.
+                if not target.sum().isfinite() and not target.isfinite().all():
+                    broken.append(name)
+    if broken:
+        raise UserError(
+            "tensors that hold NaN or infinite numbers: " + listed(broken) + ": training diverged, "
+            "or the file is damaged; take another copy, or an earlier checkpoint"
+        )
+    return new

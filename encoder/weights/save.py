@@ -1,0 +1,45 @@
+"""Write a model as a folder that `transformers` opens."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
+
+from plainformer.base import UserError, atomic_path, write_json
+from plainformer.base.tensors import save_tensors
+from plainformer.encoder.weights.added import split_state
+from plainformer.encoder.weights.families import FAMILIES
+from plainformer.encoder.weights.family import headed
+from plainformer.encoder.weights.settings import write_settings
+
+if TYPE_CHECKING:
+    from plainformer.encoder.pretrained import PretrainedModel
+
+
+def save(model: "PretrainedModel", folder: Path) -> None:
+    """Write `config.json` and `model.safetensors`; both are complete before either takes its name.
+
+    What a method added to the model is left out: see `save_added`. Raises `UserError` when they
+    cannot be written, the family has no name for a tensor, or the model was rounded to int8.
+    """
+    state, _ = split_state(headed(model))
+    if not all(tensor.is_floating_point() for tensor in state.values()):
+        raise UserError("a model in int8 is not saved: save the one of which it was made")
+    family = next(f for f in FAMILIES.values() if f.expresses(model.config))
+    config = family.write_config(model.config) | write_settings(model)
+    config["architectures"] = [family.architectures[model.class_name]]
+    tensors = family.to_hf(state, model.class_name)
+    if model.has_decoder and not model.config.tie_word_embeddings:
+        tensors = family.with_second_bias(tensors)
+    if model.base is model:
+        tensors = {name.removeprefix(family.prefix): tensor for name, tensor in tensors.items()}
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    try:
+        with (
+            atomic_path(folder / "config.json") as config_path,
+            atomic_path(folder / "model.safetensors") as tensors_path,
+        ):
+            write_json(config_path, config)
+            save_tensors(tensors, tensors_path, metadata={"format": "pt"})
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot write the model to {folder}: {error}") from None
