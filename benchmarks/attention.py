@@ -54,7 +54,7 @@ def runs(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences) -> Tensor:
 
 def padded(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences) -> Tensor:
     """Attend with one call for all sequences, padded to the longest."""
-    mask = sequences.pad(torch.ones_like(sequences.rows)).bool()[:, None, None, :]
+    mask = sequences.is_token[:, None, None, :]
     parts = (sequences.pad(x).transpose(1, 2) for x in (q, k, v))
     y = F.scaled_dot_product_attention(*parts, attn_mask=mask)
     return sequences.unpad(y.transpose(1, 2))
