@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2048)
     options = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {cpu_name()}")
-    if not onednn.IS_THERE:
+    if not onednn.HAS_ONEDNN:
         raise SystemExit("this machine has no AVX-512, or this torch no oneDNN: nothing to compare")
     print(f"{'columns → rows':<16}{'forward':>26}{'new rows':>22}{'both ways':>20}")
     torch.manual_seed(0)

@@ -14,7 +14,7 @@ from plainformer.encoder import ops
 from plainformer.encoder.attention_mask import AttentionMask
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.linear import Linear
-from plainformer.encoder.positions import Rotation
+from plainformer.encoder.positions import RotaryAngles
 
 
 class MultiHeadAttention(nn.Module):
@@ -32,16 +32,16 @@ class MultiHeadAttention(nn.Module):
         self,
         x: Float[Tensor, "*tokens hidden"],
         mask: AttentionMask,
-        rotation: Rotation | None = None,
+        rotary: RotaryAngles | None = None,
         output_attentions: bool = False,
     ) -> tuple[
-        Float[Tensor, "*tokens hidden"], Float[Tensor, "sequences heads length length"] | None
+        Float[Tensor, "*tokens hidden"], Float[Tensor, "sequences heads queries keys"] | None
     ]:
         """Return the attended vectors, and with `output_attentions` the attention weights."""
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (*tokens, 3, heads, head_size)
         query_key, value = qkv[..., :2, :, :], qkv[..., 2, :, :]
-        if rotation is not None:
-            query_key = ops.rotate(query_key, *rotation)
+        if rotary is not None:
+            query_key = ops.rotate(query_key, *rotary)
         query, key = query_key.unbind(-3)
         dropout = self.dropout if self.training else 0.0
         weights = None

@@ -15,7 +15,7 @@ from plainformer.encoder.attention_mask import AttentionMask
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.feedforward import FeedForward, GatedFeedForward
 from plainformer.encoder.norm import make_norm
-from plainformer.encoder.positions import Rotation
+from plainformer.encoder.positions import RotaryAngles
 
 
 class Block(nn.Module):
@@ -36,19 +36,19 @@ class Block(nn.Module):
         self,
         x: Float[Tensor, "*tokens hidden"],
         mask: AttentionMask,
-        rotation: Rotation | None = None,
+        rotary: RotaryAngles | None = None,
         output_attentions: bool = False,
     ) -> tuple[
-        Float[Tensor, "*tokens hidden"], Float[Tensor, "sequences heads length length"] | None
+        Float[Tensor, "*tokens hidden"], Float[Tensor, "sequences heads queries keys"] | None
     ]:
         """Return the output of the block, and with `output_attentions` the attention weights."""
         attend, feed = self.attention, self.feed_forward
         if self.pre_norm:
-            y, weights = attend(self.attention_norm(x), mask, rotation, output_attentions)
+            y, weights = attend(self.attention_norm(x), mask, rotary, output_attentions)
             x = x + self.dropout(y)
             x = x + self.dropout(feed(self.feed_forward_norm(x)))
         else:
-            y, weights = attend(x, mask, rotation, output_attentions)
+            y, weights = attend(x, mask, rotary, output_attentions)
             x = self.attention_norm(x + self.dropout(y))
             x = self.feed_forward_norm(x + self.dropout(feed(x)))
         return x, weights

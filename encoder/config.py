@@ -44,9 +44,9 @@ MAY_BE_ZERO = (
     "embedding_size",
     "position_offset",
 )
-MOST = {"num_hidden_layers": 10_000, "num_attention_heads": 10_000}
+MAX_SIZES = {"num_hidden_layers": 10_000, "num_attention_heads": 10_000}
 """The largest accepted sizes: larger ones are typing errors that would exhaust memory."""
-MOST_OF_ANY = 2**28
+MAX_SIZE = 2**28
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class EncoderConfig:
                 raise UserError(f"{name} must be true or false, not {value!r}")
             if field.type is int and not (type(value) is int and value >= least):
                 raise UserError(f"{name} must be a whole number, at least {least}, not {value!r}")
-            if field.type is int and value > (most := MOST.get(name, MOST_OF_ANY)):
+            if field.type is int and value > (most := MAX_SIZES.get(name, MAX_SIZE)):
                 raise UserError(f"{name} {value} is too large: at most {most}")
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if field.type is float and not (number and 0 <= value < math.inf):

@@ -59,7 +59,7 @@ class Embeddings(nn.Module):
                 token_type_ids = torch.zeros_like(sequences.positions)
             x = x + self.segments(token_type_ids)
         if self.positions is not None:
-            check_length(sequences.max_length, self.positions.places)
+            check_length(sequences.max_length, self.positions.num_positions)
             positions = sequences.positions
             if self.positions.offset and input_ids is not None:
                 positions = without_padding(input_ids.eq(self.pad_token_id), sequences)

@@ -3,7 +3,7 @@
     projection of the embeddings     2 · tokens · e h
     each layer                       2 · tokens · (4 h² + 2 h i)       3 h i where it is gated
         scores, and their values     4 · h · pairs of a query and a key that it sees
-    head of masked-LM                2 · asked · (h e + e v)
+    head of masked-LM                2 · targets · (h e + e v)
 
 with h, e, i and v the hidden, embedding, intermediate and vocabulary sizes. Only matrix products
 are counted, and of attention what the model asks for: no masked score, though a kernel may compute
@@ -29,16 +29,16 @@ def encoder_flops(config: EncoderConfig, sequences: Sequences) -> int:
     return 2 * sum(sequences.lengths) * weights + 4 * config.hidden_size * pairs
 
 
-def masked_lm_flops(config: EncoderConfig, sequences: Sequences, asked: int) -> int:
-    """Of a `MaskedLM` that is asked for the token at so many places."""
+def masked_lm_flops(config: EncoderConfig, sequences: Sequences, targets: int) -> int:
+    """Of a `MaskedLM` with this number of predicted tokens."""
     head = config.token_size * (config.hidden_size + config.vocab_size)
-    return encoder_flops(config, sequences) + 2 * asked * head
+    return encoder_flops(config, sequences) + 2 * targets * head
 
 
-def paired_masked_lm_flops(config: EncoderConfig, sequences: Sequences, asked: int) -> int:
+def paired_masked_lm_flops(config: EncoderConfig, sequences: Sequences, targets: int) -> int:
     """Of a `PairedMaskedLM`: the same, and for each sequence the pooler and two scores."""
     pair = config.hidden_size * (config.hidden_size + 2)
-    return masked_lm_flops(config, sequences, asked) + 2 * len(sequences.lengths) * pair
+    return masked_lm_flops(config, sequences, targets) + 2 * len(sequences.lengths) * pair
 
 
 def discriminator_flops(config: EncoderConfig, sequences: Sequences) -> int:

@@ -25,11 +25,11 @@ from plainformer.encoder.positions import LearnedPositions
 
 DRAWS = (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_)
 """with which torch's own layers begin"""
-initialises: ContextVar[bool] = ContextVar("initialises", default=True)
+is_init_enabled: ContextVar[bool] = ContextVar("is_init_enabled", default=True)
 WRITES_TO_STREAM = ("attention.output", "feed_forward.down", "head.dense")
 
 
-class Undrawn(TorchFunctionMode):
+class SkipDraws(TorchFunctionMode):
     """Within it torch's layers hold whatever was in their memory."""
 
     def __torch_function__(
@@ -40,22 +40,22 @@ class Undrawn(TorchFunctionMode):
 
 
 @contextmanager
-def to_be_loaded() -> Iterator[None]:
+def skip_init() -> Iterator[None]:
     """Models built within it are not initialised: to draw one takes several times its reading."""
-    before = initialises.set(False)
+    before = is_init_enabled.set(False)
     try:
-        with Undrawn():
+        with SkipDraws():
             yield
     finally:
-        initialises.reset(before)
+        is_init_enabled.reset(before)
 
 
 def initialise(model: nn.Module, config: EncoderConfig, only: Container[str] | None = None) -> None:
     """Draw the parameters of `model` anew (`only` these), from torch's global generator.
 
-    Does nothing within `to_be_loaded`.
+    Does nothing within `skip_init`.
     """
-    if not initialises.get():
+    if not is_init_enabled.get():
         return
     for name, parameter in model.named_parameters():
         if only is not None and name not in only:

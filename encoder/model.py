@@ -23,7 +23,7 @@ from plainformer.encoder.linear import Linear
 from plainformer.encoder.norm import make_norm
 from plainformer.encoder.ops import Backend, use_backend
 from plainformer.encoder.packing import PaddedSequences, Sequences
-from plainformer.encoder.positions import AlibiBias, RelativeBias, Rotation, rotation
+from plainformer.encoder.positions import AlibiBias, RelativeBias, RotaryAngles, rotary_angles
 from plainformer.encoder.pretrained import PretrainedModel
 
 
@@ -169,7 +169,7 @@ class Encoder(PretrainedModel):
 
     def _layer_inputs(
         self, sequences: Sequences | PaddedSequences
-    ) -> dict[bool, tuple[AttentionMask, Rotation | None]]:
+    ) -> dict[bool, tuple[AttentionMask, RotaryAngles | None]]:
         """Compute the mask and the rotary angles of global layers (False) and local ones (True)."""
         config, positions = self.config, sequences.positions
         bias = None if self.distance_bias is None else self.distance_bias(sequences.max_length)
@@ -177,7 +177,7 @@ class Encoder(PretrainedModel):
         if config.positions != "rotary":
             return {False: (masks[0], None), True: (masks[1], None)}
         bases = config.global_rope_theta, config.local_rope_theta
-        rotary = [rotation(positions, config.head_size, base) for base in bases]
+        rotary = [rotary_angles(positions, config.head_size, base) for base in bases]
         return {False: (masks[0], rotary[0]), True: (masks[1], rotary[1])}
 
     def flops_per_token(self, seq_len: int) -> float:

@@ -1,6 +1,6 @@
 """Encode the positions of tokens in five ways.
 
-- learned: a trained vector for each place, added to the token's (BERT; RoBERTa's places begin at a
+- learned: a trained vector for each position, added to the token's (BERT; RoBERTa's begin at a
   later row of the table, and a padding token that stands in the text takes the row before them);
 - sinusoidal: the same with fixed waves, PE[p, 2i] = sin(p / 10000^(2i/d)), PE[p, 2i+1] = cos(…)
   (Vaswani et al. 2017, arXiv:1706.03762);
@@ -24,7 +24,7 @@ from plainformer.base import UserError
 from plainformer.encoder.packing import PaddedSequences, Sequences
 
 BUCKETS, FARTHEST = 32, 128
-Rotation = tuple[Float[Tensor, "*tokens half"], Float[Tensor, "*tokens half"]]
+RotaryAngles = tuple[Float[Tensor, "*tokens half"], Float[Tensor, "*tokens half"]]
 
 
 class PositionTable(nn.Module):
@@ -34,7 +34,7 @@ class PositionTable(nn.Module):
     offset: int
 
     @property
-    def places(self) -> int:
+    def num_positions(self) -> int:
         """The longest sequence for which there are rows."""
         return len(self.weight) - self.offset
 
@@ -58,29 +58,29 @@ def without_padding(
 class LearnedPositions(PositionTable):
     """The table is a parameter."""
 
-    def __init__(self, places: int, hidden: int, offset: int = 0) -> None:
+    def __init__(self, num_positions: int, hidden: int, offset: int = 0) -> None:
         super().__init__()
         self.offset = offset
-        self.weight = nn.Parameter(torch.empty(offset + places, hidden))
+        self.weight = nn.Parameter(torch.empty(offset + num_positions, hidden))
 
 
 class SinusoidalPositions(PositionTable):
     """The table is computed, and stays as it is."""
 
-    def __init__(self, places: int, hidden: int, offset: int = 0) -> None:
+    def __init__(self, num_positions: int, hidden: int, offset: int = 0) -> None:
         super().__init__()
         self.offset = offset
-        self.register_buffer("weight", sinusoids(offset + places, hidden))
+        self.register_buffer("weight", sinusoids(offset + num_positions, hidden))
 
 
-def sinusoids(places: int, hidden: int) -> Float[Tensor, "places hidden"]:
+def sinusoids(num_positions: int, hidden: int) -> Float[Tensor, "num_positions hidden"]:
     """PE[p, 2i] = sin(p / 10000^(2i/d)), PE[p, 2i+1] = cos(p / 10000^(2i/d))."""
     frequencies = 10_000.0 ** (-torch.arange(0, hidden, 2, dtype=torch.float64) / hidden)
-    angles = torch.arange(places, dtype=torch.float64)[:, None] * frequencies
+    angles = torch.arange(num_positions, dtype=torch.float64)[:, None] * frequencies
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).float()
 
 
-def rotation(positions: Int[Tensor, "*tokens"], head_size: int, base: float) -> Rotation:
+def rotary_angles(positions: Int[Tensor, "*tokens"], head_size: int, base: float) -> RotaryAngles:
     """cos and sin of θ[p, i] = p · base^(−2i/d), each `(*tokens, head_size / 2)`."""
     exponents = torch.arange(0, head_size, 2, device=positions.device).float() / head_size
     angles = positions[..., None].float() * (1.0 / base**exponents)
@@ -143,10 +143,10 @@ def bucket(distance: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
     return torch.where(size < near, size, wide) + each * (distance > 0)
 
 
-def check_length(length: int, places: int) -> None:
+def check_length(length: int, num_positions: int) -> None:
     """Raise `UserError` when a sequence is longer than the table of positions."""
-    if length > places:
+    if length > num_positions:
         raise UserError(
-            f"a sequence has {length} tokens, but the model has {places} positions: "
-            f"pass max_length={places} to the tokenizer"
+            f"a sequence has {length} tokens, but the model has {num_positions} positions: "
+            f"pass max_length={num_positions} to the tokenizer"
         )

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-LONGEST = 128
-PRODUCTS = 32
+MAX_LENGTH = 128
+MIN_PRODUCTS = 32
 """in a batch, at least: one for each head of each sequence"""
-SCORES = 2**18
+MAX_SCORES = 2**18
 """at a time, so that they stay in the cache"""
 Split = Float[Tensor, "sequences heads _ head_size"]
 
@@ -21,8 +21,8 @@ def is_served(query: Split) -> bool:
     return (
         query.device.type == "cpu"
         and query.dtype == torch.float32
-        and query.shape[2] <= LONGEST
-        and query.shape[0] * query.shape[1] >= PRODUCTS
+        and query.shape[2] <= MAX_LENGTH
+        and query.shape[0] * query.shape[1] >= MIN_PRODUCTS
         and not torch.is_grad_enabled()
     )
 
@@ -30,7 +30,7 @@ def is_served(query: Split) -> bool:
 def attention(query: Split, key: Split, value: Split) -> Split:
     """softmax(Q Kᵀ / √d) V."""
     _, heads, length, _ = query.shape
-    size = max(1, SCORES // (heads * length * key.shape[2]))
+    size = max(1, MAX_SCORES // (heads * length * key.shape[2]))
     parts = zip(*(torch.split(x, size) for x in (query, key, value)), strict=True)
     return torch.cat([_attention(*part) for part in parts])
 

@@ -14,7 +14,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def uncompiled(form: Callable[P, R]) -> Callable[P, R]:
+def disable_compile(form: Callable[P, R]) -> Callable[P, R]:
     """The same function, outside of all graphs."""
     disabled: list[Callable[P, R]] = []
 

@@ -14,11 +14,11 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-IS_THERE = "AVX512" in torch.backends.cpu.get_cpu_capability() and hasattr(
+HAS_ONEDNN = "AVX512" in torch.backends.cpu.get_cpu_capability() and hasattr(
     torch.ops.mkldnn, "_linear_pointwise"
 )
 """Without AVX-512 the two are equally fast; other makes than x86 have oneDNN, or better, anyway."""
-WORTH_A_KERNEL = 5 * 10**8
+MIN_TRAINING_FLOPS = 5 * 10**8
 """Operations of a product in training. oneDNN makes a kernel for each size, in half a millisecond,
 and batches of training hardly ever have the size of one before; texts that are read one by one do.
 """
@@ -34,7 +34,7 @@ def linear(
         return F.linear(x, weight, bias)
     if not torch.is_grad_enabled():
         return _product(x, weight, bias)
-    if 2 * x.numel() * len(weight) < WORTH_A_KERNEL:
+    if 2 * x.numel() * len(weight) < MIN_TRAINING_FLOPS:
         return F.linear(x, weight, bias)
     apply: Callable[..., Tensor] = _Linear.apply
     return apply(x, weight, bias)
@@ -44,7 +44,7 @@ def _is_served(x: Tensor, weight: Tensor) -> bool:
     return (
         x.device.type == weight.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
-        and IS_THERE
+        and HAS_ONEDNN
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
     )

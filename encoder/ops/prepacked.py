@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from plainformer.encoder.ops import plain
-from plainformer.encoder.ops.onednn import IS_THERE
+from plainformer.encoder.ops.onednn import HAS_ONEDNN
 
 ACTIVATIONS: dict[str | None, tuple[Callable[[Tensor], Tensor], tuple[str, str]]] = {
     None: (lambda x: x, ("none", "")),
@@ -25,7 +25,7 @@ ACTIVATIONS: dict[str | None, tuple[Callable[[Tensor], Tensor], tuple[str, str]]
 
 def can_prepack(weight: Tensor) -> bool:
     """Return whether a kernel is worth it: float32, on a CPU with AVX-512."""
-    return IS_THERE and weight.device.type == "cpu" and weight.dtype == torch.float32
+    return HAS_ONEDNN and weight.device.type == "cpu" and weight.dtype == torch.float32
 
 
 def prepack(weight: Float[Tensor, "rows columns"]) -> Tensor:

@@ -14,7 +14,7 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 
 from plainformer.encoder.attention_mask import AttentionMask
 
-QUERIES = 256
+MIN_QUERIES = 256
 """The smallest block of queries."""
 Split = Float[Tensor, "sequences heads _ head_size"]
 
@@ -62,7 +62,7 @@ def blocks(
         yield slice(0, length), slice(0, length), None
         return
     position = torch.arange(length, device=like.device)
-    size = max(reach, QUERIES)
+    size = max(reach, MIN_QUERIES)
     for start in range(0, length, size):
         end = min(start + size, length)
         queries = slice(start, end)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from plainformer.base import Fields, UserError
-from plainformer.encoder.config import MAY_BE_ZERO, MOST, MOST_OF_ANY, EncoderConfig
+from plainformer.encoder.config import MAX_SIZE, MAX_SIZES, MAY_BE_ZERO, EncoderConfig
 
 if TYPE_CHECKING:
     from plainformer.encoder.pretrained import PretrainedModel
@@ -54,7 +54,7 @@ def read_field(raw: Fields, source: str, name: str) -> Any:
         return raw.flag(source)
     if TYPES[name] is int:
         least = 0 if name in MAY_BE_ZERO else 1
-        return raw.whole(source, least=least, most=MOST.get(name, MOST_OF_ANY))
+        return raw.whole(source, least=least, most=MAX_SIZES.get(name, MAX_SIZE))
     return raw.number(source, least=0) if TYPES[name] is float else raw.text(source)
 
 

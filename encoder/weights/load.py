@@ -14,7 +14,7 @@ import torch
 
 from plainformer.base import UserError, read_json
 from plainformer.encoder.config import EncoderConfig
-from plainformer.encoder.init import initialise, to_be_loaded
+from plainformer.encoder.init import initialise, skip_init
 from plainformer.encoder.weights.families import family_of, named_architectures
 from plainformer.encoder.weights.family import Family, Tensors, headed, listed
 from plainformer.encoder.weights.folder import find, read_tensors
@@ -54,10 +54,10 @@ def load(
         if cls.class_name == "Encoder":
             has_pooler = any(name.startswith(f"{family.prefix}pooler.") for name in tensors)
             arguments = {"pooler": has_pooler, **arguments}
-        with to_be_loaded(), torch.device("meta"):  # the shapes, without memory
+        with skip_init(), torch.device("meta"):  # the shapes, without memory
             plan = cls(config, **arguments)
         missing = check(plan, tensors, family, new_head or "labels" in settings)
-        with to_be_loaded():
+        with skip_init():
             model = cls(config, **arguments)
         model.newly_initialised = copy_tensors(tensors, model, family, missing)
     except UserError as error:

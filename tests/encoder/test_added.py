@@ -195,7 +195,7 @@ def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
 def test_prepacked_and_rounded_are_the_merged_weights(
     config: EncoderConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plainformer.encoder.ops.prepacked.IS_THERE", True)
+    monkeypatch.setattr("plainformer.encoder.ops.prepacked.HAS_ONEDNN", True)
     base = randomise(MaskedLM(config))
     added = with_added(base)
     merged = merged_by_hand(base, added)
@@ -212,7 +212,7 @@ def test_prepacked_and_rounded_are_the_merged_weights(
 def test_what_cannot_be_merged_is_refused_whole(
     convert: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plainformer.encoder.ops.prepacked.IS_THERE", True)
+    monkeypatch.setattr("plainformer.encoder.ops.prepacked.HAS_ONEDNN", True)
     model = MaskedLM(bert())
     last = model.blocks[1].attention
     last.qkv = Unmergeable(last.qkv)

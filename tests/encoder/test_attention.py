@@ -58,7 +58,7 @@ def test_attention_of_padded_sequences_is_plain(
     bound: float,
 ) -> None:
     """What a GPU runs where `varlen_attn` does not serve: padding is not seen, and gives no NaN."""
-    monkeypatch.setattr("plainformer.encoder.ops.sliding_window.QUERIES", 4)
+    monkeypatch.setattr("plainformer.encoder.ops.sliding_window.MIN_QUERIES", 4)
     sequences = Sequences.of([1, 4, 5, 12, 24, 24], causal=causal)
     q, k, v = draw(3, len(sequences.sequence_ids), 2, 8, dtype=dtype).unbind()
     bias = draw(2, 47, dtype=dtype, seed=4) if biased else None
@@ -102,7 +102,7 @@ def test_a_window_is_read_in_blocks(
     dtype: torch.dtype,
     bound: float,
 ) -> None:
-    monkeypatch.setattr("plainformer.encoder.ops.sliding_window.QUERIES", 4)
+    monkeypatch.setattr("plainformer.encoder.ops.sliding_window.MIN_QUERIES", 4)
     sequences = Sequences.of([1, 4, 5, 12, 24, 24], causal=causal)
     q, k, v = draw(3, len(sequences.sequence_ids), 2, 8, dtype=dtype).unbind()
     bias = draw(2, 47, dtype=dtype, seed=4) if biased else None
@@ -120,9 +120,9 @@ def test_short_texts_are_attended_to_in_batched_products(
     monkeypatch: pytest.MonkeyPatch, most: int, longest: int
 ) -> None:
     """In full precision, with no way back, if there are some; others as ever."""
-    monkeypatch.setattr(batched, "PRODUCTS", 8)
-    monkeypatch.setattr(batched, "SCORES", most)
-    monkeypatch.setattr(batched, "LONGEST", longest)
+    monkeypatch.setattr(batched, "MIN_PRODUCTS", 8)
+    monkeypatch.setattr(batched, "MAX_SCORES", most)
+    monkeypatch.setattr(batched, "MAX_LENGTH", longest)
     sequences = Sequences.of(LENGTHS)
     q, k, v = draw(sum(LENGTHS), 3, 4, 8, dtype=torch.float32).unbind(1)
     served: list[int] = []
@@ -149,7 +149,7 @@ def test_short_texts_are_attended_to_in_batched_products(
 def test_short_texts_that_hide_something_are_not(
     monkeypatch: pytest.MonkeyPatch, window: int | None, biased: bool, causal: bool
 ) -> None:
-    monkeypatch.setattr(batched, "PRODUCTS", 1)
+    monkeypatch.setattr(batched, "MIN_PRODUCTS", 1)
     sequences = Sequences.of(LENGTHS, causal=causal)
     q, k, v = draw(3, sum(LENGTHS), 4, 8, dtype=torch.float32).unbind()
     bias = draw(4, 25, dtype=torch.float32, seed=4) if biased else None

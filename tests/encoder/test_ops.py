@@ -51,7 +51,7 @@ def test_linear(
     dtype: torch.dtype,
     bound: float,
 ) -> None:
-    monkeypatch.setattr(onednn, "WORTH_A_KERNEL", 0)
+    monkeypatch.setattr(onednn, "MIN_TRAINING_FLOPS", 0)
     x, weight = draw(*shape, dtype=dtype), draw(rows, shape[-1], dtype=dtype, seed=1)
     bias = draw(rows, dtype=dtype, seed=2) if has_bias else None
     for y, expected in both(fused.linear, plain.linear, x, weight, bias):
@@ -63,7 +63,7 @@ def test_linear(
 
 def test_linear_of_views_and_of_what_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slices, transposes, a gradient that is one number everywhere; and no gradient unasked."""
-    monkeypatch.setattr(onednn, "WORTH_A_KERNEL", 0)
+    monkeypatch.setattr(onednn, "MIN_TRAINING_FLOPS", 0)
     x = draw(12, 2, 9, dtype=torch.float32).transpose(0, 2)[1:, 1]
     weight, bias = draw(12, 8, dtype=torch.float32, seed=1).T, draw(8, dtype=torch.float32, seed=2)
     for learns in [(True, False, False), (False, True, False), (False, False, True)]:
@@ -175,9 +175,9 @@ def test_cross_entropy_of_a_retained_graph() -> None:
 
 @PRECISIONS
 def test_rotate(dtype: torch.dtype, bound: float) -> None:
-    from plainformer.encoder.positions import rotation
+    from plainformer.encoder.positions import rotary_angles
 
-    cos, sin = rotation(torch.arange(9), 8, 10_000.0)
+    cos, sin = rotary_angles(torch.arange(9), 8, 10_000.0)
     x = draw(9, 2, 4, 8, dtype=dtype)
     y = fused.rotate(x, cos, sin)
     assert y.dtype == dtype

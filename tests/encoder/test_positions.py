@@ -15,7 +15,7 @@ from plainformer.encoder.positions import (
     alibi_slopes,
     bucket,
     check_length,
-    rotation,
+    rotary_angles,
     sinusoids,
 )
 from tests.encoder.tools import assert_close, bert, modern, padded
@@ -62,7 +62,7 @@ def test_rotation_is_transformers() -> None:
     q, k = torch.randn(2, 1, 2, 3000, 64)
     for kind, base in (("full_attention", 160_000.0), ("sliding_attention", 10_000.0)):
         cos, sin = theirs(q, places[None], kind)
-        ours = rotation(places, 64, base)
+        ours = rotary_angles(places, 64, base)
         for x, expected in zip((q, k), apply_rotary_pos_emb(q, k, cos, sin), strict=True):
             rotated = plain.rotate(x[0].transpose(0, 1), *ours).transpose(0, 1)
             assert_close(rotated, expected[0], 1e-6)
@@ -79,17 +79,17 @@ def test_rotated_products_know_the_distance_alone(i: int, j: int, shift: int, ba
     q, k = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
 
     def product(a: int, b: int) -> torch.Tensor:
-        turned = plain.rotate(torch.stack([q, k]), *rotation(torch.tensor([a, b]), 16, base))
+        turned = plain.rotate(torch.stack([q, k]), *rotary_angles(torch.tensor([a, b]), 16, base))
         return turned[0] @ turned[1]
 
     assert_close(product(i, j), product(i + shift, j + shift), 2e-4)
-    turned = plain.rotate(q[None], *rotation(torch.tensor([i]), 16, base))
+    turned = plain.rotate(q[None], *rotary_angles(torch.tensor([i]), 16, base))
     assert_close(turned.norm(), q.norm(), 1e-6)
 
 
 def test_rotation_tells_distances_apart() -> None:
     q, k = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
-    turned = plain.rotate(k.expand(50, 16), *rotation(torch.arange(50), 16, 10_000.0))
+    turned = plain.rotate(k.expand(50, 16), *rotary_angles(torch.arange(50), 16, 10_000.0))
     assert len(set((turned @ q).tolist())) == 50
 
 

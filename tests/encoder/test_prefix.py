@@ -95,7 +95,7 @@ def test_a_prefix_is_concatenated(
     causal: bool,
     biased: bool,
 ) -> None:
-    monkeypatch.setattr("plainformer.encoder.ops.sliding_window.QUERIES", 4)
+    monkeypatch.setattr("plainformer.encoder.ops.sliding_window.MIN_QUERIES", 4)
     q, k, v = draw(3, sum(LENGTHS), HEADS, SIZE).unbind()
     keys, values = draw(2, prefix, HEADS, SIZE, seed=1).unbind()
     bias = draw(HEADS, 2 * LONGEST - 1, seed=2) if biased else None
@@ -108,7 +108,7 @@ def test_a_prefix_is_concatenated(
 def test_short_texts_with_a_prefix_are_attended_to_in_batched_products(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batched, "PRODUCTS", 1)
+    monkeypatch.setattr(batched, "MIN_PRODUCTS", 1)
     mask = AttentionMask(Sequences.of([3, 7, 7]), prefix=4)
     q, k, v = draw(3, 17, HEADS, SIZE, dtype=torch.float32).unbind()
     keys, values = draw(2, 4, HEADS, SIZE, dtype=torch.float32, seed=1).unbind()

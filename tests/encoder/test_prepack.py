@@ -13,7 +13,7 @@ from tests.encoder.tools import assert_relative, bert, modern, padded, randomise
 @pytest.fixture(autouse=True)
 def it_helps(monkeypatch: pytest.MonkeyPatch) -> None:
     """oneDNN has such a product on every CPU; only with AVX-512 it is worth its while."""
-    monkeypatch.setattr("plainformer.encoder.ops.prepacked.IS_THERE", True)
+    monkeypatch.setattr("plainformer.encoder.ops.prepacked.HAS_ONEDNN", True)
 
 
 def kinds(model: nn.Module) -> dict[str, type]:
@@ -51,7 +51,7 @@ def test_what_is_saved_are_the_weights(tmp_path) -> None:
 
 def test_what_has_no_such_kernel_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert PrepackedLinear not in kinds(prepack_weights(Encoder(bert()).double())).values()
-    monkeypatch.setattr("plainformer.encoder.ops.prepacked.IS_THERE", False)
+    monkeypatch.setattr("plainformer.encoder.ops.prepacked.HAS_ONEDNN", False)
     assert PrepackedLinear not in kinds(prepack_weights(Encoder(bert()))).values()
 
 

@@ -8,7 +8,7 @@ import torch
 
 from plainformer.base import UserError
 from plainformer.encoder import Encoder, MaskedLM
-from plainformer.encoder.ops.onednn import IS_THERE
+from plainformer.encoder.ops.onednn import HAS_ONEDNN
 from plainformer.encoder.prepack import PrepackedLinear
 from plainformer.finetune import Embedder
 from plainformer.tokenizer import train_tokenizer
@@ -50,7 +50,7 @@ def test_equal_to_transformers_pooled_by_hand(folder: Path, pooling, normalise: 
 
 def test_on_a_cpu_the_weights_are_prepacked(folder: Path) -> None:
     layers = list(Embedder.load(folder, device="cpu").model.modules())
-    assert any(isinstance(layer, PrepackedLinear) for layer in layers) == IS_THERE
+    assert any(isinstance(layer, PrepackedLinear) for layer in layers) == HAS_ONEDNN
 
 
 def test_order_and_neighbours_change_nothing(folder: Path) -> None:

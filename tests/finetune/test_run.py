@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from plainformer.base import UserError, read_json
 from plainformer.encoder import MaskedLM, SequenceClassifier
-from plainformer.encoder.ops.onednn import IS_THERE
+from plainformer.encoder.ops.onednn import HAS_ONEDNN
 from plainformer.encoder.prepack import PrepackedLinear
 from plainformer.finetune import (
     FinetuneConfig,
@@ -103,7 +103,7 @@ def test_a_reloaded_model_predicts_as_before(trained):
 
 def test_on_a_cpu_the_weights_are_prepacked(trained):
     layers = Predictor.load(trained[0].out, device="cpu").model.modules()
-    assert any(isinstance(layer, PrepackedLinear) for layer in layers) == IS_THERE
+    assert any(isinstance(layer, PrepackedLinear) for layer in layers) == HAS_ONEDNN
 
 
 def test_transformers_predicts_the_same(trained):
