@@ -170,29 +170,6 @@ def test_early_stopping_waits_for_its_patience(models, files, tmp_path):
     assert (outcome.result.best_step, outcome.result.steps) == (2, 8)
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import torch
-from plainformer.finetune import FinetuneConfig, finetune
-from plainformer.finetune.data.batch import Batch
-from plainformer.options import load
-
-torch.set_num_threads(1)
-step, calls = Batch.to, []
-
-def counted(self, device):
-    if torch.is_grad_enabled():  # not an evaluation's
-        calls.append(0)
-    if len(calls) == 27:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(self, device)
-
-Batch.to = counted
-finetune(load(FinetuneConfig, Path(sys.argv[1])), quiet=True)
-"""
-
-
 def test_a_killed_run_goes_on_as_if_it_had_not_been(models, files, tmp_path):
     from dataclasses import asdict
 
@@ -204,7 +181,12 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(models, files, tmp_path):
     other = replace(config, out=tmp_path / "b")
     write_json(tmp_path / "options.json", asdict(other))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "options.json")]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.programs.killed_finetuning",
+        str(tmp_path / "options.json"),
+    ]
     assert subprocess.run(command, cwd=ROOT, env=environment).returncode == -signal.SIGKILL
     assert (tmp_path / "b" / "checkpoints" / "step-00000020").is_dir()
     assert not (tmp_path / "b" / "model.safetensors").exists()

@@ -108,16 +108,6 @@ def test_examples_are_read_as_they_are_answered(classifier):
             next(answers)
 
 
-MEASURED = """
-import re, sys
-from pathlib import Path
-from plainformer.__main__ import main
-main(["evaluate", *sys.argv[1:]])
-status = Path("/proc/self/status").read_text()
-print(int(re.search(r"VmHWM:\\s+(\\d+) kB", status).group(1)) // 1024)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 def test_memory_does_not_grow_with_the_set(classifier, tmp_path):
@@ -129,7 +119,14 @@ def test_memory_does_not_grow_with_the_set(classifier, tmp_path):
             file.write("text\tlabel\n")
             for number in range(count):
                 file.write(f"the {number} hen {'pecks ' * (number * number % 23)}\tbird\n")
-        command = [sys.executable, "-c", MEASURED, classifier, "--data", path]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.programs.peak_of_evaluate",
+            classifier,
+            "--data",
+            path,
+        ]
         command += ["--out", tmp_path / str(count)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(

@@ -72,7 +72,7 @@ def run_on(count: int, runs: Iterable[PretrainConfig], scratch: Path) -> None:
         files.append(str(scratch / f"options-{count}-{number}.json"))
         write_json(files[-1], asdict(run))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(count), "-m", "tests.pretrain.several", *files]
+    command += ["--nproc-per-node", str(count), "-m", "tests.programs.pretrain_several", *files]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         command,

@@ -18,52 +18,6 @@ from tests.pretrain import tiny
 
 ROOT = Path(__file__).parents[2]
 CAP = 8 << 20
-MEASURED = """
-import sys, threading, time
-from pathlib import Path
-
-def anonymous():  # what is in memory and in no file, in bytes
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("RssAnon:")[1].split()[0]) << 10
-
-peak = 0
-
-def watch():
-    global peak
-    while True:
-        peak = max(peak, anonymous())
-        time.sleep(0.005)
-
-import torch
-import plainformer.pretrain.corpus.prepare
-from plainformer.pretrain import Corpus, PretrainConfig, prepare_corpus, pretrain as train
-from tests.pretrain import tiny
-from plainformer.tokenizer import load_tokenizer
-from plainformer.training import TrainingConfig
-
-torch.set_num_threads(1)
-folder = Path(sys.argv[2])
-tokenizer = load_tokenizer(folder / "tokenizer")
-
-def prepare(name):
-    plainformer.pretrain.corpus.prepare.SHARD_TOKENS = 100_000
-    plainformer.pretrain.corpus.prepare.CHUNK = 50_000
-    text = folder / f"{name}.txt.gz"
-    prepare_corpus(Corpus.of([str(text)], 0.1), tokenizer, folder / f"{name}-out", workers=1)
-
-def pretrain_on(name):
-    train(PretrainConfig(
-        corpus=(str(folder / name),), tokenizer=folder / "tokenizer", out=folder / f"{name}-run",
-        preset=tiny.PRESET, max_length=64, batch_tokens=512, valid_tokens=2000,
-        training=TrainingConfig(steps=8, eval_every=0, checkpoint_every=0),
-    ), quiet=True)
-
-threading.Thread(target=watch, daemon=True).start()
-work = {"prepare": prepare, "train": pretrain_on}[sys.argv[1]]
-work(sys.argv[3])
-print(max(peak, anonymous()))
-"""
-
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="asks Linux for its memory"
 )
@@ -76,7 +30,7 @@ def peak(work: str, folder: Path, name: str) -> int:
     """
     at_once = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED, work, str(folder), name],
+        [sys.executable, "-m", "tests.programs.peak_of_pretraining", work, str(folder), name],
         cwd=ROOT,
         env={**os.environ, **at_once, "OMP_NUM_THREADS": "1"},
         capture_output=True,

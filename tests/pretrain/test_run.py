@@ -135,33 +135,16 @@ def test_the_folder_opens_in_transformers(finished):
         torch.testing.assert_close(ours(**batch), theirs(**inputs).logits, rtol=1e-4, atol=1e-4)
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import torch
-from plainformer.options import load
-from plainformer.pretrain import MaskedBatches, PretrainConfig, pretrain
-from dataclasses import replace
-from tests.pretrain import tiny  # for its preset
-
-torch.set_num_threads(1)
-call = MaskedBatches.__call__
-
-def batches(self, step):
-    if step == 63:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return call(self, step)
-
-MaskedBatches.__call__ = batches
-options, out = sys.argv[1:]
-pretrain(replace(load(PretrainConfig, Path(options)), out=Path(out)), quiet=True)
-"""
-
-
 def test_a_killed_run_goes_on_as_if_it_had_not_been(finished, tmp_path):
     """Started from the options of the finished run, killed in its third epoch, resumed."""
     out = tmp_path / "killed"
-    command = [sys.executable, "-c", KILLED, str(finished.out / "options.json"), str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.programs.killed_pretraining",
+        str(finished.out / "options.json"),
+        str(out),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     killed = subprocess.run(command, cwd=ROOT, env=environment)
     assert killed.returncode == -signal.SIGKILL

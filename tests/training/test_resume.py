@@ -20,41 +20,20 @@ from tests.training import toy
 
 ROOT = Path(__file__).parents[2]
 EPOCH = toy.ORDER.steps(1)
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import torch
-from plainformer.training import checkpoint
-from tests.training import toy
-
-out, where, when = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-torch.set_num_threads(1)
-
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def batches(step):
-    if step == when:
-        if where == "step":
-            die()
-        checkpoint.save_tensors = die  # dies between the weights and the optimizer
-    return toy.batches(step)
-toy.run(out, batches=batches)
-"""
+RANDOM = random.Random(7)
 
 
 def kill_child(out: Path, where: str, when: int) -> None:
-    command = [sys.executable, "-c", KILLED, str(out), where, str(when)]
+    command = [sys.executable, "-m", "tests.programs.killed_training", str(out), where, str(when)]
     assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(
     "when",
     [
-        pytest.param(random.randrange(1, 5), id="before-the-first-checkpoint"),
-        pytest.param(random.randrange(EPOCH + 2, 2 * EPOCH), id="second-epoch"),
-        pytest.param(random.randrange(2 * EPOCH, toy.CONFIG.steps), id="later"),
+        pytest.param(RANDOM.randrange(1, 5), id="before-the-first-checkpoint"),
+        pytest.param(RANDOM.randrange(EPOCH + 2, 2 * EPOCH), id="second-epoch"),
+        pytest.param(RANDOM.randrange(2 * EPOCH, toy.CONFIG.steps), id="later"),
     ],
 )
 def test_killed_at_a_random_step(tmp_path, unbroken, when):

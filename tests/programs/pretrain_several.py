@@ -1,4 +1,7 @@
-"""Each process that torchrun starts of this goes through the same runs: their options as files."""
+"""Pretrain once for each file of options, in each process that torchrun starts.
+
+python -m tests.programs.pretrain_several OPTIONS …
+"""
 
 import sys
 from pathlib import Path
@@ -12,6 +15,6 @@ from tests.pretrain import tiny  # noqa: F401 (its presets)
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    plainformer.training.run_log.draw_curve = lambda *_: None
+    plainformer.training.run_log.draw_curve = lambda *_: None  # type: ignore
     for options in sys.argv[1:]:
         pretrain(load(PretrainConfig, Path(options)), quiet=True)
