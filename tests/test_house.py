@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import sys
 from itertools import product
 from pathlib import Path
@@ -64,6 +65,26 @@ def test_everything_is_imported_by_its_full_name() -> None:
     for file in checked:
         bare = {name for name in imports(file) if name.partition(".")[0] in BARE}
         assert not bare, f"{file.relative_to(ROOT)} imports {bare}: begin with plainformer."
+
+
+PLAIN = ["benchmarks", "corpora", "plainformer/base", "plainformer/runs", "tokenizer"]
+"""The folders whose docstrings are plain; add one when it passes."""
+NOT_A_VERB = {
+    *("a", "all", "an", "and", "both", "for", "from", "how", "it", "its", "nobody", "nothing"),
+    *("of", "one", "so", "that", "the", "these", "those", "what", "where", "whether", "which"),
+    *("who", "whose", "why"),
+}
+
+
+@pytest.mark.parametrize("folder", PLAIN)
+def test_the_docstring_of_a_function_begins_with_a_verb(folder: str) -> None:
+    """Or with a formula: only the words that begin a riddle are refused."""
+    functions = ast.FunctionDef | ast.AsyncFunctionDef
+    for file in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, functions) and (text := ast.get_docstring(node)):
+                opener = re.split(r"\W", text, maxsplit=1)[0].lower()
+                assert opener not in NOT_A_VERB, f"{file}:{node.lineno}: {text.splitlines()[0]}"
 
 
 def test_no_pickle_and_no_eval() -> None:

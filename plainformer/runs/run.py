@@ -92,7 +92,7 @@ class Run:
 
     @property
     def task(self) -> str:
-        """The name of the task of fine-tuning; "" for another run."""
+        """Return the task of fine-tuning; "" for pretraining."""
         task = self.options.get("task")
         return str(task["name"]) if isinstance(task, dict) and "name" in task else ""
 
