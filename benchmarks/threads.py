@@ -30,7 +30,7 @@ sequences = Sequences.of([16] * 64 + [32] * 32)
 ids = torch.randint(0, 8192, (len(sequences.positions),))
 at = torch.arange(0, len(ids), 3)
 def step():
-    logits = model(ids, sequences=sequences, at=at)
+    logits = model(ids, sequences=sequences, target_positions=at)
     torch.nn.functional.cross_entropy(logits, ids[at]).backward()
     optimizer.step()
     optimizer.zero_grad()

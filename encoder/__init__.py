@@ -6,10 +6,13 @@ config → embeddings (+ positions) → blocks (attention mask, attention, feedf
 
 from plainformer.encoder.attention_mask import AttentionMask
 from plainformer.encoder.config import PRESETS, EncoderConfig
+from plainformer.encoder.embedding_offset import embedding_offset
 from plainformer.encoder.finite import check_finite
 from plainformer.encoder.heads import (
     ChoiceScorer,
     Discriminator,
+    HeadedModel,
+    HeadedOutput,
     MaskedLM,
     PairedMaskedLM,
     QuestionAnswerer,
@@ -34,6 +37,8 @@ __all__ = [
     "Encoder",
     "EncoderConfig",
     "EncoderOutput",
+    "HeadedModel",
+    "HeadedOutput",
     "MaskedLM",
     "Packing",
     "PaddedSequences",
@@ -44,6 +49,7 @@ __all__ = [
     "Sequences",
     "TokenClassifier",
     "check_finite",
+    "embedding_offset",
     "extend_vocabulary",
     "load_added",
     "pool",

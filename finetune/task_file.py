@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from plainformer.base import Fields, UserError, find_folder, from_json, read_json, write_json
-from plainformer.encoder.heads.sequence import usual_problem
+from plainformer.encoder.heads.sequence import default_problem_type
 from plainformer.encoder.weights import family_of, named_architectures, read_labels
 from plainformer.encoder.weights.sentence import MODULES
 from plainformer.finetune.task import Task
@@ -78,7 +78,7 @@ def named_task(config: Mapping[str, Any]) -> Task[Any, Any] | None:
             labels = read_labels(config)
         if head == "SequenceClassifier":
             said = Fields(config, "config.json").text("problem_type", None)
-            head = said or usual_problem(labels)
+            head = said or default_problem_type(labels)
         if head in FOREIGN:
             return TASKS[FOREIGN[head]].foreign(tuple(labels), shape.max_position_embeddings)
     return None

@@ -43,7 +43,7 @@ def fill_mask(model: MaskedLM, tokenizer: Tokenizer, text: str, top: int = 5) ->
         )
     device = next(model.parameters()).device
     moved = {name: tensor.to(device) for name, tensor in batch.items()}
-    logits = model(**moved, at=at.to(device)).float()
+    logits = model(**moved, target_positions=at.to(device)).float()
     check_finite(logits)
     probabilities = logits.softmax(-1)
     # A vocabulary may be padded to a round number: what is no token is no guess.

@@ -1,22 +1,22 @@
 """Define the heads of the published model families.
 
-Each model has the interface of `Encoder`: a padded batch, or a packed one when `sequences` is
-given.
+Every model takes the inputs of `Encoder` (`heads.headed_model`).
 
-| model                | answers                           | from                           |
-|----------------------|-----------------------------------|--------------------------------|
-| `MaskedLM`           | which token stands here?          | the token's vector             |
-| `PairedMaskedLM`     | and do two segments follow?       | the pooler's, of the whole     |
-| `Discriminator`      | was this token replaced?          | the token's vector             |
-| `SequenceClassifier` | which label has this text?        | one vector for the whole text  |
-| `ChoiceScorer`       | does this option go with a text?  | one vector for the pair        |
-| `TokenClassifier`    | which label has this token?       | the token's vector             |
-| `QuestionAnswerer`   | where does an answer begin, end?  | the token's vector             |
-| `SentenceEncoder`    | what does this text mean?         | the tokens' vectors, pooled    |
+| model                | output                                  | computed from             |
+|----------------------|-----------------------------------------|---------------------------|
+| `MaskedLM`           | logits over the vocabulary              | each token's vector       |
+| `PairedMaskedLM`     | the same, and two logits for each pair  | the pooler's output       |
+| `Discriminator`      | logit: the token was replaced           | each token's vector       |
+| `SequenceClassifier` | logits of the labels of a text          | one vector for a text     |
+| `ChoiceScorer`       | score of a text with an option          | one vector for the pair   |
+| `TokenClassifier`    | logits of the labels of a token         | each token's vector       |
+| `QuestionAnswerer`   | start and end logits of an answer       | each token's vector       |
+| `SentenceEncoder`    | a vector that represents the text       | the tokens' vectors, pooled |
 """
 
 from plainformer.encoder.heads.choice import ChoiceScorer
 from plainformer.encoder.heads.discriminator import Discriminator
+from plainformer.encoder.heads.headed_model import HeadedModel, HeadedOutput
 from plainformer.encoder.heads.masked_lm import MaskedLM
 from plainformer.encoder.heads.paired_masked_lm import PairedMaskedLM
 from plainformer.encoder.heads.parts import Pooling, pool
@@ -28,6 +28,8 @@ from plainformer.encoder.heads.token import TokenClassifier
 __all__ = [
     "ChoiceScorer",
     "Discriminator",
+    "HeadedModel",
+    "HeadedOutput",
     "MaskedLM",
     "PairedMaskedLM",
     "Pooling",

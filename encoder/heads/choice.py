@@ -15,11 +15,11 @@ from plainformer.encoder.ops import Backend
 
 
 class ChoiceScorer(TextModel):
-    """The score of a pair: `(batch, 1)`, where a batch holds the pairs of all texts."""
+    """An encoder with one score, `(batch, 1)`, for each pair of a text and an option."""
 
     class_name = "ChoiceScorer"
     saved_settings = ("pooling",)
-    drops_before_dense = False
+    dropout_before_dense = False
 
     def __init__(
         self,

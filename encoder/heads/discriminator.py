@@ -1,4 +1,4 @@
-"""Is this the token that stood here, or was it replaced? logit = w · gelu(W x + b) + c.
+"""Detect replaced tokens: logit = w · gelu(W x + b) + c.
 
 The discriminator of ELECTRA (Clark et al. 2020, arXiv:2003.10555): p(replaced) = σ(logit).
 """
@@ -17,14 +17,14 @@ from plainformer.encoder.ops import ACTIVATIONS, Backend
 
 
 class Discriminator(HeadedModel):
-    """A score for each token, above 0 where it holds the token for a replaced one."""
+    """An encoder with one logit for each token: above 0, it was replaced."""
 
     class_name = "Discriminator"
 
     def __init__(self, encoder: Encoder | EncoderConfig, backend: Backend | None = None) -> None:
         super().__init__(encoder, backend=backend)
         if self.config.classifier_head not in ACTIVATIONS:
-            raise UserError("a discriminator needs a classifier_head that is dense, as ELECTRA's")
+            raise UserError("a discriminator needs a dense classifier_head: gelu, as in ELECTRA")
         self.head = DenseHead(self.config)
         self.classifier = Linear(self.config.hidden_size, 1)
         self.initialise()

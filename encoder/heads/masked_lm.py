@@ -1,7 +1,7 @@
-"""Which token stands here? logits = E · head(x) + b, with E the token embeddings themselves.
+"""Predict masked tokens: logits = E · head(x) + b, with E the token embeddings.
 
-Sharing E between input and output (Press & Wolf 2017, arXiv:1608.05859) halves the parameters of a
-small model; a model whose config says `tie_word_embeddings=False` has a matrix of its own instead.
+To share E between input and output (Press & Wolf 2017, arXiv:1608.05859) halves the parameters of a
+small model. A config with `tie_word_embeddings=False` gives the output a matrix of its own.
 """
 
 import torch
@@ -17,12 +17,12 @@ from plainformer.encoder.linear import Linear
 from plainformer.encoder.model import Encoder, EncoderOutput
 from plainformer.encoder.ops import Backend
 
-Places = Bool[Tensor, "*tokens"] | Int[Tensor, " chosen"]
-"""a mask of the shape of `input_ids`, or, for a packed batch, the places themselves"""
+TargetPositions = Bool[Tensor, "*tokens"] | Int[Tensor, " targets"]
+"""A mask of the shape of `input_ids`, or, for a packed batch, indices of its tokens."""
 
 
 class VocabularyModel(HeadedModel):
-    """An encoder, and a score for each token of its vocabulary."""
+    """An encoder with a score for each token of its vocabulary."""
 
     has_decoder = True
 
@@ -40,26 +40,28 @@ class VocabularyModel(HeadedModel):
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def token_logits(
-        self, encoded: EncoderOutput, inputs: PackedInputs, at: Places | None
-    ) -> Float[Tensor, "*places vocab"]:
-        """Compute the logits over the vocabulary of every token, or of those `at` some places.
+        self,
+        encoded: EncoderOutput,
+        inputs: PackedInputs,
+        target_positions: TargetPositions | None,
+    ) -> Float[Tensor, "*targets vocab"]:
+        """Compute the logits over the vocabulary of every token, or of the targets alone.
 
-        `at` is a mask of the shape of `input_ids`, or, for a packed batch, the places themselves;
-        the result is then `(chosen, vocab)`. The vocabulary is the widest product of a small model,
-        so pretraining asks for the masked places alone.
+        The vocabulary is the widest product of a small model, so pretraining computes it for the
+        masked tokens alone: `(targets, vocab)`.
         """
         x = encoded.last_hidden_state
-        if at is None:
+        if target_positions is None:
             return inputs.unpack(self._logits(x))
-        return self._logits(inputs.unpack(x)[at])
+        return self._logits(inputs.unpack(x)[target_positions])
 
-    def _logits(self, x: Float[Tensor, "chosen hidden"]) -> Float[Tensor, "chosen vocab"]:
-        scores = self.encoder.embeddings.tokens if self.decoder is None else self.decoder
-        return ops.linear(self.head(x), scores.weight, self.bias)
+    def _logits(self, x: Float[Tensor, "*tokens hidden"]) -> Float[Tensor, "*tokens vocab"]:
+        table = self.encoder.embeddings.tokens if self.decoder is None else self.decoder
+        return ops.linear(self.head(x), table.weight, self.bias)
 
 
 class MaskedLM(VocabularyModel):
-    """A score for each token of the vocabulary, at each place."""
+    """An encoder with logits over the vocabulary for each token."""
 
     class_name = "MaskedLM"
 
@@ -73,7 +75,10 @@ class MaskedLM(VocabularyModel):
         self.initialise()
 
     def apply_head(
-        self, encoded: EncoderOutput, inputs: PackedInputs, at: Places | None = None
-    ) -> Float[Tensor, "*places vocab"]:
-        """Compute the logits over the vocabulary, of every token, or `at` some places."""
-        return self.token_logits(encoded, inputs, at)
+        self,
+        encoded: EncoderOutput,
+        inputs: PackedInputs,
+        target_positions: TargetPositions | None = None,
+    ) -> Float[Tensor, "*targets vocab"]:
+        """Compute the logits over the vocabulary of every token, or of the targets alone."""
+        return self.token_logits(encoded, inputs, target_positions)

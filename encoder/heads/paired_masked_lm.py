@@ -1,17 +1,17 @@
-"""Which token stands here, and do the two segments belong together, in this order?
+"""Predict masked tokens, and whether the second segment follows the first.
 
     logits = E · head(x) + b        pair logits = W pooler(x) + c
 
-What BERT was pretrained with for the next sentence (Devlin et al. 2018, arXiv:1810.04805), ALBERT
-for the order of sentences (Lan et al. 2019, arXiv:1909.11942). Class 0: the second segment follows
-the first; class 1: it does not, or the two were swapped.
+BERT was pretrained so on the next sentence (Devlin et al. 2018, arXiv:1810.04805), ALBERT on the
+order of sentences (Lan et al. 2019, arXiv:1909.11942). Class 0: the second segment follows the
+first; class 1: it does not, or the two were swapped.
 """
 
 from jaxtyping import Float
 from torch import Tensor
 
 from plainformer.encoder.config import EncoderConfig
-from plainformer.encoder.heads.masked_lm import Places, VocabularyModel
+from plainformer.encoder.heads.masked_lm import TargetPositions, VocabularyModel
 from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.model import Encoder, EncoderOutput
@@ -19,7 +19,7 @@ from plainformer.encoder.ops import Backend
 
 
 class PairedMaskedLM(VocabularyModel):
-    """A score for each token at each place, and two for each pair of segments."""
+    """An encoder with logits over the vocabulary for each token, and two for each pair."""
 
     class_name = "PairedMaskedLM"
     has_pooler = True
@@ -30,8 +30,11 @@ class PairedMaskedLM(VocabularyModel):
         self.initialise()
 
     def apply_head(
-        self, encoded: EncoderOutput, inputs: PackedInputs, at: Places | None = None
-    ) -> tuple[Float[Tensor, "*places vocab"], Float[Tensor, "batch 2"]]:
+        self,
+        encoded: EncoderOutput,
+        inputs: PackedInputs,
+        target_positions: TargetPositions | None = None,
+    ) -> tuple[Float[Tensor, "*targets vocab"], Float[Tensor, "batch 2"]]:
         """Compute the logits over the vocabulary as `MaskedLM` does, and those of each pair."""
         pair_logits = inputs.unpack_rows(self.classifier(encoded.pooler_output))
-        return self.token_logits(encoded, inputs, at), pair_logits
+        return self.token_logits(encoded, inputs, target_positions), pair_logits

@@ -1,4 +1,4 @@
-"""The pieces of which the heads are made."""
+"""Layers that several heads use."""
 
 from typing import Literal
 
@@ -23,12 +23,12 @@ class DenseHead(nn.Module):
         self.dense = Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, x: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch hidden"]:
-        """Shape: as it came."""
+        """Apply the layer to each vector."""
         return self.act(self.dense(x))
 
 
 class PredictionHead(nn.Module):
-    """norm(act(W x)): the step between the encoder's vectors and those of the tokens."""
+    """norm(act(W x + b)): from vectors of the encoder to vectors of the token table."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -37,16 +37,13 @@ class PredictionHead(nn.Module):
         self.norm = make_norm(config, config.token_size)
 
     def forward(self, x: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch size"]:
-        """From the encoder's vectors to the size of the embeddings."""
+        """Transform each vector."""
         y: Tensor = self.norm(self.act(self.dense(x)))
         return y
 
 
 def token_head(config: EncoderConfig) -> nn.Module:
-    """What stands before the decision on a single token: ModernBERT's prediction head, or nothing.
-
-    In training a dropout follows, in every family.
-    """
+    """Build the layer before a token's classifier: ModernBERT's prediction head, or none."""
     return PredictionHead(config) if config.classifier_head == "prediction" else nn.Identity()
 
 

@@ -1,12 +1,12 @@
-"""Which label has this text? A linear layer on one vector for the whole text.
+"""Classify texts, by a linear layer on one vector for each.
 
-`config.classifier_head` says where the vector comes from:
+`config.classifier_head` chooses the vector:
 
-- `pooler`: tanh(W x) of the first token, by the encoder's own pooler (BERT, ALBERT);
-- `tanh`, `gelu`, `relu`: a dense layer of the classifier's on the first token, with this activation
+- `pooler`: tanh(W x) of the first token, by the encoder's pooler (BERT, ALBERT);
+- `tanh`, `gelu`, `relu`: a dense layer of the head on the first token, with this activation
   (RoBERTa, ELECTRA, DistilBERT);
 - `prediction`: the first token's vector or the mean over the text (`pooling`), then a prediction
-  head, which starts from the one that masked-language modelling trained (ModernBERT).
+  head, which starts from the one trained by masked language modelling (ModernBERT).
 """
 
 from collections.abc import Sequence
@@ -28,14 +28,14 @@ ProblemType = Literal["single_label_classification", "multi_label_classification
 
 
 class TextModel(HeadedModel):
-    """An encoder, and a linear layer on one vector for the whole text.
+    """An encoder with a linear layer on one vector for each text.
 
-    `pooling`: for a prediction head; `UserError` where the mean is asked of another, which reads
-    the first token.
+    `pooling`: how a prediction head pools the text. Raises `UserError` for the mean with another
+    head, which reads the first token.
     """
 
     has_pooler = None
-    drops_before_dense = True
+    dropout_before_dense = True
     """Apply dropout before the dense layer of the head, as well as after it."""
 
     def __init__(
@@ -71,17 +71,17 @@ class TextModel(HeadedModel):
             pooled = self.head(pool(x, sequences, self.pooling))
         elif isinstance(self.head, DenseHead):
             first = pool(x, sequences, "cls")
-            pooled = self.head(self.dropout(first) if self.drops_before_dense else first)
+            pooled = self.head(self.dropout(first) if self.dropout_before_dense else first)
         else:
             pooled = encoded.pooler_output
         return inputs.unpack_rows(self.classifier(self.dropout(pooled)))
 
 
 class SequenceClassifier(TextModel):
-    """An encoder with a linear layer that scores each label of a text.
+    """An encoder with logits of the labels for each text.
 
-    `problem_type`: what the scores are, as `transformers` calls it: logits of which one label is
-    true, or each on its own, or the answer itself.
+    `problem_type`: the meaning of the outputs, in the terms of `transformers`: logits of one label
+    out of all, logits of each label on its own, or numbers.
     """
 
     class_name = "SequenceClassifier"
@@ -98,9 +98,9 @@ class SequenceClassifier(TextModel):
     ) -> None:
         super().__init__(encoder, len(labels), pooling, dropout, backend)
         self.labels = tuple(labels)
-        self.problem_type = problem_type or usual_problem(self.labels)
+        self.problem_type = problem_type or default_problem_type(self.labels)
 
 
-def usual_problem(labels: Sequence[str]) -> ProblemType:
-    """What scores are where nothing is said of it: an only one is the answer, of several one is."""
+def default_problem_type(labels: Sequence[str]) -> ProblemType:
+    """Return the problem type of a config without one: one output is a number, several classify."""
     return "regression" if len(labels) == 1 else "single_label_classification"

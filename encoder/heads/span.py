@@ -1,4 +1,4 @@
-"""Where does the answer begin, and where does it end? Two scores for each token of the text.
+"""Find an answer in a text, by two scores for each token: it begins there, it ends there.
 
 p(begin = i) = softmax(start)ᵢ and p(end = j) = softmax(end)ⱼ, over the tokens of one text
 (Devlin et al. 2018, arXiv:1810.04805, §4.2).
@@ -18,7 +18,7 @@ from plainformer.encoder.ops import Backend
 
 
 class QuestionAnswerer(HeadedModel):
-    """The logits of the first and of the last token of an answer that stands in the text."""
+    """An encoder with start and end logits of an answer for each token."""
 
     class_name = "QuestionAnswerer"
 

@@ -1,4 +1,4 @@
-"""Which label has this token? A linear layer on each token's vector: names, parts of speech."""
+"""Classify tokens, by a linear layer on the vector of each: names, parts of speech."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from plainformer.encoder.ops import Backend
 
 
 class TokenClassifier(HeadedModel):
-    """A score for each label of each token."""
+    """An encoder with logits of the labels for each token."""
 
     class_name = "TokenClassifier"
     saved_settings = ("labels",)

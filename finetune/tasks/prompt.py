@@ -138,7 +138,7 @@ class Prompt(Classification):
         """The logits of the labels' words in the gap; no other place is projected."""
         gaps = (batch.input_ids == self.mask_id).nonzero().squeeze(1)
         logits: Float[Tensor, "sequences vocab"] = model(
-            batch.input_ids, None, batch.token_type_ids, batch.sequences, at=gaps
+            batch.input_ids, None, batch.token_type_ids, batch.sequences, target_positions=gaps
         )
         return logits[:, list(self.word_ids)]
 

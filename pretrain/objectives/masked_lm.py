@@ -26,7 +26,9 @@ def masked_lm(model: MaskedLM, batch: MaskedBatch) -> Loss:
 
     Logits are computed at the target positions only.
     """
-    logits = model(batch.input_ids, sequences=batch.sequences, at=batch.target_positions)
+    logits = model(
+        batch.input_ids, sequences=batch.sequences, target_positions=batch.target_positions
+    )
     return cross_entropy_loss(logits, batch.labels)
 
 

@@ -107,7 +107,9 @@ class ReplacedTokens:
         share that is replaced, and the share that is replaced and found.
         """
         targets = batch.target_positions
-        logits = model.generator(batch.input_ids, sequences=batch.sequences, at=targets)
+        logits = model.generator(
+            batch.input_ids, sequences=batch.sequences, target_positions=targets
+        )
         drawn = self.draw(logits.detach())
         shown = batch.input_ids.index_copy(0, targets, drawn)
         replaced = torch.zeros_like(shown, dtype=torch.bool)

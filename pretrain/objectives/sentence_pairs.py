@@ -125,7 +125,7 @@ class SentencePairs:
             batch.input_ids,
             token_type_ids=batch.token_type_ids,
             sequences=batch.sequences,
-            at=batch.target_positions,
+            target_positions=batch.target_positions,
         )
         pairs = cross_entropy_loss(pair_logits, batch.order)
         if self.tokens is None:

@@ -293,7 +293,7 @@ def test_nothing_is_overwritten(model: MaskedLM, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds files that `plainformer convert` did not write"):
         convert(tmp_path / "model", tmp_path / "model")
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match="file is no folder"):
+    with pytest.raises(UserError, match="file is not a folder"):
         convert(tmp_path / "model", tmp_path / "file")
     (tmp_path / "empty").mkdir()
     convert(tmp_path / "model", tmp_path / "empty")

@@ -55,7 +55,7 @@ def test_flops_are_what_torch_counts(config: EncoderConfig) -> None:
     assert model.flops_per_token(20) == ours / 60
 
     ours = flops.masked_lm_flops(config, SEQUENCES, len(ASKED))
-    assert counted(MaskedLM(config, backend="plain"), at=ASKED) == (ours, 3 * ours)
+    assert counted(MaskedLM(config, backend="plain"), target_positions=ASKED) == (ours, 3 * ours)
     assert counted(MaskedLM(config, backend="plain"))[0] == flops.masked_lm_flops(
         config, SEQUENCES, 60
     )
@@ -65,7 +65,7 @@ def test_flops_of_the_other_heads() -> None:
     config = FULL["bert"]
     ours = flops.paired_masked_lm_flops(config, SEQUENCES, len(ASKED))
     model = PairedMaskedLM(config, backend="plain")
-    assert counted(model, at=ASKED) == (ours, 3 * ours)
+    assert counted(model, target_positions=ASKED) == (ours, 3 * ours)
     config = FULL["electra"]
     ours = flops.discriminator_flops(config, SEQUENCES)
     assert counted(Discriminator(config, backend="plain")) == (ours, 3 * ours)

@@ -219,9 +219,9 @@ def test_logits_at_chosen_places(config: str) -> None:
     chosen = torch.rand(full.shape[:2], generator=generator) < 0.5
     chosen &= batch["attention_mask"].bool()
     assert 3 < chosen.sum() < 15
-    assert_close(lm(**batch, at=chosen), full[chosen], 1e-6)
-    assert lm(**batch, at=torch.zeros_like(chosen)).shape == (0, VOCAB)
+    assert_close(lm(**batch, target_positions=chosen), full[chosen], 1e-6)
+    assert lm(**batch, target_positions=torch.zeros_like(chosen)).shape == (0, VOCAB)
     flat, mask = lm(**packed), packing.pack(chosen)
-    assert_close(lm(**packed, at=mask), flat[mask], 1e-6)
+    assert_close(lm(**packed, target_positions=mask), flat[mask], 1e-6)
     places = torch.tensor([5, 0, 12])
-    assert_close(lm(**packed, at=places), flat[places], 1e-6)
+    assert_close(lm(**packed, target_positions=places), flat[places], 1e-6)

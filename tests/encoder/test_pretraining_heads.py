@@ -115,7 +115,7 @@ def test_a_chosen_place_alone() -> None:
     some = torch.tensor([4, 1])
     with torch.no_grad():
         tokens, pairs = model(ids, sequences=Sequences.of([6]))
-        at, same = model(ids, sequences=Sequences.of([6]), at=some)
+        at, same = model(ids, sequences=Sequences.of([6]), target_positions=some)
     assert_close(at, tokens[some], 1e-5)
     assert torch.equal(same, pairs)
 

@@ -331,7 +331,7 @@ def pretrained(folder: Path, tokenizer: Tokenizer) -> MaskedLM:
         some = sentences[16 * step : 16 * step + 16]
         foods = torch.tensor([tokenizer.id(t.split()[-2]) for t in some])
         batch = tokenizer.batch([t.replace(t.split()[-2], "[MASK]") for t in some])
-        logits = model(**batch, at=batch["input_ids"] == tokenizer.mask_id)
+        logits = model(**batch, target_positions=batch["input_ids"] == tokenizer.mask_id)
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(logits, foods).backward()
         optimizer.step()

@@ -95,7 +95,7 @@ def own_batches(step: int) -> list[Batch]:
 
 
 def masked_lm(model: MaskedLM, batch: Batch) -> Loss:
-    logits = model(batch.input_ids, sequences=batch.sequences, at=batch.positions)
+    logits = model(batch.input_ids, sequences=batch.sequences, target_positions=batch.positions)
     found = (logits.argmax(-1) == batch.labels).sum()
     return Loss(ops.cross_entropy(logits, batch.labels), len(batch.labels), {"accuracy": found})
 
@@ -142,7 +142,9 @@ def written_out() -> tuple[list[dict[str, float]], dict[str, Tensor]]:
                 if perturbed:
                     gradient = embeddings.output.grad
                     embeddings.perturbation = EPSILON * gradient / gradient.norm()
-                logits = model(batch.input_ids, sequences=batch.sequences, at=batch.positions)
+                logits = model(
+                    batch.input_ids, sequences=batch.sequences, target_positions=batch.positions
+                )
                 loss = nn.functional.cross_entropy(logits, batch.labels, reduction="sum")
                 loss.backward()
                 total += loss.item()
