@@ -1,10 +1,10 @@
-"""Multi-head self-attention: every token looks at the tokens of its sequence.
+"""Multi-head self-attention: a weighted mean of the values of the tokens of a sequence.
 
     Attention(X) = concat(head₁ … headₙ) W_O
     headᵢ = softmax(Qᵢ Kᵢᵀ / √d + B) Vᵢ,    [Q K V] = X [W_Q W_K W_V]
 
-(Vaswani et al. 2017, arXiv:1706.03762). B is what ALiBi or a learned relative bias adds, and −∞
-outside the sliding window of a local layer; rotary positions turn Q and K before the product.
+(Vaswani et al. 2017, arXiv:1706.03762). B is the bias of ALiBi or of learned relative positions,
+and −∞ for keys that the mask hides; rotary positions rotate Q and K before the product.
 """
 
 from jaxtyping import Float
@@ -18,7 +18,7 @@ from plainformer.encoder.positions import RotaryAngles
 
 
 class MultiHeadAttention(nn.Module):
-    """The self-attention of a block."""
+    """The self-attention of a block: all heads in one product."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class MultiHeadAttention(nn.Module):
     ) -> tuple[
         Float[Tensor, "*tokens hidden"], Float[Tensor, "sequences heads queries keys"] | None
     ]:
-        """Return the attended vectors, and with `output_attentions` the attention weights."""
+        """Compute the attended vectors, and, with `output_attentions`, the attention weights."""
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (*tokens, 3, heads, head_size)
         query_key, value = qkv[..., :2, :, :], qkv[..., 2, :, :]
         if rotary is not None:

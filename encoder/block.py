@@ -1,10 +1,10 @@
-"""The residual block: attention, then feed-forward, each added to what came in.
+"""The residual block: attention, then feed-forward, each added to its input.
 
     post-norm (BERT):     x ← norm(x + f(x))
     pre-norm (modern):    x ← x + f(norm(x))
 
-Pre-norm leaves a clean path from the last layer to the first, which makes deep models easier to
-train (Xiong et al. 2020, arXiv:2002.04745).
+With pre-norm, gradients reach the first layer through additions alone, which makes deep models
+easier to train (Xiong et al. 2020, arXiv:2002.04745).
 """
 
 from jaxtyping import Float
@@ -19,14 +19,14 @@ from plainformer.encoder.positions import RotaryAngles
 
 
 class Block(nn.Module):
-    """Layer number `layer` of an encoder."""
+    """A residual block of an encoder: number `layer`, from 0."""
 
     def __init__(self, config: EncoderConfig, layer: int = 0) -> None:
         super().__init__()
         self.pre_norm = config.norm_order == "pre"
         self.attention = MultiHeadAttention(config)
         self.feed_forward = GatedFeedForward(config) if config.gated else FeedForward(config)
-        # The embeddings come normalised, so the first pre-norm would find nothing to do.
+        # The embeddings are normalised already: the first block needs no pre-norm.
         first = self.pre_norm and layer == 0
         self.attention_norm = nn.Identity() if first else make_norm(config)
         self.feed_forward_norm = make_norm(config)
@@ -41,7 +41,7 @@ class Block(nn.Module):
     ) -> tuple[
         Float[Tensor, "*tokens hidden"], Float[Tensor, "sequences heads queries keys"] | None
     ]:
-        """Return the output of the block, and with `output_attentions` the attention weights."""
+        """Compute the output of the block, and, with `output_attentions`, the attention weights."""
         attend, feed = self.attention, self.feed_forward
         if self.pre_norm:
             y, weights = attend(self.attention_norm(x), mask, rotary, output_attentions)

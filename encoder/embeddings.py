@@ -1,7 +1,7 @@
-"""Token ids become vectors: x = P norm(token + position + segment).
+"""Embed tokens: x = P norm(token + position + segment).
 
-The projection P stands only where the sum has a size of its own: a large vocabulary is cheaper in a
-small one (Lan et al. 2019, arXiv:1909.11942).
+The projection P exists only where `embedding_size` differs from `hidden_size`: small vectors make
+a large vocabulary cheaper (Lan et al. 2019, arXiv:1909.11942).
 """
 
 import torch
@@ -21,7 +21,10 @@ from plainformer.encoder.positions import (
 
 
 class Embeddings(nn.Module):
-    """The sum of a token's vectors, normalised; rotary and ALiBi positions come in attention."""
+    """The normalised sum of the vectors of a token, its position and its segment.
+
+    Rotary positions, ALiBi and relative biases act in attention instead.
+    """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The feed-forward layer: each token by itself, up to a wider space and down again.
+"""The feed-forward layer: two linear layers with an activation between, for each token alone.
 
 plain:  W_down act(W_up x)
 gated:  W_down (act(g) · u),   [g u] = W_up x      (GeGLU, Shazeer 2020, arXiv:2002.05202)
@@ -13,7 +13,7 @@ from plainformer.encoder.linear import Linear
 
 
 class FeedForward(nn.Module):
-    """W_down act(W_up x)."""
+    """W_down act(W_up x): up to `intermediate_size`, and down to `hidden_size`."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class FeedForward(nn.Module):
         self.down = Linear(wide, hidden, bias=config.bias)
 
     def forward(self, x: Float[Tensor, "*tokens hidden"]) -> Float[Tensor, "*tokens hidden"]:
-        """Shape: as it came."""
+        """Apply the layer to each token."""
         y: Tensor = self.down(self.act(self.up(x)))
         return y
 
@@ -39,7 +39,7 @@ class GatedFeedForward(nn.Module):
         self.down = Linear(wide, hidden, bias=config.bias)
 
     def forward(self, x: Float[Tensor, "*tokens hidden"]) -> Float[Tensor, "*tokens hidden"]:
-        """Shape: as it came."""
-        gate, up = self.up(x).chunk(2, dim=-1)  # 2 × (tokens, wide)
+        """Apply the layer to each token."""
+        gate, up = self.up(x).chunk(2, dim=-1)  # 2 × (*tokens, intermediate)
         y: Tensor = self.down(self.act(gate) * up)
         return y

@@ -10,7 +10,7 @@ from plainformer.base import UserError
 def check_finite(outputs: Any) -> None:
     """Raise `UserError` where a tensor among `outputs` holds NaN or an infinite number.
 
-    Weights are checked when they are loaded; here numbers grew too large on the way.
+    Loaded weights are finite, so the numbers have grown too large in the forward pass.
     """
     if isinstance(outputs, Tensor):
         if outputs.is_floating_point() and not outputs.isfinite().all():

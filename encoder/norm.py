@@ -1,4 +1,4 @@
-"""Normalisation of each token's vector: to mean 0 and variance 1, or to root mean square 1."""
+"""Normalise each token's vector to mean 0 and variance 1, or to root mean square 1."""
 
 import torch
 from jaxtyping import Float
@@ -21,7 +21,7 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(size)) if bias else None
 
     def forward(self, x: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch hidden"]:
-        """Shape: as it came."""
+        """Normalise each vector."""
         return ops.layer_norm(x, self.weight, self.bias, self.eps)
 
 
@@ -34,12 +34,12 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(size))
 
     def forward(self, x: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch hidden"]:
-        """Shape: as it came."""
+        """Normalise each vector."""
         return ops.rms_norm(x, self.weight, self.eps)
 
 
 def make_norm(config: EncoderConfig, size: int | None = None) -> LayerNorm | RMSNorm:
-    """The norm that `config` asks for, over vectors of this `size` (default: `hidden_size`)."""
+    """Build the norm of `config` for vectors of this `size` (default: `hidden_size`)."""
     size = config.hidden_size if size is None else size
     if config.norm == "rms_norm":
         return RMSNorm(size, config.norm_eps)

@@ -1,4 +1,4 @@
-"""Padding is removed at the door and put back at the exit.
+"""Pack a padded batch into one row of real tokens, and restore the padding afterwards.
 
 A padded batch `(batch, seq)` with its `attention_mask` becomes one row of real tokens `(tokens,)`
 and the boundaries of its sequences:
@@ -7,11 +7,11 @@ and the boundaries of its sequences:
     d . . .   →    lengths:    1, 4, 3 sorted → 1, 3, 4
     e f g h        cu_seqlens: 0, 1, 4, 8
 
-Everything between door and exit works on `(tokens, …)`, so no block spends work on padding, and a
-batch gives the numbers that its sequences give one by one. Shorter sequences come first, so that
-sequences of equal length lie side by side and are a plain view `(count, length, …)`: see `runs`.
-A position counts real tokens: padding on the left, or in the middle, changes nothing. A row without
-any token does not enter at all, and leaves as zeros.
+All blocks work on `(tokens, …)`: none spends work on padding, and the output of a sequence does not
+depend on the rest of its batch. Shorter sequences come first, so that sequences of equal length are
+adjacent and can be viewed as `(count, length, …)`: see `runs`. A position counts real tokens:
+padding on the left, or in the middle, changes nothing. A row without tokens is left out, and its
+output is zeros.
 """
 
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sequences:
-    """The boundaries of packed sequences, and the direction in which their tokens see."""
+    """The boundaries of packed sequences, and whether attention in them is causal."""
 
     lengths: tuple[int, ...]
-    """tokens of each sequence, on the host: a kernel that needs them does not wait for a GPU"""
+    """number of tokens of each sequence, on the host: reading them does not wait for a GPU"""
     cu_seqlens: Int[Tensor, " bounds"]
     """cumulative lengths, from 0: sequence i is tokens[cu_seqlens[i] : cu_seqlens[i + 1]]"""
     positions: Int[Tensor, " tokens"]
@@ -79,12 +79,12 @@ class Sequences:
 
     @property
     def is_token(self) -> Bool[Tensor, "sequences length"]:
-        """Return where the padded sequences have a token."""
+        """Return which entries of the padded sequences are tokens."""
         return self.pad(torch.ones_like(self.sequence_ids)).bool()
 
     @property
     def padded_positions(self) -> Int[Tensor, "1 length"]:
-        """Return the position of each token of the padded sequences: of all the same."""
+        """Return the positions of the padded sequences, the same for all of them."""
         return torch.arange(self.max_length, device=self.positions.device)[None]
 
     def pad(self, x: Shaped[Tensor, "tokens *rest"]) -> Shaped[Tensor, "sequences length *rest"]:
@@ -162,19 +162,19 @@ class PaddedSequences:
 
 @dataclass(frozen=True)
 class Packing:
-    """The door and the exit for one padded batch."""
+    """The positions of the real tokens of a padded batch, in the order in which they are packed."""
 
     shape: tuple[int, int]
     """(batch, seq) of the padded batch"""
     rows: Int[Tensor, " sequences"]
-    """the row of the batch that each packed sequence came from"""
+    """row of the batch of each packed sequence"""
     index: Int[Tensor, " tokens"]
-    """the place of each packed token in the flattened batch"""
+    """index of each packed token in the flattened batch"""
     sequences: Sequences
 
     @classmethod
     def of(cls, attention_mask: Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"]) -> "Packing":
-        """Plan the packing of a batch: `attention_mask` is 1 where there is a token."""
+        """Compute the packing of a batch: `attention_mask` is 1 for real tokens."""
         mask = attention_mask.bool()
         batch, seq = mask.shape
         counts, rows = mask.sum(1).sort(stable=True)
@@ -186,7 +186,7 @@ class Packing:
         return cls((batch, seq), rows, index, Sequences.of(lengths[empty:], mask.device))
 
     def pack(self, x: Tensor) -> Tensor:
-        """`(batch, seq, …)` → `(tokens, …)`."""
+        """Select the real tokens: `(batch, seq, …)` → `(tokens, …)`."""
         return x.flatten(0, 1)[self.index]
 
     def unpack(self, x: Tensor, padding: float = 0.0) -> Tensor:
@@ -196,16 +196,19 @@ class Packing:
         return flat.view(batch, seq, *x.shape[1:])
 
     def unpack_rows(self, x: Tensor) -> Tensor:
-        """`(sequences, …)`, one entry a sequence → `(batch, …)`, zeros for a row without tokens."""
+        """Restore the rows: `(sequences, …)` → `(batch, …)`, zeros for a row without tokens."""
         return x.new_zeros((self.shape[0], *x.shape[1:])).index_copy(0, self.rows, x)
 
     def unpack_attention(self, weights: Tensor) -> Tensor:
-        """`(sequences, heads, length, length)` → `(batch, heads, seq, seq)`: queries, then keys."""
-        queries = self.sequences.unpad(weights.transpose(1, 2))
-        keys = self.unpack(queries)[self.rows].transpose(1, 3)
+        """Restore the padding of attention weights, first of the queries, then of the keys.
+
+        `(sequences, heads, length, length)` → `(batch, heads, seq, seq)`
+        """
+        queries = self.sequences.unpad(weights.transpose(1, 2))  # (tokens, heads, length)
+        keys = self.unpack(queries)[self.rows].transpose(1, 3)  # (sequences, length, heads, seq)
         return self.unpack(self.sequences.unpad(keys)).permute(0, 2, 3, 1)
 
 
 def to_device(x: Tensor, device: torch.device | str) -> Tensor:
-    """`x` on `device`. A GPU is not waited for; a CPU is, or it may read too early."""
+    """Copy `x` to `device`: to a GPU without waiting; to a CPU not, which could read too early."""
     return x.to(device, non_blocking=torch.device(device).type != "cpu")

@@ -1,17 +1,17 @@
 """Encode the positions of tokens in five ways.
 
-- learned: a trained vector for each position, added to the token's (BERT; RoBERTa's begin at a
-  later row of the table, and a padding token that stands in the text takes the row before them);
-- sinusoidal: the same with fixed waves, PE[p, 2i] = sin(p / 10000^(2i/d)), PE[p, 2i+1] = cos(…)
+- learned: a trained vector for each position, added to the token's (BERT; in RoBERTa position 0 has
+  a later row of the table, and a padding token within a text has the row before it);
+- sinusoidal: fixed vectors, PE[p, 2i] = sin(p / 10000^(2i/d)), PE[p, 2i+1] = cos(p / 10000^(2i/d))
   (Vaswani et al. 2017, arXiv:1706.03762);
-- rotary: queries and keys are turned by an angle that grows with the place, so that their product
+- rotary: queries and keys are rotated by angles proportional to the position, so that their product
   depends on the distance alone (RoPE, Su et al. 2021, arXiv:2104.09864);
-- ALiBi: attention scores sink linearly with the distance (Press et al. 2021, arXiv:2108.12409; here
-  in both directions, as an encoder looks both ways);
-- relative bias: attention scores change by a learned number for each bucket of distances (Raffel et
-  al. 2019, arXiv:1910.10683; MPNet adds it to learned positions).
+- ALiBi: attention scores fall linearly with the distance (Press et al. 2021, arXiv:2108.12409;
+  here in both directions);
+- relative bias: a learned number for each bucket of distances is added to the attention scores
+  (Raffel et al. 2019, arXiv:1910.10683; MPNet has it besides learned positions).
 
-The first two are added to the embeddings; the others act inside attention.
+The first two are added to the embeddings; the others act in attention.
 """
 
 import math
@@ -23,24 +23,24 @@ from torch import Tensor, nn
 from plainformer.base import UserError
 from plainformer.encoder.packing import PaddedSequences, Sequences
 
-BUCKETS, FARTHEST = 32, 128
+NUM_BUCKETS, MAX_DISTANCE = 32, 128
 RotaryAngles = tuple[Float[Tensor, "*tokens half"], Float[Tensor, "*tokens half"]]
 
 
 class PositionTable(nn.Module):
-    """One vector for each place: `weight[offset + position]`."""
+    """A table of vectors: position p has row `offset + p`."""
 
     weight: Float[Tensor, "rows hidden"]
     offset: int
 
     @property
     def num_positions(self) -> int:
-        """The longest sequence for which there are rows."""
+        """Return the number of positions that have a row."""
         return len(self.weight) - self.offset
 
     @property
     def padding_idx(self) -> int | None:
-        """Return the row of padding tokens, which is not trained; None if there is none."""
+        """Return the row of padding tokens, which is not trained; None without an offset."""
         return self.offset - 1 if self.offset else None
 
     def forward(self, positions: Int[Tensor, "*tokens"]) -> Float[Tensor, "*tokens hidden"]:
@@ -56,7 +56,7 @@ def without_padding(
 
 
 class LearnedPositions(PositionTable):
-    """The table is a parameter."""
+    """A trained table."""
 
     def __init__(self, num_positions: int, hidden: int, offset: int = 0) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class LearnedPositions(PositionTable):
 
 
 class SinusoidalPositions(PositionTable):
-    """The table is computed, and stays as it is."""
+    """A fixed table of sines and cosines."""
 
     def __init__(self, num_positions: int, hidden: int, offset: int = 0) -> None:
         super().__init__()
@@ -74,24 +74,24 @@ class SinusoidalPositions(PositionTable):
 
 
 def sinusoids(num_positions: int, hidden: int) -> Float[Tensor, "num_positions hidden"]:
-    """PE[p, 2i] = sin(p / 10000^(2i/d)), PE[p, 2i+1] = cos(p / 10000^(2i/d))."""
+    """Compute PE[p, 2i] = sin(p / 10000^(2i/d)) and PE[p, 2i+1] = cos(p / 10000^(2i/d))."""
     frequencies = 10_000.0 ** (-torch.arange(0, hidden, 2, dtype=torch.float64) / hidden)
     angles = torch.arange(num_positions, dtype=torch.float64)[:, None] * frequencies
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).float()
 
 
 def rotary_angles(positions: Int[Tensor, "*tokens"], head_size: int, base: float) -> RotaryAngles:
-    """cos and sin of θ[p, i] = p · base^(−2i/d), each `(*tokens, head_size / 2)`."""
+    """Compute cos θ and sin θ for θ[p, i] = p · base^(−2i/d), each `(*tokens, head_size / 2)`."""
     exponents = torch.arange(0, head_size, 2, device=positions.device).float() / head_size
     angles = positions[..., None].float() * (1.0 / base**exponents)
     return angles.cos(), angles.sin()
 
 
 def alibi_slopes(num_heads: int) -> Float[Tensor, " heads"]:
-    """2^(−8/n), 2^(−16/n) … for n heads, n a power of two.
+    """Compute the slopes 2^(−8/n), 2^(−16/n), … of n heads, n a power of two.
 
-    For another n: the slopes of the power of two below n, then every second one of the power above,
-    as in the authors' code.
+    Any other n gets the slopes of the power of two below n, then every second slope of the power of
+    two above, as in the authors' code.
     """
     power = 1 << (num_heads.bit_length() - 1)
     slopes = [2.0 ** (-8.0 * (i + 1) / power) for i in range(power)]
@@ -100,7 +100,7 @@ def alibi_slopes(num_heads: int) -> Float[Tensor, " heads"]:
 
 
 class AlibiBias(nn.Module):
-    """−slope · |distance|: nothing is learned."""
+    """The bias of ALiBi, −slope · |distance|, without parameters."""
 
     slopes: Tensor
 
@@ -109,37 +109,38 @@ class AlibiBias(nn.Module):
         self.register_buffer("slopes", alibi_slopes(num_heads), persistent=False)
 
     def forward(self, length: int) -> Float[Tensor, "heads distances"]:
-        """What each head adds at the distances 1 − length … length − 1."""
+        """Compute the bias of each head at the distances 1 − length … length − 1."""
         return -self.slopes[:, None] * all_distances(length, self.slopes.device).abs()
 
 
 class RelativeBias(nn.Module):
-    """weight[bucket(distance)]: shared by all layers."""
+    """A learned bias, weight[bucket(distance)], shared by all layers."""
 
     def __init__(self, num_heads: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(BUCKETS, num_heads))
+        self.weight = nn.Parameter(torch.empty(NUM_BUCKETS, num_heads))
 
     def forward(self, length: int) -> Float[Tensor, "heads distances"]:
-        """What each head adds at the distances 1 − length … length − 1."""
+        """Compute the bias of each head at the distances 1 − length … length − 1."""
         buckets = bucket(all_distances(length, self.weight.device))
         return nn.functional.embedding(buckets, self.weight).T
 
 
 def all_distances(length: int, device: torch.device) -> Int[Tensor, " distances"]:
-    """1 − length … length − 1: from any token of a sequence to any other."""
+    """Return the distances between tokens of a sequence: 1 − length … length − 1."""
     return torch.arange(1 - length, max(length, 1), device=device)
 
 
 def bucket(distance: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-    """Half of the buckets for each direction: one a distance while near, then ever wider ones.
+    """Return the bucket of each distance: one half of the buckets is for each direction.
 
-    From `FARTHEST` on, all distances share the last.
+    Small distances have a bucket each; larger ones share buckets that widen logarithmically, and
+    all from `MAX_DISTANCE` on the last.
     """
-    each, near = BUCKETS // 2, BUCKETS // 4
+    each, near = NUM_BUCKETS // 2, NUM_BUCKETS // 4
     size = distance.abs()
-    steps = torch.log(size.clamp(min=1).float() / near) / math.log(FARTHEST / near) * (each - near)
-    wide = (near + steps.long()).clamp(max=each - 1)
+    fraction = torch.log(size.clamp(min=1).float() / near) / math.log(MAX_DISTANCE / near)
+    wide = (near + (fraction * (each - near)).long()).clamp(max=each - 1)
     return torch.where(size < near, size, wide) + each * (distance > 0)
 
 
