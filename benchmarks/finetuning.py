@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader
 from plainformer.base import write_json
 from plainformer.finetune import TASKS, FinetuneConfig, read_examples
 from plainformer.finetune.data.batch import Batch, Item, by_length
-from plainformer.finetune.prediction.predictor import encoded, measure
+from plainformer.finetune.prediction.predictor import encode_all, measure
 from plainformer.finetune.run import build
 from plainformer.finetune.task import Task
 from plainformer.tokenizer import load_tokenizer
@@ -89,9 +89,9 @@ class Comparison:
             for split in ("train", "test")
         )
         task = kind.fit(config, examples)
-        items = [item for _, item in encoded(task, tokenizer, examples)]
+        items = [item for _, item in encode_all(task, tokenizer, examples)]
         steps = by_items(len(items), config.batch_size, seed=0).steps(epochs=3)
-        return cls(name, config, task, items, list(encoded(task, tokenizer, test)), steps)
+        return cls(name, config, task, items, list(encode_all(task, tokenizer, test)), steps)
 
     def with_seed(self, seed: int, dropout: float, steps: int) -> FinetuneConfig:
         """Return the settings of one run."""

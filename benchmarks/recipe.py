@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from plainformer.encoder import Sequences, pool
 from plainformer.finetune import TASKS, FinetuneConfig, read_examples
-from plainformer.finetune.prediction.predictor import encoded, measure
+from plainformer.finetune.prediction.predictor import encode_all, measure
 from plainformer.finetune.run import build, learn
 from plainformer.tokenizer import load_tokenizer
 from plainformer.training import LoopConfig
@@ -51,9 +51,9 @@ def score(config: FinetuneConfig, name: str, examples: int, pooling: str) -> flo
     model = build(task, config)
     if pooling == "mean":
         model.encoder.pooler = MeanPooler()
-    items = [item for _, item in encoded(task, tokenizer, train)]
+    items = [item for _, item in encode_all(task, tokenizer, train)]
     learn(task, model, items, [], config, new={}, quiet=True)
-    return next(iter(measure(task, model, encoded(task, tokenizer, test)).scores().values()))
+    return next(iter(measure(task, model, encode_all(task, tokenizer, test)).scores().values()))
 
 
 def main() -> None:

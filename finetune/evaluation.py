@@ -61,7 +61,7 @@ def evaluate_folder(
     metric, num_cut = task.metric(), 0
     with counting("evaluating", overlap.count, quiet=quiet) as advance:
         examples = read_examples(kind, source, "test", naming)
-        for example, item, prediction in predictor.stream(examples, advance):
+        for example, item, prediction in predictor.predict_examples(examples, advance):
             metric.add(example, prediction)
             num_cut += item.is_cut
     return Evaluation(metric, num_cut, task.max_length, training, warnings)

@@ -26,7 +26,7 @@ from plainformer.finetune.length import with_length
 from plainformer.finetune.losses.class_imbalance import evenly
 from plainformer.finetune.lr_decay import layer_multipliers
 from plainformer.finetune.metrics import Metric
-from plainformer.finetune.prediction.predictor import MeanLoss, answered, encoded, measure
+from plainformer.finetune.prediction.predictor import MeanLoss, encode_all, measure, predict_stream
 from plainformer.finetune.report.figures import save as save_picture
 from plainformer.finetune.task import Task
 from plainformer.finetune.task_file import save_task
@@ -177,8 +177,8 @@ def finetune_on(
     run leaves, None where one is resumed.
     """
     tokenizer = task.tokenizer(config.model)
-    items = [item for _, item in encoded(task, tokenizer, examples)]
-    measured = list(encoded(task, tokenizer, held_out))
+    items = [item for _, item in encode_all(task, tokenizer, examples)]
+    measured = list(encode_all(task, tokenizer, held_out))
     model = build(task, config)
     tokenizer.check_vocabulary(model.config.vocab_size)
     warnings = told(Overlap(type(task), lambda: examples), held_out, quiet) if held_out else ()
@@ -299,7 +299,7 @@ def judge(
     """
     if not select or not held_out or type(task).tune is Task.tune:
         return task, measure(task, model, held_out, loss)
-    results = [(example, said) for example, _, said in answered(task, model, held_out, loss)]
+    results = [(example, said) for example, _, said in predict_stream(task, model, held_out, loss)]
     task = task.tune(results)
     metric = task.metric()
     for example, said in results:

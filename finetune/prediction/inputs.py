@@ -35,11 +35,23 @@ STANDARD_INPUT = "standard input"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The inputs of predictions: some texts or a file; without both, standard input."""
+class Inputs:
+    """The inputs of predictions: some texts or a file; without both, standard input.
+
+    Raises:
+        UserError: there are both, or none and standard input is a terminal.
+    """
 
     texts: tuple[str, ...] = ()
     file: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check that there is one source."""
+        if self.texts and self.file is not None:
+            raise UserError("give either --text or --file, not both")
+        is_piped = sys.stdin is not None and not sys.stdin.isatty()
+        if not self.texts and self.file is None and not is_piped:
+            raise UserError("give --text or --file, or pipe texts into standard input")
 
     @property
     def is_stream(self) -> bool:

@@ -12,11 +12,13 @@ of the row is kept as `given_NAME`: `label` is always the prediction.
 
 import csv
 import json
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from plainformer.base import UserError, nan_to_null
+from plainformer.base import UserError, atomic_path, is_stream, nan_to_null
 from plainformer.corpora import Row
 from plainformer.finetune.task import Prediction
 
@@ -39,6 +41,22 @@ def check_format(path: Path) -> None:
     is_regular = path.is_file() or not path.exists()
     if is_regular and path.suffix.lower() not in FORMATS:
         raise UserError(f"{path} must end in {', '.join(FORMATS)}, which decides its format")
+
+
+@contextmanager
+def open_output(path: Path | None) -> Iterator[TextIO]:
+    """Open a file that appears when it is complete, a pipe, or (None) standard output."""
+    if path is None:
+        yield sys.stdout
+    elif is_stream(path):
+        with path.open("a", encoding="utf-8", newline="") as file:
+            yield file
+    else:
+        with (
+            atomic_path(path) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as file,
+        ):
+            yield file
 
 
 def writer(file: TextIO, ending: str) -> Write:

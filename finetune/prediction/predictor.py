@@ -32,8 +32,8 @@ Progress = Callable[[int], None]
 """is told of so many more examples that were answered"""
 
 
-def unwatched(count: int) -> None:
-    """Nobody looks on."""
+def no_progress(count: int) -> None:
+    """Ignore the progress."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ class Predictor:
         """One prediction for each text, pair or row, in order."""
         rows = self.task.naming((), self.task.columns).of(as_rows(inputs))
         examples = (self.task.read(row, labelled=False) for row in bounded(rows))
-        return [prediction for _, _, prediction in self.stream(examples)]
+        return [prediction for _, _, prediction in self.predict_examples(examples)]
 
-    def answers(
-        self, rows: Iterable[Row], progress: Progress = unwatched
+    def predict_rows(
+        self, rows: Iterable[Row], progress: Progress = no_progress
     ) -> Iterator[tuple[Row, Item, Any]]:
         """Yield each row with its encoded input and its prediction, in order.
 
@@ -82,18 +82,18 @@ class Predictor:
                 waiting.append(row)
                 yield example
 
-        for _, item, prediction in self.stream(examples(), progress):
+        for _, item, prediction in self.predict_examples(examples(), progress):
             yield waiting.popleft(), item, prediction
 
-    def stream(
-        self, examples: Iterable[Any], progress: Progress = unwatched
+    def predict_examples(
+        self, examples: Iterable[Any], progress: Progress = no_progress
     ) -> Iterator[tuple[Any, Item, Any]]:
         """Each example as the model reads it, and its prediction, in order, as they come."""
-        pairs = encoded(self.task, self.tokenizer, examples)
-        return answered(self.task, self.model, pairs, progress=progress, finite=True)
+        pairs = encode_all(self.task, self.tokenizer, examples)
+        return predict_stream(self.task, self.model, pairs, progress=progress, finite=True)
 
 
-def encoded(
+def encode_all(
     task: Task[ExampleT, PredictionT], tokenizer: Tokenizer, examples: Iterable[ExampleT]
 ) -> Iterator[tuple[ExampleT, Item]]:
     """Yield each example with its encoded input; faults are named by file and line."""
@@ -125,12 +125,12 @@ class MeanLoss:
         return self.total / max(self.count, 1)
 
 
-def answered(
+def predict_stream(
     task: Task[ExampleT, PredictionT],
     model: PretrainedModel,
     pairs: Iterable[tuple[ExampleT, Item]],
     loss: MeanLoss | None = None,
-    progress: Progress = unwatched,
+    progress: Progress = no_progress,
     finite: bool = False,
 ) -> Iterator[tuple[ExampleT, Item, PredictionT]]:
     """Yield each example with its prediction, in order; similar lengths share a batch.
@@ -173,7 +173,7 @@ def measure(
 ) -> Metric[ExampleT, PredictionT]:
     """How the model does on labelled examples."""
     metric = task.metric()
-    for example, _, prediction in answered(task, model, pairs, loss):
+    for example, _, prediction in predict_stream(task, model, pairs, loss):
         metric.add(example, prediction)
     return metric
 

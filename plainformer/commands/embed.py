@@ -6,15 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from plainformer.base import (
-    UserError,
-    at_least,
-    atomic_path,
-    check_bounds,
-    is_stream,
-    plural,
-    refuse_same_file,
-)
+from plainformer.base import UserError, at_least, check_bounds, is_stream, plural
 from plainformer.line import Positional
 from plainformer.options import parse
 
@@ -64,53 +56,32 @@ class EmbedOptions:
     def __post_init__(self) -> None:
         """Check the options before any work is done."""
         check_bounds(self, max_length=at_least(3))
+        if bool(self.text) == (self.file is not None):
+            raise UserError("give either --text or --file")
 
 
 def run(arguments: Sequence[str]) -> None:
     """Embed, and write the vectors."""
     options = parse(EmbedOptions, "embed", arguments)
-    if bool(options.text) == (options.file is not None):
-        raise UserError("give either --text or --file")
-    to_stream = is_stream(options.out)
-    if options.out.suffix != ".npy" and not to_stream:
-        raise UserError(f"{options.out} must end in .npy, as numpy's files do")
-    import numpy as np
-
     from plainformer.finetune import Embedder
+    from plainformer.finetune.prediction.vectors import (
+        check_vector_file,
+        read_texts_or_pairs,
+        write_vectors,
+    )
 
-    refuse_same_file(options.out, options.file)
-    with atomic_path(options.out) as temporary:
-        texts = list(options.text) if options.file is None else read(options.file)
-        embedder = Embedder.load(
-            options.model,
-            pooling=None if options.pooling == "declared" else options.pooling,
-            normalise={"declared": None, "yes": True, "no": False}[options.normalise],
-            max_length=options.max_length,
-            int8=options.int8,
-            prompt=options.prompt,
-        )
-        vectors = embedder(texts)
-        with temporary.open("wb") as file:
-            np.save(file, vectors, allow_pickle=False)
-    verb = "is" if len(vectors) == 1 else "are"
-    said = f"{plural(len(vectors), 'vector')} of {vectors.shape[1]} numbers {verb} in {options.out}"
-    print(said, file=sys.stderr if to_stream else sys.stdout)  # the pipe may be our output
-
-
-def read(file: Path) -> list[str | tuple[str, str]]:
-    """The texts, or pairs, of a file."""
-    from plainformer.corpora import has_rows, read_rows, read_texts
-    from plainformer.corpora.lines import read_lines
-
-    if not has_rows(file):
-        lines = list(read_texts(file))
-        if file.is_file() and (blank := sum(not line.strip() for _, line in read_lines(file))):
-            verb = "has" if blank == 1 else "have"
-            print(f"{plural(blank, 'blank line')} of {file} {verb} no vector", file=sys.stderr)
-        return list[str | tuple[str, str]](lines)
-    texts: list[str | tuple[str, str]] = []
-    for row in read_rows(file):
-        text = row.string("text")
-        pair = row.string("pair") if row.fields.get("pair") is not None else None
-        texts.append(text if pair is None else (text, pair))
-    return texts
+    check_vector_file(options.out, options.file)
+    texts = options.text if options.file is None else read_texts_or_pairs(options.file)
+    embedder = Embedder.load(
+        options.model,
+        pooling=None if options.pooling == "declared" else options.pooling,
+        normalise={"declared": None, "yes": True, "no": False}[options.normalise],
+        max_length=options.max_length,
+        int8=options.int8,
+        prompt=options.prompt,
+    )
+    size = write_vectors(embedder, texts, options.out)
+    verb = "is" if len(texts) == 1 else "are"
+    message = f"{plural(len(texts), 'vector')} of {size} numbers {verb} in {options.out}"
+    # Vectors may go to standard output, and no message among them.
+    print(message, file=sys.stderr if is_stream(options.out) else sys.stdout)

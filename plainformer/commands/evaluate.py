@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from plainformer.base import UserError, find_folder, plural, replaced_folder
+from plainformer.base import plural
 from plainformer.base.allocator import limit_kernel_cache
 from plainformer.line import Positional
 from plainformer.options import parse
@@ -34,29 +34,19 @@ class EvaluateOptions:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Measure, show the tables, and write the report."""
+    """Evaluate, write the report, and print the tables."""
     options = parse(EvaluateOptions, "evaluate", arguments)
-    find_folder(options.run)  # before a report is begun in it
-    data = Path(options.data.partition("?")[0])  # behind it stands what a web address asks for
-    name = f"evaluation-{data.name}" + "-int8" * options.int8
-    out = options.out or options.run / name
-    if out.resolve() == options.run.resolve():
-        raise UserError(f"{out} is no folder for a report: choose another --out")
     limit_kernel_cache()
-    from plainformer.finetune import evaluate_folder
-    from plainformer.finetune.report.page import write_report
+    from plainformer.finetune.report.write import evaluate_and_report
     from plainformer.tables import report_table
 
-    with replaced_folder(out, "evaluate") as folder:
-        evaluation = evaluate_folder(
-            options.run, options.data, int8=options.int8, columns=options.columns
-        )
-        # Before anything is printed: nobody may be reading.
-        page = write_report(folder, evaluation, options.run, options.data)
+    evaluation, page = evaluate_and_report(
+        options.run, options.data, options.out, columns=options.columns, int8=options.int8
+    )
     report_table(evaluation.metric)
     for warning in evaluation.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if evaluation.num_cut:
         cut = plural(evaluation.num_cut, "text was", "texts were")
         print(f"{cut} cut to {evaluation.max_length} tokens")
-    print(f"the report is {out / page.name}")
+    print(f"the report is {page}")

@@ -14,7 +14,7 @@ from plainformer.corpora import Row
 from plainformer.encoder import SequenceClassifier
 from plainformer.finetune import Predictor
 from plainformer.finetune.data.batch import BATCH_TOKENS, Batch
-from plainformer.finetune.prediction.predictor import encoded
+from plainformer.finetune.prediction.predictor import encode_all
 from plainformer.finetune.task import as_rows, bounded
 from plainformer.finetune.tasks.classification import ClassExample, Classification
 from plainformer.finetune.tasks.texts import Text
@@ -103,19 +103,21 @@ def test_a_fault_of_the_tokenizer_is_named_by_file_and_line(tokenizer, predictor
     ):
         example = ClassExample(Text(text, pair, "f.csv:7"), None)
         with pytest.raises(UserError, match=message):
-            list(encoded(predictor.task, tokenizer, [example]))
+            list(encode_all(predictor.task, tokenizer, [example]))
     short = Classification(labels=("a", "b"), max_length=3)
     example = ClassExample(Text("a", "b", "f.csv:7"), None)
     with pytest.raises(UserError, match=r"f\.csv:7: max_length 3 is too short"):
-        list(encoded(short, tokenizer, [example]))
+        list(encode_all(short, tokenizer, [example]))
     example = ClassExample(Text("a", None, "f.csv:7"), "c")
     with pytest.raises(UserError, match=r"^f\.csv:7: the label 'c' is not among"):
-        list(encoded(short, tokenizer, [example]))
+        list(encode_all(short, tokenizer, [example]))
 
 
 def test_many_windows_are_computed_in_parts(tokenizer, predictor, monkeypatch):
     text = " ".join(tiny.sentences(900))
-    ((_, item),) = encoded(predictor.task, tokenizer, [ClassExample(Text(text, None, "f:1"), None)])
+    ((_, item),) = encode_all(
+        predictor.task, tokenizer, [ClassExample(Text(text, None, "f:1"), None)]
+    )
     batch = Batch.of([item])
     assert batch.num_tokens > 2 * BATCH_TOKENS
     sizes = []

@@ -27,7 +27,7 @@ from plainformer.finetune import (
     read_examples,
 )
 from plainformer.finetune.length import with_length
-from plainformer.finetune.prediction.predictor import answered, encoded
+from plainformer.finetune.prediction.predictor import encode_all, predict_stream
 from plainformer.finetune.run import build
 from plainformer.finetune.tasks.classification import Classification
 from plainformer.tokenizer import load_tokenizer
@@ -94,8 +94,8 @@ def test_a_reloaded_model_predicts_as_before(trained):
     examples = list(read_examples(Classification, config.valid, "valid"))
     best = SequenceClassifier(predictor.model.config, ("beast", "bird")).eval()
     best.load_state_dict(load_file(config.out / "checkpoints" / "best" / "model.safetensors"))
-    pairs = encoded(task, load_tokenizer(config.model), examples)
-    wanted = [prediction for _, _, prediction in answered(task, best, pairs)]
+    pairs = encode_all(task, load_tokenizer(config.model), examples)
+    wanted = [prediction for _, _, prediction in predict_stream(task, best, pairs)]
     for row, prediction in zip(wanted, predictor([e.text.text for e in examples]), strict=True):
         assert row.label == prediction.label
         assert row.probabilities == pytest.approx(prediction.probabilities, abs=1e-6)

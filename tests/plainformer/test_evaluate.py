@@ -78,7 +78,7 @@ def test_what_is_no_folder_for_a_report(refused, run, examples, tmp_path):
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file", run, run / ".." / "run"):
         message = refused("evaluate", run, "--data", examples, "--out", out)
-        assert "is no folder" in message
+        assert "folder" in message and "choose another" in message
     assert (tmp_path / "file").read_text() == "mine"
     assert sorted(path.name for path in run.iterdir()) == before
 
@@ -100,7 +100,7 @@ def test_examples_are_read_as_they_are_answered(classifier):
             read.append(number)
             yield ClassExample(Text("the hen", None, "f:1"), "bird")
 
-    answers = predictor.stream(examples())
+    answers = predictor.predict_examples(examples())
     for answered in range(0, 3000, 500):
         next(answers)
         assert len(read) <= answered + CHUNK

@@ -129,7 +129,7 @@ NUMBERS: dict[type[Any], dict[str, Any]] = {
     TrainingConfig: {},
     TrainOptions: {"files": ("a",), "out": Path("o")},
     CorpusOptions: {"files": ("a",), "tokenizer": Path("t"), "out": Path("o")},
-    EmbedOptions: {"model": Path("m"), "out": Path("o.npy")},
+    EmbedOptions: {"model": Path("m"), "out": Path("o.npy"), "text": ("a",)},
     FillMaskOptions: {"model": Path("m"), "text": ("a",)},
     CompareOptions: {"model": Path("m")},
     DemoOptions: {},

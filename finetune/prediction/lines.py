@@ -1,0 +1,55 @@
+"""Predict for texts, a file or a stream, and write one answer for each."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from plainformer.base import refuse_same_file
+from plainformer.finetune.prediction.inputs import Inputs
+from plainformer.finetune.prediction.outputs import check_format, open_output, writer
+from plainformer.finetune.prediction.predictor import Predictor
+from plainformer.finetune.progress import counting
+
+
+@dataclass(frozen=True)
+class Written:
+    """The number of answers, and how many of their texts were cut to `max_length` tokens."""
+
+    num_answers: int
+    num_cut: int
+    max_length: int
+
+
+def predict_lines(
+    folder: Path,
+    inputs: Inputs,
+    out: Path | None = None,
+    columns: Sequence[str] = (),
+    int8: bool = False,
+) -> Written:
+    """Predict with the model in `folder`, and write to `out`, by default to standard output.
+
+    A stream is answered as it arrives. `columns` maps fields to columns ("text=review"); by default
+    as in training.
+
+    Raises:
+        UserError: names file and line of an input that cannot be read, or the fault of `out`.
+    """
+    if out is not None:
+        refuse_same_file(out, inputs.file)
+        check_format(out)
+    predictor = Predictor.load(folder, int8=int8)
+    task = predictor.task
+    naming = task.naming(columns, task.columns)
+    quiet = out is None and sys.stdout.isatty()
+    total = None if quiet else inputs.count(task, naming)
+    num_answers = num_cut = 0
+    with open_output(out) as file, counting("predicting", total, quiet=quiet) as advance:
+        write = writer(file, "" if out is None else out.suffix)
+        for portion in inputs.portions(task, naming):
+            for row, item, prediction in predictor.predict_rows(portion, advance):
+                write(row, prediction)
+                num_answers += 1
+                num_cut += item.is_cut
+    return Written(num_answers, num_cut, task.max_length)
