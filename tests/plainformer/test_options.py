@@ -137,8 +137,8 @@ def test_the_line_has_the_last_word(tmp_path):
     changed = replace(PRETRAIN, out=Path("other"), training=replace(PRETRAIN.training, steps=9))
     assert parse(PretrainConfig, "pretrain", line) == changed
     assert parse(PretrainConfig, "pretrain", [*line, "--masking", "spans"]).masking == "spans"
-    alone = parse(PretrainConfig, "pretrain", [*line, "--objective", "clm"])
-    assert alone.objective == ("clm",)
+    alone = parse(PretrainConfig, "pretrain", [*line, "--objective", "mlm"])
+    assert alone.objective == ("mlm",)
 
 
 def test_the_line_alone():
@@ -164,9 +164,9 @@ def test_what_a_file_leaves_out_is_the_commands_default(tmp_path):
         ({"max_length": "long"}, "max_length must be a whole number, not the text 'long'"),
         ({"max_length": 12.5}, "max_length must be a whole number, not 12.5"),
         ({"max_length": True}, "max_length must be a whole number, not true"),
-        ({"mask_ratio": "0.3"}, "mask_ratio must be a number, not the text '0.3'"),
+        ({"mask_ratio": "0.3"}, "mask_ratio must be a number or null, not the text '0.3'"),
         ({"masking": 1}, "masking must be one of tokens, words, spans, not 1"),
-        ({"objective": ["mlm", 1]}, "objective must be one of mlm, clm, denoise, rtd, nsp, sop"),
+        ({"objective": ["mlm", 1]}, "objective must be a text, not 1"),
         ({"out": 5}, "out must be a path, not 5"),
         ({"corpus": "a.txt"}, "corpus must be a list, not the text 'a.txt'"),
         ({"corpus": ["a", 1]}, "corpus must be a text, not 1"),
