@@ -70,6 +70,10 @@ class FinetuneConfig:
     batch_size: int = 32
     """Examples in a batch."""
 
+    accumulate: int = 1
+    """Compute each batch in this many parts, whose gradients add up: less memory, the same steps
+    (but in-batch negatives are those of a part). With torchrun: a multiple of the processes."""
+
     dropout: float = 0.1
     """Dropout rate in training, inside the encoder and before the classifier; attention weights
     keep the model's own rate, but never more than this."""
@@ -122,6 +126,7 @@ class FinetuneConfig:
             per_label=at_least(0),
             epochs=at_least(0),
             batch_size=at_least(1),
+            accumulate=between(1, self.batch_size),
             max_length=at_least(0),
             valid_share=between(0, 1, open_="[]"),
             dropout=between(0, 1, open_="]"),

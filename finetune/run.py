@@ -26,6 +26,7 @@ from plainformer.finetune.length import with_length
 from plainformer.finetune.losses.class_imbalance import evenly
 from plainformer.finetune.lr_decay import layer_multipliers
 from plainformer.finetune.metrics import Metric
+from plainformer.finetune.micro_batches import counted, micro_batches
 from plainformer.finetune.prediction.predictor import MeanLoss, encode_all, measure, predict_stream
 from plainformer.finetune.report.figures import save as save_picture
 from plainformer.finetune.task import Task
@@ -39,6 +40,8 @@ from plainformer.training import (
     by_items,
     choose_device,
     full_disk,
+    is_main,
+    main_first,
     run_folder,
     save_options,
     saved_options,
@@ -82,7 +85,8 @@ def run_once(config: FinetuneConfig, quiet: bool = False) -> Outcome:
     refuse_model_folder(config)
     config = with_length(config)
     with run_folder(config.out, "finetune"):
-        data = new_data(config)
+        with main_first():
+            data = new_data(config)
         kind = config.kind
         examples, held_out = parted_examples(config, quiet)
         say(kind.remarks(config, examples), quiet)
@@ -190,12 +194,13 @@ def finetune_on(
     task, metric = judge(task, model, measured, config.select)
     never = never_predicted(metric, config)
     say((f"warning: {warning}" for warning in never), quiet)
-    with full_disk(config.out):
-        write_folder(config.out, task, model, tokenizer)
-        if measured:
-            write_json(config.out / "metrics.json", nan_to_null({"valid": metric.to_json()}))
-            for name, figure in metric.figures().items():
-                save_picture(figure, config.out / f"{name}.png")
+    if is_main():
+        with full_disk(config.out):
+            write_folder(config.out, task, model, tokenizer)
+            if measured:
+                write_json(config.out / "metrics.json", nan_to_null({"valid": metric.to_json()}))
+                for name, figure in metric.figures().items():
+                    save_picture(figure, config.out / f"{name}.png")
     num_cut = sum(item.is_cut for item in items)
     return Outcome(result, metric, num_cut, task.max_length, (*warnings, *never))
 
@@ -257,13 +262,18 @@ def learn(
         given = {**given, "patience": 0}
     settings = TrainingConfig(**{**given, "steps": max(1, steps), "eval_every": every})
     if new is not None:
-        remember(new, config.out)
+        if is_main():
+            remember(new, config.out)
         save_options(replace(config, resume=False), config.out)
     if config.epochs == 0:
         return None
 
     def objective(model: PretrainedModel, batch: Batch) -> Loss:
-        return task.loss(task.outputs(model, batch), batch)
+        return counted(task.loss(task.outputs(model, batch), batch), batch)
+
+    def batches(step: int) -> list[Batch]:
+        (chosen,) = order(step)
+        return micro_batches([items[i] for i in chosen], config.accumulate)
 
     def evaluate(model: PretrainedModel) -> dict[str, float]:
         loss = MeanLoss()
@@ -273,7 +283,7 @@ def learn(
     return train(
         model,
         objective,
-        lambda step: [Batch.of([items[i] for i in chosen]) for chosen in order(step)],
+        batches,
         settings,
         config.out,
         evaluate=evaluate if held_out else None,

@@ -56,7 +56,17 @@ from plainformer.finetune.run import (
     say,
     training_examples,
 )
-from plainformer.training import checkpoint, full_disk, run_folder, save_options, saved_options
+from plainformer.training import (
+    checkpoint,
+    full_disk,
+    is_main,
+    local_indices,
+    main_first,
+    processes,
+    run_folder,
+    save_options,
+    saved_options,
+)
 
 MAY_DIFFER = {"out", "resume", "seeds", *checkpoint.MAY_DIFFER}
 """options of which resumed runs may have others; more seeds are more runs"""
@@ -136,7 +146,10 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome | Summary:
             folder holds other runs.
     """
     is_sweep = config.seeds > 1 or config.search or config.folds
-    return sweep(config, quiet) if is_sweep else run_once(config, quiet)
+    with processes():
+        local_indices(config.accumulate)
+        quiet = quiet or not is_main()
+        return sweep(config, quiet) if is_sweep else run_once(config, quiet)
 
 
 def sweep(config: FinetuneConfig, quiet: bool = False) -> Summary:
@@ -144,9 +157,11 @@ def sweep(config: FinetuneConfig, quiet: bool = False) -> Summary:
     refuse_model_folder(config)
     config = with_length(config)
     with run_folder(config.out, "finetune"):
-        runs = Runs(config, quiet)
+        with main_first():
+            runs = Runs(config, quiet)
         summary = cross_validate(config, runs) if config.folds else over_seeds(config, runs)
-        adopt(config.out / summary.model, config.out)
+        if is_main():
+            adopt(config.out / summary.model, config.out)
         runs.write(summary.to_json())
     return summary
 
@@ -194,11 +209,14 @@ class Runs:
                 print(f"{cut} cut to {outcome.max_length} tokens", file=sys.stderr)
             self._finished[name] = outcome.metric.scores() if outcome.metric.count else {}
             self.write({})
-            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            if is_main():
+                shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return self._finished[name]
 
     def write(self, summary: dict[str, Any]) -> None:
         """Leave `summary`, the scores of all runs that are finished, and the options."""
+        if not is_main():
+            return
         out = self._config.out
         remember(self.data, out)
         save_options(replace(self._config, resume=False), out)
@@ -233,7 +251,7 @@ def over_seeds(config: FinetuneConfig, runs: Runs) -> Summary:
         chosen = max(longer, key=score)
         for name in tried.keys() - {named(chosen)}:
             for weights in (config.out / name).glob("*/model.safetensors"):
-                weights.unlink()
+                weights.unlink(missing_ok=True)  # several processes
     found = dict(run(chosen, number) for number in range(config.seeds))
     best = max(found, key=lambda name: ordered(first(found[name])))
     winner = [tried.pop(named(chosen))] if config.search else []
@@ -269,7 +287,8 @@ def cross_validate(config: FinetuneConfig, runs: Runs) -> Summary:
     def run_on(learned: list[Any], held_out: list[Any]) -> Callable[[FinetuneConfig], Outcome]:
         def run(settings: FinetuneConfig) -> Outcome:
             with run_folder(settings.out, "finetune"):
-                data = new_data(settings, runs.data)
+                with main_first():
+                    data = new_data(settings, runs.data)
                 return finetune_on(task, learned, held_out, settings, data, runs.quiet)
 
         return run

@@ -10,9 +10,12 @@ from plainformer.tables import print_table, report_table
 def run(arguments: Sequence[str]) -> None:
     """Fine-tune, and print the scores on the validation examples."""
     from plainformer.finetune import FinetuneConfig, Summary, finetune
+    from plainformer.training import is_main
 
     config = parse(FinetuneConfig, "finetune", arguments)
     result = finetune(config)
+    if not is_main():
+        return
     if isinstance(result, Summary):
         for table in result.tables():
             print(f"{table.title}:")

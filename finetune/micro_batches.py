@@ -1,0 +1,41 @@
+"""Split the batch of a step into micro-batches: less memory, or a part for each process.
+
+The gradients of micro-batches add up to that of the whole batch (see `training.step`). The last
+batch of an epoch may hold fewer examples than there are micro-batches. As all processes must take
+part in a step, those without an example compute one that counts for nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from plainformer.finetune.data.batch import Batch
+from plainformer.training import Loss, local_indices
+
+
+@dataclass(frozen=True)
+class Uncounted(Batch):
+    """A batch that counts for nothing."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Return 0."""
+        return 0
+
+
+def micro_batches(items: Sequence[Any], count: int) -> list[Batch]:
+    """Split the items of a step into `count` micro-batches; return those of this process."""
+    parts = np.array_split(np.arange(len(items)), count)  # the empty ones come last
+    own = [parts[number] for number in local_indices(count)]
+    return [
+        Batch.of([items[i] for i in part]) if len(part) else Uncounted.of(items[:1]) for part in own
+    ]
+
+
+def counted(loss: Loss, batch: Batch) -> Loss:
+    """Return the loss of a micro-batch, which is 0 over no items if it counts for nothing."""
+    if not isinstance(batch, Uncounted):
+        return loss
+    return Loss(0 * loss.total, 0, {name: 0 * value for name, value in loss.metrics.items()})
