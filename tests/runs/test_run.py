@@ -181,9 +181,9 @@ def test_losses_compare_only_on_the_same(tmp_path: Path) -> None:
     assert why_not_comparable(one, Run.read(make(tmp_path / "b"))) is None
     other = Run.read(make(tmp_path / "c", held_out={**HELD_OUT, "tokenizer": "x", "batches": "y"}))
     reason = why_not_comparable(one, other)
-    assert reason == "another tokenizer, other held-out text, or other places asked for"
+    assert reason == "another tokenizer, other held-out text or other masks"
     silent = Run.read(make(tmp_path / "d", held_out=None))
-    assert "d does not say what it is measured on" in str(why_not_comparable(silent, one))
+    assert "d does not record its held-out data" in str(why_not_comparable(silent, one))
     task = {"task": {"name": "tagging"}, "valid": "a.txt"}
     tasks = [Run.read(make(tmp_path / n, options={**task, "valid": n})) for n in ("e", "f")]
     assert why_not_comparable(*tasks) == "other validation examples"
