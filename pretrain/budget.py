@@ -1,4 +1,4 @@
-"""A budget as a person gives it: a time on this machine, or floating-point operations."""
+"""Parse a budget: a time on this machine, or a number of floating-point operations."""
 
 import math
 import re
@@ -11,14 +11,14 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 @dataclass(frozen=True)
 class Budget:
-    """A time on this machine, or floating-point operations: one of the two."""
+    """A time on this machine, or a number of floating-point operations."""
 
     seconds: float | None = None
     flops: float | None = None
 
     @classmethod
     def of(cls, text: str) -> "Budget":
-        """What `30m` or `1e17` says; UserError for what says neither."""
+        """Parse `30m` or `1e17`; raise `UserError` for anything else."""
         found = re.fullmatch(r"(\d+\.?\d*(?:e\+?\d+)?)([smhd]?)", text.strip().lower())
         number = float(found[1]) if found else 0.0
         if not found or not 0 < number < math.inf:

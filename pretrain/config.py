@@ -1,7 +1,9 @@
-"""The settings of a pretraining run: its command-line options are these fields."""
+"""The settings of a pretraining run: the fields are the options of the command line."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 from plainformer.base import UserError, above, at_least, between, check_bounds
 from plainformer.pretrain.budget import Budget
@@ -9,13 +11,22 @@ from plainformer.pretrain.masking import Unit
 from plainformer.pretrain.objectives import check_options, choose_objective
 from plainformer.training import TrainingConfig
 
-PRESET, USUAL_BATCH = "modern-tiny", 2048
+DEFAULT_PRESET, DEFAULT_BATCH = "modern-tiny", 2048
 MASK_RATIO, CONTINUED_MASK_RATIO = 0.4, 0.15
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
     """Pretrain an encoder on your text: by masked language modelling, or another objective."""
+
+    GROUPS: ClassVar[Mapping[str, str]] = {
+        "corpus": "data",
+        "objective": "objective",
+        "preset": "model and batches",
+        "valid_tokens": "evaluation",
+        "resume": "run",
+    }
+    """The group of the options from this field on, in the help of the command."""
 
     corpus: tuple[str, ...]
     """Text to learn from: files, folders, globs or URLs (.txt, .jsonl, .csv, .tsv or .parquet, also
@@ -26,84 +37,85 @@ class PretrainConfig:
     """Folder for the run: the model, its tokenizer, log, curve and checkpoints."""
 
     tokenizer: Path | None = None
-    """Folder of the tokenizer (see `plainformer tokenizer train`). With `model` that model's own,
-    or one that was extended from it."""
+    """Folder of the tokenizer (see `plainformer tokenizer train`); with `model` by default that of
+    the model, or an extension of it."""
 
     model: Path | None = None
-    """Folder (or hub id) of a pretrained model to go on from, on new text: its weights, its
-    tokenizer, and as far as it has them its heads."""
+    """Folder (or hub id) of a pretrained model to continue from: its weights, its tokenizer, and
+    those of its heads that the objective needs."""
 
     new_words: int = 0
-    """With `model`: add to its vocabulary up to so many words of the new text, those that it splits
-    most."""
+    """With `model`: add up to this many words of the new text to its vocabulary, those that are
+    split into tokens most often."""
 
     replay: tuple[str, ...] = ()
-    """With `model`: text as it was trained on (as `corpus`): how much of it is forgotten is
-    measured, and some of it is learned again."""
+    """With `model`: text like that it was trained on (as `corpus`), to measure forgetting and to
+    train on again."""
 
     replay_share: float = 0.1
-    """Share of the tokens that are of the old text; 0: it is only measured."""
-
-    objective: tuple[str, ...] = ("mlm",)
-    """What to learn: mlm (guess masked tokens), clm (guess the next token), denoise (put right what
-    is masked, replaced or shuffled), rtd (find the tokens that a generator put there, as ELECTRA);
-    nsp (does the second half of a text follow the first?), sop (or are the two swapped?). One of
-    the last two may stand beside mlm or denoise: the losses are added."""
-
-    preset: str | None = None
-    """Shape of a new model: bert-tiny … bert-base, modern-tiny (where nothing is said) …
-    modern-base; for rtd: electra-tiny, electra-small, electra-base; for nsp and sop: a bert,
-    albert-tiny or albert-base."""
-
-    max_length: int = 128
-    """Tokens of the longest sequence; longer documents are cut."""
-
-    batch_tokens: int = 0
-    """Tokens of one batch, filled with whole sequences; 0: 2048, or what suits the `budget`."""
-
-    accumulate: int = 1
-    """Batches that make up one optimizer step (a budget decides it with `batch_tokens`)."""
-
-    mask_ratio: float | None = None
-    """Share of the tokens to predict; none: 0.4, or 0.15 with `model` (BERT: 0.15; ModernBERT:
-    0.3)."""
-
-    mask_ratio_end: float | None = None
-    """The share at the last step: from `mask_ratio` it goes there in a line; none: it stays."""
-
-    masking: Unit = "tokens"
-    """What is masked together: single tokens, all pieces of a word (words), or spans of up to ten
-    words, 3.8 on average (spans, as SpanBERT)."""
-
-    generator_share: float = 0.25
-    """Width of the generator, as a share of the discriminator's (rtd only)."""
-
-    teacher: Path | None = None
-    """Folder of a pretrained masked language model with the same tokenizer: learn what it holds
-    probable, too (distillation; mlm only)."""
-
-    temperature: float = 2.0
-    """By how much the teacher's and the student's logits are divided before they are compared."""
-
-    soft_share: float = 0.5
-    """Share of the teacher in the loss; the rest is that of the tokens that stood there."""
+    """Share of the training tokens taken from the replayed text; 0: only measure forgetting."""
 
     valid_share: float = 0.01
-    """Share of the documents held out, where the corpus has no held-out part of its own."""
+    """Share of the documents to hold out, where the corpus has no held-out part of its own."""
 
     workers: int = 0
     """Processes that tokenize; 0: one for each core."""
 
-    valid_tokens: int = 50_000
-    """Held-out tokens to measure on."""
+    objective: tuple[str, ...] = ("mlm",)
+    """What to learn: mlm (predict masked tokens), clm (predict the next token), denoise (restore
+    masked, replaced and shuffled tokens), rtd (detect tokens replaced by a generator, as ELECTRA),
+    nsp (does the second half of a text follow the first?), sop (are the two halves swapped?). mlm
+    or denoise may be combined with nsp or sop: the losses are added."""
+
+    mask_ratio: float | None = None
+    """Share of the tokens to predict (mlm, denoise, rtd); none: 0.4, or 0.15 with `model` (BERT:
+    0.15; ModernBERT: 0.3)."""
+
+    mask_ratio_end: float | None = None
+    """Share at the last step, reached linearly from `mask_ratio`; none: the share is constant."""
+
+    masking: Unit = "tokens"
+    """Unit that is masked as a whole: a token, a word (words), or a span of up to ten words, 3.8 on
+    average (spans, as SpanBERT)."""
+
+    generator_share: float = 0.25
+    """Width of the generator as a share of the discriminator's (rtd)."""
+
+    teacher: Path | None = None
+    """Folder of a pretrained masked language model with the same tokenizer, whose predictions are
+    learned, too (distillation; mlm)."""
+
+    temperature: float = 2.0
+    """Divisor of the teacher's and the student's logits in distillation."""
+
+    soft_share: float = 0.5
+    """Weight of the teacher's predictions in the loss of distillation; the masked tokens have the
+    rest."""
+
+    preset: str | None = None
+    """Shape of a new model: bert-tiny … bert-base, modern-tiny (the default) … modern-base; for
+    rtd: electra-tiny, electra-small, electra-base; for nsp and sop: bert-tiny … bert-base,
+    albert-tiny or albert-base."""
+
+    max_length: int = 128
+    """Tokens of the longest sequence; longer documents are cut into several."""
+
+    batch_tokens: int = 0
+    """Tokens of a batch, filled with whole sequences; 0: 2048, or chosen for the `budget`."""
+
+    accumulate: int = 1
+    """Batches of one optimizer step (a `budget` chooses it together with `batch_tokens`)."""
 
     budget: str | None = None
-    """What the run may cost: a time on this machine (90s, 30m, 2h, 1d) or floating-point operations
-    (1e17). It decides the number of steps and, where nothing is said of them, the preset (or its
-    size: --preset bert) and the batch; the plan is shown before it starts."""
+    """Cost of the run: a time on this machine (90s, 30m, 2h, 1d) or floating-point operations
+    (1e17). It determines the number of steps and, where they are not given, the preset (or its
+    size: --preset bert) and the batch; the plan is shown first."""
+
+    valid_tokens: int = 50_000
+    """Held-out tokens to evaluate on."""
 
     resume: bool = False
-    """Go on from the newest checkpoint in `out` that is whole; begin where there is none."""
+    """Resume from the newest complete checkpoint in `out`; start where there is none."""
 
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(
@@ -118,7 +130,7 @@ class PretrainConfig:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, before any work is done."""
+        """Check the options before any work is done."""
         check_bounds(
             self,
             new_words=at_least(0),
@@ -142,7 +154,7 @@ class PretrainConfig:
         if self.budget is not None:
             Budget.of(self.budget)
         if self.model is None:
-            self._refuse_what_continues()
+            self._check_new_model()
         elif self.preset is not None:
             raise UserError(f"preset {self.preset} is for a new model: {self.model} has its shape")
         check_options(self, choose_objective(self.objective))
@@ -151,8 +163,8 @@ class PretrainConfig:
         """Fill in preset and batch size; with a budget its plan does it."""
         if self.budget is not None:
             return self
-        preset = self.preset or (PRESET if self.model is None else None)
-        batch_tokens = self.batch_tokens or max(USUAL_BATCH, self.max_length)
+        preset = self.preset or (DEFAULT_PRESET if self.model is None else None)
+        batch_tokens = self.batch_tokens or max(DEFAULT_BATCH, self.max_length)
         return replace(self, preset=preset, batch_tokens=batch_tokens)
 
     @property
@@ -161,10 +173,10 @@ class PretrainConfig:
         usual = MASK_RATIO if self.model is None else CONTINUED_MASK_RATIO
         return usual if self.mask_ratio is None else self.mask_ratio
 
-    def _refuse_what_continues(self) -> None:
-        """A new model needs a tokenizer, and has nothing to add to or to forget."""
+    def _check_new_model(self) -> None:
+        """Raise `UserError` for options that only a model to continue from may have."""
         if self.tokenizer is None:
-            raise UserError("tokenizer is missing: give its folder, or a model to go on from")
+            raise UserError("tokenizer is missing: give its folder, or a model to continue from")
         for name in ("new_words", "replay"):
             if getattr(self, name):
-                raise UserError(f"{name} is for going on from a model: give its folder as model")
+                raise UserError(f"{name} is for continuing from a model: give its folder as model")

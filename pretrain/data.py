@@ -1,8 +1,8 @@
-"""Shards become batches: whole documents, hidden in part, packed to a budget of tokens.
+"""Make batches of token shards: whole documents, corrupted, packed to a budget of tokens.
 
-A document longer than `max_length` is cut into chunks of nearly equal length. Each chunk stands
-between [CLS] and [SEP] and attends to nothing but itself. What stands in a batch, and what is
-hidden there, follows from (seed, step) alone.
+A document longer than `max_length` is cut into chunks of nearly equal length. Each chunk is
+enclosed in [CLS] and [SEP] and attends to itself only. The content of a batch and its corruption
+are a function of (seed, step).
 """
 
 from bisect import bisect_right
@@ -29,38 +29,38 @@ from plainformer.tokenizer import Tokenizer
 from plainformer.training import Order, Replay, all_reduce_sum, by_tokens, local_indices
 
 Rows = Int64[np.ndarray, "items 3"]
+"""shard, first token and last token + 1 of each chunk"""
 BLOCK = 1 << 14
-"""tokens of a shard that are shuffled as one"""
-POOL = 1 << 21
-POOL_BATCHES = 64
-"""tokens, and batches, whose chunks are shuffled among each other, at least"""
-SAMPLE = 1 << 24
-"""tokens by which a corpus is judged"""
+"""tokens of a shard that are shuffled as one unit"""
+POOL, POOL_BATCHES = 1 << 21, 64
+"""minimum size of the shuffle buffer, in tokens and in batches"""
+ENTROPY_SAMPLE = 1 << 24
+"""tokens from which the unigram entropy is estimated"""
 
 
 @runtime_checkable
 class TextSource(Protocol):
-    """Sequences to choose from, as `training.sampler.Blocks`: `Chunks` of documents, or pairs."""
+    """Items to sample (`training.sampler.Blocks`): `Chunks` of documents, or `SegmentPairs`."""
 
     def __len__(self) -> int:
-        """How many blocks of neighbours they stand in."""
+        """Return the number of blocks of neighbouring items."""
 
     def __getitem__(self, block: int) -> Rows:
-        """Those of one block."""
+        """Return the items of one block."""
 
     def lengths(self, items: Rows) -> Int64[np.ndarray, " items"]:
-        """Tokens of each, at most."""
+        """Return the largest number of tokens that each may have."""
 
     def text(self, items: Rows, rng: np.random.Generator) -> PackedText:
-        """These, packed, shorter ones first; what is random comes from `rng`."""
+        """Pack these items, shorter ones first; randomness comes from `rng`."""
 
 
 @dataclass(frozen=True)
 class Chunks:
     """The documents of some shards, cut to at most `max_length` tokens with [CLS] and [SEP].
 
-    Where they are cut is computed when it is asked for, a block of a shard's tokens at a time: it
-    takes no memory, and of a corpus that is larger than the memory only what is read is there.
+    The cuts are computed on access, for one block of a shard at a time: they take no memory, and
+    only the accessed part of a corpus is read.
     """
 
     shards: Sequence[Shard]
@@ -75,15 +75,15 @@ class Chunks:
 
     @cached_property
     def _ends(self) -> list[int]:
-        """Blocks up to the end of each shard."""
+        """Return the number of blocks up to the end of each shard."""
         return list(accumulate(-(-len(shard.ids) // BLOCK) for shard in self.shards))
 
     def __len__(self) -> int:
-        """Blocks of all shards."""
+        """Return the number of blocks of all shards."""
         return self._ends[-1]
 
     def __getitem__(self, block: int) -> Rows:
-        """The chunks that begin in a block: shard, first token and last token + 1 of each."""
+        """Return the chunks that begin in a block."""
         number = bisect_right(self._ends, block)
         low = (block - (self._ends[number - 1] if number else 0)) * BLOCK
         documents = self.shards[number].documents
@@ -91,42 +91,43 @@ class Chunks:
         last = np.searchsorted(documents[:-1], low + BLOCK)
         starts, sizes = documents[first:last], np.diff(documents[first : last + 1])
         counts = -(-sizes // (self.max_length - 2))
-        # Piece k begins at start + ⌊k · size / count⌋: the first k in the block, and behind it.
+        # Chunk k begins at start + ⌊k · size / count⌋: the first k in the block, and after it.
         begin, end = (
             -(-(bound - starts).clip(0, sizes) * counts // sizes) for bound in (low, low + BLOCK)
         )
         document = np.repeat(np.arange(len(sizes)), end - begin)
-        places = np.arange(len(document)) + (end - np.cumsum(end - begin))[document]
+        # From here on one entry for each chunk: its document, and its number k within it.
+        k = np.arange(len(document)) + (end - np.cumsum(end - begin))[document]
         starts, sizes, counts = starts[document], sizes[document], counts[document]
-        cuts = [starts + place * sizes // counts for place in (places, places + 1)]
-        return np.stack([np.full(len(document), number), *cuts], axis=1)
+        cuts = [starts + i * sizes // counts for i in (k, k + 1)]
+        return np.stack([np.full(len(document), number), *cuts], axis=1)  # (chunks, 3)
 
     def lengths(self, items: Rows) -> Int64[np.ndarray, " items"]:
-        """Tokens of each chunk, [CLS] and [SEP] included."""
+        """Return the tokens of each chunk, [CLS] and [SEP] included."""
         lengths: Int64[np.ndarray, " items"] = items[:, 2] - items[:, 1] + 2
         return lengths
 
     def tokens(self, chunk: Sequence[int]) -> Segment:
-        """The tokens of one chunk, without [CLS] and [SEP], and where its words begin."""
+        """Return the tokens of one chunk, without [CLS] and [SEP], and where its words begin."""
         number, first, last = chunk
         shard = self.shards[number]
         return shard.ids[first:last], shard.words[first:last]
 
     def document(self, chunk: Sequence[int]) -> tuple[int, int]:
-        """Shard and number of the document that a chunk is of."""
+        """Return the shard and the number of the document of a chunk."""
         number, first, _ = chunk
         documents = self.shards[number].documents
         return number, int(np.searchsorted(documents, first, side="right"))
 
     def text(self, items: Rows, rng: np.random.Generator) -> PackedText:
-        """These chunks, packed, shorter ones first."""
+        """Pack these chunks, shorter ones first."""
         items = items[np.argsort(self.lengths(items), kind="stable")]
         return PackedText.packed([[self.tokens(chunk)] for chunk in items.tolist()], self.tokenizer)
 
 
 @dataclass(frozen=True)
 class MaskedBatches:
-    """Step → its micro-batches: a function of (seed, step), without end."""
+    """An endless sequence of steps, each a function of (seed, step) that gives micro-batches."""
 
     source: TextSource
     corrupt: Corruption
@@ -137,7 +138,7 @@ class MaskedBatches:
 
     @cached_property
     def order(self) -> Order:
-        """Which chunks make up each step."""
+        """Choose the items of each step."""
         return by_tokens(
             self.source,
             self.source.lengths,
@@ -149,15 +150,15 @@ class MaskedBatches:
         )
 
     def __call__(self, step: int) -> list[MaskedBatch]:
-        """The micro-batches of `step` (from 0) that are this process's own."""
+        """Return the micro-batches of `step` (from 0) for this process."""
         items = self.order(step)
         own = [self.batch(step, number, items[number]) for number in local_indices(len(items))]
         counts = Counts.of(own)
-        among = Counts(*all_reduce_sum(counts.tokens, counts.targets, counts.sequences))
-        return with_step_counts(own, among)
+        step_counts = Counts(*all_reduce_sum(counts.tokens, counts.targets, counts.sequences))
+        return with_step_counts(own, step_counts)
 
     def batch(self, step: int, number: int, items: Rows) -> MaskedBatch:
-        """Micro-batch `number` of `step`, of these chunks."""
+        """Make micro-batch `number` of `step` from these items."""
         rng = np.random.default_rng([self.seed, step, number])
         return self.corrupt(self.source.text(items, rng), rng, step)
 
@@ -165,7 +166,7 @@ class MaskedBatches:
 def fixed_batches(
     source: TextSource, corrupt: Corruption, batch_tokens: int, limit: int
 ) -> Iterator[MaskedBatch]:
-    """About `limit` tokens of held-out text under masks that never change: comparable anywhere."""
+    """Make batches of about `limit` held-out tokens, the same ones in every run."""
     batches = MaskedBatches(source, corrupt, batch_tokens, seed=0)
     seen = 0
     for step in count():
@@ -177,11 +178,11 @@ def fixed_batches(
 
 
 def unigram_entropy(shards: Sequence[Shard]) -> float:
-    """Entropy of the tokens, in nats: the loss of a model that knows frequencies and no context.
+    """Compute the entropy of single tokens in nats: the loss of a model that ignores context.
 
-    Of a large corpus, that of `SAMPLE` tokens in blocks that stand evenly over it.
+    For a large corpus it is estimated from evenly spaced blocks with `ENTROPY_SAMPLE` tokens.
     """
-    apart = BLOCK * -(-sum(len(shard.ids) for shard in shards) // SAMPLE)
+    apart = BLOCK * -(-sum(len(shard.ids) for shard in shards) // ENTROPY_SAMPLE)
     counts = np.zeros(0, np.int64)
     for shard in shards:
         for first in range(0, len(shard.ids), apart):

@@ -68,14 +68,14 @@ def open_texts(
     def read(shards: Sequence[Shard]) -> TextSource:
         return objective.read(config, shards, tokenizer)
 
-    folder = tokenized(config, config.corpus, "tokens", tokenizer, quiet)
+    folder = prepare_shards(config, config.corpus, "tokens", tokenizer, quiet)
     new = shards(folder, tokenizer)
     fingerprints = {"corpus": fingerprint(folder)}
     train, held_out, entropy = read(new["train"]), read(new["valid"]), unigram_entropy(new["train"])
     new_tokens = sum(len(shard.ids) for shard in new["train"])
     if not config.replay:
         return Texts(train, None, {"": held_out}, new_tokens, entropy, fingerprints)
-    folder = tokenized(config, config.replay, "replay", tokenizer, quiet)
+    folder = prepare_shards(config, config.replay, "replay", tokenizer, quiet)
     old = shards(folder, tokenizer)
     fingerprints["replay"] = fingerprint(folder)
     replay = Replay(len(train), config.replay_share)
@@ -84,17 +84,17 @@ def open_texts(
     return Texts(both, replay, measured, new_tokens, entropy, fingerprints)
 
 
-def tokenized(
-    config: PretrainConfig, names: Sequence[str], beside: str, tokenizer: Tokenizer, quiet: bool
+def prepare_shards(
+    config: PretrainConfig, names: Sequence[str], subfolder: str, tokenizer: Tokenizer, quiet: bool
 ) -> Path:
-    """Open the shards of a text: a prepared corpus, or a folder written `beside` the run.
+    """Return the folder of a text's shards: a prepared corpus, or one written in the run's folder.
 
-    A resumed run reads the same shards, even if the text has changed.
+    A resumed run reads the shards that it has, even if the text has changed.
     """
     prepared = [name for name in names if is_prepared(Path(name))]
     if prepared and len(names) > 1:
-        raise UserError(f"{prepared[0]} is a prepared corpus: it stands alone")
-    folder = Path(prepared[0]) if prepared else config.out / beside
+        raise UserError(f"{prepared[0]} is a prepared corpus: give it alone")
+    folder = Path(prepared[0]) if prepared else config.out / subfolder
     with main_first():
         if is_main() and not (prepared or (config.resume and (folder / FILE).exists())):
             corpus = Corpus.of(names, config.valid_share)
@@ -110,7 +110,7 @@ def tokenized(
 
 
 def shards(folder: Path, tokenizer: Tokenizer) -> dict[Split, list[Shard]]:
-    """List the shards of both parts of a text."""
+    """Read the shards of both parts of a text."""
     splits: tuple[Split, Split] = ("valid", "train")
     return {split: read_shards(folder, tokenizer, split) for split in splits}
 
@@ -122,15 +122,11 @@ def fingerprint(folder: Path) -> str:
 
 
 def refuse_changes(texts: Texts, out: Path) -> None:
-    """Raise `UserError` where a run is resumed on a text other than it was started with.
-
-    Raises:
-        UserError: names the corpus that has changed.
-    """
+    """Raise `UserError`, naming the corpus, when a run is resumed on another text."""
     saved = read_json(out / DATA)
     for name, value in texts.fingerprints.items():
         if saved.get(name) != value:
             raise UserError(
-                f"{name}: the text has changed since the run in {out} was begun: restore it, "
+                f"{name}: the text has changed since the run in {out} was started: restore it, "
                 "or choose another folder"
             )

@@ -1,4 +1,4 @@
-"""What the model expects at [MASK]: softmax(logits) there, the most probable tokens first."""
+"""Predict the tokens at [MASK]: softmax(logits) there, the most probable ones first."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from plainformer.tokenizer import Tokenizer, check_text
 
 @dataclass(frozen=True)
 class Guess:
-    """A token, and how probable the model holds it."""
+    """A token and its predicted probability."""
 
     token: str
     probability: float
@@ -32,21 +32,21 @@ def fill_mask(model: MaskedLM, tokenizer: Tokenizer, text: str, top: int = 5) ->
     batch = tokenizer.batch([text], max_length=longest + 1)
     if batch["input_ids"].shape[1] > longest:
         raise UserError(
-            f"the text has more than the {longest} tokens that the model takes: keep what stands "
-            "around the mask"
+            f"the text has more than the {longest} tokens that the model takes: shorten it around "
+            "the mask"
         )
-    at = batch["input_ids"] == tokenizer.mask_id
-    if not at.any():
+    is_mask = batch["input_ids"] == tokenizer.mask_id
+    if not is_mask.any():
         mask = tokenizer.token(tokenizer.mask_id)
         raise UserError(
-            f"there is no {mask} in {text!r:.60}: write one where a word is to be guessed"
+            f"there is no {mask} in {text!r:.60}: write one where a word is to be predicted"
         )
     device = next(model.parameters()).device
-    moved = {name: tensor.to(device) for name, tensor in batch.items()}
-    logits = model(**moved, target_positions=at.to(device)).float()
+    inputs = {name: tensor.to(device) for name, tensor in batch.items()}
+    logits = model(**inputs, target_positions=is_mask.to(device)).float()  # (masks, vocab)
     check_finite(logits)
     probabilities = logits.softmax(-1)
-    # A vocabulary may be padded to a round number: what is no token is no guess.
+    # The model's vocabulary may be padded to a round number: padding is no token.
     best = probabilities[:, : tokenizer.vocab_size].topk(min(top, tokenizer.vocab_size), dim=-1)
     return [
         [Guess(tokenizer.token(i), p) for i, p in zip(ids, values, strict=True)]

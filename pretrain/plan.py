@@ -34,7 +34,7 @@ from plainformer.encoder.flops import layer_weights
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.pretrain.batch import MaskedBatch
 from plainformer.pretrain.budget import Budget
-from plainformer.pretrain.config import USUAL_BATCH, PretrainConfig
+from plainformer.pretrain.config import DEFAULT_BATCH, PretrainConfig
 from plainformer.pretrain.data import MaskedBatches
 from plainformer.pretrain.objectives import choose_objective
 from plainformer.training import (
@@ -53,23 +53,23 @@ from plainformer.training import (
 
 TOKENS_PER_WEIGHT = 20
 FRESH_EPOCHS, WORN_EPOCHS = 4, 16
-USUAL_SHARE = 0.4
-"""of the peak that training reaches, before anything is timed"""
+ASSUMED_UTILISATION = 0.4
+"""the share of the peak that training is assumed to reach before it is timed"""
 LARGEST_BATCH = {"cpu": 8192, "cuda": 16384}
-"""tokens that go through a model at once; larger steps are accumulated"""
-SAMPLE, SAMPLE_STEPS = 1 << 15, 32
-"""tokens by which a step is judged, and steps at most"""
+"""tokens of one forward pass; larger steps are accumulated"""
+SAMPLE_TOKENS, SAMPLE_STEPS = 1 << 15, 32
+"""size of the sample from which the mean step is estimated"""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a budget is spent on."""
+    """The model and the steps on which a budget is spent."""
 
     preset: str | None
-    """None: the model is one that was pretrained before"""
+    """None: the run continues from a model"""
     parameters: int
     weights: int
-    """of the layers' matrices"""
+    """parameters of the layers' matrices"""
     batch_tokens: int
     accumulate: int
     steps: int
@@ -77,13 +77,13 @@ class Plan:
     epochs: float
     flops: float
     seconds: float
-    """Seconds of training and evaluation."""
+    """of training and evaluation"""
     evaluating: float
-    """Seconds of evaluation."""
+    """seconds of evaluation"""
     planning: float
-    """Seconds spent on planning."""
+    """seconds spent on planning"""
     why: str
-    """The rule by which the size was chosen."""
+    """the rule by which the size was chosen"""
 
     @classmethod
     def of(
@@ -110,7 +110,7 @@ class Plan:
         )
 
     def settle(self, config: PretrainConfig) -> PretrainConfig:
-        """The options with what the plan decides, and no budget any more."""
+        """Replace the budget in the options by the choices of the plan."""
         return replace(
             config,
             preset=self.preset,
@@ -121,10 +121,10 @@ class Plan:
         )
 
     def table(self) -> Table:
-        """The plan as a person reads it."""
+        """Tabulate the plan."""
         table = Table(box=None, show_header=False, pad_edge=False)
         table.add_column(style="bold")
-        worn = f": behind {WORN_EPOCHS} they teach little, more text would"
+        worn = f": after {WORN_EPOCHS} they teach little, more text would"
         for name, value in {
             "model": f"{self.preset or 'the given one'}: {self.why}",
             "parameters": f"{self.parameters:,}, {self.weights:,} of them in the layers",
@@ -150,26 +150,26 @@ class Candidate:
     batches: MaskedBatches
     flops: Flops[MaskedBatch]
     limit: float = math.inf
-    """Return the seconds from which a step is timed only once."""
+    """the seconds from which a step is timed only once"""
 
     @cached_property
     def weights(self) -> int:
-        """Numbers in the matrices of its layers."""
+        """Count the parameters of the layers' matrices."""
         shape = self.model.config
         return shape.num_hidden_layers * layer_weights(shape)
 
     @cached_property
     def step(self) -> tuple[float, float, float]:
-        """Tokens of a step, operations of training on it, and tokens asked for, as means."""
+        """Estimate the mean step: its tokens, the operations of training on it, its targets."""
         size = self.config.batch_tokens * self.config.accumulate
-        steps = min(max(SAMPLE // size, 1), SAMPLE_STEPS)
+        steps = min(max(SAMPLE_TOKENS // size, 1), SAMPLE_STEPS)
         sample = [batch for step in range(steps) for batch in self.batches(step)]
-        tokens, operations, asked = all_reduce_sum(
+        tokens, operations, targets = all_reduce_sum(
             sum(batch.num_tokens for batch in sample),
             sum(map(self.flops, sample)),
             sum(len(batch.labels) for batch in sample),
         )
-        return tokens / steps, operations / steps, (asked or tokens) / steps
+        return tokens / steps, operations / steps, (targets or tokens) / steps
 
     @cached_property
     def seconds(self) -> float:
@@ -212,14 +212,14 @@ class Candidate:
         )
 
 
-Make = Callable[[PretrainConfig], Candidate]
-"""options, without a budget → the model and the batches that they stand for"""
+MakeCandidate = Callable[[PretrainConfig], Candidate]
+"""options without a budget → the model and the batches of these options"""
 
 
 def make_plan(
     config: PretrainConfig,
     corpus_tokens: int,
-    make: Make,
+    make: MakeCandidate,
     say: Callable[[str], object] = lambda _: None,
 ) -> Plan:
     """Plan `config.budget` for a corpus of this many tokens; report progress to `say`.
@@ -293,34 +293,37 @@ def too_large(found: "Candidate", memory: int) -> str:
 
 
 def in_steps(
-    config: PretrainConfig, budget: Budget, peak: float, fresh: int, make: Make
+    config: PretrainConfig, budget: Budget, peak: float, fresh: int, make: MakeCandidate
 ) -> Candidate:
-    """The candidate of these options, in the steps that suit the tokens it is likely to read."""
+    """Make the candidate of these options, with the batch size for the tokens it may read."""
     if config.batch_tokens:
         return make(replace(config, budget=None))
-    found = make(with_batch(config, USUAL_BATCH))
-    tokens, _, asked = found.step
-    read = min(found.steps(budget, USUAL_SHARE * peak) * tokens, fresh)
-    return make(with_batch(config, step_tokens(read, asked / tokens)))
+    found = make(with_batch(config, DEFAULT_BATCH))
+    tokens, _, targets = found.step
+    read = min(found.steps(budget, ASSUMED_UTILISATION * peak) * tokens, fresh)
+    return make(with_batch(config, step_tokens(read, targets / tokens)))
 
 
 def step_tokens(tokens: float, share: float) -> int:
-    """Tokens of a step, of so many in all and this share asked for: the nearest power of two."""
-    asked = 0.29 * max(tokens * share, 1) ** 0.571
-    return int(2 ** round(math.log2(asked / share)))
+    """Choose the tokens of a step for a run of `tokens`, of which `share` are predicted.
+
+    Predicted tokens of a step = 0.29 · D^0.571, with D those of the whole run; a power of two.
+    """
+    predicted = 0.29 * max(tokens * share, 1) ** 0.571
+    return int(2 ** round(math.log2(predicted / share)))
 
 
 def with_batch(config: PretrainConfig, tokens: int) -> PretrainConfig:
-    """The options with steps of so many tokens, in batches that go through a model at once."""
-    device, shares = choose_device(config.training.device), world_size()
-    largest = LARGEST_BATCH.get(device.type, USUAL_BATCH)
-    batch = max(min(tokens // shares, largest), config.max_length)
-    accumulate = shares * max(tokens // (shares * batch), 1)
+    """Set steps of so many tokens, in batches that fit into one forward pass."""
+    device, processes = choose_device(config.training.device), world_size()
+    largest = LARGEST_BATCH.get(device.type, DEFAULT_BATCH)
+    batch = max(min(tokens // processes, largest), config.max_length)
+    accumulate = processes * max(tokens // (processes * batch), 1)
     return replace(config, batch_tokens=batch, accumulate=accumulate, budget=None)
 
 
 def left_open(config: PretrainConfig) -> set[str]:
-    """The options that a plan fills in, since nothing is said of them."""
+    """Return the names of the options that a plan chooses, since they are not given."""
     if config.budget is None:
         return set()
     preset = set() if config.preset in PRESETS or config.model else {"preset"}
@@ -328,15 +331,15 @@ def left_open(config: PretrainConfig) -> set[str]:
     return {"budget", *preset, *batch}
 
 
-def taken_up(config: PretrainConfig, saved: Mapping[str, Any]) -> PretrainConfig:
-    """The options of a run to be resumed, as its plan has filled them in."""
+def resume_plan(config: PretrainConfig, saved: Mapping[str, Any]) -> PretrainConfig:
+    """Fill in the choices of the plan of the run to resume."""
     filled = {name: saved[name] for name in left_open(config)}
     training = replace(config.training, steps=saved["training"]["steps"])
     return replace(config, **filled, training=training)
 
 
 def sizes(config: PretrainConfig) -> Sequence[str | None]:
-    """The presets to choose from, smaller ones first: a family's, or the one that was said."""
+    """Return the presets to choose from, smaller ones first: of a family, or the given one."""
     if config.model is not None or config.preset in PRESETS:
         return [config.preset]
     family = config.preset or choose_objective(config.objective).preset_family
@@ -349,7 +352,7 @@ def sizes(config: PretrainConfig) -> Sequence[str | None]:
 
 
 def spoken(seconds: float) -> str:
-    """12 seconds, 5.3 minutes, 2.5 hours, 3.1 days."""
+    """Write a duration: 12 seconds, 5.3 minutes, 2.5 hours, 3.1 days."""
     for size, name in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {name}"

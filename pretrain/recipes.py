@@ -1,15 +1,15 @@
-"""Recipes: what is chosen together, as the options that choose it.
+"""Recipes: sets of options that belong together.
 
-| recipe     | what it is                                                                         |
+| recipe     | options                                                                            |
 |------------|------------------------------------------------------------------------------------|
-| `modern`   | the defaults of every option: what learned fastest in our trials                   |
+| `modern`   | all defaults: the settings that trained fastest in our experiments                 |
 |            | (benchmarks/LOG.md)                                                                |
 | `bert`     | BERT as published (Devlin et al. 2018, arXiv:1810.04805, A.2): BERT-base, masked   |
 |            | words and next sentences, a million steps of 131,072 tokens, AdamW, a rate of 1e-4 |
-| `continue` | from a model's weights on: a rate that rises again and falls again (Gupta et al.   |
-|            | 2023, arXiv:2308.04014); with `--model` this is what is meant                      |
+| `continue` | for a pretrained model: a rate that rises again and falls again (Gupta et al.      |
+|            | 2023, arXiv:2308.04014); the default with `--model`                                |
 
-An option beside a recipe has the last word: `--recipe bert --preset bert-mini --steps 20000`.
+Other options override those of a recipe: `--recipe bert --preset bert-mini --steps 20000`.
 """
 
 RECIPES: dict[str, str] = {

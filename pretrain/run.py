@@ -17,7 +17,7 @@ from plainformer.pretrain.continue_pretraining import continued_start, describe,
 from plainformer.pretrain.datasets import DATA, Texts, open_texts, refuse_changes
 from plainformer.pretrain.evaluation import Evaluation, forgotten
 from plainformer.pretrain.objectives import PretrainingObjective, choose_objective
-from plainformer.pretrain.plan import Candidate, left_open, make_plan, taken_up
+from plainformer.pretrain.plan import Candidate, left_open, make_plan, resume_plan
 from plainformer.pretrain.plateau import PlateauWatch
 from plainformer.pretrain.start import Start, build_model, new_start
 from plainformer.training import (
@@ -63,7 +63,7 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
     saved = saved_options(config, config.out, resume=config.resume, may_differ=may_differ)
     choose_device(config.training.device)
     if config.budget and saved and not saved["budget"]:
-        config = taken_up(config, saved)
+        config = resume_plan(config, saved)
 
     objective = choose_objective(config.objective)
     if config.model is None:

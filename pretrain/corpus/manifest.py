@@ -1,12 +1,12 @@
-"""What a prepared corpus says of itself: `manifest.json`, written when all else is.
+"""The index of a prepared corpus, `manifest.json`, written last.
 
     manifest.json              format, tokenizer, settings, sources, documents, shards
     train-00000.safetensors …  see `pretrain.corpus.shards`
     valid-00000.safetensors …
     unfinished                 its journal: the provenance, then a line for each complete portion
 
-A corpus is written in portions: of each the training shard, the held-out shard, and then its line.
-So what was interrupted goes on behind the last portion, and half a corpus never looks like a whole.
+A corpus is written in portions: the training shard, the held-out shard, then a line of the journal.
+So an interrupted preparation resumes after the last portion, and never looks complete.
 """
 
 import json
@@ -39,7 +39,7 @@ OURS = re.compile(r"manifest\.json|unfinished|(train|valid)-\d{5,}\.safetensors"
 
 SHARD = re.compile(r"(train|valid)-\d{5,}\.safetensors")
 MAX_LINE = 64 * 2**20
-"""The most bytes of a journal's first line."""
+"""bytes of a journal's first line"""
 
 Provenance = dict[str, Any]
 """everything that decides the content of the shards: equal provenance, equal bytes"""
@@ -47,21 +47,21 @@ Provenance = dict[str, Any]
 
 @dataclass(frozen=True)
 class Portion:
-    """What one portion of the documents has come to."""
+    """A portion of the documents: how many were read and dropped, and its shards."""
 
     end: Place
     read: int
     """documents"""
     copies: int
-    """documents that were dropped, since the same text had come before"""
+    """documents dropped as copies of earlier ones"""
     empty: int
-    """documents that were dropped, since no token is left of them"""
+    """documents dropped because they have no tokens"""
     shards: tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A whole corpus."""
+    """The index of a complete corpus."""
 
     provenance: Provenance
     read: int
@@ -71,7 +71,7 @@ class Manifest:
 
     @classmethod
     def of(cls, provenance: Provenance, portions: Iterable[Portion]) -> "Manifest":
-        """The sum of all portions."""
+        """Add up all portions."""
         portions = list(portions)
         return cls(
             provenance,
@@ -82,11 +82,11 @@ class Manifest:
         )
 
     def entries(self, split: Split) -> list[Entry]:
-        """The shards of one part."""
+        """Return the entries of the shards of one part."""
         return [entry for entry in self.shards if entry.file.startswith(split)]
 
     def tokens(self, split: Split) -> int:
-        """The tokens of one part."""
+        """Count the tokens of one part."""
         return sum(entry.tokens for entry in self.entries(split))
 
 
@@ -108,7 +108,7 @@ def provenance_of(corpus: Corpus, tokenizer: Tokenizer, shard_tokens: int) -> Pr
 
 
 def is_prepared(folder: Path) -> bool:
-    """Whether a folder holds a prepared corpus, finished or not."""
+    """Tell whether a folder holds a prepared corpus, complete or not."""
     return _format(folder / FILE) == FORMAT or _format(folder / UNFINISHED) == FORMAT
 
 
@@ -124,10 +124,10 @@ def _format(path: Path) -> object:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a corpus; `UserError` where there is none that is whole."""
+    """Read the manifest of a corpus; raise `UserError` where there is no complete one."""
     path = folder / FILE
     if not path.exists() and (folder / UNFINISHED).exists():
-        raise UserError(f"{folder} is not finished: prepare it again, and it will go on")
+        raise UserError(f"{folder} is not finished: prepare it again to resume")
     if not path.exists():
         raise UserError(f"{folder} holds no prepared corpus")
     values = Fields(read_json(path), path)
@@ -169,9 +169,9 @@ def _entries(values: Fields) -> tuple[Entry, ...]:
 
 
 def read_shards(folder: Path, tokenizer: Tokenizer, split: Split) -> list[Shard]:
-    """The shards of one part, mapped; the size of each is checked, not all of its bytes.
+    """Map the shards of one part; only their sizes are checked.
 
-    Raises `UserError` naming what is missing, damaged, or written with another tokenizer.
+    Raises `UserError` naming the file that is missing, damaged, or of another tokenizer.
     """
     manifest, fingerprint = read_manifest(folder), tokenizer.fingerprint()
     if manifest.provenance["tokenizer"] != fingerprint:
@@ -183,7 +183,7 @@ def read_shards(folder: Path, tokenizer: Tokenizer, split: Split) -> list[Shard]
 
 
 def check_corpus(folder: Path) -> Manifest:
-    """Read every byte of a corpus, and hold it against its checksums.
+    """Check every shard of a corpus against its checksum.
 
     Raises `UserError` naming the shard that is missing or damaged.
     """
@@ -197,7 +197,7 @@ def check_corpus(folder: Path) -> Manifest:
 
 
 class Journal:
-    """A corpus that is being written: its provenance, and the portions that are complete."""
+    """The record of a corpus that is being written: its provenance and its complete portions."""
 
     def __init__(self, folder: Path, provenance: Provenance) -> None:
         self.folder, self.provenance, self._path = folder, provenance, folder / UNFINISHED
@@ -221,7 +221,7 @@ class Journal:
                 self._path.unlink(missing_ok=True)
                 return whole
             if self._path.exists():
-                self._take_up()
+                self._resume()
             elif found:
                 raise UserError(f"{self.folder} holds shards without a manifest")
         except UserError as error:
@@ -235,7 +235,7 @@ class Journal:
         return None
 
     def add(self, portion: Portion) -> None:
-        """Note that a portion is complete."""
+        """Record a complete portion."""
         self.portions.append(portion)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(portion)) + "\n")
@@ -243,7 +243,7 @@ class Journal:
             os.fsync(file.fileno())
 
     def finish(self) -> Manifest:
-        """Write the manifest; from now on this is a corpus."""
+        """Write the manifest, which completes the corpus."""
         manifest = Manifest.of(self.provenance, self.portions)
         documents = {"read": manifest.read, "copies": manifest.copies, "empty": manifest.empty}
         contents = {"documents": documents, "shards": [asdict(entry) for entry in manifest.shards]}
@@ -252,7 +252,7 @@ class Journal:
         return manifest
 
     def discard(self) -> None:
-        """Remove all that was written."""
+        """Remove all files of the corpus."""
         for path in self._found():
             if OURS.fullmatch(path.name):
                 path.unlink()
@@ -269,8 +269,8 @@ class Journal:
                 raise UserError(f"{self.folder / entry.file} is missing or damaged")
         return manifest
 
-    def _take_up(self) -> None:
-        """Read the portions whose line and whose shards are whole, up to the first that is not."""
+    def _resume(self) -> None:
+        """Read the complete portions, up to the first whose line or shards are not."""
         first, *lines = self._path.read_bytes().split(b"\n")
         source = f"{self._path}:1"
         self._refuse_other(_provenance(Fields(parse_json(first, source), source)))

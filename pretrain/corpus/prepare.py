@@ -1,11 +1,11 @@
-"""A corpus becomes shards: read by one process, tokenised by many, written in order.
+"""Prepare a corpus: read it in one process, tokenize it in many, write shards in order.
 
-    documents → chunks → tokens (in parallel) → without copies → portions → shards → manifest
+    documents → work units → tokens (in parallel) → without copies → portions → shards → manifest
 
-A chunk is a fixed stretch of the documents, and a portion ends behind the chunk that fills it: so
-the shards hang on the text alone, not on how many processes there were or how often they were
-interrupted. In memory are a portion (3 bytes a token, 5 with a large vocabulary), a few chunks for
-each process, and the hashes of the documents that have come (see `corpora.duplicates`).
+A work unit is a fixed stretch of the documents, and a portion ends after the unit that fills it: so
+the shards depend on the text only, not on the number of processes or on interruptions. Memory
+holds a portion (3 bytes a token, 5 with a large vocabulary), a few work units for each process, and
+the hashes of all documents so far (see `corpora.duplicates`).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -36,10 +36,10 @@ from plainformer.training import full_disk
 
 SHARD_TOKENS = 1 << 24
 """tokens that end a portion"""
-CHUNK = 1 << 18
-"""characters that a process is given at once, at least"""
+WORK_UNIT = 1 << 18
+"""minimum characters of a work unit"""
 WORKER_BYTES = 16 << 20
-"""bytes of text for which a further process is worth its start"""
+"""bytes of text that make another process worth its start"""
 
 
 def prepare_corpus(
@@ -51,12 +51,12 @@ def prepare_corpus(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Manifest:
-    """Write the shards of a corpus into `folder`, and its manifest when all are there.
+    """Write the shards of a corpus into `folder`, then its manifest.
 
-    `workers` are processes, 0: one for each core. Exact copies of a document are dropped. What was
-    interrupted goes on where it was; what is complete is left as it is. Raises `UserError` for the
-    faults of the text, when a part holds no tokens, for a full disk, and for a folder that holds
-    something else, unless that is another corpus and to be overwritten.
+    `workers` are processes, 0: one for each core. Exact copies of a document are dropped. An
+    interrupted preparation is resumed; a complete one is left as it is. Raises `UserError` for
+    faults of the text, a part without tokens, a full disk, and a folder with other files, except
+    another corpus with `overwrite`.
     """
     if workers < 0:
         raise UserError(f"workers must be 0 or more, not {workers}")
@@ -78,7 +78,7 @@ def prepare_corpus(
 def _write_portions(
     corpus: Corpus, tokenizer: Tokenizer, journal: Journal, workers: int, quiet: bool
 ) -> None:
-    """Tokenise what stands behind the portions that the journal has, and add it to them."""
+    """Tokenize the documents after the portions of the journal, and add them as portions."""
     folder, fingerprint = journal.folder, tokenizer.fingerprint()
     seen = SeenHashes()
     for portion in journal.portions:
@@ -96,11 +96,11 @@ def _write_portions(
     ):
         tokenizer.save(copy)
         make = copy, fingerprint, corpus.valid_share
-        chunks = _chunks(corpus.documents(start, watch))
-        with closing(in_order(_tokeniser, make, chunks, workers)) as results:
+        units = _work_units(corpus.documents(start, watch))
+        with closing(in_order(_tokenizer, make, units, workers)) as results:
             filling = _Filling()
-            for chunk, (tokens, valid) in results:
-                filling.add(chunk, tokens, valid, seen)
+            for documents, (tokens, valid) in results:
+                filling.add(documents, tokens, valid, seen)
                 if filling.tokens >= SHARD_TOKENS:
                     filling = filling.write(journal, fingerprint)
         if filling.read:
@@ -108,7 +108,7 @@ def _write_portions(
 
 
 def _refuse_empty(journal: Journal) -> None:
-    """Of a text without one of the parts nothing is kept: it must be another one, or split anew."""
+    """Raise `UserError`, and discard all, when one of the parts has no tokens."""
     manifest = Manifest.of(journal.provenance, journal.portions)
     parts: dict[Split, str] = {"valid": ", or hold out a larger share of it", "train": ""}
     for split, advice in parts.items():
@@ -119,7 +119,7 @@ def _refuse_empty(journal: Journal) -> None:
 
 @dataclass
 class _Filling:
-    """A portion on its way: the documents of both parts, and how many were read for them."""
+    """A portion that is being filled: the tokens of both parts, and counts of documents."""
 
     parts: dict[Split, list[Tokens]] = field(default_factory=lambda: {"valid": [], "train": []})
     tokens: int = 0
@@ -130,12 +130,12 @@ class _Filling:
 
     def add(
         self,
-        chunk: list[Document],
+        documents: list[Document],
         tokens: Tokens,
         valid: Bool[np.ndarray, " documents"],
         seen: SeenHashes,
     ) -> None:
-        """Take in a chunk, but for the documents that have come before."""
+        """Add the documents of a work unit, except copies of earlier ones."""
         new = seen.add(tokens.hashes)
         chosen_of: dict[Split, Bool[np.ndarray, " documents"]]
         chosen_of = {"valid": new & valid, "train": new & ~valid}
@@ -143,13 +143,13 @@ class _Filling:
             if chosen.any():
                 self.parts[split].append(tokens.only(chosen))
                 self.tokens += len(self.parts[split][-1].ids)
-        self.read += len(chunk)
-        self.empty += len(chunk) - len(new)
+        self.read += len(documents)
+        self.empty += len(documents) - len(new)
         self.copies += len(new) - int(new.sum())
-        self.end = chunk[-1].end
+        self.end = documents[-1].end
 
     def write(self, journal: Journal, fingerprint: str) -> "_Filling":
-        """Write a shard of each part that there is something of; give an empty portion."""
+        """Write a shard of each part that has documents; return an empty portion."""
         number = len(journal.portions)
         shards = [
             write_shard(journal.folder / f"{split}-{number:05}.safetensors", tokens, fingerprint)
@@ -160,34 +160,34 @@ class _Filling:
         return _Filling()
 
 
-def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    chunk: list[Document] = []
+def _work_units(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    unit: list[Document] = []
     size = 0
     for document in documents:
-        chunk.append(document)
+        unit.append(document)
         size += len(document.text)
-        if size >= CHUNK:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+        if size >= WORK_UNIT:
+            yield unit
+            unit, size = [], 0
+    if unit:
+        yield unit
 
 
-Tokenised = tuple[Tokens, Bool[np.ndarray, " documents"]]
-"""the documents of a chunk of which there are tokens, and which of them are held out"""
+Tokenized = tuple[Tokens, Bool[np.ndarray, " documents"]]
+"""the documents of a work unit that have tokens, and which of them are held out"""
 
 
-def _tokeniser(
+def _tokenizer(
     folder: str, fingerprint: str, valid_share: float
-) -> Callable[[list[Document]], Tokenised]:
-    """What each process does with a chunk; it opens the tokenizer for itself."""
+) -> Callable[[list[Document]], Tokenized]:
+    """Make the function of a worker process, which loads the tokenizer itself."""
     tokenizer = load_tokenizer(folder)
     if tokenizer.fingerprint() != fingerprint:
-        raise RuntimeError("this tokenizer is another one when it is saved and opened again")
-    return partial(_tokenise, tokenizer, valid_share)
+        raise RuntimeError("this tokenizer changes when it is saved and loaded")
+    return partial(_tokenize, tokenizer, valid_share)
 
 
-def _tokenise(tokenizer: Tokenizer, valid_share: float, chunk: list[Document]) -> Tokenised:
-    tokens = Tokens.of((document.text for document in chunk), tokenizer)
-    valid = np.array([part(document, valid_share) == "valid" for document in chunk], bool)
+def _tokenize(tokenizer: Tokenizer, valid_share: float, unit: list[Document]) -> Tokenized:
+    tokens = Tokens.of((document.text for document in unit), tokenizer)
+    valid = np.array([part(document, valid_share) == "valid" for document in unit], bool)
     return tokens.only(tokens.sizes > 0), valid[tokens.sizes > 0]

@@ -1,4 +1,4 @@
-"""How far reading is, in bytes: a bar in a terminal, a line now and then elsewhere."""
+"""Show the progress of reading in bytes: a bar in a terminal, else a line every ten seconds."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,16 +9,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 LINE_EVERY = 10.0
-"""seconds from line to line, where there is no terminal"""
+"""seconds between lines without a terminal"""
 
 
 @contextmanager
 def reading(
     label: str, total: int | None, done: int = 0, *, quiet: bool = False
 ) -> Iterator[Callable[[int], None]]:
-    """Give a function that is told of so many more bytes, and shows them on standard error.
+    """Yield a function to call with the number of bytes just read; show it on standard error.
 
-    `done` were read in an earlier run. With a `total` there is a time left.
+    `done` bytes were read in an earlier run. With a `total` the time left is estimated.
     """
     console = Console(stderr=True, quiet=quiet, highlight=False)
     columns = (
@@ -48,7 +48,7 @@ def reading(
 
 
 def pace(done: int, now_read: int, total: int | None, seconds: float) -> str:
-    """How much is read, how fast, and how long the rest will take where that is known."""
+    """Write how much has been read, how fast, and the time left where the total is known."""
     rate = now_read / max(seconds, 1e-9)
     read = f"{(done + now_read) / 1e6:,.1f}"
     if total is None or not now_read:

@@ -1,14 +1,14 @@
-"""Token shards: a corpus as ids on disk, mapped into memory rather than read.
+"""Token shards: the ids of a corpus on disk, mapped into memory rather than read.
 
 A shard is a safetensors file of four tensors:
 
-    documents  int64                                    where each document begins, and the end
+    documents  int64                                    first token of each document, and the end
     hashes     int64                                    of each document's text: corpora.duplicates
-    ids        uint16 (uint32 for a large vocabulary)   the tokens of all documents, end to end
+    ids        uint16 (uint32 for a large vocabulary)   tokens of all documents, concatenated
     words      uint8                                    1 where a word begins
 
-Its metadata name the tokenizer by fingerprint: a shard that another tokenizer wrote, or that was
-cut short, is refused by name. Several processes that map a shard share one copy of it.
+Its metadata hold the fingerprint of the tokenizer: a shard of another tokenizer, or a truncated
+one, is refused. Processes that map the same shard share one copy of it.
 """
 
 import hashlib
@@ -30,15 +30,14 @@ from plainformer.corpora.duplicates import digest
 from plainformer.tokenizer import Tokenizer
 
 FORMAT = "plainformer token shard 2"
-LONGEST_PART = 1 << 20
-"""The most characters of a document that are tokenised at once (up to 0.1 GB of memory)."""
-KINDS = {"int64": "I64", "uint8": "U8", "uint16": "U16", "uint32": "U32"}
-"""numpy's names of the types, and those of safetensors"""
+MAX_PART = 1 << 20
+"""characters of a document to tokenize at once (up to 0.1 GB of memory)"""
+SAFETENSORS_DTYPES = {"int64": "I64", "uint8": "U8", "uint16": "U16", "uint32": "U32"}
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One shard, as mapped arrays."""
+    """The mapped arrays of a shard."""
 
     ids: Shaped[np.ndarray, " tokens"]
     documents: Int64[np.ndarray, " bounds"]
@@ -47,7 +46,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Some tokenised documents, end to end."""
+    """Tokenized documents, concatenated."""
 
     ids: Shaped[np.ndarray, " tokens"]
     words: UInt8[np.ndarray, " tokens"]
@@ -58,11 +57,11 @@ class Tokens:
 
     @classmethod
     def of(cls, texts: Iterable[str], tokenizer: Tokenizer) -> "Tokens":
-        """The tokens of these texts; of some there may be none."""
+        """Tokenize these texts; some may have no tokens."""
         ids, words, sizes, digests = array("I"), bytearray(), [], []
         for text in texts:
             before = len(ids)
-            for part in cut_at_spaces(text, LONGEST_PART):
+            for part in cut_at_spaces(text, MAX_PART):
                 pieces = tokenizer.words(part)
                 ids.extend(chain.from_iterable(pieces))
                 for piece in pieces:
@@ -77,14 +76,14 @@ class Tokens:
         )
 
     def only(self, chosen: Bool[np.ndarray, " documents"]) -> "Tokens":
-        """Those of the chosen documents."""
+        """Return the tokens of the chosen documents."""
         kept = np.repeat(chosen, self.sizes)
         return Tokens(self.ids[kept], self.words[kept], self.sizes[chosen], self.hashes[chosen])
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a manifest says of a shard."""
+    """The entry of a shard in a manifest."""
 
     file: str
     documents: int
@@ -94,10 +93,10 @@ class Entry:
 
 
 def write_shard(path: Path, parts: Sequence[Tokens], fingerprint: str) -> Entry:
-    """Write these documents, one part behind the other, and say what was written.
+    """Write these documents, one part after the other; return the entry for the manifest.
 
-    The parts are written as they are, so that no more than they take is held; the file is the same
-    for the same documents, byte for byte. Raises `UserError` when the disk is full.
+    The parts are not copied. Equal documents give equal files, byte for byte. Raises `UserError`
+    when the disk is full.
     """
     bounds = np.cumsum(np.concatenate([[0], *(part.sizes for part in parts)]), dtype=np.int64)
     tensors: dict[str, list[np.ndarray]] = {
@@ -121,13 +120,13 @@ def write_shard(path: Path, parts: Sequence[Tokens], fingerprint: str) -> Entry:
 
 
 def _header(tensors: dict[str, list[np.ndarray]], fingerprint: str) -> bytes:
-    """What stands before the tensors in a safetensors file; wider types first keep all aligned."""
+    """Make the header of a safetensors file; wider types come first, so all are aligned."""
     header: dict[str, object] = {"__metadata__": {"format": FORMAT, "tokenizer": fingerprint}}
     begin = 0
     for name, parts in tensors.items():
         end = begin + sum(part.nbytes for part in parts)
         header[name] = {
-            "dtype": KINDS[str(parts[0].dtype)],
+            "dtype": SAFETENSORS_DTYPES[str(parts[0].dtype)],
             "shape": [sum(map(len, parts))],
             "data_offsets": [begin, end],
         }
@@ -138,7 +137,7 @@ def _header(tensors: dict[str, list[np.ndarray]], fingerprint: str) -> bytes:
 
 
 def read_shard(folder: Path, entry: Entry, fingerprint: str) -> Shard:
-    """A shard, mapped.
+    """Map a shard.
 
     Raises `UserError` naming the file that is missing, damaged, or of another tokenizer.
     """
@@ -155,12 +154,12 @@ def read_shard(folder: Path, entry: Entry, fingerprint: str) -> Shard:
 
 
 def read_hashes(folder: Path, entry: Entry, fingerprint: str) -> Int64[np.ndarray, " documents"]:
-    """The hashes of a shard's documents; `UserError` as `read_shard`."""
+    """Read the hashes of a shard's documents; raise `UserError` as `read_shard`."""
     return _arrays(folder / entry.file, entry, fingerprint, ("hashes",))["hashes"]
 
 
 def is_whole(folder: Path, entry: Entry) -> bool:
-    """Whether a shard is there and has its size."""
+    """Tell whether a shard exists and has its size."""
     path = folder / entry.file
     return path.is_file() and path.stat().st_size == entry.bytes
 

@@ -1,8 +1,7 @@
-"""What to pretrain on: files and folders of the user's, and real sets by name.
+"""Read the documents of files, folders and named sets, in a training and a held-out part.
 
-A named set brings its own held-out part. Of a user's files, a document is held out when the hash
-of its text says so: copies of one text fall on the same side, so no training text repeats a
-held-out one.
+A named set has its own held-out part. Of other files, a document is held out by the hash of its
+text: copies of a text are in the same part, so no training text repeats a held-out one.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,14 +24,14 @@ Split = Literal["train", "valid"]
 
 
 class SourceFile(NamedTuple):
-    """A file, and the part that all of it belongs to; None: the hash of each text decides."""
+    """A file and the part of all its documents; None: by the hash of each."""
 
     file: File
     split: Split | None = None
 
 
 class Place(NamedTuple):
-    """Just behind so many documents of a source."""
+    """A position in the corpus: after this many documents of a source."""
 
     source: int = 0
     documents: int = 0
@@ -42,7 +41,7 @@ START = Place()
 
 
 class Document(NamedTuple):
-    """A text, the part of its source, and the place behind it."""
+    """A text, the part of its source, and the position after it."""
 
     text: str
     split: Split | None
@@ -51,7 +50,7 @@ class Document(NamedTuple):
 
 @dataclass(frozen=True)
 class Corpus:
-    """Some texts in two parts: `texts("train")` and `texts("valid")`."""
+    """A corpus in two parts: `texts("train")` and `texts("valid")`."""
 
     sources: Sequence[SourceFile]
     valid_share: float
@@ -67,7 +66,7 @@ class Corpus:
         named = [name for name in names if name not in sets]
         files = find_files(named) if named or not sets else []
         folders = [fetch(name) for name in sets]
-        # Of two copies the first stays: what is held out comes before what could repeat it.
+        # Of two copies the first is kept: so held-out files come before those that may repeat them.
         return cls(
             [
                 *(SourceFile(folder / "valid.txt", "valid") for folder in folders),
@@ -80,7 +79,7 @@ class Corpus:
     def documents(
         self, start: Place = START, watch: Callable[[int], object] | None = None
     ) -> Iterator[Document]:
-        """All documents behind `start`, in order; `watch` is told of the bytes that were read."""
+        """Read the documents after `start` in order; call `watch` with the bytes read."""
         for number in range(start.source, len(self.sources)):
             file, split = self.sources[number]
             skipped = start.documents if number == start.source else 0
@@ -94,12 +93,12 @@ class Corpus:
                 warn_skipped(fault)
 
     def texts(self, split: Split, watch: Callable[[int], object] | None = None) -> Iterator[str]:
-        """The documents of one part, in order; `watch` as `documents` has it."""
+        """Read the documents of one part in order; `watch` as in `documents`."""
         share, documents = self.valid_share, self.documents(watch=watch)
         return (found.text for found in documents if part(found, share) == split)
 
 
 def part(document: Document, valid_share: float) -> Split:
-    """The part of a document: that of its source, or the one that the hash of its text gives."""
+    """Return the part of a document: that of its source, else by the hash of its text."""
     held_out = document.split is None and is_held_out(document.text, valid_share)
     return document.split or ("valid" if held_out else "train")

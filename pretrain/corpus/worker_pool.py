@@ -1,8 +1,8 @@
-"""A function over a stream, in several processes: bounded, in order, and ended with this one.
+"""Map a function over a stream in several processes, in order and with bounded memory.
 
-Processes are started afresh (spawn): a copy of this one (fork) would inherit locks that threads of
-PyTorch hold, and nobody would release. So a script that calls this has its work under
-`if __name__ == "__main__":`, as `multiprocessing` asks for.
+Processes are spawned: a fork would inherit locks that threads of PyTorch hold, which nobody would
+release. So a script that calls this needs `if __name__ == "__main__":`, as `multiprocessing` says.
+Workers end with their parent.
 """
 
 import multiprocessing
@@ -22,11 +22,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 WAITING = 2
-"""items for each process that are under way, or done and not yet asked for"""
+"""items in flight for each process, finished ones that wait for their turn included"""
 
 
 def cores() -> int:
-    """The processor cores that this process may use."""
+    """Count the processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -38,11 +38,11 @@ def in_order(
     items: Iterable[T],
     workers: int,
 ) -> Generator[tuple[T, R], None, None]:
-    """Give each item with what a function makes of it, in the order of the items.
+    """Yield each item with its result, in the order of the items.
 
-    The function is `make(*arguments)`, made anew in each process; a single worker is this process.
-    What it raises is raised here; UserError when a process was killed. Close the iterator to end
-    them all.
+    The function is `make(*arguments)`, made in each process; a single worker is this process. Its
+    exceptions are raised here; `UserError` when a process was killed. Close the iterator to end all
+    processes.
     """
     if workers == 1:
         function = make(*arguments)
@@ -77,7 +77,7 @@ def in_order(
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait; a process that is started meanwhile never hears of it."""
+    """Block Ctrl-C; a process that is started meanwhile ignores it for good."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -86,7 +86,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 _function: Callable[[Any], Any]
-"""what this process does with an item"""
+"""the function of this worker process"""
 
 
 def _begin(make: Callable[..., Callable[[Any], Any]], *arguments: Any) -> None:

@@ -14,11 +14,10 @@ One of the last two may stand beside `mlm` or `denoise`. With a teacher the loss
 """
 
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
 from plainformer.base import UserError, did_you_mean
-from plainformer.pretrain.objectives.base import PretrainingObjective
+from plainformer.pretrain.objectives.base import PretrainingObjective, is_given
 from plainformer.pretrain.objectives.causal_lm import CausalLMObjective, next_tokens
 from plainformer.pretrain.objectives.denoising import Denoising, DenoisingObjective
 from plainformer.pretrain.objectives.distillation import Distillation, load_teacher
@@ -92,13 +91,11 @@ def choose_objective(names: Sequence[str]) -> PretrainingObjective[Any]:
 
 def check_options(config: "PretrainConfig", objective: PretrainingObjective[Any]) -> None:
     """Raise `UserError` for an option of another objective, and for values that do not work."""
-    for field in fields(config):
-        usual = field.default if field.default is not MISSING else None
-        readers = [name for name, other in OBJECTIVES.items() if field.name in other.options]
-        is_given = getattr(config, field.name) != usual
-        if readers and field.name not in objective.options and is_given:
+    for option in sorted(set().union(*(other.options for other in OBJECTIVES.values()))):
+        if option not in objective.options and is_given(config, option):
+            readers = [name for name, other in OBJECTIVES.items() if option in other.options]
             raise UserError(
-                f"{field.name} is an option of {', '.join(readers)}, not of "
+                f"{option} is an option of {', '.join(readers)}, not of "
                 f"{' '.join(config.objective)}: leave it out"
             )
     objective.check(config)

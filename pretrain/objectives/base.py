@@ -10,6 +10,7 @@ save             the model folder
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 
 ModelT = TypeVar("ModelT", bound=PretrainedModel)
 MASKING_OPTIONS = frozenset({"mask_ratio", "mask_ratio_end", "masking"})
+
+
+def is_given(config: "PretrainConfig", option: str) -> bool:
+    """Tell whether an option has another value than its default."""
+    defaults = {field.name: field.default for field in fields(config)}
+    return bool(getattr(config, option) != defaults[option])
 
 
 class PretrainingObjective(ABC, Generic[ModelT]):

@@ -1,4 +1,4 @@
-"""The loss of a choice among classes."""
+"""The cross-entropy of labels, with their accuracy."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -12,12 +12,12 @@ def cross_entropy_loss(
 ) -> Loss:
     """Sum −log softmax(logits)[label], and count the correctly predicted labels ("accuracy").
 
-    A label that shares the highest score with another class is not predicted: it counts as wrong.
+    A label that shares the highest score with another class counts as wrong.
     """
-    scores, at = logits.detach(), labels[:, None]
-    own = scores.gather(-1, at)
-    # The maximum of the others, without a copy of the logits: the label's own is away meanwhile.
-    # An argmax would take twelve times as long on a CPU.
-    others = scores.scatter_(-1, at, float("-inf")).amax(-1, keepdim=True)
-    scores.scatter_(-1, at, own)
+    scores, columns = logits.detach(), labels[:, None]
+    own = scores.gather(-1, columns)  # (items, 1)
+    # The largest of the other scores, without a copy of the logits: the label's own is −∞ for a
+    # moment. An argmax would take twelve times as long on a CPU.
+    others = scores.scatter_(-1, columns, float("-inf")).amax(-1, keepdim=True)
+    scores.scatter_(-1, columns, own)
     return Loss(ops.cross_entropy(logits, labels), len(labels), {"accuracy": (own > others).sum()})

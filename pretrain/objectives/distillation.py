@@ -1,10 +1,10 @@
-"""Distillation: what a teacher holds probable is learned beside what stood there.
+"""Distillation: learn the predictions of a teacher beside the masked tokens.
 
     loss = s · T² · KL(softmax(teacher / T) ‖ softmax(student / T)) + (1 − s) · −log p(token)
 
-at the masked places (Hinton et al. 2015, arXiv:1503.02531; for BERT: DistilBERT, Sanh et al. 2019,
-arXiv:1910.01108). T² keeps the gradient of the soft part as large as that of the hard one. The
-teacher reads the same masked text, learns nothing and is not saved with the student.
+at the masked positions (Hinton et al. 2015, arXiv:1503.02531; for BERT: DistilBERT, Sanh et al.
+2019, arXiv:1910.01108). T² keeps the gradient of the soft part as large as that of the hard one.
+The teacher reads the same masked text; it is neither trained nor saved with the student.
 """
 
 from dataclasses import dataclass
@@ -23,24 +23,24 @@ from plainformer.training import Loss
 
 @dataclass(frozen=True)
 class Distillation:
-    """Masked language modelling with soft targets."""
+    """The loss of masked language modelling with soft targets."""
 
     teacher: MaskedLM
     temperature: float = 2.0
     soft_share: float = 0.5
 
     def __call__(self, model: MaskedLM, batch: MaskedBatch) -> Loss:
-        """The mixed loss; "hard" and "soft" are its two parts, without T² and their shares."""
+        """Mix both losses; "hard" and "soft" are the two, without T² and their shares."""
         teacher = self.teacher.to(batch.input_ids.device)
-        asked = {"sequences": batch.sequences, "at": batch.target_positions}
+        inputs = {"sequences": batch.sequences, "at": batch.target_positions}
         with torch.no_grad():
-            wanted = teacher(batch.input_ids, **asked).float()
-        logits = model(batch.input_ids, **asked).float()
-        # A vocabulary may be padded to a round number: what is no token is not taught.
-        wanted = wanted[:, : logits.shape[1]]
+            taught = teacher(batch.input_ids, **inputs).float()  # (targets, vocab)
+        logits = model(batch.input_ids, **inputs).float()
+        # The teacher's vocabulary may be padded to a round number: padding is no token.
+        taught = taught[:, : logits.shape[1]]
         soft = F.kl_div(
             (logits / self.temperature).log_softmax(-1),
-            (wanted / self.temperature).log_softmax(-1),
+            (taught / self.temperature).log_softmax(-1),
             reduction="sum",
             log_target=True,
         )
@@ -52,15 +52,15 @@ class Distillation:
 
 
 def load_teacher(folder: Path, tokenizer: Tokenizer, max_length: int) -> MaskedLM:
-    """The masked LM in `folder`, frozen.
+    """Load the masked LM in `folder`, frozen.
 
-    Raises `UserError` when it has another tokenizer than the student, or fewer places than
+    Raises `UserError` when it has another tokenizer than the student, or fewer positions than
     `max_length`.
     """
     if load_tokenizer(folder).fingerprint() != tokenizer.fingerprint():
         raise UserError(
-            f"the teacher in {folder} has another tokenizer: what it says of token 17 would be "
-            f"learned for another token; give its own with --tokenizer {folder}"
+            f"the teacher in {folder} has another tokenizer: its token 17 is another token; give "
+            f"its own with --tokenizer {folder}"
         )
     teacher = MaskedLM.from_pretrained(folder)
     tokenizer.check_vocabulary(teacher.config.vocab_size, f"the teacher in {folder}")

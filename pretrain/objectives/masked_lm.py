@@ -11,7 +11,7 @@ from plainformer.encoder import MaskedLM
 from plainformer.encoder.flops import masked_lm_flops
 from plainformer.pretrain.batch import Corruption, MaskedBatch
 from plainformer.pretrain.masking import Masking
-from plainformer.pretrain.objectives.base import MASKING_OPTIONS, PretrainingObjective
+from plainformer.pretrain.objectives.base import MASKING_OPTIONS, PretrainingObjective, is_given
 from plainformer.pretrain.objectives.cross_entropy import cross_entropy_loss
 from plainformer.pretrain.objectives.distillation import Distillation, load_teacher
 from plainformer.tokenizer import Tokenizer
@@ -43,9 +43,9 @@ class MaskedLMObjective(PretrainingObjective[MaskedLM]):
 
     def check(self, config: "PretrainConfig") -> None:
         """Raise `UserError` for options of distillation without a teacher."""
-        for name, usual in (("temperature", 2.0), ("soft_share", 0.5)):
-            if config.teacher is None and getattr(config, name) != usual:
-                raise UserError(f"{name} is for distillation: give the folder of a teacher")
+        for option in ("temperature", "soft_share"):
+            if config.teacher is None and is_given(config, option):
+                raise UserError(f"{option} is for distillation: give the folder of a teacher")
 
     def corrupt(self, masking: Masking) -> Corruption:
         """Mask tokens and predict them."""

@@ -24,7 +24,7 @@ from plainformer.encoder.flops import discriminator_flops, masked_lm_flops
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.pretrain.batch import Corruption, MaskedBatch
 from plainformer.pretrain.masking import Masking
-from plainformer.pretrain.objectives.base import MASKING_OPTIONS, PretrainingObjective
+from plainformer.pretrain.objectives.base import MASKING_OPTIONS, PretrainingObjective, is_given
 from plainformer.pretrain.objectives.cross_entropy import cross_entropy_loss
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import Loss, Objective, Term, weighted_sum
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from plainformer.pretrain.config import PretrainConfig
 
 DISCRIMINATOR_WEIGHT = 50.0
-GENERATOR_SHARE = 0.25
 
 
 class Electra(PretrainedModel):
@@ -150,7 +149,7 @@ class ReplacedTokenObjective(PretrainingObjective[Electra]):
 
     def check(self, config: "PretrainConfig") -> None:
         """Raise `UserError` for the width of a generator that is loaded."""
-        if config.model is not None and config.generator_share != GENERATOR_SHARE:
+        if config.model is not None and is_given(config, "generator_share"):
             raise UserError(f"generator_share is for a new model: {config.model} has its generator")
 
     def build(self, config: "PretrainConfig", shape: EncoderConfig) -> Electra:

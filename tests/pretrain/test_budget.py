@@ -251,7 +251,7 @@ def test_the_plan_is_shown(make: Any, machine: list[str]) -> None:
     said = capture.get()
     for part in (tiny.PRESET, "too little text", f"{plan.steps:,} of {plan.batch_tokens:,} tokens"):
         assert part in said
-    assert f"{plan.epochs:.2g}: behind 16 they teach little" in said and "1.00e+12" in said
+    assert f"{plan.epochs:.2g}: after 16 they teach little" in said and "1.00e+12" in said
 
 
 def test_times_are_spoken() -> None:

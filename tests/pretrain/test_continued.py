@@ -339,8 +339,8 @@ def test_the_command_has_defaults_of_its_own_for_going_on(folder, tmp_path, monk
     [
         ({"preset": "bert-tiny"}, "preset bert-tiny is for a new model"),
         ({"model": None}, "tokenizer is missing: give its folder, or a model"),
-        ({"model": None, "tokenizer": "t", "new_words": 3}, "new_words is for going on"),
-        ({"model": None, "tokenizer": "t", "replay": ("o",)}, "replay is for going on"),
+        ({"model": None, "tokenizer": "t", "new_words": 3}, "new_words is for continuing"),
+        ({"model": None, "tokenizer": "t", "replay": ("o",)}, "replay is for continuing"),
         ({"replay_share": 1.0}, "replay_share must be from 0 to below 1, not 1.0"),
         ({"replay_share": -0.1}, "replay_share must be"),
         ({"new_words": -1}, "new_words must be at least 0"),

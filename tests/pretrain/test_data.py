@@ -158,7 +158,7 @@ def test_unigram_entropy_is_that_of_the_formula(monkeypatch):
     assert unigram_entropy(made) == pytest.approx(wanted, rel=1e-12)
     monkeypatch.setattr(plainformer.pretrain.data, "BLOCK", 100)
     assert unigram_entropy(made) == pytest.approx(wanted, rel=1e-12)
-    monkeypatch.setattr(plainformer.pretrain.data, "SAMPLE", 2000)
+    monkeypatch.setattr(plainformer.pretrain.data, "ENTROPY_SAMPLE", 2000)
     sampled = np.concatenate([row[i : i + 100] for row in rows for i in range(0, 3000, 300)])
     _, counts = np.unique(sampled, return_counts=True)
     assert unigram_entropy(made) == pytest.approx(entropy(counts.astype(np.float64)), rel=1e-12)

@@ -32,7 +32,7 @@ class Killed(BaseException):
 def small(monkeypatch):
     """Portions and chunks small enough for a toy corpus to have many."""
     monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "SHARD_TOKENS", 400)
-    monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "CHUNK", 700)
+    monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "WORK_UNIT", 700)
     monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "WORKER_BYTES", 1)
 
 
@@ -152,7 +152,7 @@ def test_what_is_complete_is_left_alone(corpus, wordpiece, tmp_path, monkeypatch
         prepare_corpus(corpus, wordpiece, tmp_path / "out", quiet=True)
     monkeypatch.undo()
     monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "SHARD_TOKENS", 400)
-    monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "CHUNK", 700)
+    monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "WORK_UNIT", 700)
     again = prepare_corpus(corpus, wordpiece, tmp_path / "out", overwrite=True, quiet=True)
     assert again == first == check_corpus(tmp_path / "out")
 
@@ -384,7 +384,7 @@ if __name__ == "__main__":
     plainformer.pretrain.corpus.prepare.write_shard = stopping
     plainformer.pretrain.corpus.prepare.SHARD_TOKENS = 20_000
     plainformer.pretrain.corpus.prepare.WORKER_BYTES = 1
-    plainformer.pretrain.corpus.prepare.CHUNK = 10_000
+    plainformer.pretrain.corpus.prepare.WORK_UNIT = 10_000
     text, tokenizer, out = sys.argv[1:]
     prepare_corpus(Corpus.of([text], 0.1), load_tokenizer(tokenizer), Path(out), workers=2)
 """
@@ -420,7 +420,7 @@ def test_what_was_interrupted_and_then_killed_goes_on_to_the_same_shards(
         assert not (tmp_path / "out" / "manifest.json").exists()
     subprocess.run(command, env=environment, check=True)
     monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "SHARD_TOKENS", 20_000)
-    monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "CHUNK", 10_000)
+    monkeypatch.setattr(plainformer.pretrain.corpus.prepare, "WORK_UNIT", 10_000)
     corpus = Corpus.of([str(tmp_path / "a.txt")], 0.1)
     prepare_corpus(corpus, wordpiece, tmp_path / "clean", workers=1, quiet=True)
     assert content(tmp_path / "out") == content(tmp_path / "clean")

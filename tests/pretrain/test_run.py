@@ -216,7 +216,7 @@ def test_a_fault_in_the_text_leaves_half_a_corpus_that_is_not_taken_for_a_whole(
     config, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("plainformer.pretrain.corpus.prepare.SHARD_TOKENS", 1000)
-    monkeypatch.setattr("plainformer.pretrain.corpus.prepare.CHUNK", 100)
+    monkeypatch.setattr("plainformer.pretrain.corpus.prepare.WORK_UNIT", 100)
     (tmp_path / "a.txt").write_text("\n".join(tiny.sentences(200)))
     (tmp_path / "b.txt").write_bytes("the cat\nthe caf\xe9\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"b\.txt:2: byte 0xe9 is not UTF-8"):
@@ -237,7 +237,7 @@ def test_a_prepared_corpus_is_read_as_it_is(config, tmp_path):
     assert_same_run(tmp_path / "a", tmp_path / "b")
     assert not (tmp_path / "a" / "tokens").exists()
     both = (str(tmp_path / "corpus"), *config.corpus)
-    with pytest.raises(UserError, match="is a prepared corpus: it stands alone"):
+    with pytest.raises(UserError, match="is a prepared corpus: give it alone"):
         run(short(config, tmp_path / "c", corpus=both), quiet=True)
     manifest = tmp_path / "corpus" / "manifest.json"
     (tmp_path / "corpus" / "unfinished").write_text(json.dumps(json.loads(manifest.read_text())))

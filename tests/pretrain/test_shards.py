@@ -92,7 +92,7 @@ def test_a_shard_opens_elsewhere_and_is_the_same_in_how_many_parts_it_came(token
 def test_a_long_document_is_tokenised_in_parts(tokenizer, monkeypatch):
     text = "the red fish steals corn. 我们 और " * 20
     whole = Tokens.of([text, "the fish"], tokenizer)
-    monkeypatch.setattr(shards, "LONGEST_PART", 50)
+    monkeypatch.setattr(shards, "MAX_PART", 50)
     apart = Tokens.of([text, "the fish"], tokenizer)
     for name in ("ids", "words", "sizes", "hashes"):
         assert np.array_equal(getattr(whole, name), getattr(apart, name)), name

@@ -34,7 +34,7 @@ def watch() -> None:
 
 def prepare(folder: Path, name: str) -> None:
     plainformer.pretrain.corpus.prepare.SHARD_TOKENS = 100_000
-    plainformer.pretrain.corpus.prepare.CHUNK = 50_000
+    plainformer.pretrain.corpus.prepare.WORK_UNIT = 50_000
     corpus = Corpus.of([str(folder / f"{name}.txt.gz")], 0.1)
     tokenizer = load_tokenizer(folder / "tokenizer")
     prepare_corpus(corpus, tokenizer, folder / f"{name}-out", workers=1)
