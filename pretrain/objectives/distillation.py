@@ -32,7 +32,7 @@ class Distillation:
     def __call__(self, model: MaskedLM, batch: MaskedBatch) -> Loss:
         """Mix both losses; "hard" and "soft" are the two, without T² and their shares."""
         teacher = self.teacher.to(batch.input_ids.device)
-        inputs = {"sequences": batch.sequences, "at": batch.target_positions}
+        inputs = {"sequences": batch.sequences, "target_positions": batch.target_positions}
         with torch.no_grad():
             taught = teacher(batch.input_ids, **inputs).float()  # (targets, vocab)
         logits = model(batch.input_ids, **inputs).float()

@@ -269,7 +269,7 @@ def test_distillation_is_the_formula():
     student, teacher = models()
     (batch,) = MaskedBatches(CHUNKS, MASKING, 200)(0)
     loss = Distillation(teacher, temperature=3.0, soft_share=0.7)(student, batch)
-    asked = {"sequences": batch.sequences, "at": batch.target_positions}
+    asked = {"sequences": batch.sequences, "target_positions": batch.target_positions}
     ours, wanted = (m(batch.input_ids, **asked).double() for m in (student, teacher))
     p, q = ((x / 3.0).softmax(-1) for x in (wanted, ours))
     divergence = (p * (p / q).log()).sum()
@@ -323,7 +323,7 @@ def test_a_teachers_padded_vocabulary_is_not_taught():
     wide = MaskedLM(shape(vocab_size=FIRST + LETTERS + 5)).eval()
     (batch,) = MaskedBatches(CHUNKS, MASKING, 200)(0)
     loss = Distillation(wide, soft_share=1.0, temperature=1.0)(student, batch)
-    asked = {"sequences": batch.sequences, "at": batch.target_positions}
+    asked = {"sequences": batch.sequences, "target_positions": batch.target_positions}
     wanted = wide(batch.input_ids, **asked)[:, : FIRST + LETTERS].softmax(-1)
     ours = student(batch.input_ids, **asked).softmax(-1)
     assert loss.total.item() == pytest.approx(
