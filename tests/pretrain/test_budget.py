@@ -179,7 +179,7 @@ def test_a_budget_that_is_too_small(make: Any, machine: list[str]) -> None:
     [(0.012, "0.012 seconds"), (1.5, "1.5 seconds"), (14, "14 seconds"), (912, "15.2 minutes")],
 )
 def test_what_a_step_takes_is_said_as_a_person_would(make: Any, seconds: float, said: str) -> None:
-    config = replace(CONFIG, preset="modern-tiny", budget=None)
+    config = replace(CONFIG, preset="modern-tiny", budget=None).with_defaults()
     assert f" a step takes {said} and " in too_small(config, make(config), seconds)
 
 

@@ -185,9 +185,9 @@ def test_a_vocabulary_that_grew_is_compared_word_for_word(folder, tmp_path):
     new = extend(old, NEW)
     texts = biology(80)
     source = Chunks([tiny.shard(texts, new)], new, 32)
-    respelled = Retokenized(source, old, places=64)
+    retokenized = Retokenized(source, old, positions=64)
     words, characters = [], []
-    for tokenizer, text in ((new, source), (old, respelled)):
+    for tokenizer, text in ((new, source), (old, retokenized)):
         masking = Masking(tokenizer.mask_id, ordinary_ids(tokenizer), unit="words")
         batches = MaskedBatches(text, masking, 256)
         asked = [new.decode(batch.labels.tolist()) for step in range(9) for batch in batches(step)]
@@ -200,11 +200,11 @@ def test_a_vocabulary_that_grew_is_compared_word_for_word(folder, tmp_path):
     assert sum(shown) > 9 * 256
     order = MaskedBatches(source, masking, 256).order(0)[0]
     rng = np.random.default_rng(0)
-    first = respelled.text(order, rng)
+    first = retokenized.text(order, rng)
     plain = source.text(order, rng)
     assert old.decode(first.ids.tolist()) == new.decode(plain.ids.tolist())
     assert plain.words[-1] == first.words[-1]
-    short = Retokenized(source, old, places=9).text(order, rng)
+    short = Retokenized(source, old, positions=9).text(order, rng)
     assert max(short.lengths) == 9
 
 
