@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from plainformer.encoder import Sequences, pool
 from plainformer.finetune import TASKS, FinetuneConfig, read_examples
 from plainformer.finetune.prediction.predictor import encode_all, measure
-from plainformer.finetune.run import build, learn
+from plainformer.finetune.run import build, fit
 from plainformer.tokenizer import load_tokenizer
 from plainformer.training import LoopConfig
 
@@ -52,7 +52,7 @@ def score(config: FinetuneConfig, name: str, examples: int, pooling: str) -> flo
     if pooling == "mean":
         model.encoder.pooler = MeanPooler()
     items = [item for _, item in encode_all(task, tokenizer, train)]
-    learn(task, model, items, [], config, new={}, quiet=True)
+    fit(task, model, items, [], config, new={}, quiet=True)
     return next(iter(measure(task, model, encode_all(task, tokenizer, test)).scores().values()))
 
 

@@ -48,12 +48,9 @@ from plainformer.training import (
     train,
 )
 
-MAY_DIFFER = {"out", "resume", "training"}
-"""options of which a resumed run may have others"""
+RESUMED_MAY_DIFFER = {"out", "resume", "training"}  # the checkpoint checks those of training
 SUMMARY = "summary.json"
-"""stands in a folder that holds several runs"""
-EVALUATIONS = 10
-"""in a whole run, at most, unless the settings say how often"""
+MAX_EVALUATIONS = 10
 
 AnyTask = Task[Any, Any]
 AnyMetric = Metric[Any, Any]
@@ -61,34 +58,33 @@ AnyMetric = Metric[Any, Any]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a fine-tuning run came to."""
+    """The result of one fine-tuning run."""
 
     result: Result | None
-    """of the training loop; None when nothing was trained"""
+    """The result of the training loop; None where nothing was trained."""
     metric: AnyMetric
-    """on the validation examples; it has counted none where there were none"""
+    """The metric of the validation examples; empty where there were none."""
     num_cut: int
-    """training texts that were cut to `max_length`"""
+    """Training texts that were cut to `max_length` tokens."""
     max_length: int
-    """Tokens of the longest sequence."""
     warnings: tuple[str, ...] = ()
-    """what a person should know before believing the score"""
+    """Reasons to doubt the score."""
 
     @property
     def score(self) -> float:
-        """The figure by which the run is judged."""
+        """Return the main score: the first of the metric."""
         return next(iter(self.metric.scores().values()))
 
 
 def run_once(config: FinetuneConfig, quiet: bool = False) -> Outcome:
-    """Make one run with the first seed of `config`: see `finetune`."""
+    """Make one run with the seed of `config`; see `finetune` for its folder and its errors."""
     refuse_model_folder(config)
     config = with_length(config)
     with run_folder(config.out, "finetune"):
         with main_first():
             data = new_data(config)
         kind = config.kind
-        examples, held_out = parted_examples(config, quiet)
+        examples, held_out = split_examples(config, quiet)
         say(kind.remarks(config, examples), quiet)
         # Held-out examples may have labels of their own, where none is given.
         known = examples if config.valid else [*examples, *held_out]
@@ -97,35 +93,35 @@ def run_once(config: FinetuneConfig, quiet: bool = False) -> Outcome:
 
 
 def new_data(config: FinetuneConfig, found: Fingerprints | None = None) -> Fingerprints | None:
-    """Return the fingerprints to save for a new run; None where a run is resumed unchanged.
+    """Return the fingerprints of the examples to save for a new run; None for a resumed one.
 
     Raises:
-        UserError: the run in `config.out` is not resumed, or was begun with other examples.
+        UserError: `config.out` holds a run that is not resumed, or one with other examples.
     """
-    is_new = begins(config)
+    is_new = is_new_run(config)
     found = fingerprints(config) if found is None else found
     if not is_new:
         refuse_changes(found, config.out, config)
     return found if is_new else None
 
 
-def begins(config: FinetuneConfig) -> bool:
-    """Whether a run begins in `config.out`; `UserError` where it holds one that is not resumed."""
+def is_new_run(config: FinetuneConfig) -> bool:
+    """Tell whether a run starts in `config.out`; raise `UserError` if it holds another one."""
     if (config.out / SUMMARY).exists():
         raise UserError(f"{config.out} holds several runs: choose another folder for this one")
-    saved = saved_options(config, config.out, resume=config.resume, may_differ=MAY_DIFFER)
+    saved = saved_options(config, config.out, resume=config.resume, may_differ=RESUMED_MAY_DIFFER)
     choose_device(config.training.device)
     return saved is None
 
 
 def refuse_model_folder(config: FinetuneConfig) -> None:
-    """Raise `UserError` when the run would write into the pretrained model's own folder."""
+    """Raise `UserError` where the run would write into the folder of the pretrained model."""
     if config.out.resolve() == config.model.resolve():
         raise UserError(f"{config.out} is the pretrained model: choose another folder for the run")
 
 
-def parted_examples(config: FinetuneConfig, quiet: bool) -> tuple[list[Any], list[Any]]:
-    """Return the training and the validation examples: the user's, or a held-out share."""
+def split_examples(config: FinetuneConfig, quiet: bool) -> tuple[list[Any], list[Any]]:
+    """Return the training and the validation examples; without the latter, hold some out."""
     kind = config.kind
     valid = config.valid or (config.train if is_set(config.train) else None)
     examples = all_examples(config)
@@ -140,29 +136,29 @@ def parted_examples(config: FinetuneConfig, quiet: bool) -> tuple[list[Any], lis
         if config.valid is None:
             say([f"no --valid: the validation part of {valid} is used"], quiet)
         held_out = list(read_examples(kind, valid, "valid", kind.naming(config.columns)))
-    return drawn(config, examples), held_out
+    return few_per_label(config, examples), held_out
 
 
 def training_examples(config: FinetuneConfig) -> list[Any]:
-    """Return the training examples, where none is held out."""
-    return drawn(config, all_examples(config))
+    """Return the training examples without holding any out."""
+    return few_per_label(config, all_examples(config))
 
 
 def all_examples(config: FinetuneConfig) -> list[Any]:
-    """Return the examples of the training file or set."""
+    """Read the examples of the training file or set."""
     kind = config.kind
     return list(read_examples(kind, config.train, "train", kind.naming(config.columns)))
 
 
-def drawn(config: FinetuneConfig, examples: list[Any]) -> list[Any]:
-    """Draw as many examples per label as the settings say, or all."""
+def few_per_label(config: FinetuneConfig, examples: list[Any]) -> list[Any]:
+    """Draw `per_label` examples of each label, or return all."""
     if not config.per_label:
         return examples
     return few_of_each(config.kind, examples, config.per_label, config.training.seed)
 
 
 def say(lines: Iterable[str], quiet: bool) -> None:
-    """Print a remark, unless `quiet`."""
+    """Print lines on standard error, unless `quiet`."""
     for line in () if quiet else lines:
         print(line, file=sys.stderr)
 
@@ -175,29 +171,30 @@ def finetune_on(
     new: Fingerprints | None,
     quiet: bool,
 ) -> Outcome:
-    """Train on `examples`, choose and measure on `held_out`; save the result in the run's folder.
+    """Train on `examples`, select and evaluate on `held_out`, and save the result in `config.out`.
 
-    Without `held_out` nothing is chosen and nothing measured. `new` are the fingerprints that a new
-    run leaves, None where one is resumed.
+    Without `held_out` the final weights are kept and nothing is evaluated. `new` are the
+    fingerprints that a new run saves; None for a resumed run.
     """
     tokenizer = task.tokenizer(config.model)
     items = [item for _, item in encode_all(task, tokenizer, examples)]
-    measured = list(encode_all(task, tokenizer, held_out))
+    held_out_items = list(encode_all(task, tokenizer, held_out))
     model = build(task, config)
     tokenizer.check_vocabulary(model.config.vocab_size)
-    warnings = told(Overlap(type(task), lambda: examples), held_out, quiet) if held_out else ()
+    overlap = Overlap(type(task), lambda: examples)
+    warnings = report_leakage(overlap, held_out, quiet) if held_out else ()
 
-    learned = items
+    sampled = items
     if balance_of(config.task) == "sampling":
-        learned = [items[place] for place in evenly([task.label_of(e) for e in examples])]
-    result = learn(task, model, learned, measured, config, new, quiet)
-    task, metric = judge(task, model, measured, config.select)
+        sampled = [items[index] for index in evenly([task.label_of(e) for e in examples])]
+    result = fit(task, model, sampled, held_out_items, config, new, quiet)
+    task, metric = tune_and_score(task, model, held_out_items, config.select)
     never = never_predicted(metric, config)
     say((f"warning: {warning}" for warning in never), quiet)
     if is_main():
         with full_disk(config.out):
             write_folder(config.out, task, model, tokenizer)
-            if measured:
+            if held_out:
                 write_json(config.out / "metrics.json", nan_to_null({"valid": metric.to_json()}))
                 for name, figure in metric.figures().items():
                     save_picture(figure, config.out / f"{name}.png")
@@ -205,8 +202,8 @@ def finetune_on(
     return Outcome(result, metric, num_cut, task.max_length, (*warnings, *never))
 
 
-def told(overlap: Overlap[Any], held_out: list[Any], quiet: bool) -> tuple[str, ...]:
-    """What training and validation examples have in common, said unless `quiet`."""
+def report_leakage(overlap: Overlap[Any], held_out: list[Any], quiet: bool) -> tuple[str, ...]:
+    """Return warnings of what training and validation examples share, and print them."""
     for example in held_out:
         overlap.add(example)
     warnings = overlap.warnings()
@@ -225,7 +222,7 @@ def never_predicted(metric: AnyMetric, config: FinetuneConfig) -> tuple[str, ...
 
 
 def build(task: AnyTask, config: FinetuneConfig) -> PretrainedModel:
-    """The pretrained model under a new head, or the same shape with fresh weights."""
+    """Load the pretrained model with a new head, or initialise all of its weights."""
     torch.manual_seed(config.training.seed)
     model = task.build(config)
     if task.max_length > model.config.max_position_embeddings:
@@ -240,7 +237,7 @@ def build(task: AnyTask, config: FinetuneConfig) -> PretrainedModel:
     return model
 
 
-def learn(
+def fit(
     task: AnyTask,
     model: PretrainedModel,
     items: list[Item],
@@ -249,16 +246,16 @@ def learn(
     new: Fingerprints | None,
     quiet: bool,
 ) -> Result | None:
-    """Train on `items`; with `select` the model ends with what did best on `held_out`."""
-    shares = layer_multipliers(
+    """Train on `items`; with `select`, restore the weights that scored best on `held_out`."""
+    multipliers = layer_multipliers(
         model, config.layer_decay, config.freeze_embeddings, config.freeze_layers
     )
     order = by_items(len(items), config.batch_size, seed=config.training.seed)
     steps = round(config.epochs * order.steps(epochs=1))
-    every = config.training.eval_every or max(order.steps(epochs=1), steps // EVALUATIONS)
-    choosing = config.select and bool(held_out)
+    every = config.training.eval_every or max(order.steps(epochs=1), steps // MAX_EVALUATIONS)
+    is_selecting = config.select and bool(held_out)
     given = vars(config.training)
-    if not choosing:
+    if not is_selecting:
         given = {**given, "patience": 0}
     settings = TrainingConfig(**{**given, "steps": max(1, steps), "eval_every": every})
     if new is not None:
@@ -277,7 +274,7 @@ def learn(
 
     def evaluate(model: PretrainedModel) -> dict[str, float]:
         loss = MeanLoss()
-        _, metric = judge(task, model, held_out, config.select, loss)
+        _, metric = tune_and_score(task, model, held_out, config.select, loss)
         return {"loss": loss.value, **metric.scores()}
 
     return train(
@@ -287,38 +284,42 @@ def learn(
         settings,
         config.out,
         evaluate=evaluate if held_out else None,
-        monitor=task.monitor if choosing else None,
+        monitor=task.monitor if is_selecting else None,
         higher_is_better=True,
-        lr_multipliers=shares,
+        lr_multipliers=multipliers,
         resume=config.resume,
         label="fine-tuning",
         quiet=quiet,
     )
 
 
-def judge(
+def tune_and_score(
     task: AnyTask,
     model: PretrainedModel,
     held_out: list[tuple[Any, Item]],
     select: bool,
     loss: MeanLoss | None = None,
 ) -> tuple[AnyTask, AnyMetric]:
-    """The task with the thresholds that suit `held_out`, unless nothing is chosen, and how it does.
+    """Tune the thresholds of the task on `held_out`, if `select`; return the task and its metric.
 
-    In training, too: labels that are rare, and as yet improbable, would all look alike at ½.
+    Thresholds are tuned at every evaluation: at a fixed 0.5 rare labels would never be predicted
+    early in training.
     """
     if not select or not held_out or type(task).tune is Task.tune:
         return task, measure(task, model, held_out, loss)
-    results = [(example, said) for example, _, said in predict_stream(task, model, held_out, loss)]
+    results = [
+        (example, prediction)
+        for example, _, prediction in predict_stream(task, model, held_out, loss)
+    ]
     task = task.tune(results)
     metric = task.metric()
-    for example, said in results:
-        metric.add(example, task.decide(said))
+    for example, prediction in results:
+        metric.add(example, task.decide(prediction))
     return task, metric
 
 
 def write_folder(folder: Path, task: AnyTask, model: PretrainedModel, tokenizer: Tokenizer) -> None:
-    """Leave everything that prediction needs in `folder`."""
+    """Write the model, its tokenizer and the task to `folder`."""
     tokenizer.max_length = task.max_length
     model.save_pretrained(folder)
     tokenizer.save(folder)
