@@ -1,4 +1,4 @@
-"""Looking into a model: does it compute what `transformers` computes, and if not, from where on?"""
+"""Compare a model with `transformers`, and find the first part whose output differs."""
 
 from plainformer.explain.compare import Comparison, compare_folder
 from plainformer.explain.parity import Difference, compare_models

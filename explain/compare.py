@@ -1,4 +1,4 @@
-"""A model folder here and in `transformers` (eager attention, fp32), on the same text.
+"""Compare a model folder with `transformers` (eager attention, fp32) on the same texts.
 
 Stage by stage and head by head (`explain.parity`), the tokenizers id by id, the number of
 parameters, and the time for each real token: median over rounds in which both sides take turns.
@@ -35,7 +35,7 @@ from plainformer.tokenizer.encoding import trim
 BATCH_SIZE = 16
 ROUNDS = 7
 LONGEST = 8192
-"""The most tokens of a text, also where a rotary model allows more."""
+"""Tokens of a text at most, also where a rotary model allows more."""
 SENTENCES = (
     "Plain text.",
     "A model is trusted when it can be checked, number by number.",
@@ -51,12 +51,12 @@ SENTENCES = (
 
 
 MOST_ADDED = 200
-"""The most added tokens that are compared."""
+"""Added tokens at most that are compared."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """The number of texts or ids for which the two tokenizers agree in one property."""
+    """The number of texts or ids on which the two tokenizers agree in one property."""
 
     what: str
     equal: int
@@ -66,7 +66,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that `plainformer compare` shows; "ours" stands before "theirs" in each pair."""
+    """The results of `plainformer compare`; in each pair, ours comes before theirs."""
 
     architecture: str
     tolerance: float
@@ -78,16 +78,16 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether every stage is within the tolerance, and the tokenizers agree on every text."""
+        """Tell whether all stages are within the tolerance and the tokenizers agree."""
         exact = all(agreement.equal == agreement.total for agreement in self.tokenizers)
         return exact and all(stage.within(self.tolerance) for stage in self.stages)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, for a file."""
+        """Return all results as JSON types."""
         return asdict(self)
 
     def draw(self, png: Path) -> None:
-        """Save a picture of error against depth, with the tolerance as a line."""
+        """Plot the error against depth, with the tolerance as a line."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -95,7 +95,7 @@ class Comparison:
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         names = [stage.stage for stage in self.stages]
-        # A logarithm has no place for zero: what is exact stands at the foot.
+        # Zero has no logarithm: exact stages are drawn at the bottom.
         foot = min(self.tolerance, 1e-5) * 1e-5
         for kind, colour in (("maximum", "#dd6b20"), ("mean", "#2b6cb0")):
             errors = [max(getattr(stage, kind), foot) for stage in self.stages]
@@ -184,7 +184,7 @@ def holds(there: Iterable[str], head: Names) -> bool:
 
 
 def their_model(folder: Path, architecture: str | None) -> Any:
-    """The same folder in `transformers`."""
+    """Load the folder with `transformers`."""
     transformers = import_transformers()
     kind = getattr(transformers, architecture) if architecture else transformers.AutoModel
     return _opened(
@@ -196,7 +196,7 @@ def their_model(folder: Path, architecture: str | None) -> Any:
 
 
 def their_tokenizer_of(folder: Path) -> Any:
-    """The tokenizer that `transformers` opens."""
+    """Load the tokenizer of the folder with `transformers`."""
     transformers = import_transformers()
     return _opened(
         lambda: transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True), folder
@@ -204,7 +204,7 @@ def their_tokenizer_of(folder: Path) -> Any:
 
 
 def import_transformers() -> Any:
-    """The library, quiet; `UserError` that says how to install it."""
+    """Import `transformers` without its warnings; raise `UserError` if it is not installed."""
     try:
         transformers: Any = import_module("transformers")
     except ImportError:
@@ -215,7 +215,7 @@ def import_transformers() -> Any:
 
 
 def _opened(load: Callable[[], Any], folder: Path) -> Any:
-    # The library raises whatever its parts raise.
+    # `transformers` raises the errors of its dependencies, too.
     try:
         return load()
     except Exception as error:
@@ -224,7 +224,7 @@ def _opened(load: Callable[[], Any], folder: Path) -> Any:
 
 
 def length_limit(model: PretrainedModel, tokenizer: Tokenizer) -> int:
-    """The longest sequence that both the model and its tokenizer take."""
+    """Return the longest sequence that both the model and its tokenizer accept."""
     places = min(model.config.max_position_embeddings, LONGEST)
     return min(tokenizer.max_length or places, places)
 
@@ -246,7 +246,7 @@ def compare_tokenizers(
     offsets = ["offsets"] if theirs.is_fast else []
     equal = dict.fromkeys(["ids", "type ids", "attention mask", *offsets], 0)
     for text, pair in pairs:
-        # As lists: called with two strings, theirs forgets a pair that is empty.
+        # As lists: given two strings, theirs drops an empty pair.
         found = theirs(
             [text],
             None if pair is None else [pair],
@@ -261,7 +261,7 @@ def compare_tokenizers(
         mine = ours.encode(text, pair, max_length=max_length)
         size = len(mine)
         padding = max_length - size
-        # Without token types in the folder's `model_input_names` a model is fed zeros.
+        # Without token types in `model_input_names`, a model gets zeros.
         types = other["token_type_ids"] if ours.gives_token_types else [0] * size
         equal["ids"] += mine.ids == other["input_ids"][:size]
         equal["type ids"] += mine.type_ids == types[:size]
@@ -292,7 +292,7 @@ def _vocabularies(ours: Tokenizer, theirs: Any) -> Agreement:
 
 @torch.no_grad()
 def timed(ours: PretrainedModel, theirs: Any, batches: Sequence[Batch]) -> tuple[float, float]:
-    """Microseconds for each real token: medians over rounds in which both sides take turns."""
+    """Return the median microseconds per real token of both sides, timed in turns."""
     inputs = [accepted_by(theirs, batch) for batch in batches]
     times: tuple[list[float], list[float]] = ([], [])
 

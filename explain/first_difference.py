@@ -1,10 +1,9 @@
-"""Which part of a model departs first?
+"""Find the first part of a model whose output differs from that of `transformers`.
 
-A family's table of names says which module of theirs is which of ours: the same table that moves
-the weights. So every module with a weight is watched on both sides in one forward pass; in the
-order in which ours ran, the first whose output is off is the part to look at. Then its weights are
-compared: they may be another tensor's, transposed, or the same, and then what is computed before
-the part is at fault.
+The table of tensor names of a family, which converts the weights, also pairs the modules. The
+outputs of all modules with weights are recorded on both sides in one forward pass. The first
+difference, in the order of our calls, names the part. Then its weights are compared: they may be
+transposed or those of another tensor; if they are equal, the fault is in the computation before.
 """
 
 import re
@@ -26,17 +25,17 @@ from plainformer.explain.heads import ask
 
 @dataclass(frozen=True)
 class Kind:
-    """The modules that play one role, one for each layer: in ours, and theirs that make it up."""
+    """Our modules of one role, one per layer, and the modules of theirs that form each."""
 
     ours: list[nn.Module]
     theirs: list[list[tuple[str, nn.Module]]]
-    """for each of the modules that are one of ours (query, key, value): its names and itself"""
+    """For each part of ours (query, key, value): the names and modules of theirs."""
 
 
 def first_departure(
     ours: PretrainedModel, theirs: Any, batch: dict[str, Tensor], tolerance: float
 ) -> str:
-    """Name the first part whose output is off by more than `tolerance` of the largest number."""
+    """Name the first part whose error exceeds `tolerance` times its largest output."""
     family = FAMILIES[theirs.config.model_type]
     kinds = paired_modules(ours, theirs, family)
     packing = Packing.of(batch["attention_mask"])
@@ -60,7 +59,7 @@ def first_departure(
 
 
 def paired_modules(ours: PretrainedModel, theirs: Any, family: Family) -> dict[str, Kind]:
-    """Modules with a weight by role: our name with `{}` for the number of the layer."""
+    """Pair the modules with weights, by role: our name with `{}` for the number of the layer."""
     whole = headed(ours)
     kinds: dict[str, Kind] = {}
     for name in whole.state_dict():
@@ -79,7 +78,7 @@ def paired_modules(ours: PretrainedModel, theirs: Any, family: Family) -> dict[s
 
 
 def _add(modules: list[nn.Module], module: nn.Module) -> None:
-    # Layers may share a module; it is watched once, and told apart by its turn.
+    # Layers may share a module; it is recorded once, and its calls are numbered.
     if all(module is not known for known in modules):
         modules.append(module)
 
@@ -134,7 +133,7 @@ def recording(modules: Iterable[tuple[Key, nn.Module]]) -> Iterator[list[Call]]:
 
 
 def packed(output: Tensor, packing: Packing) -> Tensor | None:
-    """Their padded output as ours lies: `(tokens, …)`, or one row a sequence; None if neither."""
+    """Pack their padded output: `(tokens, …)` or one row per sequence; None for other shapes."""
     batch, seq = packing.shape
     if output.ndim == 3 and output.shape[1] == seq and output.shape[0] in (1, batch):
         return packing.pack(output.expand(batch, seq, -1))
@@ -144,7 +143,7 @@ def packed(output: Tensor, packing: Packing) -> Tensor | None:
 
 
 def weights_of(name: str, ours: PretrainedModel, theirs: Any, family: Family) -> str:
-    """Say how the weights of their module `name` differ from ours."""
+    """Describe how the weights of their module `name` differ from ours."""
     mine = family.to_hf(headed(ours).state_dict(), ours.class_name)
     other = {_full(n, family): tensor for n, tensor in theirs.state_dict().items()}
     for leaf in ("weight", "bias"):

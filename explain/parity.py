@@ -1,4 +1,4 @@
-"""Our encoder and that of `transformers` on the same batches, stage by stage.
+"""Compare our model with that of `transformers` on the same batches, stage by stage.
 
 The stages are the embeddings, the output of each layer, the pooler, and the head's logits. At each,
 over the real tokens,
@@ -30,22 +30,22 @@ from plainformer.explain.heads import Batch, our_answers, their_answers
 
 @dataclass(frozen=True)
 class Difference:
-    """How far the vectors of one stage are apart."""
+    """The difference of the vectors of one stage."""
 
     stage: str
     maximum: float
     mean: float
     cosine: float
     largest: float
-    """the largest of their numbers"""
+    """The largest absolute value of theirs."""
     vectors: int
-    """how many were compared"""
+    """The number of vectors that were compared."""
 
     @classmethod
     def between(
         cls, stage: str, ours: Float[Tensor, "vectors size"], theirs: Float[Tensor, "vectors size"]
     ) -> "Difference":
-        """The difference of two stacks of vectors, taken in float64."""
+        """Compute the difference of two stacks of vectors in float64."""
         ours, theirs = ours.double(), theirs.double()
         error = (ours - theirs).abs()
         cosine = torch.cosine_similarity(ours, theirs, dim=-1).min()
@@ -54,7 +54,7 @@ class Difference:
 
     @classmethod
     def over(cls, batches: Sequence["Difference"]) -> "Difference":
-        """The difference of one stage over several batches."""
+        """Merge the differences of one stage over several batches."""
         # torch keeps a NaN; Python's max and min may lose it.
         maxima, means, cosines, sizes, counts = torch.tensor(
             [(d.maximum, d.mean, d.cosine, d.largest, d.vectors) for d in batches],
@@ -70,11 +70,11 @@ class Difference:
         )
 
     def bound(self, tolerance: float) -> float:
-        """The largest difference that agrees."""
+        """Return the largest difference that counts as agreement."""
         return tolerance * max(1.0, self.largest)
 
     def within(self, tolerance: float) -> bool:
-        """Whether no number is off by more than the bound; NaN is."""
+        """Tell whether every difference is within the bound; NaN is not."""
         return self.maximum <= self.bound(tolerance)
 
 
@@ -82,7 +82,7 @@ class Difference:
 def compare_models(
     ours: PretrainedModel, theirs: Any, batches: Iterable[Batch], tolerance: float = 1e-5
 ) -> tuple[list[Difference], str | None]:
-    """The difference of each stage, in order of depth, and a hint where one is above `tolerance`.
+    """Compute the difference of each stage by depth, and a hint where one exceeds `tolerance`.
 
     `theirs` is a `transformers` model of the same family and head, or a base model where ours is an
     `Encoder`; both are in evaluation mode. A batch holds `input_ids` and `attention_mask`
@@ -106,13 +106,13 @@ def compare_models(
 
 
 def accepted_by(theirs: Any, batch: Mapping[str, Tensor]) -> Batch:
-    """What of a batch their model takes: a family without segments has no `token_type_ids`."""
+    """Select the inputs that their model takes: not every family has `token_type_ids`."""
     names = inspect.signature(theirs.forward).parameters
     return {name: tensor for name, tensor in batch.items() if name in names}
 
 
 def our_stages(ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
-    """The vectors of each stage, `(vectors, size)`."""
+    """Return the vectors of each stage, `(vectors, size)`."""
     encoder = ours.base
     out = encoder(**batch, output_hidden_states=True)
     answers = {} if ours is encoder else our_answers(ours, batch)
@@ -120,7 +120,7 @@ def our_stages(ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
 
 
 def their_stages(theirs: Any, ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
-    """The same stages of their model, where it has them."""
+    """Return the same stages of their model, as far as it has them."""
     base = theirs.base_model
     out = base(**batch, output_hidden_states=True, return_dict=True)
     answers = {} if theirs is base else their_answers(theirs, ours, batch)
@@ -139,7 +139,7 @@ def _stages(
 def common(
     ours: dict[str, Tensor], theirs: dict[str, Tensor]
 ) -> tuple[list[tuple[str, Tensor]], list[tuple[str, Tensor]]]:
-    """The stages that both have, in order."""
+    """Return the names of the stages of both sides, in order."""
     names = [name for name in ours if name in theirs]
     return [(name, ours[name]) for name in names], [(name, theirs[name]) for name in names]
 
