@@ -1,4 +1,16 @@
-"""The first stage: a corpus becomes token shards, masked batches, and a pretrained encoder."""
+"""The first stage: a corpus becomes token shards, masked batches, and a pretrained encoder.
+
+run.py                    one run from end to end: read it first
+config.py, recipes.py     its options, and sets of options that belong together
+start.py                  the model that it starts from: a new one, or (continue_pretraining.py)
+                          a pretrained one, whose vocabulary may grow
+corpus/, datasets.py      text → token shards
+data.py, batch.py         shards → chunks of documents → packed batches
+objectives/, masking.py   the targets and the loss, an object for each objective
+plan.py, budget.py        a budget → size of the model, batches and steps
+evaluation.py, plateau.py held-out loss, forgetting, and a warning when nothing is learned
+fill_mask.py              predict the tokens at [MASK]
+"""
 
 from plainformer.pretrain.batch import MaskedBatch, PackedText
 from plainformer.pretrain.config import PretrainConfig

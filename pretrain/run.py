@@ -1,4 +1,4 @@
-"""The first stage from end to end: text → token shards → batches → a model folder."""
+"""Pretrain from end to end: text → token shards → batches → a model folder."""
 
 import copy
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ from plainformer.training import (
 )
 
 MAY_DIFFER = {"out", "tokenizer", "workers", "resume", "training"}
-"""options of which a resumed run may have others; its shards know their tokenizer"""
+"""options that a resumed run may change; its shards know their tokenizer"""
 
 
 def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
@@ -43,7 +43,7 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:
     config = config.with_defaults()
     with processes():
         if "accumulate" not in left_open(config):
-            local_indices(config.accumulate)
+            local_indices(config.accumulate)  # raises UserError if the processes cannot share it
         with run_folder(config.out, "pretrain"):
             return run(config, quiet or not is_main())
 
