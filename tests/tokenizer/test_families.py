@@ -259,5 +259,5 @@ def test_a_bare_vocabulary_is_bert(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["spiece.model", "sentencepiece.bpe.model", "vocab.json"])
 def test_what_a_tokenizer_was_made_from_is_named(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"{}")
-    with pytest.raises(UserError, match=rf"has {name}, but no tokenizer.json: open it once with"):
+    with pytest.raises(UserError, match=rf"has {name}, but no tokenizer.json: open it with"):
         load_tokenizer(tmp_path)
