@@ -1,24 +1,23 @@
-"""Fine-tune: in one run, or in several where one says too little: seeds, a search, folds.
+"""Fine-tune: in one run, or in several over seeds, settings or folds.
 
-`seeds` N: the same settings with N seeds, which draw the new head, the order of the examples,
-dropout, and the examples themselves where only some `per_label` are taken. What matters less than
-the spread between them is luck (Dodge et al. 2020, arXiv:2002.06305). `out` then holds the model
-that does best on the validation examples.
+`seeds` N: repeat the run with N seeds. A seed draws the new head, the order of the examples,
+dropout, and the examples themselves with `per_label`. Differences smaller than the spread between
+seeds are noise (Dodge et al. 2020, arXiv:2002.06305). `out` then holds the model with the best
+validation score.
 
-`search`: the learning rate given, a third of it and three times as much; then, at the best of them,
-twice the epochs: four runs of one seed, instead of the nine of a full grid. Fewer epochs need no
-run: that the best weights come early, and are kept, each run finds out itself. The settings that do
-best on the validation examples are then run with all the seeds.
+`search`: try the given learning rate, a third of it and three times as much; then, at the best of
+them, twice the epochs: four runs of one seed in place of the nine of a full grid. Fewer epochs need
+no run, since each run keeps its best weights, however early. The settings with the best validation
+score are then run with all the seeds.
 
-`folds` K: the training examples in K parts of like labels, each measured by a model that learned
-from the others; no validation examples are needed. Nothing is chosen on the part that measures, so
-the mean over the parts is an honest forecast of the model that `out` holds in the end: one that
-learned from all examples in the same way, for as many epochs. A fold is a fair sample of the
-examples, not of seeds or settings, so folds do not go with `seeds` or `search`.
+`folds` K: split the training examples into K folds with similar labels, and score each with a model
+trained on the others. Nothing is selected on the fold that is scored, so the mean over the folds
+estimates the score of the final model, which is trained on all examples in the same way for as many
+epochs. Folds do not go with `seeds` or `search`.
 
-Each run is a folder within `out`, named in `summary.json` with its scores once it is finished:
-resumed, finished runs are not made again. Checkpoints are dropped with the end of their run, and
-with the end of the search the weights of the settings that lost.
+Each run has a folder within `out`, and its scores are in `summary.json` once it is finished; a
+resumed sweep does not repeat finished runs. Checkpoints are deleted at the end of their run, and
+the weights of rejected settings at the end of the search.
 """
 
 import math
@@ -68,17 +67,16 @@ from plainformer.training import (
     saved_options,
 )
 
-MAY_DIFFER = {"out", "resume", "seeds", *checkpoint.MAY_DIFFER}
-"""options of which resumed runs may have others; more seeds are more runs"""
-RATES = (1, 1 / 3, 3)
-EPOCHS = (1, 2)
+RESUMED_MAY_DIFFER = {"out", "resume", "seeds", *checkpoint.MAY_DIFFER}
+RATE_FACTORS = (1, 1 / 3, 3)
+EPOCH_FACTORS = (1, 2)
 
 Scores = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Tried:
-    """Settings that a search tried, and the score by which it chose."""
+    """Settings that a search tried, and their validation score."""
 
     learning_rate: float
     epochs: float
@@ -87,35 +85,35 @@ class Tried:
 
 @dataclass(frozen=True)
 class Summary:
-    """What several runs came to."""
+    """The result of several runs."""
 
     over: str
-    """what the runs differ in: seeds, or folds"""
+    """The difference between the runs: "seeds" or "folds"."""
     runs: dict[str, Scores]
-    """the scores of each, by the name of its folder; the first is the one that decides"""
+    """The scores of each run, by the name of its folder; the main score first."""
     model: str
-    """the folder of the run whose model `out` holds"""
+    """The folder of the run whose model `out` holds."""
     tried: tuple[Tried, ...] = ()
-    """what the search tried; the chosen settings first"""
+    """The settings that the search tried; the chosen ones first."""
 
     @property
     def score(self) -> float:
-        """The mean of the score by which runs are judged."""
+        """Return the mean of the main score."""
         return float(np.mean(next(iter(self.scores.values()))))
 
     @property
     def scores(self) -> dict[str, list[float]]:
-        """Each score's values, one of each run."""
+        """Return the values of each score, one for each run."""
         every = list(self.runs.values())
         names = [name for name in every[0] if all(name in scores for scores in every)]
         return {name: [scores[name] for scores in every] for name in names}
 
     def tables(self) -> list[Table]:
-        """What the search tried, and the spread of each score."""
+        """Tabulate the settings that the search tried, and the spread of each score."""
         found = Table(
             f"scores over {len(self.runs)} {self.over}",
             ("score", "mean ± sd", "lowest – highest"),
-            [(name, *shown(values)) for name, values in self.scores.items()],
+            [(name, *format_spread(values)) for name, values in self.scores.items()],
         )
         if not self.tried:
             return [found]
@@ -124,7 +122,7 @@ class Summary:
         return [Table("search", ("learning rate", "epochs", monitor), tried), found]
 
     def to_json(self) -> dict[str, Any]:
-        """Means, deviations and every value."""
+        """Return means, deviations and all values."""
         return {
             "over": self.over,
             "model": self.model,
@@ -161,7 +159,7 @@ def sweep(config: FinetuneConfig, quiet: bool = False) -> Summary:
             runs = Runs(config, quiet)
         summary = cross_validate(config, runs) if config.folds else over_seeds(config, runs)
         if is_main():
-            adopt(config.out / summary.model, config.out)
+            promote(config.out / summary.model, config.out)
         runs.write(summary.to_json())
     return summary
 
@@ -177,12 +175,12 @@ class Runs:
         if config.folds:
             self._total = config.folds + 1
         elif config.search:
-            self._total += len(RATES) + len(EPOCHS) - 2  # the given settings and the chosen: once
+            self._total += len(RATE_FACTORS) + len(EPOCH_FACTORS) - 2  # repeated settings run once
         self._finished: dict[str, Scores] = {}
         path = config.out / SUMMARY
         is_resumed = config.resume and path.exists()
         if is_resumed:
-            saved_options(config, config.out, resume=True, may_differ=MAY_DIFFER)
+            saved_options(config, config.out, resume=True, may_differ=RESUMED_MAY_DIFFER)
             self._finished = read_runs(path)
         elif path.exists():
             raise UserError(
@@ -197,7 +195,7 @@ class Runs:
     def __call__(
         self, name: str, config: FinetuneConfig, run: Callable[[FinetuneConfig], Outcome]
     ) -> Scores:
-        """The scores of the run `name`, which is made unless it is finished already."""
+        """Make the run `name` unless it is finished; return its scores."""
         self._count += 1
         folder = self._config.out / name
         if name not in self._finished:
@@ -214,7 +212,7 @@ class Runs:
         return self._finished[name]
 
     def write(self, summary: dict[str, Any]) -> None:
-        """Leave `summary`, the scores of all runs that are finished, and the options."""
+        """Write `summary`, the scores of all finished runs, and the options."""
         if not is_main():
             return
         out = self._config.out
@@ -232,7 +230,7 @@ def over_seeds(config: FinetuneConfig, runs: Runs) -> Summary:
         seed = config.training.seed + number
         name = f"seed-{seed}"
         if config.search:
-            name = f"{named(settings)}/{name}"
+            name = f"{folder_name(settings)}/{name}"
         training = replace(settings.training, seed=seed)
         seeded = replace(settings, training=training)
         return name, runs(name, seeded, lambda c: run_once(c, runs.quiet))
@@ -241,42 +239,44 @@ def over_seeds(config: FinetuneConfig, runs: Runs) -> Summary:
 
     def score(settings: FinetuneConfig) -> float:
         value = first(run(settings, 0)[1])
-        tried[named(settings)] = Tried(settings.training.learning_rate, settings.epochs, value)
-        return ordered(value)
+        tried[folder_name(settings)] = Tried(
+            settings.training.learning_rate, settings.epochs, value
+        )
+        return sort_key(value)
 
     chosen = once
     if config.search:
-        chosen = max((with_rate(once, times) for times in RATES), key=score)
-        longer = [replace(chosen, epochs=times * chosen.epochs) for times in EPOCHS]
+        chosen = max((with_rate(once, times) for times in RATE_FACTORS), key=score)
+        longer = [replace(chosen, epochs=times * chosen.epochs) for times in EPOCH_FACTORS]
         chosen = max(longer, key=score)
-        for name in tried.keys() - {named(chosen)}:
+        for name in tried.keys() - {folder_name(chosen)}:
             for weights in (config.out / name).glob("*/model.safetensors"):
                 weights.unlink(missing_ok=True)  # several processes
     found = dict(run(chosen, number) for number in range(config.seeds))
-    best = max(found, key=lambda name: ordered(first(found[name])))
-    winner = [tried.pop(named(chosen))] if config.search else []
+    best = max(found, key=lambda name: sort_key(first(found[name])))
+    winner = [tried.pop(folder_name(chosen))] if config.search else []
     return Summary("seeds", found, best, (*winner, *tried.values()))
 
 
 def first(scores: Scores) -> float:
-    """The score by which models are chosen."""
+    """Return the main score, by which models are chosen."""
     return next(iter(scores.values()))
 
 
 def with_rate(config: FinetuneConfig, times: float) -> FinetuneConfig:
-    """So many times the learning rate, in a number that can be written down."""
+    """Multiply the learning rate, and round it to two digits."""
     given = config.training.learning_rate
     rate = given if times == 1 else float(f"{times * given:.2g}")
     return replace(config, training=replace(config.training, learning_rate=rate))
 
 
-def named(config: FinetuneConfig) -> str:
-    """The folder for settings that a search tries."""
+def folder_name(config: FinetuneConfig) -> str:
+    """Name the folder for settings that a search tries."""
     return f"rate-{config.training.learning_rate:g}-epochs-{config.epochs:g}"
 
 
 def cross_validate(config: FinetuneConfig, runs: Runs) -> Summary:
-    """Measure each fold by what the others teach; then learn from all."""
+    """Score each fold with a model trained on the others; then train on all examples."""
     kind = config.kind
     examples = training_examples(config)
     say(kind.remarks(config, examples), runs.quiet)
@@ -284,39 +284,39 @@ def cross_validate(config: FinetuneConfig, runs: Runs) -> Summary:
     settings = replace(config, select=False)
     parts = folds(kind, examples, config.folds, config.training.seed)
 
-    def run_on(learned: list[Any], held_out: list[Any]) -> Callable[[FinetuneConfig], Outcome]:
+    def run_on(trained_on: list[Any], held_out: list[Any]) -> Callable[[FinetuneConfig], Outcome]:
         def run(settings: FinetuneConfig) -> Outcome:
             with run_folder(settings.out, "finetune"):
                 with main_first():
                     data = new_data(settings, runs.data)
-                return finetune_on(task, learned, held_out, settings, data, runs.quiet)
+                return finetune_on(task, trained_on, held_out, settings, data, runs.quiet)
 
         return run
 
     found = {}
     for number in range(config.folds):
-        learned = [e for e, part in zip(examples, parts, strict=True) if part != number]
+        trained_on = [e for e, part in zip(examples, parts, strict=True) if part != number]
         held_out = [e for e, part in zip(examples, parts, strict=True) if part == number]
         name = f"fold-{number + 1}"
-        found[name] = runs(name, settings, run_on(learned, held_out))
+        found[name] = runs(name, settings, run_on(trained_on, held_out))
     runs("all", settings, run_on(examples, []))
     return Summary("folds", found, "all")
 
 
-def adopt(run: Path, out: Path) -> None:
-    """Copy what a finished run left, but for its options: those in `out` are of all the runs."""
-    stays = {"options.json", DATA, "checkpoints", "tensorboard", "wandb"}
+def promote(run: Path, out: Path) -> None:
+    """Copy the files of a finished run to `out`, except its options and checkpoints."""
+    excluded = {"options.json", DATA, "checkpoints", "tensorboard", "wandb"}
     with full_disk(out):
         for file in sorted(run.rglob("*")):
             name = file.relative_to(run)
             first = name.parts[0]
-            if file.is_file() and first not in stays and not first.startswith("."):
+            if file.is_file() and first not in excluded and not first.startswith("."):
                 with atomic_path(out / name) as temporary:
                     shutil.copyfile(file, temporary)
 
 
 def read_runs(path: Path) -> dict[str, Scores]:
-    """The scores of the runs that are finished; `UserError` for a file that does not tell."""
+    """Read the scores of the finished runs; raise `UserError` for an invalid file."""
     saved = Fields(read_json(path), path)
     if "runs" not in saved:
         raise saved.wrong("runs", "an object")
@@ -329,13 +329,13 @@ def read_runs(path: Path) -> dict[str, Scores]:
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, standard deviation of a sample (None of one value), and the values themselves."""
+    """Return mean, sample standard deviation (None for one value), and the values themselves."""
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return {"mean": float(np.mean(values)), "sd": sd, "values": list(values)}
 
 
-def shown(values: Sequence[float]) -> tuple[str, str]:
-    """Mean ± deviation, and lowest – highest; a dash where a value is not defined."""
+def format_spread(values: Sequence[float]) -> tuple[str, str]:
+    """Format mean ± deviation, and lowest – highest; a dash where a value is not defined."""
     found = spread(values)
     if math.isnan(found["mean"]):
         return "–", "–"
@@ -343,6 +343,6 @@ def shown(values: Sequence[float]) -> tuple[str, str]:
     return f"{found['mean']:.3f}{deviation}", f"{min(values):.3f} – {max(values):.3f}"
 
 
-def ordered(score: float) -> float:
-    """A score that is not defined is the worst of all."""
+def sort_key(score: float) -> float:
+    """Return the score, or −∞ where it is not defined."""
     return -math.inf if math.isnan(score) else score

@@ -27,8 +27,7 @@ from plainformer.corpora.lines import LONGEST_LINE
 from plainformer.finetune.task import AS_NAMED, Task, as_rows
 
 OF_ROWS = (".jsonl", ".csv", ".tsv", ".parquet", ".json", ".conll", ".conllu")
-PORTION = 2**16
-"""bytes of a stream that are read at once, at most"""
+MAX_READ_BYTES = 2**16
 
 
 STANDARD_INPUT = "standard input"
@@ -109,7 +108,7 @@ def file_rows(task: type[Task[Any, Any]], file: str, columns: Columns = AS_NAMED
 
 
 def arriving_rows(read: Callable[[int], bytes], name: str) -> Iterator[Iterator[Row]]:
-    """The rows of a stream, in portions: each is what has arrived, and waits for no more.
+    """Yield the rows of a stream in portions: each is the rows that have arrived by now.
 
     `read` gives up to so many bytes, as soon as there are any, and none at the end. Raises
     `UserError` by the number of the line for one that is not UTF-8.
@@ -123,7 +122,7 @@ def arriving_rows(read: Callable[[int], bytes], name: str) -> Iterator[Iterator[
 def _arriving_lines(read: Callable[[int], bytes], name: str) -> Iterator[list[bytes]]:
     begun: list[bytes] = []
     size = 0
-    while data := read(PORTION):
+    while data := read(MAX_READ_BYTES):
         whole, newline, rest = data.rpartition(b"\n")
         if newline:
             yield b"".join([*begun, whole]).split(b"\n")

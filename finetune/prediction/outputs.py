@@ -24,8 +24,7 @@ from plainformer.finetune.task import Prediction
 
 DECIMALS = 6
 FORMATS = (".jsonl", ".csv", ".tsv")
-REPEATED = ("words",)
-"""Fields of a prediction that repeat its row."""
+REPEATED = ("words",)  # fields of a prediction that repeat its row
 
 Write = Callable[[Row, Prediction], None]
 
@@ -74,10 +73,10 @@ def writer(file: TextIO, ending: str) -> Write:
 def answer(row: Row, prediction: Prediction) -> dict[str, Any]:
     """Merge the columns of a row with its prediction."""
     predicted = {name: _rounded(value) for name, value in prediction.to_json().items()}
-    told = row.named or {}
+    names = row.named or {}
     kept: dict[str, Any] = {}
     for name, value in row.fields.items():
-        if told.get(name, name) != name:
+        if names.get(name, name) != name:
             continue  # another name of a column that is there
         value = list(value) if isinstance(value, tuple) else value
         if name not in predicted:

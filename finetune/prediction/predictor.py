@@ -1,4 +1,4 @@
-"""Prediction from a folder that holds model, tokenizer and task.
+"""Predict with a fine-tuned model, in a stream.
 
 predictor = Predictor.load("runs/questions")
 predictor(["who wrote this?"])[0].label
@@ -25,11 +25,10 @@ from plainformer.training import choose_device, distributed_map
 
 T = TypeVar("T")
 
-CHUNK = 1024
-"""examples that are in memory at a time, sorted by length among themselves"""
+CHUNK = 1024  # examples that are sorted by length together
 
 Progress = Callable[[int], None]
-"""is told of so many more examples that were answered"""
+"""A function that is called with the number of examples predicted since its last call."""
 
 
 def no_progress(count: int) -> None:
@@ -38,7 +37,7 @@ def no_progress(count: int) -> None:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A fine-tuned model with its tokenizer, and what it was fine-tuned for."""
+    """A fine-tuned model with its tokenizer and its task."""
 
     task: Task[Any, Any]
     model: PretrainedModel
@@ -46,7 +45,7 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "auto", int8: bool = False) -> "Predictor":
-        """What `finetune` left in `folder`; `UserError` when it left nothing there.
+        """Load a fine-tuned model; raise `UserError` for a folder without one.
 
         On a CPU the weights of its blocks are prepacked: see `encoder.prepack_weights`. `int8`
         rounds them and chooses the CPU: see `encoder.quantize_int8`.
@@ -62,7 +61,7 @@ class Predictor:
         return cls(task, model, tokenizer)
 
     def __call__(self, inputs: Iterable[Input]) -> list[Any]:
-        """One prediction for each text, pair or row, in order."""
+        """Predict for each text, pair or row, in order."""
         rows = self.task.naming((), self.task.columns).of(as_rows(inputs))
         examples = (self.task.read(row, labelled=False) for row in bounded(rows))
         return [prediction for _, _, prediction in self.predict_examples(examples)]
@@ -88,7 +87,7 @@ class Predictor:
     def predict_examples(
         self, examples: Iterable[Any], progress: Progress = no_progress
     ) -> Iterator[tuple[Any, Item, Any]]:
-        """Each example as the model reads it, and its prediction, in order, as they come."""
+        """Yield each example with its encoded input and its prediction, in order."""
         pairs = encode_all(self.task, self.tokenizer, examples)
         return predict_stream(self.task, self.model, pairs, progress=progress, finite=True)
 
@@ -96,7 +95,7 @@ class Predictor:
 def encode_all(
     task: Task[ExampleT, PredictionT], tokenizer: Tokenizer, examples: Iterable[ExampleT]
 ) -> Iterator[tuple[ExampleT, Item]]:
-    """Yield each example with its encoded input; faults are named by file and line."""
+    """Encode examples, in a stream; raise `UserError` by file and line for a faulty one."""
     for example in examples:
         try:
             item = task.encode(example, tokenizer)
@@ -109,7 +108,7 @@ def encode_all(
 
 @dataclass
 class MeanLoss:
-    """The loss over batches, in a stream."""
+    """The mean loss over batches."""
 
     total: float = 0.0
     count: int = 0
@@ -121,7 +120,7 @@ class MeanLoss:
 
     @property
     def value(self) -> float:
-        """The mean so far."""
+        """Return the mean so far."""
         return self.total / max(self.count, 1)
 
 
@@ -135,10 +134,10 @@ def predict_stream(
 ) -> Iterator[tuple[ExampleT, Item, PredictionT]]:
     """Yield each example with its prediction, in order; similar lengths share a batch.
 
-    `CHUNK` examples are in memory at a time. `loss` grows by that of labelled examples. Examples
-    before a faulty one are yielded first. Several processes compute a part of the batches each, and
-    yield all predictions. With `finite`, outputs of NaN or infinity are an error, too; in training
-    they are a bad score.
+    `CHUNK` examples are in memory at a time. The loss of labelled examples is added to `loss`.
+    Examples before a faulty one are yielded first. Several processes share the batches, and each
+    yields all predictions. With `finite`, outputs of NaN or infinity raise a `UserError`; in
+    training they only give a bad score.
     """
     device = next(model.parameters()).device
     model.eval()
@@ -171,7 +170,7 @@ def measure(
     pairs: Iterable[tuple[ExampleT, Item]],
     loss: MeanLoss | None = None,
 ) -> Metric[ExampleT, PredictionT]:
-    """How the model does on labelled examples."""
+    """Evaluate the model on labelled examples."""
     metric = task.metric()
     for example, _, prediction in predict_stream(task, model, pairs, loss):
         metric.add(example, prediction)
@@ -179,7 +178,7 @@ def measure(
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` items, the last of what is left: before the end, or before a user's error."""
+    """Split items into lists of `size`; a shorter one comes last, or before a `UserError`."""
     some: list[T] = []
     try:
         for item in items:

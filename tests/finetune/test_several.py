@@ -21,7 +21,7 @@ from plainformer.commands.finetune import run as command
 from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
 from plainformer.finetune.data.split import folds
 from plainformer.finetune.metrics import ClassMetric
-from plainformer.finetune.sweep import Summary, Tried, adopt, ordered
+from plainformer.finetune.sweep import Summary, Tried, promote, sort_key
 from plainformer.finetune.tasks.classification import ClassExample, Classification
 from plainformer.finetune.tasks.texts import Text
 from plainformer.training import LoopConfig
@@ -107,7 +107,7 @@ def test_the_best_run_is_what_the_folder_holds(three, few):
     best = config.out / summary.model
     (best / "1_Pooling").mkdir()  # as a run of sentence-embedding has it
     (best / "1_Pooling" / "config.json").write_text("{}")
-    adopt(best, config.out)
+    promote(best, config.out)
     assert (config.out / "1_Pooling" / "config.json").read_text() == "{}"
     for file in best.iterdir():
         if file.is_file() and file.name != "options.json":
@@ -207,7 +207,7 @@ def test_a_search_tries_rates_then_epochs(base, few, tmp_path):
 
 def test_a_score_that_is_not_defined_is_never_the_best():
     found = {"seed-0": {"r": math.nan}, "seed-1": {"r": -0.5}}
-    assert max(found, key=lambda name: ordered(found[name]["r"])) == "seed-1"
+    assert max(found, key=lambda name: sort_key(found[name]["r"])) == "seed-1"
     summary = Summary("seeds", found, "seed-1", (Tried(1e-4, 3.0, math.nan),))
     assert summary.tables()[1].rows == [("r", "–", "–")]
     written = nan_to_null(summary.to_json())
