@@ -1,18 +1,18 @@
-"""The shape of an encoder: one frozen dataclass, checked when it is made, with named presets.
+"""Configure an encoder: one frozen dataclass, validated on construction, with named presets.
 
 The published architectures differ only in these fields:
 
 - `bert`: post-norm, learned positions, GELU, biases, token types (Devlin et al. 2018,
   arXiv:1810.04805);
-- `roberta`, `xlm-roberta`, `camembert`: positions start above the padding token's id;
-- `distilbert`: no token types;
-- `electra`: embeddings of their own size;
-- `albert`: the same, and one block for all layers;
-- `mpnet`: as RoBERTa, without token types, and a learned bias for each distance;
+- `roberta`, `xlm-roberta`, `camembert`: as BERT, with positions from the padding token's id + 1;
+- `distilbert`: as BERT, without token types;
+- `electra`: as BERT, with a separate size of the embeddings;
+- `albert`: as ELECTRA, with one block for all layers;
+- `mpnet`: as RoBERTa, without token types, with a learned bias by distance;
 - `modern`: pre-norm, rotary positions, gated GELU, no biases, global attention in every third layer
   and a sliding window in the others (ModernBERT, Warner et al. 2024, arXiv:2412.13663).
 
-Any field may be changed on the way, so one idea at a time can be swapped and tried.
+Any field can be changed alone, to try one idea at a time.
 """
 
 import math
@@ -45,23 +45,23 @@ MAY_BE_ZERO = (
     "position_offset",
 )
 MAX_SIZES = {"num_hidden_layers": 10_000, "num_attention_heads": 10_000}
-"""The largest accepted sizes: larger ones are typing errors that would exhaust memory."""
+"""Largest accepted sizes: a larger one is a typing error that would exhaust memory."""
 MAX_SIZE = 2**28
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """Every choice that decides an encoder's parameters and numbers. The defaults are BERT-base.
+    """The hyperparameters of an encoder. The defaults are BERT-base.
 
-    Raises `UserError` when the choices contradict each other.
+    Raises `UserError` if fields contradict each other.
     """
 
     architecture: Architecture = "bert"
-    """whose initialisation and tensor names the model has"""
+    """determines the initialisation and the names of tensors in files"""
     vocab_size: int = 30522
     embedding_size: int = 0
-    """size of the vectors before the first block, which a projection then widens to `hidden_size`
-    (Lan et al. 2019, arXiv:1909.11942); 0: `hidden_size`, and no projection"""
+    """size of the embeddings, which a projection widens to `hidden_size` (Lan et al. 2019,
+    arXiv:1909.11942); 0: `hidden_size`, without a projection"""
     hidden_size: int = 768
     num_hidden_layers: int = 12
     share_layers: bool = False
@@ -71,13 +71,13 @@ class EncoderConfig:
     max_position_embeddings: int = 512
     """the longest sequence; a hard limit where positions are a table (learned, sinusoidal)"""
     type_vocab_size: int = 2
-    """how many segments a text may have; 0: no segment embedding"""
+    """number of segments of a text; 0: no segment embedding"""
     pad_token_id: int = 0
     positions: Positions = "learned"
     position_offset: int = 0
-    """the row of the first place in a table of positions: the rows before it are never read"""
+    """row of position 0 in the table of positions"""
     relative_bias: bool = False
-    """whether attention scores also change by a learned number for each distance (MPNet)"""
+    """whether a learned number for each distance is added to attention scores (MPNet)"""
     norm: Norm = "layer_norm"
     norm_order: NormOrder = "post"
     norm_eps: float = 1e-12
@@ -99,9 +99,9 @@ class EncoderConfig:
     tie_word_embeddings: bool = True
     """whether masked-LM scores a token with its input embedding (Press & Wolf 2017)"""
     classifier_head: ClassifierHead = "pooler"
-    """what stands before a text's decision: the encoder's own pooler (BERT); a dense layer with
-    this activation (RoBERTa: tanh, DistilBERT: relu, ELECTRA: gelu); or the prediction head of
-    masked-LM (ModernBERT), which then stands before a token's decision, too"""
+    """layer before the classifier of a text: the encoder's pooler (BERT); a dense layer with this
+    activation (RoBERTa: tanh, DistilBERT: relu, ELECTRA: gelu); or the prediction head of masked-LM
+    (ModernBERT), which then precedes the classifier of tokens, too"""
     head_bias: bool = True
     """whether the dense layer of the prediction head has a bias"""
     embedding_dropout: float = 0.1
@@ -151,16 +151,16 @@ class EncoderConfig:
 
     @property
     def head_size(self) -> int:
-        """Size of one attention head."""
+        """Return the size of one attention head."""
         return self.hidden_size // self.num_attention_heads
 
     @property
     def token_size(self) -> int:
-        """Size of the vectors before the first block."""
+        """Return the size of the embeddings, before the projection."""
         return self.embedding_size or self.hidden_size
 
     def is_local(self, layer: int) -> bool:
-        """Whether `layer` sees only its sliding window."""
+        """Return whether the attention of `layer` has a sliding window."""
         return self.local_attention > 0 and layer % self.global_attn_every_n_layers != 0
 
     @property
@@ -168,19 +168,19 @@ class EncoderConfig:
         """Return how many positions a token of a local layer sees on each side."""
         return self.local_attention // 2
 
-    def with_dropout(self, share: float) -> "EncoderConfig":
-        """The same shape with this dropout of the vectors, and no more of the attention weights."""
+    def with_dropout(self, probability: float) -> "EncoderConfig":
+        """Replace the dropout of vectors; attention weights get no more than that."""
         return replace(
             self,
-            embedding_dropout=share,
-            hidden_dropout=share,
-            classifier_dropout=share,
-            attention_dropout=min(self.attention_dropout, share),
+            embedding_dropout=probability,
+            hidden_dropout=probability,
+            classifier_dropout=probability,
+            attention_dropout=min(self.attention_dropout, probability),
         )
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> "EncoderConfig":
-        """The named shape, with `changes`: `EncoderConfig.preset("bert-tiny", vocab_size=8000)`."""
+        """Return a preset with `changes`: `EncoderConfig.preset("bert-tiny", vocab_size=8000)`."""
         if name not in PRESETS:
             raise UserError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
         return replace(PRESETS[name], **changes)
@@ -218,7 +218,7 @@ def _albert(layers: int, hidden: int, embedding: int) -> EncoderConfig:
 
 
 def _modern(layers: int, hidden: int, intermediate: int) -> EncoderConfig:
-    """ModernBERT at this size; what a narrower sum has fewer terms of, its terms make up for."""
+    """Return ModernBERT at this size, with larger initial weights for smaller hidden sizes."""
     return EncoderConfig(
         architecture="modern",
         vocab_size=50368,
@@ -254,7 +254,7 @@ PRESETS: dict[str, EncoderConfig] = {
     "bert-small": _bert(4, 512),
     "bert-medium": _bert(8, 512),
     "bert-base": _bert(12, 768),
-    # The small and base ones are the published ones, the others in their proportions.
+    # Small and base are published (ELECTRA), or base alone (ALBERT); tiny has their proportions.
     "electra-tiny": _electra(4, 128, 64),
     "electra-small": _electra(12, 256, 128),
     "electra-base": _electra(12, 768, 768),

@@ -53,7 +53,7 @@ class Embeddings(nn.Module):
     ) -> Float[Tensor, "*tokens hidden"]:
         """Embed tokens.
 
-        Without `token_type_ids` all are segment 0, and where the model has no other segment.
+        All are in segment 0 without `token_type_ids`, or if the model has a single segment.
         `inputs_embeds` replaces the rows of the token table.
         """
         x: Tensor = self.tokens(input_ids) if inputs_embeds is None else inputs_embeds

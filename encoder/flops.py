@@ -1,4 +1,4 @@
-"""Floating-point operations of one forward pass, counted by hand: two for each multiply-add.
+"""Count the floating-point operations of one forward pass: two for each multiply-add.
 
     projection of the embeddings     2 · tokens · e h
     each layer                       2 · tokens · (4 h² + 2 h i)       3 h i where it is gated
@@ -6,10 +6,10 @@
     head of masked-LM                2 · targets · (h e + e v)
 
 with h, e, i and v the hidden, embedding, intermediate and vocabulary sizes. Only matrix products
-are counted, and of attention what the model asks for: no masked score, though a kernel may compute
-it. Norms, activations, softmax, rotation, look-ups and losses are left out. Going back costs twice
-as much as going forward (one product for the weights, one for what came in), so training costs
-three times this: the "model FLOPs" of PaLM (Chowdhery et al. 2022, arXiv:2204.02311, app. B).
+are counted, and no masked scores, though a kernel may compute them. Norms, activations, softmax,
+rotation, look-ups and losses are left out. The backward pass costs twice as much (one product for
+the weights, one for the input), so training costs three times this: the "model FLOPs" of PaLM
+(Chowdhery et al. 2022, arXiv:2204.02311, app. B).
 """
 
 from plainformer.encoder.config import EncoderConfig
@@ -17,7 +17,7 @@ from plainformer.encoder.packing import Sequences
 
 
 def encoder_flops(config: EncoderConfig, sequences: Sequences) -> int:
-    """Of an encoder without a pooler, for packed `sequences`."""
+    """Count the operations of an encoder without a pooler on packed `sequences`."""
     layers = config.num_hidden_layers
     weights = layers * layer_weights(config) + config.embedding_size * config.hidden_size
     local = sum(config.is_local(layer) for layer in range(layers))
@@ -30,32 +30,32 @@ def encoder_flops(config: EncoderConfig, sequences: Sequences) -> int:
 
 
 def masked_lm_flops(config: EncoderConfig, sequences: Sequences, targets: int) -> int:
-    """Of a `MaskedLM` with this number of predicted tokens."""
+    """Count the operations of a `MaskedLM` that predicts this number of tokens."""
     head = config.token_size * (config.hidden_size + config.vocab_size)
     return encoder_flops(config, sequences) + 2 * targets * head
 
 
 def paired_masked_lm_flops(config: EncoderConfig, sequences: Sequences, targets: int) -> int:
-    """Of a `PairedMaskedLM`: the same, and for each sequence the pooler and two scores."""
+    """Count the operations of a `PairedMaskedLM`: also the pooler and two scores a sequence."""
     pair = config.hidden_size * (config.hidden_size + 2)
     return masked_lm_flops(config, sequences, targets) + 2 * len(sequences.lengths) * pair
 
 
 def discriminator_flops(config: EncoderConfig, sequences: Sequences) -> int:
-    """Of a `Discriminator`, which judges every token."""
+    """Count the operations of a `Discriminator`, which classifies every token."""
     head = config.hidden_size * (config.hidden_size + 1)
     return encoder_flops(config, sequences) + 2 * sum(sequences.lengths) * head
 
 
 def layer_weights(config: EncoderConfig) -> int:
-    """Numbers in the matrices of one layer: a token is multiplied with each of them once."""
+    """Count the weights of the matrices of one layer: each is one multiply-add for a token."""
     hidden, wide = config.hidden_size, config.intermediate_size
     return 4 * hidden**2 + (3 if config.gated else 2) * hidden * wide
 
 
 def seen_pairs(length: int, window: int, causal: bool = False) -> int:
-    """Pairs of a query and a key, at most `window` places apart, in a sequence of `length`."""
+    """Count the pairs of a query and a key at most `window` positions apart in a sequence."""
     near = min(window, length - 1)
-    # Places near an end see less than the whole window on one side.
+    # Near the ends of the sequence the window is cut off on one side.
     pairs = length * (1 + 2 * near) - near * (near + 1)
     return (pairs + length) // 2 if causal else pairs

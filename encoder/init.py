@@ -1,9 +1,9 @@
-"""How parameters begin: one rule for each architecture, in one table.
+"""Initialise the parameters of a model, by the rules of its architecture.
 
 | parameter                                        | all others | modern                   |
 |--------------------------------------------------|------------|--------------------------|
-| embeddings, and matrices that read the stream    | σ          | σ                        |
-| matrices that write to the stream, head matrices | σ          | σ / √(2 · layers)        |
+| embeddings, input matrices of a block            | σ          | σ                        |
+| output matrices of a block, matrices of heads    | σ          | σ / √(2 · layers)        |
 | classifier                                       | σ          | 1 / √hidden              |
 | distribution                                     | normal | normal, cut at ±2 deviations |
 
@@ -23,25 +23,24 @@ from torch.overrides import TorchFunctionMode
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.positions import LearnedPositions
 
-DRAWS = (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_)
-"""with which torch's own layers begin"""
+DRAWS = (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_)  # of torch's own layers
 is_init_enabled: ContextVar[bool] = ContextVar("is_init_enabled", default=True)
-WRITES_TO_STREAM = ("attention.output", "feed_forward.down", "head.dense")
+OUTPUT_MATRICES = ("attention.output", "feed_forward.down", "head.dense")
 
 
 class SkipDraws(TorchFunctionMode):
-    """Within it torch's layers hold whatever was in their memory."""
+    """A mode in which the layers of torch are built with uninitialised parameters."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Run `func`, unless it is a draw."""
+        """Call `func`, unless it draws random numbers."""
         return None if func in DRAWS else func(*args, **(kwargs or {}))
 
 
 @contextmanager
 def skip_init() -> Iterator[None]:
-    """Models built within it are not initialised: to draw one takes several times its reading."""
+    """Build models without initialising them: drawing takes several times as long as loading."""
     before = is_init_enabled.set(False)
     try:
         with SkipDraws():
@@ -51,9 +50,9 @@ def skip_init() -> Iterator[None]:
 
 
 def initialise(model: nn.Module, config: EncoderConfig, only: Container[str] | None = None) -> None:
-    """Draw the parameters of `model` anew (`only` these), from torch's global generator.
+    """Draw the parameters of `model`, or `only` these, from torch's global generator.
 
-    Does nothing within `skip_init`.
+    Within `skip_init` this does nothing.
     """
     if not is_init_enabled.get():
         return
@@ -67,7 +66,7 @@ def initialise(model: nn.Module, config: EncoderConfig, only: Container[str] | N
             nn.init.normal_(parameter, std=config.initializer_range)
         else:
             std = config.initializer_range
-            if module.endswith(WRITES_TO_STREAM):
+            if module.endswith(OUTPUT_MATRICES):
                 std /= math.sqrt(2 * config.num_hidden_layers)
             elif module.endswith("classifier"):
                 std = config.hidden_size**-0.5

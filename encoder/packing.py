@@ -190,7 +190,7 @@ class Packing:
         return x.flatten(0, 1)[self.index]
 
     def unpack(self, x: Tensor, padding: float = 0.0) -> Tensor:
-        """`(tokens, …)` → `(batch, seq, …)`, with the number `padding` where there is padding."""
+        """Restore the padded batch: `(tokens, …)` → `(batch, seq, …)`, else `padding`."""
         batch, seq = self.shape
         flat = x.new_full((batch * seq, *x.shape[1:]), padding).index_copy(0, self.index, x)
         return flat.view(batch, seq, *x.shape[1:])

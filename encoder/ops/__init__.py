@@ -1,6 +1,6 @@
-"""Every operation stands twice: once to be read (`plain`), once to be run (`fused`).
+"""Define every operation twice: as its formula (`plain`) and on fast kernels (`fused`).
 
-One switch chooses: a model's `backend`, or, over it, the context manager.
+The `backend` of a model chooses between them, unless the context manager overrides it:
 
     model = Encoder(config, backend="plain")
     with use_backend("plain"):
@@ -28,7 +28,10 @@ _chosen: ContextVar[Backend | None] = ContextVar("backend", default=None)
 
 @contextmanager
 def use_backend(backend: Backend, override: bool = True) -> Iterator[None]:
-    """Run the operations of the block in this form; without `override` an outer choice holds."""
+    """Run the operations of the `with` block in this form.
+
+    Without `override` the choice of an outer `use_backend` holds.
+    """
     if backend not in get_args(Backend):
         known = ", ".join(get_args(Backend))
         raise UserError(f"unknown backend {backend!r}: choose one of {known}")
@@ -40,10 +43,10 @@ def use_backend(backend: Backend, override: bool = True) -> Iterator[None]:
 
 
 def _switch(plain_form: Callable[P, R], fused_form: Callable[P, R]) -> Callable[P, R]:
-    """One name for two forms; that both have one signature is checked by the type checker."""
+    """Return an operation that calls one of two forms of equal signature, as the backend says."""
 
     def operation(*args: P.args, **kwargs: P.kwargs) -> R:
-        # A compiler cannot look at the choice: what it compiles is the form that is to be run.
+        # A compiler cannot trace a context variable: it compiles the fused form.
         is_plain = not torch.compiler.is_compiling() and _chosen.get() == "plain"
         return (plain_form if is_plain else fused_form)(*args, **kwargs)
 

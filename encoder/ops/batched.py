@@ -1,7 +1,7 @@
-"""Attention of short sequences on a CPU: two batched products, and a softmax between them.
+"""Compute attention of short sequences on a CPU by two batched products and a softmax between them.
 
-torch's kernel takes 32 queries of one head at a time, without ever holding all scores. Those of
-sentences are few, and larger products are faster: 0.7 of its time for some texts of equal length.
+torch's kernel takes 32 queries of one head at a time and never stores all scores. The scores of
+short texts are few, and larger products are faster: they need 0.7 of the kernel's time.
 """
 
 import torch
@@ -9,15 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 MAX_LENGTH = 128
-MIN_PRODUCTS = 32
-"""in a batch, at least: one for each head of each sequence"""
-MAX_SCORES = 2**18
-"""at a time, so that they stay in the cache"""
+MIN_PRODUCTS = 32  # in a batch, one for each head of each sequence
+MAX_SCORES = 2**18  # at a time, so that they stay in the cache
 Split = Float[Tensor, "sequences heads _ head_size"]
 
 
 def is_served(query: Split) -> bool:
-    """Whether it is the faster way; to go back, torch's kernel is."""
+    """Return whether this form is faster than torch's kernel, which is better with gradients."""
     return (
         query.device.type == "cpu"
         and query.dtype == torch.float32
@@ -28,7 +26,7 @@ def is_served(query: Split) -> bool:
 
 
 def attention(query: Split, key: Split, value: Split) -> Split:
-    """softmax(Q Kᵀ / √d) V."""
+    """Compute softmax(Q Kᵀ / √d) V."""
     _, heads, length, _ = query.shape
     size = max(1, MAX_SCORES // (heads * length * key.shape[2]))
     parts = zip(*(torch.split(x, size) for x in (query, key, value)), strict=True)
@@ -36,7 +34,8 @@ def attention(query: Split, key: Split, value: Split) -> Split:
 
 
 def _attention(query: Split, key: Split, value: Split) -> Split:
+    # (sequences · heads, length, head_size)
     q, k, v = (x.flatten(0, 1) for x in (query, key, value))
-    nothing = q.new_empty(())
-    scores = torch.baddbmm(nothing, q, k.mT, beta=0, alpha=q.shape[-1] ** -0.5)
+    unused = q.new_empty(())  # with beta=0 the first argument is not read
+    scores = torch.baddbmm(unused, q, k.mT, beta=0, alpha=q.shape[-1] ** -0.5)
     return torch.bmm(scores.softmax(-1), v).view(query.shape)

@@ -1,7 +1,7 @@
-"""What no compiler looks into: it goes by the lengths of a batch, and would be compiled for each.
+"""Keep torch.compile out of a function that depends on the lengths of a batch.
 
-As `torch.compiler.disable`, which is asked only when a compiler is there: to import one takes half
-as long as to import torch.
+Its code would be compiled again for each batch. `torch.compiler.disable` does the same, but imports
+the compiler, which takes half as long as to import torch: here it is called when one is imported.
 """
 
 import sys
@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 
 def disable_compile(form: Callable[P, R]) -> Callable[P, R]:
-    """The same function, outside of all graphs."""
+    """Return `form` as a function that is not compiled."""
     disabled: list[Callable[P, R]] = []
 
     def operation(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,10 +1,10 @@
-"""Run the operations of `encoder.ops.plain` on torch's fast kernels.
+"""Compute the operations of `encoder.ops.plain` with torch's fast kernels.
 
-Attention is where the forms differ most. On CUDA in half precision `varlen_attn` reads the packed
-tokens as they are; with dropout or a bias, which it does not have, and in fp32, sequences of
-unequal length are padded for one call. On a CPU one `scaled_dot_product_attention` serves each run
-of sequences of equal length, which are a view of the packed tokens: no padding, no copy. In a
-sliding window it is one for each block of queries, with the keys that some of them see.
+Attention has several forms. On CUDA in half precision `varlen_attn` reads the packed tokens as they
+are; with dropout or a bias, which it lacks, and in fp32, sequences of unequal length are padded for
+one call. On a CPU each run of sequences of equal length is one `scaled_dot_product_attention` on a
+view of the packed tokens: no padding, no copy. In a sliding window there is one call for each block
+of queries, with the keys that some of them see.
 """
 
 import torch
@@ -19,10 +19,7 @@ from plainformer.encoder.packing import PaddedSequences
 Heads = Float[Tensor, "*tokens heads head_size"]
 Keys = Float[Tensor, "*keys heads head_size"]
 
-# There is no kernel to gain from: the formula is three passes over the data in any form.
-rotate = plain.rotate
-
-# What a CPU gains by is longer than a line, and has a file of its own.
+rotate = plain.rotate  # torch has no kernel for it
 linear = onednn.linear
 cross_entropy = vocabulary_loss.cross_entropy
 
@@ -30,11 +27,11 @@ cross_entropy = vocabulary_loss.cross_entropy
 def attention(
     query: Heads, key: Keys, value: Keys, mask: AttentionMask, dropout: float = 0.0
 ) -> Heads:
-    """softmax(Q Kᵀ / √d + B) V within each sequence: see `plain.attention_with_weights`."""
+    """Compute softmax(Q Kᵀ / √d + B) V in each sequence: see `plain.attention_with_weights`."""
     sequences, keys = mask.sequences, mask.keys
     if isinstance(sequences, PaddedSequences) or isinstance(keys, PaddedSequences):
         return padded.attention(query, key, value, mask, dropout)
-    if len(query) == 0:  # no token: kernels want one
+    if len(query) == 0:  # kernels refuse an empty batch
         return value
     # The kernel counts a prefix among the positions: a window or causality would shift.
     is_shifted = mask.prefix > 0 and (mask.window is not None or mask.causal)
@@ -70,7 +67,7 @@ def attention(
     counts = [count for count, _ in sequences.runs]
     if len(counts) == 1:
         return attend(counts[0], query, key, value)
-    # One split and one concatenation: slices would each send back a gradient of the whole length.
+    # One split: the backward pass of a slice would allocate a gradient of the full length for each.
     sizes, key_sizes = ([count * n for count, n in x.runs] for x in (sequences, keys))
     queries = torch.split(query, sizes)
     parts = zip(queries, *(torch.split(x, key_sizes) for x in (key, value)), strict=True)
@@ -83,24 +80,24 @@ def layer_norm(
     bias: Float[Tensor, " hidden"] | None,
     eps: float,
 ) -> Float[Tensor, "*batch hidden"]:
-    """(x − mean) / √(variance + eps) · weight + bias."""
+    """Compute (x − mean) / √(variance + eps) · weight + bias."""
     return F.layer_norm(x, weight.shape, weight, bias, eps)
 
 
 def rms_norm(
     x: Float[Tensor, "*batch hidden"], weight: Float[Tensor, " hidden"], eps: float
 ) -> Float[Tensor, "*batch hidden"]:
-    """x / √(mean(x²) + eps) · weight."""
+    """Compute x / √(mean(x²) + eps) · weight."""
     return F.rms_norm(x, weight.shape, weight, eps)
 
 
 def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """x · Φ(x)."""
+    """Compute x · Φ(x)."""
     return F.gelu(x)
 
 
 def gelu_tanh(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))."""
+    """Compute x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))."""
     return F.gelu(x, approximate="tanh")
 
 

@@ -1,7 +1,6 @@
-"""A linear layer on oneDNN, which torch has beside MKL for products in full precision on a CPU.
+"""Compute a linear layer in float32 on a CPU with oneDNN instead of MKL, which torch calls.
 
-torch takes MKL; oneDNN needs 0.7 to 0.9 of its time for the shapes of encoders (`python
-benchmarks/products.py`).
+oneDNN needs 0.7 to 0.9 of MKL's time for the shapes of encoders (`python benchmarks/products.py`).
 """
 
 from collections.abc import Callable
@@ -17,11 +16,10 @@ from torch.nn import functional as F
 HAS_ONEDNN = "AVX512" in torch.backends.cpu.get_cpu_capability() and hasattr(
     torch.ops.mkldnn, "_linear_pointwise"
 )
-"""Without AVX-512 the two are equally fast; other makes than x86 have oneDNN, or better, anyway."""
+"""Without AVX-512 both are equally fast; off x86, torch has oneDNN or a faster library already."""
 MIN_TRAINING_FLOPS = 5 * 10**8
-"""Operations of a product in training. oneDNN makes a kernel for each size, in half a millisecond,
-and batches of training hardly ever have the size of one before; texts that are read one by one do.
-"""
+"""Smaller products in training are left to MKL: oneDNN compiles a kernel for each new size, in half
+a millisecond, and the sizes of training batches hardly ever repeat."""
 
 
 def linear(
@@ -29,7 +27,7 @@ def linear(
     weight: Float[Tensor, "rows columns"],
     bias: Float[Tensor, " rows"] | None = None,
 ) -> Float[Tensor, "*batch rows"]:
-    """x Wᵀ + b."""
+    """Compute x Wᵀ + b."""
     if not _is_served(x, weight):
         return F.linear(x, weight, bias)
     if not torch.is_grad_enabled():
@@ -55,8 +53,8 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return y
 
 
-def _across(a: Tensor, b: Tensor) -> Tensor:
-    """aᵀ b, by the one of its two forms that MKL is faster with: (bᵀ a)ᵀ where b is the wider."""
+def _transposed_product(a: Tensor, b: Tensor) -> Tensor:
+    """Compute aᵀ b, as (bᵀ a)ᵀ if b has more columns, which is faster with MKL."""
     return (b.T @ a).T if b.shape[1] > a.shape[1] else a.T @ b
 
 
@@ -69,12 +67,12 @@ class _Linear(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """gradient W, gradientᵀ x, Σ gradient: each where it is asked."""
+        """Compute gradient · W, gradientᵀ · x and Σ gradient, each only if it is needed."""
         x, weight = ctx.saved_tensors
-        for_x, for_weight, for_bias = ctx.needs_input_grad
-        rows = gradient.flatten(0, -2)
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
+        rows = gradient.flatten(0, -2)  # (tokens, rows of the weight)
         return (
-            _product(gradient, weight.T, None) if for_x else None,
-            _across(rows, x.flatten(0, -2)) if for_weight else None,
-            rows.sum(0) if for_bias else None,
+            _product(gradient, weight.T, None) if needs_x else None,
+            _transposed_product(rows, x.flatten(0, -2)) if needs_weight else None,
+            rows.sum(0) if needs_bias else None,
         )

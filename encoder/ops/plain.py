@@ -1,7 +1,7 @@
-"""Every operation as its textbook formula: to be read. `encoder.ops.fused` is to be run.
+"""Compute every operation by its textbook formula; `encoder.ops.fused` has the fast forms.
 
-What is packed is tokens × heads × head size. What is padded carries its shape in its name: `b`
-sequences, `h` heads, `q` queries, `k` keys, `d` head size.
+Packed tensors are `(tokens, heads, head_size)`. The names of padded ones end in their dimensions:
+`b` sequences, `h` heads, `q` queries, `k` keys, `d` head size.
 """
 
 import math
@@ -19,7 +19,7 @@ Keys = Float[Tensor, "*keys heads head_size"]
 def attention(
     query: Heads, key: Keys, value: Keys, mask: AttentionMask, dropout: float = 0.0
 ) -> Heads:
-    """softmax(Q Kᵀ / √d + B) V within each sequence (Vaswani et al. 2017, arXiv:1706.03762)."""
+    """Compute softmax(Q Kᵀ / √d + B) V in each sequence (Vaswani et al. 2017, arXiv:1706.03762)."""
     return attention_with_weights(query, key, value, mask, dropout)[0]
 
 
@@ -46,7 +46,7 @@ def attention_with_weights(
 def masked_softmax(
     scores: Float[Tensor, "*batch keys"], visible: Bool[Tensor, "*#batch keys"]
 ) -> Float[Tensor, "*batch keys"]:
-    """exp(s) / Σ exp(s) over the visible keys; zeros, never NaN, where no key is visible."""
+    """Compute exp(s) / Σ exp(s) over the visible keys; zeros, not NaN, if no key is visible."""
     scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
     return scores.softmax(-1).masked_fill(~visible, 0.0)
 
@@ -56,7 +56,7 @@ def rotate(
     cos: Float[Tensor, "*tokens half"],
     sin: Float[Tensor, "*tokens half"],
 ) -> Float[Tensor, "*tokens_heads head_size"]:
-    """(x₁ + i x₂) · e^{iθ}, with x₁, x₂ the halves of each head (RoPE, Su et al. 2021)."""
+    """Compute (x₁ + i x₂) · e^{iθ} for the halves x₁, x₂ of each head (RoPE, Su et al. 2021)."""
     first, second = x.chunk(2, dim=-1)
     # (*tokens, half) → (*tokens, 1, …, half): one angle for all heads of a token
     shape = (*cos.shape[:-1], *[1] * (x.ndim - cos.ndim), cos.shape[-1])
@@ -69,7 +69,7 @@ def linear(
     weight: Float[Tensor, "rows columns"],
     bias: Float[Tensor, " rows"] | None = None,
 ) -> Float[Tensor, "*batch rows"]:
-    """x Wᵀ + b."""
+    """Compute x Wᵀ + b."""
     return x @ weight.T if bias is None else x @ weight.T + bias
 
 
@@ -79,7 +79,7 @@ def layer_norm(
     bias: Float[Tensor, " hidden"] | None,
     eps: float,
 ) -> Float[Tensor, "*batch hidden"]:
-    """(x − mean) / √(variance + eps) · weight + bias (Ba et al. 2016, arXiv:1607.06450)."""
+    """Compute (x − mean) / √(variance + eps) · weight + bias (Ba et al. 2016, arXiv:1607.06450)."""
     centred = x - x.mean(-1, keepdim=True)
     variance = centred.square().mean(-1, keepdim=True)
     normed = centred / torch.sqrt(variance + eps) * weight
@@ -89,24 +89,24 @@ def layer_norm(
 def rms_norm(
     x: Float[Tensor, "*batch hidden"], weight: Float[Tensor, " hidden"], eps: float
 ) -> Float[Tensor, "*batch hidden"]:
-    """x / √(mean(x²) + eps) · weight (Zhang & Sennrich 2019, arXiv:1910.07467)."""
+    """Compute x / √(mean(x²) + eps) · weight (Zhang & Sennrich 2019, arXiv:1910.07467)."""
     return x / torch.sqrt(x.square().mean(-1, keepdim=True) + eps) * weight
 
 
 def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """x · Φ(x), Φ the normal distribution (Hendrycks & Gimpel 2016, arXiv:1606.08415)."""
+    """Compute x · Φ(x), Φ the normal distribution (Hendrycks & Gimpel 2016, arXiv:1606.08415)."""
     return x * 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0)))
 
 
 def gelu_tanh(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))): GELU's approximation, of the same authors."""
+    """Compute x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))), the approximation of GELU."""
     return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
 
 
 def cross_entropy(
     logits: Float[Tensor, "items classes"], labels: Int[Tensor, " items"]
 ) -> Float[Tensor, ""]:
-    """Σ −log softmax(logits)[label] over the items whose label is not −100."""
+    """Compute Σ −log softmax(logits)[label] over the items whose label is not −100."""
     counted = labels != -100
     logits, labels = logits[counted], labels[counted]
     log_probabilities = logits - logits.logsumexp(-1, keepdim=True)

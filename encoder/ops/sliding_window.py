@@ -1,7 +1,7 @@
-"""Attention within a sliding window, a block of queries at a time, each with the keys that it sees.
+"""Compute attention by blocks of queries, each with the keys that some of its queries see.
 
-A mask alone would let every query meet every key and then forget most of them; so the work grows
-with the length of a text, not with its square.
+In a sliding window the cost grows with the length of a text, not with its square: a mask alone
+would compute all scores and discard most of them.
 """
 
 import math
@@ -14,8 +14,7 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 
 from plainformer.encoder.attention_mask import AttentionMask
 
-MIN_QUERIES = 256
-"""The smallest block of queries."""
+MIN_QUERIES = 256  # in a block
 Split = Float[Tensor, "sequences heads _ head_size"]
 
 
@@ -29,8 +28,7 @@ def attention(
 ) -> Split:
     """Compute softmax(Q Kᵀ / √d + B) V, where B is −∞ for keys that a query does not see.
 
-    `is_token` is false on padding, which comes after the tokens of a sequence and is not seen
-    either.
+    `is_token` is false on padding, which follows the tokens of a sequence and is not seen either.
     """
     attended = []
     for queries, keys, added in blocks(query.shape[2], mask, query):
@@ -50,14 +48,14 @@ def attention(
 def blocks(
     length: int, mask: AttentionMask, like: Tensor
 ) -> Iterator[tuple[slice, slice, Tensor | None]]:
-    """Yield blocks of queries, the keys that some of them see, and what is added to the scores.
+    """Yield blocks of queries, the keys that some of them see, and a mask or bias of the scores.
 
-    That is None where all keys are seen, or, without a prefix, all that do not come later. Without
-    a window that hides a key there is one block. The prefix is not counted among the keys.
+    The mask is None if the kernel needs none: all keys are visible, or all that do not come later.
+    Without a window that hides a key there is one block. Indices of keys do not count the prefix.
     """
     reach = length if mask.window is None or length - 1 <= mask.window else mask.window
     narrow = reach < length
-    # The kernel's own causality takes query i and key i for one token: a prefix shifts the keys.
+    # The kernel's causality pairs query i with key i, and a prefix shifts the keys.
     if mask.bias is None and not narrow and not (mask.causal and mask.prefix):
         yield slice(0, length), slice(0, length), None
         return
@@ -78,7 +76,7 @@ def blocks(
 
 
 def select(x: Split, keys: slice, prefix: int) -> Split:
-    """Select the prefix and these keys (or their values): a view where they lie together."""
+    """Select the prefix and these keys or values, as a view where they are adjacent."""
     if not prefix or keys.start == 0:
         return x[:, :, keys.start : prefix + keys.stop]
     return torch.cat([x[:, :, :prefix], x[:, :, prefix + keys.start : prefix + keys.stop]], 2)
@@ -87,10 +85,9 @@ def select(x: Split, keys: slice, prefix: int) -> Split:
 def without_padding(
     added: Tensor | None, is_token: Bool[Tensor, "sequences length"], queries: slice, keys: slice
 ) -> Tensor:
-    """Mask keys that are padding; the result is (sequences, heads or 1, queries, keys).
+    """Hide padding keys: the result is `(sequences, heads or 1, queries, keys)`.
 
-    In a window, a padding query may see only padding: it attends to itself, since a softmax over no
-    keys is NaN, also in the backward pass.
+    Padding still sees itself. In a window it may see no token, and a softmax over no keys is NaN.
     """
     seen = is_token[:, None, None, keys]
     if added is None:

@@ -1,7 +1,7 @@
-"""The cross entropy of a large vocabulary, which on a CPU is all reading and writing.
+"""Compute the cross entropy of a large vocabulary, which on a CPU is limited by memory bandwidth.
 
-The exponentials of the forward pass become the gradient where they lie. torch's own form keeps
-log softmax and writes two tensors of its size beside it, and takes 1.7 times as long.
+The exponentials of the forward pass become the gradient in place. torch's own form keeps log
+softmax and writes two more tensors of its size: it takes 1.7 times as long.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 def cross_entropy(
     logits: Float[Tensor, "items classes"], labels: Int[Tensor, " items"]
 ) -> Float[Tensor, ""]:
-    """Σ −log softmax(logits)[label] over the items whose label is not −100."""
+    """Compute Σ −log softmax(logits)[label] over the items whose label is not −100."""
     if logits.is_cuda or torch.compiler.is_compiling():
         return F.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
     apply: Callable[..., Tensor] = _CrossEntropy.apply
@@ -29,21 +29,21 @@ def cross_entropy(
 class _CrossEntropy(Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
-        counted, at = labels != -100, labels.clamp_min(0)[:, None]
+        counted, index = labels != -100, labels.clamp_min(0)[:, None]
         top = logits.amax(-1, keepdim=True)
         exponentials = (logits - top).exp_()
         sums = exponentials.sum(-1, keepdim=True)
-        ctx.save_for_backward(exponentials, sums, at, counted[:, None])
-        losses = (sums.log() + top - logits.gather(-1, at)).squeeze(-1)
+        ctx.save_for_backward(exponentials, sums, index, counted[:, None])
+        losses = (sums.log() + top - logits.gather(-1, index)).squeeze(-1)
         return losses.where(counted, 0.0).sum()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """(softmax(logits) − 1 at the label) · gradient, and nothing where nothing is asked."""
-        exponentials, sums, at, counted = ctx.saved_tensors
+        """Compute (softmax(logits) − one-hot(label)) · gradient; 0 where the label is −100."""
+        exponentials, sums, index, counted = ctx.saved_tensors
         if torch._C._autograd._get_current_graph_task_keep_graph():
             exponentials = exponentials.clone()  # retain_graph: another backward pass may follow
-        share = gradient * counted
-        result = exponentials.mul_(share / sums)  # in place: no third tensor of this size
-        return result.scatter_add_(-1, at, -share.to(result.dtype)), None
+        scale = gradient * counted
+        result = exponentials.mul_(scale / sums)  # in place: no third tensor of this size
+        return result.scatter_add_(-1, index, -scale.to(result.dtype)), None
