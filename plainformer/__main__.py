@@ -32,7 +32,7 @@ COMMANDS = {
     "compare": "DIR: compare with transformers, layer by layer",
     "convert": "DIR --out DIR: convert an old pytorch_model.bin to safetensors",
 }
-DISTRIBUTED = {"pretrain", "finetune"}  # may be started by torchrun
+DISTRIBUTED = {"pretrain", "finetune", "evaluate", "predict", "embed"}  # may be started by torchrun
 
 
 def usage() -> str:

@@ -1,15 +1,17 @@
 """Predict for texts, a file or a stream, and write one answer for each."""
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from plainformer.base import refuse_same_file
+from plainformer.base import UserError, refuse_same_file
 from plainformer.finetune.prediction.inputs import Inputs
 from plainformer.finetune.prediction.outputs import check_format, open_output, writer
 from plainformer.finetune.prediction.predictor import Predictor
 from plainformer.finetune.progress import counting
+from plainformer.training import is_main, processes, world_size
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ def predict_lines(
 ) -> Written:
     """Predict with the model in `folder`, and write to `out`, by default to standard output.
 
-    A stream is answered as it arrives. `columns` maps fields to columns ("text=review"); by default
-    as in training.
+    A stream is answered as it arrives. Of several processes each computes a part, and the main one
+    writes. `columns` maps fields to columns ("text=review"); by default as in training.
 
     Raises:
         UserError: names file and line of an input that cannot be read, or the fault of `out`.
@@ -39,13 +41,20 @@ def predict_lines(
     if out is not None:
         refuse_same_file(out, inputs.file)
         check_format(out)
+    if world_size() > 1 and inputs.is_stream:
+        raise UserError("a stream cannot be shared out among processes: give a file")
+    target = out if is_main() else Path(os.devnull)
     predictor = Predictor.load(folder, int8=int8)
     task = predictor.task
     naming = task.naming(columns, task.columns)
-    quiet = out is None and sys.stdout.isatty()
+    quiet = not is_main() or (out is None and sys.stdout.isatty())
     total = None if quiet else inputs.count(task, naming)
     num_answers = num_cut = 0
-    with open_output(out) as file, counting("predicting", total, quiet=quiet) as advance:
+    with (
+        processes(),
+        open_output(target) as file,
+        counting("predicting", total, quiet=quiet) as advance,
+    ):
         write = writer(file, "" if out is None else out.suffix)
         for portion in inputs.portions(task, naming):
             for row, item, prediction in predictor.predict_rows(portion, advance):

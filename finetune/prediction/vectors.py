@@ -9,6 +9,7 @@ import numpy as np
 from plainformer.base import UserError, atomic_path, is_stream, plural, refuse_same_file
 from plainformer.corpora import has_rows, read_lines, read_rows, read_texts
 from plainformer.finetune.embedder import Embedder
+from plainformer.training import is_main, processes
 
 TextOrPair = str | tuple[str, str]
 
@@ -32,7 +33,11 @@ def read_texts_or_pairs(file: Path) -> list[TextOrPair]:
             texts.append(text if pair is None else (text, pair))
         return texts
     texts += read_texts(file)
-    if file.is_file() and (blank := sum(not line.strip() for _, line in read_lines(file))):
+    if (
+        is_main()
+        and file.is_file()
+        and (blank := sum(not line.strip() for _, line in read_lines(file)))
+    ):
         verb = "has" if blank == 1 else "have"
         print(f"{plural(blank, 'blank line')} of {file} {verb} no vector", file=sys.stderr)
     return texts
@@ -41,10 +46,13 @@ def read_texts_or_pairs(file: Path) -> list[TextOrPair]:
 def write_vectors(embedder: Embedder, texts: Sequence[TextOrPair], out: Path) -> int:
     """Embed the texts, and write the vectors when they are complete: row i is text i.
 
-    Return the size of a vector.
+    Of several processes each computes a part, and the main one writes. Return the size of a vector.
     """
-    with atomic_path(out) as temporary:
-        vectors = embedder(texts)
-        with temporary.open("wb") as file:
-            np.save(file, vectors, allow_pickle=False)
-    return int(vectors.shape[1])
+    with processes():
+        if not is_main():
+            return int(embedder(texts).shape[1])
+        with atomic_path(out) as temporary:
+            vectors = embedder(texts)
+            with temporary.open("wb") as file:
+                np.save(file, vectors, allow_pickle=False)
+        return int(vectors.shape[1])

@@ -1,11 +1,13 @@
 """Evaluate a fine-tuned model, and write a report of it."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from plainformer.base import UserError, find_folder, replaced_folder
 from plainformer.finetune.evaluation import Evaluation, evaluate_folder
 from plainformer.finetune.report.page import write_report
+from plainformer.training import is_main, processes
 
 
 def evaluate_and_report(
@@ -17,7 +19,8 @@ def evaluate_and_report(
 ) -> tuple[Evaluation, Path]:
     """Evaluate the model in `run` on `data`; return the evaluation and the page of its report.
 
-    The report goes into `out`, by default a folder in `run` that is named after the data. Raises
+    The report goes into `out`, by default a folder in `run` that is named after the data. Of
+    several processes each computes a part of the predictions, and the main one writes. Raises
     `UserError` as `evaluate_folder` does, and for an `out` that is the folder of the model.
     """
     find_folder(run)
@@ -25,7 +28,7 @@ def evaluate_and_report(
     out = out or run / f"evaluation-{name}{'-int8' if int8 else ''}"
     if out.resolve() == run.resolve():
         raise UserError(f"{out} is the folder of the model: choose another --out")
-    with replaced_folder(out, "evaluate") as folder:
-        evaluation = evaluate_folder(run, data, int8=int8, columns=columns)
-        page = write_report(folder, evaluation, run, data)
-    return evaluation, out / page.name
+    with processes(), replaced_folder(out, "evaluate") if is_main() else nullcontext() as folder:
+        evaluation = evaluate_folder(run, data, quiet=not is_main(), int8=int8, columns=columns)
+        page = out if folder is None else out / write_report(folder, evaluation, run, data).name
+    return evaluation, page

@@ -69,6 +69,7 @@ def run(arguments: Sequence[str]) -> None:
         read_texts_or_pairs,
         write_vectors,
     )
+    from plainformer.training import is_main
 
     check_vector_file(options.out, options.file)
     texts = options.text if options.file is None else read_texts_or_pairs(options.file)
@@ -81,6 +82,8 @@ def run(arguments: Sequence[str]) -> None:
         prompt=options.prompt,
     )
     size = write_vectors(embedder, texts, options.out)
+    if not is_main():
+        return
     verb = "is" if len(texts) == 1 else "are"
     message = f"{plural(len(texts), 'vector')} of {size} numbers {verb} in {options.out}"
     # Vectors may go to standard output, and no message among them.

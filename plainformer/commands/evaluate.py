@@ -39,10 +39,13 @@ def run(arguments: Sequence[str]) -> None:
     limit_kernel_cache()
     from plainformer.finetune.report.write import evaluate_and_report
     from plainformer.tables import report_table
+    from plainformer.training import is_main
 
     evaluation, page = evaluate_and_report(
         options.run, options.data, options.out, columns=options.columns, int8=options.int8
     )
+    if not is_main():
+        return
     report_table(evaluation.metric)
     for warning in evaluation.warnings:
         print(f"warning: {warning}", file=sys.stderr)

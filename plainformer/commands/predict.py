@@ -48,6 +48,7 @@ def run(arguments: Sequence[str]) -> None:
         limit_kernel_cache()
     from plainformer.finetune.prediction.inputs import Inputs
     from plainformer.finetune.prediction.lines import predict_lines
+    from plainformer.training import is_main
 
     written = predict_lines(
         options.run,
@@ -56,6 +57,6 @@ def run(arguments: Sequence[str]) -> None:
         columns=options.columns,
         int8=options.int8,
     )
-    if written.num_cut:
+    if written.num_cut and is_main():
         cut = plural(written.num_cut, "text was", "texts were")
         print(f"{cut} cut to {written.max_length} tokens", file=sys.stderr)

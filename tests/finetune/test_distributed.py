@@ -1,8 +1,8 @@
 """Fine-tune on one process, two or four: the same losses, scores and models.
 
-    python -m torch.distributed.run … -m tests.finetune.test_distributed OPTIONS …
+    python -m torch.distributed.run … -m tests.finetune.test_distributed FILE …
 
-makes the runs of these files of options on several processes.
+makes runs on several processes: a file holds the options of one, or a list of commands.
 """
 
 import json
@@ -21,10 +21,12 @@ import torch
 from safetensors.torch import load_file
 
 import plainformer.training.run_log
+from plainformer.__main__ import main
 from plainformer.base import UserError, read_json, write_json
 from plainformer.finetune import FinetuneConfig, finetune
 from plainformer.options import load
 from plainformer.training import LoopConfig
+from tests.pretrain import tiny
 
 ROOT = Path(__file__).parents[2]
 STEPS = 24  # of 13 examples; the last has one, so that three micro-batches of four are empty
@@ -54,12 +56,15 @@ def in_folds(models, files, out: Path) -> FinetuneConfig:
     return settings(models, files, out, folds=2, valid=None, per_label=10, batch_size=8)
 
 
-def run_on(count: int, runs: Iterable[FinetuneConfig], scratch: Path) -> None:
-    """Make the runs on `count` processes."""
+def run_on(count: int, runs: Iterable[FinetuneConfig], scratch: Path, commands: Any = None) -> None:
+    """Make the runs, and then the commands, on `count` processes."""
     paths = []
     for number, run in enumerate(runs):
         paths.append(str(scratch / f"options-{count}-{number}.json"))
         write_json(Path(paths[-1]), asdict(run))
+    if commands:
+        paths.append(str(scratch / f"commands-{count}.json"))
+        write_json(Path(paths[-1]), {"commands": commands})
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(count), "-m", "tests.finetune.test_distributed", *paths]
     process = subprocess.Popen(
@@ -78,6 +83,16 @@ def run_on(count: int, runs: Iterable[FinetuneConfig], scratch: Path) -> None:
         said, _ = process.communicate()
         pytest.fail(f"the processes wait for each other:\n{said}")
     assert process.returncode == 0, said
+
+
+def commands(run: Path, text: Path, labelled: str, out: Path) -> list[list[str]]:
+    """Commands that read files and write to `out`."""
+    return [
+        ["predict", str(run), "--file", str(text), "--out", str(out / "predictions.jsonl")],
+        ["predict", str(run), "--file", str(text), "--out", str(out / "predictions.csv")],
+        ["evaluate", str(run), "--data", labelled, "--out", str(out / "report")],
+        ["embed", str(run), "--file", str(text), "--out", str(out / "vectors.npy")],
+    ]
 
 
 def begun(run: Path, out: Path, steps: int) -> Path:
@@ -102,7 +117,14 @@ def runs(models, files, one_thread, tmp_path_factory) -> Path:
             settings(models, files, folder / "two"),
             in_folds(models, files, folder / "folds-two"),
         ]
-        run_on(2, two, folder)
+        text = folder / "texts.txt"
+        text.write_text("".join(f"{line}\n" for line in tiny.sentences(1500, 5)))
+        for name in ("one", "two"):
+            (folder / f"out-{name}").mkdir()
+        for command in commands(folder / "one", text, files("test"), folder / "out-one"):
+            assert main(command) == 0
+        on_two = commands(folder / "one", text, files("test"), folder / "out-two")
+        run_on(2, two, folder, on_two)
         run_on(4, [settings(models, files, folder / "four")], folder)
         resumed = begun(folder / "two", folder / "two-one", 8)
         finetune(settings(models, files, resumed, resume=True), quiet=True)
@@ -141,6 +163,19 @@ def test_folds_on_two_processes_are_those_on_one(runs):
         assert two["runs"][name] == pytest.approx(scores, rel=1e-4)
 
 
+@pytest.mark.parametrize("name", ["predictions.jsonl", "predictions.csv", "vectors.npy"])
+def test_two_processes_write_the_file_of_one_byte_for_byte(runs, name):
+    one, two = ((runs / f"out-{count}" / name).read_bytes() for count in ("one", "two"))
+    assert len(one) > 1500 and one == two
+
+
+def test_an_evaluation_on_two_processes_is_that_on_one(runs):
+    one, two = (read_json(runs / f"out-{n}" / "report" / "metrics.json") for n in ("one", "two"))
+    assert one.pop("evaluated")["examples"] == two.pop("evaluated")["examples"] == 50
+    assert one == two
+    assert (runs / "out-two" / "report" / "report.html").exists()
+
+
 def test_micro_batches_take_the_steps_of_a_whole_batch(models, files, tmp_path):
     config = settings(models, files, tmp_path / "parts", dropout=0.0)
     finetune(config, quiet=True)
@@ -156,5 +191,8 @@ def test_a_batch_cannot_be_split_into_more_parts_than_examples(models, files, tm
 if __name__ == "__main__":
     torch.set_num_threads(1)
     plainformer.training.run_log.draw_curve = lambda *_: None
-    for options in sys.argv[1:]:
-        finetune(load(FinetuneConfig, Path(options)), quiet=True)
+    for path in map(Path, sys.argv[1:]):
+        if path.name.startswith("commands"):
+            assert not any(map(main, read_json(path)["commands"]))
+        else:
+            finetune(load(FinetuneConfig, path), quiet=True)
