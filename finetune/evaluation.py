@@ -1,7 +1,7 @@
-"""How a fine-tuned model does on labelled examples, in a stream.
+"""Evaluate a fine-tuned model on labelled examples, in a stream.
 
-The examples are read twice: once to be checked, counted and compared with the training examples,
-before any work is done, and once to be answered. Memory does not grow with their number.
+The examples are read twice: once to check them, count them and compare them with the training
+examples, and once to predict. Memory does not grow with their number.
 """
 
 from collections.abc import Sequence
@@ -23,17 +23,16 @@ from plainformer.finetune.task import Task
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a fine-tuned model came to on a set."""
+    """The result of evaluating a model on a data set."""
 
     metric: Metric[Any, Any]
     num_cut: int
-    """texts that were cut to the longest length"""
+    """Texts that were cut to `max_length` tokens."""
     max_length: int
-    """tokens of the longest sequence"""
     training: str | None
-    """the training examples with which the set was compared; None where they are gone"""
+    """The training examples with which the set was compared; None where they are gone."""
     warnings: tuple[str, ...]
-    """what a person should know before believing a score"""
+    """Reasons to doubt the scores."""
 
 
 def evaluate_folder(

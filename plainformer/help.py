@@ -37,8 +37,10 @@ def help_lines(
     """Yield the lines of the help: usage, what the command does, and the groups of options."""
     options = options_of(kind, choice)
     required = [head(option) for option in options if option.required]
-    chosen = [] if choice is None else [f"[{choice.field.upper()}]"]
-    usage = " ".join(["usage: plainformer", command, *chosen, *required, "[OPTION …]"])
+    chosen = []
+    if choice is not None:
+        chosen = [choice.name if choice.is_given else f"[{choice.field.upper()}]"]
+    usage = " ".join(["usage: plainformer", command, *chosen, *required, "[OPTION…]"])
     yield from textwrap.wrap(usage, width, subsequent_indent=" " * 7, break_on_hyphens=False)
     yield ""
     about = [inspect.getdoc(kind) or ""]
@@ -47,11 +49,13 @@ def help_lines(
         about.append(f"--recipe NAME takes those of a recipe: {' or '.join(recipes)}.")
     for paragraph in "\n\n".join(about).split("\n\n"):
         yield from textwrap.wrap(paragraph, width)
-    if choice is not None:
-        yield from ["", f"{choice.field.upper()} is one of"]
+    if choice is not None and choice.is_given:
+        yield from ["", *entry(choice.name, f"{inspect.getdoc(choice.kinds[choice.name])}", width)]
+    elif choice is not None:
+        yield from ["", f"{choice.field.upper()}, each with its own --help:"]
         for name, one in choice.kinds.items():
-            mark = ", whose options these are" if name == choice.name else ""
-            yield from entry(name, f"{inspect.getdoc(one)}"[:-1] + mark + ".", width)
+            mark = " (default)" if name == choice.name else ""
+            yield from entry(name, f"{inspect.getdoc(one)}{mark}", width)
     texts = {owner: descriptions(owner) for owner in {option.owner for option in options}}
     for group in dict.fromkeys(option.group for option in options):
         yield from ["", f"{group}:"]

@@ -72,6 +72,8 @@ class Choice:
     field: str
     kinds: Mapping[str, Any]
     name: str
+    is_given: bool
+    """Whether the arguments name it."""
 
 
 def choice_of(kind: Any, words: Sequence[str], given: Mapping[str, Any]) -> Choice | None:
@@ -91,9 +93,9 @@ def choice_of(kind: Any, words: Sequence[str], given: Mapping[str, Any]) -> Choi
                 if words[0] not in mark.kinds:
                     hint = did_you_mean(words[0], mark.kinds) or f": {', '.join(mark.kinds)}"
                     raise UserError(f"there is no {field.name} {words[0]!r}{hint}")
-                return Choice(field.name, mark.kinds, words[0])
+                return Choice(field.name, mark.kinds, words[0], True)
             chosen = given.get(field.name) or vars(default_of(field))
-            return Choice(field.name, mark.kinds, chosen["name"])
+            return Choice(field.name, mark.kinds, chosen["name"], False)
     return None
 
 

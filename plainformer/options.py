@@ -44,7 +44,7 @@ def parse(
         arguments = [*recipes.get(name or "", "").split(), *arguments]
     choice = choice_of(kind, arguments, given)
     if choice is not None:
-        arguments = arguments[1:] if arguments[:1] == [choice.name] else arguments
+        arguments = arguments[choice.is_given :]
         if given.get(choice.field, {}).get("name") != choice.name:
             given[choice.field] = {"name": choice.name}
     options = options_of(kind, choice)

@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """Hold a model against `transformers`: each layer, the head, the tokenizer, the speed.
+    """Compare a model with `transformers`: each layer, the head, the tokenizer, the speed.
 
-    Leaves with exit code 1 when a number is off by more than the tolerance, or a token differs.
+    The exit code is 1 if a number differs by more than the tolerance, or a token differs.
     """
 
     model: Positional[Path]
     """Folder of the model, with its tokenizer."""
 
     text: Path | None = None
-    """Compare on the texts of this file; a few built-in sentences without it."""
+    """File of texts to compare on; by default a few built-in sentences."""
 
     tolerance: float = 1e-5
-    """The largest difference that counts as equal: absolute up to 1, above that as a share of the
-    largest number of the stage."""
+    """Largest difference that counts as equal: absolute, or relative to the largest number of the
+    stage where that is above 1."""
 
     out: Path | None = None
-    """Save parity.png, a picture of error against depth, and parity.json in this folder."""
+    """Folder for parity.png, the error by depth, and parity.json."""
 
     def __post_init__(self) -> None:
         """Check the options before any work is done."""
@@ -40,7 +40,7 @@ class CompareOptions:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Compare, show the tables, and give the exit code."""
+    """Compare, print the tables, and return the exit code."""
     options = parse(CompareOptions, "compare", arguments)
     from plainformer.corpora import read_texts
     from plainformer.explain import compare_folder
@@ -59,7 +59,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def show(comparison: "Comparison") -> None:
-    """Print the comparison as tables, and what it comes to."""
+    """Print the comparison as tables, and the verdict."""
     from rich.console import Console
     from rich.table import Table
 

@@ -10,9 +10,9 @@ from plainformer.options import parse
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """Turn an old pytorch_model.bin into a safetensors folder, which opens here and elsewhere.
+    """Convert an old pytorch_model.bin to a folder with safetensors.
 
-    The file is a pickle, and is read with weights_only: what could run code is refused.
+    The file is a pickle; it is read with weights_only, which refuses anything that runs code.
     """
 
     model: Positional[Path]
@@ -23,7 +23,7 @@ class ConvertOptions:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Convert, and say what was written."""
+    """Convert, and print the number of tensors."""
     options = parse(ConvertOptions, "convert", arguments)
     from plainformer.encoder.weights.convert import convert
 

@@ -10,7 +10,7 @@ from plainformer.options import parse
 
 @dataclass(frozen=True)
 class CorpusOptions:
-    """Prepare text for pretraining: token shards, once for any number of runs.
+    """Tokenize text into shards, once for any number of pretraining runs.
 
     What was interrupted goes on where it was. `plainformer corpus check FOLDER` reads a prepared
     corpus to its last byte, and holds it against its checksums.
@@ -33,17 +33,17 @@ class CorpusOptions:
     """Processes that tokenize; 0: one for each core."""
 
     overwrite: bool = False
-    """Replace a corpus in `out` that is of other text, another tokenizer or other settings."""
+    """Replace a corpus in `out` of other text, another tokenizer or other settings."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, before any work is done."""
+        """Check the options before any work is done."""
         if not self.files:
             raise UserError("files must be at least one file or name")
         check_bounds(self, valid_share=between(0, 1, open_="[]"), workers=between(0, 1024))
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Prepare a corpus, or check one, and say what it holds."""
+    """Prepare a corpus, or check one, and print its size."""
     if arguments and arguments[0] == "check":
         if len(arguments) != 2 or arguments[1].startswith("-"):
             raise UserError("say `plainformer corpus check FOLDER`")

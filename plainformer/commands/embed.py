@@ -29,7 +29,7 @@ class EmbedOptions:
     """Texts to embed."""
 
     file: Path | None = None
-    """A file of texts: a line each, or rows with a column `text`; blank lines count for nothing."""
+    """A file of texts: a line each, or rows with a column `text`; blank lines are skipped."""
 
     pooling: Literal[
         "declared", "mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"
@@ -51,7 +51,7 @@ class EmbedOptions:
 
     int8: bool = False
     """Round the matrices of the blocks to 8 bits, which a CPU multiplies faster. `evaluate --int8`
-    tells what it costs."""
+    shows the effect on the scores."""
 
     def __post_init__(self) -> None:
         """Check the options before any work is done."""

@@ -13,7 +13,7 @@ from plainformer.options import parse
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Measure a fine-tuned model on labelled examples, and leave a report."""
+    """Evaluate a fine-tuned model on labelled examples, and write a report."""
 
     run: Positional[Path]
     """Folder of the fine-tuned model."""
@@ -30,7 +30,7 @@ class EvaluateOptions:
     in training."""
 
     int8: bool = False
-    """Round the matrices of the blocks to 8 bits first: what does that cost?"""
+    """Round the matrices of the blocks to 8 bits first, to see the effect on the scores."""
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -11,16 +11,16 @@ from plainformer.options import parse
 
 @dataclass(frozen=True)
 class FillMaskOptions:
-    """Show what a pretrained model expects at [MASK]."""
+    """Predict the tokens at [MASK] with a pretrained model."""
 
     model: Positional[Path]
     """Folder of the pretrained model."""
 
     text: tuple[str, ...]
-    """Sentences with [MASK] where a word is to be guessed."""
+    """Sentences with [MASK] at each token to predict."""
 
     top: int = 5
-    """How many guesses to show."""
+    """Number of tokens to show for each [MASK]."""
 
     def __post_init__(self) -> None:
         """Check the options before any work is done."""
@@ -28,7 +28,7 @@ class FillMaskOptions:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Guess, and print a line for each mask."""
+    """Predict, and print a line for each [MASK]."""
     options = parse(FillMaskOptions, "fill-mask", arguments)
     from plainformer.encoder import MaskedLM
     from plainformer.pretrain import fill_mask

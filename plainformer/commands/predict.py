@@ -38,7 +38,7 @@ class PredictOptions:
 
     int8: bool = False
     """Round the matrices of the blocks to 8 bits, which a CPU multiplies faster. `evaluate --int8`
-    tells what it costs."""
+    shows the effect on the scores."""
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from plainformer.options import parse
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Pretrain, and say what came of it."""
+    """Pretrain, and print the held-out scores."""
     from plainformer.pretrain import RECIPES, PretrainConfig, pretrain
     from plainformer.training import is_main
 

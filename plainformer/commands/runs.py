@@ -23,11 +23,11 @@ PIPED = 120
 
 @dataclass(frozen=True)
 class RunsOptions:
-    """List the runs in a folder, or hold some against each other.
+    """List the runs in a folder, or compare some.
 
-    `plainformer runs A B`, with folders of one run each, shows which of their options differ, their
-    numbers side by side, and whether these compare: held-out losses do where tokenizer, text and
-    masks are the same.
+    `plainformer runs A B`, with folders of one run each, shows the options that differ, the
+    results side by side, and whether these are comparable: held-out losses are where tokenizer,
+    text and masks are the same.
     """
 
     folders: Positional[tuple[Path, ...]] = (Path("runs"),)
@@ -37,11 +37,11 @@ class RunsOptions:
     """Draw the curves of these runs, held-out and training, in this picture (.png)."""
 
     by: Literal["steps", "tokens", "seconds"] = "steps"
-    """What the curves run along."""
+    """Horizontal axis of the curves."""
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Show what was found; what could not be read is said behind it."""
+    """Print the runs, then notes on files that could not be read."""
     options = parse(RunsOptions, "runs", arguments)
     found = [(folder, find_runs(folder)) for folder in options.folders]
     for folder, inside in found:
@@ -88,7 +88,7 @@ def listing(runs: Sequence[Run], console: Console, width: int) -> Table:
 
 
 def comparison(runs: Sequence[Run]) -> Table:
-    """A column for each run: the options that differ, then what came of it."""
+    """Make a column for each run: the options that differ, then the results."""
     table = Table(box=None, header_style="bold")
     for name in ("", *(str(run.folder) for run in runs)):
         table.add_column(Text(name))
@@ -140,14 +140,14 @@ def best(run: Run, name: str = "") -> str:
 
 
 def spoken(value: object) -> str:
-    """An option's value; nothing for one that the run has not."""
+    """Format the value of an option; "" where the run has none."""
     if isinstance(value, list):
         return " ".join(map(str, value))
     return "" if value is None else str(value)
 
 
 def short(count: int | None) -> str:
-    """987, 12.3k, 1.25M; nothing for what is not known."""
+    """Format a count: 987, 12.3k, 1.25M; "" where it is unknown."""
     if not count:
         return ""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -157,7 +157,7 @@ def short(count: int | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """4:12, 1h23; nothing for none."""
+    """Format seconds: 4:12, 1h23; "" for none."""
     minutes, rest = divmod(round(seconds), 60)
     hours, left = divmod(minutes, 60)
     if not seconds:

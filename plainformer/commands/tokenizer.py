@@ -17,10 +17,10 @@ plainformer tokenizer train --help explains each option."""
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Learn a vocabulary from text, and save a tokenizer that `transformers` opens too."""
+    """Train a tokenizer on text; `transformers` can load it, too."""
 
     files: tuple[str, ...]
-    """Text to learn from: files, folders or globs, or the name of a set of text."""
+    """Training text: files, folders or globs, or the name of a set of text."""
 
     out: Path
     """Folder for the tokenizer."""
@@ -67,7 +67,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def texts(names: Sequence[str]) -> Iterator[str]:
-    """The training texts of files and named sets."""
+    """Read the training texts of files and named data sets."""
     from plainformer.pretrain.corpus import Corpus
 
     return Corpus.of(names, valid_share=0.0).texts("train")

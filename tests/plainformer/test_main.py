@@ -61,6 +61,17 @@ def test_the_help_of_finetune_fits_into_80_columns(call, monkeypatch):
     assert max(map(len, call("finetune", "--help").out.splitlines())) <= 80
 
 
+def test_the_help_of_a_task_has_its_options_in_groups(call):
+    out = call("finetune", "tagging", "--help").out
+    heads = [line for line in out.splitlines() if line.endswith(":") and line[0] != " "]
+    assert heads == ["data:", "task:", "optimisation:", "evaluation:", "run:"]
+    assert "--[no-]crf" in out and "Learn which tags follow each other" in out
+    assert "--balance" not in out and "--steps" not in out and "multi-label   " not in out
+    every = call("finetune", "--help").out
+    assert "--balance" in every and "--[no-]crf" not in every and "\n  tagging  " in every
+    assert "there is no task 'tagger'" in call("finetune", "tagger", "--help").err
+
+
 def test_version(call):
     assert call("--version").out.startswith("plainformer ")
 
