@@ -1,9 +1,9 @@
-"""Perturb the embeddings of a model: adversarial training and saliency need no other access.
+"""Perturb the embeddings of a model, as adversarial training and saliency need it.
 
     x = embeddings(tokens) + delta,    then the blocks
 
-`delta` has the shape of `Encoder.embed`, `(tokens, hidden)`, or one that broadcasts to it. Where it
-requires gradients it receives those of the embeddings' output.
+`delta` has the shape of the output of `Encoder.embed`, `(tokens, hidden)`, or broadcasts to it. If
+it requires a gradient, it gets that of the embeddings.
 """
 
 from collections.abc import Iterator

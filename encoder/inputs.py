@@ -27,7 +27,7 @@ class PackedInputs:
     token_type_ids: Int[Tensor, "*tokens"] | None
     sequences: Sequences | PaddedSequences
     packing: Packing | None
-    """The way back to the padded batch; None: `sequences` were given with the batch."""
+    """The packing of a padded batch; None: the batch came with `sequences`."""
 
     def unpack(self, x: Tensor, padding: float = 0.0) -> Tensor:
         """Return rows of tokens, `(tokens, …)`, in the layout of the batch."""
@@ -49,7 +49,7 @@ def pack_inputs(
     sequences: Sequences | PaddedSequences | None,
     inputs_embeds: Vectors | None = None,
 ) -> PackedInputs:
-    """Pack a padded batch; take one with `sequences` as it is.
+    """Pack a padded batch; leave one with `sequences` as it is.
 
     Raises `UserError` unless there are either ids or vectors.
     """

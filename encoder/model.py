@@ -1,9 +1,11 @@
-"""The encoder: embeddings → blocks → one vector for each token, with all its context in it.
+"""The encoder: embeddings → blocks → one vector for each token, which depends on all others.
 
-output = encoder(**batch)                              # padded, or packed with `sequences`
+    output = encoder(**batch)
 
-x = encoder.embed(input_ids, token_type_ids, sequences)    # or stop between the two: packed
-output = encoder.run_blocks(x, sequences)
+The two steps of a packed batch can be run apart:
+
+    x = encoder.embed(input_ids, token_type_ids, sequences)
+    output = encoder.run_blocks(x, sequences)
 """
 
 from dataclasses import dataclass
@@ -29,12 +31,12 @@ from plainformer.encoder.pretrained import PretrainedModel
 
 @dataclass(frozen=True)
 class EncoderOutput:
-    """What `Encoder` gives back: padded `(batch, seq, …)`, or packed `(tokens, …)` as it came."""
+    """The output of `Encoder`, in the layout of its inputs: padded, or packed."""
 
     last_hidden_state: Float[Tensor, "*tokens hidden"]
     pooler_output: Float[Tensor, "batch hidden"] | None = None
     hidden_states: tuple[Float[Tensor, "*tokens hidden"], ...] | None = None
-    """the embeddings, then the output of each block (the last one after the final norm)"""
+    """The embeddings, then the output of each block (of the last, after the final norm)."""
     attentions: tuple[Float[Tensor, "batch heads seq seq"], ...] | None = None
 
     def unpack(self, inputs: PackedInputs) -> "EncoderOutput":
@@ -49,7 +51,7 @@ class EncoderOutput:
 
 
 class Pooler(nn.Module):
-    """tanh(W x + b) of each sequence's first token: BERT's summary of a text."""
+    """tanh(W x + b) of the first token of each sequence: BERT's vector of a text."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -58,15 +60,15 @@ class Pooler(nn.Module):
     def forward(
         self, x: Float[Tensor, "*tokens hidden"], sequences: Sequences | PaddedSequences
     ) -> Float[Tensor, "sequences hidden"]:
-        """Summarise each sequence in one vector."""
+        """Compute one vector for each sequence."""
         return torch.tanh(self.dense(sequences.first(x)))
 
 
 class Encoder(PretrainedModel):
-    """A stack of blocks over embeddings, built as `config` says and freshly initialised.
+    """Embeddings and a stack of blocks, as `config` describes them, newly initialised.
 
-    `pooler`: whether to end in BERT's pooler; by default where its classifier stands on one.
-    `dropout`: another share than the config's, for the vectors between the layers.
+    `pooler`: whether to add BERT's pooler; by default where `config.classifier_head` needs it.
+    `dropout`: dropout of vectors, instead of the config's.
     """
 
     class_name = "Encoder"
@@ -115,10 +117,9 @@ class Encoder(PretrainedModel):
         """Encode a padded batch, or, when `sequences` is given, a packed one.
 
         `PaddedSequences` let a batch stay padded, with static shapes, for `torch.export`.
-        `attention_mask` is 1 where there is a token (default: everywhere). `inputs_embeds` are
-        vectors to take instead of those of `input_ids` in the token table; positions, segments and
-        the norm are still to come. Attention weights come from the plain form, whichever backend
-        runs, and only for the call that asks for them.
+        `attention_mask` is 1 where there is a token (default: everywhere). `inputs_embeds` replace
+        the vectors of `input_ids` in the token table: positions and segments are added to them.
+        Attention weights are computed by the plain form, whichever the backend.
         """
         inputs = pack_inputs(input_ids, attention_mask, token_type_ids, sequences, inputs_embeds)
         x = self.embed(
@@ -183,6 +184,6 @@ class Encoder(PretrainedModel):
     def flops_per_token(self, seq_len: int) -> float:
         """Floating-point operations of one forward pass, for each token of a `seq_len`-token text.
 
-        What is counted: see `encoder.flops`. A training step costs three times as much.
+        `encoder.flops` describes what is counted. A training step costs three times as much.
         """
         return encoder_flops(self.config, Sequences.of([seq_len])) / seq_len

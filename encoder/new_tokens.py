@@ -1,11 +1,11 @@
-"""A model learns new tokens: it gets a row for each, which begins as the mean of what it had.
+"""Extend the vocabulary of a model: a new token starts as the mean of its pieces.
 
-    e(new) = mean of e(piece) over the pieces into which the word was split until now
+    e(new) = mean of e(piece) over the pieces into which the old tokenizer splits the word
 
-Likewise the rows and the biases of the decoder, so that at first the logit of a new token is the
-mean of those of its pieces. (Gee et al. 2022, arXiv:2402.09977, "fast vocabulary transfer"; why a
-mean, and not a draw: Hewitt 2021, "Initializing New Word Embeddings for Pretrained Language
-Models".) All else stays as it is, bit for bit.
+The rows and biases of the decoder are extended likewise, so the first logit of a new token is the
+mean of those of its pieces (Gee et al. 2022, arXiv:2402.09977, "fast vocabulary transfer"; a mean
+is better than a random draw: Hewitt 2021, "Initializing New Word Embeddings for Pretrained Language
+Models"). All other parameters keep their values.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,10 @@ from plainformer.encoder.heads.masked_lm import VocabularyModel
 
 @torch.no_grad()
 def extend_vocabulary(model: VocabularyModel, first: int, pieces: Sequence[Sequence[int]]) -> None:
-    """Give `model` the tokens `first`, `first` + 1 …: one for each entry of `pieces`.
+    """Add the tokens `first`, `first` + 1 … to `model`, one for each entry of `pieces`.
 
-    An entry holds the ids, below `first`, that stood for the token until now. Rows from `first` on
-    that the model has already are those of a vocabulary that was padded to a round number, and are
-    written over.
+    An entry holds the ids of the pieces, all below `first`. Rows from `first` on that the model has
+    already are padding of its vocabulary to a round number, and are overwritten.
     """
     config = model.config
     vocab_size = max(config.vocab_size, first + len(pieces))

@@ -1,4 +1,4 @@
-"""What every model here can do: be counted, switched between backends, saved and loaded."""
+"""The base class of all models: its backend, its encoder, saving and loading."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -16,7 +16,7 @@ Model = TypeVar("Model", bound="PretrainedModel")
 
 
 class PretrainedModel(nn.Module):
-    """A module with a config, a backend, and a Hugging Face folder as its form on disk."""
+    """A model with a config and a backend, saved as a Hugging Face folder."""
 
     class_name: ClassVar[str]
     """The name of the class in the tables of `weights`; a subclass inherits it."""
@@ -27,7 +27,7 @@ class PretrainedModel(nn.Module):
     config: EncoderConfig
     backend: Backend = "fused"
     newly_initialised: tuple[str, ...] = ()
-    """parameters that `from_pretrained` did not find in the folder, and was told not to expect"""
+    """Parameters of a new head, which `from_pretrained` did not find in the folder."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward` on this model's backend, unless `use_backend` says otherwise."""
@@ -40,14 +40,14 @@ class PretrainedModel(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} names no encoder")
 
     def num_parameters(self) -> int:
-        """How many numbers are trained."""
+        """Count the trainable parameters."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` with the names that `transformers` expects.
 
-        What a method added to the model is left out: see `save_added`. Raises `UserError` when the
-        folder cannot be written.
+        Parameters that a method added to the model are left out (see `save_added`). Raises
+        `UserError` when the folder cannot be written.
         """
         weights.save(self, Path(folder))
 
@@ -55,10 +55,10 @@ class PretrainedModel(nn.Module):
     def from_pretrained(
         cls: "type[Model]", folder: str | Path, new_head: bool = False, **settings: Any
     ) -> "Model":
-        """The model in `folder` (or of a hub id, with `huggingface_hub`), in evaluation mode.
+        """Load the model in `folder` (or of a hub id, with `huggingface_hub`), in evaluation mode.
 
-        `settings` go to the constructor: new labels, a dropout. With `new_head`, or new labels,
-        what stands on the encoder may begin anew: `newly_initialised` names it.
-        Raises `UserError` when the folder has no such model, or its tensors do not fit exactly.
+        `settings` are arguments of the constructor: new labels, a dropout. With `new_head` or new
+        labels, a head that the folder does not have is initialised: `newly_initialised` names its
+        parameters. Raises `UserError` when the folder has no such model, or its tensors do not fit.
         """
         return weights.load(cls, folder, new_head, settings)

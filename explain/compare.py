@@ -27,7 +27,7 @@ from plainformer.encoder.weights import (
 )
 from plainformer.encoder.weights.family import Names
 from plainformer.encoder.weights.native import NATIVE
-from plainformer.explain.heads import Batch, ask
+from plainformer.explain.heads import Batch, run_theirs
 from plainformer.explain.parity import Difference, accepted_by, compare_models
 from plainformer.tokenizer import Tokenizer, load_tokenizer
 from plainformer.tokenizer.encoding import trim
@@ -300,7 +300,7 @@ def timed(ours: PretrainedModel, theirs: Any, batches: Sequence[Batch]) -> tuple
         ours(**batch)
 
     def theirs_runs(batch: Batch) -> None:
-        ask(theirs, ours, batch)
+        run_theirs(theirs, ours, batch)
 
     for batch in islice(cycle(inputs), ROUNDS):
         tokens = int(batch["attention_mask"].sum())

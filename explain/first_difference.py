@@ -20,11 +20,11 @@ from plainformer.encoder.packing import Packing
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import FAMILIES, headed
 from plainformer.encoder.weights.family import Family
-from plainformer.explain.heads import ask
+from plainformer.explain.heads import run_theirs
 
 
 @dataclass(frozen=True)
-class Kind:
+class Pair:
     """Our modules of one role, one per layer, and the modules of theirs that form each."""
 
     ours: list[nn.Module]
@@ -32,36 +32,36 @@ class Kind:
     """For each part of ours (query, key, value): the names and modules of theirs."""
 
 
-def first_departure(
+def find_first_difference(
     ours: PretrainedModel, theirs: Any, batch: dict[str, Tensor], tolerance: float
 ) -> str:
     """Name the first part whose error exceeds `tolerance` times its largest output."""
     family = FAMILIES[theirs.config.model_type]
-    kinds = paired_modules(ours, theirs, family)
+    pairs = paired_modules(ours, theirs, family)
     packing = Packing.of(batch["attention_mask"])
-    with torch.no_grad(), recording(_our_modules(kinds)) as mine:
+    with torch.no_grad(), recording(_our_modules(pairs)) as mine:
         ours(**batch)
-    with torch.no_grad(), recording(_their_modules(kinds)) as other:
-        ask(theirs, ours, batch)
+    with torch.no_grad(), recording(_their_modules(pairs)) as other:
+        run_theirs(theirs, ours, batch)
     outputs = dict(other)
-    for (role, _, turn), output in mine:
-        parts = kinds[role].theirs
+    for (role, _, call), output in mine:
+        parts = pairs[role].theirs
         for number, part in enumerate(output.chunk(len(parts), dim=-1)):
-            found = outputs.get((role, number, turn))
+            found = outputs.get((role, number, call))
             reference = None if found is None else packed(found, packing)
             if reference is None or reference.shape != part.shape:
                 continue
             scale = max(1.0, float(reference.abs().max()))
             if not float((part - reference).abs().max()) <= tolerance * scale:
-                name = parts[number][min(turn, len(parts[number]) - 1)][0]
+                name = parts[number][min(call, len(parts[number]) - 1)][0]
                 return f"look at {name}: {weights_of(name, ours, theirs, family)}"
     return "each part with weights agrees: look at what is computed between them"
 
 
-def paired_modules(ours: PretrainedModel, theirs: Any, family: Family) -> dict[str, Kind]:
+def paired_modules(ours: PretrainedModel, theirs: Any, family: Family) -> dict[str, Pair]:
     """Pair the modules with weights, by role: our name with `{}` for the number of the layer."""
     whole = headed(ours)
-    kinds: dict[str, Kind] = {}
+    pairs: dict[str, Pair] = {}
     for name in whole.state_dict():
         module_name, _, leaf = name.rpartition(".")
         if leaf != "weight":
@@ -69,12 +69,12 @@ def paired_modules(ours: PretrainedModel, theirs: Any, family: Family) -> dict[s
         names = [n.removesuffix(".weight") for n in family.hf_names(name, ours.class_name)]
         modules = [_submodule(theirs, n, family) for n in names]
         role = re.sub(r"\.\d+\.", ".{}.", module_name)
-        kind = kinds.setdefault(role, Kind([], [[] for _ in names]))
-        _add(kind.ours, whole.get_submodule(module_name))
-        for place, n, module in zip(kind.theirs, names, modules, strict=True):
+        pair = pairs.setdefault(role, Pair([], [[] for _ in names]))
+        _add(pair.ours, whole.get_submodule(module_name))
+        for place, n, module in zip(pair.theirs, names, modules, strict=True):
             if module is not None and all(module is not known for _, known in place):
                 place.append((n, module))
-    return kinds
+    return pairs
 
 
 def _add(modules: list[nn.Module], module: nn.Module) -> None:
@@ -97,30 +97,30 @@ Key = tuple[str, int]
 Call = tuple[tuple[str, int, int], Tensor]
 
 
-def _our_modules(kinds: dict[str, Kind]) -> Iterator[tuple[Key, nn.Module]]:
-    for role, kind in kinds.items():
-        for module in kind.ours:
+def _our_modules(pairs: dict[str, Pair]) -> Iterator[tuple[Key, nn.Module]]:
+    for role, pair in pairs.items():
+        for module in pair.ours:
             yield (role, 0), module
 
 
-def _their_modules(kinds: dict[str, Kind]) -> Iterator[tuple[Key, nn.Module]]:
-    for role, kind in kinds.items():
-        for number, place in enumerate(kind.theirs):
+def _their_modules(pairs: dict[str, Pair]) -> Iterator[tuple[Key, nn.Module]]:
+    for role, pair in pairs.items():
+        for number, place in enumerate(pair.theirs):
             for _, module in place:
                 yield (role, number), module
 
 
 @contextmanager
 def recording(modules: Iterable[tuple[Key, nn.Module]]) -> Iterator[list[Call]]:
-    """Collect the outputs of `modules` in the order of their calls: role, number, turn; output."""
+    """Collect the outputs of `modules` in the order of their calls: role, number, call; output."""
     calls: list[Call] = []
-    turns: Counter[Key] = Counter()
+    call_counts: Counter[Key] = Counter()
 
     def watch(key: Key, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
         def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
             if isinstance(output, Tensor):
-                calls.append(((*key, turns[key]), output))
-                turns[key] += 1
+                calls.append(((*key, call_counts[key]), output))
+                call_counts[key] += 1
 
         return module.register_forward_hook(keep)
 
@@ -154,7 +154,7 @@ def weights_of(name: str, ours: PretrainedModel, theirs: Any, family: Family) ->
             return f"its {leaf} is transposed"
         twins = _holding(ours_here, other)
         return f"its {leaf} is that of {twins[0]}" if twins else f"its {leaf} differs"
-    return "its weights agree, what goes into it does not"
+    return "its weights are equal, its input is not"
 
 
 def _full(name: str, family: Family) -> str:

@@ -1,4 +1,4 @@
-"""Collect the outputs of a head on both sides as the same stages, a row per token or text.
+"""Compute the outputs of a head on both sides as the same stages, a row for each token or text.
 
 | model              | stage          | a row for each | of `transformers`                     |
 |--------------------|----------------|----------------|---------------------------------------|
@@ -21,15 +21,15 @@ from plainformer.encoder.pretrained import PretrainedModel
 Batch = dict[str, Tensor]
 
 
-def ask(theirs: Any, ours: PretrainedModel, batch: Batch) -> Any:
+def run_theirs(theirs: Any, ours: PretrainedModel, batch: Batch) -> Any:
     """Run their model on one of our batches; all its texts are the options of one question."""
     if isinstance(ours, ChoiceScorer):
         batch = {name: rows[None] for name, rows in batch.items()}
     return theirs(**batch, return_dict=True)
 
 
-def our_answers(ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
-    """Return the stages of our head, `(rows, size)`."""
+def our_outputs(ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
+    """Compute the stages of our head, `(rows, size)`."""
     output = ours(**batch)
     if isinstance(ours, PairedMaskedLM):
         return _rows(ours, batch, {"token logits": output[0], "pair logits": output[1]})
@@ -38,27 +38,27 @@ def our_answers(ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
     return _rows(ours, batch, {"logits": output})
 
 
-def their_answers(theirs: Any, ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
-    """Return the same stages of their head."""
-    output = ask(theirs, ours, batch)
+def their_outputs(theirs: Any, ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
+    """Compute the same stages of their head."""
+    output = run_theirs(theirs, ours, batch)
     if isinstance(ours, PairedMaskedLM):
         pairs = output.sop_logits if "sop_logits" in output else output.seq_relationship_logits
-        answers = {"token logits": output.prediction_logits, "pair logits": pairs}
+        outputs = {"token logits": output.prediction_logits, "pair logits": pairs}
     elif isinstance(ours, QuestionAnswerer):
-        answers = {"logits": torch.stack([output.start_logits, output.end_logits], dim=-1)}
+        outputs = {"logits": torch.stack([output.start_logits, output.end_logits], dim=-1)}
     elif isinstance(ours, ChoiceScorer):
-        answers = {"logits": output.logits.T}  # (1, texts) → (texts, 1)
+        outputs = {"logits": output.logits.T}  # (1, texts) → (texts, 1)
     else:
-        answers = {"logits": output.logits}
-    return _rows(ours, batch, answers)
+        outputs = {"logits": output.logits}
+    return _rows(ours, batch, outputs)
 
 
-def _rows(ours: PretrainedModel, batch: Batch, answers: dict[str, Tensor]) -> dict[str, Tensor]:
+def _rows(ours: PretrainedModel, batch: Batch, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Drop padding: `(batch, seq, …)` → `(tokens, size)`; leave `(batch, size)` unchanged."""
     real = batch["attention_mask"].bool()
     rows: dict[str, Tensor] = {}
-    for name, answer in answers.items():
+    for name, output in outputs.items():
         whole = isinstance(ours, SequenceClassifier | ChoiceScorer) or name == "pair logits"
-        found = answer if whole else answer[real]
+        found = output if whole else output[real]
         rows[name] = found.reshape(len(found), -1)
     return rows

@@ -24,8 +24,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from plainformer.encoder.pretrained import PretrainedModel
-from plainformer.explain.first_difference import first_departure
-from plainformer.explain.heads import Batch, our_answers, their_answers
+from plainformer.explain.first_difference import find_first_difference
+from plainformer.explain.heads import Batch, our_outputs, their_outputs
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def compare_models(
     for number, difference in enumerate(differences):
         if not difference.within(tolerance):
             worst = max(range(len(inputs)), key=lambda i: _size(found[i][number].maximum))
-            part = first_departure(ours, theirs, inputs[worst], tolerance)
+            part = find_first_difference(ours, theirs, inputs[worst], tolerance)
             return differences, f"the first difference is in {difference.stage}: {part}"
     return differences, None
 
@@ -115,16 +115,16 @@ def our_stages(ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
     """Return the vectors of each stage, `(vectors, size)`."""
     encoder = ours.base
     out = encoder(**batch, output_hidden_states=True)
-    answers = {} if ours is encoder else our_answers(ours, batch)
-    return {**_stages(batch, out.hidden_states, out.pooler_output), **answers}
+    outputs = {} if ours is encoder else our_outputs(ours, batch)
+    return {**_stages(batch, out.hidden_states, out.pooler_output), **outputs}
 
 
 def their_stages(theirs: Any, ours: PretrainedModel, batch: Batch) -> dict[str, Tensor]:
     """Return the same stages of their model, as far as it has them."""
     base = theirs.base_model
     out = base(**batch, output_hidden_states=True, return_dict=True)
-    answers = {} if theirs is base else their_answers(theirs, ours, batch)
-    return {**_stages(batch, out.hidden_states, getattr(out, "pooler_output", None)), **answers}
+    outputs = {} if theirs is base else their_outputs(theirs, ours, batch)
+    return {**_stages(batch, out.hidden_states, getattr(out, "pooler_output", None)), **outputs}
 
 
 def _stages(

@@ -1,10 +1,12 @@
 """Put a head on an encoder.
 
-encoder = Encoder(config)
-tagger = TokenClassifier(encoder, tags)             # two heads on one encoder: its gradients
-classifier = SequenceClassifier(encoder, labels)    # add up, its parameters are saved with each
+    tagger = TokenClassifier(config, tags)              # on an encoder of its own
 
-classifier = SequenceClassifier(config, labels)     # a head on an encoder of its own
+Two heads can share an encoder. Its gradients add up; each head saves its parameters.
+
+    encoder = Encoder(config)
+    tagger = TokenClassifier(encoder, tags)
+    classifier = SequenceClassifier(encoder, labels)
 """
 
 from collections.abc import Callable
@@ -42,7 +44,7 @@ class HeadedModel(PretrainedModel):
 
     encoder: Encoder
     has_pooler: ClassVar[bool | None] = False
-    """Whether the head stands on the encoder's pooler; None: as `config.classifier_head` says."""
+    """Whether the head reads the encoder's pooler; None: as `config.classifier_head` says."""
     apply_head: Callable[..., Any]
     """`apply_head(encoded, inputs, **options)` computes the outputs from a packed `EncoderOutput`,
     and returns them in the layout of the `PackedInputs`."""
@@ -80,7 +82,7 @@ class HeadedModel(PretrainedModel):
         return self.encoder.blocks
 
     def initialise(self) -> None:
-        """Draw the parameters anew; of a given encoder none."""
+        """Initialise the parameters, but not those of a given encoder."""
         names = [name for name, _ in self.named_parameters() if not name.startswith("encoder.")]
         initialise(self, self.config, only=names if self.is_shared else None)
 
@@ -98,8 +100,8 @@ class HeadedModel(PretrainedModel):
     ) -> Any:
         """Compute the head's outputs for a padded batch, or, given `sequences`, a packed one.
 
-        The arguments are those of `Encoder`, and the `options` of the class's `apply_head`. Where
-        hidden states or attention weights are asked for, returns a `HeadedOutput`.
+        The arguments are those of `Encoder`, and the `options` those of `apply_head`. Returns a
+        `HeadedOutput` where hidden states or attention weights are requested.
         """
         inputs = pack_inputs(input_ids, attention_mask, token_type_ids, sequences, inputs_embeds)
         encoded = self.encoder(

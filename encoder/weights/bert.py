@@ -1,6 +1,6 @@
 """BERT (Devlin et al. 2018, arXiv:1810.04805), as `transformers` writes it: `model_type: bert`.
 
-Its fields and names are those of the families after it, too, but for what they changed.
+The families after it share its fields and names, with a few changes.
 """
 
 from typing import Any
@@ -57,7 +57,7 @@ def _read(raw: Fields) -> dict[str, Any]:
 
 
 def _write(config: EncoderConfig) -> dict[str, Any]:
-    """A sinusoidal table is written out as the table that it is."""
+    """Mark a sinusoidal table: `transformers` reads it as a learned one."""
     own = config.positions == "sinusoidal"
     return {"plainformer_positions": config.positions} if own else {}
 

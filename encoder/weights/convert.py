@@ -1,4 +1,4 @@
-"""Convert an old `pytorch_model.bin`, and those of a sentence model, to safetensors.
+"""Convert the `pytorch_model.bin` of a model, or those of a sentence model, to safetensors.
 
 A `.bin` is a pickle: a program that builds objects and may run any code. Such files are read only
 here, and only with `torch.load(weights_only=True)`, which accepts tensors and plain containers and
@@ -51,7 +51,7 @@ DECLINED = {
     "flax_model*.msgpack": "Flax",
 }
 TIED = ("decoder.weight", "decoder.bias", "lm_head.weight", "vocab_projector.weight")
-"""how the names end that `transformers` ties to another tensor"""
+"""Endings of the names of tensors that `transformers` ties to another."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 MOST_TIMES = 64
 """The largest ratio of tensor bytes to file bytes; tied layers are written separately."""
@@ -77,7 +77,7 @@ def convert(folder: str | Path, out: str | Path) -> int:
     The modules of sentence-transformers (`modules.json`) go with them, each with its weights. The
     tensors keep their names and their number format. Returns how many were converted. Raises
     `UserError` when there is no such file or it is refused, damaged or of another framework, when
-    `out` holds anything but an earlier conversion, and when the model is none that `Encoder` loads.
+    `out` holds anything but an earlier conversion, and when `Encoder` does not load the model.
     """
     folder, out = Path(folder), Path(out)
     if not folder.is_dir():
@@ -89,7 +89,7 @@ def convert(folder: str | Path, out: str | Path) -> int:
         with replaced_folder(out, "convert") as unfinished:
             pickled = {place: folder / place / ONE_FILE for place in others}
             pickled = {place: path for place, path in pickled.items() if path.is_file()}
-            # Where a module alone is pickled the encoder is there already.
+            # If only a module is pickled, the encoder has safetensors already.
             whole = sorted((folder / first).glob("model*.safetensors*")) if pickled else []
             converted = {place: read_pickled(path) for place, path in pickled.items()}
             if not whole:
@@ -110,7 +110,7 @@ def convert(folder: str | Path, out: str | Path) -> int:
                 path = unfinished / place / WEIGHTS
                 save_tensors(without_shared_memory(tensors), path, metadata={"format": "pt"})
             _check(unfinished / first)
-    except (OSError, SafetensorError, LookupError) as error:  # a kind of number that it has not
+    except (OSError, SafetensorError, LookupError) as error:  # LookupError: unknown number type
         raise UserError(f"cannot write {out}: {getattr(error, 'strerror', error)}") from None
     return sum(map(len, converted.values()))
 
@@ -122,7 +122,7 @@ def _copy(source: Path, folder: Path) -> None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The pickles that hold the weights: one, or the shards that an index names."""
+    """List the pickles that hold the weights: one, or the shards that an index names."""
     if (folder / ONE_FILE).is_file():
         return [folder / ONE_FILE]
     if (folder / INDEX).is_file():
@@ -147,7 +147,7 @@ def _shards(index: Path) -> Iterator[Path]:
 
 
 def read_pickled(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a pickle, mapped where the format allows it; nothing in it is run."""
+    """Read the named tensors of a pickle, mapped where its format allows it; run no code in it."""
     try:
         # Before PyTorch 1.6 the file was no archive, and cannot be mapped.
         archive = zipfile.is_zipfile(path)
@@ -176,7 +176,7 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
         if odd or value.layout is not torch.strided or _SURROGATE.search(name):
             raise UserError(f"{path} holds {name!r:.60}, which is not a dense tensor of numbers")
     tensors = {name: value.detach() for name, value in held.items()}
-    # Where a part of an archive is too short torch reads on into the next.
+    # Where a part of an archive is too short, torch continues into the next one.
     if numbers is not None and numbers != memory_of(tensors.values()):
         raise UserError(f"{path} is damaged or cut short: fetch it again")
     return tensors
@@ -203,7 +203,7 @@ def memory_of(tensors: Collection[Tensor]) -> int:
 def without_ties(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Drop tensors that are tied to another: same memory, same shape and strides."""
     first: dict[tuple[object, ...], str] = {}
-    # What others are tied to comes first, so that it is what stays.
+    # The tensor that others are tied to comes first, and is kept.
     for name in sorted(tensors, key=lambda name: name.endswith(TIED)):
         tensor = tensors[name]
         memory = tensor.untyped_storage().data_ptr()
@@ -250,11 +250,11 @@ def _ties(config: Path) -> bool:
 
 
 def _check(unfinished: Path) -> None:
-    """Raise `UserError` when the encoder does not load from what was written."""
+    """Raise `UserError` when the encoder does not load from the written folder."""
     from plainformer.encoder.model import Encoder
 
     try:
         Encoder.from_pretrained(unfinished)
     except UserError as error:
         reason = str(error).removeprefix(f"{unfinished}: ").replace(f"{unfinished}/", "")
-        raise UserError(f"what was read is no model that loads here: {reason}") from None
+        raise UserError(f"the converted model does not load: {reason}") from None

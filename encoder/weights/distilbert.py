@@ -1,6 +1,6 @@
 """DistilBERT (Sanh et al. 2019, arXiv:1910.01108): half of BERT's layers, no segments, no pooler.
 
-Its layer before a label has no dropout before it in `transformers`; here it has, as RoBERTa's.
+`transformers` has no dropout before its pre-classifier; here there is one, as in RoBERTa.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
-"""ELECTRA (Clark et al. 2020, arXiv:2003.10555): BERT, its embeddings of a size of their own.
+"""ELECTRA (Clark et al. 2020, arXiv:2003.10555): BERT with embeddings of another size.
 
-The discriminator is what is fine-tuned; masked-language modelling is its generator's.
+The discriminator is fine-tuned; the generator is a masked LM.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ EMBEDDING, HIDDEN = 128, 256
 
 
 def _read(raw: Fields) -> dict[str, Any]:
-    """A projection is there only where it changes the size."""
+    """Read the size of the embeddings; 0, and no projection, where it is the hidden size."""
     size = raw.whole("embedding_size", EMBEDDING, least=1)
     return {"embedding_size": 0 if size == raw.whole("hidden_size", HIDDEN) else size}
 

@@ -1,4 +1,4 @@
-"""A folder of Hugging Face on disk: where it is, its JSON, and its tensors, mapped."""
+"""Find a folder of Hugging Face, and map its tensors into memory."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ LONGEST_NAME = 255
 
 
 def find(name: str | Path) -> Path:
-    """The model folder of that name, here or on the hub."""
+    """Find the model folder of this name, on disk or on the hub."""
     folder = find_folder(name)
     if not (folder / "config.json").is_file():
         is_adapter = (folder / "adapter_config.json").is_file()
@@ -62,6 +62,6 @@ def mapped(path: Path) -> Tensors:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except PermissionError:
         raise UserError(f"{path.name} cannot be read: check its permissions") from None
-    # What a damaged header asks for may be a kind of number that torch has not, or too much.
+    # A damaged header may name a number type that torch does not have, or a huge size.
     except (SafetensorError, OSError, ValueError, TypeError, RuntimeError, LookupError) as error:
         raise UserError(f"{path.name} is damaged or cut short: {error}") from None

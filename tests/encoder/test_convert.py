@@ -181,7 +181,7 @@ def test_files_that_are_no_weights_are_named(model: MaskedLM, tmp_path: Path) ->
     refuses("holds 'epoch', a int: a checkpoint of training")
     del tensors["bert.encoder.layer.1.output.dense.bias"]
     torch.save(tensors, path)
-    refuses(r"no model that loads here: missing tensors: bert.encoder.layer.1.output.dense.bias")
+    refuses(r"does not load: missing tensors: bert.encoder.layer.1.output.dense.bias")
 
 
 def test_an_index_names_files_of_its_folder_that_are_there(model: MaskedLM, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from plainformer.encoder import (
     Discriminator,
     Encoder,
     MaskedLM,
+    PaddedSequences,
     PairedMaskedLM,
     QuestionAnswerer,
     SentenceEncoder,
@@ -20,6 +21,7 @@ from plainformer.encoder import (
     TokenClassifier,
 )
 from plainformer.encoder.heads.headed_model import HeadedModel
+from plainformer.encoder.weights.sentence_layout import SentenceLayout
 from tests.encoder.families import inputs, pair
 from tests.encoder.tools import assert_close, bert, modern, padded, randomise
 
@@ -150,6 +152,19 @@ def test_a_bias_in_the_prediction_head_of_modernbert(tmp_path: Path) -> None:
         again = type(theirs).from_pretrained(folder / "again")
         assert again.config.classifier_bias
         assert torch.equal(again.head.dense.bias, theirs.head.dense.bias)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_a_batch_that_stays_padded_gives_the_same_text_vectors(pooling: Any) -> None:
+    config = modern(type_vocab_size=2)
+    classifier = randomise(SequenceClassifier(config, pooling=pooling))
+    layout = SentenceLayout(pooling=(pooling,))
+    batch = padded([5, 3, 7], left=True)
+    sequences = PaddedSequences(batch["attention_mask"].bool())
+    for model in (classifier, SentenceEncoder(classifier.encoder, layout)):
+        expected = model(**batch)
+        got = model(batch["input_ids"], None, batch["token_type_ids"], sequences)
+        assert_close(got, expected, 1e-5)
 
 
 def test_a_subclass_is_saved_and_loaded_as_its_class(tmp_path: Path) -> None:

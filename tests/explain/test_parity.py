@@ -135,7 +135,7 @@ def test_a_fault_between_the_weights_is_told_from_one_in_them(tmp_path: Path) ->
         block.attention.num_heads = 2
     _, hint = compare_models(ours, theirs, [padded(LENGTHS)])
     assert hint is not None
-    assert "layer.0.attention.output.dense: its weights agree, what goes into it does not" in hint
+    assert "layer.0.attention.output.dense: its weights are equal, its input is not" in hint
 
 
 def test_not_a_number_never_agrees(tmp_path: Path) -> None:
