@@ -1,6 +1,7 @@
 """Check the structure: which package may import which, and what no file may do."""
 
 import ast
+import importlib
 import os
 import re
 import sys
@@ -85,6 +86,17 @@ def test_the_docstring_of_a_function_begins_with_a_verb(folder: str) -> None:
             if isinstance(node, functions) and (text := ast.get_docstring(node)):
                 opener = re.split(r"\W", text, maxsplit=1)[0].lower()
                 assert opener not in NOT_A_VERB, f"{file}:{node.lineno}: {text.splitlines()[0]}"
+
+
+def test_what_the_benchmarks_import_is_there() -> None:
+    """A rename is noticed here, though no test runs the benchmarks."""
+    for file in (ROOT / "benchmarks").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("plainformer"):
+                module = importlib.import_module(node.module or "")
+                for alias in node.names:
+                    if not hasattr(module, alias.name):  # it is a module, or it is not there
+                        importlib.import_module(f"{node.module}.{alias.name}")
 
 
 def test_no_pickle_and_no_eval() -> None:
