@@ -51,10 +51,8 @@ def accuracies(model: Path, change: dict[str, Any], seeds: int, test: Path) -> l
     for seed in range(seeds):
         with TemporaryDirectory() as name:
             folder = Path(name)
-            write_examples(
-                folder / "train.jsonl", few_of_each(Classification, pool, PER_LABEL, seed)
-            )
-            few = few_of_each(Classification, valid, VALID_PER_LABEL, seed=0)
+            write_examples(folder / "train.jsonl", few_of_each(pool, PER_LABEL, seed))
+            few = few_of_each(valid, VALID_PER_LABEL, seed=0)
             write_examples(folder / "valid.jsonl", few)
             config = FinetuneConfig(
                 model=model,
@@ -82,7 +80,7 @@ def main() -> None:
     with TemporaryDirectory() as name:
         test = Path(name) / "test.jsonl"
         held_out = read_examples(Classification, "gcide-pos", "test")
-        write_examples(test, few_of_each(Classification, held_out, 250, seed=0))
+        write_examples(test, few_of_each(held_out, 250, seed=0))
         for choice in options.choices:
             scores = accuracies(options.model, dict(CHOICES[choice]), options.seeds, test)
             print(f"{choice:<24} {mean(scores):6.1%} ± {stdev(scores):.1%}", flush=True)

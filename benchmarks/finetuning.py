@@ -180,7 +180,7 @@ def theirs(comparison: Comparison, config: FinetuneConfig, start: Path, out: Pat
         with torch.no_grad():
             outputs = task.outputs(packed(model, moved), moved)
         for index, prediction in zip(chosen, task.predict(outputs, moved), strict=True):
-            metric.add(comparison.test[index][0], prediction)
+            task.add_to(metric, comparison.test[index][0], prediction)
     return Run(losses, seconds, metric.scores()[task.monitor])
 
 

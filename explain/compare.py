@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from plainformer import encoder
-from plainformer.base import UserError, atomic_path, read_json
+from plainformer.base import UserError, read_json
+from plainformer.base.figures import BLUE, GREY, ORANGE, panel, save_png
 from plainformer.encoder import Encoder
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import (
@@ -88,29 +89,21 @@ class Comparison:
 
     def draw(self, png: Path) -> None:
         """Plot the error against depth, with the tolerance as a line."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(max(5.0, 1.5 + 0.4 * len(self.stages)), 3.8), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
+        figure, axes = panel(max(5.0, 1.5 + 0.4 * len(self.stages)), 3.8)
         names = [stage.stage for stage in self.stages]
         # Zero has no logarithm: exact stages are drawn at the bottom.
         foot = min(self.tolerance, 1e-5) * 1e-5
-        for kind, colour in (("maximum", "#dd6b20"), ("mean", "#2b6cb0")):
+        for kind, colour in (("maximum", ORANGE), ("mean", BLUE)):
             errors = [max(getattr(stage, kind), foot) for stage in self.stages]
             axes.plot(names, errors, "o-", color=colour, markersize=3.5, label=kind)
         bounds = [stage.bound(self.tolerance) for stage in self.stages]
-        axes.plot(names, bounds, "--", color="#718096", label="tolerance")
+        axes.plot(names, bounds, "--", color=GREY, label="tolerance")
         axes.set_yscale("log")
         axes.set_ylabel("absolute difference")
         axes.set_title(f"{self.architecture}: plainformer against transformers", fontsize=11)
         axes.tick_params(axis="x", labelrotation=90 if len(names) > 6 else 0)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
-        with atomic_path(png) as temporary:
-            figure.savefig(temporary, format="png", dpi=130)
+        save_png(figure, png)
 
 
 def compare_folder(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from plainformer.base import OneOf, UserError, above, at_least, between, check_bounds
-from plainformer.finetune.task import Task
+from plainformer.finetune.task import AnyTask
 from plainformer.finetune.task_options import PoolingOptions, TaskOptions
 from plainformer.finetune.tasks import TASKS
 from plainformer.finetune.tasks.classification import ClassificationOptions
@@ -148,7 +148,7 @@ class FinetuneConfig:
         self.task.check(self)
 
     @property
-    def kind(self) -> type[Task[Any, Any]]:
+    def kind(self) -> type[AnyTask]:
         """Return the class of the task."""
         return TASKS[self.task.name]
 

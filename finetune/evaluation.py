@@ -18,14 +18,14 @@ from plainformer.finetune.data.leakage import Overlap
 from plainformer.finetune.metrics import Metric
 from plainformer.finetune.prediction.predictor import Predictor, Progress
 from plainformer.finetune.progress import counting, watched
-from plainformer.finetune.task import Task
+from plainformer.finetune.task import AnyTask
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """The result of evaluating a model on a data set."""
 
-    metric: Metric[Any, Any]
+    metric: Metric
     num_cut: int
     """Texts that were cut to `max_length` tokens."""
     max_length: int
@@ -61,13 +61,13 @@ def evaluate_folder(
     with counting("evaluating", overlap.count, quiet=quiet) as advance:
         examples = read_examples(kind, source, "test", naming)
         for example, item, prediction in predictor.predict_examples(examples, advance):
-            metric.add(example, prediction)
+            task.add_to(metric, example, prediction)
             num_cut += item.is_cut
     return Evaluation(metric, num_cut, task.max_length, training, warnings)
 
 
 def against_training(
-    task: Task[Any, Any], folder: Path, advance: Progress
+    task: AnyTask, folder: Path, advance: Progress
 ) -> tuple[str | None, Overlap[Any]]:
     """Collect the training texts of the run in `folder` for comparison; None if they are gone.
 
@@ -80,7 +80,6 @@ def against_training(
         if Path(source).exists() or (source in catalogue and (cache_folder() / source).is_dir()):
             passed = Fingerprint()
             overlap = Overlap(
-                kind,
                 lambda: passed.watch(
                     watched(read_examples(kind, source, "train", naming), advance)
                 ),
@@ -89,4 +88,4 @@ def against_training(
                 return source, overlap
     except UserError:
         pass
-    return None, Overlap(kind, tuple)
+    return None, Overlap(tuple)

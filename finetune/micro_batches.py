@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from plainformer.finetune.data.batch import Batch
+from plainformer.finetune.data.batch import Batch, ItemT
 from plainformer.training import Loss, local_indices
 
 
 @dataclass(frozen=True)
-class Uncounted(Batch):
+class Uncounted(Batch[ItemT]):
     """A batch that counts for nothing."""
 
     @property
@@ -25,7 +25,7 @@ class Uncounted(Batch):
         return 0
 
 
-def micro_batches(items: Sequence[Any], count: int) -> list[Batch]:
+def micro_batches(items: Sequence[ItemT], count: int) -> list[Batch[ItemT]]:
     """Split the items of a step into `count` micro-batches; return those of this process."""
     parts = np.array_split(np.arange(len(items)), count)  # the empty ones come last
     own = [parts[number] for number in local_indices(count)]
@@ -34,7 +34,7 @@ def micro_batches(items: Sequence[Any], count: int) -> list[Batch]:
     ]
 
 
-def counted(loss: Loss, batch: Batch) -> Loss:
+def counted(loss: Loss, batch: Batch[Any]) -> Loss:
     """Return the loss of a micro-batch, which is 0 over no items if it counts for nothing."""
     if not isinstance(batch, Uncounted):
         return loss

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from plainformer.base import UserError, nan_to_null, write_json
+from plainformer.base.figures import save_png
 from plainformer.encoder.init import initialise
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.config import FinetuneConfig
@@ -28,8 +29,8 @@ from plainformer.finetune.lr_decay import layer_multipliers
 from plainformer.finetune.metrics import Metric
 from plainformer.finetune.micro_batches import counted, micro_batches
 from plainformer.finetune.prediction.predictor import MeanLoss, encode_all, measure, predict_stream
-from plainformer.finetune.report.figures import save as save_picture
-from plainformer.finetune.task import Task
+from plainformer.finetune.report.figures import figures
+from plainformer.finetune.task import AnyTask, Task
 from plainformer.finetune.task_file import save_task
 from plainformer.finetune.task_options import balance_of
 from plainformer.tokenizer import Tokenizer
@@ -52,9 +53,6 @@ RESUMED_MAY_DIFFER = {"out", "resume", "training"}  # the checkpoint checks thos
 SUMMARY = "summary.json"
 MAX_EVALUATIONS = 10
 
-AnyTask = Task[Any, Any]
-AnyMetric = Metric[Any, Any]
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -62,7 +60,7 @@ class Outcome:
 
     result: Result | None
     """The result of the training loop; None where nothing was trained."""
-    metric: AnyMetric
+    metric: Metric
     """The metric of the validation examples; empty where there were none."""
     num_cut: int
     """Training texts that were cut to `max_length` tokens."""
@@ -127,8 +125,8 @@ def split_examples(config: FinetuneConfig, quiet: bool) -> tuple[list[Any], list
     examples = all_examples(config)
     if valid is None:
         count, file = len(examples), Path(config.train).name
-        examples, held_out = hold_out(kind, examples, config.valid_share)
-        part = "evenly over the labels" if kind.label_of(held_out[0]) else "evenly"
+        examples, held_out = hold_out(examples, config.valid_share)
+        part = "evenly over the labels" if held_out[0].category else "evenly"
         verb = "is" if len(held_out) == 1 else "are"
         held = f"{len(held_out):,} of the {count:,} examples of {file} {verb} held out, {part}"
         say([f"no --valid: {held}"], quiet)
@@ -154,7 +152,7 @@ def few_per_label(config: FinetuneConfig, examples: list[Any]) -> list[Any]:
     """Draw `per_label` examples of each label, or return all."""
     if not config.per_label:
         return examples
-    return few_of_each(config.kind, examples, config.per_label, config.training.seed)
+    return few_of_each(examples, config.per_label, config.training.seed)
 
 
 def say(lines: Iterable[str], quiet: bool) -> None:
@@ -181,12 +179,12 @@ def finetune_on(
     held_out_items = list(encode_all(task, tokenizer, held_out))
     model = build(task, config)
     tokenizer.check_vocabulary(model.config.vocab_size)
-    overlap = Overlap(type(task), lambda: examples)
+    overlap = Overlap(lambda: examples)
     warnings = report_leakage(overlap, held_out, quiet) if held_out else ()
 
     sampled = items
     if balance_of(config.task) == "sampling":
-        sampled = [items[index] for index in evenly([task.label_of(e) for e in examples])]
+        sampled = [items[index] for index in evenly([e.category for e in examples])]
     result = fit(task, model, sampled, held_out_items, config, new, quiet)
     task, metric = tune_and_score(task, model, held_out_items, config.select)
     never = never_predicted(metric, config)
@@ -196,8 +194,8 @@ def finetune_on(
             write_folder(config.out, task, model, tokenizer)
             if held_out:
                 write_json(config.out / "metrics.json", nan_to_null({"valid": metric.to_json()}))
-                for name, figure in metric.figures().items():
-                    save_picture(figure, config.out / f"{name}.png")
+                for name, figure in figures(metric).items():
+                    save_png(figure, config.out / f"{name}.png")
     num_cut = sum(item.is_cut for item in items)
     return Outcome(result, metric, num_cut, task.max_length, (*warnings, *never))
 
@@ -211,7 +209,7 @@ def report_leakage(overlap: Overlap[Any], held_out: list[Any], quiet: bool) -> t
     return warnings
 
 
-def never_predicted(metric: AnyMetric, config: FinetuneConfig) -> tuple[str, ...]:
+def never_predicted(metric: Metric, config: FinetuneConfig) -> tuple[str, ...]:
     """Describe the labels that occur in the validation examples and are never predicted."""
     labels = metric.never_predicted()
     if not labels:
@@ -265,10 +263,10 @@ def fit(
     if config.epochs == 0:
         return None
 
-    def objective(model: PretrainedModel, batch: Batch) -> Loss:
+    def objective(model: PretrainedModel, batch: Batch[Item]) -> Loss:
         return counted(task.loss(task.outputs(model, batch), batch), batch)
 
-    def batches(step: int) -> list[Batch]:
+    def batches(step: int) -> list[Batch[Item]]:
         (chosen,) = order(step)
         return micro_batches([items[i] for i in chosen], config.accumulate)
 
@@ -299,7 +297,7 @@ def tune_and_score(
     held_out: list[tuple[Any, Item]],
     select: bool,
     loss: MeanLoss | None = None,
-) -> tuple[AnyTask, AnyMetric]:
+) -> tuple[AnyTask, Metric]:
     """Tune the thresholds of the task on `held_out`, if `select`; return the task and its metric.
 
     Thresholds are tuned at every evaluation: at a fixed 0.5 rare labels would never be predicted
@@ -314,7 +312,7 @@ def tune_and_score(
     task = task.tune(results)
     metric = task.metric()
     for example, prediction in results:
-        metric.add(example, task.decide(prediction))
+        task.add_to(metric, example, task.decide(prediction))
     return task, metric
 
 

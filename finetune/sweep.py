@@ -282,7 +282,7 @@ def cross_validate(config: FinetuneConfig, runs: Runs) -> Summary:
     say(kind.remarks(config, examples), runs.quiet)
     task = replace(kind.fit(config, examples), columns=config.columns)
     settings = replace(config, select=False)
-    parts = folds(kind, examples, config.folds, config.training.seed)
+    parts = folds(examples, config.folds, config.training.seed)
 
     def run_on(trained_on: list[Any], held_out: list[Any]) -> Callable[[FinetuneConfig], Outcome]:
         def run(settings: FinetuneConfig) -> Outcome:

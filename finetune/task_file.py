@@ -1,10 +1,10 @@
-"""A fine-tuned folder says what it was fine-tuned for: `task.json` beside model and tokenizer.
+"""Save a task as `task.json`, beside model and tokenizer, and load it.
 
-A folder that was fine-tuned elsewhere has none; its `config.json` tells enough to use the model.
+A folder that was fine-tuned elsewhere has no such file; its `config.json` names the task.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from plainformer.base import Fields, UserError, find_folder, from_json, read_jso
 from plainformer.encoder.heads.sequence import default_problem_type
 from plainformer.encoder.weights import family_of, named_architectures, read_labels
 from plainformer.encoder.weights.sentence import MODULES
-from plainformer.finetune.task import Task
+from plainformer.finetune.task import AnyTask
 from plainformer.finetune.tasks import TASKS
 from plainformer.finetune.tasks.sentence_embedding import SentenceEmbedding
 
@@ -25,31 +25,31 @@ FOREIGN = {
     "multi_label_classification": "multi-label",
     "regression": "regression",
 }
-"""what a model is for that was fine-tuned elsewhere, by the head that `config.json` names, or the
-kind of its scores"""
+"""Head, or problem type, in the `config.json` of a model fine-tuned elsewhere -> task."""
 
 
-def save_task(task: Task[Any, Any], folder: Path) -> None:
-    """Write the name of a task, and what it has to remember."""
+def save_task(task: AnyTask, folder: Path) -> None:
+    """Write the name and the fields of a task, without the settings of its training alone."""
     (name,) = (name for name, kind in TASKS.items() if kind is type(task))
-    write_json(folder / FILE, {"task": name, **asdict(task)})
+    values = {f.name: getattr(task, f.name) for f in fields(task) if f.compare}
+    write_json(folder / FILE, {"task": name, **values})
 
 
-def load_task(folder: Path) -> Task[Any, Any]:
-    """The task of a folder that was fine-tuned, here or elsewhere; `UserError` for any other."""
+def load_task(folder: Path) -> AnyTask:
+    """Load the task of a folder fine-tuned here or elsewhere; raise `UserError` for any other."""
     path = find_folder(folder) / FILE
     if not path.exists():
         return foreign_task(path.parent)
     written = read_json(path)
     name = Fields(written, path).choice("task", tuple(TASKS))
-    task: Task[Any, Any] = from_json(
+    task: AnyTask = from_json(
         TASKS[name], {field: value for field, value in written.items() if field != "task"}, path
     )
     return task
 
 
-def foreign_task(folder: Path) -> Task[Any, Any]:
-    """The task of a folder without `task.json`; `UserError` where `config.json` names none."""
+def foreign_task(folder: Path) -> AnyTask:
+    """Derive the task of a folder without `task.json`; raise `UserError` for an unknown head."""
     path = folder / "config.json"
     if path.exists():
         config = read_json(path)
@@ -67,7 +67,7 @@ def foreign_task(folder: Path) -> Task[Any, Any]:
     )
 
 
-def named_task(config: Mapping[str, Any]) -> Task[Any, Any] | None:
+def named_task(config: Mapping[str, Any]) -> AnyTask | None:
     """Return the task of the head that `config.json` names; None for an unknown one."""
     family = family_of(config)
     shape, labels = family.read_config(config), []

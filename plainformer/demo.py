@@ -25,13 +25,13 @@ from rich.text import Text
 
 from plainformer.base import (
     above,
-    atomic_path,
     between,
     check_bounds,
     output_folder,
     write_json,
     write_text,
 )
+from plainformer.base.figures import BLUE, GREY, panel, save_png
 from plainformer.corpora import fetch, read_texts
 from plainformer.encoder import MaskedLM
 from plainformer.finetune import (
@@ -42,7 +42,7 @@ from plainformer.finetune import (
     finetune,
     read_examples,
 )
-from plainformer.finetune.report.figures import save
+from plainformer.finetune.report.figures import figures
 from plainformer.finetune.tasks.classification import ClassExample, Classification
 from plainformer.pretrain import PretrainConfig, fill_mask, pretrain
 from plainformer.tokenizer import load_tokenizer, train_tokenizer
@@ -195,14 +195,12 @@ def compare(options: DemoOptions, log: DemoLog) -> Comparison:
     out = options.out
     pool = list(read_examples(Classification, "gcide-pos", "train"))
     valid = read_examples(Classification, "gcide-pos", "valid")
-    write_examples(
-        out / "few" / "valid.jsonl", few_of_each(Classification, valid, VALID_PER_LABEL, seed=0)
-    )
+    write_examples(out / "few" / "valid.jsonl", few_of_each(valid, VALID_PER_LABEL, seed=0))
 
     def run(start: str, rate: float, seed: int) -> tuple[Path, float]:
         train = out / "few" / f"train-{seed}.jsonl"
         if not train.exists():
-            write_examples(train, few_of_each(Classification, pool, PER_LABEL, seed))
+            write_examples(train, few_of_each(pool, PER_LABEL, seed))
         folder = out / "runs" / f"{start}-{rate:g}-{seed}"
         config = FinetuneConfig(
             model=out / "pretrained",
@@ -232,7 +230,7 @@ def compare(options: DemoOptions, log: DemoLog) -> Comparison:
         accuracy[start] = []
         for folder, _ in runs:
             metric = evaluate_folder(folder, "gcide-pos").metric
-            save(metric.figures()["confusion"], folder / "confusion.png")
+            save_png(figures(metric)["confusion"], folder / "confusion.png")
             accuracy[start].append(metric.scores()["accuracy"])
             log.say(f"{start}: test accuracy {accuracy[start][-1]:.1%}")
         if start == "pretrained":
@@ -243,19 +241,15 @@ def compare(options: DemoOptions, log: DemoLog) -> Comparison:
 
 def write_examples(path: Path, examples: Sequence[ClassExample]) -> None:
     """Write labelled examples as JSONL."""
-    rows = [
-        json.dumps({"text": e.text.text, "label": e.label}, ensure_ascii=False) for e in examples
-    ]
+    rows = [json.dumps({"text": e.text, "label": e.label}, ensure_ascii=False) for e in examples]
     write_text(path, "\n".join(rows) + "\n")
 
 
 def draw(comparison: Comparison, path: Path) -> None:
     """Plot the comparison: a dot for each seed, a line for the mean."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.6, 2.2), layout="constrained")
-    axes = figure.subplots()
-    for row, (start, colour) in enumerate(zip(STARTS, ("#2b6cb0", "#a0aec0"), strict=True)):
+    figure, axes = panel(5.6, 2.2)
+    axes.grid(axis="y", visible=False)
+    for row, (start, colour) in enumerate(zip(STARTS, (BLUE, GREY), strict=True)):
         scores = [100 * score for score in comparison.accuracy[start]]
         axes.scatter(scores, [row] * len(scores), color=colour, s=45, alpha=0.7, zorder=2)
         axes.plot([mean(scores)] * 2, [row - 0.25, row + 0.25], color=colour, linewidth=2.5)
@@ -263,10 +257,7 @@ def draw(comparison: Comparison, path: Path) -> None:
     axes.set_yticks(range(len(STARTS)), [f"{start} weights" for start in STARTS])
     axes.set_ylim(1.5, -0.7)
     axes.set_xlabel(f"test accuracy (%) after {PER_LABEL} examples of each class")
-    axes.grid(axis="x", alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+    save_png(figure, path)
 
 
 def show_predictions(log: DemoLog, folder: Path) -> None:

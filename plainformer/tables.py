@@ -1,7 +1,5 @@
 """Print the scores and tables of a metric on the terminal."""
 
-from typing import Any
-
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -12,7 +10,7 @@ from plainformer.finetune.metrics.base import spoken
 MAX_COLUMNS = 12
 
 
-def report_table(metric: Metric[Any, Any]) -> None:
+def report_table(metric: Metric) -> None:
     """Print the tables and scores of a metric; a table wider than `MAX_COLUMNS` is left out."""
     for table in metric.tables():
         if len(table.columns) <= MAX_COLUMNS:

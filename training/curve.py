@@ -1,26 +1,21 @@
 """Plot the training loss of a run, raw and smoothed, and every held-out metric."""
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
-from plainformer.base import Fields, atomic_path, parse_json
+from plainformer.base import Fields, parse_json
+from plainformer.base.figures import BLUE, ORANGE, PALE_BLUE, panels, save_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RAW, SMOOTH, HELD_OUT = "#c9d6e3", "#2b6cb0", "#dd6b20"
-
 
 def draw_curve(log: Path, png: Path, title: str, loss_label: str = "loss") -> None:
-    """Write the picture of a run as PNG."""
-    picture = io.BytesIO()
-    curve_figure(log, title, loss_label).savefig(picture, format="png", dpi=130)
-    with atomic_path(png) as temporary:
-        temporary.write_bytes(picture.getvalue())
+    """Write the figure of a run as PNG."""
+    save_png(curve_figure(log, title, loss_label), png)
 
 
 def curve_figure(log: Path, title: str, loss_label: str = "loss") -> "Figure":
@@ -31,34 +26,27 @@ def curve_figure(log: Path, title: str, loss_label: str = "loss") -> "Figure":
     Raises:
         UserError: names the line that is no row of a run.
     """
-    from matplotlib.figure import Figure
-
     training, held_out = read_log(log)
     once = {name: points[0][1] for name, points in held_out.items() if len(points) == 1}
-    panels = ["loss", *(name for name in held_out if name != "loss" and name not in once)]
-    columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(5.2 * columns, 3.6 * rows), layout="constrained")
+    names = ["loss", *(name for name in held_out if name != "loss" and name not in once)]
+    figure, found = panels(len(names), 5.2, 3.6)
     said = [f"held-out {name.replace('_', ' ')} {value:.4g}" for name, value in once.items()]
     figure.suptitle("\n".join([title, *said]), fontsize=11 if not said else 9)
-    for place, name in enumerate(panels, start=1):
-        axes = figure.add_subplot(rows, columns, place)
+    for name, axes in zip(names, found, strict=True):
         if name in training:
             steps, values = np.array(training[name], dtype=np.float64).T
             shown = slice(None, None, 1 + len(steps) // 5000)
             dots = "o-" if len(steps) == 1 else "-"
-            axes.plot(steps[shown], values[shown], color=RAW, linewidth=0.8)
+            axes.plot(steps[shown], values[shown], color=PALE_BLUE, linewidth=0.8)
             smooth = _smooth(values)[shown]
             label = "training, dropout on"
-            axes.plot(steps[shown], smooth, dots, markersize=3.5, color=SMOOTH, label=label)
+            axes.plot(steps[shown], smooth, dots, markersize=3.5, color=BLUE, label=label)
         if name in held_out:
             steps, values = np.array(held_out[name], dtype=np.float64).T
             label = "held-out, dropout off"
-            axes.plot(steps, values, "o-", color=HELD_OUT, markersize=3.5, label=label)
+            axes.plot(steps, values, "o-", color=ORANGE, markersize=3.5, label=label)
         axes.set_xlabel("step")
         axes.set_ylabel(loss_label if name == "loss" else name.replace("_", " "))
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
         if axes.has_data():
             axes.legend(frameon=False)
     return figure

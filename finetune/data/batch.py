@@ -1,4 +1,4 @@
-"""Examples as the model reads them, and batches of them: packed, shorter sequences first.
+"""Pack encoded examples into batches, shorter sequences first.
 
 An example becomes one sequence, or several: the windows of a long text, the options of a choice,
 the two texts of a pair that are encoded apart. A batch packs the sequences of all its examples by
@@ -8,6 +8,7 @@ length and knows the way back: `in_order`, `first`, `mean`, `split`.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -19,47 +20,50 @@ from plainformer.encoder.packing import to_device
 from plainformer.tokenizer import Encoding
 
 BATCH_TOKENS = 4096
-"""real tokens of a batch where nothing is learned"""
+"""Real tokens of a batch without training."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One example, encoded."""
+    """An encoded example; tasks add fields of their own."""
 
     encodings: tuple[Encoding, ...]
-    """one sequence, or several that belong together"""
+    """One sequence, or several that belong together."""
     targets: tuple[Shaped[np.ndarray, "..."], ...] = ()
-    """for each sequence: (1, …) what is true of it, or (length, …) of its tokens; () if unknown"""
+    """Targets of each sequence, (1, …), or of its tokens, (length, …); () if not known."""
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of all its sequences."""
+        """Count the tokens of all sequences."""
         return sum(len(encoding) for encoding in self.encodings)
 
     @property
     def is_cut(self) -> bool:
-        """Whether a part of the text was left out."""
+        """Tell whether a part of the text was left out."""
         return any(encoding.dropped for encoding in self.encodings)
 
 
+ItemT = TypeVar("ItemT", bound=Item)
+
+
 @dataclass(frozen=True)
-class Batch:
+class Batch(Generic[ItemT]):
     """The sequences of some items, packed."""
 
     input_ids: Int[Tensor, " tokens"]
     token_type_ids: Int[Tensor, " tokens"]
     sequences: Sequences
     places: Int[Tensor, " sequences"]
-    """where the items' sequences, one item after the other, lie among the packed ones"""
+    """Packed position of each sequence, item after item."""
     counts: tuple[int, ...]
-    """sequences of each item"""
+    """Number of sequences of each item."""
     targets: Tensor
-    """the targets of all sequences, in packed order: (sequences, …) or (tokens, …)"""
-    items: tuple[Item, ...]
+    """The targets of all sequences, in packed order: (sequences, …) or (tokens, …)."""
+    items: tuple[ItemT, ...]
 
     @classmethod
-    def of(cls, items: Sequence[Item]) -> "Batch":
-        """Pack these items."""
+    def of(cls, items: Sequence[ItemT]) -> "Batch[ItemT]":
+        """Pack items, shorter sequences first."""
         flat = [encoding for item in items for encoding in item.encodings]
         order = sorted(range(len(flat)), key=lambda i: len(flat[i]))
         places = np.empty(len(flat), np.int64)
@@ -79,17 +83,17 @@ class Batch:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens in the batch."""
+        """Count the tokens."""
         return len(self.input_ids)
 
     @property
     def owners(self) -> Int[Tensor, " sequences"]:
-        """The item of each sequence, item after item."""
+        """Return the item of each sequence, item after item."""
         counts = torch.tensor(self.counts, device=self.places.device)
         return torch.repeat_interleave(counts, output_size=len(self.places))
 
-    def to(self, device: torch.device) -> "Batch":
-        """The same batch on `device`."""
+    def to(self, device: torch.device) -> "Batch[ItemT]":
+        """Return the same batch on `device`."""
         return replace(
             self,
             input_ids=to_device(self.input_ids, device),
@@ -115,16 +119,16 @@ class Batch:
             first, token = last, token + size
 
     def in_order(self, x: Tensor) -> Tensor:
-        """`(sequences, …)` as packed → `(sequences, …)` item after item."""
+        """Reorder `(sequences, …)` as packed to `(sequences, …)` item after item."""
         return x[self.places]
 
     def first(self, x: Tensor) -> Tensor:
-        """`(sequences, …)` as packed → `(items, …)`: what stands for each item's first sequence."""
+        """Select each item's first sequence: `(sequences, …)` as packed → `(items, …)`."""
         starts = np.cumsum([0, *self.counts[:-1]])
         return x[self.places[torch.from_numpy(starts).to(self.places.device)]]
 
     def mean(self, x: Tensor) -> Tensor:
-        """`(sequences, …)` as packed → `(items, …)`: the mean over the sequences of each item."""
+        """Average over the sequences of each item: `(sequences, …)` as packed → `(items, …)`."""
         if len(self.counts) == len(self.places):
             return self.in_order(x)
         sums = x.new_zeros((len(self.counts), *x.shape[1:]))
@@ -133,7 +137,7 @@ class Batch:
         return sums / counts.view(-1, *[1] * (x.dim() - 1))
 
     def split(self, x: Tensor) -> list[list[Tensor]]:
-        """`(tokens, …)` as packed → for each item, for each of its sequences, `(length, …)`."""
+        """Split `(tokens, …)` as packed into `(length, …)` for each sequence of each item."""
         pieces = torch.split(x, list(self.sequences.lengths))
         ordered = [pieces[place] for place in self.places.tolist()]
         bounds = np.cumsum([0, *self.counts])
@@ -141,9 +145,9 @@ class Batch:
 
 
 def by_length(
-    items: Sequence[Item], batch_tokens: int = BATCH_TOKENS
-) -> Iterator[tuple[list[int], Batch]]:
-    """All items once, those of like length together: which they are, and their batch."""
+    items: Sequence[ItemT], batch_tokens: int = BATCH_TOKENS
+) -> Iterator[tuple[list[int], Batch[ItemT]]]:
+    """Yield batches of items of similar length, each with the numbers of its items."""
     order = sorted(range(len(items)), key=lambda index: items[index].num_tokens)
     for chosen in _filled(order, items, batch_tokens):
         yield chosen, Batch.of([items[index] for index in chosen])
@@ -163,8 +167,8 @@ def _filled(order: Iterable[int], items: Sequence[Item], room: int) -> Iterator[
 
 
 def numbered_by_length(
-    items: Sequence[Item], batch_tokens: int = BATCH_TOKENS
-) -> Iterator[list[tuple[int, Item]]]:
+    items: Sequence[ItemT], batch_tokens: int = BATCH_TOKENS
+) -> Iterator[list[tuple[int, ItemT]]]:
     """Yield the numbered items of each batch of `by_length`."""
     order = sorted(range(len(items)), key=lambda index: items[index].num_tokens)
     for chosen in _filled(order, items, batch_tokens):

@@ -1,4 +1,4 @@
-"""Labelled examples: of a file, or of one split of a named set."""
+"""Read labelled examples from a file, or from one split of a named set."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,11 +9,13 @@ import numpy as np
 
 from plainformer.base import UserError, did_you_mean
 from plainformer.corpora import Columns, Row, catalogue, fetch
-from plainformer.finetune.task import AS_NAMED, ExampleT, PredictionT, Task, bounded
+from plainformer.finetune.data.example import ExampleT
+from plainformer.finetune.data.rows import bounded
+from plainformer.finetune.task import AS_NAMED, AnyTask, Task
 
 
 def read_examples(
-    task: type[Task[ExampleT, PredictionT]],
+    task: type[Task[ExampleT, Any, Any]],
     source: str,
     split: str,
     columns: Columns = AS_NAMED,
@@ -26,7 +28,7 @@ def read_examples(
 
 
 def source_rows(
-    task: type[Task[Any, Any]], source: str, split: str, columns: Columns = AS_NAMED
+    task: type[AnyTask], source: str, split: str, columns: Columns = AS_NAMED
 ) -> Iterator[Row]:
     """Yield the rows of `source`: a file, a URL, or the `split` of a named set."""
     path = Path(source).expanduser()
@@ -45,20 +47,18 @@ def is_set(source: str) -> bool:
     return source in catalogue and not Path(source).exists()
 
 
-def few_of_each(
-    task: type[Task[ExampleT, Any]], examples: Iterable[ExampleT], count: int, seed: int
-) -> list[ExampleT]:
-    """`count` examples of each label, drawn by `seed`; fewer where there are no more.
+def few_of_each(examples: Iterable[ExampleT], count: int, seed: int) -> list[ExampleT]:
+    """Draw `count` examples of each label by `seed`; fewer where there are no more.
 
-    Raises `UserError` where examples have no label by which to count them.
+    Raises `UserError` where examples have no single label.
     """
     given: Sequence[ExampleT] = list(examples)
     taken: Counter[str] = Counter()
     chosen = []
     for index in np.random.default_rng(seed).permutation(len(given)):
-        label = task.label_of(given[index])
+        label = given[index].category
         if label is None:
-            raise UserError(f"{given[index].place}: without a label there are no few of each")
+            raise UserError(f"{given[index].source}: without a label there are no few of each")
         if taken[label] < count:
             taken[label] += 1
             chosen.append(given[index])

@@ -20,7 +20,7 @@ T = TypeVar("T")
 Fingerprints = Mapping[str, str]
 
 FILE = "data.json"
-WHERE = {"place", "file", "line", "lines"}
+WHERE = {"source", "lines"}
 """Fields of examples that hold their file and line, which are not hashed."""
 
 

@@ -7,13 +7,13 @@ each, 8 bytes are kept.
 
 import hashlib
 from collections.abc import Callable, Iterable
-from typing import Any, Generic
+from typing import Generic
 
 import numpy as np
 
 from plainformer.base import plural
 from plainformer.corpora import text_key
-from plainformer.finetune.task import ExampleT, Task
+from plainformer.finetune.data.example import ExampleT
 
 NAMED = 5
 """labels that a warning names"""
@@ -28,10 +28,7 @@ class Overlap(Generic[ExampleT]):
     of each text, and their labels.
     """
 
-    def __init__(
-        self, task: type[Task[ExampleT, Any]], training: Callable[[], Iterable[ExampleT]]
-    ) -> None:
-        self._task = task
+    def __init__(self, training: Callable[[], Iterable[ExampleT]]) -> None:
         self._training = training
         self._trained_labels: set[str | None] = set()
         self._labels: set[str | None] = set()
@@ -44,14 +41,14 @@ class Overlap(Generic[ExampleT]):
         """the first of these"""
 
     def _learn(self, example: ExampleT) -> int:
-        self._trained_labels.add(self._task.label_of(example))
-        return fingerprint(self._task.shown(example))
+        self._trained_labels.add(example.category)
+        return fingerprint(example.preview)
 
     def add(self, example: ExampleT) -> None:
         """Count one example."""
         self.count += 1
-        self._labels.add(self._task.label_of(example))
-        number = np.uint64(fingerprint(self._task.shown(example)))
+        self._labels.add(example.category)
+        number = np.uint64(fingerprint(example.preview))
         place = int(np.searchsorted(self._learned, number))
         if place < len(self._learned) and self._learned[place] == number:
             self.common += 1
@@ -62,14 +59,14 @@ class Overlap(Generic[ExampleT]):
         """What a person should know before believing a score: a sentence for each finding."""
         found = []
         if self.first is not None:
-            text = self._task.shown(self.first)
+            text = self.first.preview
             known = fingerprint(text)
-            twin = next(e for e in self._training() if fingerprint(self._task.shown(e)) == known)
+            twin = next(e for e in self._training() if fingerprint(e.preview) == known)
             verb = "has" if self.common == 1 else "have"
             found.append(
                 f"{self.common:,} of {plural(self.count, 'example')} {verb} a text that was "
                 "trained on: the scores are better than they should be. The first is "
-                f"{self.first.place}, as {twin.place}: {shortened(text)!r}"
+                f"{self.first.source}, as {twin.source}: {shortened(text)!r}"
             )
         for what, names in (
             ("only in the training examples", self._trained_labels - self._labels),

@@ -2,29 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Protocol, runtime_checkable
 
 from plainformer.base import plural
 from plainformer.corpora import MISSING
+from plainformer.finetune.data.example import Example
 from plainformer.finetune.task_options import TaskOptions, balance_of
 
 NAMED = 8
 """The most labels that a line lists."""
 UNBALANCED = 10
 """The ratio of the commonest to the rarest label from which a warning is given."""
-
-
-@runtime_checkable
-class WithText(Protocol):
-    """An example with a text of its own."""
-
-    @property
-    def shown(self) -> str:
-        """Return the text."""
-
-    @property
-    def place(self) -> str:
-        """Format file and line."""
 
 
 def of_labels(counts: Mapping[str, int], options: TaskOptions) -> list[str]:
@@ -52,14 +39,14 @@ def of_labels(counts: Mapping[str, int], options: TaskOptions) -> list[str]:
     return found
 
 
-def of_texts(examples: Iterable[WithText]) -> list[str]:
+def of_texts(examples: Iterable[Example]) -> list[str]:
     """Warn of texts that look like missing values."""
-    places = [(e.shown, e.place) for e in examples if e.shown in MISSING]
-    if not places:
+    found = [(e.preview, e.source) for e in examples if e.preview in MISSING]
+    if not found:
         return []
-    text, place = places[0]
-    count = f"{len(places):,} texts read" if len(places) > 1 else "a text reads"
-    return [f"warning: {count} {text!r} ({place}): leave the rows out where the text is missing"]
+    text, source = found[0]
+    count = f"{len(found):,} texts read" if len(found) > 1 else "a text reads"
+    return [f"warning: {count} {text!r} ({source}): leave the rows out where the text is missing"]
 
 
 def listed(names: list[str]) -> str:

@@ -7,15 +7,9 @@ so AUC keeps 9 bytes for each text and label, and Spearman 16 bytes for each tex
 import heapq
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-ExampleT = TypeVar("ExampleT", contravariant=True)
-PredictionT = TypeVar("PredictionT", contravariant=True)
+from typing import Any, ClassVar
 
 KEPT_MISTAKES = 20
 
@@ -31,29 +25,29 @@ class Table:
 
 @dataclass(frozen=True, order=True)
 class Mistake:
-    """A prediction that is wrong, and how sure the model was of it, or how far off."""
+    """A wrong prediction, with its confidence, or its error."""
 
-    confidence: float
-    place: str = field(compare=False)
+    score: float
+    source: str = field(compare=False)
     text: str = field(compare=False)
     true: str = field(compare=False)
     predicted: str = field(compare=False)
 
 
-class Metric(ABC, Generic[ExampleT, PredictionT]):
-    """A streaming account of how good predictions are."""
+class Metric(ABC):
+    """Counts from which scores are computed.
+
+    Each metric has a method `add` of its own: what is true of one example, what was predicted, and
+    for the list of mistakes the `source` (file:line) and the `text` of the example.
+    """
 
     mistakes_title: ClassVar[str] = "The mistakes that the model was surest of"
-    badness: ClassVar[str] = "confidence"
-    """by what a mistake is bad"""
+    mistake_score: ClassVar[str] = "confidence"
+    """Name of the number by which mistakes are ranked."""
 
     def __init__(self) -> None:
         self.count = 0
         self._mistakes: list[Mistake] = []
-
-    @abstractmethod
-    def add(self, example: ExampleT, prediction: PredictionT) -> None:
-        """Count one more example."""
 
     def never_predicted(self) -> list[str]:
         """List the labels that occur and were never predicted; by default none."""
@@ -61,26 +55,22 @@ class Metric(ABC, Generic[ExampleT, PredictionT]):
 
     @abstractmethod
     def scores(self) -> dict[str, float]:
-        """The figures by which a model is judged, the first one first."""
+        """Compute the scores by which a model is compared, the most important one first."""
 
     def tables(self) -> list[Table]:
-        """What stands behind the scores."""
+        """Return the numbers behind the scores."""
         return []
 
-    def figures(self) -> Mapping[str, "Figure"]:
-        """Pictures, by name."""
-        return {}
-
     def to_json(self) -> dict[str, Any]:
-        """All of it, for `metrics.json`; a figure that is not defined (NaN) is null there."""
+        """Return everything for `metrics.json`; an undefined score (NaN) becomes null there."""
         return {"examples": self.count, **self.scores()}
 
     @property
     def mistakes(self) -> list[Mistake]:
-        """The worst mistakes, the worst first."""
+        """Return the worst mistakes, the worst first."""
         return sorted(self._mistakes, reverse=True)
 
-    def mistaken(self, mistake: Mistake) -> None:
+    def add_mistake(self, mistake: Mistake) -> None:
         """Keep a mistake, as long as it is among the worst."""
         if len(self._mistakes) < KEPT_MISTAKES:
             heapq.heappush(self._mistakes, mistake)
@@ -89,7 +79,7 @@ class Metric(ABC, Generic[ExampleT, PredictionT]):
 
 
 def spoken(value: str | float) -> str:
-    """A text as it is, a count with its commas, a number to three places, a dash for none (NaN)."""
+    """Format a count with commas, a number to three places, and NaN as a dash."""
     if isinstance(value, str):
         return value
     if isinstance(value, int):
@@ -97,6 +87,6 @@ def spoken(value: str | float) -> str:
     return "–" if math.isnan(value) else f"{value:.3f}"
 
 
-def share(part: float, whole: float) -> float:
-    """part / whole, and 0 of nothing."""
+def ratio(part: float, whole: float) -> float:
+    """Compute part / whole; 0 where the whole is 0."""
     return part / whole if whole else 0.0

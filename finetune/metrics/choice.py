@@ -1,49 +1,11 @@
-"""How often the right one of some options was chosen, and how often a guess would have been."""
+"""Measure how often the right option is chosen, and how often by chance."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Sequence
 
-from plainformer.finetune.metrics.base import Metric, Mistake, share
-
-
-@runtime_checkable
-class Chosen(Protocol):
-    """An example with options of which one is right."""
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """All of them."""
-
-    @property
-    def right(self) -> int | None:
-        """The number of the right one, from 0."""
-
-    @property
-    def place(self) -> str:
-        """File and line."""
-
-    @property
-    def shown(self) -> str:
-        """The example as a person reads it."""
+from plainformer.finetune.metrics.base import Metric, Mistake, ratio
 
 
-@runtime_checkable
-class Choosing(Protocol):
-    """A prediction of one option."""
-
-    @property
-    def option(self) -> str:
-        """What it reads."""
-
-    @property
-    def number(self) -> int:
-        """Its number, from 0."""
-
-    @property
-    def probabilities(self) -> tuple[float, ...]:
-        """Of every option."""
-
-
-class ChoiceMetric(Metric[Chosen, Choosing]):
+class ChoiceMetric(Metric):
     """Accuracy, and that of chance: the mean of 1 / options."""
 
     def __init__(self) -> None:
@@ -51,22 +13,26 @@ class ChoiceMetric(Metric[Chosen, Choosing]):
         self.right = 0
         self.chance = 0.0
 
-    def add(self, example: Chosen, prediction: Choosing) -> None:
-        """Count one example."""
-        assert example.right is not None
+    def add(
+        self,
+        true: int,
+        predicted: int,
+        probabilities: Sequence[float],
+        options: Sequence[str],
+        source: str = "",
+        text: str = "",
+    ) -> None:
+        """Count one example by the numbers of the right and the predicted option, from 0."""
         self.count += 1
-        self.right += prediction.number == example.right
-        self.chance += 1 / len(example.options)
-        if prediction.number != example.right:
-            confidence = prediction.probabilities[prediction.number]
-            true = example.options[example.right]
-            self.mistaken(
-                Mistake(confidence, example.place, example.shown, true, prediction.option)
-            )
+        self.right += predicted == true
+        self.chance += 1 / len(options)
+        if predicted != true:
+            names = options[true], options[predicted]
+            self.add_mistake(Mistake(probabilities[predicted], source, text, *names))
 
     def scores(self) -> dict[str, float]:
-        """Accuracy, and what guessing comes to."""
+        """Compute the accuracy first."""
         return {
-            "accuracy": share(self.right, self.count),
-            "chance": share(self.chance, self.count),
+            "accuracy": ratio(self.right, self.count),
+            "chance": ratio(self.chance, self.count),
         }

@@ -7,80 +7,53 @@ plain means over the labels. An exact match has all labels and no other. All as 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
-from plainformer.finetune.metrics.base import Metric, Mistake, Table, share
-from plainformer.finetune.metrics.roc import Ranking, mean_area
-from plainformer.finetune.report.figures import roc_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from plainformer.finetune.metrics.base import Metric, Mistake, Table, ratio
+from plainformer.finetune.metrics.roc import StreamingROC, mean_area
 
 COLUMNS = ("precision", "recall", "f1", "auc", "support")
 NO_LABEL = "–"
 
 
-@runtime_checkable
-class ManyLabelled(Protocol):
-    """An example with any number of labels."""
-
-    @property
-    def labels(self) -> tuple[str, ...] | None:
-        """Its labels."""
-
-    @property
-    def place(self) -> str:
-        """File and line."""
-
-    @property
-    def shown(self) -> str:
-        """The text as a person reads it."""
-
-
-@runtime_checkable
-class ManyLabelling(Protocol):
-    """A prediction of any number of labels."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels."""
-
-    @property
-    def probabilities(self) -> Mapping[str, float]:
-        """Of every label."""
-
-
-class LabelsMetric(Metric[ManyLabelled, ManyLabelling]):
+class LabelsMetric(Metric):
     """F1 over all decisions and of each label, AUC, exact matches."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         super().__init__()
         self.labels = tuple(labels)
         self.counts: Int64[np.ndarray, "3 labels"] = np.zeros((3, len(labels)), np.int64)
-        """texts of which a label was said rightly, falsely, and missed"""
+        """True positives, false positives and false negatives of each label."""
         self.exact = 0
-        """texts of which all labels are right"""
-        self.ranking = Ranking(len(labels))
+        """Number of texts whose labels are all right."""
+        self.roc = StreamingROC(len(labels))
 
-    def add(self, example: ManyLabelled, prediction: ManyLabelling) -> None:
-        """Count one text."""
-        assert example.labels is not None
-        true = np.array([label in example.labels for label in self.labels])
-        said = np.array([label in prediction.labels for label in self.labels])
-        probabilities = np.array([prediction.probabilities[label] for label in self.labels])
+    def add(
+        self,
+        true: Sequence[str],
+        predicted: Sequence[str],
+        probabilities: Mapping[str, float],
+        source: str = "",
+        text: str = "",
+    ) -> None:
+        """Count one text by its true and its predicted labels, and the probabilities of all."""
+        is_true, is_predicted = (
+            np.array([label in given for label in self.labels]) for given in (true, predicted)
+        )
+        p = np.array([probabilities[label] for label in self.labels])
         self.count += 1
-        self.counts += (true & said, ~true & said, true & ~said)
-        self.ranking.add(true, probabilities)
-        wrong = true != said
+        self.counts += (is_true & is_predicted, ~is_true & is_predicted, is_true & ~is_predicted)
+        self.roc.add(is_true, p)
+        wrong = is_true != is_predicted
         if not wrong.any():
             self.exact += 1
             return
-        confidence = np.where(said, probabilities, 1 - probabilities)[wrong].max()
-        texts = (", ".join(labels) or NO_LABEL for labels in (example.labels, prediction.labels))
-        self.mistaken(Mistake(float(confidence), example.place, example.shown, *texts))
+        confidence = np.where(is_predicted, p, 1 - p)[wrong].max()
+        names = (", ".join(labels) or NO_LABEL for labels in (true, predicted))
+        self.add_mistake(Mistake(float(confidence), source, text, *names))
 
     def never_predicted(self) -> list[str]:
         """List the labels that occur and were never predicted."""
@@ -89,18 +62,18 @@ class LabelsMetric(Metric[ManyLabelled, ManyLabelling]):
 
     @property
     def per_label(self) -> dict[str, dict[str, float]]:
-        """Precision, recall, F1, AUC and number of texts of each label."""
-        areas = self.ranking.areas().tolist()
+        """Compute precision, recall, F1, AUC and number of texts of each label."""
+        areas = self.roc.areas().tolist()
         return {
             label: {**_rates(*counts), "auc": area, "support": counts[0] + counts[2]}
             for label, counts, area in zip(self.labels, self.counts.T.tolist(), areas, strict=True)
         }
 
     def scores(self) -> dict[str, float]:
-        """Micro F1 first."""
+        """Compute micro F1 first."""
         micro = _rates(*self.counts.sum(1).tolist())
         per_label = self.per_label.values()
-        macro = {name: share(sum(row[name] for row in per_label), len(per_label)) for name in micro}
+        macro = {name: ratio(sum(row[name] for row in per_label), len(per_label)) for name in micro}
         return {
             "micro_f1": micro["f1"],
             "macro_f1": macro["f1"],
@@ -108,31 +81,25 @@ class LabelsMetric(Metric[ManyLabelled, ManyLabelling]):
             "micro_recall": micro["recall"],
             "macro_precision": macro["precision"],
             "macro_recall": macro["recall"],
-            "macro_auc": mean_area(self.ranking.areas()),
-            "exact_match": share(self.exact, self.count),
+            "macro_auc": mean_area(self.roc.areas()),
+            "exact_match": ratio(self.exact, self.count),
         }
 
     def tables(self) -> list[Table]:
-        """The scores of each label."""
+        """Return the scores of each label."""
         rows: list[list[str | float]] = [
             [label, *(row[column] for column in COLUMNS)] for label, row in self.per_label.items()
         ]
         return [Table("labels", ("label", *COLUMNS), rows)]
 
-    def figures(self) -> dict[str, "Figure"]:
-        """ROC curves."""
-        curves = {label: self.ranking.curve(i) for i, label in enumerate(self.labels)}
-        areas = dict(zip(self.labels, self.ranking.areas().tolist(), strict=True))
-        return {"roc": roc_figure(curves, areas)}
-
     def to_json(self) -> dict[str, Any]:
-        """All of it, for `metrics.json`."""
+        """Add the scores of each label."""
         return {**super().to_json(), "per_label": self.per_label, "labels": list(self.labels)}
 
 
 def _rates(right: int, false: int, missed: int) -> dict[str, float]:
     return {
-        "precision": share(right, right + false),
-        "recall": share(right, right + missed),
-        "f1": share(2 * right, 2 * right + false + missed),
+        "precision": ratio(right, right + false),
+        "recall": ratio(right, right + missed),
+        "f1": ratio(2 * right, 2 * right + false + missed),
     }

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from plainformer.finetune.metrics.base import Table, share
+from plainformer.finetune.metrics.base import Table, ratio
 from plainformer.finetune.metrics.classification import ClassMetric
 
 
 class RelationMetric(ClassMetric):
-    """A classifier's figures, and micro F1 over the labels but `negative`."""
+    """The scores of a classifier, and micro F1 over the labels except `negative`."""
 
     def __init__(self, labels: Sequence[str], negative: str | None) -> None:
         super().__init__(labels)
@@ -25,19 +25,19 @@ class RelationMetric(ClassMetric):
         self._positive = np.array([label != negative for label in labels])
 
     def scores(self) -> dict[str, float]:
-        """Micro F1 first."""
+        """Compute micro F1 first."""
         right = int(self.confusion.diagonal()[self._positive].sum())
         there = int(self.confusion[self._positive].sum())
         found = int(self.confusion[:, self._positive].sum())
         return {
-            "micro_f1": share(2 * right, there + found),
-            "micro_precision": share(right, found) if found else 1.0,
-            "micro_recall": share(right, there),
+            "micro_f1": ratio(2 * right, there + found),
+            "micro_precision": ratio(right, found) if found else 1.0,
+            "micro_recall": ratio(right, there),
             **super().scores(),
         }
 
     def tables(self) -> list[Table]:
-        """Of each label; that of no relation says so."""
+        """Mark the label of no relation."""
         first, *others = super().tables()
         rows = [
             [f"{label} (no relation)" if label == self.negative else label, *row]
@@ -46,5 +46,5 @@ class RelationMetric(ClassMetric):
         return [Table(first.title, first.columns, rows), *others]
 
     def to_json(self) -> dict[str, Any]:
-        """All of it; `negative` is the label that the micro figures leave out."""
+        """Add `negative`, the label that the micro averages leave out."""
         return {**super().to_json(), "negative": self.negative}

@@ -19,7 +19,7 @@ POINTS = 2000
 """The most points of a curve."""
 
 
-class Ranking:
+class StreamingROC:
     """Collect the probabilities of each label, for texts with and without the label."""
 
     def __init__(self, num_labels: int) -> None:
@@ -30,7 +30,7 @@ class Ranking:
     def add(
         self, is_true: Bool[np.ndarray, " labels"], probabilities: Float[np.ndarray, " labels"]
     ) -> None:
-        """Count one text: which labels it has, and how probable each was said to be."""
+        """Count one text: which labels it has, and the probability of each."""
         self._probabilities.frombytes(probabilities.astype(np.float64).tobytes())
         self._is_true += is_true.astype(np.bool_).tobytes()
 

@@ -24,7 +24,8 @@ from typing import Any
 from plainformer.base import NotJSON, UserError, parse_json
 from plainformer.corpora import Columns, Row, read_lines, suffix_of
 from plainformer.corpora.lines import LONGEST_LINE
-from plainformer.finetune.task import AS_NAMED, Task, as_rows
+from plainformer.finetune.data.rows import as_rows
+from plainformer.finetune.task import AS_NAMED, AnyTask
 
 OF_ROWS = (".jsonl", ".csv", ".tsv", ".parquet", ".json", ".conll", ".conllu")
 MAX_READ_BYTES = 2**16
@@ -62,7 +63,7 @@ class Inputs:
         path = Path(str(self.file))
         return path.is_fifo() or path.is_char_device()
 
-    def portions(self, task: Task[Any, Any], columns: Columns) -> Iterator[Iterable[Row]]:
+    def portions(self, task: AnyTask, columns: Columns) -> Iterator[Iterable[Row]]:
         """Yield the rows in portions; each is predicted before the next is read."""
         if self.texts:
             yield as_rows(self.texts)
@@ -76,7 +77,7 @@ class Inputs:
         else:
             yield with_texts(task, file_rows(type(task), str(self.file), columns))
 
-    def count(self, task: Task[Any, Any], columns: Columns) -> int | None:
+    def count(self, task: AnyTask, columns: Columns) -> int | None:
         """Count the rows, up to one that cannot be read; None for a stream."""
         if self.is_stream or "://" in (self.file or ""):
             return None
@@ -88,7 +89,7 @@ class Inputs:
         return number
 
 
-def with_texts(task: Task[Any, Any], rows: Iterable[Row]) -> Iterator[Row]:
+def with_texts(task: AnyTask, rows: Iterable[Row]) -> Iterator[Row]:
     """Yield the same rows; raise `UserError` by file and line for a blank text the task reads."""
     for row in rows:
         text = row.fields.get("text")
@@ -98,7 +99,7 @@ def with_texts(task: Task[Any, Any], rows: Iterable[Row]) -> Iterator[Row]:
         yield row
 
 
-def file_rows(task: type[Task[Any, Any]], file: str, columns: Columns = AS_NAMED) -> Iterator[Row]:
+def file_rows(task: type[AnyTask], file: str, columns: Columns = AS_NAMED) -> Iterator[Row]:
     """Yield the rows of a file or URL; raise `UserError` for a file that cannot be read."""
     path = file if "://" in file else Path(file)
     if suffix_of(path) in OF_ROWS:

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 from plainformer.base import UserError, atomic_path, is_stream, nan_to_null
 from plainformer.corpora import Row
-from plainformer.finetune.task import Prediction
+from plainformer.finetune.data.example import Prediction
 
 DECIMALS = 6
 FORMATS = (".jsonl", ".csv", ".tsv")

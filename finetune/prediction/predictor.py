@@ -16,9 +16,11 @@ from plainformer.base import UserError
 from plainformer.corpora import Row
 from plainformer.encoder import check_finite, prepack_weights, quantize_int8
 from plainformer.encoder.pretrained import PretrainedModel
-from plainformer.finetune.data.batch import Batch, Item, numbered_by_length
+from plainformer.finetune.data.batch import Batch, Item, ItemT, numbered_by_length
+from plainformer.finetune.data.example import ExampleT
+from plainformer.finetune.data.rows import Input, as_rows, bounded
 from plainformer.finetune.metrics import Metric
-from plainformer.finetune.task import ExampleT, Input, PredictionT, Task, as_rows, bounded
+from plainformer.finetune.task import AnyTask, PredictionT, Task
 from plainformer.finetune.task_file import load_task
 from plainformer.tokenizer import Tokenizer, load_tokenizer
 from plainformer.training import choose_device, distributed_map
@@ -39,7 +41,7 @@ def no_progress(count: int) -> None:
 class Predictor:
     """A fine-tuned model with its tokenizer and its task."""
 
-    task: Task[Any, Any]
+    task: AnyTask
     model: PretrainedModel
     tokenizer: Tokenizer
 
@@ -93,16 +95,15 @@ class Predictor:
 
 
 def encode_all(
-    task: Task[ExampleT, PredictionT], tokenizer: Tokenizer, examples: Iterable[ExampleT]
-) -> Iterator[tuple[ExampleT, Item]]:
+    task: Task[ExampleT, ItemT, PredictionT], tokenizer: Tokenizer, examples: Iterable[ExampleT]
+) -> Iterator[tuple[ExampleT, ItemT]]:
     """Encode examples, in a stream; raise `UserError` by file and line for a faulty one."""
     for example in examples:
         try:
             item = task.encode(example, tokenizer)
         except UserError as error:
-            file = example.place.rpartition(":")[0]
-            named = str(error).startswith(f"{file}:")
-            raise error if named else UserError(f"{example.place}: {error}") from None
+            named = str(error).startswith(f"{example.file}:")
+            raise error if named else UserError(f"{example.source}: {error}") from None
         yield example, item
 
 
@@ -125,13 +126,13 @@ class MeanLoss:
 
 
 def predict_stream(
-    task: Task[ExampleT, PredictionT],
+    task: Task[ExampleT, ItemT, PredictionT],
     model: PretrainedModel,
-    pairs: Iterable[tuple[ExampleT, Item]],
+    pairs: Iterable[tuple[ExampleT, ItemT]],
     loss: MeanLoss | None = None,
     progress: Progress = no_progress,
     finite: bool = False,
-) -> Iterator[tuple[ExampleT, Item, PredictionT]]:
+) -> Iterator[tuple[ExampleT, ItemT, PredictionT]]:
     """Yield each example with its prediction, in order; similar lengths share a batch.
 
     `CHUNK` examples are in memory at a time. The loss of labelled examples is added to `loss`.
@@ -143,7 +144,7 @@ def predict_stream(
     model.eval()
 
     @torch.no_grad()
-    def predict(items: list[tuple[int, Item]]) -> tuple[dict[int, PredictionT], float, int]:
+    def predict(items: list[tuple[int, ItemT]]) -> tuple[dict[int, PredictionT], float, int]:
         batch = Batch.of([item for _, item in items]).to(device)
         outputs = task.outputs(model, batch)
         if finite:
@@ -165,15 +166,15 @@ def predict_stream(
 
 
 def measure(
-    task: Task[ExampleT, PredictionT],
+    task: Task[ExampleT, ItemT, PredictionT],
     model: PretrainedModel,
-    pairs: Iterable[tuple[ExampleT, Item]],
+    pairs: Iterable[tuple[ExampleT, ItemT]],
     loss: MeanLoss | None = None,
-) -> Metric[ExampleT, PredictionT]:
+) -> Metric:
     """Evaluate the model on labelled examples."""
     metric = task.metric()
     for example, _, prediction in predict_stream(task, model, pairs, loss):
-        metric.add(example, prediction)
+        task.add_to(metric, example, prediction)
     return metric
 
 

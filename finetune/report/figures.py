@@ -1,176 +1,151 @@
-"""Pictures of a metric: the few that its tasks share, and how one becomes a file."""
+"""Draw the figures of a metric: confusion matrix, ROC curves, calibration, true against predicted.
 
-import io
+A task with a metric of its own registers its figures: `@figures.register(ItsMetric)`.
+"""
+
 import re
-import sys
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from functools import singledispatch
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float64, Int64
 
-from plainformer.base import atomic_path
+from plainformer.base import plural
+from plainformer.base.figures import BLUE, GREY, panel, user_text_style
+from plainformer.finetune.metrics import ClassMetric, LabelsMetric, Metric, NumberMetric
+from plainformer.finetune.metrics.roc import StreamingROC
+from plainformer.finetune.tasks.tagging.entities import DASH, NOTHING, Counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LEGIBLE = 30
-"""labels of which a picture can show the counts"""
-CURVES = 10
-"""labels of which a picture can show the curves"""
-LONGEST = 24
-"""characters of a label that a picture shows"""
-CJK_FONTS = (
-    *("Noto Sans CJK SC", "Noto Sans CJK TC", "Noto Sans CJK JP", "Noto Sans CJK KR"),
-    *("Noto Sans SC", "Noto Serif CJK SC", "Source Han Sans SC", "Source Han Sans CN"),
-    *("WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "AR PL UMing CN", "AR PL UKai CN"),
-    *("PingFang SC", "Hiragino Sans GB", "Heiti SC", "STHeiti", "Songti SC", "Arial Unicode MS"),
-    *("Microsoft YaHei", "SimHei", "SimSun", "Malgun Gothic", "Droid Sans Fallback"),
-)
-"""Fonts with Chinese, Japanese and Korean characters, which matplotlib's default lacks."""
+MAX_COUNTS = 30
+"""Labels up to which a confusion matrix shows counts."""
+MAX_CURVES = 10
+"""ROC curves in a figure."""
+MAX_POINTS = 2000
+"""Points in a scatter plot."""
+MAX_CHARACTERS = 24
+"""Characters of a label in a figure."""
+SQUARE = 5.0, 4.6
+
+
+@singledispatch
+def figures(metric: Metric) -> dict[str, "Figure"]:
+    """Draw the figures of a metric, by name; by default none."""
+    return {}
+
+
+@figures.register(ClassMetric)
+def _(metric: ClassMetric) -> dict[str, "Figure"]:
+    title = f"accuracy {metric.accuracy:.1%}, {plural(metric.count, 'text')}"
+    return {
+        "confusion": confusion_figure(metric.labels, metric.confusion, title),
+        "roc": roc_figure(metric.labels, metric.roc),
+        "calibration": calibration_figure(metric.calibration, metric.calibration_error),
+    }
+
+
+@figures.register(LabelsMetric)
+def _(metric: LabelsMetric) -> dict[str, "Figure"]:
+    return {"roc": roc_figure(metric.labels, metric.roc)}
+
+
+@figures.register(NumberMetric)
+def _(metric: NumberMetric) -> dict[str, "Figure"]:
+    step = -(-metric.count // MAX_POINTS)
+    title = f"Spearman {metric.scores()['spearman']:.3f}, {plural(metric.count, 'text')}"
+    return {"scatter": scatter_figure(metric.true[::step], metric.predicted[::step], title)}
+
+
+@figures.register(Counted)
+def _(metric: Counted) -> dict[str, "Figure"]:
+    names = metric.names
+    if not names:
+        return {}
+    if any(NOTHING in pair for pair in metric.confusion):
+        names = [*names, NOTHING]
+    counts: Int64[np.ndarray, "names names"] = np.array(
+        [[metric.confusion[true, said] for said in names] for true in names], np.int64
+    )
+    score, value = next(iter(metric.scores().items()))
+    shown = [name or DASH for name in names]
+    return {"confusion": confusion_figure(shown, counts, f"{score} {value:.1%}")}
 
 
 def confusion_figure(
     labels: Sequence[str], confusion: Int64[np.ndarray, "labels labels"], title: str
 ) -> "Figure":
-    """Shares of each true label that were taken for each label, and counts.
-
-    Beyond `LEGIBLE` labels there is no room for counts.
-    """
-    from matplotlib.figure import Figure
-
-    size = 2.2 + 0.75 * min(len(labels), LEGIBLE)
-    figure = Figure(figsize=(size + 0.6, size), layout="constrained")
-    axes = figure.subplots()
-    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    counts = confusion if len(labels) <= LEGIBLE else confusion[:0]
+    """Plot the fraction of each true label by predicted label, with counts where they fit."""
+    size = 2.2 + 0.75 * min(len(labels), MAX_COUNTS)
+    figure, axes = panel(size + 0.6, size)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(True)
+    fractions = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+    counts = confusion if len(labels) <= MAX_COUNTS else confusion[:0]
     for (i, j), count in np.ndenumerate(counts):
-        colour = "white" if shares[i, j] > 0.5 else "black"
+        colour = "white" if fractions[i, j] > 0.5 else "black"
         axes.text(j, i, f"{count}", ha="center", va="center", color=colour)
     ticks = range(len(labels))
     names = [shortened(label) for label in labels]
-    axes.set_xticks(ticks, names, rotation=30, ha="right", **label_style())
-    axes.set_yticks(ticks, names, **label_style())
+    axes.set_xticks(ticks, names, rotation=30, ha="right", **user_text_style())
+    axes.set_yticks(ticks, names, **user_text_style())
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(title)
-    figure.colorbar(image, ax=axes, shrink=0.75, label="share of the true label")
+    figure.colorbar(image, ax=axes, shrink=0.75, label="fraction of the true label")
     return figure
 
 
-def roc_figure(
-    curves: Mapping[str, tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]],
-    areas: Mapping[str, float],
-) -> "Figure":
-    """Receiver operating characteristics: false against true positives, a curve a label."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 4.6), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="#a0aec0", linestyle=":")
-    for label, (false, true) in list(curves.items())[:CURVES]:
-        axes.plot(false, true, label=f"{shortened(label)} ({areas[label]:.3f})")
-    axes.set_xlabel("share of the others that are taken for it")
-    axes.set_ylabel("share of the label that is found")
+def roc_figure(labels: Sequence[str], roc: StreamingROC) -> "Figure":
+    """Plot the true against the false positive rate, one curve per label."""
+    figure, axes = panel(*SQUARE)
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":")
+    for number, (label, area) in enumerate(zip(labels[:MAX_CURVES], roc.areas(), strict=False)):
+        axes.plot(*roc.curve(number), label=f"{shortened(label)} ({area:.3f})")
+    axes.set_xlabel("false positive rate")
+    axes.set_ylabel("true positive rate")
     axes.set_title("ROC, and the area under it")
     legend = axes.legend(loc="lower right", frameon=False, fontsize=8)
     for text in legend.get_texts():
-        text.set(**label_style())
+        text.set(**user_text_style())
     return figure
 
 
-def calibration_figure(
-    confidence: Float[np.ndarray, " bins"],
-    accuracy: Float[np.ndarray, " bins"],
-    counts: Int64[np.ndarray, " bins"],
-    error: float,
-) -> "Figure":
-    """How often the model is right against how sure it is; on the diagonal it knows itself."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 4.6), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="#a0aec0", linestyle=":")
+def calibration_figure(calibration: Float64[np.ndarray, "3 bins"], error: float) -> "Figure":
+    """Plot accuracy against confidence; a calibrated model lies on the diagonal."""
+    counts, confidence, accuracy = calibration
+    figure, axes = panel(*SQUARE)
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":")
     seen = counts > 0
-    sizes = 20 + 300 * counts[seen] / max(int(counts.sum()), 1)
-    axes.plot(confidence[seen], accuracy[seen], color="#2b6cb0", linewidth=1)
-    axes.scatter(confidence[seen], accuracy[seen], s=sizes, color="#2b6cb0", alpha=0.7)
+    sizes = 20 + 300 * counts[seen] / max(counts.sum(), 1)
+    axes.plot(confidence[seen], accuracy[seen], color=BLUE, linewidth=1)
+    axes.scatter(confidence[seen], accuracy[seen], s=sizes, color=BLUE, alpha=0.7)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
-    axes.set_xlabel("probability that the model gives its answer")
-    axes.set_ylabel("share of these answers that are right")
+    axes.set_xlabel("probability of the predicted label")
+    axes.set_ylabel("fraction of these predictions that are right")
     axes.set_title(f"calibration: off by {error:.1%} on average")
     return figure
 
 
-def save(figure: "Figure", path: Path) -> None:
-    """Write a picture as PNG."""
-    with atomic_path(path) as temporary, _warning_of_unknown_glyphs():
-        figure.savefig(temporary, format="png", dpi=150)
-
-
-def as_svg(figure: "Figure") -> str:
-    """The picture as an `<svg>` element, to stand in a page; its words stay words."""
-    import matplotlib
-
-    words = matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "plainformer"})
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with io.StringIO() as file, words, _warning_of_unknown_glyphs():
-        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
-        text = file.getvalue()
-    return text[text.index("<svg") :]
+def scatter_figure(
+    true: Float64[np.ndarray, " n"], predicted: Float64[np.ndarray, " n"], title: str
+) -> "Figure":
+    """Plot predicted against true numbers; a perfect model lies on the diagonal."""
+    figure, axes = panel(*SQUARE)
+    ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
+    axes.plot(ends, ends, color=GREY, linestyle=":")
+    axes.scatter(true, predicted, s=8, color=BLUE, alpha=0.4, linewidths=0)
+    axes.set_xlabel("true")
+    axes.set_ylabel("predicted")
+    axes.set_title(title)
+    return figure
 
 
 def shortened(label: str) -> str:
-    """A label on one line, and not longer than there is room for."""
+    """Return a label on one line, cut to `MAX_CHARACTERS`."""
     label = " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", label).split())
-    return label if len(label) <= LONGEST else label[: LONGEST - 1] + "…"
-
-
-def label_style() -> dict[str, Any]:
-    """Text that users wrote: a "$" begins no formula, and any script finds a font."""
-    from matplotlib.font_manager import fontManager
-
-    fonts = ["sans-serif", *(f for f in CJK_FONTS if f in fontManager.get_font_names())]
-    return {"parse_math": False, "fontfamily": fonts}
-
-
-@contextmanager
-def _warning_of_unknown_glyphs() -> Iterator[None]:
-    """Warn once, in one line, of characters that no installed font can draw."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    missing = ""
-    for warning in caught:
-        found = re.match(r"Glyph (\d+) .* missing", str(warning.message))
-        if found is None:
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
-        else:
-            missing += chr(int(found[1]))
-    new = "".join(dict.fromkeys(missing.translate(dict.fromkeys(map(ord, _said)))))
-    if new:
-        _said.update(new)
-        print(
-            f"warning: no installed font has {new[:10]}{'…' if len(new) > 10 else ''}: pictures "
-            "show boxes instead; install one that does (Debian: fonts-noto-cjk), and remove "
-            f"matplotlib's list of fonts in {matplotlib_cache()}",
-            file=sys.stderr,
-        )
-
-
-_said: set[str] = set()
-"""Characters that were already warned of."""
-
-
-def matplotlib_cache() -> str:
-    """Return the folder of matplotlib's font cache."""
-    import matplotlib
-
-    return matplotlib.get_cachedir()
+    return label if len(label) <= MAX_CHARACTERS else label[: MAX_CHARACTERS - 1] + "…"

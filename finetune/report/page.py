@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plainformer.base import UserError, nan_to_null, plural, write_json, write_text
+from plainformer.base.figures import as_svg, save_png
 from plainformer.finetune.evaluation import Evaluation
 from plainformer.finetune.metrics import Mistake, Table
 from plainformer.finetune.metrics.base import spoken
-from plainformer.finetune.report.figures import as_svg, save
+from plainformer.finetune.report.figures import figures as draw
 from plainformer.training import curve_figure
 
 if TYPE_CHECKING:
@@ -75,11 +76,11 @@ figure svg { max-width: 100%; height: auto; }
 def write_report(out: Path, evaluation: Evaluation, folder: Path, source: str) -> Path:
     """Leave the report of the model in `folder` on `source` in `out`; give the path of its page."""
     metric = evaluation.metric
-    figures = metric.figures()
+    figures = draw(metric)
     about = facts(evaluation, folder, source)
     write_json(out / "metrics.json", nan_to_null({**metric.to_json(), "evaluated": about}))
     for name, figure in figures.items():
-        save(figure, out / f"{name}.png")
+        save_png(figure, out / f"{name}.png")
     page = out / "report.html"
     write_text(page, report_page(evaluation, figures, learning_curve(folder), about))
     return page
@@ -136,7 +137,7 @@ def report_page(
         notes(evaluation),
         section("Pictures", pictures(figures.values()) if figures else ""),
         *(section(table.title, rows(table)) for table in metric.tables()),
-        section(metric.mistakes_title, mistakes(metric.badness, metric.mistakes)),
+        section(metric.mistakes_title, mistakes(metric.mistake_score, metric.mistakes)),
         section("How it was learned", pictures([curve]) if curve else ""),
         section("What was evaluated", definitions(about)),
     ]
@@ -190,11 +191,11 @@ def rows(table: Table) -> str:
     return grid(table.columns, [[spoken(value) for value in row] for row in table.rows])
 
 
-def mistakes(badness: str, found: Sequence[Mistake]) -> str:
+def mistakes(score: str, found: Sequence[Mistake]) -> str:
     """The mistakes, the worst first."""
-    columns = (badness, "predicted", "true", "text", "where")
+    columns = (score, "predicted", "true", "text", "where")
     lines = [
-        [f"{wrong.confidence:.3f}", wrong.predicted, wrong.true, wrong.text, wrong.place]
+        [f"{wrong.score:.3f}", wrong.predicted, wrong.true, wrong.text, wrong.source]
         for wrong in found
     ]
     return grid(columns, lines, "mistakes") if lines else ""

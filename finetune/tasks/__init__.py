@@ -1,8 +1,6 @@
 """The tasks by name, each a file: options, a data shape, a head and a metric."""
 
-from typing import Any
-
-from plainformer.finetune.task import Task
+from plainformer.finetune.task import AnyTask
 from plainformer.finetune.tasks.classification import Classification
 from plainformer.finetune.tasks.multi_label import MultiLabel
 from plainformer.finetune.tasks.multiple_choice import MultipleChoice
@@ -13,7 +11,7 @@ from plainformer.finetune.tasks.relation import Relation
 from plainformer.finetune.tasks.sentence_embedding import SentenceEmbedding
 from plainformer.finetune.tasks.tagging.task import Tagging
 
-TASKS: dict[str, type[Task[Any, Any]]] = {
+TASKS: dict[str, type[AnyTask]] = {
     "classification": Classification,
     "multi-label": MultiLabel,
     "multiple-choice": MultipleChoice,

@@ -1,29 +1,25 @@
-"""Classification: which one label has a text, or a pair of texts?
+"""Classify a text, or a pair of texts: one label each.
 
-    loss = −log softmax(logits)[label]        answer = the most probable label
+    loss = −log softmax(logits)[label]        prediction = the most probable label
 
 Where labels are unbalanced the loss may be weighted or focal, and the rarer of two labels may be
-given from another probability than ½ on: `finetune/losses/class_imbalance.py`.
-
-The logits of a text that is read in windows are the mean of its windows' logits.
+predicted from another probability than ½ on: `finetune/losses/class_imbalance.py`.
 """
 
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from plainformer.base import UserError, did_you_mean
+from plainformer.base import UserError
 from plainformer.corpora import Row
-from plainformer.encoder import SequenceClassifier
-from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.data.example import Prediction, known
 from plainformer.finetune.data.remarks import of_labels, of_texts
 from plainformer.finetune.losses.class_imbalance import (
     GAMMA,
@@ -31,18 +27,150 @@ from plainformer.finetune.losses.class_imbalance import (
     class_weights,
     cross_entropy,
 )
+from plainformer.finetune.losses.divergence import kl_divergence
 from plainformer.finetune.metrics import ClassMetric
-from plainformer.finetune.metrics.classification import Labelled
-from plainformer.finetune.task import Task
+from plainformer.finetune.task import check_label, check_labels
 from plainformer.finetune.task_options import TaskOptions, TextOptions
-from plainformer.finetune.tasks.texts import Text, TextExample
-from plainformer.tokenizer import Encoding, Tokenizer
+from plainformer.finetune.tasks.sequence import SequenceTask, label_number
+from plainformer.finetune.tasks.texts import TextExample, read_texts
 from plainformer.training import Loss
 
 if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
 
-LabelledT = TypeVar("LabelledT", bound=Labelled)
+
+@dataclass(frozen=True, kw_only=True)
+class ClassExample(TextExample):
+    """A text with its label."""
+
+    label: str | None
+
+    @property
+    def category(self) -> str | None:
+        """Return the label."""
+        return self.label
+
+
+@dataclass(frozen=True)
+class ClassPrediction(Prediction):
+    """The label of a text, and the probabilities of all, most probable first."""
+
+    label: str
+    probabilities: dict[str, float]
+
+    @property
+    def confidence(self) -> float:
+        """Return the probability of the label."""
+        return self.probabilities[self.label]
+
+
+ClassExampleT = TypeVar("ClassExampleT", bound=ClassExample)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneLabel(SequenceTask[ClassExampleT, ClassPrediction], Generic[ClassExampleT]):
+    """A task that chooses one label for an example."""
+
+    problem_type: ClassVar = "single_label_classification"
+
+    labels: tuple[str, ...]
+    weights: tuple[float, ...] = field(default=(), compare=False)
+    """Weights of the labels in the loss; (): all weigh the same."""
+    gamma: float = field(default=0.0, compare=False)
+    """Exponent of the focal loss; 0: plain cross-entropy."""
+    positive: str | None = None
+    """The label that is predicted from `threshold` on; None: the most probable one is."""
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check the labels."""
+        super().__post_init__()
+        check_labels(self.labels, weights=self.weights)
+        check_label("positive", self.positive, self.labels)
+
+    @classmethod
+    def remarks(cls, config: "FinetuneConfig", examples: Sequence[ClassExampleT]) -> list[str]:
+        """List the labels and likely faults in them."""
+        counts = Counter(e.label for e in examples if e.label is not None)
+        return [*of_labels(counts, config.task), *of_texts(examples)]
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Name the outputs: the labels."""
+        return self.labels
+
+    def target(self, example: ClassExampleT) -> Int64[np.ndarray, " 1"] | None:
+        """Return the number of the label."""
+        if example.label is None:
+            return None
+        return np.array([label_number(example.label, self.labels, example.source)])
+
+    def loss(self, outputs: Float[Tensor, "items labels"], batch: Batch[Item]) -> Loss:
+        """Compute the cross-entropy of the labels, and how many are right ("accuracy")."""
+        labels = batch.first(batch.targets)
+        correct = (outputs.detach().argmax(-1) == labels).sum()
+        total = cross_entropy(outputs, labels, self.weights, self.gamma)
+        return Loss(total, len(labels), {"accuracy": correct})
+
+    def divergence(
+        self,
+        outputs: Float[Tensor, "items labels"],
+        others: Float[Tensor, "items labels"],
+        batch: Batch[Item],
+        temperature: float = 1.0,
+    ) -> Loss:
+        """Compute KL(others ‖ outputs) of the labels' distributions."""
+        return Loss(kl_divergence(outputs, others, temperature), len(outputs))
+
+    def predict(
+        self, outputs: Float[Tensor, "items labels"], batch: Batch[Item]
+    ) -> list[ClassPrediction]:
+        """Predict by the softmax of the logits, most probable label first."""
+        rows = outputs.detach().softmax(-1).cpu().numpy()
+        return [self._prediction(row) for row in rows]
+
+    def _prediction(self, row: Float[np.ndarray, " labels"]) -> ClassPrediction:
+        ranked = np.argsort(-row, kind="stable")
+        probabilities = {self.labels[i]: float(row[i]) for i in ranked}
+        return self.decide(ClassPrediction(self.labels[ranked[0]], probabilities))
+
+    def decide(self, prediction: ClassPrediction) -> ClassPrediction:
+        """Choose one of two labels by the threshold, if there is one."""
+        if self.positive is None:
+            return prediction
+        (other,) = set(self.labels) - {self.positive}
+        taken = prediction.probabilities[self.positive] >= self.threshold
+        return replace(prediction, label=self.positive if taken else other)
+
+    def tune(
+        self, results: Sequence[tuple[ClassExampleT, ClassPrediction]]
+    ) -> "OneLabel[ClassExampleT]":
+        """Choose the threshold with the best F1 of the rarer label, if there is one."""
+        if self.positive is None:
+            return self
+        truth = np.array([example.label == self.positive for example, _ in results])
+        said = np.array([answer.probabilities[self.positive] for _, answer in results])
+        return replace(self, threshold=best_threshold(truth, said))
+
+    def pseudo_label(self, example: ClassExampleT, prediction: ClassPrediction) -> ClassExampleT:
+        """Return the example with the predicted label."""
+        return replace(example, label=prediction.label)
+
+    def metric(self) -> ClassMetric:
+        """Measure accuracy, F1, AUC and calibration."""
+        return ClassMetric(self.labels)
+
+    def add_to(
+        self, metric: ClassMetric, example: ClassExampleT, prediction: ClassPrediction
+    ) -> None:
+        """Add the true and the predicted label."""
+        metric.add(
+            known(example.label),
+            prediction.label,
+            prediction.probabilities,
+            example.source,
+            example.preview,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,117 +193,6 @@ class ClassificationOptions(TextOptions):
             raise UserError("tune_threshold needs validation examples by which things are chosen")
 
 
-@dataclass(frozen=True)
-class ClassExample(TextExample):
-    """A text with its label; None where it is not known."""
-
-    label: str | None
-
-
-@dataclass(frozen=True)
-class ClassPrediction:
-    """The most probable label of a text, and the probabilities of all."""
-
-    label: str
-    probabilities: dict[str, float]
-    """most probable first"""
-
-    def to_json(self) -> dict[str, Any]:
-        """Label and probabilities."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OneLabel(Task[LabelledT, ClassPrediction]):
-    """What all tasks share that choose one label for an example."""
-
-    labels: tuple[str, ...]
-    weights: tuple[float, ...] = ()
-    """of the labels in the loss; (): all weigh the same"""
-    gamma: float = 0.0
-    """of the focal loss; 0: plain cross-entropy"""
-    positive: str | None = None
-    """the label that is given from `threshold` on; None: the most probable one is"""
-    threshold: float = 0.5
-
-    @classmethod
-    def label_of(cls, example: LabelledT) -> str | None:
-        """Its label."""
-        return example.label
-
-    @classmethod
-    def remarks(cls, config: "FinetuneConfig", examples: Sequence[LabelledT]) -> list[str]:
-        """List the labels and likely faults in them."""
-        counts = Counter(e.label for e in examples if e.label is not None)
-        return [*of_labels(counts, config.task), *of_texts(examples)]
-
-    def build(self, config: "FinetuneConfig") -> PretrainedModel:
-        """A new classifier on the pretrained encoder."""
-        return SequenceClassifier.from_pretrained(
-            config.model,
-            labels=self.labels,
-            **config.text_settings,
-            problem_type="single_label_classification",
-        )
-
-    def load(self, folder: Path) -> PretrainedModel:
-        """The classifier in `folder`."""
-        return SequenceClassifier.from_pretrained(folder)
-
-    def item(self, example: LabelledT, encodings: tuple[Encoding, ...]) -> Item:
-        """The sequences, of which each has the label of the example."""
-        if example.label is None:
-            return Item(encodings)
-        if example.label not in self.labels:
-            raise UserError(
-                f"{example.place}: the label {example.label!r} is not among those the model "
-                f"learns: {', '.join(self.labels)}{did_you_mean(example.label, self.labels)}"
-            )
-        number = np.array([self.labels.index(example.label)])
-        return Item(encodings, (number,) * len(encodings))
-
-    def loss(self, outputs: Float[Tensor, "sequences labels"], batch: Batch) -> Loss:
-        """The cross-entropy of the labels, and how many are right ("accuracy")."""
-        logits, labels = batch.mean(outputs), batch.first(batch.targets)
-        correct = (logits.detach().argmax(-1) == labels).sum()
-        total = cross_entropy(logits, labels, self.weights, self.gamma)
-        return Loss(total, len(labels), {"accuracy": correct})
-
-    def predict(
-        self, outputs: Float[Tensor, "sequences labels"], batch: Batch
-    ) -> list[ClassPrediction]:
-        """The softmax of the logits, most probable label first."""
-        rows = batch.mean(outputs.detach().float()).softmax(-1).cpu().numpy()
-        return [self._prediction(row) for row in rows]
-
-    def _prediction(self, row: Float[np.ndarray, " labels"]) -> ClassPrediction:
-        ranked = np.argsort(-row, kind="stable")
-        probabilities = {self.labels[i]: float(row[i]) for i in ranked}
-        return self.decide(ClassPrediction(self.labels[ranked[0]], probabilities))
-
-    def decide(self, prediction: ClassPrediction) -> ClassPrediction:
-        """Of two labels the one that the threshold says, where one was asked for."""
-        if self.positive is None:
-            return prediction
-        (other,) = set(self.labels) - {self.positive}
-        taken = prediction.probabilities[self.positive] >= self.threshold
-        return replace(prediction, label=self.positive if taken else other)
-
-    def tune(
-        self, results: Sequence[tuple[LabelledT, ClassPrediction]]
-    ) -> Task[LabelledT, ClassPrediction]:
-        """The threshold with the best F1 of the rarer label, where one was asked for."""
-        if self.positive is None:
-            return self
-        truth = np.array([example.label == self.positive for example, _ in results])
-        said = np.array([answer.probabilities[self.positive] for _, answer in results])
-        return replace(self, threshold=best_threshold(truth, said))
-
-    def metric(self) -> ClassMetric:
-        """Accuracy, F1, AUC, calibration."""
-        return ClassMetric(self.labels)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Classification(OneLabel[ClassExample]):
     """Which label?"""
@@ -183,10 +200,8 @@ class Classification(OneLabel[ClassExample]):
     Options: ClassVar[type[TaskOptions]] = ClassificationOptions
 
     @classmethod
-    def fit(
-        cls, config: "FinetuneConfig", examples: Sequence[ClassExample]
-    ) -> Task[ClassExample, ClassPrediction]:
-        """The labels are those that occur, sorted; how often they do decides what they weigh."""
+    def fit(cls, config: "FinetuneConfig", examples: Sequence[ClassExample]) -> "Classification":
+        """Learn the labels that occur, sorted; weigh them by how often they do."""
         options = config.task
         assert isinstance(options, ClassificationOptions)
         names = label_names(examples)
@@ -202,13 +217,8 @@ class Classification(OneLabel[ClassExample]):
 
     @classmethod
     def read(cls, row: Row, labelled: bool = True) -> ClassExample:
-        """A row has `text` and `label`, and may have `pair`."""
-        return ClassExample(Text.of(row, labelled), label_of(row, labelled))
-
-    def encode(self, example: ClassExample, tokenizer: Tokenizer) -> Item:
-        """One sequence, or windows."""
-        text = example.text
-        return self.item(example, self.encodings(tokenizer, text.text, text.pair))
+        """Read a row with `text`, `label` and an optional `pair`."""
+        return ClassExample(**read_texts(row, labelled), label=label_of(row, labelled))
 
 
 def label_of(row: Row, labelled: bool) -> str | None:
@@ -232,19 +242,19 @@ def label_of(row: Row, labelled: bool) -> str | None:
     return label
 
 
-def label_names(examples: Sequence[Labelled]) -> tuple[str, ...]:
-    """The labels that occur, sorted; `UserError` when there is nothing to tell apart."""
+def label_names(examples: Sequence[ClassExample]) -> tuple[str, ...]:
+    """Return the labels that occur, sorted; raise `UserError` for fewer than two."""
     names = sorted({example.label for example in examples if example.label is not None})
     if len(names) < 2:
         raise UserError(
-            f"{examples[0].place.rpartition(':')[0]}: every example has the label {names[0]!r}: "
+            f"{examples[0].file}: every example has the label {names[0]!r}: "
             "there is nothing to learn"
         )
     return tuple(names)
 
 
 def rarer(labels: Sequence[str]) -> str:
-    """The one of two labels that occurs less often; `UserError` where there are more of them."""
+    """Return the rarer of two labels; raise `UserError` where there are more of them."""
     counts = Counter(labels)
     if len(counts) != 2:
         raise UserError(f"tune_threshold is for two labels, and there are {len(counts)}")

@@ -1,63 +1,67 @@
-"""Multi-label classification: which of the labels has a text? Any number of them, or none.
+"""Classify a text by any number of labels, or none.
 
-    loss = mean over the labels of −log σ(±logit)      answer = the labels with σ(logit) ≥ threshold
+    loss = mean over the labels of −log σ(±logit)      + where the label is true, − where it is not
+    prediction = the labels with σ(logit) ≥ threshold
 
-The sign is that of the truth. Each label has a threshold of its own, the one with the best F1 on
-the validation examples. The logits of a text that is read in windows are the mean of its windows'.
-
-Where labels are rare a label's own texts may weigh others / own times as much (`balance weights`),
-or what is known already hardly count (`focal`): `finetune/losses/class_imbalance.py`.
+Each label has a threshold of its own, the one with the best F1 on the validation examples. Where
+labels are rare the loss may be weighted or focal: `finetune/losses/class_imbalance.py`.
 """
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 
-from plainformer.base import UserError, did_you_mean
+from plainformer.base import UserError
 from plainformer.corpora import Row
-from plainformer.encoder import SequenceClassifier
-from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.data.example import Prediction, known
 from plainformer.finetune.data.remarks import of_labels, of_texts
 from plainformer.finetune.losses.class_imbalance import GAMMA, best_threshold, binary_cross_entropy
+from plainformer.finetune.losses.divergence import bernoulli_kl_divergence
 from plainformer.finetune.metrics import LabelsMetric
-from plainformer.finetune.task import Task
+from plainformer.finetune.task import check_labels
 from plainformer.finetune.task_options import TaskOptions, TextOptions
-from plainformer.finetune.tasks.texts import Text, TextExample
-from plainformer.tokenizer import Tokenizer
+from plainformer.finetune.tasks.sequence import SequenceTask, label_number
+from plainformer.finetune.tasks.texts import TextExample, read_texts
 from plainformer.training import Loss
 
 if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LabelsExample(TextExample):
-    """A text with its labels; None where they are not known."""
+    """A text with any number of labels."""
 
     labels: tuple[str, ...] | None
-    parted: str = ""
+    delimiter: str = ""
     """The delimiter of the labels in one cell."""
+
+    @property
+    def stratum(self) -> tuple[str, ...]:
+        """Return all labels."""
+        return tuple(sorted(self.labels or ()))
 
 
 @dataclass(frozen=True)
-class LabelsPrediction:
-    """The labels of a text, and the probability of each that there is."""
+class LabelsPrediction(Prediction):
+    """The labels of a text, and the probability of each, most probable first.
+
+    Probabilities do not add up to 1: each label is a question of its own.
+    """
 
     labels: tuple[str, ...]
-    """most probable first"""
     probabilities: dict[str, float]
-    """most probable first; they do not add up to 1, as each is of its own question"""
 
-    def to_json(self) -> dict[str, Any]:
-        """Labels and probabilities."""
-        return asdict(self)
+    @property
+    def confidence(self) -> float:
+        """Return the probability of the least certain decision."""
+        return min(p if label in self.labels else 1 - p for label, p in self.probabilities.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,32 +76,37 @@ class MultiLabelOptions(TextOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultiLabel(Task[LabelsExample, LabelsPrediction]):
+class MultiLabel(SequenceTask[LabelsExample, LabelsPrediction]):
     """Which labels?"""
 
     Options: ClassVar[type[TaskOptions]] = MultiLabelOptions
     COLUMNS: ClassVar[tuple[str, ...]] = ("text", "pair", "labels")
+    problem_type: ClassVar = "multi_label_classification"
 
     labels: tuple[str, ...]
     thresholds: tuple[float, ...] = ()
-    """from which probability on each label is given; (): from 0.5 on"""
-    weights: tuple[float, ...] = ()
-    """of each label's own texts in its loss; (): they weigh as much as the others"""
-    gamma: float = 0.0
-    """of the focal loss; 0: plain cross-entropy"""
+    """The probability from which on each label is predicted; (): 0.5."""
+    weights: tuple[float, ...] = field(default=(), compare=False)
+    """Weights of each label's own texts in its loss; (): they weigh as much as the others."""
+    gamma: float = field(default=0.0, compare=False)
+    """Exponent of the focal loss; 0: plain cross-entropy."""
+
+    def __post_init__(self) -> None:
+        """Check the labels."""
+        super().__post_init__()
+        check_labels(self.labels, thresholds=self.thresholds, weights=self.weights)
 
     @classmethod
-    def fit(
-        cls, config: "FinetuneConfig", examples: Sequence[LabelsExample]
-    ) -> Task[LabelsExample, LabelsPrediction]:
-        """The labels are those that occur, sorted."""
+    def fit(cls, config: "FinetuneConfig", examples: Sequence[LabelsExample]) -> "MultiLabel":
+        """Learn the labels that occur, sorted."""
         options = config.task
         assert isinstance(options, MultiLabelOptions)
         counts = Counter(label for example in examples for label in example.labels or ())
         if all(count == len(examples) for count in counts.values()):
-            file = examples[0].place.rpartition(":")[0]
             shared = f"the labels {', '.join(sorted(counts))}" if counts else "no label"
-            raise UserError(f"{file}: every example has {shared}: there is nothing to learn")
+            raise UserError(
+                f"{examples[0].file}: every example has {shared}: there is nothing to learn"
+            )
         labels = sorted(counts)
         weights = (max(1, len(examples) - counts[label]) / counts[label] for label in labels)
         return cls(
@@ -116,65 +125,57 @@ class MultiLabel(Task[LabelsExample, LabelsPrediction]):
         parted by "|", else ";", else ",". An empty list says that no label is true; an empty cell,
         that nothing is known.
         """
-        text = Text.of(row, labelled)
-        return LabelsExample(text, *(read_labels(row) if labelled else (None,)))
-
-    @classmethod
-    def stratum(cls, example: LabelsExample) -> tuple[str, ...]:
-        """Return all labels of the example."""
-        return tuple(sorted(example.labels or ()))
+        labels, delimiter = read_labels(row) if labelled else (None, "")
+        return LabelsExample(**read_texts(row, labelled), labels=labels, delimiter=delimiter)
 
     @classmethod
     def remarks(cls, config: "FinetuneConfig", examples: Sequence[LabelsExample]) -> list[str]:
         """List the labels, likely faults in them, and the delimiter of cells."""
         counts = Counter(label for example in examples for label in example.labels or ())
         found = of_labels(counts, config.task) if counts else []
-        for sign in {example.parted for example in examples} - {"", "|"}:
-            first = next(example for example in examples if example.parted == sign)
+        for sign in {example.delimiter for example in examples} - {"", "|"}:
+            first = next(example for example in examples if example.delimiter == sign)
             found.append(
-                f"labels are parted at {sign!r} ({first.place}: {' | '.join(first.labels or ())}); "
-                'a label that holds one needs a list: ["a, b"]'
+                f"labels are parted at {sign!r} ({first.source}: "
+                f"{' | '.join(first.labels or ())}); a label that holds one needs a list: "
+                '["a, b"]'
             )
         return [*found, *of_texts(examples)]
 
-    def build(self, config: "FinetuneConfig") -> PretrainedModel:
-        """A new classifier on the pretrained encoder."""
-        return SequenceClassifier.from_pretrained(
-            config.model,
-            labels=self.labels,
-            **config.text_settings,
-            problem_type="multi_label_classification",
-        )
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Name the outputs: the labels."""
+        return self.labels
 
-    def load(self, folder: Path) -> PretrainedModel:
-        """The classifier in `folder`."""
-        return SequenceClassifier.from_pretrained(folder)
-
-    def encode(self, example: LabelsExample, tokenizer: Tokenizer) -> Item:
-        """One sequence, or windows of which each has the text's labels."""
-        text = example.text
-        encodings = self.encodings(tokenizer, text.text, text.pair)
+    def target(self, example: LabelsExample) -> Float32[np.ndarray, "1 labels"] | None:
+        """Return 1 for each label of the text, and 0 for the others."""
         if example.labels is None:
-            return Item(encodings)
-        unknown = [label for label in example.labels if label not in self.labels]
-        if unknown:
-            raise UserError(
-                f"{example.place}: the label {unknown[0]!r} is not among those the model learns: "
-                f"{', '.join(self.labels)}{did_you_mean(unknown[0], self.labels)}"
-            )
-        truth = np.array([[label in example.labels for label in self.labels]])
-        return Item(encodings, (truth.astype(np.float32),) * len(encodings))
+            return None
+        target = np.zeros((1, len(self.labels)), np.float32)
+        for label in example.labels:
+            target[0, label_number(label, self.labels, example.source)] = 1
+        return target
 
-    def loss(self, outputs: Float[Tensor, "sequences labels"], batch: Batch) -> Loss:
-        """The cross-entropy of each label's truth, as a mean over the labels; summed over texts."""
-        logits, truth = batch.mean(outputs), batch.first(batch.targets)
-        return Loss(binary_cross_entropy(logits, truth, self.weights, self.gamma), len(truth))
+    def loss(self, outputs: Float[Tensor, "items labels"], batch: Batch[Item]) -> Loss:
+        """Compute the binary cross-entropy: a mean over the labels, summed over the texts."""
+        truth = batch.first(batch.targets)
+        return Loss(binary_cross_entropy(outputs, truth, self.weights, self.gamma), len(truth))
+
+    def divergence(
+        self,
+        outputs: Float[Tensor, "items labels"],
+        others: Float[Tensor, "items labels"],
+        batch: Batch[Item],
+        temperature: float = 1.0,
+    ) -> Loss:
+        """Compute the mean KL(others ‖ outputs) of the labels' Bernoulli distributions."""
+        return Loss(bernoulli_kl_divergence(outputs, others, temperature), len(outputs))
 
     def predict(
-        self, outputs: Float[Tensor, "sequences labels"], batch: Batch
+        self, outputs: Float[Tensor, "items labels"], batch: Batch[Item]
     ) -> list[LabelsPrediction]:
-        """The labels whose probability reaches their threshold."""
-        rows = batch.mean(outputs.detach().float()).sigmoid().cpu().numpy()
+        """Predict the labels whose probability reaches their threshold."""
+        rows = outputs.detach().sigmoid().cpu().numpy()
         return [self._prediction(row) for row in rows]
 
     def _prediction(self, row: Float[np.ndarray, " labels"]) -> LabelsPrediction:
@@ -182,16 +183,14 @@ class MultiLabel(Task[LabelsExample, LabelsPrediction]):
         return self.decide(LabelsPrediction((), probabilities))
 
     def decide(self, prediction: LabelsPrediction) -> LabelsPrediction:
-        """The labels whose probability reaches their threshold."""
+        """Choose the labels whose probability reaches their threshold."""
         thresholds = self.thresholds or (0.5,) * len(self.labels)
         least = dict(zip(self.labels, thresholds, strict=True))
         given = (label for label, p in prediction.probabilities.items() if p >= least[label])
         return replace(prediction, labels=tuple(given))
 
-    def tune(
-        self, results: Sequence[tuple[LabelsExample, LabelsPrediction]]
-    ) -> Task[LabelsExample, LabelsPrediction]:
-        """The threshold of each label with its best F1."""
+    def tune(self, results: Sequence[tuple[LabelsExample, LabelsPrediction]]) -> "MultiLabel":
+        """Choose the threshold of each label with its best F1."""
         thresholds = []
         for label in self.labels:
             truth = np.array([label in (example.labels or ()) for example, _ in results])
@@ -199,9 +198,25 @@ class MultiLabel(Task[LabelsExample, LabelsPrediction]):
             thresholds.append(best_threshold(truth, said))
         return replace(self, thresholds=tuple(thresholds))
 
+    def pseudo_label(self, example: LabelsExample, prediction: LabelsPrediction) -> LabelsExample:
+        """Return the example with the predicted labels."""
+        return replace(example, labels=prediction.labels)
+
     def metric(self) -> LabelsMetric:
-        """F1 over all labels and of each, AUC, exact matches."""
+        """Measure F1 over all labels and of each, AUC and exact matches."""
         return LabelsMetric(self.labels)
+
+    def add_to(
+        self, metric: LabelsMetric, example: LabelsExample, prediction: LabelsPrediction
+    ) -> None:
+        """Add the true and the predicted labels."""
+        metric.add(
+            known(example.labels),
+            prediction.labels,
+            prediction.probabilities,
+            example.source,
+            example.preview,
+        )
 
 
 def read_labels(row: Row) -> tuple[tuple[str, ...], str]:

@@ -8,7 +8,7 @@ The softmax is over the options of one example, of which the next may have more 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -20,11 +20,14 @@ from torch import Tensor
 from plainformer.base import UserError
 from plainformer.corpora import Row
 from plainformer.encoder import ChoiceScorer, ops
+from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.data.example import Prediction, known
+from plainformer.finetune.losses.divergence import kl_divergence
 from plainformer.finetune.metrics import ChoiceMetric
 from plainformer.finetune.task import Task
 from plainformer.finetune.task_options import PoolingOptions, TaskOptions
-from plainformer.finetune.tasks.texts import Text, TextExample
+from plainformer.finetune.tasks.texts import TextExample, read_texts
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import Loss
 
@@ -32,35 +35,46 @@ if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ChoiceExample(TextExample):
-    """A text, the options, and the number of the right one, from 0; None where it is not known."""
+    """A text, the options, and the number of the right one, from 0."""
 
     options: tuple[str, ...]
     right: int | None
 
     @property
-    def shown(self) -> str:
-        """The text, and between what the choice is."""
-        return f"{self.text.shown} ({' | '.join(self.options)})"
+    def preview(self) -> str:
+        """Return the text and the options."""
+        return f"{super().preview} ({' | '.join(self.options)})"
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Return the text and the options."""
+        return (self.text, *self.options)
+
+    def with_texts(self, texts: Sequence[str]) -> "ChoiceExample":
+        """Return the example with another text and other options."""
+        text, *options = texts
+        return replace(self, text=text, options=tuple(options))
 
 
 @dataclass(frozen=True)
-class ChoicePrediction:
+class ChoicePrediction(Prediction):
     """The most probable option, its number from 0, and the probability of each, in their order."""
 
     option: str
     number: int
     probabilities: tuple[float, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """Option, number and probabilities."""
-        return asdict(self)
+    @property
+    def confidence(self) -> float:
+        """Return the probability of the option."""
+        return self.probabilities[self.number]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice(Item):
-    """One sequence for each option."""
+    """An encoded example: one sequence for each option."""
 
     options: tuple[str, ...]
 
@@ -73,7 +87,7 @@ class MultipleChoiceOptions(PoolingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultipleChoice(Task[ChoiceExample, ChoicePrediction]):
+class MultipleChoice(Task[ChoiceExample, Choice, ChoicePrediction]):
     """Which option?"""
 
     Options: ClassVar[type[TaskOptions]] = MultipleChoiceOptions
@@ -81,21 +95,20 @@ class MultipleChoice(Task[ChoiceExample, ChoicePrediction]):
 
     @classmethod
     def fit(cls, config: "FinetuneConfig", examples: Sequence[ChoiceExample]) -> "MultipleChoice":
-        """Options are read, not known by name: there is nothing to remember."""
+        """Learn no labels: options are texts."""
         return cls(max_length=config.max_length)
 
     @classmethod
     def read(cls, row: Row, labelled: bool = True) -> ChoiceExample:
-        """A row has `text`, a list `options`, and `label`: the right one's number or its text.
+        """Read a row with `text`, a list `options`, and `label`: the right one's number or text.
 
         A number counts from 0. A string is the text of an option, or, if none reads so, a number.
         """
-        text = Text.of(row, labelled)
-        options = read_options(row, text.place)
-        if not labelled:
-            return ChoiceExample(text, options, None)
-        (label,) = row.require("label")
-        return ChoiceExample(text, options, number_of(label, options, text.place))
+        texts, options, right = read_texts(row, labelled), read_options(row), None
+        if labelled:
+            (label,) = row.require("label")
+            right = number_of(label, options, row.source)
+        return ChoiceExample(**texts, options=options, right=right)
 
     def build(self, config: "FinetuneConfig") -> ChoiceScorer:
         """Load the encoder with the scorer that the folder has, or with a new one."""
@@ -106,75 +119,109 @@ class MultipleChoice(Task[ChoiceExample, ChoicePrediction]):
         return ChoiceScorer.from_pretrained(folder)
 
     def encode(self, example: ChoiceExample, tokenizer: Tokenizer) -> Choice:
-        """A pair for each option; the longer of text and option is cut."""
+        """Encode a pair for each option; the longer of text and option is cut."""
         encodings = tuple(
-            tokenizer.encode(example.text.text, option, max_length=self.max_length)
+            tokenizer.encode(example.text, option, max_length=self.max_length)
             for option in example.options
         )
         right = () if example.right is None else (np.array([example.right]),) * len(encodings)
         return Choice(encodings, right, options=example.options)
 
-    def loss(self, outputs: Float[Tensor, "sequences 1"], batch: Batch) -> Loss:
-        """The cross-entropy of the right options, and how many come first ("accuracy")."""
-        scores, right = by_item(outputs, batch), batch.first(batch.targets)
-        correct = (scores.detach().argmax(-1) == right).sum()
-        return Loss(ops.cross_entropy(scores, right), len(right), {"accuracy": correct})
+    def outputs(
+        self, model: PretrainedModel, batch: Batch[Choice]
+    ) -> Float[Tensor, "items options"]:
+        """Compute the scores of each example's options in a row; the lowest number for none."""
+        return by_item(super().outputs(model, batch).float(), batch)
+
+    def loss(self, outputs: Float[Tensor, "items options"], batch: Batch[Choice]) -> Loss:
+        """Compute the cross-entropy of the right options, and how many come first ("accuracy")."""
+        right = batch.first(batch.targets)
+        correct = (outputs.detach().argmax(-1) == right).sum()
+        return Loss(ops.cross_entropy(outputs, right), len(right), {"accuracy": correct})
+
+    def divergence(
+        self,
+        outputs: Float[Tensor, "items options"],
+        others: Float[Tensor, "items options"],
+        batch: Batch[Choice],
+        temperature: float = 1.0,
+    ) -> Loss:
+        """Compute KL(others ‖ outputs) over each example's options."""
+        return Loss(kl_divergence(outputs, others, temperature), len(outputs))
 
     def predict(
-        self, outputs: Float[Tensor, "sequences 1"], batch: Batch
+        self, outputs: Float[Tensor, "items options"], batch: Batch[Choice]
     ) -> list[ChoicePrediction]:
-        """The softmax over each example's options."""
-        rows = by_item(outputs.detach().float(), batch).softmax(-1).cpu().numpy()
+        """Predict by the softmax over each example's options."""
+        rows = outputs.detach().softmax(-1).cpu().numpy()
         return [
             prediction(item.options, row[: len(item.options)])
             for item, row in zip(batch.items, rows, strict=True)
-            if isinstance(item, Choice)
         ]
 
+    def pseudo_label(self, example: ChoiceExample, prediction: ChoicePrediction) -> ChoiceExample:
+        """Return the example with the predicted option for the right one."""
+        return replace(example, right=prediction.number)
+
     def metric(self) -> ChoiceMetric:
-        """Accuracy."""
+        """Measure accuracy."""
         return ChoiceMetric()
 
+    def add_to(
+        self, metric: ChoiceMetric, example: ChoiceExample, prediction: ChoicePrediction
+    ) -> None:
+        """Add the right and the predicted option."""
+        metric.add(
+            known(example.right),
+            prediction.number,
+            prediction.probabilities,
+            example.options,
+            example.source,
+            example.preview,
+        )
 
-def by_item(outputs: Float[Tensor, "sequences 1"], batch: Batch) -> Float[Tensor, "items options"]:
-    """The scores of each item's options in a row; −∞ where it has fewer than another."""
-    table = outputs.new_full((len(batch.counts), max(batch.counts)), -torch.inf)
+
+def by_item(
+    outputs: Float[Tensor, "sequences 1"], batch: Batch[Choice]
+) -> Float[Tensor, "items options"]:
+    """Put the scores of each item's options in a row; the lowest number where it has fewer."""
+    table = outputs.new_full((len(batch.counts), max(batch.counts)), torch.finfo(outputs.dtype).min)
     there = torch.arange(table.shape[1]) < torch.tensor(batch.counts)[:, None]
     return table.masked_scatter(there.to(table.device), batch.in_order(outputs))
 
 
 def prediction(options: tuple[str, ...], row: Float[np.ndarray, " options"]) -> ChoicePrediction:
-    """The first of the most probable options."""
+    """Choose the first of the most probable options."""
     number = int(row.argmax())
     return ChoicePrediction(options[number], number, tuple(row.tolist()))
 
 
-def read_options(row: Row, place: str) -> tuple[str, ...]:
-    """The column `options`: a list of two strings or more."""
+def read_options(row: Row) -> tuple[str, ...]:
+    """Read the column `options`: a list of two strings or more."""
     options = row.items("options")
     if not isinstance(options, list):
         raise UserError(
-            f"{place}: column 'options' is not a list of strings: {options!r:.40}; "
+            f"{row.source}: column 'options' is not a list of strings: {options!r:.40}; "
             'in a cell: ["a", "b"]'
         )
     if len(options) < 2:
-        raise UserError(f"{place}: {len(options)} options leave nothing to choose")
+        raise UserError(f"{row.source}: {len(options)} options leave nothing to choose")
     for number, option in enumerate(options):
         if not isinstance(option, str) or not option.strip():
-            raise UserError(f"{place}: option {number} is not a text: {option!r:.40}")
+            raise UserError(f"{row.source}: option {number} is not a text: {option!r:.40}")
     return tuple(options)
 
 
-def number_of(label: Any, options: Sequence[str], place: str) -> int:
-    """The number of the option that `label` names, by its text or by its number."""
+def number_of(label: Any, options: Sequence[str], source: str) -> int:
+    """Return the number of the option that `label` names, by its text or by its number."""
     if isinstance(label, str) and options.count(label) > 1:
-        raise UserError(f"{place}: {options.count(label)} options read {label!r:.40}: number it")
+        raise UserError(f"{source}: {options.count(label)} options read {label!r:.40}: number it")
     if isinstance(label, str) and label in options:
         return options.index(label)
     number = str(label)
     if isinstance(label, bool) or not number.isdecimal() or int(number) >= len(options):
         raise UserError(
-            f"{place}: the label {label!r:.40} is neither an option nor a number from 0 to "
+            f"{source}: the label {label!r:.40} is neither an option nor a number from 0 to "
             f"{len(options) - 1}"
         )
     return int(number)

@@ -22,9 +22,10 @@ from plainformer.base import UserError, plural
 from plainformer.encoder import MaskedLM
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.task import check_labels
 from plainformer.finetune.task_options import TaskOptions
 from plainformer.finetune.tasks.classification import ClassExample, Classification
-from plainformer.finetune.tasks.texts import Text, chosen
+from plainformer.finetune.tasks.texts import chosen
 from plainformer.tokenizer import Encoding, Tokenizer, load_tokenizer
 from plainformer.tokenizer.encoding import longest_first
 
@@ -61,16 +62,21 @@ class Prompt(Classification):
     Options: ClassVar[type[TaskOptions]] = PromptOptions
 
     template: str
-    """has {text} and [MASK] once, and may have {pair}"""
+    """Has {text} and [MASK] once, and may have {pair}."""
     words: tuple[str, ...]
-    """one for each label"""
+    """One for each label."""
     word_ids: tuple[int, ...]
-    """their tokens"""
+    """The tokens of the words."""
     mask_id: int
+
+    def __post_init__(self) -> None:
+        """Check the words."""
+        super().__post_init__()
+        check_labels(self.labels, words=self.words, word_ids=self.word_ids)
 
     @classmethod
     def fit(cls, config: "FinetuneConfig", examples: Sequence[ClassExample]) -> "Prompt":
-        """The labels are those of the verbaliser, whether or not they occur."""
+        """Learn the labels of the verbaliser, whether or not they occur."""
         options = config.task
         assert isinstance(options, PromptOptions)
         words, labels = read_verbaliser(options.verbaliser)
@@ -88,26 +94,26 @@ class Prompt(Classification):
         )
 
     def build(self, config: "FinetuneConfig") -> PretrainedModel:
-        """The masked-language model as it was pretrained."""
+        """Load the masked-language model as it was pretrained."""
         return MaskedLM.from_pretrained(config.model, dropout=config.dropout)
 
     def load(self, folder: Path) -> PretrainedModel:
-        """The masked-language model in `folder`."""
+        """Load the masked-language model in `folder`."""
         return MaskedLM.from_pretrained(folder)
 
-    def encode(self, example: ClassExample, tokenizer: Tokenizer) -> Item:
-        """The filled template as one sequence; what reads like a mask in the text is left out.
+    def encodings(self, example: ClassExample, tokenizer: Tokenizer) -> tuple[Encoding, ...]:
+        """Encode the filled template as one sequence; masks in the text itself are left out.
 
         Raises `UserError` for a pair without a place in the template, and a place without a pair.
         """
-        if (example.text.pair is None) == (PAIR in self.template):
-            one, other = ("a row has no", "a") if example.text.pair is None else ("has a", "no")
-            raise UserError(f"{example.place}: {one} pair, and the template has {other} {PAIR}")
-        return self.item(example, (self.filled(example.text, tokenizer),))
+        if (example.pair is None) == (PAIR in self.template):
+            one, other = ("a row has no", "a") if example.pair is None else ("has a", "no")
+            raise UserError(f"{example.source}: {one} pair, and the template has {other} {PAIR}")
+        return (self.filled(example.text, example.pair, tokenizer),)
 
-    def filled(self, text: Text, tokenizer: Tokenizer) -> Encoding:
-        """The template with text and pair in it, of which the longer is cut first."""
-        values = {TEXT: text.text, PAIR: text.pair or "", MASK: tokenizer.special_tokens["mask"]}
+    def filled(self, text: str, pair: str | None, tokenizer: Tokenizer) -> Encoding:
+        """Encode the template with text and pair in it, of which the longer is cut first."""
+        values = {TEXT: text, PAIR: pair or "", MASK: tokenizer.special_tokens["mask"]}
         whole = ""
         spans: dict[str, tuple[int, int]] = {}
         for part in PARTS.split(self.template):
@@ -134,13 +140,13 @@ class Prompt(Classification):
         kept = sorted([*fixed, *a[:keep_a], *b[:keep_b]])
         return tokenizer.template.encode(chosen(tokens, kept), None, len(tokens) - len(kept))
 
-    def outputs(self, model: PretrainedModel, batch: Batch) -> Float[Tensor, "sequences labels"]:
-        """The logits of the labels' words in the gap; no other place is projected."""
+    def outputs(self, model: PretrainedModel, batch: Batch[Item]) -> Float[Tensor, "items labels"]:
+        """Compute the logits of the labels' words at [MASK]; no other token is projected."""
         gaps = (batch.input_ids == self.mask_id).nonzero().squeeze(1)
         logits: Float[Tensor, "sequences vocab"] = model(
             batch.input_ids, None, batch.token_type_ids, batch.sequences, target_positions=gaps
         )
-        return logits[:, list(self.word_ids)]
+        return batch.in_order(logits[:, list(self.word_ids)].float())
 
 
 def check_template(template: str) -> None:
@@ -156,7 +162,7 @@ def check_template(template: str) -> None:
 
 
 def read_verbaliser(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """`word=label,word=label` as words and labels; `UserError` for anything else."""
+    """Parse `word=label,word=label` into words and labels; raise `UserError` for anything else."""
     words, labels = [], []
     for entry in text.split(","):
         word, sign, label = (part.strip() for part in entry.partition("="))
@@ -172,12 +178,12 @@ def read_verbaliser(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def word_id(tokenizer: Tokenizer, template: str, word: str) -> int:
-    """The token of a word where the gap is: behind a space, within a word, or first of all.
+    """Return the token of a word at [MASK]: behind a space, within a word, or first of all.
 
     Raises `UserError` for a word that is not one token of the vocabulary.
     """
     before = template[: template.index(MASK)]
-    # In place of what the gap follows stands another gap: a word's tokens depend on no more of it.
+    # A mask stands for the text before: a word's tokens depend on no more of it.
     lead = tokenizer.special_tokens["mask"] if before else ""
     lead += " " if before[-1:].isspace() else ""
     ids = tokenizer.tokens(lead + word).ids[bool(lead) :]

@@ -1,7 +1,7 @@
-"""Question answering: which span of a passage answers a question?
+"""Answer a question by a span of a passage.
 
     loss = −½ (log softmax(start)[first] + log softmax(end)[last])      over the tokens of a window
-    score(i, j) = startᵢ + endⱼ,  i ≤ j < i + 30        answer = the span of the highest score
+    score(i, j) = startᵢ + endⱼ,  i ≤ j < i + 30        prediction = the span of the highest score
 
 [CLS] question [SEP] passage [SEP]: a passage that is too long is read in windows, each with the
 whole question. In a window that lacks the answer, or a part of it, [CLS] is first and last. So
@@ -25,11 +25,15 @@ from torch import Tensor
 from plainformer.base import UserError
 from plainformer.corpora import Answer, Columns, File, Row, read_answers, read_squad
 from plainformer.encoder import QuestionAnswerer, ops
+from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.data.example import Example, Prediction, known
+from plainformer.finetune.losses.divergence import kl_divergence
 from plainformer.finetune.metrics import AnswerMetric
 from plainformer.finetune.metrics.spans import word_f1
-from plainformer.finetune.task import AS_NAMED, OVERLAP, Task
+from plainformer.finetune.task import AS_NAMED, Task
 from plainformer.finetune.task_options import TaskOptions
+from plainformer.finetune.tasks.texts import OVERLAP
 from plainformer.tokenizer import Tokenizer
 from plainformer.tokenizer.encoding import windows
 from plainformer.training import Loss
@@ -38,101 +42,116 @@ if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
 
 LONGEST_ANSWER = 30
-"""tokens"""
-SHOWN = 3
-"""answers that are told, the best first"""
-LOOKED_AT = 20
-"""spans among which they are found: several may be of the same characters"""
+"""Tokens of the longest answer."""
+NUM_ANSWERS = 3
+"""Answers in a prediction, the best first."""
+NUM_SPANS = 20
+"""Best spans in which the answers are sought: several may have the same characters."""
 
 Logits = tuple[Float[Tensor, " tokens"], Float[Tensor, " tokens"]]
 
 
-@dataclass(frozen=True)
-class QuestionExample:
-    """A question on a passage, and its answers: none where it has none, None if not known."""
+@dataclass(frozen=True, kw_only=True)
+class QuestionExample(Example):
+    """A question on a passage, and its answers; there may be none."""
 
     question: str
     context: str
     answers: tuple[Answer, ...] | None
-    place: str
 
     @property
-    def shown(self) -> str:
-        """Question and passage, as a person reads them."""
+    def preview(self) -> str:
+        """Return question and passage."""
         return f"{self.question} ⟷ {self.context}"
+
+    @property
+    def stratum(self) -> bool:
+        """Tell whether the question has an answer."""
+        return bool(self.answers)
+
+    @property
+    def group(self) -> str:
+        """Return the passage, shared by all its questions."""
+        return self.context
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Return the question; in another passage the answers would stand elsewhere."""
+        return (self.question,)
+
+    def with_texts(self, texts: Sequence[str]) -> "QuestionExample":
+        """Return the example with another question."""
+        (question,) = texts
+        return replace(self, question=question)
 
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of the passage: `answer` is `context[start:end]`."""
+    """A span of the passage: `answer` is `context[start:end]`."""
 
     answer: str
     start: int
     end: int
     score: float
-    """probability among all spans of the passage, and no answer where that may be"""
-
-    def to_json(self) -> dict[str, Any]:
-        """Text, place and probability."""
-        return asdict(self)
+    """Probability among all spans of the passage, and no answer where that may be."""
 
 
 @dataclass(frozen=True)
-class AnswerPrediction:
-    """What answers a question."""
+class AnswerPrediction(Prediction):
+    """The answer to a question, and the spans it was chosen from."""
 
     spans: tuple[Span, ...]
-    """the best ones, most probable first; none where the passage holds nothing"""
+    """The best spans, most probable first; none of an empty passage."""
     no_answer: float | None
-    """probability that the passage has no answer; None where every question has one"""
+    """Probability that the passage has no answer; None where every question has one."""
     margin: float
-    """score of no answer, less that of the best span"""
+    """Score of no answer, less that of the best span."""
     abstains: bool
-    """whether it is taken to have none"""
+    """Whether no answer is predicted."""
 
     @property
     def answer(self) -> str:
-        """The answer, empty for none."""
+        """Return the answer, empty for none."""
         return "" if self.abstains else self.spans[0].answer
 
     @property
-    def score(self) -> float:
-        """The probability of what is said."""
+    def confidence(self) -> float:
+        """Return the probability of the answer, or of none."""
         return self.no_answer or 0.0 if self.abstains else self.spans[0].score
 
     def to_json(self) -> dict[str, Any]:
-        """The answer, its place and probability; that there is none; and the best spans."""
-        none = {"answer": "", "start": None, "end": None, "score": self.score}
+        """Return the answer, its place and probability, that of no answer, and the best spans."""
+        none = {"answer": "", "start": None, "end": None, "score": self.confidence}
         return {
-            **(none if self.abstains else self.spans[0].to_json()),
+            **(none if self.abstains else asdict(self.spans[0])),
             **({} if self.no_answer is None else {"no_answer": self.no_answer}),
-            "best": [span.to_json() for span in self.spans],
+            "best": [asdict(span) for span in self.spans],
         }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Passage(Item):
-    """A question and its passage as windows, and the way back to characters."""
+    """A question and its passage as windows, with the offsets of tokens in characters."""
 
     context: str
     offsets: Int[np.ndarray, "tokens 2"]
-    """where in `context` each token of the passage begins and ends"""
+    """Start and end of each token of the passage in `context`."""
     visible: Bool[np.ndarray, " tokens"]
-    """which of them are more than white space: an answer begins and ends with one"""
+    """Whether a token is more than white space: an answer begins and ends with such a one."""
     cuts: tuple[slice, ...]
-    """the tokens of the passage that each window has"""
+    """The tokens of the passage in each window."""
     first: int
-    """where in a window they begin"""
+    """The position in a window of its first token of the passage."""
 
     def span(self, answer: Answer) -> tuple[int, int] | None:
-        """The first and last token that have a part of the answer; None where none has any."""
+        """Return the first and last token of an answer; None where no token has a part of it."""
         start, end = self.offsets.T
         has_part = (start < answer.end) & (end > answer.start) & self.visible
         inside = np.flatnonzero(has_part).tolist()
         return (inside[0], inside[-1]) if inside else None
 
     def target(self, span: tuple[int, int] | None, cut: slice) -> Int[np.ndarray, "1 2"]:
-        """Where in a window a span begins and ends; [CLS], which is first, if a part is missing."""
+        """Return first and last position of a span in a window; [CLS], which is 0, if it is cut."""
         if span is None or span[0] < cut.start or span[1] >= cut.stop:
             return np.zeros((1, 2), np.int64)
         first, last = (token - cut.start + self.first for token in span)
@@ -141,7 +160,7 @@ class Passage(Item):
     def scores(
         self, logits: Sequence[Float[np.ndarray, "_ 2"]]
     ) -> Float[np.ndarray, "tokens longest"]:
-        """[i, k]: of the span of the passage's tokens i … i + k, the best over the windows.
+        """Score each span: [i, k] is the best score of tokens i … i + k over the windows.
 
         −∞ where no window has the span, or one of its ends is white space.
         """
@@ -163,63 +182,53 @@ class QuestionAnsweringOptions(TaskOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuestionAnswering(Task[QuestionExample, AnswerPrediction]):
+class QuestionAnswering(Task[QuestionExample, Passage, AnswerPrediction]):
     """Which span answers?"""
 
     COLUMNS: ClassVar[tuple[str, ...]] = ("question", "context", "answers")
     Options: ClassVar[type[TaskOptions]] = QuestionAnsweringOptions
     overflow: Literal["truncate", "windows"] = "windows"
     threshold: float | None = None
-    """a question is not answered where its margin is above; None: every question has an answer"""
+    """The margin from which on no answer is predicted; None: every question has an answer."""
 
     @classmethod
     def fit(
         cls, config: "FinetuneConfig", examples: Sequence[QuestionExample]
     ) -> "QuestionAnswering":
-        """Answers may be missing where they are missing here."""
+        """Learn whether questions may have no answer."""
         answered = [bool(example.answers) for example in examples]
         if not any(answered):
-            file = examples[0].place.rpartition(":")[0]
-            raise UserError(f"{file}: no question has an answer: there is nothing to learn")
+            raise UserError(
+                f"{examples[0].file}: no question has an answer: there is nothing to learn"
+            )
         return cls(max_length=config.max_length, threshold=None if all(answered) else 0.0)
 
     @classmethod
-    def stratum(cls, example: QuestionExample) -> bool:
-        """Tell whether the question has an answer."""
-        return bool(example.answers)
-
-    @classmethod
-    def together(cls, example: QuestionExample) -> str:
-        """Return the passage, shared by all its questions."""
-        return example.context
-
-    @classmethod
     def rows(cls, path: File, columns: Columns = AS_NAMED) -> Iterator[Row]:
-        """SQuAD's JSON, or rows."""
+        """Yield the rows of a file, or the questions of a file in SQuAD's JSON."""
         return columns.of(read_squad(path))
 
     @classmethod
     def read(cls, row: Row, labelled: bool = True) -> QuestionExample:
-        """A row has `question`, `context` and `answers`, and may have `id`."""
-        place = f"{row.file}:{row.line}"
-        question, context = row.string("question"), row.string("context")
+        """Read a row with `question`, `context`, `answers` and an optional `id`."""
+        texts = {name: row.string(name) for name in ("question", "context")}
         if not labelled:
-            return QuestionExample(question, context, None, place)
-        for name, text in (("question", question), ("context", context)):
+            return QuestionExample(**texts, answers=None, source=row.source)
+        for name, text in texts.items():
             if not text.strip():
-                raise UserError(f"{place}: the {name} is empty")
-        return QuestionExample(question, context, tuple(read_answers(row)), place)
+                raise UserError(f"{row.source}: the {name} is empty")
+        return QuestionExample(**texts, answers=tuple(read_answers(row)), source=row.source)
 
     def build(self, config: "FinetuneConfig") -> QuestionAnswerer:
-        """A new head on the pretrained encoder."""
+        """Build the pretrained encoder under a new head."""
         return QuestionAnswerer.from_pretrained(config.model, new_head=True, dropout=config.dropout)
 
     def load(self, folder: Path) -> QuestionAnswerer:
-        """The model in `folder`."""
+        """Load the model in `folder`."""
         return QuestionAnswerer.from_pretrained(folder)
 
     def encode(self, example: QuestionExample, tokenizer: Tokenizer) -> Passage:
-        """Windows of the passage, each with the question; and in each the first of the answers.
+        """Encode windows of the passage, each with the question; the target is the first answer.
 
         A question is cut where it leaves the passage less than half of the room.
         """
@@ -246,20 +255,29 @@ class QuestionAnswering(Task[QuestionExample, AnswerPrediction]):
         span = item.span(example.answers[0]) if example.answers else None
         return replace(item, targets=tuple(item.target(span, cut) for cut in cuts))
 
-    def loss(self, outputs: Logits, batch: Batch) -> Loss:
-        """The mean cross-entropy of both ends in each window, and how many are right ("exact")."""
-        real = batch.sequences.pad(torch.ones_like(outputs[0], dtype=torch.bool))
-        lowest = torch.finfo(torch.float32).min
-        start, end = (
-            batch.sequences.pad(logits.float()).masked_fill(~real, lowest) for logits in outputs
-        )
+    def outputs(self, model: PretrainedModel, batch: Batch[Passage]) -> Logits:
+        """Compute the logits of each token for the start and the end of the answer."""
+        start, end = super().outputs(model, batch)
+        return start.float(), end.float()
+
+    def loss(self, outputs: Logits, batch: Batch[Passage]) -> Loss:
+        """Compute the mean cross-entropy of both ends, and how many windows are right ("exact")."""
+        start, end = by_window(outputs, batch)
         first, last = batch.targets.unbind(-1)
         total = (ops.cross_entropy(start, first) + ops.cross_entropy(end, last)) / 2
         right = (start.detach().argmax(-1) == first) & (end.detach().argmax(-1) == last)
         return Loss(total, len(first), {"exact": right.sum()})
 
-    def predict(self, outputs: Logits, batch: Batch) -> list[AnswerPrediction]:
-        """The best spans of each passage, over all its windows."""
+    def divergence(
+        self, outputs: Logits, others: Logits, batch: Batch[Passage], temperature: float = 1.0
+    ) -> Loss:
+        """Compute the mean KL(others ‖ outputs) of both ends over the tokens of each window."""
+        pairs = zip(by_window(outputs, batch), by_window(others, batch), strict=True)
+        both = [kl_divergence(one, other, temperature) for one, other in pairs]
+        return Loss((both[0] + both[1]) / 2, len(batch.places))
+
+    def predict(self, outputs: Logits, batch: Batch[Passage]) -> list[AnswerPrediction]:
+        """Predict the best spans of each passage, over all its windows."""
         logits = batch.split(torch.stack(outputs, -1).double().cpu())
         return [
             self._prediction(item, [window.numpy() for window in windows])
@@ -267,9 +285,8 @@ class QuestionAnswering(Task[QuestionExample, AnswerPrediction]):
         ]
 
     def _prediction(
-        self, item: Item, logits: Sequence[Float[np.ndarray, "_ 2"]]
+        self, item: Passage, logits: Sequence[Float[np.ndarray, "_ 2"]]
     ) -> AnswerPrediction:
-        assert isinstance(item, Passage)
         scores = item.scores(logits)
         null = min(float(window[0].sum()) for window in logits)
         best = float(scores.max(initial=-np.inf))
@@ -279,7 +296,7 @@ class QuestionAnswering(Task[QuestionExample, AnswerPrediction]):
         none = math.exp(null - highest) if may_lack else 0.0
         whole = parts.sum() + none
         spans: dict[tuple[int, int], Span] = {}
-        for place in np.argsort(-scores, axis=None, kind="stable")[:LOOKED_AT].tolist():
+        for place in np.argsort(-scores, axis=None, kind="stable")[:NUM_SPANS].tolist():
             first, more = divmod(place, LONGEST_ANSWER)
             if scores[first, more] > -np.inf:
                 start, end = int(item.offsets[first, 0]), int(item.offsets[first + more, 1])
@@ -287,7 +304,7 @@ class QuestionAnswering(Task[QuestionExample, AnswerPrediction]):
                 spans.setdefault((start, end), span)
         margin = null - best
         return AnswerPrediction(
-            spans=tuple(spans.values())[:SHOWN],
+            spans=tuple(spans.values())[:NUM_ANSWERS],
             no_answer=float(none / whole) if may_lack else None,
             margin=margin,
             abstains=may_lack and margin > (self.threshold or 0.0),
@@ -296,7 +313,7 @@ class QuestionAnswering(Task[QuestionExample, AnswerPrediction]):
     def tune(
         self, results: Sequence[tuple[QuestionExample, AnswerPrediction]]
     ) -> "QuestionAnswering":
-        """The threshold of the best F1 here, halfway between two margins."""
+        """Choose the threshold of the best F1, halfway between two margins."""
         margins, gains = [], []
         for example, prediction in results:
             if prediction.spans:
@@ -308,18 +325,39 @@ class QuestionAnswering(Task[QuestionExample, AnswerPrediction]):
         return replace(self, threshold=best_threshold(np.array(margins), np.array(gains)))
 
     def decide(self, prediction: AnswerPrediction) -> AnswerPrediction:
-        """An answer, or none where the margin is above the threshold."""
+        """Choose no answer where the margin is above the threshold."""
         if self.threshold is None:
             return prediction
         return replace(prediction, abstains=prediction.margin > self.threshold)
 
+    def pseudo_label(
+        self, example: QuestionExample, prediction: AnswerPrediction
+    ) -> QuestionExample:
+        """Return the example with the predicted answer, or with none."""
+        spans = () if prediction.abstains else prediction.spans[:1]
+        return replace(example, answers=tuple(Answer(span.answer, span.start) for span in spans))
+
     def metric(self) -> AnswerMetric:
-        """Exact match and F1."""
+        """Measure exact match and F1."""
         return AnswerMetric()
+
+    def add_to(
+        self, metric: AnswerMetric, example: QuestionExample, prediction: AnswerPrediction
+    ) -> None:
+        """Add the gold answers and the predicted one."""
+        gold = [answer.text for answer in known(example.answers)]
+        metric.add(gold, prediction.answer, prediction.confidence, example.source, example.question)
+
+
+def by_window(outputs: Logits, batch: Batch[Passage]) -> list[Float[Tensor, "windows longest"]]:
+    """Pad the logits of each window, with the lowest number."""
+    real = batch.sequences.pad(torch.ones_like(outputs[0], dtype=torch.bool))
+    lowest = torch.finfo(outputs[0].dtype).min
+    return [batch.sequences.pad(logits).masked_fill(~real, lowest) for logits in outputs]
 
 
 def best_threshold(margins: Float[np.ndarray, " n"], gains: Float[np.ndarray, " n"]) -> float:
-    """The number between margins up to which it gains most to answer."""
+    """Return the number between margins up to which it gains most to answer."""
     order = np.argsort(margins)
     edges = np.concatenate([[margins.min() - 2], margins[order], [margins.max() + 2]])
     answered = np.concatenate([[0.0], gains[order].cumsum()])

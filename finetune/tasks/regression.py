@@ -1,23 +1,20 @@
-"""Regression: what number has a text, or how alike are two?
+"""Predict a number of a text, or of two: a rating, a similarity.
 
-    loss = (output − score)²
+    loss = (output − score)²        prediction = the output
 
-The numbers are learned as they are, and the only output is the answer. A new output begins at the
-mean of the training scores, and varies as they do: so it learns on any scale as if they had been
-standardised, and nothing is to be undone. The output for a text that is read in windows is the mean
-of its windows'.
+Scores are learned on their own scale. A new head starts with their mean for its bias, and its
+weights are multiplied by their standard deviation: it learns as if they were standardised.
 """
 
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from plainformer.base import UserError
@@ -25,40 +22,38 @@ from plainformer.corpora import Row
 from plainformer.encoder import SequenceClassifier
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.data.example import Prediction, known
 from plainformer.finetune.data.remarks import of_texts
 from plainformer.finetune.metrics import NumberMetric
-from plainformer.finetune.task import Task
 from plainformer.finetune.task_options import TaskOptions, TextOptions
-from plainformer.finetune.tasks.texts import Text, TextExample
-from plainformer.tokenizer import Tokenizer
+from plainformer.finetune.tasks.sequence import SequenceTask
+from plainformer.finetune.tasks.texts import TextExample, read_texts
 from plainformer.training import Loss
 
 if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
 
-OUTPUT = ("LABEL_0",)
-"""what `transformers` calls an only output: a published model's goes on being trained"""
-
 LARGEST = 1e15
-"""beyond it the sum of squared errors soon leaves the range of float32"""
+"""The largest score: the sum of the squared errors of larger ones leaves the range of float32."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoreExample(TextExample):
-    """A text with its number; None where it is not known."""
+    """A text with its number."""
 
     score: float | None
 
+    @property
+    def stratum(self) -> float:
+        """Return the score."""
+        return self.score or 0.0
+
 
 @dataclass(frozen=True)
-class ScorePrediction:
-    """The number that the model gives a text."""
+class ScorePrediction(Prediction):
+    """The number of a text."""
 
     score: float
-
-    def to_json(self) -> dict[str, Any]:
-        """The number."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,27 +64,28 @@ class RegressionOptions(TextOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Regression(Task[ScoreExample, ScorePrediction]):
+class Regression(SequenceTask[ScoreExample, ScorePrediction]):
     """What number?"""
 
     Options: ClassVar[type[TaskOptions]] = RegressionOptions
     COLUMNS: ClassVar[tuple[str, ...]] = ("text", "pair", "score")
-    mean: float = 0.0
-    """of the training scores"""
-    deviation: float = 1.0
-    """of the training scores from their mean"""
+    problem_type: ClassVar = "regression"
+
+    mean: float = field(default=0.0, compare=False)
+    """Mean of the training scores."""
+    deviation: float = field(default=1.0, compare=False)
+    """Standard deviation of the training scores."""
 
     @classmethod
-    def fit(
-        cls, config: "FinetuneConfig", examples: Sequence[ScoreExample]
-    ) -> Task[ScoreExample, ScorePrediction]:
-        """Any numbers, unless they are all the same."""
+    def fit(cls, config: "FinetuneConfig", examples: Sequence[ScoreExample]) -> "Regression":
+        """Measure the scores; refuse scores that are all equal."""
         options = config.task
         assert isinstance(options, RegressionOptions)
         scores = np.array([example.score for example in examples], np.float64)
         if np.ptp(scores) == 0:
-            file = examples[0].place.rpartition(":")[0]
-            raise UserError(f"{file}: every example has the score {scores[0]}: nothing to learn")
+            raise UserError(
+                f"{examples[0].file}: every example has the score {scores[0]}: nothing to learn"
+            )
         return cls(
             mean=float(scores.mean()),
             deviation=float(scores.std()),
@@ -99,65 +95,64 @@ class Regression(Task[ScoreExample, ScorePrediction]):
 
     @classmethod
     def read(cls, row: Row, labelled: bool = True) -> ScoreExample:
-        """A row has `text` and `score`, a finite number, and may have `pair`."""
-        text = Text.of(row, labelled)
-        return ScoreExample(text, read_score(row) if labelled else None)
-
-    @classmethod
-    def stratum(cls, example: ScoreExample) -> float:
-        """Return the score."""
-        return example.score or 0.0
+        """Read a row with `text`, `score`, a finite number, and an optional `pair`."""
+        texts = read_texts(row, labelled)
+        return ScoreExample(**texts, score=read_score(row) if labelled else None)
 
     @classmethod
     def remarks(cls, config: "FinetuneConfig", examples: Sequence[ScoreExample]) -> list[str]:
         """List likely faults in the texts."""
         return of_texts(examples)
 
-    def build(self, config: "FinetuneConfig") -> PretrainedModel:
-        """A classifier with one output on the pretrained encoder."""
-        return SequenceClassifier.from_pretrained(
-            config.model,
-            labels=OUTPUT,
-            **config.text_settings,
-            problem_type="regression",
-        )
-
     def start(self, model: PretrainedModel) -> None:
-        """Begin at the scores' mean, and vary as they do."""
+        """Start at the mean of the scores, and with their deviation."""
         assert isinstance(model, SequenceClassifier)
         with torch.no_grad():
             model.classifier.weight.mul_(self.deviation)
             model.classifier.bias.fill_(self.mean)
 
-    def load(self, folder: Path) -> PretrainedModel:
-        """The model in `folder`."""
-        return SequenceClassifier.from_pretrained(folder)
+    def target(self, example: ScoreExample) -> Float32[np.ndarray, " 1"] | None:
+        """Return the score."""
+        return None if example.score is None else np.array([example.score], np.float32)
 
-    def encode(self, example: ScoreExample, tokenizer: Tokenizer) -> Item:
-        """One sequence, or windows of which each has the text's number."""
-        text = example.text
-        encodings = self.encodings(tokenizer, text.text, text.pair)
-        if example.score is None:
-            return Item(encodings)
-        return Item(encodings, (np.array([example.score], np.float32),) * len(encodings))
-
-    def loss(self, outputs: Float[Tensor, "sequences 1"], batch: Batch) -> Loss:
-        """The squared error."""
-        errors = batch.mean(outputs).squeeze(-1).float() - batch.first(batch.targets)
+    def loss(self, outputs: Float[Tensor, "items 1"], batch: Batch[Item]) -> Loss:
+        """Compute the squared error."""
+        errors = outputs.squeeze(-1) - batch.first(batch.targets)
         return Loss(errors.square().sum(), len(errors))
 
-    def predict(self, outputs: Float[Tensor, "sequences 1"], batch: Batch) -> list[ScorePrediction]:
-        """The output as it is."""
-        rows = batch.mean(outputs.detach().float()).squeeze(-1)
-        return [ScorePrediction(score) for score in rows.tolist()]
+    def divergence(
+        self,
+        outputs: Float[Tensor, "items 1"],
+        others: Float[Tensor, "items 1"],
+        batch: Batch[Item],
+        temperature: float = 1.0,
+    ) -> Loss:
+        """Compute the squared difference."""
+        return Loss((outputs - others).square().sum(), len(outputs))
+
+    def predict(
+        self, outputs: Float[Tensor, "items 1"], batch: Batch[Item]
+    ) -> list[ScorePrediction]:
+        """Predict the output as it is."""
+        return [ScorePrediction(score) for score in outputs.detach().squeeze(-1).tolist()]
+
+    def pseudo_label(self, example: ScoreExample, prediction: ScorePrediction) -> ScoreExample:
+        """Return the example with the predicted score."""
+        return replace(example, score=prediction.score)
 
     def metric(self) -> NumberMetric:
-        """Correlations and errors."""
+        """Measure correlations and errors."""
         return NumberMetric()
+
+    def add_to(
+        self, metric: NumberMetric, example: ScoreExample, prediction: ScorePrediction
+    ) -> None:
+        """Add the true and the predicted score."""
+        metric.add(known(example.score), prediction.score, example.source, example.preview)
 
 
 def read_score(row: Row) -> float:
-    """The column `score`; `UserError` by file and line where it is none to learn."""
+    """Read the column `score`; raise `UserError` for anything but a finite number."""
     try:
         score = float(row.string("score"))
     except ValueError:
@@ -167,5 +162,5 @@ def read_score(row: Row) -> float:
         comma = "; write a point: 3.5" if re.fullmatch(r"'-?\d+,\d+'", found) else ""
         raise UserError(f"{row.source}: the score is no finite number: {found}{comma}")
     if abs(score) > LARGEST:
-        raise UserError(f"{row.file}:{row.line}: the score {score:g} is too large: scale them all")
+        raise UserError(f"{row.source}: the score {score:g} is too large: scale them all")
     return score

@@ -11,7 +11,7 @@ A label may say that there is no relation; `RelationMetric` does not count it as
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -21,13 +21,18 @@ from jaxtyping import Int
 from plainformer.base import UserError, plural
 from plainformer.base.words import join_words
 from plainformer.corpora import Row
-from plainformer.finetune.data.batch import Item
 from plainformer.finetune.metrics import RelationMetric
+from plainformer.finetune.task import check_label
 from plainformer.finetune.task_options import PoolingOptions, TaskOptions
-from plainformer.finetune.tasks.classification import OneLabel, label_names, label_of
+from plainformer.finetune.tasks.classification import (
+    ClassExample,
+    OneLabel,
+    label_names,
+    label_of,
+)
 from plainformer.finetune.tasks.tagging.sentences import strings
 from plainformer.finetune.tasks.texts import chosen
-from plainformer.tokenizer import Tokenizer, Tokens
+from plainformer.tokenizer import Encoding, Tokenizer, Tokens
 
 if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
@@ -41,20 +46,38 @@ NO_RELATION = ("no_relation", "na", "none", "other")
 """labels that say so, whatever their case"""
 
 
-@dataclass(frozen=True)
-class RelationExample:
-    """A text of which `text[start:end]` are head and tail; the label is None if not known."""
+@dataclass(frozen=True, kw_only=True)
+class RelationExample(ClassExample):
+    """A text of which `text[start:end]` are head and tail."""
 
-    text: str
     head: Span
     tail: Span
-    label: str | None
-    place: str
 
     @property
-    def shown(self) -> str:
-        """The text with its marks."""
+    def preview(self) -> str:
+        """Return the text with its marks."""
         return marked(self.text, self.head, self.tail, SIGNS[:2])[0]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Return the text before, between and behind the entities; nothing is between a nest."""
+        (start, end), (again, last) = sorted((self.head, self.tail))
+        return self.text[:start], self.text[end:again], self.text[max(end, last) :]
+
+    def with_texts(self, texts: Sequence[str]) -> "RelationExample":
+        """Return the example with other texts around the same entities."""
+        before, between, behind = texts
+        first, second = sorted((self.head, self.tail))
+        entities = self.text[first[0] : max(first[1], second[1])]
+        shift = len(before) - first[0]
+        moved = {first: (first[0] + shift, first[1] + shift)}
+        if first[1] <= second[0]:
+            one, other = (self.text[slice(*span)] for span in (first, second))
+            entities = one + between + other
+            shift += len(between) - (second[0] - first[1])
+        moved |= {second: (second[0] + shift, second[1] + shift)}
+        text = before + entities + behind
+        return replace(self, text=text, head=moved[self.head], tail=moved[self.tail])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,27 +94,32 @@ class Relation(OneLabel[RelationExample]):
     Options: ClassVar[type[TaskOptions]] = RelationOptions
     COLUMNS: ClassVar[tuple[str, ...]] = ("text", "words", "head", "tail", "label")
     negative: str | None
-    """the label that says there is no relation; None where every label is one"""
+    """The label for no relation; None where every label is one."""
+
+    def __post_init__(self) -> None:
+        """Check the labels."""
+        super().__post_init__()
+        check_label("negative", self.negative, self.labels)
 
     @classmethod
     def fit(cls, config: "FinetuneConfig", examples: Sequence[RelationExample]) -> "Relation":
-        """The labels are those that occur, sorted; one of them may stand for no relation."""
+        """Learn the labels that occur, sorted; one of them may stand for no relation."""
         labels = label_names(examples)
         found = [label for label in labels if label.lower() in NO_RELATION]
         if len(found) > 1:
-            file = examples[0].place.rpartition(":")[0]
-            raise UserError(f"{file}: {' and '.join(found)} say both that there is no relation")
+            raise UserError(
+                f"{examples[0].file}: {' and '.join(found)} say both that there is no relation"
+            )
         negative = found[0] if found else None
         return cls(labels=labels, negative=negative, max_length=config.max_length)
 
     @classmethod
     def read(cls, row: Row, labelled: bool = True) -> RelationExample:
-        """A row has `text`, `head` and `tail` as [start, end] in characters, and `label`.
+        """Read a row with `text`, `head` and `tail` as [start, end] in characters, and `label`.
 
         In place of the text it may have a list of `words`; head and tail are then counted in words.
         The end is the first that is outside, as in Python. Head and tail may overlap.
         """
-        place = f"{row.file}:{row.line}"
         if not row.has("words"):
             text = row.string("text")
             head, tail = (read_span(row, name, len(text), "character") for name in ENTITIES)
@@ -101,11 +129,12 @@ class Relation(OneLabel[RelationExample]):
             head, tail = ((words[start][0], words[end - 1][1]) for start, end in spans)
         for name, (start, end) in zip(ENTITIES, (head, tail), strict=True):
             if not text[start:end].strip():
-                raise UserError(f"{place}: there is nothing at the place of the {name}")
-        return RelationExample(text, head, tail, label_of(row, labelled), place)
+                raise UserError(f"{row.source}: there is nothing at the place of the {name}")
+        label = label_of(row, labelled)
+        return RelationExample(text=text, head=head, tail=tail, label=label, source=row.source)
 
-    def encode(self, example: RelationExample, tokenizer: Tokenizer) -> Item:
-        """The marked text as one sequence."""
+    def encodings(self, example: RelationExample, tokenizer: Tokenizer) -> tuple[Encoding, ...]:
+        """Encode the marked text as one sequence."""
         signs = known_signs(tokenizer)
         text, marks = marked(example.text, example.head, example.tail, signs)
         tokens = tokenizer.tokens(text)
@@ -113,10 +142,10 @@ class Relation(OneLabel[RelationExample]):
         assert room is not None
         kept = nearest(tokens, marks, room)
         dropped = len(tokens) - len(kept)
-        return self.item(example, (tokenizer.template.encode(chosen(tokens, kept), None, dropped),))
+        return (tokenizer.template.encode(chosen(tokens, kept), None, dropped),)
 
     def metric(self) -> RelationMetric:
-        """Micro F1 over the relations."""
+        """Measure micro F1 over the relations."""
         return RelationMetric(self.labels, self.negative)
 
 
@@ -201,7 +230,6 @@ def read_span(row: Row, name: str, length: int, unit: str) -> Span:
     start, end = span
     if not 0 <= start < end <= length:
         raise UserError(
-            f"{row.file}:{row.line}: the {name} [{start}, {end}] is no part of "
-            f"{plural(length, unit)}"
+            f"{row.source}: the {name} [{start}, {end}] is no part of {plural(length, unit)}"
         )
     return start, end

@@ -33,54 +33,59 @@ from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights.sentence import read_layout
 from plainformer.encoder.weights.sentence_layout import SentenceLayout
 from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.data.example import Prediction, known
 from plainformer.finetune.embedder import as_declared, longest
 from plainformer.finetune.length import default_length, positions
-from plainformer.finetune.metrics import Metric, NumberMetric, RetrievalMetric
+from plainformer.finetune.metrics import NumberMetric, RetrievalMetric
 from plainformer.finetune.task import Task
 from plainformer.finetune.task_options import PoolingOptions, TaskOptions
 from plainformer.finetune.tasks.regression import read_score
+from plainformer.finetune.tasks.texts import TextExample
 from plainformer.tokenizer import Tokenizer, load_tokenizer
 from plainformer.training import Loss
 
 if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
 
-SHARPNESS = 20.0
-"""by which cosines are multiplied before the softmax"""
+SCALE = 20.0
+"""Factor of the cosines before the softmax: 1 / temperature."""
 
 
-@dataclass(frozen=True)
-class SentenceExample:
-    """A text, with one that belongs to it, or is like it to some degree."""
+@dataclass(frozen=True, kw_only=True)
+class SentenceExample(TextExample):
+    """A text, with one of like meaning, or with one and the score of their likeness."""
 
-    text: str
-    pair: str | None
-    negative: str | None
-    """a text that does not belong to it"""
-    score: float | None
-    """how alike text and pair are"""
-    place: str
-    labelled: bool
-    """False where vectors are asked for: nothing is said of text and pair"""
+    negative: str | None = None
+    """A text of another meaning."""
+    score: float | None = None
+    """The similarity of text and pair."""
+    labelled: bool = True
+    """Whether pair, negative and score are known to be right."""
 
     @property
-    def shown(self) -> str:
-        """Text and pair, as a person reads them."""
-        return self.text if self.pair is None else f"{self.text} ⟷ {self.pair}"
+    def stratum(self) -> float:
+        """Return the score, if there is one."""
+        return self.score or 0.0
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """All that it has."""
+        """Return the text, its pair and its negative, as far as there are any."""
         return tuple(t for t in (self.text, self.pair, self.negative) if t is not None)
+
+    def with_texts(self, texts: Sequence[str]) -> "SentenceExample":
+        """Return the example with other texts in the same roles."""
+        roles = [r for r in ("text", "pair", "negative") if getattr(self, r) is not None]
+        named: dict[str, Any] = dict(zip(roles, texts, strict=True))
+        return replace(self, **named)
 
 
 @dataclass(frozen=True)
-class SentencePrediction:
+class SentencePrediction(Prediction):
     """The vector of each text of an example."""
 
     vectors: Float[np.ndarray, "texts size"]
     scale: tuple[float, float] | None
-    """the lowest and the highest score"""
+    """The lowest and the highest score."""
 
     @property
     def directions(self) -> Float[np.ndarray, "texts size"]:
@@ -91,18 +96,18 @@ class SentencePrediction:
 
     @property
     def cosine(self) -> float:
-        """How alike text and pair are, from −1 to 1."""
+        """Return the similarity of text and pair, from −1 to 1."""
         text, pair = self.directions[:2]
         return float(text @ pair)
 
     @property
     def score(self) -> float:
-        """The same on the scale of the scores."""
+        """Return the similarity on the scale of the scores."""
         low, high = self.scale or (0.0, 1.0)
         return low + (high - low) * self.cosine
 
     def to_json(self) -> dict[str, Any]:
-        """The cosine of a pair, and its score where such were learned; the vector of a text."""
+        """Return cosine and score of a pair, the score if it was learned; the vector of a text."""
         if len(self.vectors) == 1:
             return {"vector": self.vectors[0].tolist()}
         return {"cosine": self.cosine, **({} if self.scale is None else {"score": self.score})}
@@ -118,13 +123,13 @@ class SentenceEmbeddingOptions(PoolingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
+class SentenceEmbedding(Task[SentenceExample, Item, SentencePrediction]):
     """Which texts are alike?"""
 
     Options: ClassVar[type[TaskOptions]] = SentenceEmbeddingOptions
     COLUMNS: ClassVar[tuple[str, ...]] = ("text", "pair", "negative", "score")
     scale: tuple[float, float] | None
-    """the lowest and the highest score of the training examples; None where they have none"""
+    """The lowest and the highest score of the training examples; None where they have none."""
     prompt: str = ""
     """The prompt before each text."""
     lower_case: bool = False
@@ -134,33 +139,35 @@ class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
     def fit(
         cls, config: "FinetuneConfig", examples: Sequence[SentenceExample]
     ) -> "SentenceEmbedding":
-        """The scale goes from the lowest to the highest score; all examples have one, or none."""
+        """Learn the scale of the scores; all examples have a score, or none has."""
         reading = declared(config.model, config.max_length)
         scores = [example.score for example in examples if example.score is not None]
         if not scores:
             alone = min(config.batch_size, len(examples)) == 1
             if alone and not any(example.negative for example in examples):
-                raise UserError("a pair is told from the others of its batch: there must be two")
+                raise UserError("in-batch negatives need at least two pairs in a batch")
             return cls(scale=None, **reading)
         scale = min(scores), max(scores)
         task = cls(scale=scale, **reading)
         for example in examples:
             task.check(example)
         if scale[0] == scale[1]:
-            file = examples[0].place.rpartition(":")[0]
-            raise UserError(f"{file}: every pair has the score {scale[0]}: nothing to learn")
+            raise UserError(
+                f"{examples[0].file}: every pair has the score {scale[0]}: nothing to learn"
+            )
         return task
 
     @classmethod
     def read(cls, row: Row, labelled: bool = True) -> SentenceExample:
-        """A row has `text` and `pair`, and may have `score`, a finite number, or `negative`.
+        """Read a row with `text`, `pair`, and an optional `score`, a finite number, or `negative`.
 
         Unlabelled, `pair` may be missing, too.
         """
         place = row.source
         text = row.string("text")
         if not labelled:
-            return SentenceExample(text, row.optional("pair"), None, None, place, labelled)
+            pair = row.optional("pair")
+            return SentenceExample(text=text, pair=pair, source=place, labelled=False)
         pair = row.sure_string("pair")
         negative = row.optional("negative")
         is_scored = row.has("score") and not isinstance(row.fields["score"], Doubtful)
@@ -170,21 +177,16 @@ class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
                 raise UserError(f"{place}: the {name} is empty")
         if score is not None and negative is not None:
             raise UserError(f"{place}: a pair has a score or a negative, not both")
-        return SentenceExample(text, pair, negative, score, place, labelled)
-
-    @classmethod
-    def stratum(cls, example: SentenceExample) -> float:
-        """Return the score, if there is one."""
-        return example.score or 0.0
+        return SentenceExample(text=text, pair=pair, negative=negative, score=score, source=place)
 
     def check(self, example: SentenceExample) -> None:
         """Raise `UserError` where an example has a score and others have none, or the reverse."""
         if not example.labelled or (example.score is None) == (self.scale is None):
             return
         if example.score is None:
-            raise UserError(f"{example.place}: no score, where training examples have one")
+            raise UserError(f"{example.source}: no score, where training examples have one")
         raise UserError(
-            f"{example.place}: a score, but the model knows no scale of scores: `plainformer "
+            f"{example.source}: a score, but the model knows no scale of scores: `plainformer "
             "finetune` learns it from scored pairs, and with --epochs 0 leaves the model as it is"
         )
 
@@ -204,7 +206,7 @@ class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
         return SentenceEncoder.from_pretrained(folder)
 
     def encode(self, example: SentenceExample, tokenizer: Tokenizer) -> Item:
-        """A sequence for each text, each with the score from 0 to 1."""
+        """Encode each text as a sequence, each with the score from 0 to 1."""
         self.check(example)
         texts = (
             as_declared(self.prompt + text, tokenizer, self.lower_case) for text in example.texts
@@ -216,14 +218,14 @@ class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
         target = np.array([(example.score - low) / (high - low)], np.float32)
         return Item(encodings, (target,) * len(encodings))
 
-    def outputs(self, model: PretrainedModel, batch: Batch) -> Float[Tensor, "sequences size"]:
-        """The vector of each text."""
+    def outputs(self, model: PretrainedModel, batch: Batch[Item]) -> Float[Tensor, "texts size"]:
+        """Compute the vector of each text."""
         vectors: Tensor = super().outputs(model, batch)
-        return vectors.float()
+        return batch.in_order(vectors.float())
 
-    def loss(self, outputs: Float[Tensor, "sequences size"], batch: Batch) -> Loss:
-        """The squared error of the cosines; or how far each pair is from being the nearest."""
-        vectors = torch.nn.functional.normalize(batch.in_order(outputs), dim=-1)
+    def loss(self, outputs: Float[Tensor, "texts size"], batch: Batch[Item]) -> Loss:
+        """Compute the squared error of the cosines, or the contrastive loss of the pairs."""
+        vectors = torch.nn.functional.normalize(outputs, dim=-1)
         starts = torch.tensor([0, *accumulate(batch.counts[:-1])], device=vectors.device)
         texts, pairs = vectors[starts], vectors[starts + 1]
         if self.scale is not None:
@@ -233,16 +235,48 @@ class SentenceEmbedding(Task[SentenceExample, SentencePrediction]):
         others = vectors[starts[has_negative] + 2]
         return in_batch(texts, torch.cat([pairs, others]))
 
+    def divergence(
+        self,
+        outputs: Float[Tensor, "texts size"],
+        others: Float[Tensor, "texts size"],
+        batch: Batch[Item],
+        temperature: float = 1.0,
+    ) -> Loss:
+        """Compute the squared distance of the vectors: a mean over the texts of each example."""
+        counts = torch.tensor(batch.counts, device=outputs.device)
+        distances = (outputs - others).square().sum(-1) / counts[batch.owners]
+        return Loss(distances.sum(), len(batch.counts))
+
     def predict(
-        self, outputs: Float[Tensor, "sequences size"], batch: Batch
+        self, outputs: Float[Tensor, "texts size"], batch: Batch[Item]
     ) -> list[SentencePrediction]:
-        """The vectors of each item."""
-        vectors = torch.split(batch.in_order(outputs.detach()).cpu(), list(batch.counts))
+        """Predict the vectors of each item."""
+        vectors = torch.split(outputs.detach().cpu(), list(batch.counts))
         return [SentencePrediction(some.numpy(), self.scale) for some in vectors]
 
-    def metric(self) -> Metric[SentenceExample, SentencePrediction]:
-        """Correlation with the scores; or how often a text finds its pair."""
+    def pseudo_label(
+        self, example: SentenceExample, prediction: SentencePrediction
+    ) -> SentenceExample:
+        """Return the example with the predicted score, where scores are learned."""
+        if self.scale is None:
+            return super().pseudo_label(example, prediction)
+        return replace(example, score=prediction.score, labelled=True)
+
+    def metric(self) -> NumberMetric | RetrievalMetric:
+        """Measure the correlation with the scores; or how often a text finds its pair."""
         return RetrievalMetric() if self.scale is None else NumberMetric()
+
+    def add_to(
+        self,
+        metric: NumberMetric | RetrievalMetric,
+        example: SentenceExample,
+        prediction: SentencePrediction,
+    ) -> None:
+        """Add the true and the predicted score; or the directions of a text and its pair."""
+        if isinstance(metric, NumberMetric):
+            metric.add(known(example.score), prediction.score, example.source, example.preview)
+        else:
+            metric.add(prediction.directions[:2], example.text, known(example.pair), example.source)
 
 
 def declared(model: str | Path, max_length: int = 0) -> dict[str, Any]:
@@ -279,9 +313,9 @@ def declared_length(folder: Path, layout: SentenceLayout) -> int:
 def in_batch(
     texts: Float[Tensor, "items size"], candidates: Float[Tensor, "candidates size"]
 ) -> Loss:
-    """The cross-entropy of each text's own candidate, the one of its number, among all."""
+    """Compute the cross-entropy of each text's own candidate, the one of its number, among all."""
     cosines = texts @ candidates.T
     own = torch.arange(len(texts), device=texts.device)
     correct = (cosines.detach().argmax(-1) == own).sum()
-    total = ops.cross_entropy(SHARPNESS * cosines, own)
+    total = ops.cross_entropy(SCALE * cosines, own)
     return Loss(total, len(texts), {"accuracy": correct})

@@ -1,63 +1,66 @@
 """The data shape that several tasks share: a text, or a text and its pair."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from plainformer.base import UserError
 from plainformer.corpora import Row
+from plainformer.finetune.data.example import Example
 from plainformer.tokenizer import Tokens
 
+if TYPE_CHECKING:
+    pass
 
-@dataclass(frozen=True)
-class Text:
-    """A text, maybe with its pair, and where it stands."""
+OVERLAP = 4
+"""Neighbouring windows of a long text share 1 / OVERLAP of their tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextExample(Example):
+    """A text, or a text and its pair; subclasses add the label."""
 
     text: str
-    pair: str | None
-    place: str
-
-    @classmethod
-    def of(cls, row: Row, labelled: bool = True) -> "Text":
-        """The columns `text` and, where there is one, `pair`.
-
-        Raises `UserError` for a blank text that is labelled: there is nothing to learn from it.
-        """
-        text = row.string("text")
-        if labelled and "_input_hash" in row.fields and row.fields.get("answer") != "accept":
-            answer = row.fields.get("answer")
-            raise UserError(
-                f"{row.source}: Prodigy's answer is {answer!r}, so the label may be wrong: keep "
-                "only the rows that were accepted"
-            )
-        if labelled and not text.strip():
-            raise UserError(f"{row.source}: the text is empty")
-        return cls(text, row.optional("pair"), row.source)
+    pair: str | None = None
 
     @property
-    def shown(self) -> str:
-        """Both texts, as a person reads them."""
+    def preview(self) -> str:
+        """Return both texts."""
         return self.text if self.pair is None else f"{self.text} ⟷ {self.pair}"
 
-
-@dataclass(frozen=True)
-class TextExample:
-    """An example that is a text, and something that is true of it."""
-
-    text: Text
-
     @property
-    def place(self) -> str:
-        """File and line."""
-        return self.text.place
+    def texts(self) -> tuple[str, ...]:
+        """Return the text, and the pair if there is one."""
+        return (self.text,) if self.pair is None else (self.text, self.pair)
 
-    @property
-    def shown(self) -> str:
-        """The text, as a person reads it."""
-        return self.text.shown
+    def with_texts(self, texts: Sequence[str]) -> "TextExample":
+        """Return the example with another text, and another pair if it has one."""
+        text, *pair = texts
+        return replace(self, text=text, pair=pair[0] if pair else None)
+
+
+TextT = TypeVar("TextT", bound=TextExample)
+
+
+def read_texts(row: Row, labelled: bool) -> dict[str, Any]:
+    """Read the fields of a `TextExample`: columns `text` and, where there is one, `pair`.
+
+    Raises `UserError` for a labelled row with a blank text, or one not accepted in Prodigy.
+    """
+    text = row.string("text")
+    if labelled and "_input_hash" in row.fields and row.fields.get("answer") != "accept":
+        answer = row.fields.get("answer")
+        raise UserError(
+            f"{row.source}: Prodigy's answer is {answer!r}, so the label may be wrong: keep "
+            "only the rows that were accepted"
+        )
+    if labelled and not text.strip():
+        raise UserError(f"{row.source}: the text is empty")
+    return {"text": text, "pair": row.optional("pair"), "source": row.source}
 
 
 def chosen(tokens: Tokens, places: Iterable[int]) -> Tokens:
-    """The tokens at these places."""
+    """Return the tokens at these positions."""
     some = list(places)
     return Tokens(
         [tokens.ids[i] for i in some],

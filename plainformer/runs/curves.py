@@ -1,12 +1,11 @@
 """Plot several runs in one figure: held-out metrics, with the training loss in the background."""
 
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from plainformer.base import atomic_path
+from plainformer.base.figures import panels, save_png
 from plainformer.runs.run import Run
 
 AXES = ("steps", "tokens", "seconds")
@@ -18,33 +17,23 @@ def draw_curves(runs: Sequence[Run], png: Path, by: str = "steps") -> None:
 
     `by` is the horizontal axis, one of `AXES`.
     """
-    from matplotlib.figure import Figure
-
     shared = [name for name in first_metrics(runs) if all(run.values(name) for run in runs)]
-    panels = list(dict.fromkeys(["loss", *shared]))
-    columns = min(3, len(panels))
-    lines = -(-len(panels) // columns)
-    figure = Figure(figsize=(5.6 * columns, 3.8 * lines), layout="constrained")
-    for place, name in enumerate(panels, start=1):
-        axes = figure.add_subplot(lines, columns, place)
+    names = list(dict.fromkeys(["loss", *shared]))
+    figure, found = panels(len(names), 5.6, 3.8)
+    for name, axes in zip(names, found, strict=True):
         for number, run in enumerate(runs):
             x, colour = x_of_steps(run, by), f"C{number % 10}"
             if name == "loss" and (losses := run.training_losses()):
                 steps, values = smoothed(losses)
                 axes.plot(x(steps), values, color=colour, linewidth=0.8, alpha=0.4)
-            if found := run.values(name):
-                steps, values = np.array(found, dtype=np.float64).T
+            if points := run.values(name):
+                steps, values = np.array(points, dtype=np.float64).T
                 axes.plot(x(steps), values, "o-", color=colour, markersize=3, label=str(run.folder))
         axes.set_xlabel(by)
         axes.set_ylabel(name.replace("_", " "))
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-        if axes.get_legend_handles_labels()[0] and place == 1:
+        if axes.get_legend_handles_labels()[0] and axes is found[0]:
             axes.legend(frameon=False, fontsize=8)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=130)
-    with atomic_path(png) as temporary:
-        temporary.write_bytes(picture.getvalue())
+    save_png(figure, png)
 
 
 def first_metrics(runs: Sequence[Run]) -> list[str]:

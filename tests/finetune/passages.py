@@ -10,7 +10,12 @@ STORY = " ".join(tiny.sentences(5))
 
 
 def example(question: str, context: str, *answers: tuple[str, int]) -> QuestionExample:
-    return QuestionExample(question, context, tuple(Answer(*a) for a in answers), "f:1")
+    return QuestionExample(
+        question=question,
+        context=context,
+        answers=tuple(Answer(*a) for a in answers),
+        source="f:1",
+    )
 
 
 def about(text: str, context: str = STORY) -> QuestionExample:

@@ -1,7 +1,5 @@
 """Sentences with tags, and what reads them."""
 
-from pathlib import Path
-
 from plainformer.base.words import join_words
 from plainformer.finetune.tasks.tagging.sentences import Sentence
 from plainformer.finetune.tasks.tagging.task import Tagging
@@ -15,7 +13,7 @@ PLAIN = ("-LRB-", "NN", "PRP$")
 def sentence(words: list[str], tags: list[str] | None) -> Sentence:
     text, offsets = join_words(words)
     known = None if tags is None else tuple(tags)
-    return Sentence(tuple(words), known, text, tuple(offsets), Path("f"), 1)
+    return Sentence(words=tuple(words), tags=known, text=text, offsets=tuple(offsets), source="f:1")
 
 
 def task(max_length: int = 512, overflow: str = "truncate", plain: bool = False) -> Tagging:

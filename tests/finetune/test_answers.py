@@ -1,14 +1,12 @@
 """The scores of answers, held against the rules of SQuAD's scorer as its papers tell them."""
 
 from collections import Counter
-from dataclasses import dataclass
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plainformer.corpora import Answer
 from plainformer.finetune.metrics import AnswerMetric
 from plainformer.finetune.metrics.spans import exact_match, normalised, word_f1
 
@@ -86,23 +84,10 @@ def test_by_hand(answer, gold, exact, f1):
     assert word_f1(answer, gold) == pytest.approx(f1)
 
 
-@dataclass
-class Question:
-    answers: tuple[Answer, ...]
-    question: str = "What?"
-    place: str = "f:1"
-
-
-@dataclass
-class Said:
-    answer: str
-    score: float = 0.5
-
-
 def measured(*pairs: tuple[str, list[str]]) -> AnswerMetric:
     metric = AnswerMetric()
     for answer, gold in pairs:
-        metric.add(Question(tuple(Answer(g, 0) for g in gold)), Said(answer))
+        metric.add(gold, answer, 0.5)
     return metric
 
 

@@ -22,7 +22,6 @@ from plainformer.finetune.losses.class_imbalance import (
 )
 from plainformer.finetune.task_file import load_task, save_task
 from plainformer.finetune.tasks.classification import ClassExample, Classification, ClassPrediction
-from plainformer.finetune.tasks.texts import Text
 from plainformer.training import LoopConfig
 from tests.finetune.conftest import config_of
 
@@ -126,7 +125,7 @@ def test_a_threshold_lies_in_the_gap() -> None:
 
 
 def example(label: str) -> ClassExample:
-    return ClassExample(Text("t", None, "f.tsv:1"), label)
+    return ClassExample(text="t", label=label, source="f.tsv:1")
 
 
 def config(**changes) -> FinetuneConfig:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from plainformer.encoder import Sequences
 from plainformer.finetune.data.batch import Batch, Item, by_length
 from plainformer.finetune.tasks.classification import ClassExample, Classification
-from plainformer.finetune.tasks.texts import Text
 from plainformer.tokenizer import Encoding
 from plainformer.tokenizer.encoding import Tokens
 from tests.pretrain import tiny
@@ -81,7 +80,7 @@ def test_by_length_gives_every_item_once(shape, budget):
 
 
 def example(text: str, pair: str | None = None) -> ClassExample:
-    return ClassExample(Text(text, pair, "f:1"), "a")
+    return ClassExample(text=text, pair=pair, label="a", source="f:1")
 
 
 def test_pairs_have_two_types(tokenizer):

@@ -17,13 +17,13 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from plainformer.base.figures import as_svg, save_png
 from plainformer.encoder import SequenceClassifier
 from plainformer.finetune import ClassificationOptions, FinetuneConfig
 from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.metrics import ClassMetric
-from plainformer.finetune.report.figures import as_svg, save
-from plainformer.finetune.tasks.classification import ClassExample, Classification, ClassPrediction
-from plainformer.finetune.tasks.texts import Text
+from plainformer.finetune.report.figures import figures
+from plainformer.finetune.tasks.classification import ClassExample, Classification
 from tests.pretrain import tiny
 
 LABELS = ("a", "b", "c", "d", "e")
@@ -40,11 +40,14 @@ def test_loss_equals_that_of_transformers(tokenizer, models, architecture, pooli
     )
     model.save_pretrained(tmp_path)
     theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
-    texts = [Text(text, None, "f:1") for text in [*tiny.sentences(6), "the ."]]
+    texts = [(text, None) for text in [*tiny.sentences(6), "the ."]]
     if architecture == "bert":
-        texts.append(Text("the cat .", "the dog hunts .", "f:1"))
+        texts.append(("the cat .", "the dog hunts ."))
     task = Classification(labels=ANIMALS, max_length=24)
-    examples = [ClassExample(text, ANIMALS[i % 3]) for i, text in enumerate(texts)]
+    examples = [
+        ClassExample(text=text, pair=pair, label=ANIMALS[i % 3], source="f:1")
+        for i, (text, pair) in enumerate(texts)
+    ]
     batch = Batch.of([task.encode(example, tokenizer) for example in examples])
 
     pad = batch.sequences.pad
@@ -73,7 +76,9 @@ def test_windows_are_pooled(tokenizer, models):
     model = SequenceClassifier.from_pretrained(models["bert"], labels=ANIMALS)
     task = Classification(labels=ANIMALS, max_length=16, overflow="windows")
     texts = [" ".join(tiny.sentences(4)), "the cat ."]
-    items = [task.encode(ClassExample(Text(t, None, "f:1"), "bird"), tokenizer) for t in texts]
+    items = [
+        task.encode(ClassExample(text=t, label="bird", source="f:1"), tokenizer) for t in texts
+    ]
     batch = Batch.of(items)
     with torch.no_grad():
         said = task.predict(task.outputs(model, batch), batch)
@@ -88,8 +93,8 @@ def metric_of(labels, true, predicted, probabilities=None) -> ClassMetric:
     metric = ClassMetric(labels)
     for row, (t, p) in enumerate(zip(true, predicted, strict=True)):
         values = np.eye(len(labels))[p] if probabilities is None else probabilities[row]
-        said = ClassPrediction(labels[p], dict(zip(labels, map(float, values), strict=True)))
-        metric.add(ClassExample(Text("t", None, f"f:{row}"), labels[t]), said)
+        named = dict(zip(labels, map(float, values), strict=True))
+        metric.add(labels[t], labels[p], named, f"f:{row}")
     return metric
 
 
@@ -145,9 +150,9 @@ def test_area_and_calibration_equal_their_definitions():
 def test_the_surest_mistakes_are_kept():
     rows = np.linspace(0.51, 0.99, 60)
     metric = metric_of(("a", "b"), [0] * 60, [1] * 60, np.stack([1 - rows, rows], 1))
-    found = [mistake.confidence for mistake in metric.mistakes]
+    found = [mistake.score for mistake in metric.mistakes]
     assert found == pytest.approx(sorted(rows, reverse=True)[:20])
-    assert metric.mistakes[0].place == "f:59"
+    assert metric.mistakes[0].source == "f:59"
     assert (metric.mistakes[0].true, metric.mistakes[0].predicted) == ("a", "b")
 
 
@@ -159,8 +164,8 @@ def test_the_surest_mistakes_are_kept():
 @pytest.mark.parametrize("name", ["confusion", "roc", "calibration"])
 def test_pictures_are_drawn(labels, name, tmp_path):
     numbers = np.arange(len(labels))
-    figure = metric_of(labels, numbers, numbers[::-1]).figures()[name]
-    save(figure, tmp_path / "deep" / "picture.png")
+    figure = figures(metric_of(labels, numbers, numbers[::-1]))[name]
+    save_png(figure, tmp_path / "deep" / "picture.png")
     picture = (tmp_path / "deep" / "picture.png").read_bytes()
     assert picture[:8] == b"\x89PNG\r\n\x1a\n"
     width = int.from_bytes(picture[16:20])

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from plainformer.base import UserError
 from plainformer.encoder import Sequences, TokenClassifier
 from plainformer.finetune.tasks.tagging.crf import CRF, Chain, ChainTagger, Posterior
-from plainformer.finetune.tasks.tagging.iob import goes_on
+from plainformer.finetune.tasks.tagging.iob import continues
 from tests.pretrain import tiny
 
 LABELS = ("O", "B-A", "I-A", "B-B", "I-B")
@@ -70,7 +70,7 @@ def test_packed_is_one_by_one(seed, lengths):
     together = Sequences.of(lengths)
     pieces = x.split(lengths)
     alone = [Sequences.of([length]) for length in lengths]
-    for name in ("forward", "backward", "log_partition", "best"):
+    for name in ("alphas", "betas", "log_partition", "best"):
         one_by_one = [getattr(chain, name)(*each) for each in zip(pieces, alone, strict=True)]
         torch.testing.assert_close(getattr(chain, name)(x, together), torch.cat(one_by_one))
 
@@ -109,7 +109,7 @@ def test_an_entity_is_as_probable_as_all_sequences_that_have_it(seed, lengths):
         drawn_chain.start + legal.start, drawn_chain.transitions + legal.transitions, legal.end
     )
     posterior = Posterior.of(chain, x, Sequences.of(lengths))
-    can_follow = torch.tensor([[goes_on(tag, before) for tag in LABELS] for before in LABELS])
+    can_follow = torch.tensor([[continues(tag, before) for tag in LABELS] for before in LABELS])
     start = 0
     for length in lengths:
         words = slice(start, start + length)
@@ -142,7 +142,7 @@ def test_the_best_legal_tags_are_legal_and_the_best_of_those(seed, lengths):
             y: score
             for y, score in every(free, part).items()
             if all(
-                not LABELS[b].startswith("I") or goes_on(LABELS[b], before)
+                not LABELS[b].startswith("I") or continues(LABELS[b], before)
                 for before, b in zip(["O", *(LABELS[a] for a in y)], y, strict=False)
             )
         }
@@ -163,7 +163,7 @@ def test_what_is_forbidden_has_no_share_and_no_gradient():
 def test_no_words_have_no_tags():
     x = torch.zeros(0, 5)
     chain, none = Chain.legal(LABELS), Sequences.of([])
-    assert len(chain.forward(x, none)) == len(chain.best(x, none)) == 0
+    assert len(chain.alphas(x, none)) == len(chain.best(x, none)) == 0
     assert Posterior.of(chain, x, none).of_tags() == []
 
 

@@ -3,7 +3,6 @@
 import json
 import warnings
 from itertools import chain
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,9 +10,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 
 from plainformer.base.words import join_words
+from plainformer.finetune.report.figures import figures
 from plainformer.finetune.tasks.tagging.entities import DASH, EntityMetric, TagMetric
 from plainformer.finetune.tasks.tagging.iob import iob2, spans
-from plainformer.finetune.tasks.tagging.sentences import Sentence, Tags
+from plainformer.finetune.tasks.tagging.sentences import Sentence
 
 seqeval = pytest.importorskip("seqeval.metrics")
 scheme = pytest.importorskip("seqeval.scheme")
@@ -29,18 +29,18 @@ def sentence(tags: list[str], lines: tuple[int, ...] = ()) -> Sentence:
     words = tuple(f"w{number}" for number in range(len(tags)))
     text, offsets = join_words(words)
     return Sentence(
-        words, tuple(tags), text, tuple(offsets), Path("f"), lines[0] if lines else 1, lines
+        words=words,
+        tags=tuple(tags),
+        text=text,
+        offsets=tuple(offsets),
+        lines=lines,
+        source=f"f:{lines[0] if lines else 1}",
     )
-
-
-def said(tags: list[str], scores: list[float] | None = None) -> Tags:
-    words = tuple(f"w{number}" for number in range(len(tags)))
-    return Tags(words, tuple(tags), tuple(scores or [0.5] * len(tags)), None)
 
 
 def account(metric, true: list[list[str]], predicted: list[list[str]]):
     for tags, answer in zip(true, predicted, strict=True):
-        metric.add(sentence(tags), said(answer))
+        metric.add(sentence(tags), answer, [0.5] * len(answer))
     return metric
 
 
@@ -105,8 +105,8 @@ SCORES = [0.9, 0.8, 1, 1, 0.7, 1, 0.6, 0.99]
 
 def test_mistakes_are_named_by_word_and_the_surest_comes_first():
     metric = EntityMetric()
-    metric.add(sentence(TRUE, tuple(range(10, 18))), said(SAID, SCORES))
-    found = [(m.confidence, m.place, m.true, m.predicted) for m in metric.mistakes]
+    metric.add(sentence(TRUE, tuple(range(10, 18))), SAID, SCORES)
+    found = [(m.score, m.source, m.true, m.predicted) for m in metric.mistakes]
     assert found == [
         (0.99, "f:17", "ORG: w7", DASH),
         (0.7, "f:14", "LOC: w4", "ORG: w4"),
@@ -114,9 +114,9 @@ def test_mistakes_are_named_by_word_and_the_surest_comes_first():
     ]
     assert metric.mistakes[0].text == "w0 w1 w2 w3 w4 w5 w6 w7"
     longer = EntityMetric()
-    longer.add(sentence(["B-A", "I-A", "O"]), said(["O", "B-A", "I-A"], [0.5, 0.6, 0.7]))
+    longer.add(sentence(["B-A", "I-A", "O"]), ["O", "B-A", "I-A"], [0.5, 0.6, 0.7])
     (mistake,) = longer.mistakes
-    assert (mistake.true, mistake.predicted, mistake.confidence) == ("A: w0 w1", "A: w1 w2", 0.6)
+    assert (mistake.true, mistake.predicted, mistake.score) == ("A: w0 w1", "A: w1 w2", 0.6)
 
 
 def test_tables_figure_and_json():
@@ -124,7 +124,7 @@ def test_tables_figure_and_json():
     types, confusions = metric.tables()
     assert types.rows[2] == ["PER", 1, 1, 1, 1] and types.columns[0] == "type"
     assert list(confusions.rows) == [[DASH, "LOC", 1], ["LOC", "ORG", 1], ["ORG", DASH, 1]]
-    axes = metric.figures()["confusion"].axes[0]
+    axes = figures(metric)["confusion"].axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["LOC", "ORG", "PER", DASH]
     saved = json.loads(json.dumps(metric.to_json()))
     assert saved["examples"] == 1 and saved["f1"] == pytest.approx(1 / 3)
@@ -133,15 +133,15 @@ def test_tables_figure_and_json():
 
 def test_a_plain_label_that_was_cut_off_is_a_mistake():
     metric = TagMetric()
-    metric.add(sentence(["NN", "VB"]), said(["NN", ""], [0.9, 0.0]))
+    metric.add(sentence(["NN", "VB"]), ["NN", ""], [0.9, 0.0])
     assert metric.accuracy == 0.5
     assert [(m.true, m.predicted) for m in metric.mistakes] == [("VB: w1", f"{DASH}: w1")]
     assert metric.per_label["VB"] == {"precision": 0, "recall": 0, "f1": 0, "support": 1}
-    assert metric.tables()[0].columns[0] == "tag" and "confusion" in metric.figures()
+    assert metric.tables()[0].columns[0] == "tag" and "confusion" in figures(metric)
 
 
 @pytest.mark.parametrize("metric", [EntityMetric(), TagMetric()])
 def test_nothing_is_counted_as_nothing(metric):
     assert set(metric.scores().values()) == {0.0}
     assert metric.tables()[0].rows == [] and metric.mistakes == []
-    assert metric.figures() == {}
+    assert figures(metric) == {}

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from plainformer.base import UserError
 from plainformer.finetune import few_of_each, read_examples
 from plainformer.finetune.tasks.classification import ClassExample, Classification, label_names
-from plainformer.finetune.tasks.texts import Text
 
 
 def read(path: Path) -> list[ClassExample]:
@@ -62,13 +61,14 @@ def test_rows_are_read_with_their_place_and_pair(tmp_path):
         '{"text": "a", "pair": "b", "label": 1}\n{"text": 7, "label": true, "more": []}\n'
     )
     first, second = read(tmp_path / "a.jsonl")
-    assert first == ClassExample(Text("a", "b", f"{tmp_path / 'a.jsonl'}:1"), "1")
-    assert second == ClassExample(Text("7", None, f"{tmp_path / 'a.jsonl'}:2"), "True")
+    assert first == ClassExample(text="a", pair="b", label="1", source=f"{tmp_path / 'a.jsonl'}:1")
+    assert second == ClassExample(text="7", label="True", source=f"{tmp_path / 'a.jsonl'}:2")
 
 
 def examples(labels: str) -> list[ClassExample]:
     return [
-        ClassExample(Text(f"text {i}", None, f"f:{i}"), label) for i, label in enumerate(labels)
+        ClassExample(text=f"text {i}", label=label, source=f"f:{i}")
+        for i, label in enumerate(labels)
     ]
 
 
@@ -87,13 +87,13 @@ def test_an_unseen_label_is_named_with_those_that_are_known(tokenizer):
 @given(st.text("abc", min_size=1, max_size=40), st.integers(1, 12), st.integers(0, 9))
 def test_a_few_of_each_label(labels, count, seed):
     every = examples(labels)
-    some = few_of_each(Classification, every, count, seed)
+    some = few_of_each(every, count, seed)
     assert len(set(some)) == len(some) and set(some) <= set(every)
     wanted = {label: min(count, n) for label, n in Counter(labels).items()}
     assert Counter(example.label for example in some) == wanted
-    assert few_of_each(Classification, every, count, seed) == some
+    assert few_of_each(every, count, seed) == some
 
 
 def test_another_seed_draws_others():
     every = examples("ab" * 50)
-    assert few_of_each(Classification, every, 5, 0) != few_of_each(Classification, every, 5, 1)
+    assert few_of_each(every, 5, 0) != few_of_each(every, 5, 1)

@@ -14,10 +14,9 @@ from plainformer.corpora import Row
 from plainformer.encoder import SequenceClassifier
 from plainformer.finetune import Predictor
 from plainformer.finetune.data.batch import BATCH_TOKENS, Batch
+from plainformer.finetune.data.rows import as_rows, bounded
 from plainformer.finetune.prediction.predictor import encode_all
-from plainformer.finetune.task import as_rows, bounded
 from plainformer.finetune.tasks.classification import ClassExample, Classification
-from plainformer.finetune.tasks.texts import Text
 from plainformer.tokenizer import as_list
 from plainformer.tokenizer.inputs import LONGEST_TEXT
 from tests.finetune.inputs import LISTS, PAIRS, TEXTS, of_many, of_one
@@ -84,7 +83,8 @@ def test_windows_of_a_pair_leave_room_for_both(tokenizer, predictor, first, seco
     """Half of the room (13 of 16 tokens) is the second text's, if it needs so much."""
     word = next(w for w in ["the", "cat", "dog"] if len(tokenizer.tokens(w)) == 1)
     texts = [" ".join([word] * count) for count in (first, second)]
-    encodings = predictor.task.encodings(tokenizer, *texts)
+    example = ClassExample(text=texts[0], pair=texts[1], label=None, source="f:1")
+    encodings = predictor.task.encodings(example, tokenizer)
     assert {encoding.sequence_ids.count(0) for encoding in encodings} == {kept}
     assert {encoding.dropped for encoding in encodings} == {first - kept}
     assert max(map(len, encodings)) <= 16
@@ -101,23 +101,22 @@ def test_a_fault_of_the_tokenizer_is_named_by_file_and_line(tokenizer, predictor
         ("\ud800", None, r"f\.csv:7: text contains a lone surrogate"),
         ("a", "\udfff", r"f\.csv:7: text contains a lone surrogate"),
     ):
-        example = ClassExample(Text(text, pair, "f.csv:7"), None)
+        example = ClassExample(text=text, pair=pair, label=None, source="f.csv:7")
         with pytest.raises(UserError, match=message):
             list(encode_all(predictor.task, tokenizer, [example]))
     short = Classification(labels=("a", "b"), max_length=3)
-    example = ClassExample(Text("a", "b", "f.csv:7"), None)
+    example = ClassExample(text="a", pair="b", label=None, source="f.csv:7")
     with pytest.raises(UserError, match=r"f\.csv:7: max_length 3 is too short"):
         list(encode_all(short, tokenizer, [example]))
-    example = ClassExample(Text("a", None, "f.csv:7"), "c")
+    example = ClassExample(text="a", label="c", source="f.csv:7")
     with pytest.raises(UserError, match=r"^f\.csv:7: the label 'c' is not among"):
         list(encode_all(short, tokenizer, [example]))
 
 
 def test_many_windows_are_computed_in_parts(tokenizer, predictor, monkeypatch):
     text = " ".join(tiny.sentences(900))
-    ((_, item),) = encode_all(
-        predictor.task, tokenizer, [ClassExample(Text(text, None, "f:1"), None)]
-    )
+    example = ClassExample(text=text, label=None, source="f:1")
+    ((_, item),) = encode_all(predictor.task, tokenizer, [example])
     batch = Batch.of([item])
     assert batch.num_tokens > 2 * BATCH_TOKENS
     sizes = []

@@ -28,7 +28,6 @@ from plainformer.finetune import (
 from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.metrics import LabelsMetric
 from plainformer.finetune.tasks.multi_label import LabelsExample, LabelsPrediction, MultiLabel
-from plainformer.finetune.tasks.texts import Text
 from plainformer.training import LoopConfig
 from tests.finetune.conftest import config_of
 from tests.pretrain import tiny
@@ -41,7 +40,7 @@ def labels_of(row) -> tuple[str, ...]:
 
 
 def example(*labels: str, text: str = "t") -> LabelsExample:
-    return LabelsExample(Text(text, None, "f.jsonl:1"), labels)
+    return LabelsExample(text=text, labels=labels, source="f.jsonl:1")
 
 
 def test_loss_and_gradient_are_those_of_transformers(tokenizer, models, tmp_path) -> None:
@@ -75,7 +74,9 @@ def test_loss_and_gradient_are_those_of_transformers(tokenizer, models, tmp_path
         ours.classifier.weight.grad, theirs.classifier.weight.grad, rtol=1e-4, atol=1e-7
     )
     probabilities = batch.in_order(wanted.logits).sigmoid().tolist()
-    for row, said in zip(probabilities, task.predict(wanted.logits, batch), strict=True):
+    for row, said in zip(
+        probabilities, task.predict(batch.in_order(wanted.logits), batch), strict=True
+    ):
         assert [said.probabilities[name] for name in NAMES] == pytest.approx(row)
         assert set(said.labels) == {n for n, p in zip(NAMES, row, strict=True) if p >= 0.5}
 
@@ -115,8 +116,8 @@ def test_scores_equal_scikit_learn(rows) -> None:
     said = probabilities >= 0.5
     metric = LabelsMetric(NAMES)
     for true, given_, p in zip(truth, said, probabilities, strict=True):
-        answer = LabelsPrediction(labels_of(given_), dict(zip(NAMES, p.tolist(), strict=True)))
-        metric.add(example(*labels_of(true)), answer)
+        named = dict(zip(NAMES, p.tolist(), strict=True))
+        metric.add(labels_of(true), labels_of(given_), named)
 
     scores = metric.scores()
     assert next(iter(scores)) == "micro_f1"
@@ -141,13 +142,13 @@ def test_scores_equal_scikit_learn(rows) -> None:
 
 def test_a_mistake_is_as_sure_as_its_worst_decision() -> None:
     metric = LabelsMetric(("a", "b", "c"))
-    metric.add(example("a"), LabelsPrediction(("b",), {"a": 0.3, "b": 0.9, "c": 0.01}))
-    metric.add(example(), LabelsPrediction(("c",), {"c": 0.6, "a": 0.4, "b": 0.1}))
-    metric.add(example("a"), LabelsPrediction((), {"a": 0.2, "b": 0.1, "c": 0.1}))
+    metric.add(("a",), ("b",), {"a": 0.3, "b": 0.9, "c": 0.01})
+    metric.add((), ("c",), {"c": 0.6, "a": 0.4, "b": 0.1})
+    metric.add(("a",), (), {"a": 0.2, "b": 0.1, "c": 0.1})
     first, missed, second = metric.mistakes
-    assert (first.true, first.predicted, first.confidence) == ("a", "b", 0.9)
-    assert (missed.true, missed.predicted, missed.confidence) == ("a", "–", 0.8)
-    assert (second.true, second.predicted, second.confidence) == ("–", "c", 0.6)
+    assert (first.true, first.predicted, first.score) == ("a", "b", 0.9)
+    assert (missed.true, missed.predicted, missed.score) == ("a", "–", 0.8)
+    assert (second.true, second.predicted, second.score) == ("–", "c", 0.6)
 
 
 def read(folder: Path, name: str, content: str) -> list[LabelsExample]:

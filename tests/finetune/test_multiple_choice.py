@@ -23,18 +23,16 @@ from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.metrics import ChoiceMetric
 from plainformer.finetune.tasks.multiple_choice import (
     ChoiceExample,
-    ChoicePrediction,
     MultipleChoice,
     by_item,
 )
-from plainformer.finetune.tasks.texts import Text
 from plainformer.training import LoopConfig
 from tests.encoder.tools import randomise
 from tests.pretrain import tiny
 
 
 def example(text: str, *options: str, right: int | None = 0) -> ChoiceExample:
-    return ChoiceExample(Text(text, None, "f:1"), options, right)
+    return ChoiceExample(text=text, options=options, right=right, source="f:1")
 
 
 def read(labelled: bool = True, **fields) -> ChoiceExample:
@@ -58,7 +56,7 @@ def test_loss_and_answers_equal_those_of_transformers(tokenizer, models, tmp_pat
     with torch.no_grad():
         batch = Batch.of([task.encode(e, tokenizer) for e in examples])
         outputs = task.outputs(model, batch)
-        inputs = tokenizer.batch([(e.text.text, option) for e in examples for option in e.options])
+        inputs = tokenizer.batch([(e.text, option) for e in examples for option in e.options])
         wanted = theirs(
             **{name: rows.view(5, 3, -1) for name, rows in inputs.items()},
             labels=torch.tensor([e.right for e in examples]),
@@ -115,7 +113,7 @@ def test_scores_go_back_to_their_options(tokenizer):
     batch = Batch.of(items)
     table = by_item(torch.tensor(batch.sequences.lengths).float()[:, None], batch)
     lengths = [[len(e) for e in item.encodings] for item in items]
-    assert table.tolist() == [lengths[0], [*lengths[1], -torch.inf]]
+    assert table.tolist() == [lengths[0], [*lengths[1], torch.finfo(table.dtype).min]]
 
 
 @pytest.mark.parametrize(
@@ -161,13 +159,13 @@ def test_a_fault_is_named_by_file_and_line(fields, fault):
 def test_the_metric_counts_right_ones_and_chance():
     metric = ChoiceMetric()
     assert metric.scores() == {"accuracy": 0.0, "chance": 0.0}
-    metric.add(example("x", "a", "b", right=1), ChoicePrediction("b", 1, (0.3, 0.7)))
-    metric.add(example("y", "a", "b", "c", "d"), ChoicePrediction("d", 3, (0.2, 0.1, 0.1, 0.6)))
+    metric.add(1, 1, (0.3, 0.7), ("a", "b"))
+    metric.add(0, 3, (0.2, 0.1, 0.1, 0.6), ("a", "b", "c", "d"), "f:1", "y")
     assert metric.scores() == {"accuracy": 0.5, "chance": 0.375}
     assert metric.to_json()["examples"] == 2
     (mistake,) = metric.mistakes
-    assert (mistake.true, mistake.predicted, mistake.confidence) == ("a", "d", 0.6)
-    assert mistake.text == "y (a | b | c | d)"
+    assert (mistake.true, mistake.predicted, mistake.score) == ("a", "d", 0.6)
+    assert (mistake.source, mistake.text) == ("f:1", "y")
 
 
 def write(path: Path, count: int, seed: int) -> str:

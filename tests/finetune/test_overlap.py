@@ -9,17 +9,16 @@ from hypothesis import strategies as st
 from plainformer.corpora import text_key
 from plainformer.finetune import FinetuneConfig, evaluate_folder, finetune
 from plainformer.finetune.data.leakage import Overlap, fingerprint
-from plainformer.finetune.tasks.classification import ClassExample, Classification
-from plainformer.finetune.tasks.texts import Text
+from plainformer.finetune.tasks.classification import ClassExample
 from plainformer.training import LoopConfig
 
 
 def example(text: str, label: str = "x", place: str = "f:1") -> ClassExample:
-    return ClassExample(Text(text, None, place), label)
+    return ClassExample(text=text, label=label, source=place)
 
 
 def overlap(training: list[ClassExample], others: list[ClassExample]) -> Overlap[ClassExample]:
-    made = Overlap(Classification, lambda: training)
+    made = Overlap(lambda: training)
     for other in others:
         made.add(other)
     return made
@@ -35,7 +34,7 @@ def test_common_texts_are_those_of_a_plain_count(training, others):
     found = overlap([example(t) for t in training], [example(t) for t in others])
     again = [text for text in others if (text_key(text) or text) in known]
     assert (found.count, found.common) == (len(others), len(again))
-    assert (found.first.text.text if found.first else None) == (again[0] if again else None)
+    assert (found.first.text if found.first else None) == (again[0] if again else None)
 
 
 def test_the_first_of_each_is_named():

@@ -30,7 +30,6 @@ from plainformer.finetune.tasks.tagging.iob import spans
 from plainformer.finetune.tasks.tagging.remarks import of_tags
 from plainformer.finetune.tasks.tagging.sentences import read_sentence, sentence_rows
 from plainformer.finetune.tasks.tagging.task import Tagging
-from plainformer.finetune.tasks.texts import Text
 from plainformer.training import LoopConfig
 from tests.finetune.conftest import config_of
 from tests.pretrain import tiny
@@ -90,7 +89,7 @@ def test_a_label_in_csv(tmp_path, cell, label):
             read(tmp_path, Classification, "f.csv", content)
     else:
         (found,) = read(tmp_path, Classification, "f.csv", content)
-        assert (found.label, found.text.text) == (label, "NA")
+        assert (found.label, found.text) == (label, "NA")
 
 
 @pytest.mark.parametrize(
@@ -222,7 +221,7 @@ def test_tagged_words_in_any_layout(tmp_path, name, content, columns):
     assert [(s.words, s.tags) for s in found] == [EU, PETER]
     for sentence in found:
         for place, word in enumerate(sentence.words):
-            line = int(sentence.place_of(place).rpartition(":")[2])
+            line = int(sentence.source_of(place).rpartition(":")[2])
             assert word in content.splitlines()[line - 1]
 
 
@@ -280,7 +279,7 @@ def test_how_tags_are_read_is_said(tags, said):
 def labelled(labels: str, texts: str | None = None) -> list[ClassExample]:
     given = texts or [f"text {i}" for i in range(len(labels))]
     return [
-        ClassExample(Text(text, None, f"f:{i}"), label)
+        ClassExample(text=text, label=label, source=f"f:{i}")
         for i, (text, label) in enumerate(zip(given, labels, strict=True))
     ]
 
@@ -289,16 +288,16 @@ def labelled(labels: str, texts: str | None = None) -> list[ClassExample]:
 @given(st.lists(st.sampled_from("aaab"), min_size=20, max_size=200), st.sampled_from([0.1, 0.25]))
 def test_what_is_held_out_is_a_fair_share_of_each_label(labels, share):
     examples = labelled("".join(labels))
-    learned, held = hold_out(Classification, examples, share)
-    assert sorted(e.place for e in [*learned, *held]) == sorted(e.place for e in examples)
-    assert (learned, held) == hold_out(Classification, examples, share)
+    learned, held = hold_out(examples, share)
+    assert sorted(e.source for e in [*learned, *held]) == sorted(e.source for e in examples)
+    assert (learned, held) == hold_out(examples, share)
     for label, count in Counter(labels).items():
         taken = sum(e.label == label for e in held)
         assert abs(taken - share * count) <= 1 and taken < count
-    shuffled = sorted(examples, key=lambda e: e.shown[::-1])
-    assert {e.shown for e in hold_out(Classification, shuffled, share)[1]} == {
-        e.shown for e in held
-    }, "the order in the file does not matter"
+    shuffled = sorted(examples, key=lambda e: e.preview[::-1])
+    assert {e.preview for e in hold_out(shuffled, share)[1]} == {e.preview for e in held}, (
+        "the order in the file does not matter"
+    )
 
 
 @given(st.lists(st.sampled_from(["a", "A!", "b", "c", "d", "e", "f"]), min_size=8, max_size=40))
@@ -306,20 +305,20 @@ def test_copies_of_a_text_stand_on_one_side(texts):
     examples = labelled("x" * len(texts), texts)
     if len({t.strip("!").lower() for t in texts}) < 4:
         return
-    learned, held = hold_out(Classification, examples, 0.5)
-    sides = [{fingerprint(e.shown) for e in side} for side in (learned, held)]
+    learned, held = hold_out(examples, 0.5)
+    sides = [{fingerprint(e.preview) for e in side} for side in (learned, held)]
     assert not sides[0] & sides[1] and len(learned) + len(held) == len(texts)
 
 
 def test_too_few_to_hold_out():
     with pytest.raises(UserError, match=r"f: too few different examples \(5\) to hold some out"):
-        hold_out(Classification, labelled("ababa"), 0.1)
+        hold_out(labelled("ababa"), 0.1)
 
 
 def test_numbers_are_spread_by_their_size(tmp_path):
     rows = "".join(f"text {i},{i}\n" for i in range(100))
     examples = read(tmp_path, Regression, "f.csv", "text,score\n" + rows)
-    _, held = hold_out(Regression, examples, 0.1)
+    _, held = hold_out(examples, 0.1)
     assert [int(e.score // 10) for e in sorted(held, key=lambda e: e.score)] == list(range(10))
 
 

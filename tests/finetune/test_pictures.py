@@ -6,19 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from plainformer.base import figures as style
 from plainformer.finetune.report import figures
 
 
 def test_a_character_that_no_font_has_is_named_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(figures, "CJK_FONTS", ())
-    monkeypatch.setattr(figures, "_said", set())
+    monkeypatch.setattr(style, "CJK_FONTS", ())
+    monkeypatch.setattr(style, "_warned", set())
     for name in ("a.png", "b.png"):
         figure = figures.confusion_figure(["正面", "负面"], np.eye(2, dtype=np.int64), "名")
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            figures.save(figure, tmp_path / name)
+            style.save_png(figure, tmp_path / name)
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert all(character in said[0] for character in "正面负名")
@@ -28,5 +29,5 @@ def test_a_character_that_no_font_has_is_named_once(
 
 def test_latin_labels_are_no_matter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figure = figures.confusion_figure(["good", "über"], np.eye(2, dtype=np.int64), "x")
-    figures.save(figure, tmp_path / "a.png")
+    style.save_png(figure, tmp_path / "a.png")
     assert capsys.readouterr().err == ""

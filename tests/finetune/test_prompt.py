@@ -17,7 +17,6 @@ from plainformer.finetune import FinetuneConfig, Predictor, PromptOptions, evalu
 from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.tasks.classification import ClassExample
 from plainformer.finetune.tasks.prompt import Prompt, check_template, read_verbaliser, word_id
-from plainformer.finetune.tasks.texts import Text
 from plainformer.tokenizer import HuggingFace, SentencePiece, Tokenizer, train_tokenizer
 from plainformer.training import LoopConfig
 from tests.encoder.tools import randomise
@@ -35,7 +34,7 @@ def config(folder: Path, **changes) -> FinetuneConfig:
 
 
 def example(text: str, pair: str | None = None, label: str | None = None) -> ClassExample:
-    return ClassExample(Text(text, pair, "f:1"), label)
+    return ClassExample(text=text, pair=pair, label=label, source="f:1")
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +109,7 @@ def test_answers_and_loss_are_those_of_transformers(tokenizer, models, tmp_path,
         assert outputs.shape == (7, 3)
         loss, wanted = prompt.loss(outputs, batch), 0.0
         for e, said in zip(some, prompt.predict(outputs, batch), strict=True):
-            row = tokenizer.batch([f"{e.text.text} the food : [MASK] ."])
+            row = tokenizer.batch([f"{e.text} the food : [MASK] ."])
             if architecture == "modern":
                 del row["token_type_ids"]
             gap = (row["input_ids"][0] == tokenizer.mask_id).nonzero().item()

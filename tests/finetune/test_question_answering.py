@@ -134,7 +134,7 @@ def test_one_example_is_answered_as_in_a_batch(tokenizer, models):
                 said.spans[0].start,
                 said.spans[0].end,
             )
-            assert alone.score == pytest.approx(said.score, rel=1e-4)
+            assert alone.confidence == pytest.approx(said.confidence, rel=1e-4)
 
 
 @pytest.mark.parametrize("threshold", [None, 0.0])
@@ -311,6 +311,6 @@ def test_a_small_model_learns_to_answer_and_to_abstain(tmp_path, missing):
 
 
 def test_a_long_question_on_an_empty_passage_has_no_answer(tokenizer):
-    example = QuestionExample("the " * 99, "", None, "f:1")
+    example = QuestionExample(question="the " * 99, context="", answers=None, source="f:1")
     item = QuestionAnswering(max_length=16).encode(example, tokenizer)
     assert len(item.encodings) == 1 and len(item.encodings[0]) == 16

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from plainformer.finetune.metrics.roc import Ranking, mean_area
+from plainformer.finetune.metrics.roc import StreamingROC, mean_area
 
 
-def ranking_of(truth: np.ndarray, probabilities: np.ndarray) -> Ranking:
+def ranking_of(truth: np.ndarray, probabilities: np.ndarray) -> StreamingROC:
     """Both `(texts, labels)`."""
-    ranking = Ranking(truth.shape[1])
+    ranking = StreamingROC(truth.shape[1])
     for row, said in zip(truth, probabilities, strict=True):
         ranking.add(row, said)
     return ranking

@@ -25,22 +25,22 @@ from plainformer.finetune import (
 from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.metrics import NumberMetric
 from plainformer.finetune.metrics.roc import ranks
+from plainformer.finetune.report.figures import figures
 from plainformer.finetune.run import build
-from plainformer.finetune.tasks.regression import OUTPUT, Regression, ScoreExample, ScorePrediction
-from plainformer.finetune.tasks.texts import Text
+from plainformer.finetune.tasks.regression import Regression, ScoreExample
 from plainformer.training import LoopConfig
 from tests.finetune.conftest import config_of
 from tests.pretrain import tiny
 
 
 def example(score: float | None, text: str = "t", pair: str | None = None) -> ScoreExample:
-    return ScoreExample(Text(text, pair, "f.jsonl:1"), score)
+    return ScoreExample(text=text, pair=pair, score=score, source="f.jsonl:1")
 
 
 def metric_of(true, predicted) -> NumberMetric:
     metric = NumberMetric()
     for t, p in zip(true, predicted, strict=True):
-        metric.add(example(float(t)), ScorePrediction(float(p)))
+        metric.add(float(t), float(p))
     return metric
 
 
@@ -49,7 +49,7 @@ def test_loss_and_gradient_are_those_of_transformers(tokenizer, models, tmp_path
 
     torch.manual_seed(3)
     ours = SequenceClassifier.from_pretrained(
-        models["bert"], labels=OUTPUT, problem_type="regression"
+        models["bert"], labels=("LABEL_0",), problem_type="regression"
     )
     ours.save_pretrained(tmp_path)
     theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
@@ -74,12 +74,12 @@ def test_loss_and_gradient_are_those_of_transformers(tokenizer, models, tmp_path
     torch.testing.assert_close(
         ours.classifier.weight.grad, theirs.classifier.weight.grad, rtol=1e-4, atol=1e-6
     )
-    said = [answer.score for answer in task.predict(wanted.logits, batch)]
+    said = [answer.score for answer in task.predict(batch.in_order(wanted.logits), batch)]
     assert said == pytest.approx(batch.in_order(wanted.logits)[:, 0].tolist())
 
 
 def test_the_answer_for_windows_is_their_mean(tokenizer, models) -> None:
-    model = SequenceClassifier.from_pretrained(models["bert"], labels=OUTPUT)
+    model = SequenceClassifier.from_pretrained(models["bert"], labels=("LABEL_0",))
     task = Regression(max_length=12, overflow="windows")
     item = task.encode(example(2.5, " ".join(tiny.sentences(4))), tokenizer)
     assert len(item.encodings) > 1
@@ -122,11 +122,11 @@ def test_memory_is_sixteen_bytes_a_text() -> None:
 
 def test_the_largest_errors_are_the_mistakes() -> None:
     metric = metric_of([1.0, 2.0, 3.0], [1.0, 2.5, 0.0])
-    assert [(m.confidence, m.true, m.predicted) for m in metric.mistakes] == [
+    assert [(m.score, m.true, m.predicted) for m in metric.mistakes] == [
         (3.0, "3", "0"),
         (0.5, "2", "2.5"),
     ]
-    assert set(metric.figures()) == {"scatter"}
+    assert set(figures(metric)) == {"scatter"}
 
 
 def read(folder: Path, name: str, content: str) -> list[ScoreExample]:

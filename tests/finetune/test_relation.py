@@ -19,7 +19,6 @@ from plainformer.finetune import (
     finetune,
 )
 from plainformer.finetune.metrics import RelationMetric
-from plainformer.finetune.tasks.classification import ClassPrediction
 from plainformer.finetune.tasks.relation import Relation, RelationExample, marked
 from plainformer.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from plainformer.tokenizer.base import SPECIAL_TOKENS
@@ -181,9 +180,9 @@ def test_a_tokenizer_marks_with_the_signs_that_it_has(signs, chosen):
 def test_words_and_characters_are_the_same_to_it():
     by_words = read(words=["the", "cat", "eats"], head=[1, 2], tail=[2, 3], label="x")
     by_text = read(text="the cat eats", head=[4, 7], tail=[8, 12], label="x")
-    assert by_words == by_text and by_text.shown == "the @ cat @ # eats #"
+    assert by_words == by_text and by_text.preview == "the @ cat @ # eats #"
     assert read(False, text="a b", head=(0, 1), tail=(2, 3)).label is None
-    assert Relation.label_of(by_text) == "x"
+    assert by_text.category == "x"
 
 
 @pytest.mark.parametrize(
@@ -212,6 +211,10 @@ def test_a_fault_is_named_by_file_and_line(fields, fault):
         read(**{"text": "a b", "head": [0, 1], "tail": [2, 3], "label": "x", **fields})
 
 
+def relation(label: str) -> RelationExample:
+    return RelationExample(text="a b", head=(0, 1), tail=(2, 3), label=label, source="f:1")
+
+
 @pytest.mark.parametrize(
     ("labels", "negative"),
     [
@@ -224,13 +227,13 @@ def test_a_fault_is_named_by_file_and_line(fields, fault):
     ],
 )
 def test_a_label_may_say_that_there_is_no_relation(tmp_path, labels, negative):
-    some = [RelationExample("a b", (0, 1), (2, 3), label, "f:1") for label in labels]
+    some = [relation(label) for label in labels]
     task = Relation.fit(config(tmp_path), some)
     assert task.negative == negative and task.labels == tuple(sorted(labels))
 
 
 def test_two_such_labels_are_refused(tmp_path):
-    some = [RelationExample("a b", (0, 1), (2, 3), x, "f:1") for x in ("NA", "Other", "a")]
+    some = [relation(x) for x in ("NA", "Other", "a")]
     with pytest.raises(UserError, match="f: NA and Other say both that there is no relation"):
         Relation.fit(config(tmp_path), some)
 
@@ -246,10 +249,7 @@ def test_micro_f1_is_that_of_scikit_learn(pairs, negative):
 
     metric = RelationMetric("abcn", negative)
     for true, said in pairs:
-        metric.add(
-            RelationExample("a b", (0, 1), (2, 3), true, "f:1"),
-            ClassPrediction(said, {label: float(label == said) for label in "abcn"}),
-        )
+        metric.add(true, said, {label: float(label == said) for label in "abcn"})
     scores = metric.scores()
     assert next(iter(scores)) == "micro_f1"
     if pairs:

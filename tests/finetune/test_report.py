@@ -12,9 +12,8 @@ import pytest
 
 from plainformer.finetune.evaluation import Evaluation
 from plainformer.finetune.metrics import ClassMetric
+from plainformer.finetune.report.figures import figures
 from plainformer.finetune.report.page import learning_curve, report_page, write_report
-from plainformer.finetune.tasks.classification import ClassExample, ClassPrediction
-from plainformer.finetune.tasks.texts import Text
 
 HOSTILE = (
     "<script>alert('x')</script>",
@@ -62,8 +61,7 @@ def evaluation(labels, count: int = 60, **changes) -> Evaluation:
         true, said = labels[number % len(labels)], labels[number // 3 % len(labels)]
         rest = 0.4 / (len(labels) - 1)
         probabilities = {label: 0.6 if label == said else rest for label in labels}
-        text = Text(f"{labels[number % len(labels)]} {number}", None, f"<b>.csv:{number + 1}")
-        metric.add(ClassExample(text, true), ClassPrediction(said, probabilities))
+        metric.add(true, said, probabilities, f"<b>.csv:{number + 1}", f"{true} {number}")
     given = {"num_cut": 7, "max_length": 32, "training": "t.csv", "warnings": HOSTILE[:2]}
     return Evaluation(metric=metric, **{**given, **changes})
 
@@ -109,9 +107,9 @@ def test_the_page_has_all_that_was_found(report):
     assert {f"{value:.3f}" for value in metric.scores().values()} <= set(words)
     for label in HOSTILE:
         assert re.sub(r"[\x01\x1b]", "\ufffd", label) in words
-    assert [name for name, _ in page.elements].count("svg") == len(metric.figures()) + 1
+    assert [name for name, _ in page.elements].count("svg") == len(figures(metric)) + 1
     for mistake in metric.mistakes:
-        assert re.sub(r"[\x01\x1b]", "\ufffd", mistake.text) in words and mistake.place in words
+        assert re.sub(r"[\x01\x1b]", "\ufffd", mistake.text) in words and mistake.source in words
     for found in ("<i>.csv", "t.csv", "60", "7 texts were cut to 32 tokens", *HOSTILE[:2]):
         assert found in words
 
@@ -139,8 +137,8 @@ def test_pictures_and_figures_are_beside_the_page(report):
 def test_a_figure_that_is_not_defined_is_a_dash_and_null(tmp_path):
     """With texts of one label alone there is no area under a curve."""
     one = ClassMetric(("a", "b"))
-    one.add(ClassExample(Text("x", None, "f:1"), "a"), ClassPrediction("a", {"a": 0.9, "b": 0.1}))
-    assert all(math.isnan(area) for area in one.ranking.areas())
+    one.add("a", "a", {"a": 0.9, "b": 0.1})
+    assert all(math.isnan(area) for area in one.roc.areas())
     found = Evaluation(one, num_cut=0, max_length=9, training=None, warnings=())
     page = Page(write_report(tmp_path, found, tmp_path, "f.csv").read_text(encoding="utf-8"))
     assert "–" in page.words and "nan" not in page.words
@@ -154,7 +152,7 @@ def test_what_there_is_not_has_no_heading(tmp_path):
     right = ClassMetric(("a", "b"))
     for label in "ab":
         said = {"a": 0.9, "b": 0.1} if label == "a" else {"b": 0.9, "a": 0.1}
-        right.add(ClassExample(Text("x", None, "f:1"), label), ClassPrediction(label, said))
+        right.add(label, label, said)
     found = Evaluation(right, num_cut=0, max_length=9, training=None, warnings=())
     page = Page(write_report(tmp_path, found, tmp_path, "f.csv").read_text(encoding="utf-8"))
     headings = {word for word in page.words if word.strip()}
@@ -173,9 +171,9 @@ def test_a_damaged_log_has_no_curve(tmp_path, content):
 def test_many_labels_are_no_picture_of_miles():
     labels = tuple(f"label {number}" for number in range(60))
     found = evaluation(labels)
-    figures = {"confusion": found.metric.figures()["confusion"]}
+    drawn = {"confusion": figures(found.metric)["confusion"]}
     about = {"model": "m", "data": "d", "date": "now"}
-    page = Page(report_page(found, figures, None, about))
+    page = Page(report_page(found, drawn, None, about))
     widths = [attributes.get("width") for name, attributes in page.elements if name == "svg"]
     assert all(float(width.removesuffix("pt")) < 3000 for width in widths)
     assert not np.isnan(found.metric.accuracy)

@@ -136,14 +136,10 @@ def test_a_prediction_is_small():
     assert scored == {"cosine": pytest.approx(0.6), "score": pytest.approx(3.4)}
 
 
-def example(text: str, pair: str, place: int = 0) -> SentenceExample:
-    return SentenceExample(text, pair, None, None, f"f:{place}", True)
-
-
 def found(pairs, vectors) -> RetrievalMetric:
     metric = RetrievalMetric()
     for number, (pair, two) in enumerate(zip(pairs, vectors, strict=True)):
-        metric.add(example(f"t{number}", pair, number), SentencePrediction(two, None))
+        metric.add(SentencePrediction(two, None).directions, f"t{number}", pair, f"f:{number}")
     return metric
 
 
@@ -196,14 +192,14 @@ def test_a_mistake_names_what_was_taken():
     vectors = [np.eye(3, dtype=np.float32)[[0, 1]], np.eye(3, dtype=np.float32)[[2, 0]]]
     (mistake, other) = found(["p0", "p1"], vectors).mistakes
     assert (mistake.text, mistake.true, mistake.predicted) == ("t0", "p0", "p1")
-    assert mistake.confidence == 1 and mistake.place == "f:0" and other.text == "t1"
+    assert mistake.score == 1 and mistake.source == "f:0" and other.text == "t1"
 
 
 def test_it_does_not_grow():
     metric = RetrievalMetric()
     two = np.eye(2, dtype=np.float32)
     for number in range(2500):
-        metric.add(example(f"t{number}", f"p{number}"), SentencePrediction(two, None))
+        metric.add(two, f"t{number}", f"p{number}")
     assert len(metric._recent) == retrieval.BLOCK == 1000
 
 
@@ -221,8 +217,8 @@ def test_scores_of_the_training_examples_are_the_scale(tmp_path):
     [
         ([1, None], {}, "f.jsonl:3: no score, where training examples have one"),
         ([2, 2], {}, "f.jsonl: every pair has the score 2.0: nothing to learn"),
-        ([None], {}, "a pair is told from the others of its batch: there must be two"),
-        ([None, None], {"batch_size": 1}, "there must be two"),
+        ([None], {}, "in-batch negatives need at least two pairs"),
+        ([None, None], {"batch_size": 1}, "at least two pairs"),
     ],
 )
 def test_what_cannot_be_learned_is_refused(tmp_path, scores, changes, fault):

@@ -15,15 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import plainformer.finetune.run
 import plainformer.training.run_log
 from plainformer.base import UserError, nan_to_null, write_text
 from plainformer.commands.finetune import run as command
 from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
 from plainformer.finetune.data.split import folds
-from plainformer.finetune.metrics import ClassMetric
 from plainformer.finetune.sweep import Summary, Tried, promote, sort_key
 from plainformer.finetune.tasks.classification import ClassExample, Classification
-from plainformer.finetune.tasks.texts import Text
 from plainformer.training import LoopConfig
 from tests.finetune.conftest import rows
 
@@ -36,7 +35,7 @@ def without_curves() -> Iterator[None]:
     """Pictures take ten times as long as these runs, and are looked at elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plainformer.training.run_log, "draw_curve", lambda *_: None)
-        patch.setattr(ClassMetric, "figures", lambda _: {})
+        patch.setattr(plainformer.finetune.run, "figures", lambda _: {})
         yield
 
 
@@ -230,7 +229,7 @@ def crossed(base) -> tuple[FinetuneConfig, Summary]:
 def test_a_fold_is_measured_by_what_the_others_teach(base, crossed, tmp_path):
     config, summary = crossed
     examples = list(map(list, rows(60, 0)))
-    parts = folds(Classification, [example(*row) for row in examples], 3, seed=3)
+    parts = folds([example(*row) for row in examples], 3, seed=3)
     assert list(summary.runs) == ["fold-1", "fold-2", "fold-3"]
     for name, part in (("learned", False), ("held-out", True)):
         chosen = [row for row, fold in zip(examples, parts, strict=True) if (fold == 1) == part]
@@ -260,7 +259,7 @@ def test_after_the_folds_all_is_learned_in_the_same_way(base, crossed, tmp_path)
 
 
 def example(text: str, label: str | None = "x") -> ClassExample:
-    return ClassExample(Text(text, None, "f:1"), label)
+    return ClassExample(text=text, label=label, source="f:1")
 
 
 labels = st.lists(st.sampled_from("abc"), min_size=4, max_size=40)
@@ -269,8 +268,8 @@ labels = st.lists(st.sampled_from("abc"), min_size=4, max_size=40)
 @given(labels, st.integers(2, 4), st.integers(0, 3))
 def test_folds_are_even_in_size_and_labels(given_labels, count, seed):
     examples = [example(f"text {i}", label) for i, label in enumerate(given_labels)]
-    found = folds(Classification, examples, count, seed)
-    assert found == folds(Classification, examples, count, seed)
+    found = folds(examples, count, seed)
+    assert found == folds(examples, count, seed)
     for counts in (
         Counter(found),
         *(
@@ -288,9 +287,9 @@ def test_a_text_that_occurs_twice_stands_in_one_fold(texts):
     examples = [example(text) for text in texts]
     if len(different) < 3:
         with pytest.raises(UserError, match=f"3 folds need as many .* not {len(different)}"):
-            folds(Classification, examples, 3, seed=0)
+            folds(examples, 3, seed=0)
         return
-    found = folds(Classification, examples, 3, seed=0)
+    found = folds(examples, 3, seed=0)
     by_text = {text.strip("!").lower(): fold for text, fold in zip(texts, found, strict=True)}
     assert found == [by_text[text.strip("!").lower()] for text in texts]
     assert set(found) == {0, 1, 2}
@@ -298,7 +297,7 @@ def test_a_text_that_occurs_twice_stands_in_one_fold(texts):
 
 def test_the_seed_draws_the_folds():
     examples = [example(f"text {i}") for i in range(30)]
-    assert folds(Classification, examples, 3, 0) != folds(Classification, examples, 3, 1)
+    assert folds(examples, 3, 0) != folds(examples, 3, 1)
 
 
 @pytest.mark.parametrize(

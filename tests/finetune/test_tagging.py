@@ -70,8 +70,8 @@ def test_both_formats_give_the_same_sentences(tmp_path):
     line, same = (next(map(Tagging.read, Tagging.rows(p))) for p in (tmp_path / "a.jsonl", packed))
     assert (same.words, same.tags) == (line.words, line.tags)
     assert (column.words, column.tags, column.text) == (line.words, line.tags, "EU rejects")
-    assert [column.place_of(n)[-2:] for n in (0, 1)] == [":3", ":4"]
-    assert [line.place_of(n)[-2:] for n in (0, 1)] == [":1", ":1"]
+    assert [column.source_of(n)[-2:] for n in (0, 1)] == [":3", ":4"]
+    assert [line.source_of(n)[-2:] for n in (0, 1)] == [":1", ":1"]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_types_that_training_has_not_seen_are_refused_but_plain_labels_count_as_
 
 
 def test_raw_text_is_split_and_words_are_taken_as_they_are():
-    from plainformer.finetune.task import as_rows
+    from plainformer.finetune.data.rows import as_rows
 
     raw, given = (
         Tagging.read(row, labelled=False)
@@ -284,7 +284,7 @@ def test_a_tagger_of_roberta_is_learned_with_words_behind_a_space(head, prefixed
 
 
 def _row(text: str):
-    from plainformer.finetune.task import as_rows
+    from plainformer.finetune.data.rows import as_rows
 
     (row,) = as_rows([text])
     return row

@@ -7,7 +7,7 @@ from plainformer.corpora.sets import bmes_to_iob2
 from plainformer.finetune.tasks.tagging.iob import (
     Span,
     are_entities,
-    goes_on,
+    continues,
     iob2,
     is_legal,
     is_tag,
@@ -85,7 +85,7 @@ def test_an_entity_without_its_beginning():
         Span("B", 4, 6),
         Span("B", 6, 7),
     ]
-    assert not goes_on("I-A", "S-A") and not goes_on("I-A", "I-B") and goes_on("E-A", "M-A")
+    assert not continues("I-A", "S-A") and not continues("I-A", "I-B") and continues("E-A", "M-A")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import pytest
 from plainformer.finetune import Predictor, evaluate_folder
 from plainformer.finetune.prediction.predictor import CHUNK
 from plainformer.finetune.tasks.classification import ClassExample
-from plainformer.finetune.tasks.texts import Text
 from tests.plainformer.conftest import ROOT
 from tests.pretrain import tiny
 
@@ -98,7 +97,7 @@ def test_examples_are_read_as_they_are_answered(classifier):
     def examples():
         for number in range(3000):
             read.append(number)
-            yield ClassExample(Text("the hen", None, "f:1"), "bird")
+            yield ClassExample(text="the hen", label="bird", source="f:1")
 
     answers = predictor.predict_examples(examples())
     for answered in range(0, 3000, 500):

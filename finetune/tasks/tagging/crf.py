@@ -80,7 +80,7 @@ class Chain:
         )
         return self.start[tags[first]] + sums + self.end[tags[last]]
 
-    def forward(self, x: Scores, sequences: Sequences) -> Scores:
+    def alphas(self, x: Scores, sequences: Sequences) -> Scores:
         """α[t, y] = log Σ exp s(x₁…ₜ, y₁…ₜ) over all y₁…ₜ that end in yₜ = y; without `end`."""
         if not len(x):
             return x
@@ -92,17 +92,17 @@ class Chain:
             steps.append(alpha)
         return sequences.unpad(torch.stack(steps, 1))
 
-    def backward(self, x: Scores, sequences: Sequences) -> Scores:
+    def betas(self, x: Scores, sequences: Sequences) -> Scores:
         """β[t, y] = log Σ exp of what stands behind yₜ = y, over all yₜ₊₁…ₙ: `forward` reversed."""
         first, last = ends(sequences)
         mirror = (first + last)[sequences.sequence_ids] - torch.arange(len(x), device=x.device)
         reverse = Chain(self.end, self.transitions.T, self.start)
-        return reverse.forward(x[mirror], sequences)[mirror] - x
+        return reverse.alphas(x[mirror], sequences)[mirror] - x
 
     def log_partition(self, x: Scores, sequences: Sequences) -> Float[Tensor, " sequences"]:
         """Log Z of each sentence."""
         _, last = ends(sequences)
-        return (self.forward(x, sequences)[last] + self.end).logsumexp(-1)
+        return (self.alphas(x, sequences)[last] + self.end).logsumexp(-1)
 
     def log_likelihood(
         self, x: Scores, tags: Int[Tensor, " words"], sequences: Sequences
@@ -150,7 +150,7 @@ class Posterior:
     @classmethod
     def of(cls, chain: Chain, x: Scores, sequences: Sequences) -> "Posterior":
         """Go through the sentences once in each direction."""
-        alpha, beta = chain.forward(x, sequences), chain.backward(x, sequences)
+        alpha, beta = chain.alphas(x, sequences), chain.betas(x, sequences)
         tags = chain.best(x, sequences)
         return cls(chain, x, sequences, tags, alpha, beta, (alpha + beta).logsumexp(-1))
 
@@ -160,11 +160,11 @@ class Posterior:
         return (both - self.log_partition).exp().tolist()
 
     def of_spans(
-        self, spans: Sequence[tuple[int, int]], goes_on: Bool[Tensor, "labels labels"]
+        self, spans: Sequence[tuple[int, int]], continues: Bool[Tensor, "labels labels"]
     ) -> list[float]:
         """p(y_begin … y_end−1 | x), and that the entity goes no further, for `words[begin:end]`.
 
-        `goes_on[i, j]`: whether label j goes on with an entity whose last label is i.
+        `continues[i, j]`: whether label j goes on with an entity whose last label is i.
         """
         if not spans:
             return []
@@ -180,7 +180,7 @@ class Posterior:
         after = (last + 1).clamp(max=len(self.x) - 1)
         is_last = (after == last) | (self.sequences.positions[after] == 0)
         further = self.chain.transitions[last_tag] + self.x[after] + self.beta[after]
-        further = further.masked_fill(~goes_on[last_tag] | is_last[:, None], -torch.inf)
+        further = further.masked_fill(~continues[last_tag] | is_last[:, None], -torch.inf)
         longer = inside + further.logsumexp(-1)
         probability = (inside + self.beta[last, last_tag]).exp() - longer.exp()
         return probability.clamp(0.0, 1.0).tolist()

@@ -1,4 +1,4 @@
-"""How good tags are: entities, each as a whole, or plain labels word by word.
+"""Measure tags: entities, each as a whole, or plain labels word by word.
 
 An entity is right if its words and its type are. With tp, fp, fn the right, the false and the
 missed: precision = tp / (tp + fp), recall = tp / (tp + fn), F1 = 2 tp / (2 tp + fp + fn), over all
@@ -9,78 +9,36 @@ Plain labels are counted by the same formulas, a word each, as in scikit-learn.
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any
 
-import numpy as np
-from jaxtyping import Int64
-
-from plainformer.finetune.metrics.base import Metric, Mistake, Table, share
-from plainformer.finetune.report.figures import confusion_figure
+from plainformer.finetune.data.example import known
+from plainformer.finetune.metrics.base import Metric, Mistake, Table, ratio
 from plainformer.finetune.tasks.tagging.iob import Span, iob2, spans
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from plainformer.finetune.tasks.tagging.sentences import Sentence
 
 NOTHING = ""
-"""the name of what was not found, or is not there; no tag and no type is empty"""
+"""The name of an entity that was missed, or is not there; no tag and no type is empty."""
 DASH = "–"
-"""how that is shown"""
 COLUMNS = ("precision", "recall", "f1", "support")
-SHOWN = 15
-"""the most frequent confusions, in the table"""
+NUM_CONFUSIONS = 15
+"""Rows of the table of confusions, the most frequent ones."""
 
 
-@runtime_checkable
-class TaggedWords(Protocol):
-    """Words with their tags."""
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The words."""
-
-    @property
-    def tags(self) -> tuple[str, ...] | None:
-        """Their tags."""
-
-    @property
-    def shown(self) -> str:
-        """The text as a person reads it."""
-
-    def text_of(self, begin: int, end: int) -> str:
-        """What stands there of `words[begin:end]`."""
-
-    def place_of(self, word: int) -> str:
-        """File and line of a word."""
-
-
-@runtime_checkable
-class WordTagging(Protocol):
-    """A prediction of tags."""
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """The tag of each word."""
-
-    @property
-    def scores(self) -> tuple[float, ...]:
-        """How probable each tag is."""
-
-
-class Counted(Metric[TaggedWords, WordTagging]):
+class Counted(Metric):
     """Precision, recall and F1 of names: types of entities, or plain labels."""
 
     unit: str
-    """what is counted"""
+    """Heading of the names in tables."""
 
     def __init__(self) -> None:
         super().__init__()
         self.confusion: Counter[tuple[str, str]] = Counter()
-        """[i, j]: how many were of name i and were taken for j; one of them may be `NOTHING`"""
+        """(true, predicted) -> number; one of the names may be `NOTHING`."""
         self.words = self.right_words = 0
 
     @abstractmethod
-    def add(self, example: TaggedWords, prediction: WordTagging) -> None:
-        """Count one sentence."""
+    def add(self, sentence: Sentence, predicted: Sequence[str], scores: Sequence[float]) -> None:
+        """Count one sentence by its own tags, the predicted ones and their probabilities."""
 
     def never_predicted(self) -> list[str]:
         """List the types that occur and were never predicted."""
@@ -89,17 +47,17 @@ class Counted(Metric[TaggedWords, WordTagging]):
 
     @property
     def accuracy(self) -> float:
-        """Share of the words that got their tag."""
-        return share(self.right_words, self.words)
+        """Compute the fraction of words whose tag was predicted."""
+        return ratio(self.right_words, self.words)
 
     @property
     def names(self) -> list[str]:
-        """All names that occur, or were predicted, sorted."""
+        """Return all names that occur, or were predicted, sorted."""
         return sorted({name for pair in self.confusion for name in pair} - {NOTHING})
 
     @property
     def per_label(self) -> dict[str, dict[str, float]]:
-        """Precision, recall, F1 and support of each name."""
+        """Compute precision, recall, F1 and support of each name."""
         true, said = Counter[str](), Counter[str]()
         for (of, taken), count in self.confusion.items():
             true[of] += count
@@ -110,11 +68,11 @@ class Counted(Metric[TaggedWords, WordTagging]):
 
     @property
     def macro_f1(self) -> float:
-        """Mean F1 of the names."""
-        return share(sum(row["f1"] for row in self.per_label.values()), len(self.names))
+        """Average F1 over the names."""
+        return ratio(sum(row["f1"] for row in self.per_label.values()), len(self.names))
 
     def tables(self) -> list[Table]:
-        """The scores of each name, and the most frequent confusions."""
+        """Return the scores of each name, and the most frequent confusions."""
         rows: list[list[str | float]] = [
             [name, *(row[c] for c in COLUMNS)] for name, row in self.per_label.items()
         ]
@@ -125,27 +83,11 @@ class Counted(Metric[TaggedWords, WordTagging]):
         ]
         return [
             Table(self.unit, (self.unit, *COLUMNS), rows),
-            Table("confusions", ("true", "predicted", "count"), confused[:SHOWN]),
+            Table("confusions", ("true", "predicted", "count"), confused[:NUM_CONFUSIONS]),
         ]
 
-    def figures(self) -> dict[str, "Figure"]:
-        """What was taken for what."""
-        names = self.names
-        if not names:
-            return {}
-        names += [NOTHING] * any(NOTHING in pair for pair in self.confusion)
-        counts: Int64[np.ndarray, "names names"] = np.array(
-            [[self.confusion[true, said] for said in names] for true in names], np.int64
-        )
-        score, value = next(iter(self.scores().items()))
-        return {
-            "confusion": confusion_figure(
-                [n or DASH for n in names], counts, f"{score} {value:.1%}"
-            )
-        }
-
     def to_json(self) -> dict[str, Any]:
-        """All of it, for `metrics.json`."""
+        """Add the scores of each name and the confusions."""
         confusion = [[*pair, count] for pair, count in sorted(self.confusion.items())]
         return {**super().to_json(), "per_label": self.per_label, "confusion": confusion}
 
@@ -155,13 +97,13 @@ class EntityMetric(Counted):
 
     unit = "type"
 
-    def add(self, example: TaggedWords, prediction: WordTagging) -> None:
+    def add(self, sentence: Sentence, predicted: Sequence[str], scores: Sequence[float]) -> None:
         """Count one sentence; its own tags may be of any scheme."""
-        tags = example.tags or ()
-        true, said = spans(tags), spans(prediction.tags)
+        tags = known(sentence.tags)
+        true, said = spans(tags), spans(predicted)
         self.count += 1
         self.words += len(tags)
-        pairs = zip(iob2(true, len(tags)), prediction.tags, strict=True)
+        pairs = zip(iob2(true, len(tags)), predicted, strict=True)
         self.right_words += sum(one == other for one, other in pairs)
         types = {(begin, end): kind for kind, begin, end in said}
         for kind, begin, end in true:
@@ -170,30 +112,30 @@ class EntityMetric(Counted):
             self.confusion[NOTHING, kind] += 1
         for span in said:
             if span not in true:
-                self._mistake(example, prediction, span, overlapping(span, true), [span])
+                self._mistake(sentence, scores, span, overlapping(span, true), [span])
         for span in true:
             if not overlapping(span, said):
-                self._mistake(example, prediction, span, [span], [])
+                self._mistake(sentence, scores, span, [span], [])
 
     def _mistake(
         self,
-        example: TaggedWords,
-        prediction: WordTagging,
+        sentence: Sentence,
+        scores: Sequence[float],
         where: Span,
         true: list[Span],
         said: list[Span],
     ) -> None:
-        """Keep a mistake; the model is as sure of it as of the least sure word."""
+        """Keep a mistake, with the confidence of its least certain word."""
         names = [
-            ", ".join(f"{kind}: {example.text_of(begin, end)}" for kind, begin, end in some)
+            ", ".join(f"{kind}: {sentence.text_of(begin, end)}" for kind, begin, end in some)
             for some in (true, said)
         ]
-        confidence = min(prediction.scores[where.begin : where.end])
-        place = example.place_of(where.begin)
-        self.mistaken(Mistake(confidence, place, example.shown, *(n or DASH for n in names)))
+        confidence = min(scores[where.begin : where.end])
+        source = sentence.source_of(where.begin)
+        self.add_mistake(Mistake(confidence, source, sentence.text, *(n or DASH for n in names)))
 
     def scores(self) -> dict[str, float]:
-        """F1 over all entities first."""
+        """Compute F1 over all entities first."""
         right = sum(self.confusion[name, name] for name in self.names)
         true = sum(count for (name, _), count in self.confusion.items() if name != NOTHING)
         said = sum(count for (_, name), count in self.confusion.items() if name != NOTHING)
@@ -208,39 +150,38 @@ class EntityMetric(Counted):
 
 
 class TagMetric(Counted):
-    """Plain labels, a word each."""
+    """Plain labels, one per word."""
 
     unit = "tag"
 
-    def add(self, example: TaggedWords, prediction: WordTagging) -> None:
+    def add(self, sentence: Sentence, predicted: Sequence[str], scores: Sequence[float]) -> None:
         """Count one sentence."""
         self.count += 1
-        pairs = zip(example.tags or (), prediction.tags, strict=True)
+        pairs = zip(known(sentence.tags), predicted, strict=True)
         for number, (true, said) in enumerate(pairs):
             self.words += 1
             self.right_words += true == said
             self.confusion[true, said] += 1
             if true != said:
-                word = example.words[number]
-                confidence, place = prediction.scores[number], example.place_of(number)
+                word, source = sentence.words[number], sentence.source_of(number)
                 names = f"{true}: {word}", f"{said or DASH}: {word}"
-                self.mistaken(Mistake(confidence, place, example.shown, *names))
+                self.add_mistake(Mistake(scores[number], source, sentence.text, *names))
 
     def scores(self) -> dict[str, float]:
-        """Accuracy first; where each word has one label it is the F1 over all of them, too."""
+        """Compute the accuracy first, which is the F1 over all words, too."""
         return {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "f1": self.accuracy}
 
 
 def rates(right: int, true: int, said: int) -> dict[str, float]:
-    """Precision, recall, F1 and support."""
+    """Compute precision, recall, F1 and support."""
     return {
-        "precision": share(right, said),
-        "recall": share(right, true),
-        "f1": share(2 * right, true + said),
+        "precision": ratio(right, said),
+        "recall": ratio(right, true),
+        "f1": ratio(2 * right, true + said),
         "support": true,
     }
 
 
 def overlapping(span: Span, others: Sequence[Span]) -> list[Span]:
-    """Those that share a word with `span`."""
+    """Return the spans that share a word with `span`."""
     return [other for other in others if other.begin < span.end and span.begin < other.end]

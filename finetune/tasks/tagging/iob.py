@@ -27,7 +27,7 @@ SPELLINGS = (
     (re.compile(r"(?P<position>[bimelsu])[-_.:/|](?P<type>\w.*)"), "a small letter"),
 )
 """Patterns of unsupported spellings of entity tags, each with its difference."""
-_OPEN, _GOING_ON = frozenset("BIM"), frozenset("IMEL")
+_OPEN, _CONTINUING = frozenset("BIM"), frozenset("IMEL")
 
 
 class Span(NamedTuple):
@@ -55,10 +55,10 @@ def are_entities(tags: Iterable[str]) -> bool:
     return all(map(is_tag, known)) and any("-" in tag or tag == "B" for tag in known)
 
 
-def goes_on(tag: str, before: str) -> bool:
+def continues(tag: str, before: str) -> bool:
     """Whether `tag` goes on with the entity of the tag before it."""
     (position, kind), (last, last_kind) = _parts(tag), _parts(before)
-    return position in _GOING_ON and last in _OPEN and kind == last_kind
+    return position in _CONTINUING and last in _OPEN and kind == last_kind
 
 
 def spans(tags: Sequence[str]) -> list[Span]:
@@ -66,7 +66,7 @@ def spans(tags: Sequence[str]) -> list[Span]:
     found: list[Span] = []
     before = OUTSIDE
     for place, tag in enumerate(tags):
-        if goes_on(tag, before):
+        if continues(tag, before):
             found[-1] = found[-1]._replace(end=place + 1)
         elif _parts(tag)[1]:
             found.append(Span(_parts(tag)[1], place, place + 1))
@@ -85,7 +85,7 @@ def iob2(entities: Iterable[Span], length: int) -> list[str]:
 
 def is_legal(tag: str, before: str) -> bool:
     """Whether `tag` may follow `before` in IOB2: an I- only within an entity of its type."""
-    return not tag.startswith("I-") or goes_on(tag, before)
+    return not tag.startswith("I-") or continues(tag, before)
 
 
 def scheme(sentences: Iterable[Sequence[str]]) -> str:
@@ -96,7 +96,7 @@ def scheme(sentences: Iterable[Sequence[str]]) -> str:
         if positions & set(marks):
             return name
     begins = any(
-        tag.startswith("I") and not goes_on(tag, before)
+        tag.startswith("I") and not continues(tag, before)
         for tags in given
         for before, tag in pairwise((OUTSIDE, *tags))
     )

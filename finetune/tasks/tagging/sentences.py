@@ -12,7 +12,7 @@ Unlabelled, a row may have `text` in place of words and tags.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from plainformer.base import UserError, plural
@@ -28,72 +28,86 @@ from plainformer.corpora import (
     sentence_table,
     suffix_of,
 )
-from plainformer.finetune.tasks.tagging.iob import Span, iob2, is_tag
+from plainformer.finetune.data.example import Example, Prediction
+from plainformer.finetune.tasks.tagging.iob import Span, iob2, is_tag, spans
 
 
-@dataclass(frozen=True)
-class Sentence:
-    """Words with their tags; None where they are not known."""
+@dataclass(frozen=True, kw_only=True)
+class Sentence(Example):
+    """Words with their tags."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...] | None
     text: str
-    """as it was given, or the words side by side"""
+    """The given text, or the joined words."""
     offsets: tuple[tuple[int, int], ...]
-    """of each word in `text`"""
-    file: File
-    line: int
-    """of the first word"""
+    """Start and end of each word in `text`."""
     lines: tuple[int, ...] = ()
     """The line of each word, where words are on separate lines."""
 
     @property
-    def place(self) -> str:
-        """File and line."""
-        return f"{self.file}:{self.line}"
-
-    @property
-    def shown(self) -> str:
-        """The text."""
+    def preview(self) -> str:
+        """Return the text."""
         return self.text
 
-    def place_of(self, word: int) -> str:
-        """File and line of a word."""
-        return f"{self.file}:{self.lines[word] if self.lines else self.line}"
+    @property
+    def stratum(self) -> tuple[str, ...]:
+        """Return the types of the entities."""
+        return tuple(sorted({span.type for span in spans(self.tags or ())}))
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Return the words: each keeps its tag, so each is rewritten by itself."""
+        return self.words
+
+    def with_texts(self, texts: Sequence[str]) -> "Sentence":
+        """Return the sentence with other words."""
+        assert len(texts) == len(self.words)
+        text, offsets = join_words(tuple(texts))
+        return replace(self, words=tuple(texts), text=text, offsets=tuple(offsets))
+
+    def source_of(self, word: int) -> str:
+        """Return file and line of a word."""
+        return f"{self.file}:{self.lines[word]}" if self.lines else self.source
 
     def text_of(self, begin: int, end: int) -> str:
-        """What stands in the text of `words[begin:end]`."""
+        """Return the text of `words[begin:end]`."""
         return self.text[self.offsets[begin][0] : self.offsets[end - 1][1]]
 
 
 @dataclass(frozen=True)
 class Entity:
-    """A name that was found."""
+    """A predicted entity."""
 
     type: str
     text: str
     words: tuple[int, int]
-    """the first of its words, and the first behind it"""
+    """`words[start:end]`"""
     characters: tuple[int, int]
-    """its place in the text, or in the words side by side: `text[start:end]`"""
+    """`text[start:end]` of the given text, or of the joined words."""
     score: float
-    """the probability of exactly this entity, no longer and no shorter"""
+    """Probability of exactly this entity, no longer and no shorter."""
 
 
 @dataclass(frozen=True)
-class Tags:
+class Tags(Prediction):
     """The tags of a sentence: IOB2 or plain labels; a plain one is empty where the word was cut."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
     scores: tuple[float, ...]
-    """the probability of each tag; 0 of a word that was cut"""
+    """Probability of each tag; 0 of a word that was cut."""
     entities: tuple[Entity, ...] | None
-    """None where tags are plain labels"""
+    """None where tags are plain labels."""
+
+    @property
+    def confidence(self) -> float:
+        """Return the probability of the least certain tag."""
+        return min(self.scores, default=1.0)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it; no entities where there can be none."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """Return the fields, without entities for plain labels."""
+        return {name: value for name, value in super().to_json().items() if value is not None}
 
 
 def sentence_rows(path: File, columns: Columns) -> Iterator[Row]:
@@ -111,33 +125,42 @@ def sentence_rows(path: File, columns: Columns) -> Iterator[Row]:
 
 
 def read_sentence(row: Row, labelled: bool) -> Sentence:
-    """The sentence of a row; `UserError` by file and line for one that is none."""
+    """Read the sentence of a row; raise `UserError` by file and line for a row that is none."""
     lines = row.lines if isinstance(row, WordsRow) else ()
     if not labelled and not row.has("words"):
         text = row.string("text")
         offsets = words_of(text)
         words = tuple(text[start:end] for start, end in offsets)
-        return Sentence(words, None, text, tuple(offsets), row.file, row.line)
+        return Sentence(
+            words=words, tags=None, text=text, offsets=tuple(offsets), source=row.source
+        )
     words = strings(row, "words")
     text, offsets = join_words(words)
     tags = strings(row, "tags") if labelled else None
-    sentence = Sentence(words, tags, text, tuple(offsets), row.file, row.line, lines)
+    sentence = Sentence(
+        words=words,
+        tags=tags,
+        text=text,
+        offsets=tuple(offsets),
+        lines=lines,
+        source=row.source,
+    )
     if tags is not None:
         if not words:
-            raise UserError(f"{sentence.place}: there are no words")
+            raise UserError(f"{sentence.source}: there are no words")
         if len(tags) != len(words):
             raise UserError(
-                f"{sentence.place}: {plural(len(tags), 'tag')} for {plural(len(words), 'word')}"
+                f"{sentence.source}: {plural(len(tags), 'tag')} for {plural(len(words), 'word')}"
             )
         for number, tag in enumerate(tags):
             if not tag.strip():
-                place = sentence.place_of(number)
+                place = sentence.source_of(number)
                 raise UserError(f"{place}: the tag of {words[number]!r} is empty")
     return sentence
 
 
 def plain_tags(sentence: Sentence, tags: Sequence[str], scores: Sequence[float]) -> Tags:
-    """Plain labels of a sentence; words that were cut have none."""
+    """Return the plain labels of a sentence; words that were cut have none."""
     cut = len(sentence.words) - len(tags)
     return Tags(sentence.words, (*tags, *[""] * cut), (*scores, *[0.0] * cut), None)
 
@@ -145,7 +168,7 @@ def plain_tags(sentence: Sentence, tags: Sequence[str], scores: Sequence[float])
 def entity_tags(
     sentence: Sentence, scores: Sequence[float], found: Sequence[tuple[Span, float]]
 ) -> Tags:
-    """The entities of a sentence, with their probabilities; words that were cut are outside."""
+    """Return the entities of a sentence with their probabilities; words that were cut are O."""
     length = len(sentence.words)
     entities = []
     for span, score in found:
@@ -162,8 +185,8 @@ def check_scheme(example: Sentence) -> None:
     for place, tag in enumerate(example.tags or ()):
         if not is_tag(tag):
             raise UserError(
-                f"{example.place_of(place)}: the tag {tag!r} of {example.words[place]!r} is not of "
-                "the form O, B-TYPE, I-TYPE (or E-, S-, M-, L-, U-), as others are"
+                f"{example.source_of(place)}: the tag {tag!r} of {example.words[place]!r} is not "
+                "of the form O, B-TYPE, I-TYPE (or E-, S-, M-, L-, U-), as others are"
             )
 
 

@@ -1,21 +1,21 @@
-"""Tagging: which tag has each word? Names in a text, or parts of speech.
+"""Tag each word of a sentence: names, parts of speech.
 
     words    EU      rejects   German   call        JSON or Parquet: two lists; else CoNLL columns
     pieces   eu      reject ##s  german   call      each word is tokenised apart
-    label    B-ORG   O       –  B-MISC   O          a word's first piece stands for it
+    label    B-ORG   O       –  B-MISC   O          the target of a word's first piece
 
     loss = −log softmax(logits)[tag], summed over words; with a CRF −log p(tags of the sentence)
 
-Whether tags are entities or plain labels is decided by those of the training examples. Entities are
-read in any scheme (`iob.py`), learned in IOB2, and found as the best tags that are legal there:
-under the CRF, or with every word by itself. Plain labels: the most probable one.
+The tags of the training examples decide whether tags are entities or plain labels. Entities are
+read in any scheme (`iob.py`), learned in IOB2, and predicted as the best legal sequence, with the
+scores of the CRF or without. Of plain labels the most probable one is predicted.
 
-A long sentence is cut, and its other words are outside; or it is read in overlapping windows, and
-each word in the one where it has the most context, as BERT's `run_squad` has it.
+A long sentence is cut, and its other words are predicted as outside; or it is read in overlapping
+windows, each word in the window of its maximum context, as in BERT's `run_squad`.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -31,12 +31,12 @@ from plainformer.corpora import Columns, File, Row
 from plainformer.encoder import Sequences, TokenClassifier, ops
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
-from plainformer.finetune.metrics import Metric
-from plainformer.finetune.task import AS_NAMED, OVERLAP, Task
+from plainformer.finetune.losses.divergence import kl_divergence
+from plainformer.finetune.task import AS_NAMED, Task, check_labels
 from plainformer.finetune.task_options import OverflowOptions, TaskOptions
 from plainformer.finetune.tasks.tagging.crf import Chain, ChainTagger, Posterior
 from plainformer.finetune.tasks.tagging.entities import EntityMetric, TagMetric
-from plainformer.finetune.tasks.tagging.iob import OUTSIDE, are_entities, goes_on, iob2, spans
+from plainformer.finetune.tasks.tagging.iob import OUTSIDE, are_entities, continues, iob2, spans
 from plainformer.finetune.tasks.tagging.remarks import of_tags
 from plainformer.finetune.tasks.tagging.sentences import (
     Sentence,
@@ -47,6 +47,7 @@ from plainformer.finetune.tasks.tagging.sentences import (
     read_sentence,
     sentence_rows,
 )
+from plainformer.finetune.tasks.texts import OVERLAP
 from plainformer.tokenizer import Tokenizer, load_tokenizer
 from plainformer.tokenizer.encoding import windows
 from plainformer.training import Loss
@@ -56,28 +57,29 @@ if TYPE_CHECKING:
 
 Decoding = Literal["each", "legal", "crf"]
 IGNORED = -100
-"""the target of a token that stands for no word"""
+"""The target of a token that is not the first of a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaggedItem(Item):
-    """A sentence, encoded: one sequence, or its windows."""
+    """An encoded sentence: one sequence, or its windows."""
 
     sentence: Sentence
     places: tuple[tuple[int, int], ...]
-    """for each word, up to where it was cut: the sequence that reads it, and its first token"""
+    """The sequence and the position of each word's first token; words that were cut have none."""
 
 
 @dataclass(frozen=True)
 class WordScores:
-    """What a model says of the words of a batch."""
+    """A model's scores of the tags of each word, sentence by sentence."""
 
     logits: Float[Tensor, "words labels"]
     places: Int[Tensor, " words"]
-    """of the words among the packed tokens, sentence by sentence"""
+    """Positions of the words' first tokens in the packed batch."""
     sentences: Sequences
-    """their boundaries; a sentence without words has none"""
+    """The boundaries of the sentences that have words."""
     chain: Chain
+    """The scores of neighbouring tags."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,18 +94,24 @@ class TaggingOptions(OverflowOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tagging(Task[Sentence, Tags]):
+class Tagging(Task[Sentence, TaggedItem, Tags]):
     """Which tags?"""
 
     Options: ClassVar[type[TaskOptions]] = TaggingOptions
-    labels: tuple[str, ...]
     COLUMNS: ClassVar[tuple[str, ...]] = ("words", "tags", "word", "tag", "sentence", "text")
+
+    labels: tuple[str, ...]
     decoding: Decoding
-    """each word by itself, the best legal IOB2, or the best under the chain that was learned"""
+    """How tags are chosen: each by itself, as the best legal IOB2, or as the best under the CRF."""
+
+    def __post_init__(self) -> None:
+        """Check the labels."""
+        super().__post_init__()
+        check_labels(self.labels)
 
     @classmethod
     def fit(cls, config: "FinetuneConfig", examples: Sequence[Sentence]) -> "Tagging":
-        """The labels are O, B- and I- of the types that occur, or the plain labels, sorted."""
+        """Learn the labels: O, B- and I- of the types that occur, or the plain labels, sorted."""
         options = config.task
         assert isinstance(options, TaggingOptions)
         known = {tag for example in examples for tag in example.tags or ()}
@@ -133,13 +141,8 @@ class Tagging(Task[Sentence, Tags]):
 
     @classmethod
     def foreign(cls, labels: tuple[str, ...], max_length: int) -> "Tagging":
-        """Nothing is known of the scheme: each word gets its tag by itself, and all are read."""
+        """Define the task of labels in an unknown scheme: each word's tag is chosen by itself."""
         return cls(labels=labels, decoding="each", max_length=max_length, overflow="windows")
-
-    @classmethod
-    def stratum(cls, example: Sentence) -> tuple[str, ...]:
-        """Return the types of the entities."""
-        return tuple(sorted({span.type for span in spans(example.tags or ())}))
 
     @classmethod
     def remarks(cls, config: "FinetuneConfig", examples: Sequence[Sentence]) -> list[str]:
@@ -153,7 +156,7 @@ class Tagging(Task[Sentence, Tags]):
 
     @classmethod
     def read(cls, row: Row, labelled: bool = True) -> Sentence:
-        """A row has `words` and `tags`; unlabelled it may have `text` in place of both."""
+        """Read a row with `words` and `tags`; unlabelled it may have `text` in place of both."""
         return read_sentence(row, labelled)
 
     def tokenizer(self, folder: Path) -> Tokenizer:
@@ -168,20 +171,20 @@ class Tagging(Task[Sentence, Tags]):
         return tokenizer if is_tagger else tokenizer.for_words()
 
     def build(self, config: "FinetuneConfig") -> PretrainedModel:
-        """A new token classifier on the pretrained encoder, and maybe a chain on it."""
+        """Build the pretrained encoder under a new token classifier, and a CRF if there is one."""
         model = TokenClassifier.from_pretrained(
             config.model, labels=self.labels, dropout=config.dropout
         )
         return ChainTagger(model) if self.decoding == "crf" else model
 
     def load(self, folder: Path) -> PretrainedModel:
-        """The token classifier in `folder`, and its chain."""
+        """Load the token classifier in `folder`, and its CRF."""
         if self.decoding == "crf":
             return ChainTagger.load(folder)
         return TokenClassifier.from_pretrained(folder)
 
     def encode(self, example: Sentence, tokenizer: Tokenizer) -> TaggedItem:
-        """One sequence, or windows; each word has its target in one place."""
+        """Encode a sentence as one sequence or windows; each word has its target in one of them."""
         tokens = tokenizer.word_tokens(example.words)
         template = tokenizer.template
         room = template.room(self.max_length, is_pair=False) or 0
@@ -194,7 +197,7 @@ class Tagging(Task[Sentence, Tags]):
         before = [part for part, _ in template.single].index("a")  # special tokens
         places = tuple(
             (window, before + first - cuts[window].start)
-            for window, first in most_context(tokens.word_ids, cuts)
+            for window, first in max_context(tokens.word_ids, cuts)
         )
         targets: tuple[np.ndarray[Any, Any], ...] = ()
         if example.tags is not None:
@@ -205,11 +208,10 @@ class Tagging(Task[Sentence, Tags]):
         return TaggedItem(encodings, targets, sentence=example, places=places)
 
     def numbers(self, example: Sentence) -> list[int]:
-        """The label of each word, as its number.
+        """Return the number of each word's label.
 
-        A type that is not known is an error by file and line. A plain label that training has not
-        seen can be learned from no more than found, and there are such in any large tag set: it is
-        ignored here, and a mistake to the metric.
+        Raises `UserError` by file and line for an unknown type. Large tag sets have plain labels
+        that occur in validation examples alone: the loss ignores them, the metric counts mistakes.
         """
         tags = example.tags or ()
         if not self.marks_entities:
@@ -220,29 +222,35 @@ class Tagging(Task[Sentence, Tags]):
             kind = tag.partition("-")[2]
             if kind not in self._types:
                 raise UserError(
-                    f"{example.place_of(place)}: the tag {tags[place]!r} of "
+                    f"{example.source_of(place)}: the tag {tags[place]!r} of "
                     f"{example.words[place]!r} is not among those the model learns: "
                     f"{', '.join(self.labels)}"
                 )
             numbers.append(self._numbers.get(tag, self._types[kind]))
         return numbers
 
-    def outputs(self, model: PretrainedModel, batch: Batch) -> WordScores:
-        """The logits of the words' first tokens."""
+    def outputs(self, model: PretrainedModel, batch: Batch[TaggedItem]) -> WordScores:
+        """Compute the logits of the words' first tokens."""
         chain = model.crf.chain if isinstance(model, ChainTagger) else self._chain
         return self.of_words(super().outputs(model, batch), batch, chain)
 
     def of_words(
-        self, logits: Float[Tensor, "tokens labels"], batch: Batch, chain: Chain | None = None
+        self,
+        logits: Float[Tensor, "tokens labels"],
+        batch: Batch[TaggedItem],
+        chain: Chain | None = None,
     ) -> WordScores:
-        """What the words get of the logits of all tokens."""
+        """Select the logits of the words' first tokens."""
         places, lengths = word_places(batch)
         at = torch.tensor(places, dtype=torch.int64, device=logits.device)
         sentences = Sequences.of([length for length in lengths if length], logits.device)
         return WordScores(logits[at].float(), at, sentences, chain or self._chain)
 
-    def loss(self, outputs: WordScores, batch: Batch) -> Loss:
-        """Cross-entropy and "accuracy" of the words' tags, or −log p of a sentence's, by word."""
+    def loss(self, outputs: WordScores, batch: Batch[TaggedItem]) -> Loss:
+        """Compute cross-entropy and "accuracy" of the tags; with a CRF −log p of whole sentences.
+
+        Both count words.
+        """
         labels = batch.targets[outputs.places]
         count = sum(int((target != IGNORED).sum()) for i in batch.items for target in i.targets)
         if self.decoding == "crf":
@@ -252,10 +260,20 @@ class Tagging(Task[Sentence, Tags]):
         correct = (outputs.logits.detach().argmax(-1) == labels).sum()
         return Loss(ops.cross_entropy(outputs.logits, labels), count, {"accuracy": correct})
 
-    def predict(self, outputs: WordScores, batch: Batch) -> list[Tags]:
-        """The best tags of each sentence, and how probable they are."""
-        logits = outputs.logits.detach().cpu().double()
-        items = tagged(batch)
+    def divergence(
+        self,
+        outputs: WordScores,
+        others: WordScores,
+        batch: Batch[TaggedItem],
+        temperature: float = 1.0,
+    ) -> Loss:
+        """Compute KL(others ‖ outputs) of each word's emissions, without a CRF's transitions."""
+        total = kl_divergence(outputs.logits, others.logits, temperature)
+        return Loss(total, len(outputs.logits))
+
+    def predict(self, outputs: WordScores, batch: Batch[TaggedItem]) -> list[Tags]:
+        """Predict the best tags of each sentence, and their probabilities."""
+        logits, items = outputs.logits.detach().cpu().double(), batch.items
         starts = np.cumsum([0, *(len(item.places) for item in items)]).tolist()
         if not self.marks_entities:
             probabilities, numbers = logits.softmax(-1).max(-1)
@@ -273,19 +291,27 @@ class Tagging(Task[Sentence, Tags]):
             for start, some in zip(starts, found, strict=False)
             for span in some
         ]
-        sure = iter(posterior.of_spans(bounds, self._goes_on))
+        sure = iter(posterior.of_spans(bounds, self._continues))
         return [
             entity_tags(item.sentence, scores[begin:end], [(span, next(sure)) for span in some])
             for item, (begin, end), some in zip(items, pairwise(starts), found, strict=True)
         ]
 
-    def metric(self) -> Metric[Sentence, Tags]:
-        """Entities as conlleval counts them, or accuracy and F1 of plain labels."""
+    def pseudo_label(self, example: Sentence, prediction: Tags) -> Sentence:
+        """Return the sentence with the predicted tags."""
+        return replace(example, tags=prediction.tags)
+
+    def metric(self) -> EntityMetric | TagMetric:
+        """Measure entities as conlleval counts them, or accuracy and F1 of plain labels."""
         return EntityMetric() if self.marks_entities else TagMetric()
+
+    def add_to(self, metric: EntityMetric | TagMetric, example: Sentence, prediction: Tags) -> None:
+        """Add the sentence with its predicted tags."""
+        metric.add(example, prediction.tags, prediction.scores)
 
     @cached_property
     def marks_entities(self) -> bool:
-        """Whether the labels are those of entities."""
+        """Tell whether the labels are those of entities."""
         return are_entities(self.labels)
 
     @cached_property
@@ -294,45 +320,40 @@ class Tagging(Task[Sentence, Tags]):
 
     @cached_property
     def _types(self) -> dict[str, int]:
-        """A label of each type: for tags of which a model from elsewhere has another form."""
+        """Map each type to a label, for a model from elsewhere that lacks B- or I- of a type."""
         kinds = {label.partition("-")[2]: n for n, label in enumerate(self.labels)}
         return {"": IGNORED} | kinds
 
     @cached_property
     def _chain(self) -> Chain:
-        """The chain of a model that has learned none."""
+        """Return the chain of a model without a CRF."""
         legal = self.decoding == "legal"
         return Chain.legal(self.labels) if legal else Chain.free(len(self.labels))
 
     @cached_property
-    def _goes_on(self) -> Bool[Tensor, "labels labels"]:
-        """[i, j]: whether label j goes on with the entity of label i before it."""
+    def _continues(self) -> Bool[Tensor, "labels labels"]:
+        """Tell whether label j continues the entity of label i before it, for each [i, j]."""
         return torch.tensor(
-            [[goes_on(tag, before) for tag in self.labels] for before in self.labels]
+            [[continues(tag, before) for tag in self.labels] for before in self.labels]
         )
 
 
-def tagged(batch: Batch) -> list[TaggedItem]:
-    """The items of a batch, which are sentences."""
-    return [item for item in batch.items if isinstance(item, TaggedItem)]
-
-
-def word_places(batch: Batch) -> tuple[list[int], list[int]]:
-    """Where the words' first tokens lie among the packed ones, and how many each item has."""
+def word_places(batch: Batch[TaggedItem]) -> tuple[list[int], list[int]]:
+    """Return the packed positions of the words' first tokens, and the word counts of the items."""
     starts = np.cumsum([0, *batch.sequences.lengths])[batch.places.cpu().numpy()].tolist()
     places, lengths, first = [], [], 0
-    for item, count in zip(tagged(batch), batch.counts, strict=True):
+    for item, count in zip(batch.items, batch.counts, strict=True):
         places += [starts[first + sequence] + place for sequence, place in item.places]
         lengths.append(len(item.places))
         first += count
     return places, lengths
 
 
-def most_context(word_ids: Sequence[int], cuts: Sequence[slice]) -> list[tuple[int, int]]:
-    """For each word the window that reads it, and its first token, counted over the whole text.
+def max_context(word_ids: Sequence[int], cuts: Sequence[slice]) -> list[tuple[int, int]]:
+    """Return for each word the window with the most context, and its first token in the sentence.
 
-    Of several windows it is the one in which the nearer end is farthest, the first of equals. A
-    word that begins in no window (it was cut) is left out, and it is one of the last.
+    That is the window whose nearer end is farthest from the word, the first of equals. The last
+    words may begin in no window, as they were cut: they are left out.
     """
     best: dict[int, tuple[int, int, int]] = {}
     for window, cut in enumerate(cuts):
