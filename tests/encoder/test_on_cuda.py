@@ -40,6 +40,6 @@ def test_no_number_is_waited_for(monkeypatch: pytest.MonkeyPatch, config) -> Non
         bounds, positions = map(mode.from_tensor, (sequences.cu_seqlens, sequences.positions))
         there = Sequences(sequences.lengths, bounds, positions).to(DEVICE)
         ids, at = (torch.ones(n, dtype=torch.long, device=DEVICE) for n in (12, 3))
-        logits = model(ids, None, None, there, at)
+        logits = model(ids, sequences=there, target_positions=at)
     assert logits.device.type == DEVICE and logits.shape == (3, config.vocab_size)
     assert calls == [torch.bfloat16] * (config.num_hidden_layers if DEVICE == "cuda" else 0)

@@ -1,4 +1,4 @@
-"""The door and the exit: nothing is lost, nothing is added, and padding changes no number."""
+"""Packing: nothing is lost, nothing is added, and padding changes no number."""
 
 from itertools import pairwise
 from typing import Any
