@@ -1,4 +1,4 @@
-"""How far a pass over examples is: a bar in a terminal, a line now and then elsewhere."""
+"""Show the progress of a pass over examples: a bar in a terminal, else a line now and then."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -8,19 +8,17 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-LINE_EVERY = 10.0
-"""seconds from line to line, where there is no terminal"""
-TOLD_EVERY = 1000
-"""examples of which a reader tells at once"""
+SECONDS_BETWEEN_LINES = 10.0
+EXAMPLES_BETWEEN_UPDATES = 1000
 
 
 @contextmanager
 def counting(
     label: str, total: int | None = None, *, quiet: bool = False
 ) -> Iterator[Callable[[int], None]]:
-    """Give a function that is told of so many more examples, and shows them on standard error.
+    """Yield a function that adds to the number of examples shown on standard error.
 
-    With a `total` there is a time left; without, the count and the rate. Nothing when `quiet`.
+    With a `total` the remaining time is shown, without it the rate; nothing if `quiet`.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -46,7 +44,7 @@ def counting(
         now = time.monotonic()
         status = pace(done, total, now - begin)
         bar.update(task, completed=done, status=status)
-        if now - spoke >= LINE_EVERY and not console.is_terminal:
+        if now - spoke >= SECONDS_BETWEEN_LINES and not console.is_terminal:
             of = "" if total is None else f" of {total:,}"
             console.print(f"{label} {done:,}{of}  {status}", markup=False, soft_wrap=True)
             spoke = now
@@ -56,7 +54,7 @@ def counting(
 
 
 def pace(done: int, total: int | None, seconds: float) -> str:
-    """How fast it goes, and how long it will take where that is known."""
+    """Format the rate, and the remaining time where `total` is known."""
     rate = f"{done / max(seconds, 1e-9):,.0f} examples/s"
     if not done or total is None:
         return rate
@@ -64,8 +62,8 @@ def pace(done: int, total: int | None, seconds: float) -> str:
 
 
 def watched(items: Iterable[T], advance: Callable[[int], None]) -> Iterator[T]:
-    """The same items; `advance` is told of them as they pass, many at a time."""
+    """Yield the same items, and report their number to `advance` now and then."""
     for number, item in enumerate(items, start=1):
         yield item
-        if number % TOLD_EVERY == 0:
-            advance(TOLD_EVERY)
+        if number % EXAMPLES_BETWEEN_UPDATES == 0:
+            advance(EXAMPLES_BETWEEN_UPDATES)

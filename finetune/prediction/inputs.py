@@ -8,8 +8,8 @@
 
 A file may be packed: a .jsonl.gz is a .jsonl.
 
-A stream is predicted as it arrives: a portion is the lines that have arrived, so that a single line
-does not wait for others, and lines that arrive quickly share a batch.
+A stream is predicted as it arrives: a portion is the lines that have arrived. So a single line does
+not wait for others, and lines that arrive together share a batch.
 """
 
 import os
