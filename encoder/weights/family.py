@@ -1,8 +1,8 @@
 """Describe a family of models in a Hugging Face folder by tables, read in both directions.
 
 A table of names maps a module (or parameter) of Plainformer to the one of Hugging Face (`hf_name`);
-`{}` is the number of the layer. Where Hugging Face keeps several tensors for one of ours, the right
-side is a tuple: they are its equal parts along the first dimension.
+`{}` is the number of the layer. Where Hugging Face keeps several tensors for one, the right side is
+a tuple: they are its equal parts along the first dimension.
 """
 
 import re
@@ -74,9 +74,9 @@ class Family:
     class_prefix: str
     """Prefix of the names of its classes: "Bert"."""
     prefix: str
-    """Prefix of the encoder's tensors in a model with a head; ours is `encoder.`."""
+    """Prefix of the encoder's tensors in a model with a head; here it is `encoder.`."""
     names: Names
-    """Names of the encoder's modules, without the prefix; empty: every name is ours."""
+    """Names of the encoder's modules, without the prefix; empty: as here."""
     heads: Mapping[str, Names]
     """Names of the head's modules, by class name."""
     head_prefixes: tuple[str, ...]

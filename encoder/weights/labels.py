@@ -21,10 +21,10 @@ def read_labels(config: Mapping[str, Any]) -> list[str]:
     A number serves as a name in its decimal form. Raises `UserError` for numbers that are not
     0, 1, 2 … without a gap, for a name that is no text, and for one that two labels have.
     """
-    theirs = Fields(config, "config.json")
-    names = theirs.fields("id2label")
-    count = theirs.whole("num_labels", None, least=1, most=MOST_LABELS)
-    if "id2label" not in theirs or (count is not None and count != len(names.values)):
+    raw = Fields(config, "config.json")
+    names = raw.fields("id2label")
+    count = raw.whole("num_labels", None, least=1, most=MOST_LABELS)
+    if "id2label" not in raw or (count is not None and count != len(names.values)):
         return [f"LABEL_{i}" for i in range(2 if count is None else count)]
     by_number = {_number(key, names): key for key in names.values}
     if not names.values or sorted(by_number) != list(range(len(names.values))):
