@@ -24,7 +24,7 @@ from plainformer.finetune.data.fingerprint import (
 from plainformer.finetune.data.leakage import NAMED, Overlap
 from plainformer.finetune.data.split import hold_out
 from plainformer.finetune.length import with_length
-from plainformer.finetune.losses.class_imbalance import evenly
+from plainformer.finetune.losses.class_imbalance import oversample
 from plainformer.finetune.lr_decay import layer_multipliers
 from plainformer.finetune.metrics import Metric
 from plainformer.finetune.micro_batches import counted, micro_batches
@@ -126,7 +126,7 @@ def split_examples(config: FinetuneConfig, quiet: bool) -> tuple[list[Any], list
     if valid is None:
         count, file = len(examples), Path(config.train).name
         examples, held_out = hold_out(examples, config.valid_share)
-        part = "evenly over the labels" if held_out[0].category else "evenly"
+        part = "oversample over the labels" if held_out[0].category else "oversample"
         verb = "is" if len(held_out) == 1 else "are"
         held = f"{len(held_out):,} of the {count:,} examples of {file} {verb} held out, {part}"
         say([f"no --valid: {held}"], quiet)
@@ -184,7 +184,7 @@ def finetune_on(
 
     sampled = items
     if balance_of(config.task) == "sampling":
-        sampled = [items[index] for index in evenly([e.category for e in examples])]
+        sampled = [items[index] for index in oversample([e.category for e in examples])]
     result = fit(task, model, sampled, held_out_items, config, new, quiet)
     task, metric = tune_and_score(task, model, held_out_items, config.select)
     never = never_predicted(metric, config)

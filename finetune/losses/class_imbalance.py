@@ -1,15 +1,15 @@
-"""What can be done where one label is rare and another is everywhere.
+"""Balance rare and frequent labels in training.
 
     weights     loss · n / (k · n_label): each of k labels counts the same
-    sampling    a rarer label's examples are repeated until no label has more than another
-    focal       loss · (1 − p)^γ: what the model is sure of hardly counts (Lin et al. 2017,
+    sampling    a rarer label's examples are repeated until all labels are equally frequent
+    focal       loss · (1 − p)^γ: well-learned examples hardly count (Lin et al. 2017,
                 arXiv:1708.02002; γ = 2)
-    threshold   the label is given from that probability on which makes its F1 the best
+    threshold   the label is predicted from the probability on at which its F1 is best
 
 The weights are scikit-learn's "balanced". As their mean over the training set is 1, the loss over
 all of it, divided by the number of texts, is PyTorch's `cross_entropy(weight=…, reduction="mean")`.
-Where a text may have several labels, those that have one weigh others / own for it, as PyTorch
-advises for `pos_weight`.
+In multi-label classification a label's positives are weighted negatives / positives, as in
+PyTorch's `BCEWithLogitsLoss(pos_weight=…)`.
 """
 
 from collections import Counter
@@ -23,17 +23,17 @@ from torch.nn.functional import logsigmoid
 from plainformer.encoder import ops
 
 GAMMA = 2.0
-"""how fast the focal loss forgets what is known"""
+"""Exponent of the focal loss."""
 
 
 def class_weights(labels: Sequence[str], names: Sequence[str]) -> tuple[float, ...]:
-    """The weight of each name, from the labels of the training examples."""
+    """Compute the weight of each name from the labels of the training examples."""
     counts = Counter(labels)
     return tuple(len(labels) / (len(names) * counts[name]) for name in names)
 
 
-def evenly(labels: Sequence[str | None]) -> Int64[np.ndarray, " n"]:
-    """Places in `labels`, repeated so that all labels have as many as the most frequent one has."""
+def oversample(labels: Sequence[str | None]) -> Int64[np.ndarray, " n"]:
+    """Return indices of `labels`, repeated until all labels are as frequent as the commonest."""
     counts = Counter(labels)
     most, array = max(counts.values()), np.array(labels)
     return np.concatenate([np.resize(np.flatnonzero(array == name), most) for name in counts])
@@ -45,7 +45,7 @@ def cross_entropy(
     weights: Sequence[float] = (),
     gamma: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Σ −weight[label] · (1 − p[label])^γ · log p[label] over the texts."""
+    """Sum −weight[label] · (1 − p[label])^γ · log p[label] over the texts."""
     if not weights and not gamma:
         return ops.cross_entropy(logits, labels)
     log_p = logits.float().log_softmax(-1).gather(-1, labels[:, None]).squeeze(-1)
@@ -61,9 +61,9 @@ def binary_cross_entropy(
     weights: Sequence[float] = (),
     gamma: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Σ over the texts of the labels' mean −weight · (1 − p)^γ · log p, p that of what is true.
+    """Sum over the texts the labels' mean −weight · (1 − p)^γ · log p, with p of the truth.
 
-    A weight is that of the texts that have the label; the others weigh 1.
+    A weight counts for the texts that have the label; the others weigh 1.
     """
     log_p = logsigmoid(logits.float() * (2 * truth - 1))
     losses = -((1 - log_p.exp()) ** gamma) * log_p
@@ -75,9 +75,9 @@ def binary_cross_entropy(
 def best_threshold(
     truth: Bool[np.ndarray, " texts"], probabilities: Float[np.ndarray, " texts"]
 ) -> float:
-    """The probability from which on a label is best given: where its F1 is highest.
+    """Return the probability threshold of a label with the highest F1.
 
-    It lies halfway between the least probable text that is taken and the next; 0.5 where no other
+    It lies halfway between the least probable text above it and the next one; 0.5 where no other
     does better.
     """
     order = np.argsort(-probabilities, kind="stable")

@@ -80,7 +80,7 @@ class Regression(SequenceTask[ScoreExample, ScorePrediction]):
     def fit(cls, config: "FinetuneConfig", examples: Sequence[ScoreExample]) -> "Regression":
         """Measure the scores; refuse scores that are all equal."""
         options = config.task
-        assert isinstance(options, RegressionOptions)
+        assert isinstance(options, TextOptions)
         scores = np.array([example.score for example in examples], np.float64)
         if np.ptp(scores) == 0:
             raise UserError(

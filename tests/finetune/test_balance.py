@@ -18,7 +18,7 @@ from plainformer.finetune.losses.class_imbalance import (
     binary_cross_entropy,
     class_weights,
     cross_entropy,
-    evenly,
+    oversample,
 )
 from plainformer.finetune.task_file import load_task, save_task
 from plainformer.finetune.tasks.classification import ClassExample, Classification, ClassPrediction
@@ -90,15 +90,15 @@ def test_several_labels_weigh_as_pytorchs_pos_weight() -> None:
 
 
 @given(some_labels)
-def test_evenly_repeats_the_rarer_and_loses_none(labels) -> None:
-    places = evenly(labels)
+def test_oversample_repeats_the_rarer_and_loses_none(labels) -> None:
+    places = oversample(labels)
     counts = np.bincount(places, minlength=len(labels))
     assert counts.min() >= 1
     for name in set(labels):
         own = counts[[label == name for label in labels]]
         assert own.sum() == max(map(labels.count, labels))
         assert own.max() - own.min() <= 1
-    assert np.array_equal(places, evenly(labels))
+    assert np.array_equal(places, oversample(labels))
 
 
 def f1(truth: np.ndarray, said: np.ndarray) -> float:

@@ -96,7 +96,7 @@ def test_a_reloaded_model_predicts_as_before(trained):
     best.load_state_dict(load_file(config.out / "checkpoints" / "best" / "model.safetensors"))
     pairs = encode_all(task, load_tokenizer(config.model), examples)
     wanted = [prediction for _, _, prediction in predict_stream(task, best, pairs)]
-    for row, prediction in zip(wanted, predictor([e.text.text for e in examples]), strict=True):
+    for row, prediction in zip(wanted, predictor([e.text for e in examples]), strict=True):
         assert row.label == prediction.label
         assert row.probabilities == pytest.approx(prediction.probabilities, abs=1e-6)
 
@@ -114,7 +114,7 @@ def test_transformers_predicts_the_same(trained):
     tokenizer = AutoTokenizer.from_pretrained(config.out)
     assert theirs.config.id2label == {0: "beast", 1: "bird"}
     assert tokenizer.model_max_length == config.max_length
-    texts = [e.text.text for e in read_examples(Classification, config.valid, "valid")]
+    texts = [e.text for e in read_examples(Classification, config.valid, "valid")]
     texts += [" ".join(texts[:4])]  # to be cut
     inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
     if config.model.name == "modern":

@@ -195,9 +195,8 @@ def ends(sequences: Sequences) -> tuple[Int[Tensor, " sequences"], Int[Tensor, "
 class CRF(nn.Module):
     """A chain whose scores are learned, over what `labels` in IOB2 allow.
 
-    They begin at 0, and are kept as vectors: a score is a bias, which no weight decay shrinks. What
-    is learned is a 64th of each: scores have to grow further than an encoder's weights may move, at
-    the learning rate of those.
+    Scores start at 0 and are 1-D, so weight decay skips them. They are stored as score / 64, which
+    makes them learn 64 times faster than the encoder at the same rate.
     """
 
     SCALE = 64.0
