@@ -1,14 +1,14 @@
-"""Checkpoints: folders that appear whole or not at all, from which a run goes on bit for bit.
+"""Save and restore checkpoints: folders that appear complete or not at all.
 
     checkpoints/step-00000100/   model.safetensors, optimizer.safetensors, state.json, SHA256SUMS
     checkpoints/best/            model.safetensors, state.json, SHA256SUMS: the best evaluation yet
 
-Of a model that is shared out (fsdp) the tensors are gathered one by one, so that a checkpoint is
-the same for any number of processes, and goes on on any other.
+The tensors of a sharded model (fsdp) are gathered one by one, so that a checkpoint is the same for
+any number of processes, and can be resumed on any other.
 
-There is no random state to keep: the loop derives randomness and data from (seed, step). The best
-is written before the checkpoint that speaks of it, so whatever is lost in between is done again.
-Checksums tell a checkpoint that is whole from one that a disk has spoilt (`sha256sum -c`, too).
+No random state is saved: the loop derives randomness and data from (seed, step). The best weights
+are written before the checkpoint whose state names them, so a crash in between loses nothing.
+Checksums detect damaged files (`sha256sum -c` checks them, too).
 """
 
 import errno
@@ -50,12 +50,12 @@ FORMAT = 2
 SUMS = "SHA256SUMS"
 MAY_DIFFER = {"keep", "checkpoint_every", "device", "on_spike", "track"}
 MAY_DIFFER |= {"parallel", "compile", "activation_checkpointing"}
-"""settings of which a resumed run may have others"""
+"""Settings that may differ in a resumed run."""
 
 
 @dataclass
 class State:
-    """Where a run stands after `step` steps."""
+    """The state of a run after `step` steps."""
 
     step: int = 0
     tokens: int = 0
@@ -63,7 +63,7 @@ class State:
     best_step: int | None = None
     best: dict[str, float] = field(default_factory=dict)
     evaluated: int = 0
-    """the step of the last evaluation"""
+    """The step of the last evaluation."""
     last: dict[str, float] = field(default_factory=dict)
     evaluations_without_gain: int = 0
     log_bytes: int = 0
@@ -86,7 +86,7 @@ class Checkpoints:
         self._settings: dict[str, Any] = as_json(asdict(config))
 
     def save(self, state: State) -> None:
-        """Write the checkpoint of `state.step`, then drop those older than the last few."""
+        """Write the checkpoint of `state.step`, then remove all but the last few."""
         weights = full_state_dict(tensors(self._model))
         moments = full_state_dict(optimizer_tensors(self._model, self._optimizer))
         if not is_main():
@@ -97,10 +97,10 @@ class Checkpoints:
             self._finish(folder, state)
         past = [folder for folder in self._steps() if folder.name <= f"step-{state.step:08d}"]
         for old in past[: -self._keep]:
-            remove_folder(old)  # at once: one that is half deleted must not look like one
+            remove_folder(old)  # atomically: a half deleted folder must not look like a checkpoint
 
     def save_best(self, state: State) -> None:
-        """Keep the weights as the best so far."""
+        """Save the weights as the best so far."""
         weights = full_state_dict(tensors(self._model))
         if not is_main():
             return
@@ -109,9 +109,9 @@ class Checkpoints:
             self._finish(folder, state)
 
     def restore(self) -> State | None:
-        """Bring model and optimizer back to the newest checkpoint; None when there is none.
+        """Restore model and optimizer from the newest checkpoint; return None without one.
 
-        One that is damaged is passed over with a warning. Raises UserError when all are, for
+        A damaged checkpoint is skipped with a warning. Raises UserError when all are damaged, for
         another model and for other settings.
         """
         if is_main():
@@ -120,7 +120,7 @@ class Checkpoints:
         for folder in reversed(self._steps()):
             if _is_whole(folder):
                 return self._load(folder)
-            _warn(f"{folder} is damaged: it is passed over")
+            _warn(f"{folder} is damaged and skipped")
             damaged.append(folder.name)
         if damaged:
             raise UserError(
@@ -130,7 +130,7 @@ class Checkpoints:
         return None
 
     def restore_best(self) -> None:
-        """Give the model its best weights."""
+        """Load the best weights into the model."""
         with _of_this_model(self._folder / "best"):
             load_tensors(self._model, load_file(self._folder / "best" / "model.safetensors"))
 
@@ -148,7 +148,9 @@ class Checkpoints:
             moments = load_file(folder / "optimizer.safetensors")
             restore_optimizer(self._model, self._optimizer, moments)
         if state.best_step is not None and not _is_whole(self._folder / "best"):
-            _warn(f"{self._folder / 'best'} is damaged: the best is sought from here on")
+            _warn(
+                f"{self._folder / 'best'} is damaged: the best is looked for among the later ones"
+            )
             state.best_step, state.best = None, {}
         return state
 
@@ -174,14 +176,14 @@ class Checkpoints:
 
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:
-    """What a model is made of: each tensor once, under the first of its names."""
+    """Return the state of a model, with a tied tensor once, under its first name."""
     names: dict[int, str] = {}
     state = model.state_dict(keep_vars=True)
     return {name: t for name, t in state.items() if names.setdefault(id(t), name) == name}
 
 
 def load_tensors(model: nn.Module, saved: Mapping[str, Tensor]) -> None:
-    """Give `model` what `tensors` gave of one like it; RuntimeError where that does not fit."""
+    """Copy the result of `tensors` into `model`; raise RuntimeError if it does not fit."""
     own = tensors(model)
     if differing := own.keys() ^ saved.keys():
         raise RuntimeError(f"one has {', '.join(sorted(differing))}, the other has not")
@@ -190,13 +192,13 @@ def load_tensors(model: nn.Module, saved: Mapping[str, Tensor]) -> None:
 
 
 def _checksums(folder: Path) -> str:
-    """A line for each file but SHA256SUMS itself, as `sha256sum` writes and checks them."""
+    """Return the content of SHA256SUMS, in the format of `sha256sum`."""
     files = sorted(path for path in folder.glob("[!.]*") if path.name != SUMS)
     return "".join(f"{checksum(path)}  {path.name}\n" for path in files)
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether every file of a checkpoint is as it was written."""
+    """Return whether the files of a checkpoint match their checksums."""
     try:
         return (folder / SUMS).read_bytes() == _checksums(folder).encode()
     except OSError:
@@ -211,7 +213,7 @@ def _warn(message: str) -> None:
 
 @contextmanager
 def _of_this_model(folder: Path) -> Iterator[None]:
-    """Say that a checkpoint is of another model, when its tensors do not fit this one."""
+    """Turn the errors of tensors that do not fit into a UserError."""
     try:
         yield
     except SafetensorError as error:
@@ -225,7 +227,7 @@ def _of_this_model(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def full_disk(out: Path) -> Iterator[None]:
-    """Turn the errors of a full disk, a quota or a size limit into one message."""
+    """Turn the errors of a full disk, a quota or a size limit into a UserError."""
     try:
         yield
     except (OSError, SafetensorError) as error:

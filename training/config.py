@@ -1,4 +1,4 @@
-"""How to train: the settings of the loop, whatever is trained."""
+"""Define the settings of the training loop."""
 
 import re
 from collections.abc import Mapping
@@ -23,35 +23,34 @@ class LoopConfig:
     """The group of the options from this field on, in the help of a command."""
 
     learning_rate: float = 5e-4
-    """The rate at the top of the schedule."""
+    """The highest learning rate of the schedule."""
 
     schedule: Literal["linear", "cosine", "wsd", "constant"] = "linear"
-    """How the rate goes after the warm-up: down in a line, down in a cosine, flat and then down
-    (warm-up, stable, decay), or flat."""
+    """The learning rate after the warm-up: linear decay, cosine decay, constant and then decay
+    (wsd: warm-up, stable, decay), or constant."""
 
     warmup: float = 0.1
-    """Fraction of the steps in which the rate rises."""
+    """Fraction of the steps for the warm-up."""
 
     decay: float = 0.2
-    """Fraction of the steps in which the rate falls at the end (wsd only)."""
+    """Fraction of the steps for the decay at the end (wsd only)."""
 
     weight_decay: float = 0.01
-    """Decoupled weight decay, on matrices only: biases and norms are spared."""
+    """Decoupled weight decay, of matrices only: biases and norms have none."""
 
     betas: tuple[float, float] = (0.9, 0.98)
-    """AdamW's decay of the running mean of the gradient, and of its square."""
+    """AdamW's decay rates of the running means of the gradient and of its square."""
 
     eps: float = 1e-6
-    """AdamW's term that keeps the division finite."""
+    """The constant that AdamW adds to the denominator."""
 
     clip_norm: float = 1.0
-    """Largest norm of the gradient of all parameters together; 0 clips nothing."""
+    """The largest norm of the gradient of all parameters together; 0: no clipping."""
 
     on_spike: Literal["ignore", "skip", "stop"] = "ignore"
-    """What to do at a step whose loss or gradient norm is more than 6 standard deviations above its
-    running mean: nothing (ignore), leave the step out (skip), or end the run, whose last checkpoint
-    is from before (stop). A loss or gradient that is no finite number ends it, unless it is to
-    skip. A resumed run may have another choice."""
+    """Treatment of a step whose loss or gradient norm is more than 6 standard deviations above its
+    running mean: none (ignore), no update (skip), or the end of the run (stop). A NaN or an
+    infinity ends the run, unless the choice is skip. A resumed run may have another choice."""
 
     eval_every: int = 500
     """Steps between evaluations (there is always one at the end); 0: at the end only."""
@@ -60,33 +59,33 @@ class LoopConfig:
     """Stop after this many evaluations without a gain; 0: never."""
 
     seed: int = 0
-    """Seed of everything random in the loop; with the step it gives dropout."""
+    """Seed of all randomness in the loop, such as dropout."""
 
     checkpoint_every: int = 500
     """Steps between checkpoints (there is always one at the end); 0: at the end only."""
 
     keep: int = 2
-    """Checkpoints to keep, beside the best: where the last is damaged, that before it will do."""
+    """Checkpoints to keep, beside the best: if the last one is damaged, the one before is used."""
 
     device: str = "auto"
-    """Where to train: auto (a GPU where there is one), cpu, cuda, cuda:1 …"""
+    """Device: auto (a GPU if there is one), cpu, cuda, cuda:1 …"""
 
     track: tuple[Literal["tensorboard", "wandb"], ...] = ()
-    """Show the curves in other tools, too: in tensorboard, or in wandb (Weights & Biases; without
-    a network by WANDB_MODE=offline)."""
+    """Send the curves to tensorboard or wandb (Weights & Biases; WANDB_MODE=offline needs no
+    network)."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Number format of the matrix products; auto: bf16 on a GPU that has it, else fp32."""
+    """Number format of the matrix products; auto: bf16 on a GPU that supports it, else fp32."""
 
     compile: bool = False
     """Compile the layers (torch.compile): the first steps take a minute, the others less time."""
 
     activation_checkpointing: bool = False
-    """Keep of each layer only what goes into it, and compute the rest again in the backward pass:
-    less memory for a third more work."""
+    """Keep only the inputs of each layer, and recompute the rest in the backward pass: less memory
+    for a third more work."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, before any work is done."""
+        """Raise UserError for a value out of bounds, or values that contradict each other."""
         check_bounds(
             self,
             learning_rate=above(0),
@@ -122,16 +121,16 @@ class TrainingConfig(LoopConfig):
     """Optimizer steps."""
 
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """What takes the steps: AdamW; or Muon for the matrices of the blocks, AdamW for the rest."""
+    """AdamW; or Muon for the matrices of the blocks and AdamW for the rest."""
 
     matrix_learning_rate: float = 0.01
-    """The rate of the matrices at the top of the schedule (muon only)."""
+    """The highest learning rate of the matrices (muon only)."""
 
     parallel: Literal["ddp", "fsdp"] = "ddp"
-    """What several processes (torchrun) have of the model: the whole of it each (ddp), or each a
-    part of every tensor, for what does not fit on one device (fsdp)."""
+    """With torchrun: a copy of the model on each process (ddp), or a shard of each tensor, for
+    models that do not fit on one device (fsdp)."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, before any work is done."""
+        """Raise UserError for a value out of bounds, or values that contradict each other."""
         super().__post_init__()
         check_bounds(self, steps=at_least(1), matrix_learning_rate=above(0))

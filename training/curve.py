@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def draw_curve(log: Path, png: Path, title: str, loss_label: str = "loss") -> None:
-    """Write the figure of a run as PNG."""
+    """Plot the run of `log`, and write the figure as PNG."""
     save_png(curve_figure(log, title, loss_label), png)
 
 
@@ -24,7 +24,7 @@ def curve_figure(log: Path, title: str, loss_label: str = "loss") -> "Figure":
     A metric that was measured once is written under the title. `loss_label` describes the loss.
 
     Raises:
-        UserError: names the line that is no row of a run.
+        UserError: a line of the log cannot be read; the message names it.
     """
     training, held_out = read_log(log)
     once = {name: points[0][1] for name, points in held_out.items() if len(points) == 1}
@@ -60,7 +60,7 @@ def read_log(log: Path) -> tuple[Points, Points]:
     """Read the values of training steps and of evaluations.
 
     Raises:
-        UserError: names the line that is no row of a run.
+        UserError: a line of the log cannot be read; the message names it.
     """
     training: Points = {}
     held_out: Points = {}
@@ -78,7 +78,7 @@ def read_log(log: Path) -> tuple[Points, Points]:
 
 
 def _smooth(values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-    """Mean over a centred window of a fiftieth of the curve, shortened at its ends."""
+    """Average over a centred window of a fiftieth of the curve, shorter at both ends."""
     half = len(values) // 100
     sums = np.concatenate([[0.0], np.cumsum(values)])
     places = np.arange(len(values))

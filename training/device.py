@@ -1,4 +1,4 @@
-"""Where to compute, and in which number format."""
+"""Choose the device and the number format of training."""
 
 import re
 from contextlib import AbstractContextManager
@@ -15,7 +15,7 @@ from plainformer.training.distributed import world_size
 def choose_device(name: str) -> torch.device:
     """Return the device called `name`; "auto" is a GPU where there is one, else the CPU.
 
-    Of several processes on a machine each has the GPU of its number there.
+    With several processes on a machine, each uses the GPU of its LOCAL_RANK.
 
     Raises UserError when there is no such device.
     """
@@ -36,7 +36,7 @@ def choose_device(name: str) -> torch.device:
 def autocast(
     device: torch.device, precision: Literal["auto", "fp32", "bf16"]
 ) -> AbstractContextManager[object]:
-    """Return the context in which models run; its matrix products are in bf16 or left alone."""
+    """Return the autocast context of `precision`: matrix products in bf16, or unchanged."""
     is_half = number_format(device, precision) == torch.bfloat16
     return torch.autocast(device.type, torch.bfloat16, enabled=is_half)
 

@@ -1,4 +1,4 @@
-"""The mean of an objective over held-out batches, in streaming sums: nothing is hoarded."""
+"""Average an objective over held-out batches, with streaming sums."""
 
 from collections import defaultdict
 from collections.abc import Iterable

@@ -1,10 +1,10 @@
-"""The loop of both stages.
+"""Train a model: the loop of pretraining and fine-tuning.
 
-    until the steps are taken, or patience is over:
-        take a step;  measure and save where it is time;  save and leave where a signal says so
+    until all steps are done, or patience is exhausted:
+        take a step;  evaluate and save when due;  save and exit after a signal
 
-Data come from batches(step) and randomness from (seed, step, micro-batch): with no state hidden, a
-run that was killed and resumed is bit for bit one that was not (on the CPU).
+The data are batches(step), and randomness follows from (seed, step, micro-batch). There is no other
+state, so a run that was killed and resumed equals an unbroken one bit for bit (on the CPU).
 """
 
 import math
@@ -40,23 +40,23 @@ from plainformer.training.step import take_step
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to."""
+    """The result of a run."""
 
     steps: int
     best_step: int | None
-    """The step whose weights the model holds, when the run had a `monitor`."""
+    """The step of the best weights, which the model holds; None without a `monitor`."""
     best: Mapping[str, float]
     """The evaluation at `best_step`."""
     last: Mapping[str, float]
     """The last evaluation."""
     seconds: float
-    """Spent on training proper (no evaluation, no saving), before a resume included."""
+    """Training time of all sessions, without evaluation and saving."""
     tokens: int
     stopped: Literal["finished", "patience"]
 
     @property
     def final(self) -> Mapping[str, float]:
-        """The evaluation of the weights that the model ends with."""
+        """Return the evaluation of the final weights of the model."""
         return self.last if self.best_step is None else self.best
 
 
@@ -134,7 +134,7 @@ def train(
             record.evaluation(before, best=False)
 
         def leaving() -> bool:
-            """Whether a signal has come, to any process."""
+            """Return whether any process has received a signal."""
             return any(all_reduce_sum(bool(interruption)))
 
         call.train()
@@ -143,13 +143,13 @@ def train(
             if evaluate and due and state.evaluated < state.step and not leaving():
                 record.flush()
                 metrics: Mapping[str, float] = {}
-                # With what is shared out all have to go through an evaluation together.
+                # With a sharded model all processes must finish the evaluation together.
                 give_up = nullcontext() if is_fsdp(call) else interruption.gives_up()
                 call.eval()
                 with give_up, torch.no_grad(), autocast(device, config.precision):
                     metrics = call(evaluate)
                 call.train()
-                if not leaving():  # else it may not be whole, and is done again
+                if not leaving():  # else it may be incomplete, and is done again
                     state.last, state.evaluated = broadcast_from_main(metrics), state.step
                     gained = _gained(state, monitor, higher_is_better)
                     record.evaluation(state.last, best=gained)
@@ -206,7 +206,7 @@ def _due(step: int, every: int) -> bool:
 
 
 def _gained(state: State, monitor: str | None, higher_is_better: bool) -> bool:
-    """Whether the last evaluation is the best so far; one that is no number (NaN) never is."""
+    """Update the best evaluation; return whether it is the last one, which NaN never is."""
     if monitor is None:
         return False
     if monitor not in state.last:

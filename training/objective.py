@@ -34,27 +34,27 @@ SameT = TypeVar("SameT")
 class Loss(NamedTuple):
     """The sums that one batch contributes to a step.
 
-    A tuple, so that an engine of torch finds the tensors in it (2.11 looks into no dataclass).
+    A tuple, because DistributedDataParallel and FSDP find no tensors in a dataclass (torch 2.11).
     """
 
     total: Float[Tensor, ""]
-    """The loss summed over what is counted (labelled tokens, sequences …); differentiable."""
+    """The loss summed over items (labelled tokens, sequences …); differentiable."""
 
     items: int
-    """How many were counted: the mean loss is total / items."""
+    """The number of items: the mean loss is total / items."""
 
     metrics: Mapping[str, float | Tensor] = MappingProxyType({})
     """Further sums over the same items, e.g. {"accuracy": correct}; logged divided by them.
-    A tensor is read only when it is logged, so that a GPU need not be waited for."""
+    A tensor is read only when it is logged, to avoid waiting for the GPU."""
 
 
 @runtime_checkable
 class Batch(Protocol):
-    """What an objective reads, as long as it can be counted and moved."""
+    """The input of an objective."""
 
     @property
     def num_tokens(self) -> int:
-        """Real tokens in it, padding not among them: the rate is in these."""
+        """Return the number of real tokens, without padding."""
 
     def to(self: SameT, device: torch.device) -> SameT:
         """Return the same batch on `device`."""
@@ -81,5 +81,5 @@ Flops = Callable[[BatchT], int]
 """Batch -> floating-point operations of training on it, forward and backward."""
 
 Batches = Callable[[int], Sequence[BatchT]]
-"""Step (from 0) -> its micro-batches, a pure function of the seed and the step. On one of several
-processes: those that are its own, see `training.distributed.share`."""
+"""Step (from 0) -> its micro-batches, a pure function of the seed and the step. On several
+processes: those of this process, see `training.distributed.local_indices`."""

@@ -1,4 +1,4 @@
-"""The options of a run stand beside it in `options.json`: to repeat it, and to resume no other."""
+"""Save the options of a run in `options.json`, and refuse to resume it with others."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 FILE = "options.json"
 BEGUN = ("log.jsonl", "checkpoints", "metrics.json")
-"""List the names of which the folder of a run that has begun holds at least one."""
+"""Names of which the folder of a started run holds at least one."""
 
 
 @contextmanager
 def run_folder(out: Path, maker: str) -> Iterator[None]:
     """Lock `out` for a run of the command `maker`: see `base.output_folder`.
 
-    Of several processes only the main one holds it.
+    Only the main process holds the lock.
     """
     is_run = (out / FILE).exists() and any((out / name).exists() for name in BEGUN)
     held = output_folder(out, maker, own=is_run) if is_main() else nullcontext()
@@ -33,11 +33,11 @@ def run_folder(out: Path, maker: str) -> Iterator[None]:
 def saved_options(
     options: "DataclassInstance", out: Path, *, resume: bool, may_differ: Collection[str]
 ) -> dict[str, Any] | None:
-    """Give the options of the run in `out` that is to be resumed; None when a new one begins.
+    """Return the saved options of the run in `out` to resume; None for a new run.
 
-    Raises UserError when `out` holds a run that is not to be resumed, or one that was started with
-    other options than these, but for those that `may_differ`. (Those of the training loop are
-    checked against its checkpoint.)
+    Raises UserError when `out` holds a run and `resume` is not set, or when the run was started
+    with other options, except those in `may_differ`. (The options of the training loop are compared
+    with its checkpoint.)
     """
     if not resume:
         if any((out / name).exists() for name in BEGUN):
@@ -59,7 +59,7 @@ def saved_options(
 def _differing(
     saved: dict[str, Any], asked: dict[str, Any], may_differ: Collection[str]
 ) -> Iterator[str]:
-    """What differs, by the names that a user gives: those of options within options, too."""
+    """Describe each option that differs, nested ones by their own names."""
     for name, value in asked.items():
         if name in may_differ or saved.get(name) == value:
             continue
@@ -70,7 +70,7 @@ def _differing(
 
 
 def save_options(options: "DataclassInstance", out: Path) -> None:
-    """Leave `options.json` in `out`, from which the run can be repeated."""
+    """Write `options.json` into `out`, from which the run can be repeated."""
     if not is_main():
         return
     with full_disk(out):

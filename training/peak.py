@@ -1,11 +1,11 @@
-"""How many floating-point operations a second this device's matrix products come to, at best.
+"""Measure the peak rate of a device: floating-point operations per second of matrix products.
 
     peak = max 2 n³ / seconds of one n × n product, in the number format of training
 
 n is doubled from 512 up to 8192 for as long as a product takes under 20 ms, so that a small CPU and
 a large GPU are both measured at sizes that suit them; the best product of 0.4 seconds counts. A
-data sheet's figure is for no clock, no library and no thread count in particular; this one is what
-the machine gives to the process that trains. Other work on the machine lowers it.
+data sheet does not know the clock, the library or the number of threads; this figure is the peak of
+the process that trains. Other work on the machine lowers it.
 """
 
 import time
@@ -45,6 +45,6 @@ def peak_flops(
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until `device` has done what it was given."""
+    """Wait until all operations on `device` are done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,8 +1,7 @@
-"""What a run leaves to be read: log.jsonl, speed.jsonl and the line that a person watches.
+"""Log a run: losses in log.jsonl, speed in speed.jsonl, and a progress line.
 
-log.jsonl holds what is learned and is the same for every run with the same seed; speed.jsonl holds
-how fast, which never is. Numbers stay on the device until half a second has passed: reading one
-makes the CPU wait for the GPU.
+log.jsonl is the same for every run with the same seed; speed.jsonl never is. Numbers stay on the
+device for half a second: reading one makes the CPU wait for the GPU.
 """
 
 import json
@@ -30,7 +29,7 @@ DRAW_EVERY = 60.0  # seconds from curve to curve
 
 
 class Lines:
-    """A JSONL file that goes on after its first `length` bytes; only the main process writes it."""
+    """A JSONL file, truncated to `length` bytes and appended to by the main process alone."""
 
     def __init__(self, path: Path, length: int) -> None:
         if not is_main():
@@ -43,16 +42,16 @@ class Lines:
         self._file = path.open("ab")
 
     def write(self, row: dict[str, Any]) -> None:
-        """Append `row`; a number that JSON has not (NaN, infinity) becomes null."""
+        """Append `row`; NaN and infinity become null."""
         self._file.write(json.dumps(nan_to_null(row)).encode() + b"\n")
 
     def flush(self) -> int:
-        """Hand what was written to the disk; return the length in bytes."""
+        """Flush the buffer; return the length in bytes."""
         self._file.flush()
         return self._file.tell()
 
     def sync(self) -> None:
-        """Wait until what was flushed would outlive a power cut."""
+        """Wait until the flushed bytes are on the disk (fsync)."""
         if is_main():
             os.fsync(self._file.fileno())
 
@@ -62,10 +61,10 @@ class Lines:
 
 
 class Record:
-    """Writes the steps and evaluations of a run into `out`, and shows them.
+    """Write the steps and evaluations of a run into `out`, and display them.
 
-    `peak`: what the device could do at best, in operations a second. `track`: other tools that are
-    told, too.
+    `peak`: the peak rate of all devices, in operations per second. `track`: the trackers that get
+    the numbers, too.
     """
 
     def __init__(
@@ -102,13 +101,13 @@ class Record:
             stack.callback(self._log.close)
 
     def add(self, step: Step) -> None:
-        """Take up a step; it is written now or soon."""
+        """Add a step, to be written within half a second."""
         self._pending.append(step)
         if step.skipped or time.perf_counter() - self._since >= INTERVAL:
             self.flush()
 
     def flush(self) -> None:
-        """Write the steps taken up, and the time they took.
+        """Write the pending steps, and the time they took.
 
         Raises UserError when a loss or a gradient is no longer a finite number, or is a spike at
         which to stop.
@@ -167,7 +166,7 @@ class Record:
             tracker.add(step, named)
 
     def _judge(self, step: Step, loss: float, norm: float) -> None:
-        """Say, or raise, what is wrong with a step that is out of all proportion."""
+        """Report a skipped step; raise UserError for a loss or gradient that ends the run."""
         what = f"step {step.step}: the loss is {loss:g}, the gradient norm {norm:g}"
         advice = "try a lower learning rate, a longer warm-up or --precision fp32"
         spikes = self._state.spikes
@@ -186,13 +185,13 @@ class Record:
             )
 
     def sync(self) -> None:
-        """Flush, and wait until that would outlive a power cut: a checkpoint counts on it."""
+        """Flush, and wait until the logs are on the disk: a checkpoint refers to their lengths."""
         self.flush()
         self._log.sync()
         self._speed.sync()
 
     def evaluation(self, metrics: Mapping[str, float], *, best: bool) -> None:
-        """Write an evaluation of the weights as they are after the last step."""
+        """Write an evaluation of the current weights."""
         self._log.write({"step": self._state.step, "evaluation": dict(metrics)})
         self._state.log_bytes = self._log.flush()
         self._tell(self._state.step, "held_out", metrics)
@@ -202,14 +201,14 @@ class Record:
             self.draw()
 
     def draw(self) -> None:
-        """Draw the curve of what is logged so far."""
+        """Plot the log so far as curve.png."""
         if is_main():
             log, png = self._out / "log.jsonl", self._out / "curve.png"
             draw_curve(log, png, self._display.label, self._loss_label)
         self._drawn = time.monotonic()
 
     def restart_clock(self) -> None:
-        """Leave out of the rate what was done since the last flush (evaluation, saving)."""
+        """Exclude the time since the last flush (evaluation, saving) from the rate."""
         self._since = time.perf_counter()
 
 

@@ -1,16 +1,16 @@
-"""Which items make up a step: a pure function of (seed, step), with every item once an epoch.
+"""Choose the items of a step: a pure function of (seed, step), with every item once an epoch.
 
     epoch e = pools 0, 1, …
     pool p  = the blocks at p·w … (p+1)·w of a shuffle of all blocks, their items shuffled in turn
 
-Each pool is cut into micro-batches; those of all pools stand in one long row, and step s takes the
-k of them from s·k on. Blocks of neighbours are drawn from everywhere, so that a pool is a fair
-sample of all items, and yet is read in long strokes. What is to be replayed stands in blocks of its
-own, behind the others; for each pool some of its items are drawn.
+Each pool is cut into micro-batches. With those of all pools in one sequence, step s takes the k
+micro-batches from s·k on. A pool consists of blocks of neighbouring items, drawn from all of them:
+a fair sample that is read mostly sequentially. Items to replay are in blocks of their own after the
+others; each pool draws some of them.
 
-One pool is held in memory; of those before it only how many micro-batches they came to, which a
-resumed run counts again. Nothing is carried from step to step, so a resumed run sees the very items
-that an unbroken one would, and every process of several sees the same.
+One pool is in memory, and of earlier pools only the number of their micro-batches, which a resumed
+run counts again. There is no state from step to step, so a resumed run sees the same items as an
+unbroken one, and so does every process.
 """
 
 from bisect import bisect_right
@@ -26,25 +26,25 @@ from plainformer.base import UserError
 from plainformer.training.shuffle import Shuffle
 
 Items = Int64[np.ndarray, "..."]
-"""items as numbers, or as rows of numbers"""
+"""Items as numbers, or as rows of numbers."""
 POOL_BATCHES = 1024
-"""micro-batches of a pool where all have the same number of items"""
+"""Micro-batches of a pool of equal numbers of items."""
 
 
 @runtime_checkable
 class Blocks(Protocol):
-    """All items, in blocks of neighbours."""
+    """All items, in blocks of neighbouring items."""
 
     def __len__(self) -> int:
-        """How many blocks there are."""
+        """Return the number of blocks."""
 
     def __getitem__(self, block: int) -> Items:
-        """The items of one block; there may be none."""
+        """Return the items of a block, which may be empty."""
 
 
 @dataclass(frozen=True)
 class Replay:
-    """The blocks from `first` on are old, and make up a `share` of each pool's tokens.
+    """Old items to replay: the blocks from `first` on, as a `share` of each pool's tokens.
 
     Old items among new ones keep what was learned from them (experience replay: Rolnick et al.
     2019, arXiv:1811.11682; of pretraining: Ibrahim et al. 2024, arXiv:2403.08763).
@@ -95,7 +95,7 @@ def _old(
     tokens: float,
     rng: np.random.Generator,
 ) -> Items:
-    """Items of about so many tokens, drawn from `pool` of the blocks from `first` on."""
+    """Draw items of about `tokens` tokens from `pool` of the blocks from `first` on."""
     count = len(blocks) - first
     drawn = (blocks[first + block] for block in rng.permutation(count).tolist())
     found = list(islice((items for items in drawn if len(items)), pool))
@@ -130,7 +130,7 @@ def _next_fit(items: Items, lengths: Int[np.ndarray, " items"], budget: int) -> 
             "raise the tokens of a batch, or cut the item"
         )
     ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    # For every place where a micro-batch could start: the place where it would be full.
+    # For every item with which a micro-batch could start: the end of that micro-batch.
     full = np.searchsorted(ends, ends + budget, side="right") - 1
     bounds = [0]
     while bounds[-1] < len(items):
@@ -139,7 +139,7 @@ def _next_fit(items: Items, lengths: Int[np.ndarray, " items"], budget: int) -> 
 
 
 class Order:
-    """Maps a step to the items of its micro-batches; made by `by_tokens` or `by_items`.
+    """Map a step to the items of its micro-batches; built by `by_tokens` or `by_items`.
 
     `fill(epoch, pool)` gives the micro-batches of one of the `pools` of an epoch.
     """
@@ -176,7 +176,7 @@ class Order:
         return self._filled(pool)[index - (self._ends[pool - 1] if pool else 0)]
 
     def _pool_of(self, index: int) -> int:
-        """The pool, counted through all epochs, in which a micro-batch stands."""
+        """Return the pool of a micro-batch, counted through all epochs."""
         while not self._ends or self._ends[-1] <= index:
             self._count(len(self._ends) + 1)
         return bisect_right(self._ends, index)
@@ -189,7 +189,7 @@ class Order:
                 raise UserError("there is nothing to train on: no items")
 
     def _filled(self, pool: int) -> list[Items]:
-        """The micro-batches of a pool; those of the last one are kept."""
+        """Return the micro-batches of a pool; the last result is cached."""
         if self._cached is None or self._cached[0] != pool:
             self._cached = pool, self._fill(*divmod(pool, self._pools))
         return self._cached[1]

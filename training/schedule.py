@@ -1,13 +1,13 @@
-"""The learning rate, a pure function of the step: warm-up, then one of four shapes.
+"""Compute the learning rate of a step: a warm-up, then one of four schedules.
 
     rise      η · (step + 1) / w                         the first w = warmup · steps steps
-    linear    η · (1 − p)                                p: how much of the rest is over, 0 to 1
+    linear    η · (1 − p)                                p: progress after the warm-up, 0 to 1
     cosine    η · (1 + cos πp) / 2                       Loshchilov and Hutter, 2017
-    wsd       η, then η · (1 − √q)                       q: how much of the decay is over, 0 to 1;
+    wsd       η, then η · (1 − √q)                       q: progress of the decay, 0 to 1;
                                                          Hägele et al., 2024
     constant  η
 
-Steps count from 0, and no step is spent at rate zero: zero is where the step after the last stands.
+Steps count from 0. The rate would reach zero one step after the last: no step is wasted on it.
 """
 
 import math
@@ -37,7 +37,7 @@ def _factor(config: TrainingConfig, step: int) -> float:
 
 
 def _progress(step: int, start: int, end: int) -> float:
-    """How far `step` is on the way from `start` to `end`: 0 before, 1 behind."""
+    """Return the progress of `step` from `start` to `end`: 0 before, 1 after."""
     if step < start:
         return 0.0
     return min(1.0, (step - start) / max(1, end - start))

@@ -1,4 +1,4 @@
-"""A shuffle of any number of items that is computed, place by place, and never stored.
+"""Compute a pseudo-random permutation position by position, without storing it.
 
     π(i) = E(E(… E(i))), until it is below n;   E: rounds of (l, r) → (r, l ⊕ F(r, key))
 
@@ -17,7 +17,7 @@ ROUNDS = 24
 
 
 class Shuffle:
-    """A permutation of [0, n), another one for each seed and epoch."""
+    """A permutation of [0, n) for each seed and epoch."""
 
     def __init__(self, n: int, seed: int, epoch: int) -> None:
         self._n = n
@@ -26,7 +26,7 @@ class Shuffle:
         self._keys = np.random.SeedSequence([seed, epoch]).generate_state(ROUNDS, np.uint64)
 
     def __call__(self, places: Int64[np.ndarray, " places"]) -> Int64[np.ndarray, " places"]:
-        """Give the items that stand at these places."""
+        """Return the items at these positions of the permutation."""
         items = self._network(places.astype(np.uint64))
         while len(beyond := np.flatnonzero(items >= self._n)):
             items[beyond] = self._network(items[beyond])

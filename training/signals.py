@@ -1,8 +1,8 @@
-"""Signals that wait for a good moment to leave: Ctrl-C, and what a scheduler sends before it kills.
+"""Defer signals to the end of a step: Ctrl-C, and those of a scheduler before it kills a job.
 
 SIGINT    KeyboardInterrupt (130)      Ctrl-C
-SIGTERM   SystemExit(143)              the time is over, or another job goes first
-SIGUSR1   SystemExit(138)              as SLURM gives notice: --signal=USR1@120
+SIGTERM   SystemExit(143)              end of the time limit, or preemption
+SIGUSR1   SystemExit(138)              notice by SLURM: --signal=USR1@120
 """
 
 import signal
@@ -17,18 +17,18 @@ from plainformer.training.distributed import world_size
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 ECHO = 1.0
-"""seconds in which a second Ctrl-C is the first once more: torchrun hands it on to its processes,
-to which the terminal has sent it already"""
+"""Seconds within which a second Ctrl-C counts as the first: the terminal sends it to all processes,
+and torchrun forwards it to them again."""
 
 
 class _GivenUp(BaseException):
-    """Ends the block that a signal is not to wait for."""
+    """Raised by a signal to end a `gives_up` context."""
 
 
 class Interruption:
-    """Within its block the first signal is only remembered; a second Ctrl-C acts at once.
+    """A context that records the first signal; a second Ctrl-C acts at once.
 
-    True once a signal has come; never outside the main thread, where Python gives no signals.
+    True after a signal. Never true outside the main thread, where Python delivers no signals.
     """
 
     def __init__(self) -> None:
@@ -52,8 +52,8 @@ class Interruption:
 
     @contextmanager
     def gives_up(self) -> Iterator[None]:
-        """End its block as soon as a signal comes: for long work that can be done again."""
-        self._waits = world_size() > 1  # what one ends, all would have to end
+        """End the context at a signal: for long work that can be repeated."""
+        self._waits = world_size() > 1  # the processes could not end it together
         try:
             yield
         except _GivenUp:
@@ -62,7 +62,7 @@ class Interruption:
             self._waits = True
 
     def leave(self, message: str) -> Never:
-        """Raise what the remembered signal asks for: KeyboardInterrupt, or SystemExit."""
+        """Raise the exception of the recorded signal: KeyboardInterrupt or SystemExit."""
         if self._signal is None or self._signal == signal.SIGINT:
             raise KeyboardInterrupt(message)
         raise SystemExit(128 + self._signal)

@@ -1,4 +1,4 @@
-"""One optimizer step, on one process or on many.
+"""Take one optimizer step, on one process or on several.
 
     g = Σ ∇ loss over the micro-batches of all processes, / Σ count;  clip;  a step at rate η(step)
 
@@ -41,20 +41,20 @@ from plainformer.training.spikes import Spikes
 
 @dataclass(frozen=True)
 class Step:
-    """What one optimizer step gave; tensors are not yet read."""
+    """The result of an optimizer step; its tensors are still on the device."""
 
     step: int
-    """Steps taken, this one included."""
+    """The number of steps so far, this one included."""
     sums: Mapping[str, float | Tensor]
     count: int
     learning_rate: float
     grad_norm: Tensor
     tokens: int
-    """Real tokens in it."""
+    """Real tokens, without padding."""
     flops: int = 0
-    """Floating-point operations that it took; 0 where nobody knows."""
+    """Floating-point operations; 0 if unknown."""
     skipped: bool = False
-    """Whether it was a spike, and left the weights as they were."""
+    """Whether it was a spike and changed no weights."""
 
 
 def take_step(

@@ -2,7 +2,7 @@
 
     seconds(k micro-batches) = t₁ + (k − 1) · (t₂ − t₁)
 
-where tₙ is the time of a step with n micro-batches: so a step of many is timed in the time of two.
+where tₙ is the time of a step with n micro-batches: two of them are enough to time a step of many.
 """
 
 import math
@@ -32,8 +32,8 @@ def seconds_per_step(
 ) -> float:
     """Train a disposable copy of a model for a few seconds; return the seconds of a step.
 
-    The first step, in which memory is laid out, counts only where it alone takes over `limit`
-    seconds: then nothing further is timed.
+    The first step allocates memory and does not count, unless it takes more than `limit` seconds:
+    then it is the result.
     """
     device = choose_device(config.device)
     model_call = to_device(model.train(), device, config.parallel)

@@ -1,7 +1,7 @@
-"""A run, told to a tool with which others watch many: TensorBoard, or Weights & Biases.
+"""Send the metrics of a run to TensorBoard or to Weights & Biases.
 
-What log.jsonl and speed.jsonl get is told twice a second at most: of the steps the last one. The
-names begin with training/, held_out/ and speed/. A run that is resumed goes on in the same curves.
+They are those of log.jsonl and speed.jsonl, at most twice a second: those of the last step. The
+names begin with training/, held_out/ and speed/. A resumed run continues the same curves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,28 +16,28 @@ PROJECT = "plainformer"
 
 
 class TensorBoard:
-    """Event files in `out`/tensorboard, for `tensorboard --logdir`."""
+    """A writer of event files in `out`/tensorboard, for `tensorboard --logdir`."""
 
     def __init__(self, out: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        # What was told behind the checkpoint, before the run was killed, will be told again.
+        # The steps after the checkpoint, logged before the run was killed, are logged again.
         self._writer = SummaryWriter(out / "tensorboard", purge_step=step + 1)
 
     def add(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Append to the event file."""
+        """Append the numbers of a step to the event file."""
         for name, value in numbers.items():
             self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Flush and close the event file."""
         self._writer.close()
 
 
 class WeightsAndBiases:
     """A run of the project `plainformer`; with WANDB_MODE=offline in files under `out`/wandb.
 
-    Its name is that of the folder, its id stands in the folders that the tool leaves there.
+    It has the name of the folder; its id is that of the newest wandb folder in there.
     """
 
     def __init__(self, out: Path, step: int) -> None:
@@ -78,10 +78,10 @@ TOOLS: dict[ToolName, type[Tracker]] = {
 
 
 def trackers(names: Sequence[ToolName], out: Path, step: int) -> list[Tracker]:
-    """The tools of these names, for a run that stands after `step` steps; none but in the main
-    process.
+    """Open the trackers of these names, for a run of which `step` steps are done.
 
-    Raises UserError for one that is not installed, or that cannot begin.
+    Only the main process has trackers. Raises UserError for one that is not installed or cannot
+    start.
     """
     if not is_main():
         return []
