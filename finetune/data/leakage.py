@@ -1,4 +1,4 @@
-"""What stands in the training examples and again in those a model is measured on.
+"""Find texts that are both in the training and in the evaluation examples.
 
 A score on a text that was learned says what is remembered, not what is understood. Two texts are
 the same when their keys are (`corpora.split.key`: case, spacing and punctuation do not count); of
@@ -45,7 +45,7 @@ class Overlap(Generic[ExampleT]):
         return fingerprint(example.preview)
 
     def add(self, example: ExampleT) -> None:
-        """Count one example."""
+        """Compare one example."""
         self.count += 1
         self._labels.add(example.category)
         number = np.uint64(fingerprint(example.preview))
@@ -56,7 +56,7 @@ class Overlap(Generic[ExampleT]):
                 self.first = example
 
     def warnings(self) -> tuple[str, ...]:
-        """What a person should know before believing a score: a sentence for each finding."""
+        """Return reasons to doubt the score, a sentence for each."""
         found = []
         if self.first is not None:
             text = self.first.preview
@@ -81,11 +81,11 @@ class Overlap(Generic[ExampleT]):
 
 
 def fingerprint(text: str) -> int:
-    """8 bytes that stand for a text; of one that is all punctuation, each sign counts."""
+    """Hash a text to 8 bytes by its key; by itself if it is all punctuation."""
     content = (text_key(text) or text).encode(errors="replace")
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
 
 
 def shortened(text: str) -> str:
-    """The beginning of a long text."""
+    """Cut a long text to its beginning."""
     return text if len(text) <= SHOWN else text[:SHOWN] + "…"

@@ -1,4 +1,4 @@
-"""A chain of tags: a linear-chain conditional random field, by hand.
+"""Compute a linear-chain conditional random field over tags.
 
     s(x, y) = start[y₁] + Σ x[t, yₜ] + Σ transitions[yₜ, yₜ₊₁] + end[yₙ]
     p(y | x) = exp s(x, y) / Z,    Z = Σ over all y' of exp s(x, y')
@@ -39,21 +39,21 @@ Scores = Float[Tensor, "words labels"]
 
 @dataclass(frozen=True)
 class Chain:
-    """The scores of tags side by side."""
+    """The scores of neighbouring tags."""
 
     start: Float[Tensor, " labels"]
     transitions: Float[Tensor, "labels labels"]
-    """[i, j]: of j after i"""
+    """[i, j]: the score of j after i."""
     end: Float[Tensor, " labels"]
 
     @classmethod
     def free(cls, num_labels: int) -> "Chain":
-        """Any tag may follow any."""
+        """Make a chain in which any tag may follow any other."""
         return cls(torch.zeros(num_labels), torch.zeros(2 * (num_labels,)), torch.zeros(num_labels))
 
     @classmethod
     def legal(cls, labels: Sequence[str]) -> "Chain":
-        """IOB2: an I- only within an entity of its type."""
+        """Make a chain that allows IOB2 alone: an I- only within an entity of its type."""
         allowed = torch.tensor([[is_legal(tag, before) for tag in labels] for before in labels])
         first = torch.tensor([is_legal(tag, OUTSIDE) for tag in labels])
         free = cls.free(len(labels))
@@ -64,13 +64,13 @@ class Chain:
         )
 
     def like(self, x: Tensor) -> "Chain":
-        """The same chain with the type of `x`, where `x` is."""
+        """Return the same chain with the data type and device of `x`."""
         return Chain(self.start.to(x), self.transitions.to(x), self.end.to(x))
 
     def score(
         self, x: Scores, tags: Int[Tensor, " words"], sequences: Sequences
     ) -> Float[Tensor, " sequences"]:
-        """s(x, y) of each sentence."""
+        """Compute s(x, y) of each sentence."""
         first, last = ends(sequences)
         follows = sequences.positions > 0
         scores = x.gather(1, tags[:, None])[:, 0]
@@ -81,7 +81,7 @@ class Chain:
         return self.start[tags[first]] + sums + self.end[tags[last]]
 
     def alphas(self, x: Scores, sequences: Sequences) -> Scores:
-        """α[t, y] = log Σ exp s(x₁…ₜ, y₁…ₜ) over all y₁…ₜ that end in yₜ = y; without `end`."""
+        """Compute α[t, y] = log Σ exp s(x₁…ₜ, y₁…ₜ) over all y₁…ₜ with yₜ = y; without `end`."""
         if not len(x):
             return x
         x_btl = sequences.pad(x)
@@ -93,25 +93,25 @@ class Chain:
         return sequences.unpad(torch.stack(steps, 1))
 
     def betas(self, x: Scores, sequences: Sequences) -> Scores:
-        """β[t, y] = log Σ exp of what stands behind yₜ = y, over all yₜ₊₁…ₙ: `forward` reversed."""
+        """Compute β[t, y] = log Σ exp of the scores after yₜ = y, over all yₜ₊₁…ₙ: α reversed."""
         first, last = ends(sequences)
         mirror = (first + last)[sequences.sequence_ids] - torch.arange(len(x), device=x.device)
         reverse = Chain(self.end, self.transitions.T, self.start)
         return reverse.alphas(x[mirror], sequences)[mirror] - x
 
     def log_partition(self, x: Scores, sequences: Sequences) -> Float[Tensor, " sequences"]:
-        """Log Z of each sentence."""
+        """Compute log Z of each sentence."""
         _, last = ends(sequences)
         return (self.alphas(x, sequences)[last] + self.end).logsumexp(-1)
 
     def log_likelihood(
         self, x: Scores, tags: Int[Tensor, " words"], sequences: Sequences
     ) -> Float[Tensor, " sequences"]:
-        """Log p(y | x) of each sentence."""
+        """Compute log p(y | x) of each sentence."""
         return self.score(x, tags, sequences) - self.log_partition(x, sequences)
 
     def best(self, x: Scores, sequences: Sequences) -> Int[Tensor, " words"]:
-        """The most probable y of each sentence."""
+        """Find the most probable y of each sentence (Viterbi)."""
         if not len(x):
             return sequences.positions
         x_btl = sequences.pad(x)
@@ -135,7 +135,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Posterior:
-    """How probable a chain makes the best tags of some sentences, and parts of them."""
+    """The probabilities of the best tags of some sentences, and of spans of them."""
 
     chain: Chain
     x: Scores
@@ -149,22 +149,22 @@ class Posterior:
 
     @classmethod
     def of(cls, chain: Chain, x: Scores, sequences: Sequences) -> "Posterior":
-        """Go through the sentences once in each direction."""
+        """Compute α, β and the best tags of the sentences."""
         alpha, beta = chain.alphas(x, sequences), chain.betas(x, sequences)
         tags = chain.best(x, sequences)
         return cls(chain, x, sequences, tags, alpha, beta, (alpha + beta).logsumexp(-1))
 
     def of_tags(self) -> list[float]:
-        """p(yₜ | x) of each word's tag, whatever the others have: exp(α + β) / Z."""
+        """Compute the marginal p(yₜ | x) of each word's tag: exp(α + β) / Z."""
         both = (self.alpha + self.beta).gather(1, self.tags[:, None])[:, 0]
         return (both - self.log_partition).exp().tolist()
 
     def of_spans(
         self, spans: Sequence[tuple[int, int]], continues: Bool[Tensor, "labels labels"]
     ) -> list[float]:
-        """p(y_begin … y_end−1 | x), and that the entity goes no further, for `words[begin:end]`.
+        """Compute the probability of exactly the entity `words[begin:end]`, and no longer one.
 
-        `continues[i, j]`: whether label j goes on with an entity whose last label is i.
+        `continues[i, j]`: whether label j continues an entity whose last label is i.
         """
         if not spans:
             return []
@@ -187,13 +187,13 @@ class Posterior:
 
 
 def ends(sequences: Sequences) -> tuple[Int[Tensor, " sequences"], Int[Tensor, " sequences"]]:
-    """Where the first and the last word of each sentence lie."""
+    """Return the packed positions of the first and the last word of each sentence."""
     bounds = sequences.cu_seqlens.long()
     return bounds[:-1], bounds[1:] - 1
 
 
 class CRF(nn.Module):
-    """A chain whose scores are learned, over what `labels` in IOB2 allow.
+    """A chain of learned scores, in which only IOB2 is allowed.
 
     Scores start at 0 and are 1-D, so weight decay skips them. They are stored as score / 64, which
     makes them learn 64 times faster than the encoder at the same rate.
@@ -210,7 +210,7 @@ class CRF(nn.Module):
 
     @property
     def chain(self) -> Chain:
-        """The scores."""
+        """Return the scores."""
         legal = self.legal.like(self.start)
         return Chain(
             legal.start + self.SCALE * self.start,
@@ -243,7 +243,7 @@ class ChainTagger(PretrainedModel):
         return self.base.blocks
 
     def forward(self, *args: Any, **kwargs: Any) -> Float[Tensor, "*tokens labels"]:
-        """The token classifier's logits: x of the formula."""
+        """Compute the token classifier's logits: x of the formula."""
         logits: Tensor = self.classifier(*args, **kwargs)
         return logits
 
@@ -259,7 +259,7 @@ class ChainTagger(PretrainedModel):
 
     @classmethod
     def load(cls, folder: Path) -> "ChainTagger":
-        """What `save_pretrained` left; `UserError` when it is damaged, or of other labels."""
+        """Load a saved tagger; raise `UserError` for one that is damaged, or of other labels."""
         model = cls(TokenClassifier.from_pretrained(folder))
         path = folder / FILE
         try:

@@ -1,11 +1,11 @@
-"""Entities as tags of words, and back.
+"""Convert entities to tags of words, and back.
 
     EU     rejects  German  call        entities: ORG at word 0, MISC at word 2
-    B-ORG  O        B-MISC  O           IOB2: B- begins an entity, I- goes on with it, O is outside
+    B-ORG  O        B-MISC  O           IOB2: B- begins an entity, I- continues it, O is outside
 
 Tags are read by one rule, which holds for IOB1, IOB2, BIOES, BILOU and BMES alike and is total:
 
-    a tag goes on with the entity before it if it is I, M, E or L, the tag before it is B, I or M,
+    a tag continues the entity before it if it is I, M, E or L, the tag before it is B, I or M,
     and both are of one type; any other tag but O begins an entity
 
 So an I- after O, or after another type, begins one, as `conlleval` counts (Tjong Kim Sang &
@@ -39,12 +39,12 @@ class Span(NamedTuple):
 
 
 def is_tag(tag: str) -> bool:
-    """Whether this is a tag of entities, in any of the schemes."""
+    """Tell whether this is a tag of entities, in any of the schemes."""
     return tag == OUTSIDE or _TAG.fullmatch(tag) is not None
 
 
 def are_entities(tags: Iterable[str]) -> bool:
-    """Whether tags mark entities, rather than being plain labels such as parts of speech.
+    """Tell whether tags mark entities, rather than being plain labels such as parts of speech.
 
     They do if one has the form `B-type` or `I-type`; or if all are of a scheme, and one has a type
     or is `B`.
@@ -56,13 +56,13 @@ def are_entities(tags: Iterable[str]) -> bool:
 
 
 def continues(tag: str, before: str) -> bool:
-    """Whether `tag` goes on with the entity of the tag before it."""
+    """Tell whether `tag` continues the entity of the tag before it."""
     (position, kind), (last, last_kind) = _parts(tag), _parts(before)
     return position in _CONTINUING and last in _OPEN and kind == last_kind
 
 
 def spans(tags: Sequence[str]) -> list[Span]:
-    """The entities of any tags, in order; what is no tag of entities is outside."""
+    """Return the entities of any tags, in order; tags of no scheme are outside."""
     found: list[Span] = []
     before = OUTSIDE
     for place, tag in enumerate(tags):
@@ -75,7 +75,7 @@ def spans(tags: Sequence[str]) -> list[Span]:
 
 
 def iob2(entities: Iterable[Span], length: int) -> list[str]:
-    """The tags of `length` words with these entities."""
+    """Return the tags of `length` words with these entities."""
     tags = [OUTSIDE] * length
     for kind, begin, end in entities:
         tags[begin] = f"B-{kind}"
@@ -84,7 +84,7 @@ def iob2(entities: Iterable[Span], length: int) -> list[str]:
 
 
 def is_legal(tag: str, before: str) -> bool:
-    """Whether `tag` may follow `before` in IOB2: an I- only within an entity of its type."""
+    """Tell whether `tag` may follow `before` in IOB2: an I- only within an entity of its type."""
     return not tag.startswith("I-") or continues(tag, before)
 
 
@@ -132,6 +132,6 @@ def lookalike(counts: Mapping[str, int]) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _parts(tag: str) -> tuple[str, str]:
-    """Position and type; two empty strings for what is outside."""
+    """Split a tag into position and type; two empty strings for one that is outside."""
     match = _TAG.fullmatch(tag)
     return (match[1], match[2] or "_") if match else ("", "")
