@@ -175,11 +175,11 @@ def theirs(comparison: Comparison, config: FinetuneConfig, start: Path, out: Pat
     seconds = time.perf_counter() - begin
     metric = task.metric()
     model.eval()
-    for chosen, batch in by_length([item for _, item in comparison.test]):
-        moved = batch.to(model.device)
+    for numbered in by_length([item for _, item in comparison.test]):
+        moved = Batch.of([item for _, item in numbered]).to(model.device)
         with torch.no_grad():
             outputs = task.outputs(packed(model, moved), moved)
-        for index, prediction in zip(chosen, task.predict(outputs, moved), strict=True):
+        for (index, _), prediction in zip(numbered, task.predict(outputs, moved), strict=True):
             task.add_to(metric, comparison.test[index][0], prediction)
     return Run(losses, seconds, metric.scores()[task.monitor])
 

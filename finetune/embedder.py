@@ -22,7 +22,7 @@ from jaxtyping import Float
 from plainformer.base import UserError, find_folder
 from plainformer.encoder import SentenceEncoder, check_finite, prepack_weights, quantize_int8
 from plainformer.encoder.weights.sentence_layout import Mode, SentenceLayout
-from plainformer.finetune.data.batch import Batch, Item, numbered_by_length
+from plainformer.finetune.data.batch import Batch, Item, by_length
 from plainformer.tokenizer import Encoding, Tokenizer, as_list, load_tokenizer, text_and_pair
 from plainformer.training import choose_device, distributed_map
 
@@ -97,7 +97,7 @@ class Embedder:
             return [number for number, _ in some], batch.in_order(pooled).cpu().numpy()
 
         vectors = np.zeros((len(pairs), self.model.size), np.float32)
-        for numbers, found in distributed_map(embed, numbered_by_length(items)):
+        for numbers, found in distributed_map(embed, by_length(items)):
             vectors[numbers] = found
         return vectors
 

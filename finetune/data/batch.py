@@ -5,7 +5,7 @@ the two texts of a pair that are encoded apart. A batch packs the sequences of a
 length and knows the way back: `in_order`, `first`, `mean`, `split`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Generic, TypeVar
@@ -146,30 +146,15 @@ class Batch(Generic[ItemT]):
 
 def by_length(
     items: Sequence[ItemT], batch_tokens: int = BATCH_TOKENS
-) -> Iterator[tuple[list[int], Batch[ItemT]]]:
-    """Yield batches of items of similar length, each with the numbers of its items."""
-    order = sorted(range(len(items)), key=lambda index: items[index].num_tokens)
-    for chosen in _filled(order, items, batch_tokens):
-        yield chosen, Batch.of([items[index] for index in chosen])
-
-
-def _filled(order: Iterable[int], items: Sequence[Item], room: int) -> Iterator[list[int]]:
-    chosen: list[int] = []
-    tokens = 0
-    for index in order:
-        if chosen and tokens + items[index].num_tokens > room:
-            yield chosen
-            chosen, tokens = [], 0
-        chosen.append(index)
-        tokens += items[index].num_tokens
-    if chosen:
-        yield chosen
-
-
-def numbered_by_length(
-    items: Sequence[ItemT], batch_tokens: int = BATCH_TOKENS
 ) -> Iterator[list[tuple[int, ItemT]]]:
-    """Yield the numbered items of each batch of `by_length`."""
-    order = sorted(range(len(items)), key=lambda index: items[index].num_tokens)
-    for chosen in _filled(order, items, batch_tokens):
-        yield [(index, items[index]) for index in chosen]
+    """Yield the numbered items of batches in which items are of similar length."""
+    batch: list[tuple[int, ItemT]] = []
+    tokens = 0
+    for number, item in sorted(enumerate(items), key=lambda numbered: numbered[1].num_tokens):
+        if batch and tokens + item.num_tokens > batch_tokens:
+            yield batch
+            batch, tokens = [], 0
+        batch.append((number, item))
+        tokens += item.num_tokens
+    if batch:
+        yield batch

@@ -16,7 +16,7 @@ from plainformer.base import UserError
 from plainformer.corpora import Row
 from plainformer.encoder import check_finite, prepack_weights, quantize_int8
 from plainformer.encoder.pretrained import PretrainedModel
-from plainformer.finetune.data.batch import Batch, Item, ItemT, numbered_by_length
+from plainformer.finetune.data.batch import Batch, Item, ItemT, by_length
 from plainformer.finetune.data.example import ExampleT
 from plainformer.finetune.data.rows import Input, as_rows, bounded
 from plainformer.finetune.metrics import Metric
@@ -155,7 +155,7 @@ def predict_stream(
 
     for some in chunks(pairs, CHUNK):
         predictions: dict[int, PredictionT] = {}
-        batches = numbered_by_length([item for _, item in some])
+        batches = by_length([item for _, item in some])
         for found, total, count in distributed_map(predict, batches):
             predictions |= found
             if loss is not None:
