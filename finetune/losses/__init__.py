@@ -1,1 +1,1 @@
-"""Losses, and what is done about rare labels."""
+"""Losses, divergences, and the balance of rare and frequent labels."""

@@ -1,14 +1,14 @@
 """Balance rare and frequent labels in training.
 
-    weights     loss · n / (k · n_label): each of k labels counts the same
-    sampling    a rarer label's examples are repeated until all labels are equally frequent
-    focal       loss · (1 − p)^γ: well-learned examples hardly count (Lin et al. 2017,
+    weights     loss · n / (k · n_label): each of k labels has the same total weight
+    sampling    repeat the examples of rarer labels until all labels are equally frequent
+    focal       loss · (1 − p)^γ: an example with a high p counts little (Lin et al. 2017,
                 arXiv:1708.02002; γ = 2)
-    threshold   the label is predicted from the probability on at which its F1 is best
+    threshold   predict a label from the probability at which its F1 is highest
 
-The weights are scikit-learn's "balanced". As their mean over the training set is 1, the loss over
-all of it, divided by the number of texts, is PyTorch's `cross_entropy(weight=…, reduction="mean")`.
-In multi-label classification a label's positives are weighted negatives / positives, as in
+The weights are scikit-learn's "balanced". Their mean over the training set is 1, so the loss summed
+over that set and divided by its size is PyTorch's `cross_entropy(weight=…, reduction="mean")`. In
+multi-label classification the positives of a label have the weight negatives / positives, as in
 PyTorch's `BCEWithLogitsLoss(pos_weight=…)`.
 """
 
@@ -33,7 +33,7 @@ def class_weights(labels: Sequence[str], names: Sequence[str]) -> tuple[float, .
 
 
 def oversample(labels: Sequence[str | None]) -> Int64[np.ndarray, " n"]:
-    """Return indices of `labels`, repeated until all labels are as frequent as the commonest."""
+    """Return indices into `labels`, repeated until all labels are as frequent as the commonest."""
     counts = Counter(labels)
     most, array = max(counts.values()), np.array(labels)
     return np.concatenate([np.resize(np.flatnonzero(array == name), most) for name in counts])
@@ -61,9 +61,10 @@ def binary_cross_entropy(
     weights: Sequence[float] = (),
     gamma: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Sum over the texts the labels' mean −weight · (1 − p)^γ · log p, with p of the truth.
+    """Sum over the texts the mean over the labels of −weight · (1 − p)^γ · log p.
 
-    A weight counts for the texts that have the label; the others weigh 1.
+    p is the probability of the true value, with or without the label. A weight applies to the texts
+    with the label; the others have weight 1.
     """
     log_p = logsigmoid(logits.float() * (2 * truth - 1))
     losses = -((1 - log_p.exp()) ** gamma) * log_p
@@ -77,13 +78,13 @@ def best_threshold(
 ) -> float:
     """Return the probability threshold of a label with the highest F1.
 
-    It lies halfway between the least probable text above it and the next one; 0.5 where no other
-    does better.
+    It lies halfway between the lowest probability above it and the highest below it; it is 0.5
+    where no other threshold is better.
     """
     order = np.argsort(-probabilities, kind="stable")
     p, found = probabilities[order], truth[order].cumsum()
     f1 = 2 * found / (np.arange(1, len(p) + 1) + found[-1])
-    f1[:-1][p[:-1] == p[1:]] = 0  # one of equals is not taken without the other
+    f1[:-1][p[:-1] == p[1:]] = 0  # texts of equal probability are on one side
     best, usual = int(f1.argmax()), int((p >= 0.5).sum())
     if f1[best] <= (f1[usual - 1] if usual else 0):
         return 0.5

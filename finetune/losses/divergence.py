@@ -1,9 +1,9 @@
-"""Compute how far the outputs of a model are from others: between dropout masks, or from a teacher.
+"""Compute the divergence of a model's outputs from those of another pass or of a teacher.
 
     KL(p ‖ q) = Σ p log p / q,    p = softmax(others / T),  q = softmax(outputs / T)
 
-R-Drop (Liang et al. 2021, arXiv:2106.14448) and SMART (Jiang et al. 2020, arXiv:1911.03437) add
-both directions; distillation (Hinton et al. 2015, arXiv:1503.02531) has the teacher's logits for
+R-Drop (Liang et al. 2021, arXiv:2106.14448) and SMART (Jiang et al. 2020, arXiv:1911.03437) sum
+both directions; distillation (Hinton et al. 2015, arXiv:1503.02531) has the teacher's logits as
 `others`, and multiplies by T².
 """
 
@@ -27,7 +27,7 @@ def bernoulli_kl_divergence(
     others: Float[Tensor, "rows labels"],
     temperature: float = 1.0,
 ) -> Float[Tensor, ""]:
-    """Sum over the rows the labels' mean KL(σ(others / T) ‖ σ(logits / T))."""
+    """Sum over the rows the mean over the labels of KL(σ(others / T) ‖ σ(logits / T))."""
     q, p = logits / temperature, others / temperature
     true = p.sigmoid() * (logsigmoid(p) - logsigmoid(q))
     false = (-p).sigmoid() * (logsigmoid(-p) - logsigmoid(-q))

@@ -1,4 +1,4 @@
-"""How good predictions are: each metric grows by one example at a time, and hoards nothing."""
+"""Metrics of predictions, updated one example at a time."""
 
 from plainformer.finetune.metrics.base import Metric, Mistake, Table
 from plainformer.finetune.metrics.choice import ChoiceMetric

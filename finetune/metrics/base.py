@@ -1,7 +1,7 @@
-"""Define the interface of metrics: add one example at a time, compute, and show.
+"""Define the interface of metrics: add examples one by one, compute scores, return tables.
 
-Metrics stream: no text, logits or vectors are kept, only counts. A rank needs all numbers at once,
-so AUC keeps 9 bytes for each text and label, and Spearman 16 bytes for each text.
+A metric keeps counts and the texts of the worst mistakes, not the outputs of all examples. Ranks
+need all numbers at once, so AUC keeps 9 bytes for each text and label, Spearman 16 for each text.
 """
 
 import heapq
@@ -16,7 +16,7 @@ KEPT_MISTAKES = 20
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under columns, for the terminal and for a page; numbers are shown to three places."""
+    """A titled table for the terminal and the report; numbers are shown to three places."""
 
     title: str
     columns: tuple[str, ...]
@@ -25,7 +25,7 @@ class Table:
 
 @dataclass(frozen=True, order=True)
 class Mistake:
-    """A wrong prediction, with its confidence, or its error."""
+    """A wrong prediction, with its confidence or error as `score`."""
 
     score: float
     source: str = field(compare=False)
@@ -37,8 +37,8 @@ class Mistake:
 class Metric(ABC):
     """Counts from which scores are computed.
 
-    Each metric has a method `add` of its own: what is true of one example, what was predicted, and
-    for the list of mistakes the `source` (file:line) and the `text` of the example.
+    Each metric has a method `add` of its own, which takes the true and the predicted value of one
+    example, and its `source` (file:line) and `text` for the list of mistakes.
     """
 
     mistakes_title: ClassVar[str] = "The mistakes that the model was surest of"
@@ -50,19 +50,19 @@ class Metric(ABC):
         self._mistakes: list[Mistake] = []
 
     def never_predicted(self) -> list[str]:
-        """List the labels that occur and were never predicted; by default none."""
+        """List the labels that occur but were never predicted; by default none."""
         return []
 
     @abstractmethod
     def scores(self) -> dict[str, float]:
-        """Compute the scores by which a model is compared, the most important one first."""
+        """Compute the scores, the one by which models are compared first."""
 
     def tables(self) -> list[Table]:
-        """Return the numbers behind the scores."""
+        """Return tables of more detailed scores; by default none."""
         return []
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything for `metrics.json`; an undefined score (NaN) becomes null there."""
+        """Return the content of `metrics.json`, where an undefined score (NaN) becomes null."""
         return {"examples": self.count, **self.scores()}
 
     @property
@@ -71,7 +71,7 @@ class Metric(ABC):
         return sorted(self._mistakes, reverse=True)
 
     def add_mistake(self, mistake: Mistake) -> None:
-        """Keep a mistake, as long as it is among the worst."""
+        """Keep a mistake if it is among the `KEPT_MISTAKES` worst."""
         if len(self._mistakes) < KEPT_MISTAKES:
             heapq.heappush(self._mistakes, mistake)
         else:

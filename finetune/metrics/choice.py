@@ -1,4 +1,4 @@
-"""Measure how often the right option is chosen, and how often by chance."""
+"""Measure multiple choice by accuracy, beside the accuracy of a random choice."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from plainformer.finetune.metrics.base import Metric, Mistake, ratio
 
 
 class ChoiceMetric(Metric):
-    """Accuracy, and that of chance: the mean of 1 / options."""
+    """Accuracy, and the accuracy of a random choice: the mean of 1 / number of options."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class ChoiceMetric(Metric):
         source: str = "",
         text: str = "",
     ) -> None:
-        """Count one example by the numbers of the right and the predicted option, from 0."""
+        """Add one example: the indices of its right and its predicted option."""
         self.count += 1
         self.right += predicted == true
         self.chance += 1 / len(options)
@@ -31,7 +31,7 @@ class ChoiceMetric(Metric):
             self.add_mistake(Mistake(probabilities[predicted], source, text, *names))
 
     def scores(self) -> dict[str, float]:
-        """Compute the accuracy first."""
+        """Compute the accuracy, and that of a random choice."""
         return {
             "accuracy": ratio(self.right, self.count),
             "chance": ratio(self.chance, self.count),

@@ -1,12 +1,12 @@
 """Measure a classifier by its confusion matrix, the ranking of probabilities, and calibration.
 
-With tp, fp, fn the right, the false and the missed of a label: precision = tp / (tp + fp),
-recall = tp / (tp + fn), F1 their harmonic mean; macro averages are plain means over the labels that
-occur or were predicted, weighted ones count each label by its texts. A precision of nothing
-predicted is 0. All as in scikit-learn (`zero_division=0`).
+With tp, fp, fn the true positives, false positives and false negatives of a label: precision =
+tp / (tp + fp), recall = tp / (tp + fn), F1 is their harmonic mean, and 0 / 0 is 0. Macro averages
+are plain means over the labels that occur or were predicted; weighted averages weigh each label by
+its number of texts. All as in scikit-learn (`zero_division=0`).
 
-Expected calibration error: the gap between confidence and accuracy, over 15 equal bins of the
-predicted label's probability, weighted by their numbers of texts (Guo et al. 2017,
+Expected calibration error: the mean gap between confidence and accuracy over 15 bins of equal width
+of the predicted label's probability, weighted by their numbers of texts (Guo et al. 2017,
 arXiv:1706.04599).
 """
 
@@ -23,7 +23,7 @@ CALIBRATION_BINS = 15
 
 
 class ClassMetric(Metric):
-    """Accuracy, precision, recall, F1, AUC and calibration of one label per text."""
+    """Accuracy, precision, recall, F1, AUC and calibration for one label per text."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class ClassMetric(Metric):
         self.confusion: Int64[np.ndarray, "labels labels"] = np.zeros(
             (len(labels), len(labels)), np.int64
         )
-        """[i, j]: number of texts of label i for which label j was predicted"""
+        """Number of texts of label i for which label j was predicted, at [i, j]."""
         self.roc = StreamingROC(len(labels))
         self._bins = np.zeros((3, CALIBRATION_BINS))  # number, sum of confidence, number right
 
@@ -44,7 +44,7 @@ class ClassMetric(Metric):
         source: str = "",
         text: str = "",
     ) -> None:
-        """Count one text by its true and its predicted label, and the probabilities of all."""
+        """Add one text: its true and its predicted label, and the probability of each label."""
         row, column = self._numbers[true], self._numbers[predicted]
         self.count += 1
         self.confusion[row, column] += 1
@@ -59,7 +59,7 @@ class ClassMetric(Metric):
             self.add_mistake(Mistake(confidence, source, text, true, predicted))
 
     def never_predicted(self) -> list[str]:
-        """List the labels that occur and were never predicted."""
+        """List the labels that occur but were never predicted."""
         support, taken = self.confusion.sum(1), self.confusion.sum(0)
         return [self.labels[i] for i in np.flatnonzero((support > 0) & (taken == 0))]
 
@@ -70,7 +70,7 @@ class ClassMetric(Metric):
 
     @property
     def per_label(self) -> dict[str, dict[str, float]]:
-        """Compute precision, recall, F1 and number of texts of each label; 0 for 0 / 0."""
+        """Compute precision, recall, F1, AUC and number of texts of each label; 0 for 0 / 0."""
         right = self.confusion.diagonal().tolist()
         support, taken = self.confusion.sum(1).tolist(), self.confusion.sum(0).tolist()
         areas = self.roc.areas().tolist()
@@ -86,7 +86,7 @@ class ClassMetric(Metric):
         }
 
     def average(self, name: str, weighted: bool = False) -> float:
-        """Average precision, recall or F1 over the labels that occur, or were predicted."""
+        """Average the score `name` over the labels that occur or were predicted."""
         support = self.confusion.sum(1)
         seen = (support + self.confusion.sum(0)) > 0
         values = np.array([row[name] for row in self.per_label.values()])
@@ -95,17 +95,17 @@ class ClassMetric(Metric):
 
     @property
     def macro_f1(self) -> float:
-        """Average F1 over the labels that occur, or were predicted."""
+        """Average F1 over the labels that occur or were predicted."""
         return self.average("f1")
 
     @property
     def calibration_error(self) -> float:
-        """Compute the mean gap between confidence and accuracy of a bin."""
+        """Compute the expected calibration error."""
         counts, confidence, right = self._bins
         return ratio(float(np.abs(confidence - right).sum()), float(counts.sum()))
 
     def scores(self) -> dict[str, float]:
-        """Compute the accuracy first."""
+        """Compute the scores over all labels, accuracy first."""
         return {
             "accuracy": self.accuracy,
             "macro_f1": self.macro_f1,
@@ -117,7 +117,7 @@ class ClassMetric(Metric):
         }
 
     def tables(self) -> list[Table]:
-        """Return the scores of each label, and the confusions."""
+        """Return the scores of each label, and the confusion matrix."""
         columns = ("precision", "recall", "f1", "auc", "support")
         rows: list[list[str | float]] = [
             [label, *(row[column] for column in columns)] for label, row in self.per_label.items()
@@ -134,7 +134,7 @@ class ClassMetric(Metric):
 
     @property
     def calibration(self) -> Float64[np.ndarray, "3 bins"]:
-        """Return number of texts, mean confidence and accuracy of each bin."""
+        """Return the number of texts, the mean confidence and the accuracy of each bin."""
         counts, confidence, right = self._bins
         filled = np.maximum(counts, 1)
         return np.stack([counts, confidence / filled, right / filled])

@@ -1,9 +1,9 @@
-"""Measure multi-label predictions; each label counts as a decision of its own.
+"""Measure multi-label predictions; each label of a text counts as one decision.
 
-With tp, fp, fn the right, the false and the missed of a label: F1 = 2 tp / (2 tp + fp + fn), and 0
-where nothing is to count; micro averages add the counts of all labels up first, macro averages are
-plain means over the labels. An exact match has all labels and no other. All as in scikit-learn
-(`zero_division=0`).
+With tp, fp, fn the true positives, false positives and false negatives of a label: F1 =
+2 tp / (2 tp + fp + fn), and 0 / 0 is 0. Micro averages are computed from the counts summed over the
+labels, macro averages are plain means over the labels. An exact match predicts all labels of a text
+and no other. All as in scikit-learn (`zero_division=0`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ NO_LABEL = "–"
 
 
 class LabelsMetric(Metric):
-    """F1 over all decisions and of each label, AUC, exact matches."""
+    """F1 over all decisions and of each label, AUC and exact matches."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class LabelsMetric(Metric):
         self.counts: Int64[np.ndarray, "3 labels"] = np.zeros((3, len(labels)), np.int64)
         """True positives, false positives and false negatives of each label."""
         self.exact = 0
-        """Number of texts whose labels are all right."""
+        """Number of texts with an exact match."""
         self.roc = StreamingROC(len(labels))
 
     def add(
@@ -39,7 +39,7 @@ class LabelsMetric(Metric):
         source: str = "",
         text: str = "",
     ) -> None:
-        """Count one text by its true and its predicted labels, and the probabilities of all."""
+        """Add one text: its true and its predicted labels, and the probability of each label."""
         is_true, is_predicted = (
             np.array([label in given for label in self.labels]) for given in (true, predicted)
         )
@@ -56,7 +56,7 @@ class LabelsMetric(Metric):
         self.add_mistake(Mistake(float(confidence), source, text, *names))
 
     def never_predicted(self) -> list[str]:
-        """List the labels that occur and were never predicted."""
+        """List the labels that occur but were never predicted."""
         right, false, missed = self.counts
         return [self.labels[i] for i in np.flatnonzero((missed > 0) & (right + false == 0))]
 
@@ -70,7 +70,7 @@ class LabelsMetric(Metric):
         }
 
     def scores(self) -> dict[str, float]:
-        """Compute micro F1 first."""
+        """Compute the scores over all labels, micro F1 first."""
         micro = _rates(*self.counts.sum(1).tolist())
         per_label = self.per_label.values()
         macro = {name: ratio(sum(row[name] for row in per_label), len(per_label)) for name in micro}

@@ -1,11 +1,11 @@
 """Measure predicted numbers by error and correlation.
 
     MSE = mean (x − y)²      MAE = mean |x − y|
-    Pearson = cov(x, y) / (σ_x σ_y): do they lie on a line?
-    Spearman = Pearson of the ranks, equal numbers sharing the mean of theirs: is the order right?
+    Pearson = cov(x, y) / (σ_x σ_y)
+    Spearman = Pearson of the ranks; equal numbers share the mean of their ranks
 
-Where all numbers are equal, or one is NaN, the two correlations are not defined: NaN. As in SciPy.
-Ranks need all numbers at once: memory grows by two float64, 16 bytes, for each text.
+Both correlations are NaN where all numbers are equal or one is NaN, as in SciPy. Ranks need all
+numbers at once: memory grows by two float64, 16 bytes, for each text.
 """
 
 from array import array
@@ -20,7 +20,7 @@ Numbers = Float64[np.ndarray, " n"]
 
 
 class NumberMetric(Metric):
-    """Errors and correlations of one number per text."""
+    """Errors and correlations for one number per text."""
 
     mistakes_title = "The largest errors"
     mistake_score = "error"
@@ -30,7 +30,7 @@ class NumberMetric(Metric):
         self._true, self._predicted = array("d"), array("d")
 
     def add(self, true: float, predicted: float, source: str = "", text: str = "") -> None:
-        """Count one text by its true and its predicted number."""
+        """Add one text: its true and its predicted number."""
         self.count += 1
         self._true.append(true)
         self._predicted.append(predicted)
@@ -49,7 +49,7 @@ class NumberMetric(Metric):
         return np.array(self._predicted)
 
     def scores(self) -> dict[str, float]:
-        """Compute Spearman's correlation first."""
+        """Compute correlations and errors, Spearman's correlation first."""
         true, predicted = self.true, self.predicted
         errors = predicted - true
         return {

@@ -1,10 +1,10 @@
 """Measure relation extraction by micro F1 over all labels except the "no relation" label.
 
-    precision = right / found,  recall = right / there;   found and there are relations alone
+    precision = right / predicted relations,    recall = right / true relations
 
-as TACRED's scorer counts (Zhang et al. 2017, https://aclanthology.org/D17-1004). A pair without a
-relation that is given one lowers the precision; one that is left without adds nothing. Where no
-relation was found the precision is 1, as in that scorer (recall and F1 are 0).
+as TACRED's scorer counts (Zhang et al. 2017, https://aclanthology.org/D17-1004). A relation
+predicted for a pair without one lowers the precision; "no relation" predicted for it counts
+nowhere. Where no relation is predicted, the precision is 1, as in that scorer; recall and F1 are 0.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class RelationMetric(ClassMetric):
         self._positive = np.array([label != negative for label in labels])
 
     def scores(self) -> dict[str, float]:
-        """Compute micro F1 first."""
+        """Compute micro F1 first, and the scores of a classifier."""
         right = int(self.confusion.diagonal()[self._positive].sum())
         there = int(self.confusion[self._positive].sum())
         found = int(self.confusion[:, self._positive].sum())
@@ -37,7 +37,7 @@ class RelationMetric(ClassMetric):
         }
 
     def tables(self) -> list[Table]:
-        """Mark the label of no relation."""
+        """Return the tables of a classifier, with the "no relation" label marked."""
         first, *others = super().tables()
         rows = [
             [f"{label} (no relation)" if label == self.negative else label, *row]

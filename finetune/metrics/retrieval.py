@@ -1,12 +1,13 @@
-"""Measure how well the vector of a text finds that of its pair, among those of other pairs.
+"""Measure retrieval: rank the paired text of each text among others by the cosine of the vectors.
 
-    rank = 1 + number of other pairs that are at least as near
+    rank = 1 + number of other paired texts that are at least as near
     recall@k = fraction of the ranks ≤ k        MRR = mean 1 / rank
 
-Each text is compared with the pairs of its block of 1,000, so that sets of different sizes can be
-compared and memory does not grow. The last texts, which fill no block, are compared with the last
-1,000; a smaller set is a single block, and easier. A pair with the same text as the right one is
-right, too; other ties count against the model, or equal vectors for all texts would be perfect.
+Each text is compared with the paired texts of its block of 1,000, so that scores of sets of
+different sizes are comparable and memory does not grow. The last texts, which do not fill a block,
+are compared with the last 1,000; a set of fewer than 1,000 is one block, which is easier. A paired
+text equal to the right one counts as right. Other ties count as nearer: otherwise a model with the
+same vector for all texts would be perfect.
 """
 
 from collections import deque
@@ -18,10 +19,10 @@ from jaxtyping import Float
 from plainformer.finetune.metrics.base import Metric, Mistake, ratio
 
 BLOCK = 1000
-"""Number of pairs among which each text is ranked."""
+"""Number of paired texts that each text is compared with."""
 DEPTHS = (1, 5, 10)
 TOLERANCE = 1e-6
-"""Cosines that differ by less are equal."""
+"""The difference up to which two cosines count as equal."""
 
 
 class _Pair(NamedTuple):
@@ -31,9 +32,9 @@ class _Pair(NamedTuple):
 
 
 class RetrievalMetric(Metric):
-    """Recall and reciprocal rank within blocks.
+    """Recall and mean reciprocal rank within blocks.
 
-    Ranks are computed when a block is full, or when scores are read.
+    Ranks are computed when a block is full, and when scores or mistakes are read.
     """
 
     def __init__(self) -> None:
@@ -45,7 +46,7 @@ class RetrievalMetric(Metric):
     def add(
         self, directions: Float[np.ndarray, "2 size"], text: str, pair: str, source: str = ""
     ) -> None:
-        """Count one text and its pair by their vectors, of length 1."""
+        """Add one text and its paired text, with their vectors of length 1."""
         self.count += 1
         self._recent.append((_Pair(text, pair, source), directions.copy()))
         self._waiting += 1
@@ -53,7 +54,7 @@ class RetrievalMetric(Metric):
             self._measure()
 
     def _measure(self) -> None:
-        """Rank the pairs of the texts that wait among all recent ones."""
+        """Rank the paired text of each text added since the last call, among the recent pairs."""
         if not self._waiting:
             return
         given = [pair for pair, _ in self._recent]
@@ -74,7 +75,7 @@ class RetrievalMetric(Metric):
         self._waiting = 0
 
     def scores(self) -> dict[str, float]:
-        """Compute the recall at rank 1 first."""
+        """Compute recall@k and MRR, recall@1 first."""
         self._measure()
         names = [*(f"recall@{depth}" for depth in DEPTHS), "mrr"]
         return {
@@ -83,6 +84,6 @@ class RetrievalMetric(Metric):
 
     @property
     def mistakes(self) -> list[Mistake]:
-        """Return the mistakes that the model was surest of, the worst first."""
+        """Return the mistakes with the highest confidence, the worst first."""
         self._measure()
         return super().mistakes

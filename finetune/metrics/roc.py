@@ -1,9 +1,9 @@
 """Measure the ranking by probability: the ROC curve of each label and the area under it.
 
-AUC(label) is the chance that a text of the label is given a higher probability than one that is
-not, ties counting half; exactly that of scikit-learn's `roc_auc_score`. With R the sum of the ranks
-of a label's own n texts among all N, equal probabilities sharing the mean of theirs (Mann & Whitney
-1947):
+AUC(label) is the chance that a text with the label has a higher probability of it than a text
+without, where ties count half; it equals scikit-learn's `roc_auc_score`. With R the sum of the
+ranks of the label's n texts among all N, where equal probabilities share the mean of their ranks
+(Mann & Whitney 1947):
 
     AUC = (R − n (n + 1) / 2) / (n (N − n))
 
@@ -30,14 +30,14 @@ class StreamingROC:
     def add(
         self, is_true: Bool[np.ndarray, " labels"], probabilities: Float[np.ndarray, " labels"]
     ) -> None:
-        """Count one text: which labels it has, and the probability of each."""
+        """Add one text: the labels it has, and the probability of each label."""
         self._probabilities.frombytes(probabilities.astype(np.float64).tobytes())
         self._is_true += is_true.astype(np.bool_).tobytes()
 
     def areas(self) -> Float64[np.ndarray, " labels"]:
         """Compute the area under the curve of each label.
 
-        NaN where all texts have the label, or none, or where a probability is NaN.
+        It is NaN where all texts have the label, or none, or where a probability is NaN.
         """
         return np.array([_area(*self._of(label)) for label in range(self.num_labels)])
 
@@ -46,11 +46,11 @@ class StreamingROC:
     ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
         """Compute the ROC curve of a label: false and true positive rates, at most `points` each.
 
-        A corner for each threshold; of more than `points` the curve keeps evenly spaced ones.
+        It has a point for each threshold; of more than `points`, evenly spaced ones are kept.
         """
         is_true, probabilities = self._of(label)
         _, number = np.unique(-probabilities, return_inverse=True)
-        counts = np.zeros((2, number.max(initial=-1) + 1), np.int64)  # others, own: by threshold
+        counts = np.zeros((2, number.max(initial=-1) + 1), np.int64)  # without, with the label
         np.add.at(counts, (is_true.astype(np.int64), number), 1)
         rates = counts.cumsum(1) / np.maximum(counts.sum(1, keepdims=True), 1)
         if rates.shape[1] > points:

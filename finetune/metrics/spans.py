@@ -1,12 +1,13 @@
 """Measure answers by exact match and F1 of their words, by the rules of SQuAD 2.0's scorer.
 
-Answers are compared in lower case, without punctuation (ASCII's), without the articles a, an and
-the, and with single blanks. With c the words that two answers share, each as often as in both,
+Answers are compared in lower case, without ASCII punctuation, without the articles a, an and the,
+and with single blanks. With c the number of words that two answers share (the size of the multiset
+intersection),
 
     precision = c / |predicted|    recall = c / |gold|    F1 = 2 c / (|predicted| + |gold|)
 
-Where one has no word left, F1 is 1 if both have none, and 0 otherwise. A question counts by the
-best of its gold answers; a question without one is right if the predicted answer is empty.
+If an answer has no words left, F1 is 1 where both have none, and 0 otherwise. The gold answer with
+the best score counts; a question without a gold answer is right if the predicted answer is empty.
 (Rajpurkar et al. 2016, arXiv:1606.05250; 2018, arXiv:1806.03822)
 """
 
@@ -34,18 +35,18 @@ def normalised(answer: str) -> str:
 
 
 def exact_match(answer: str, gold: Sequence[str]) -> bool:
-    """Tell whether the answer is a gold one; without gold answers, whether it is empty."""
+    """Tell whether the answer equals a gold answer, or is empty where there are none."""
     return normalised(answer) in (_comparable(gold) or [""])
 
 
 def word_f1(answer: str, gold: Sequence[str]) -> float:
-    """Compute the F1 of the words that the answer shares with the best of the gold ones."""
+    """Compute the F1 of the words of the answer with the best gold answer."""
     said = normalised(answer).split()
     return max(_f1(said, right.split()) for right in _comparable(gold) or [""])
 
 
 def _comparable(gold: Sequence[str]) -> list[str]:
-    """Normalise the gold answers, without those of which nothing is left."""
+    """Normalise the gold answers, and leave out the empty ones."""
     return [right for right in map(normalised, gold) if right]
 
 
@@ -57,14 +58,14 @@ def _f1(said: list[str], right: list[str]) -> float:
 
 @dataclass
 class Tally:
-    """Sums over questions of one kind."""
+    """Sums of scores over questions."""
 
     questions: int = 0
     exact: int = 0
     words: float = 0.0
 
     def add(self, exact: bool, f1: float) -> None:
-        """Count one question."""
+        """Add the scores of one question."""
         self.questions += 1
         self.exact += exact
         self.words += f1
@@ -86,7 +87,7 @@ class Tally:
 
 
 class AnswerMetric(Metric):
-    """Exact match and F1, of all questions, and of those with and without an answer."""
+    """Exact match and F1 of all questions, and of those with and without an answer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +101,7 @@ class AnswerMetric(Metric):
         source: str = "",
         text: str = "",
     ) -> None:
-        """Count one question by its gold answers, which may be none, and the predicted one."""
+        """Add one question: its gold answers, which may be none, and the predicted answer."""
         exact = exact_match(predicted, gold)
         tally = self.answerable if gold else self.unanswerable
         tally.add(exact, word_f1(predicted, gold))
@@ -110,9 +111,9 @@ class AnswerMetric(Metric):
             self.add_mistake(Mistake(confidence, source, text, *names))
 
     def scores(self) -> dict[str, float]:
-        """Compute F1 first; where there are questions of both kinds, the scores of each kind, too.
+        """Compute F1 and exact match, and those of each kind where questions are of both kinds.
 
-        Of a question without an answer F1 and exact match are the same.
+        For a question without an answer, F1 and exact match are the same.
         """
         whole = self.answerable + self.unanswerable
         scores = {"f1": whole.f1, "exact_match": whole.exact_match}

@@ -1,1 +1,1 @@
-"""Write what a fine-tuned model gets right and wrong: a page, and its figures."""
+"""Write the report of an evaluation: a page with scores, mistakes and figures."""

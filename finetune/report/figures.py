@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_COUNTS = 30
-"""Labels up to which a confusion matrix shows counts."""
+"""The most labels for which a confusion matrix shows counts."""
 MAX_CURVES = 10
-"""ROC curves in a figure."""
+"""The most ROC curves in a figure."""
 MAX_POINTS = 2000
-"""Points in a scatter plot."""
+"""The most points in a scatter plot."""
 MAX_CHARACTERS = 24
-"""Characters of a label in a figure."""
+"""The most characters of a label in a figure."""
 SQUARE = 5.0, 4.6
 
 

@@ -1,7 +1,7 @@
-"""An evaluation as a folder to keep: `report.html`, its pictures as PNG, `metrics.json`.
+"""Write the report of an evaluation: `report.html`, its figures as PNG, and `metrics.json`.
 
-The page stands alone: no script, nothing fetched, pictures inline; it follows the reader's choice
-of light or dark. What users wrote is escaped wherever it is shown.
+The page is one file: without scripts, with inline figures, and it fetches nothing. It follows the
+browser's setting of light or dark. All text from users is escaped.
 """
 
 import html
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LONGEST_TEXT = 500
-"""characters of a text that the page shows"""
+"""The most characters of a text that the page shows."""
 UNSHOWABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""what no page may hold, whatever was in the text"""
+"""Characters that are invalid in HTML: control characters, surrogates and noncharacters."""
 
 STYLE = """
 :root {
@@ -74,7 +74,7 @@ figure svg { max-width: 100%; height: auto; }
 
 
 def write_report(out: Path, evaluation: Evaluation, folder: Path, source: str) -> Path:
-    """Leave the report of the model in `folder` on `source` in `out`; give the path of its page."""
+    """Write the report of the model in `folder` on `source` into `out`; return its page's path."""
     metric = evaluation.metric
     figures = draw(metric)
     about = facts(evaluation, folder, source)
@@ -87,7 +87,7 @@ def write_report(out: Path, evaluation: Evaluation, folder: Path, source: str) -
 
 
 def facts(evaluation: Evaluation, folder: Path, source: str) -> dict[str, Any]:
-    """What was evaluated, when, and with what."""
+    """Return the facts of the evaluation: model, data, date, warnings and versions."""
     return {
         "model": str(folder),
         "data": source,
@@ -105,7 +105,7 @@ def facts(evaluation: Evaluation, folder: Path, source: str) -> dict[str, Any]:
 
 
 def version_of(package: str) -> str:
-    """Which version is installed."""
+    """Return the installed version of a package."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -113,7 +113,7 @@ def version_of(package: str) -> str:
 
 
 def learning_curve(folder: Path) -> "Figure | None":
-    """The curve of the run that left the model; None where its log is gone, or cut."""
+    """Draw the learning curve of the run; return None where its log is missing or damaged."""
     try:
         return curve_figure(folder / "log.jsonl", "")
     except (OSError, UserError):
@@ -126,7 +126,7 @@ def report_page(
     curve: "Figure | None",
     about: Mapping[str, Any],
 ) -> str:
-    """The page, as HTML."""
+    """Return the page as HTML."""
     metric = evaluation.metric
     model, data = Path(about["model"]).name, Path(about["data"]).name
     title = f"{model} on {data}"
@@ -151,18 +151,18 @@ def report_page(
 
 
 def shown(text: str) -> str:
-    """A text as it may stand in a page: the beginning of it, and nothing in it is markup."""
+    """Escape a text for HTML, cut to `LONGEST_TEXT` characters."""
     text = text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
     return html.escape(UNSHOWABLE.sub("\ufffd", text))
 
 
 def section(title: str, content: str) -> str:
-    """A part of the page, where there is anything in it."""
+    """Return a section of the page; an empty string where it has no content."""
     return f"<section>\n<h2>{shown(title)}</h2>\n{content}\n</section>" if content else ""
 
 
 def scores(values: Mapping[str, float]) -> str:
-    """The figures by which the model is judged, the first one large."""
+    """Return the scores as cards, the first one large."""
     cards = (
         f"<div><dt>{shown(name.replace('_', ' '))}</dt><dd>{spoken(value)}</dd></div>"
         for name, value in values.items()
@@ -171,7 +171,7 @@ def scores(values: Mapping[str, float]) -> str:
 
 
 def notes(evaluation: Evaluation) -> str:
-    """What a person should know before believing a score."""
+    """Return the warnings and the number of cut texts as an HTML list."""
     lines = list(evaluation.warnings)
     if evaluation.num_cut:
         cut = plural(evaluation.num_cut, "text was", "texts were")
@@ -181,18 +181,18 @@ def notes(evaluation: Evaluation) -> str:
 
 
 def pictures(figures: Iterable["Figure"]) -> str:
-    """Pictures side by side."""
+    """Return figures side by side, as inline SVG."""
     drawn = "".join(f"<figure>{as_svg(figure)}</figure>" for figure in figures)
     return f'<div class="pictures">{drawn}</div>'
 
 
 def rows(table: Table) -> str:
-    """A metric's table."""
+    """Return a table of the metric as HTML."""
     return grid(table.columns, [[spoken(value) for value in row] for row in table.rows])
 
 
 def mistakes(score: str, found: Sequence[Mistake]) -> str:
-    """The mistakes, the worst first."""
+    """Return the table of mistakes, the worst first; an empty string without mistakes."""
     columns = (score, "predicted", "true", "text", "where")
     lines = [
         [f"{wrong.score:.3f}", wrong.predicted, wrong.true, wrong.text, wrong.source]
@@ -202,7 +202,7 @@ def mistakes(score: str, found: Sequence[Mistake]) -> str:
 
 
 def grid(columns: Sequence[str], lines: Iterable[Sequence[str]], kind: str = "table") -> str:
-    """Lines under columns."""
+    """Return an HTML table of `lines` under `columns`."""
     head = "".join(f'<th dir="auto">{shown(column)}</th>' for column in columns)
     body = "\n".join(
         "<tr>" + "".join(f'<td dir="auto">{shown(cell)}</td>' for cell in line) + "</tr>"
@@ -215,7 +215,7 @@ def grid(columns: Sequence[str], lines: Iterable[Sequence[str]], kind: str = "ta
 
 
 def definitions(values: Mapping[str, Any]) -> str:
-    """Names and what they stand for; what is empty is left out."""
+    """Return names and values as an HTML definition list, without lists and missing values."""
     lines = []
     for name, value in values.items():
         if isinstance(value, Mapping):

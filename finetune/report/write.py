@@ -1,4 +1,4 @@
-"""Evaluate a fine-tuned model, and write a report of it."""
+"""Evaluate a fine-tuned model and write its report."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -17,11 +17,11 @@ def evaluate_and_report(
     columns: Sequence[str] = (),
     int8: bool = False,
 ) -> tuple[Evaluation, Path]:
-    """Evaluate the model in `run` on `data`; return the evaluation and the page of its report.
+    """Evaluate the model in `run` on `data`; return the evaluation and the path of its report page.
 
-    The report goes into `out`, by default a folder in `run` that is named after the data. Of
-    several processes each computes a part of the predictions, and the main one writes. Raises
-    `UserError` as `evaluate_folder` does, and for an `out` that is the folder of the model.
+    The report is written into `out`, by default a folder in `run` named after the data. With
+    several processes, each predicts a part of the examples, and the main one writes. Raises
+    `UserError` as `evaluate_folder` does, and where `out` is the folder of the model.
     """
     find_folder(run)
     name = Path(data.partition("?")[0]).name  # without the query of a URL
