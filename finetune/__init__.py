@@ -1,4 +1,4 @@
-"""The second stage: a pretrained encoder learns a task, is measured, and predicts."""
+"""Fine-tune a pretrained encoder on a task, evaluate it, and predict with it."""
 
 from plainformer.finetune.config import FinetuneConfig
 from plainformer.finetune.data.examples import few_of_each, read_examples

@@ -1,4 +1,4 @@
-"""The settings of a fine-tuning run: its command-line options are these fields."""
+"""The settings of a fine-tuning run: the fields are the options of the command line."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -120,7 +120,7 @@ class FinetuneConfig:
     """The training loop; `eval_every` 0 measures ten times, at most once an epoch."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, before any work is done."""
+        """Check the options before any work is done."""
         check_bounds(
             self,
             per_label=at_least(0),

@@ -1,4 +1,4 @@
-"""Choose the limit of a sequence, in tokens, where the user gives none."""
+"""Choose the limit of a sequence, in tokens, where no option sets it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ DEFAULT = 128
 
 
 def with_length(config: "FinetuneConfig") -> "FinetuneConfig":
-    """Return the settings with a limit of the sequence; a sentence embedding declares its own."""
+    """Set the limit of a sequence, unless it is given or the task declares its own."""
     if config.max_length or config.task.declares_length:
         return config
     return replace(config, max_length=default_length(config.model))
@@ -27,7 +27,7 @@ def default_length(folder: Path) -> int:
 
 
 def positions(folder: Path) -> int:
-    """Read from its folder how many positions a model has."""
+    """Read the number of positions of a model from its folder."""
     raw = read_json(find(folder) / "config.json")
     try:
         return family_of(raw).read_config(raw).max_position_embeddings

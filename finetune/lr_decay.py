@@ -1,4 +1,4 @@
-"""Give each layer its multiplier of the learning rate: less the lower it is, 0 if frozen.
+"""Compute the learning-rate multiplier of each layer: smaller for lower ones, 0 if frozen.
 
     multiplier = decay ^ (steps down from the head)
 
@@ -8,9 +8,9 @@
     block 1                    decay ^ L
     embeddings                 decay ^ (L + 1)
 
-The lower layers hold what any task needs, the upper ones what the pretraining task needed, so the
-upper ones have further to go (Howard & Ruder 2018, arXiv:1801.06146, §3.2). Counted as BEiT counts
-(Bao et al. 2021, arXiv:2106.08254); ELECTRA skips a step between head and top block.
+Lower layers are general, upper ones specific to the pretraining task, so upper ones have to change
+more (Howard & Ruder 2018, arXiv:1801.06146, §3.2). Steps are counted as in BEiT (Bao et al. 2021,
+arXiv:2106.08254); ELECTRA skips a step between head and top block.
 
 Blocks are counted, not layers. ALBERT's layers share one block: it is one step down, the embeddings
 two, and it is frozen as a whole or not at all. MPNet's table of distances, which every layer reads,

@@ -2,7 +2,7 @@
 
 The gradients of micro-batches add up to that of the whole batch (see `training.step`). The last
 batch of an epoch may hold fewer examples than there are micro-batches. As all processes must take
-part in a step, those without an example compute one that counts for nothing.
+part in a step, those without an example compute one with a weight of 0.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from plainformer.training import Loss, local_indices
 
 @dataclass(frozen=True)
 class Uncounted(Batch[ItemT]):
-    """A batch that counts for nothing."""
+    """A batch without weight in the loss: it stands in for an empty micro-batch."""
 
     @property
     def num_tokens(self) -> int:
@@ -35,7 +35,7 @@ def micro_batches(items: Sequence[ItemT], count: int) -> list[Batch[ItemT]]:
 
 
 def counted(loss: Loss, batch: Batch[Any]) -> Loss:
-    """Return the loss of a micro-batch, which is 0 over no items if it counts for nothing."""
+    """Return the loss of a micro-batch; 0, of no items, for an uncounted one."""
     if not isinstance(batch, Uncounted):
         return loss
     return Loss(0 * loss.total, 0, {name: 0 * value for name, value in loss.metrics.items()})

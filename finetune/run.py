@@ -75,7 +75,7 @@ class Outcome:
 
 
 def run_once(config: FinetuneConfig, quiet: bool = False) -> Outcome:
-    """Make one run with the seed of `config`; see `finetune` for its folder and its errors."""
+    """Fine-tune once, with the seed of `config`; see `finetune` for the folder and the errors."""
     refuse_model_folder(config)
     config = with_length(config)
     with run_folder(config.out, "finetune"):
@@ -84,7 +84,7 @@ def run_once(config: FinetuneConfig, quiet: bool = False) -> Outcome:
         kind = config.kind
         examples, held_out = split_examples(config, quiet)
         say(kind.remarks(config, examples), quiet)
-        # Held-out examples may have labels of their own, where none is given.
+        # Without `valid`, labels that only held-out examples have are learned, too.
         known = examples if config.valid else [*examples, *held_out]
         task = replace(kind.fit(config, known), columns=config.columns)
         return finetune_on(task, examples, held_out, config, data, quiet)
@@ -201,7 +201,7 @@ def finetune_on(
 
 
 def report_leakage(overlap: Overlap[Any], held_out: list[Any], quiet: bool) -> tuple[str, ...]:
-    """Return warnings of what training and validation examples share, and print them."""
+    """Print and return warnings of texts that training and validation examples share."""
     for example in held_out:
         overlap.add(example)
     warnings = overlap.warnings()

@@ -1,9 +1,9 @@
-"""What a task is: a data shape, a head and a metric.
+"""Define a task: a data shape, a head and a metric.
 
     row → read → Example → encode → Item → Batch → outputs → loss, divergence
                                                       └────→ predict → Prediction → metric
 
-Training, evaluation and prediction know a task by this class alone; each file of `tasks/` is one.
+Training, evaluation and prediction use a task by this class alone; each file of `tasks/` has one.
 """
 
 import math
@@ -37,10 +37,10 @@ PredictionT = TypeVar("PredictionT", bound=Prediction)
 
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC, Generic[ExampleT, ItemT, PredictionT]):
-    """One thing to learn.
+    """A task: its data, its head, its loss and its metric.
 
-    Its fields are kept in `task.json`, beside the model, but for those with `compare=False`: they
-    are settings of the training alone.
+    Its fields are saved in `task.json`, beside the model, except those with `compare=False`, which
+    only training needs.
     """
 
     max_length: int
@@ -164,7 +164,7 @@ class Task(ABC, Generic[ExampleT, ItemT, PredictionT]):
 
         It has the scale and the count of `loss`: KL(others ‖ outputs) where the task predicts
         probabilities, whose logits are divided by `temperature`, and the squared distance
-        elsewhere. Soft targets are `others` without gradients; for a symmetric form add both ways.
+        elsewhere. Soft targets are `others` without gradients; a symmetric form adds both ways.
         """
 
     # Outputs → predictions → scores
@@ -205,7 +205,7 @@ AnyTask = Task[Any, Any, Any]
 
 
 def check_labels(labels: tuple[str, ...], **of_each: Sequence[Any]) -> None:
-    """Raise `UserError` for no labels, or equal ones, or for fields that are not one per label."""
+    """Raise `UserError` for missing or repeated labels, or a field without one value per label."""
     if not labels:
         raise UserError("labels must be at least one")
     if len(set(labels)) < len(labels):
@@ -219,6 +219,6 @@ def check_labels(labels: tuple[str, ...], **of_each: Sequence[Any]) -> None:
 
 
 def check_label(name: str, label: str | None, labels: tuple[str, ...]) -> None:
-    """Raise `UserError` for a field that names none of the labels."""
+    """Raise `UserError` for a `label` that is not among `labels`."""
     if label not in (None, *labels):
         raise UserError(f"{name} must be one of the labels, not {label}")

@@ -48,5 +48,5 @@ class TextOptions(OverflowOptions, PoolingOptions):
 
 
 def balance_of(options: TaskOptions) -> str | None:
-    """Return how a task helps rare labels; None where it has no way."""
+    """Return the option `balance` of a task; None where it has none."""
     return getattr(options, "balance", None)

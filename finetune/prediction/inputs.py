@@ -2,11 +2,11 @@
 
 | source                                   | a row is                                             |
 |------------------------------------------|------------------------------------------------------|
-| .jsonl .csv .tsv .parquet .json .conll…  | what the task reads there                            |
+| .jsonl .csv .tsv .parquet .json .conll…  | a row of the task's format                           |
 | any other file, here or at a URL         | a line that is not blank: a text                     |
 | a stream: standard input, a pipe         | a line that is a JSON object; any other is a text    |
 
-A file may be packed: a .jsonl.gz is a .jsonl.
+A file may be compressed: a .jsonl.gz is read as a .jsonl.
 
 A stream is predicted as it arrives: a portion is the lines that have arrived. So a single line does
 not wait for others, and lines that arrive together share a batch.
@@ -111,8 +111,8 @@ def file_rows(task: type[AnyTask], file: str, columns: Columns = AS_NAMED) -> It
 def arriving_rows(read: Callable[[int], bytes], name: str) -> Iterator[Iterator[Row]]:
     """Yield the rows of a stream in portions: each is the rows that have arrived by now.
 
-    `read` gives up to so many bytes, as soon as there are any, and none at the end. Raises
-    `UserError` by the number of the line for one that is not UTF-8.
+    `read(n)` returns up to n bytes as soon as there are any, and none at the end. Raises
+    `UserError` with the line number for a line that is not UTF-8.
     """
     number = 1
     for lines in _arriving_lines(read, name):

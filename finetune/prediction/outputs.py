@@ -30,10 +30,10 @@ Write = Callable[[Row, Prediction], None]
 
 
 def check_format(path: Path) -> None:
-    """Raise `UserError` for an unknown file name ending, unless it is a pipe or a device.
+    """Check that the format of a file follows from its name; a pipe or a device may have any.
 
     Raises:
-        UserError: names the endings there are.
+        UserError: names the known endings.
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder: name a file for --out")

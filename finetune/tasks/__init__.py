@@ -1,4 +1,4 @@
-"""The tasks by name, each a file: options, a data shape, a head and a metric."""
+"""List the tasks by name; each file defines one: options, a data shape, a head and a metric."""
 
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.tasks.classification import Classification

@@ -3,7 +3,7 @@
     loss = −log softmax(logits)[label]        prediction = the most probable label
 
 Where labels are unbalanced the loss may be weighted or focal, and the rarer of two labels may be
-predicted from another probability than ½ on: `finetune/losses/class_imbalance.py`.
+predicted from a tuned probability on, instead of ½: `finetune/losses/class_imbalance.py`.
 """
 
 import re
@@ -188,20 +188,20 @@ class ClassificationOptions(TextOptions):
     examples is best."""
 
     def check(self, config: "FinetuneConfig") -> None:
-        """Raise `UserError` where a threshold is tuned and no validation examples may choose."""
+        """Raise `UserError` for a tuned threshold without validation examples."""
         if self.tune_threshold and (config.folds or not config.select):
             raise UserError("tune_threshold needs validation examples by which things are chosen")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classification(OneLabel[ClassExample]):
-    """Which label?"""
+    """Choose one label for a text or a pair of texts."""
 
     Options: ClassVar[type[TaskOptions]] = ClassificationOptions
 
     @classmethod
     def fit(cls, config: "FinetuneConfig", examples: Sequence[ClassExample]) -> "Classification":
-        """Learn the labels that occur, sorted; weigh them by how often they do."""
+        """Collect the labels that occur, sorted, and derive the settings of the loss."""
         options = config.task
         assert isinstance(options, ClassificationOptions)
         names = label_names(examples)
@@ -224,8 +224,8 @@ class Classification(OneLabel[ClassExample]):
 def label_of(row: Row, labelled: bool) -> str | None:
     """Read the column `label`, unless labels are to be predicted.
 
-    A list of one label is that label (doccano and Prodigy write it so). A cell in brackets that is
-    no list of texts is a label.
+    A list of one label, as doccano and Prodigy write it, is that label. A cell in brackets is a
+    label, too, unless it is a list of texts.
     """
     if not labelled:
         return None

@@ -52,7 +52,7 @@ class LabelsExample(TextExample):
 class LabelsPrediction(Prediction):
     """The labels of a text, and the probability of each, most probable first.
 
-    Probabilities do not add up to 1: each label is a question of its own.
+    Probabilities do not add up to 1: each label is decided on its own.
     """
 
     labels: tuple[str, ...]
@@ -77,7 +77,7 @@ class MultiLabelOptions(TextOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class MultiLabel(SequenceTask[LabelsExample, LabelsPrediction]):
-    """Which labels?"""
+    """Choose any number of labels for a text or a pair of texts."""
 
     Options: ClassVar[type[TaskOptions]] = MultiLabelOptions
     COLUMNS: ClassVar[tuple[str, ...]] = ("text", "pair", "labels")
@@ -98,7 +98,7 @@ class MultiLabel(SequenceTask[LabelsExample, LabelsPrediction]):
 
     @classmethod
     def fit(cls, config: "FinetuneConfig", examples: Sequence[LabelsExample]) -> "MultiLabel":
-        """Learn the labels that occur, sorted."""
+        """Collect the labels that occur, sorted."""
         options = config.task
         assert isinstance(options, MultiLabelOptions)
         counts = Counter(label for example in examples for label in example.labels or ())
@@ -122,8 +122,8 @@ class MultiLabel(SequenceTask[LabelsExample, LabelsPrediction]):
         """Read a row with `text`, `labels` and an optional `pair`.
 
         `labels` is a list; or a cell with a list (as JSON or Python has it) or with the labels
-        parted by "|", else ";", else ",". An empty list says that no label is true; an empty cell,
-        that nothing is known.
+        separated by "|", else ";", else ",". An empty list: no label is true; an empty cell: the
+        labels are unknown.
         """
         labels, delimiter = read_labels(row) if labelled else (None, "")
         return LabelsExample(**read_texts(row, labelled), labels=labels, delimiter=delimiter)
@@ -222,7 +222,7 @@ class MultiLabel(SequenceTask[LabelsExample, LabelsPrediction]):
 def read_labels(row: Row) -> tuple[tuple[str, ...], str]:
     """Read the column `labels` without duplicates, and the delimiter if it is one cell.
 
-    Raises `UserError` by file and line for what is no list of labels, and for a vector of 0 and 1.
+    Raises `UserError` by file and line for anything but labels, such as a vector of 0 and 1.
     """
     given, sign = row.items("labels"), ""
     if isinstance(given, dict) and isinstance(given.get("choices"), list):
@@ -257,5 +257,5 @@ def parted(cell: str) -> tuple[list[str], str]:
 
 
 def is_vector(labels: Sequence[str]) -> bool:
-    """Tell whether labels are zeros and ones with a repeat, which names are not."""
+    """Tell whether labels are a vector of 0 and 1: names would not repeat."""
     return len(set(labels)) < len(labels) and set(labels) <= {"0", "1"}

@@ -2,7 +2,7 @@
 
     loss = −log softmax(s)[right],    sᵢ = the score of the pair (text, optionᵢ)
 
-The softmax is over the options of one example, of which the next may have more or fewer
+The softmax is over the options of one example; examples may differ in their number
 (Devlin et al. 2018, arXiv:1810.04805, §4.4). The model is, in weights and loss, the
 `BertForMultipleChoice` of `transformers`, or that of its family.
 """
@@ -88,21 +88,21 @@ class MultipleChoiceOptions(PoolingOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class MultipleChoice(Task[ChoiceExample, Choice, ChoicePrediction]):
-    """Which option?"""
+    """Choose one of the options of a text."""
 
     Options: ClassVar[type[TaskOptions]] = MultipleChoiceOptions
     COLUMNS: ClassVar[tuple[str, ...]] = ("text", "options", "label")
 
     @classmethod
     def fit(cls, config: "FinetuneConfig", examples: Sequence[ChoiceExample]) -> "MultipleChoice":
-        """Learn no labels: options are texts."""
+        """Make the task: options are texts, so there are no labels to collect."""
         return cls(max_length=config.max_length)
 
     @classmethod
     def read(cls, row: Row, labelled: bool = True) -> ChoiceExample:
         """Read a row with `text`, a list `options`, and `label`: the right one's number or text.
 
-        A number counts from 0. A string is the text of an option, or, if none reads so, a number.
+        Numbers start from 0. A string is the text of an option, or, if no option has it, a number.
         """
         texts, options, right = read_texts(row, labelled), read_options(row), None
         if labelled:
@@ -130,11 +130,11 @@ class MultipleChoice(Task[ChoiceExample, Choice, ChoicePrediction]):
     def outputs(
         self, model: PretrainedModel, batch: Batch[Choice]
     ) -> Float[Tensor, "items options"]:
-        """Compute the scores of each example's options in a row; the lowest number for none."""
+        """Compute a row of scores for each example, one per option, padded by the lowest number."""
         return by_item(super().outputs(model, batch).float(), batch)
 
     def loss(self, outputs: Float[Tensor, "items options"], batch: Batch[Choice]) -> Loss:
-        """Compute the cross-entropy of the right options, and how many come first ("accuracy")."""
+        """Compute the cross-entropy of the right options, and how many win ("accuracy")."""
         right = batch.first(batch.targets)
         correct = (outputs.detach().argmax(-1) == right).sum()
         return Loss(ops.cross_entropy(outputs, right), len(right), {"accuracy": correct})
@@ -184,7 +184,7 @@ class MultipleChoice(Task[ChoiceExample, Choice, ChoicePrediction]):
 def by_item(
     outputs: Float[Tensor, "sequences 1"], batch: Batch[Choice]
 ) -> Float[Tensor, "items options"]:
-    """Put the scores of each item's options in a row; the lowest number where it has fewer."""
+    """Put the scores of each item's options in a row, padded by the lowest number."""
     table = outputs.new_full((len(batch.counts), max(batch.counts)), torch.finfo(outputs.dtype).min)
     there = torch.arange(table.shape[1]) < torch.tensor(batch.counts)[:, None]
     return table.masked_scatter(there.to(table.device), batch.in_order(outputs))

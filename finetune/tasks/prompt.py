@@ -1,4 +1,4 @@
-"""Prompts: classification as a gap that the pretrained model fills, with no new parameter.
+"""Classify by prompts: the pretrained model fills a gap in a template, with no new parameter.
 
     template      {text} It was [MASK].            verbaliser      good=positive,bad=negative
     p(label) = softmax(logits at [MASK], of the words of the labels alone)[word of the label]
@@ -6,7 +6,7 @@
 Pattern-exploiting training (Schick & Schütze 2021, arXiv:2001.07676; Gao et al. 2021,
 arXiv:2012.15723): the masked-language model knows the words before it has seen an example, so it
 can answer at once (`epochs` 0), and needs few examples to answer better; the loss is that of
-classification. Of a text that is too long the text is cut, never the template.
+classification. Where a text is too long, it is cut, never the template.
 """
 
 import re
@@ -57,7 +57,7 @@ class PromptOptions(TaskOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt(Classification):
-    """Which word fills the gap?"""
+    """Choose the label whose word fills the gap of a template."""
 
     Options: ClassVar[type[TaskOptions]] = PromptOptions
 
@@ -104,7 +104,7 @@ class Prompt(Classification):
     def encodings(self, example: ClassExample, tokenizer: Tokenizer) -> tuple[Encoding, ...]:
         """Encode the filled template as one sequence; masks in the text itself are left out.
 
-        Raises `UserError` for a pair without a place in the template, and a place without a pair.
+        Raises `UserError` for a pair where the template has no {pair}, and the reverse.
         """
         if (example.pair is None) == (PAIR in self.template):
             one, other = ("a row has no", "a") if example.pair is None else ("has a", "no")
@@ -112,7 +112,7 @@ class Prompt(Classification):
         return (self.filled(example.text, example.pair, tokenizer),)
 
     def filled(self, text: str, pair: str | None, tokenizer: Tokenizer) -> Encoding:
-        """Encode the template with text and pair in it, of which the longer is cut first."""
+        """Encode the template with text and pair in it; the longer of them is cut first."""
         values = {TEXT: text, PAIR: pair or "", MASK: tokenizer.special_tokens["mask"]}
         whole = ""
         spans: dict[str, tuple[int, int]] = {}
@@ -123,7 +123,7 @@ class Prompt(Classification):
 
         def inside(part: str) -> list[int]:
             begin, end = spans.get(part, (len(whole), len(whole)))
-            # Of no width is the ▁ that SentencePiece puts before a word after [MASK].
+            # The ▁ that SentencePiece puts before a word after [MASK] has no width.
             return [i for i, (a, b) in enumerate(tokens.offsets) if begin <= a < end and b <= end]
 
         given = {*inside(TEXT), *inside(PAIR)}
@@ -150,7 +150,7 @@ class Prompt(Classification):
 
 
 def check_template(template: str) -> None:
-    """Raise `UserError` for a template without a text, or without just one gap."""
+    """Raise `UserError` unless a template has one {text}, one [MASK], and at most one {pair}."""
     parts = PARTS.split(template)
     counts = [parts.count(part) for part in (TEXT, MASK, PAIR)]
     unknown = [part for part in re.findall(r"\{\w*\}", template) if part not in (TEXT, PAIR)]
@@ -178,12 +178,12 @@ def read_verbaliser(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def word_id(tokenizer: Tokenizer, template: str, word: str) -> int:
-    """Return the token of a word at [MASK]: behind a space, within a word, or first of all.
+    """Return the token of a word in the place of [MASK]: after a space, in a word, or first.
 
     Raises `UserError` for a word that is not one token of the vocabulary.
     """
     before = template[: template.index(MASK)]
-    # A mask stands for the text before: a word's tokens depend on no more of it.
+    # A mask stands for the text before it: the tokens of a word depend on no more than that.
     lead = tokenizer.special_tokens["mask"] if before else ""
     lead += " " if before[-1:].isspace() else ""
     ids = tokenizer.tokens(lead + word).ids[bool(lead) :]

@@ -4,9 +4,9 @@
     score(i, j) = startᵢ + endⱼ,  i ≤ j < i + 30        prediction = the span of the highest score
 
 [CLS] question [SEP] passage [SEP]: a passage that is too long is read in windows, each with the
-whole question. In a window that lacks the answer, or a part of it, [CLS] is first and last. So
-[CLS] scores "no answer" (start₀ + end₀), and its lowest score over the windows less that of the
-best span tells whether there is one; the threshold is the one that did best in validation.
+whole question. In a window that lacks the answer, or a part of it, the target is [CLS], which so
+learns to score "no answer" (start₀ + end₀). The margin is its lowest score over the windows, minus
+the score of the best span: above a threshold, tuned in validation, no answer is predicted.
 (Devlin et al. 2018, arXiv:1810.04805, §4.2 and §4.3)
 """
 
@@ -46,7 +46,7 @@ LONGEST_ANSWER = 30
 NUM_ANSWERS = 3
 """Answers in a prediction, the best first."""
 NUM_SPANS = 20
-"""Best spans in which the answers are sought: several may have the same characters."""
+"""Best spans to choose the answers from: several may have the same characters."""
 
 Logits = tuple[Float[Tensor, " tokens"], Float[Tensor, " tokens"]]
 
@@ -76,7 +76,7 @@ class QuestionExample(Example):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Return the question; in another passage the answers would stand elsewhere."""
+        """Return the question alone: the answers are spans of this passage."""
         return (self.question,)
 
     def with_texts(self, texts: Sequence[str]) -> "QuestionExample":
@@ -93,7 +93,7 @@ class Span:
     start: int
     end: int
     score: float
-    """Probability among all spans of the passage, and no answer where that may be."""
+    """Probability among all spans of the passage, and no answer where that is possible."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class AnswerPrediction(Prediction):
     no_answer: float | None
     """Probability that the passage has no answer; None where every question has one."""
     margin: float
-    """Score of no answer, less that of the best span."""
+    """Score of no answer, minus that of the best span."""
     abstains: bool
     """Whether no answer is predicted."""
 
@@ -120,7 +120,7 @@ class AnswerPrediction(Prediction):
         return self.no_answer or 0.0 if self.abstains else self.spans[0].score
 
     def to_json(self) -> dict[str, Any]:
-        """Return the answer, its place and probability, that of no answer, and the best spans."""
+        """Return answer, offsets and probability, the probability of none, and the best spans."""
         none = {"answer": "", "start": None, "end": None, "score": self.confidence}
         return {
             **(none if self.abstains else asdict(self.spans[0])),
@@ -137,7 +137,7 @@ class Passage(Item):
     offsets: Int[np.ndarray, "tokens 2"]
     """Start and end of each token of the passage in `context`."""
     visible: Bool[np.ndarray, " tokens"]
-    """Whether a token is more than white space: an answer begins and ends with such a one."""
+    """Whether a token is more than white space: answers begin and end with such tokens."""
     cuts: tuple[slice, ...]
     """The tokens of the passage in each window."""
     first: int
@@ -151,7 +151,7 @@ class Passage(Item):
         return (inside[0], inside[-1]) if inside else None
 
     def target(self, span: tuple[int, int] | None, cut: slice) -> Int[np.ndarray, "1 2"]:
-        """Return first and last position of a span in a window; [CLS], which is 0, if it is cut."""
+        """Return first and last position of a span in a window; 0, that of [CLS], if it is cut."""
         if span is None or span[0] < cut.start or span[1] >= cut.stop:
             return np.zeros((1, 2), np.int64)
         first, last = (token - cut.start + self.first for token in span)
@@ -183,7 +183,7 @@ class QuestionAnsweringOptions(TaskOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionAnswering(Task[QuestionExample, Passage, AnswerPrediction]):
-    """Which span answers?"""
+    """Choose the span of a passage that answers a question."""
 
     COLUMNS: ClassVar[tuple[str, ...]] = ("question", "context", "answers")
     Options: ClassVar[type[TaskOptions]] = QuestionAnsweringOptions
@@ -195,7 +195,7 @@ class QuestionAnswering(Task[QuestionExample, Passage, AnswerPrediction]):
     def fit(
         cls, config: "FinetuneConfig", examples: Sequence[QuestionExample]
     ) -> "QuestionAnswering":
-        """Learn whether questions may have no answer."""
+        """Make the task; a threshold if some question has no answer."""
         answered = [bool(example.answers) for example in examples]
         if not any(answered):
             raise UserError(
@@ -230,7 +230,7 @@ class QuestionAnswering(Task[QuestionExample, Passage, AnswerPrediction]):
     def encode(self, example: QuestionExample, tokenizer: Tokenizer) -> Passage:
         """Encode windows of the passage, each with the question; the target is the first answer.
 
-        A question is cut where it leaves the passage less than half of the room.
+        A question is cut where it would leave the passage less than half of the tokens.
         """
         asked, passage = tokenizer.tokens(example.question), tokenizer.tokens(example.context)
         room = tokenizer.template.room(self.max_length, is_pair=True)
@@ -313,7 +313,7 @@ class QuestionAnswering(Task[QuestionExample, Passage, AnswerPrediction]):
     def tune(
         self, results: Sequence[tuple[QuestionExample, AnswerPrediction]]
     ) -> "QuestionAnswering":
-        """Choose the threshold of the best F1, halfway between two margins."""
+        """Choose the threshold with the best F1, halfway between two margins."""
         margins, gains = [], []
         for example, prediction in results:
             if prediction.spans:
@@ -357,7 +357,7 @@ def by_window(outputs: Logits, batch: Batch[Passage]) -> list[Float[Tensor, "win
 
 
 def best_threshold(margins: Float[np.ndarray, " n"], gains: Float[np.ndarray, " n"]) -> float:
-    """Return the number between margins up to which it gains most to answer."""
+    """Return the threshold between two margins that maximises the gains of the margins below."""
     order = np.argsort(margins)
     edges = np.concatenate([[margins.min() - 2], margins[order], [margins.max() + 2]])
     answered = np.concatenate([[0.0], gains[order].cumsum()])

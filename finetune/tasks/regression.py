@@ -1,4 +1,4 @@
-"""Predict a number of a text, or of two: a rating, a similarity.
+"""Predict a number for a text, or for a pair of texts: a rating, a similarity.
 
     loss = (output − score)²        prediction = the output
 
@@ -39,7 +39,7 @@ LARGEST = 1e15
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreExample(TextExample):
-    """A text with its number."""
+    """A text with its score."""
 
     score: float | None
 
@@ -51,7 +51,7 @@ class ScoreExample(TextExample):
 
 @dataclass(frozen=True)
 class ScorePrediction(Prediction):
-    """The number of a text."""
+    """The predicted score of a text."""
 
     score: float
 
@@ -65,7 +65,7 @@ class RegressionOptions(TextOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Regression(SequenceTask[ScoreExample, ScorePrediction]):
-    """What number?"""
+    """Predict a score, by its squared error."""
 
     Options: ClassVar[type[TaskOptions]] = RegressionOptions
     COLUMNS: ClassVar[tuple[str, ...]] = ("text", "pair", "score")
@@ -78,7 +78,7 @@ class Regression(SequenceTask[ScoreExample, ScorePrediction]):
 
     @classmethod
     def fit(cls, config: "FinetuneConfig", examples: Sequence[ScoreExample]) -> "Regression":
-        """Measure the scores; refuse scores that are all equal."""
+        """Compute mean and deviation of the scores; raise `UserError` if all are equal."""
         options = config.task
         assert isinstance(options, TextOptions)
         scores = np.array([example.score for example in examples], np.float64)
@@ -105,7 +105,7 @@ class Regression(SequenceTask[ScoreExample, ScorePrediction]):
         return of_texts(examples)
 
     def start(self, model: PretrainedModel) -> None:
-        """Start at the mean of the scores, and with their deviation."""
+        """Set the bias to the mean of the scores, and scale the weights by their deviation."""
         assert isinstance(model, SequenceClassifier)
         with torch.no_grad():
             model.classifier.weight.mul_(self.deviation)
@@ -133,7 +133,7 @@ class Regression(SequenceTask[ScoreExample, ScorePrediction]):
     def predict(
         self, outputs: Float[Tensor, "items 1"], batch: Batch[Item]
     ) -> list[ScorePrediction]:
-        """Predict the output as it is."""
+        """Return the output as the score."""
         return [ScorePrediction(score) for score in outputs.detach().squeeze(-1).tolist()]
 
     def pseudo_label(self, example: ScoreExample, prediction: ScorePrediction) -> ScoreExample:

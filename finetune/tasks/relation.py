@@ -5,7 +5,7 @@
 Head and tail are put between signs, and the marked text is classified: the "entity marker (punct)"
 of Zhou & Chen 2021 (arXiv:2102.01373), for which no vocabulary has to grow. Where a tokenizer lacks
 @ or #, the next two of `SIGNS` that it has mark head and tail. Of a text that is too long the
-tokens nearest to an entity are kept, so that no mark is ever cut away.
+tokens nearest to an entity are kept, and so are all marks.
 
 A label may say that there is no relation; `RelationMetric` does not count it as an answer.
 """
@@ -43,7 +43,7 @@ ENTITIES = ("head", "tail")
 SIGNS = "@#*$%&+=~^|<>/:;!?-_()[].,'"
 """Characters that mark head and tail; the first two that a tokenizer has are used."""
 NO_RELATION = ("no_relation", "na", "none", "other")
-"""labels that say so, whatever their case"""
+"""Names of a label for no relation, in any case."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class RelationExample(ClassExample):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Return the text before, between and behind the entities; nothing is between a nest."""
+        """Return the text before, between (empty if they are nested) and after the entities."""
         (start, end), (again, last) = sorted((self.head, self.tail))
         return self.text[:start], self.text[end:again], self.text[max(end, last) :]
 
@@ -89,7 +89,7 @@ class RelationOptions(PoolingOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Relation(OneLabel[RelationExample]):
-    """Which relation?"""
+    """Choose the relation between head and tail."""
 
     Options: ClassVar[type[TaskOptions]] = RelationOptions
     COLUMNS: ClassVar[tuple[str, ...]] = ("text", "words", "head", "tail", "label")
@@ -191,15 +191,16 @@ def marked(text: str, head: Span, tail: Span, signs: str) -> tuple[str, tuple[Sp
 
 
 def spaced(before: str, after: str) -> str:
-    """One behind the other, with white space between."""
+    """Join two texts, with white space between them."""
     is_apart = not before or not after or before[-1].isspace() or after[0].isspace()
     return before + after if is_apart else f"{before} {after}"
 
 
 def nearest(tokens: Tokens, entities: Sequence[Span], room: int) -> list[int]:
-    """The tokens that are kept, in order: marks first, then entities, then what is near to them.
+    """Return the positions of the `room` tokens to keep, in order.
 
-    Raises `UserError` when not even the marks find room.
+    Marks are kept first, then entities, then the tokens nearest to them. Raises `UserError` for
+    more marks than `room`.
     """
     if len(tokens) <= room:
         return list(range(len(tokens)))
@@ -223,7 +224,7 @@ def nearest(tokens: Tokens, entities: Sequence[Span], room: int) -> list[int]:
 
 
 def read_span(row: Row, name: str, length: int, unit: str) -> Span:
-    """The column `name`: [start, end] within a text of `length` units."""
+    """Read the column `name`: [start, end] within a text of `length` units."""
     span = row.items(name)
     if not isinstance(span, list | tuple) or [type(i) for i in span] != [int, int]:
         raise UserError(f"{row.source}: column {name!r} is not [start, end]: {span!r:.40}")

@@ -6,13 +6,13 @@
     pairs without          loss = −log softmax(20 · cos(aᵢ, ·))[bᵢ]  over all b of the batch
 
 The first is the regression of Sentence-BERT (Reimers & Gurevych 2019, arXiv:1908.10084). The second
-takes the pairs of the others, and the `negative` that an example may have, for what is not meant
-(van den Oord et al. 2018, arXiv:1807.03748; Henderson et al. 2017, arXiv:1705.00652): it is
+takes the pairs of other texts, and the `negative` that an example may have, as negatives (van den
+Oord et al. 2018, arXiv:1807.03748; Henderson et al. 2017, arXiv:1705.00652): it is
 `MultipleNegativesRankingLoss` of sentence-transformers. The texts of an example are encoded apart.
 
-A model that a folder of sentence-transformers declares is taken up as it is: its pooling, what
-follows it, its longest text and its default prompt. What is left is such a folder again: it opens
-with `Embedder` and with `SentenceTransformer`, which give the same vectors.
+A folder of sentence-transformers keeps what it declares: pooling, the layers after it, length limit
+and default prompt. The fine-tuned folder is one again: `Embedder` and `SentenceTransformer` open it
+and compute the same vectors.
 """
 
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ SCALE = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceExample(TextExample):
-    """A text, with one of like meaning, or with one and the score of their likeness."""
+    """A text with one of similar meaning, or with any other and the score of their similarity."""
 
     negative: str | None = None
     """A text of another meaning."""
@@ -69,7 +69,7 @@ class SentenceExample(TextExample):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Return the text, its pair and its negative, as far as there are any."""
+        """Return the text, and its pair and its negative if there are any."""
         return tuple(t for t in (self.text, self.pair, self.negative) if t is not None)
 
     def with_texts(self, texts: Sequence[str]) -> "SentenceExample":
@@ -124,7 +124,7 @@ class SentenceEmbeddingOptions(PoolingOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceEmbedding(Task[SentenceExample, Item, SentencePrediction]):
-    """Which texts are alike?"""
+    """Represent each text by a vector, close to those of similar texts."""
 
     Options: ClassVar[type[TaskOptions]] = SentenceEmbeddingOptions
     COLUMNS: ClassVar[tuple[str, ...]] = ("text", "pair", "negative", "score")
@@ -139,7 +139,7 @@ class SentenceEmbedding(Task[SentenceExample, Item, SentencePrediction]):
     def fit(
         cls, config: "FinetuneConfig", examples: Sequence[SentenceExample]
     ) -> "SentenceEmbedding":
-        """Learn the scale of the scores; all examples have a score, or none has."""
+        """Find the scale of the scores; either all examples have a score, or none."""
         reading = declared(config.model, config.max_length)
         scores = [example.score for example in examples if example.score is not None]
         if not scores:
@@ -192,7 +192,7 @@ class SentenceEmbedding(Task[SentenceExample, Item, SentencePrediction]):
 
     @classmethod
     def of_folder(cls, folder: Path) -> "SentenceEmbedding":
-        """Make the task from the settings of a sentence-transformers folder."""
+        """Make the task with the settings of a sentence-transformers folder."""
         return cls(scale=None, **declared(folder))
 
     def build(self, config: "FinetuneConfig") -> PretrainedModel:
@@ -283,7 +283,7 @@ def declared(model: str | Path, max_length: int = 0) -> dict[str, Any]:
     """Read prompt, case and length limit from a folder; `max_length` 0: the declared limit.
 
     Raises:
-        UserError: the folder declares what is not learned here.
+        UserError: the folder declares settings that training does not support.
     """
     folder = find_folder(model)
     layout = read_layout(folder)
@@ -313,7 +313,7 @@ def declared_length(folder: Path, layout: SentenceLayout) -> int:
 def in_batch(
     texts: Float[Tensor, "items size"], candidates: Float[Tensor, "candidates size"]
 ) -> Loss:
-    """Compute the cross-entropy of each text's own candidate, the one of its number, among all."""
+    """Compute the cross-entropy of each text's own candidate, at its index, among all."""
     cosines = texts @ candidates.T
     own = torch.arange(len(texts), device=texts.device)
     correct = (cosines.detach().argmax(-1) == own).sum()

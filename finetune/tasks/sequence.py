@@ -1,8 +1,8 @@
-"""Predict from one vector per text: an encoder under a `SequenceClassifier`.
+"""Predict from one vector per text, with a `SequenceClassifier`.
 
-Classification, multi-label classification and regression differ in the names of the outputs, the
-target of an example, the loss and the prediction alone. A text that is read in windows has the mean
-of their outputs.
+Classification, multi-label classification and regression differ only in the names of the outputs,
+the target of an example, the loss and the prediction. The outputs of a text that is read in windows
+are the mean over its windows.
 """
 
 from abc import abstractmethod
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceTask(Task[TextT, Item, PredictionT]):
-    """A task on texts; a subclass says what the outputs mean."""
+    """A task on texts; a subclass defines the meaning of the outputs."""
 
     problem_type: ClassVar[
         Literal["single_label_classification", "multi_label_classification", "regression"]
@@ -43,7 +43,7 @@ class SequenceTask(Task[TextT, Item, PredictionT]):
 
     @abstractmethod
     def target(self, example: TextT) -> Shaped[np.ndarray, "1 ..."] | None:
-        """Return what the loss compares with the outputs; None for an unlabelled example."""
+        """Return the target of the loss; None for an unlabelled example."""
 
     def build(self, config: "FinetuneConfig") -> PretrainedModel:
         """Build the pretrained encoder under a new classifier."""

@@ -1,4 +1,4 @@
-"""The data shape that several tasks share: a text, or a text and its pair."""
+"""Read the examples that several tasks share: a text, or a text and its pair."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
