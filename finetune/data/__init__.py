@@ -1,1 +1,1 @@
-"""Read labelled examples, split them, batch them, and check them for leaks and likely faults."""
+"""Read labelled examples, split and batch them, check them for leakage and likely faults."""

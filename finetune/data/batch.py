@@ -1,8 +1,8 @@
 """Pack encoded examples into batches, shorter sequences first.
 
-An example becomes one sequence, or several: the windows of a long text, the options of a choice,
-the two texts of a pair that are encoded apart. A batch packs the sequences of all its examples by
-length and knows the way back: `in_order`, `first`, `mean`, `split`.
+An example is encoded as one sequence or several: the windows of a long text, the options of a
+multiple choice, the two texts of a pair. A batch packs the sequences of all its examples, sorted by
+length; `in_order`, `first`, `mean` and `split` map outputs back to the order of the examples.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,26 +20,26 @@ from plainformer.encoder.packing import to_device
 from plainformer.tokenizer import Encoding
 
 BATCH_TOKENS = 4096
-"""Real tokens of a batch without training."""
+"""The most tokens of a batch outside training."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """An encoded example; tasks add fields of their own."""
+    """An encoded example; tasks add fields in subclasses."""
 
     encodings: tuple[Encoding, ...]
-    """One sequence, or several that belong together."""
+    """The sequences of the example, in order."""
     targets: tuple[Shaped[np.ndarray, "..."], ...] = ()
-    """Targets of each sequence, (1, …), or of its tokens, (length, …); () if not known."""
+    """The targets of each sequence: (1, …), or (length, …) for its tokens; () if unlabelled."""
 
     @property
     def num_tokens(self) -> int:
-        """Count the tokens of all sequences."""
+        """Return the number of tokens of all sequences."""
         return sum(len(encoding) for encoding in self.encodings)
 
     @property
     def is_cut(self) -> bool:
-        """Tell whether a part of the text was left out."""
+        """Return whether a part of the text was cut off."""
         return any(encoding.dropped for encoding in self.encodings)
 
 
@@ -48,22 +48,22 @@ ItemT = TypeVar("ItemT", bound=Item)
 
 @dataclass(frozen=True)
 class Batch(Generic[ItemT]):
-    """The sequences of some items, packed."""
+    """A batch of items: their sequences, packed."""
 
     input_ids: Int[Tensor, " tokens"]
     token_type_ids: Int[Tensor, " tokens"]
     sequences: Sequences
     places: Int[Tensor, " sequences"]
-    """Packed position of each sequence, item after item."""
+    """The packed index of each sequence, in the order of the items."""
     counts: tuple[int, ...]
-    """Number of sequences of each item."""
+    """The number of sequences of each item."""
     targets: Tensor
     """The targets of all sequences, in packed order: (sequences, …) or (tokens, …)."""
     items: tuple[ItemT, ...]
 
     @classmethod
     def of(cls, items: Sequence[ItemT]) -> "Batch[ItemT]":
-        """Pack items, shorter sequences first."""
+        """Pack the sequences of items, shorter ones first."""
         flat = [encoding for item in items for encoding in item.encodings]
         order = sorted(range(len(flat)), key=lambda i: len(flat[i]))
         places = np.empty(len(flat), np.int64)
@@ -83,12 +83,12 @@ class Batch(Generic[ItemT]):
 
     @property
     def num_tokens(self) -> int:
-        """Count the tokens."""
+        """Return the number of tokens."""
         return len(self.input_ids)
 
     @property
     def owners(self) -> Int[Tensor, " sequences"]:
-        """Return the item of each sequence, item after item."""
+        """Return the item's index for each sequence, in the order of the items."""
         counts = torch.tensor(self.counts, device=self.places.device)
         return torch.repeat_interleave(counts, output_size=len(self.places))
 
@@ -106,7 +106,7 @@ class Batch(Generic[ItemT]):
     def parts(
         self, batch_tokens: int = BATCH_TOKENS
     ) -> Iterator[tuple[Int[Tensor, " tokens"], Int[Tensor, " tokens"], Sequences]]:
-        """Split the packed sequences into groups of at most `batch_tokens`, or of one sequence."""
+        """Yield packed sequences in groups of at most `batch_tokens`; a longer one is a group."""
         lengths = self.sequences.lengths
         first = token = 0
         while first < len(lengths):
@@ -119,16 +119,16 @@ class Batch(Generic[ItemT]):
             first, token = last, token + size
 
     def in_order(self, x: Tensor) -> Tensor:
-        """Reorder `(sequences, …)` as packed to `(sequences, …)` item after item."""
+        """Reorder packed `(sequences, …)` to the order of the items."""
         return x[self.places]
 
     def first(self, x: Tensor) -> Tensor:
-        """Select each item's first sequence: `(sequences, …)` as packed → `(items, …)`."""
+        """Select the first sequence of each item: packed `(sequences, …)` → `(items, …)`."""
         starts = np.cumsum([0, *self.counts[:-1]])
         return x[self.places[torch.from_numpy(starts).to(self.places.device)]]
 
     def mean(self, x: Tensor) -> Tensor:
-        """Average over the sequences of each item: `(sequences, …)` as packed → `(items, …)`."""
+        """Average over the sequences of each item: packed `(sequences, …)` → `(items, …)`."""
         if len(self.counts) == len(self.places):
             return self.in_order(x)
         sums = x.new_zeros((len(self.counts), *x.shape[1:]))
@@ -137,7 +137,7 @@ class Batch(Generic[ItemT]):
         return sums / counts.view(-1, *[1] * (x.dim() - 1))
 
     def split(self, x: Tensor) -> list[list[Tensor]]:
-        """Split `(tokens, …)` as packed into `(length, …)` for each sequence of each item."""
+        """Split packed `(tokens, …)` into `(length, …)` for each sequence of each item."""
         pieces = torch.split(x, list(self.sequences.lengths))
         ordered = [pieces[place] for place in self.places.tolist()]
         bounds = np.cumsum([0, *self.counts])
@@ -147,7 +147,7 @@ class Batch(Generic[ItemT]):
 def by_length(
     items: Sequence[ItemT], batch_tokens: int = BATCH_TOKENS
 ) -> Iterator[list[tuple[int, ItemT]]]:
-    """Yield the numbered items of batches in which items are of similar length."""
+    """Yield batches of items of similar length, each item with its index."""
     batch: list[tuple[int, ItemT]] = []
     tokens = 0
     for number, item in sorted(enumerate(items), key=lambda numbered: numbered[1].num_tokens):

@@ -1,4 +1,4 @@
-"""Define what a task reads from a row, and what it predicts for it."""
+"""Define the base classes of the examples and predictions of a task."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,10 +10,10 @@ SameT = TypeVar("SameT")
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """An example of a task; subclasses add its texts and its labels, None where not known."""
+    """An example of a task; subclasses add its texts and its labels, None where unlabelled."""
 
     source: str
-    """file:line, for messages"""
+    """File and line ("file:line"), for error messages."""
 
     @property
     def file(self) -> str:
@@ -22,34 +22,34 @@ class Example:
 
     @property
     def preview(self) -> str:
-        """Return readable text of the example, which also finds duplicates; by default its source.
+        """Return the text of the example to show and to find duplicates by; by default its source.
 
-        No other example has the same source.
+        A source is unique, so by default no examples are duplicates.
         """
         return self.source
 
     @property
     def category(self) -> str | None:
-        """Return the label where there is exactly one, for few-shot samples; None otherwise."""
+        """Return the label, for few-shot samples; None where there is not exactly one."""
         return None
 
     @property
     def stratum(self) -> Any:
-        """Return the sortable value by which held-out examples are stratified: the label."""
+        """Return the sortable value by which splits are stratified; by default the label."""
         return self.category or ""
 
     @property
     def group(self) -> str:
-        """Return a key of the examples that stay on one side of a split: by default the text."""
+        """Return the group of the example: splits keep a group in one part. By default its text."""
         return self.preview
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Return the texts that may be rewritten while the labels stay true; by default none."""
+        """Return the texts that can be augmented without changing the labels; by default none."""
         return ()
 
     def with_texts(self: SameT, texts: Sequence[str]) -> SameT:
-        """Return the example with other `texts`, as many as before, and the same labels."""
+        """Return the example with `texts` in place of its own, in the same number."""
         assert not texts
         return self
 
@@ -59,19 +59,19 @@ ExampleT = TypeVar("ExampleT", bound=Example)
 
 @dataclass(frozen=True)
 class Prediction:
-    """A prediction of a task."""
+    """The prediction of a task for one example."""
 
     @property
     def confidence(self) -> float:
-        """Return the probability that the prediction is right; 1 for a task that gives none."""
+        """Return the probability that the prediction is right; 1 by default."""
         return 1.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields for a line of JSON."""
+        """Return the fields as a JSON object."""
         return asdict(self)
 
 
 def known(label: T | None) -> T:
-    """Return a label that a labelled example always has."""
+    """Return the label of a labelled example, which is never None."""
     assert label is not None
     return label

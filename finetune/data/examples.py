@@ -22,7 +22,7 @@ def read_examples(
 ) -> Iterator[ExampleT]:
     """Yield the examples of `source`: a file, a URL, or the `split` of a named set.
 
-    Raises `UserError` naming file and line.
+    Raises `UserError` with file and line for an example that cannot be read.
     """
     return (task.read(row) for row in bounded(source_rows(task, source, split, columns)))
 
@@ -43,14 +43,14 @@ def source_rows(
 
 
 def is_set(source: str) -> bool:
-    """Tell whether `source` names a set of the catalogue rather than a file."""
+    """Tell whether `source` is a named set of the catalogue and not a file."""
     return source in catalogue and not Path(source).exists()
 
 
 def few_of_each(examples: Iterable[ExampleT], count: int, seed: int) -> list[ExampleT]:
-    """Draw `count` examples of each label by `seed`; fewer where there are no more.
+    """Draw `count` random examples of each label, or all of a rarer label.
 
-    Raises `UserError` where examples have no single label.
+    Raises `UserError` for an example without exactly one label.
     """
     given: Sequence[ExampleT] = list(examples)
     taken: Counter[str] = Counter()

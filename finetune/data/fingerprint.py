@@ -1,8 +1,8 @@
-"""Save a fingerprint of the examples and the tokenizer of a run, and check it on resuming.
+"""Save fingerprints of the examples and the tokenizer of a run, and check them on resuming.
 
-`data.json` is saved beside `options.json`. A run that is resumed, or continues with other seeds or
-folds, compares it with the current files. The rows of a saved head are the sorted labels, so if the
-labels changed, the rows would get wrong names.
+They are saved in `data.json` beside `options.json`. A run that is resumed, or continued with more
+seeds or folds, compares them with the current files. The rows of a saved head are the sorted
+labels: if the labels changed, the rows would get wrong names.
 """
 
 import hashlib
@@ -21,24 +21,24 @@ Fingerprints = Mapping[str, str]
 
 FILE = "data.json"
 WHERE = {"source", "lines"}
-"""Fields of examples that hold their file and line, which are not hashed."""
+"""Fields of an example for its file and line, which are not hashed."""
 
 
 class Fingerprint:
-    """Hash examples, labels included, in the order in which they pass."""
+    """A hash of examples and their labels, in order."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
     def watch(self, examples: Iterable[T]) -> Iterator[T]:
-        """Yield the same examples, and add each to the hash."""
+        """Yield the examples unchanged, and add each to the hash."""
         for example in examples:
             self._digest.update(repr(content(example)).encode(errors="replace"))
             yield example
 
     @property
     def value(self) -> str:
-        """Return the hash of the examples that have passed."""
+        """Return the hash of the examples so far."""
         return self._digest.hexdigest()
 
 
@@ -53,10 +53,9 @@ def content(example: Any) -> Any:
 
 
 def fingerprints(config: FinetuneConfig) -> Fingerprints:
-    """Read the examples of a run, and hash them, the columns and the tokenizer.
+    """Compute the fingerprints of the tokenizer and of each file of examples of a run.
 
-    Raises:
-        UserError: names file and line of an example that cannot be read.
+    Raises `UserError` with file and line for an example that cannot be read.
     """
     found = {"tokenizer": load_tokenizer(config.model).fingerprint()}
     for split, source in (("train", config.train), ("valid", config.valid)):
@@ -71,16 +70,12 @@ def fingerprints(config: FinetuneConfig) -> Fingerprints:
 
 
 def remember(found: Fingerprints, out: Path) -> None:
-    """Save the fingerprints in the folder of the run."""
+    """Save the fingerprints in the run folder `out`."""
     write_json(out / FILE, dict(found))
 
 
 def refuse_changes(found: Fingerprints, out: Path, config: FinetuneConfig) -> None:
-    """Raise `UserError` where a run is resumed with examples other than it was started with.
-
-    Raises:
-        UserError: names the file that has changed.
-    """
+    """Raise `UserError` naming the examples or tokenizer that changed since the run began."""
     saved = read_json(out / FILE)
     named = {"tokenizer": config.model, "train": config.train, "valid": config.valid}
     for name, value in found.items():

@@ -1,8 +1,7 @@
 """Find texts that are both in the training and in the evaluation examples.
 
-A score on a text that was learned says what is remembered, not what is understood. Two texts are
-the same when their keys are (`corpora.split.key`: case, spacing and punctuation do not count); of
-each, 8 bytes are kept.
+A score on training texts measures memory, not generalisation. Two texts are equal if their keys are
+(`corpora.text_key` ignores case, spacing and punctuation); a hash of 8 bytes is kept of each.
 """
 
 import hashlib
@@ -16,16 +15,16 @@ from plainformer.corpora import text_key
 from plainformer.finetune.data.example import ExampleT
 
 NAMED = 5
-"""labels that a warning names"""
+"""The most labels that a warning names."""
 SHOWN = 60
-"""characters of a text that a warning shows"""
+"""The most characters of a text that a warning shows."""
 
 
 class Overlap(Generic[ExampleT]):
-    """Counts what the training examples and others have in common: `add` these, one by one.
+    """A comparison of evaluation examples with training examples, by texts and by labels.
 
-    `training` gives the training examples, each time it is called: what is kept of them is a hash
-    of each text, and their labels.
+    Each call of `training` yields the training examples; a hash of each text and the set of labels
+    are kept. `add` compares one evaluation example.
     """
 
     def __init__(self, training: Callable[[], Iterable[ExampleT]]) -> None:
@@ -34,18 +33,18 @@ class Overlap(Generic[ExampleT]):
         self._labels: set[str | None] = set()
         self._learned = np.unique(np.fromiter(map(self._learn, training()), np.uint64))
         self.count = 0
-        """examples so far"""
+        """The number of evaluation examples so far."""
         self.common = 0
-        """those of them whose text was trained on"""
+        """The number of evaluation examples whose text is a training text."""
         self.first: ExampleT | None = None
-        """the first of these"""
+        """The first evaluation example whose text is a training text."""
 
     def _learn(self, example: ExampleT) -> int:
         self._trained_labels.add(example.category)
         return fingerprint(example.preview)
 
     def add(self, example: ExampleT) -> None:
-        """Compare one example."""
+        """Compare one evaluation example with the training examples."""
         self.count += 1
         self._labels.add(example.category)
         number = np.uint64(fingerprint(example.preview))
@@ -56,7 +55,7 @@ class Overlap(Generic[ExampleT]):
                 self.first = example
 
     def warnings(self) -> tuple[str, ...]:
-        """Return reasons to doubt the score, a sentence for each."""
+        """Return warnings about common texts and about labels of one side only."""
         found = []
         if self.first is not None:
             text = self.first.preview
@@ -81,11 +80,11 @@ class Overlap(Generic[ExampleT]):
 
 
 def fingerprint(text: str) -> int:
-    """Hash a text to 8 bytes by its key; by itself if it is all punctuation."""
+    """Hash the key of a text to 8 bytes, or the text itself where its key is empty."""
     content = (text_key(text) or text).encode(errors="replace")
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
 
 
 def shortened(text: str) -> str:
-    """Cut a long text to its beginning."""
+    """Cut a text to `SHOWN` characters."""
     return text if len(text) <= SHOWN else text[:SHOWN] + "…"

@@ -11,11 +11,11 @@ from plainformer.finetune.task_options import TaskOptions, balance_of
 NAMED = 8
 """The most labels that a line lists."""
 UNBALANCED = 10
-"""The ratio of the commonest to the rarest label from which a warning is given."""
+"""The ratio of the commonest to the rarest label from which labels are called unbalanced."""
 
 
 def of_labels(counts: Mapping[str, int], options: TaskOptions) -> list[str]:
-    """List the labels, and warn of spelling variants and of imbalance."""
+    """List the labels, and warn of variants in case or spacing and of imbalance."""
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     (common, most), (rare, least) = ordered[0], ordered[-1]
     shown = ordered if len(ordered) <= NAMED else [*ordered[: NAMED - 1], ordered[-1]]
@@ -50,5 +50,5 @@ def of_texts(examples: Iterable[Example]) -> list[str]:
 
 
 def listed(names: list[str]) -> str:
-    """List the first few of some names."""
+    """Join the first `NAMED` names with commas."""
     return ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")

@@ -1,4 +1,4 @@
-"""Turn the inputs of a prediction into rows, and bound the length of their texts."""
+"""Convert the inputs of a prediction to rows, and check the length of texts."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ Input = str | tuple[str, str] | list[str] | Mapping[str, Any]
 
 
 def bounded(rows: Iterable[Row]) -> Iterator[Row]:
-    """Yield the same rows; raise `UserError` with file and line for a text that is too long."""
+    """Yield the rows unchanged; raise `UserError` with file and line for too long a text."""
     for row in rows:
         for name, value in row.fields.items():
             if isinstance(value, str) and len(value) > LONGEST_TEXT:
@@ -22,10 +22,10 @@ def bounded(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def as_rows(inputs: Iterable[Input]) -> Iterator[Row]:
-    """Convert inputs to rows, which are numbered for error messages.
+    """Convert inputs to rows, numbered for error messages.
 
-    Raises `UserError` for anything but a list, and, when it is reached, for an item that is neither
-    a text, a pair of texts nor the fields of a row.
+    Raises `UserError` where `inputs` is not a list and, while iterating, for an input that is not
+    a text, a pair of texts or the fields of a row.
     """
     return (_row(number, given) for number, given in enumerate(as_list(inputs, "inputs"), start=1))
 

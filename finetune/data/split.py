@@ -1,9 +1,9 @@
 """Split training examples into training and validation parts, or into folds.
 
-Distinct texts are sorted by label (or by another key of the task), in random order within a label.
-Text i of this order is in fold i mod k; or it is held out where ⌊s·i⌋ increases, s the fraction.
-So all parts have the same proportions of labels. Examples of the same text (`fingerprint`) are in
-one part.
+Distinct texts are sorted by stratum (the label, unless the task defines another), in random order
+within a stratum. Text i in this order is in fold i mod k; with a held-out fraction s, it is held
+out where ⌊s·i⌋ increases. So all parts have the same proportions of strata. Examples of equal texts
+(`fingerprint`) are in the same part.
 
 The held-out part depends on the texts only, not on the seed: runs with other seeds or learning
 rates are compared on the same examples.
@@ -19,15 +19,16 @@ from plainformer.finetune.data.example import Example, ExampleT
 from plainformer.finetune.data.leakage import fingerprint
 
 SALT = 20
-"""Salt of the hash that orders examples, different from that of the named sets' splits."""
+"""Salt of the hash that orders texts; the splits of named sets have another one."""
 
 
 def hold_out(
     examples: Sequence[ExampleT], fraction: float
 ) -> tuple[list[ExampleT], list[ExampleT]]:
-    """Split examples into those to train on and a `fraction` to validate on, each in order.
+    """Split examples into training examples and a held-out `fraction`, each in the given order.
 
-    The first text of each label is learned from. Raises `UserError` where nothing can be held out.
+    The first text of each label is a training text. Raises `UserError` where no text can be held
+    out.
     """
     texts = [fingerprint(example.group) for example in examples]
     drawn = sorted(range(len(examples)), key=lambda i: unit(str(texts[i]), SALT))
@@ -51,10 +52,10 @@ def hold_out(
 
 
 def folds(examples: Sequence[Example], count: int, seed: int) -> list[int]:
-    """Assign each example to a fold, from 0, as a pure function of examples and seed.
+    """Return the fold of each example, from 0, as a pure function of examples and seed.
 
-    Sizes of folds, in all and per label, differ by at most one; examples of the same text are in
-    one fold. Raises `UserError` for more folds than different texts.
+    The numbers of texts in two folds differ by at most one, in all and for each stratum. Examples of
+    equal texts are in the same fold. Raises `UserError` for more folds than different texts.
     """
     texts = [fingerprint(example.group) for example in examples]
     drawn = np.random.default_rng(seed).permutation(len(examples)).tolist()
@@ -66,7 +67,7 @@ def folds(examples: Sequence[Example], count: int, seed: int) -> list[int]:
 
 
 def spread(examples: Sequence[Example], drawn: Sequence[int], texts: Sequence[int]) -> list[int]:
-    """Return the first example of each text, sorted by label, then as `drawn`."""
+    """Return the index of the first example of each text, sorted by stratum, then as `drawn`."""
     first = {text: index for index, text in reversed(list(enumerate(texts)))}
     different = [index for index in drawn if first[texts[index]] == index]
     return sorted(different, key=lambda index: examples[index].stratum)
