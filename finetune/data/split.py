@@ -54,8 +54,8 @@ def hold_out(
 def folds(examples: Sequence[Example], count: int, seed: int) -> list[int]:
     """Return the fold of each example, from 0, as a pure function of examples and seed.
 
-    The numbers of texts in two folds differ by at most one, in all and for each stratum. Examples of
-    equal texts are in the same fold. Raises `UserError` for more folds than different texts.
+    Two folds differ by at most one text, in all and for each stratum. Examples of equal texts are
+    in the same fold. Raises `UserError` for more folds than different texts.
     """
     texts = [fingerprint(example.group) for example in examples]
     drawn = np.random.default_rng(seed).permutation(len(examples)).tolist()

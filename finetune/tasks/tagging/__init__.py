@@ -1,4 +1,4 @@
-"""Tag the words of a sentence: names, parts of speech."""
+"""Tag the words of a sentence with entities or with plain labels such as parts of speech."""
 
 from plainformer.finetune.tasks.tagging.task import Tagging
 

@@ -3,14 +3,14 @@
     s(x, y) = start[y₁] + Σ x[t, yₜ] + Σ transitions[yₜ, yₜ₊₁] + end[yₙ]
     p(y | x) = exp s(x, y) / Z,    Z = Σ over all y' of exp s(x, y')
 
-x: a score of each tag at each word. The sum is made word by word (the forward algorithm), the best
-y by the same recursion with max in place of log-sum-exp (Viterbi). (Lafferty et al. 2001; for
-names Lample et al. 2016, arXiv:1603.01360.)
+x[t, y] is the score of tag y at word t. The forward algorithm computes Z word by word; Viterbi's
+algorithm finds the best y by the same recursion with max in place of log-sum-exp (Lafferty et al.
+2001; for entities Lample et al. 2016, arXiv:1603.01360).
 
-Where nothing was learned of transitions they are 0, or `FORBIDDEN`: then a word's tags are
-independent but for what is legal, and the best y is the best legal one.
+Without learned transitions each is 0 or `FORBIDDEN`: the tags of the words are then independent
+except that all sequences are legal, and the best y is the best legal one.
 
-Sentences are packed, one row of words after the other, in any order of length.
+Sentences are packed: the words of all sentences are one row, in any order of length.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.tasks.tagging.iob import OUTSIDE, is_legal
 
 FORBIDDEN = -1e9
-"""the score of what may not be; a finite one, so that no gradient is undefined"""
+"""The score of an illegal tag or transition; it is finite, so that gradients are defined."""
 FILE = "crf.safetensors"
 
 Scores = Float[Tensor, "words labels"]
@@ -39,21 +39,21 @@ Scores = Float[Tensor, "words labels"]
 
 @dataclass(frozen=True)
 class Chain:
-    """The scores of neighbouring tags."""
+    """The scores of the first tag, of each two neighbouring tags and of the last tag."""
 
     start: Float[Tensor, " labels"]
     transitions: Float[Tensor, "labels labels"]
-    """[i, j]: the score of j after i."""
+    """The score of tag j after tag i, at [i, j]."""
     end: Float[Tensor, " labels"]
 
     @classmethod
     def free(cls, num_labels: int) -> "Chain":
-        """Make a chain in which any tag may follow any other."""
+        """Build a chain in which all scores are 0."""
         return cls(torch.zeros(num_labels), torch.zeros(2 * (num_labels,)), torch.zeros(num_labels))
 
     @classmethod
     def legal(cls, labels: Sequence[str]) -> "Chain":
-        """Make a chain that allows IOB2 alone: an I- only within an entity of its type."""
+        """Build a chain that allows IOB2 only: an I- only within an entity of its type."""
         allowed = torch.tensor([[is_legal(tag, before) for tag in labels] for before in labels])
         first = torch.tensor([is_legal(tag, OUTSIDE) for tag in labels])
         free = cls.free(len(labels))
@@ -64,7 +64,7 @@ class Chain:
         )
 
     def like(self, x: Tensor) -> "Chain":
-        """Return the same chain with the data type and device of `x`."""
+        """Convert the chain to the data type and device of `x`."""
         return Chain(self.start.to(x), self.transitions.to(x), self.end.to(x))
 
     def score(
@@ -93,7 +93,10 @@ class Chain:
         return sequences.unpad(torch.stack(steps, 1))
 
     def betas(self, x: Scores, sequences: Sequences) -> Scores:
-        """Compute β[t, y] = log Σ exp of the scores after yₜ = y, over all yₜ₊₁…ₙ: α reversed."""
+        """Compute β[t, y] = log Σ exp of the scores after yₜ = y, over all yₜ₊₁…ₙ, with `end`.
+
+        β is α of the reversed sentences, minus x[t, y] itself.
+        """
         first, last = ends(sequences)
         mirror = (first + last)[sequences.sequence_ids] - torch.arange(len(x), device=x.device)
         reverse = Chain(self.end, self.transitions.T, self.start)
@@ -135,17 +138,17 @@ class Chain:
 
 @dataclass(frozen=True)
 class Posterior:
-    """The probabilities of the best tags of some sentences, and of spans of them."""
+    """The best tags of sentences, and the probabilities of these tags and of entities."""
 
     chain: Chain
     x: Scores
     sequences: Sequences
     tags: Int[Tensor, " words"]
-    """the best"""
+    """The best tag of each word."""
     alpha: Scores
     beta: Scores
     log_partition: Float[Tensor, " words"]
-    """of the sentence of each word"""
+    """The log Z of the sentence of each word."""
 
     @classmethod
     def of(cls, chain: Chain, x: Scores, sequences: Sequences) -> "Posterior":
@@ -162,9 +165,9 @@ class Posterior:
     def of_spans(
         self, spans: Sequence[tuple[int, int]], continues: Bool[Tensor, "labels labels"]
     ) -> list[float]:
-        """Compute the probability of exactly the entity `words[begin:end]`, and no longer one.
+        """Compute the probability of exactly each entity `words[begin:end]`, not of a longer one.
 
-        `continues[i, j]`: whether label j continues an entity whose last label is i.
+        `continues[i, j]` is true where label j continues an entity whose last label is i.
         """
         if not spans:
             return []
@@ -193,10 +196,10 @@ def ends(sequences: Sequences) -> tuple[Int[Tensor, " sequences"], Int[Tensor, "
 
 
 class CRF(nn.Module):
-    """A chain of learned scores, in which only IOB2 is allowed.
+    """A chain of learned scores that allows IOB2 only.
 
-    Scores start at 0 and are 1-D, so weight decay skips them. They are stored as score / 64, which
-    makes them learn 64 times faster than the encoder at the same rate.
+    The parameters start at 0 and are 1-D, so weight decay skips them. A parameter is score / 64:
+    at the same learning rate a score changes 64 times faster than a weight of the encoder.
     """
 
     SCALE = 64.0
@@ -210,7 +213,7 @@ class CRF(nn.Module):
 
     @property
     def chain(self) -> Chain:
-        """Return the scores."""
+        """Return the learned scores, with illegal ones `FORBIDDEN`."""
         legal = self.legal.like(self.start)
         return Chain(
             legal.start + self.SCALE * self.start,
@@ -220,9 +223,10 @@ class CRF(nn.Module):
 
 
 class ChainTagger(PretrainedModel):
-    """A token classifier, and the chain on it: the first in its folder, the other in a file beside.
+    """A token classifier with a CRF on its logits.
 
-    The folder is one of token classification to whoever does not know of the chain.
+    It is saved as a token classifier, with the CRF in `crf.safetensors`; programs that do not know
+    that file load the token classifier alone.
     """
 
     def __init__(self, classifier: TokenClassifier) -> None:
@@ -243,7 +247,7 @@ class ChainTagger(PretrainedModel):
         return self.base.blocks
 
     def forward(self, *args: Any, **kwargs: Any) -> Float[Tensor, "*tokens labels"]:
-        """Compute the token classifier's logits: x of the formula."""
+        """Compute the token classifier's logits, the x of the formula."""
         logits: Tensor = self.classifier(*args, **kwargs)
         return logits
 
@@ -259,7 +263,7 @@ class ChainTagger(PretrainedModel):
 
     @classmethod
     def load(cls, folder: Path) -> "ChainTagger":
-        """Load a saved tagger; raise `UserError` for one that is damaged, or of other labels."""
+        """Load a saved tagger; raise `UserError` for a damaged one or one of other labels."""
         model = cls(TokenClassifier.from_pretrained(folder))
         path = folder / FILE
         try:

@@ -1,9 +1,9 @@
-"""Measure tags: entities, each as a whole, or plain labels word by word.
+"""Measure tagging: whole entities, or plain labels word by word.
 
-An entity is right if its words and its type are. With tp, fp, fn the right, the false and the
-missed: precision = tp / (tp + fp), recall = tp / (tp + fn), F1 = 2 tp / (2 tp + fp + fn), over all
-entities and for each type, and 0 where nothing is to count; as `conlleval` and seqeval count.
-Plain labels are counted by the same formulas, a word each, as in scikit-learn.
+An entity is right if its type, its first and its last word are right. With tp, fp, fn the true
+positives, false positives and false negatives: precision = tp / (tp + fp), recall = tp / (tp + fn),
+F1 = 2 tp / (2 tp + fp + fn), over all entities and for each type, and 0 / 0 is 0, as in `conlleval`
+and seqeval. Plain labels have the same scores, with each word counted, as in scikit-learn.
 """
 
 from abc import abstractmethod
@@ -17,15 +17,15 @@ from plainformer.finetune.tasks.tagging.iob import Span, iob2, spans
 from plainformer.finetune.tasks.tagging.sentences import Sentence
 
 NOTHING = ""
-"""The name of an entity that was missed, or is not there; no tag and no type is empty."""
+"""The counterpart of a missed or a false entity in the confusions; no tag or type is empty."""
 DASH = "–"
 COLUMNS = ("precision", "recall", "f1", "support")
 NUM_CONFUSIONS = 15
-"""Rows of the table of confusions, the most frequent ones."""
+"""The most rows of the table of confusions."""
 
 
 class Counted(Metric):
-    """Precision, recall and F1 of names: types of entities, or plain labels."""
+    """Precision, recall and F1 of names, which are types of entities or plain labels."""
 
     unit: str
     """Heading of the names in tables."""
@@ -33,15 +33,15 @@ class Counted(Metric):
     def __init__(self) -> None:
         super().__init__()
         self.confusion: Counter[tuple[str, str]] = Counter()
-        """(true, predicted) -> number; one of the names may be `NOTHING`."""
+        """Count of each (true, predicted) pair of names; one of them may be `NOTHING`."""
         self.words = self.right_words = 0
 
     @abstractmethod
     def add(self, sentence: Sentence, predicted: Sequence[str], scores: Sequence[float]) -> None:
-        """Count one sentence by its own tags, the predicted ones and their probabilities."""
+        """Add one sentence with its tags: the predicted tags and their probabilities."""
 
     def never_predicted(self) -> list[str]:
-        """List the types that occur and were never predicted."""
+        """List the names that occur but were never predicted."""
         said = {taken for _, taken in self.confusion}
         return sorted({of for of, _ in self.confusion} - said - {NOTHING})
 
@@ -52,7 +52,7 @@ class Counted(Metric):
 
     @property
     def names(self) -> list[str]:
-        """Return all names that occur, or were predicted, sorted."""
+        """Return the names that occur or were predicted, sorted."""
         return sorted({name for pair in self.confusion for name in pair} - {NOTHING})
 
     @property
@@ -93,12 +93,12 @@ class Counted(Metric):
 
 
 class EntityMetric(Counted):
-    """Entities, each as a whole."""
+    """Scores of whole entities."""
 
     unit = "type"
 
     def add(self, sentence: Sentence, predicted: Sequence[str], scores: Sequence[float]) -> None:
-        """Count one sentence; its own tags may be of any scheme."""
+        """Add one sentence, whose true tags may be of any scheme."""
         tags = known(sentence.tags)
         true, said = spans(tags), spans(predicted)
         self.count += 1
@@ -125,7 +125,7 @@ class EntityMetric(Counted):
         true: list[Span],
         said: list[Span],
     ) -> None:
-        """Keep a mistake, with the confidence of its least certain word."""
+        """Keep a mistake, with the lowest probability of its words as confidence."""
         names = [
             ", ".join(f"{kind}: {sentence.text_of(begin, end)}" for kind, begin, end in some)
             for some in (true, said)
@@ -150,12 +150,12 @@ class EntityMetric(Counted):
 
 
 class TagMetric(Counted):
-    """Plain labels, one per word."""
+    """Scores of plain labels, one per word."""
 
     unit = "tag"
 
     def add(self, sentence: Sentence, predicted: Sequence[str], scores: Sequence[float]) -> None:
-        """Count one sentence."""
+        """Add one sentence."""
         self.count += 1
         pairs = zip(known(sentence.tags), predicted, strict=True)
         for number, (true, said) in enumerate(pairs):
@@ -168,7 +168,7 @@ class TagMetric(Counted):
                 self.add_mistake(Mistake(scores[number], source, sentence.text, *names))
 
     def scores(self) -> dict[str, float]:
-        """Compute the accuracy first, which is the F1 over all words, too."""
+        """Compute the accuracy first, which equals the F1 over all words."""
         return {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "f1": self.accuracy}
 
 

@@ -3,14 +3,14 @@
     EU     rejects  German  call        entities: ORG at word 0, MISC at word 2
     B-ORG  O        B-MISC  O           IOB2: B- begins an entity, I- continues it, O is outside
 
-Tags are read by one rule, which holds for IOB1, IOB2, BIOES, BILOU and BMES alike and is total:
+One rule reads IOB1, IOB2, BIOES, BILOU and BMES, and any sequence of their tags:
 
     a tag continues the entity before it if it is I, M, E or L, the tag before it is B, I or M,
-    and both are of one type; any other tag but O begins an entity
+    and both have the same type; any other tag except O begins an entity
 
-So an I- after O, or after another type, begins one, as `conlleval` counts (Tjong Kim Sang &
-Buchholz 2000, https://aclanthology.org/W00-0726). A position without a type (`B`, `I`) is of
-the type `_`. Written are IOB2 tags alone.
+So an I- after O or after another type begins an entity, as in `conlleval` (Tjong Kim Sang &
+Buchholz 2000, https://aclanthology.org/W00-0726). A tag without a type (`B`, `I`) has the type `_`.
+Predicted tags are always IOB2.
 """
 
 import re
@@ -26,7 +26,7 @@ SPELLINGS = (
     (re.compile(r"(?P<type>.*\w)[-_.:/|](?P<position>[BIMELSU])"), "the position behind"),
     (re.compile(r"(?P<position>[bimelsu])[-_.:/|](?P<type>\w.*)"), "a small letter"),
 )
-"""Patterns of unsupported spellings of entity tags, each with its difference."""
+"""Patterns of unsupported spellings of entity tags, each with a description."""
 _OPEN, _CONTINUING = frozenset("BIM"), frozenset("IMEL")
 
 
@@ -39,15 +39,15 @@ class Span(NamedTuple):
 
 
 def is_tag(tag: str) -> bool:
-    """Tell whether this is a tag of entities, in any of the schemes."""
+    """Tell whether `tag` is an entity tag of any scheme, or O."""
     return tag == OUTSIDE or _TAG.fullmatch(tag) is not None
 
 
 def are_entities(tags: Iterable[str]) -> bool:
-    """Tell whether tags mark entities, rather than being plain labels such as parts of speech.
+    """Tell whether tags mark entities, or are plain labels such as parts of speech.
 
-    They do if one has the form `B-type` or `I-type`; or if all are of a scheme, and one has a type
-    or is `B`.
+    They mark entities if one has the form `B-type` or `I-type`, or if all are entity tags and one
+    has a type or is `B`.
     """
     known = set(tags)
     if any(re.fullmatch(r"[BI]-.+", tag, re.DOTALL) for tag in known):
@@ -62,7 +62,7 @@ def continues(tag: str, before: str) -> bool:
 
 
 def spans(tags: Sequence[str]) -> list[Span]:
-    """Return the entities of any tags, in order; tags of no scheme are outside."""
+    """Return the entities of a sentence in order; a tag of no scheme is read as O."""
     found: list[Span] = []
     before = OUTSIDE
     for place, tag in enumerate(tags):
@@ -75,7 +75,7 @@ def spans(tags: Sequence[str]) -> list[Span]:
 
 
 def iob2(entities: Iterable[Span], length: int) -> list[str]:
-    """Return the tags of `length` words with these entities."""
+    """Return the IOB2 tags of a sentence of `length` words with these entities."""
     tags = [OUTSIDE] * length
     for kind, begin, end in entities:
         tags[begin] = f"B-{kind}"
@@ -89,7 +89,7 @@ def is_legal(tag: str, before: str) -> bool:
 
 
 def scheme(sentences: Iterable[Sequence[str]]) -> str:
-    """Name the scheme of some entity tags."""
+    """Return the name of the scheme of entity tags."""
     given = list(sentences)
     positions = {_parts(tag)[0] for tags in given for tag in tags}
     for name, marks in (("BMES", "M"), ("BILOU", "LU"), ("BIOES", "ES")):
@@ -104,7 +104,7 @@ def scheme(sentences: Iterable[Sequence[str]]) -> str:
 
 
 def lookalike(counts: Mapping[str, int]) -> str | None:
-    """Describe why plain labels may be meant as entities; None where they may not."""
+    """Describe why plain labels may be meant as entities; return None where nothing says so."""
     tags = sorted(counts)
     if all(tag.isdecimal() for tag in tags):
         return (
@@ -132,6 +132,6 @@ def lookalike(counts: Mapping[str, int]) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _parts(tag: str) -> tuple[str, str]:
-    """Split a tag into position and type; two empty strings for one that is outside."""
+    """Split a tag into position and type; return two empty strings for O."""
     match = _TAG.fullmatch(tag)
     return (match[1], match[2] or "_") if match else ("", "")

@@ -8,7 +8,7 @@ from plainformer.finetune.tasks.tagging.iob import OUTSIDE, are_entities, lookal
 
 
 def of_tags(sentences: Iterable[tuple[str, ...]]) -> list[str]:
-    """Report the tagging scheme, and warn of entity tags in an unknown spelling."""
+    """Report the tagging scheme, and warn of entity tags in an unsupported spelling."""
     given = list(sentences)
     counts = Counter(tag for tags in given for tag in tags)
     if are_entities(counts):

@@ -1,4 +1,4 @@
-"""Define the data of tagging: sentences as words with their tags, and predicted entities.
+"""Define the data of tagging: sentences of words with tags, and predicted entities.
 
 | file                  | a sentence is                                                            |
 |-----------------------|--------------------------------------------------------------------------|
@@ -8,7 +8,7 @@
 | any other, and a .tsv | lines in CoNLL columns, or CoNLL-U: `corpora.conll`                      |
 | without a header      |                                                                          |
 
-Unlabelled, a row may have `text` in place of words and tags.
+An unlabelled row may have `text` in place of words and tags.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ from plainformer.finetune.tasks.tagging.iob import Span, iob2, is_tag, spans
 
 @dataclass(frozen=True, kw_only=True)
 class Sentence(Example):
-    """Words with their tags."""
+    """A sentence of words with their tags; `tags` is None where unlabelled."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...] | None
@@ -43,7 +43,7 @@ class Sentence(Example):
     offsets: tuple[tuple[int, int], ...]
     """Start and end of each word in `text`."""
     lines: tuple[int, ...] = ()
-    """The line of each word, where words are on separate lines."""
+    """The line of each word in the file; empty where all words are on one line."""
 
     @property
     def preview(self) -> str:
@@ -52,16 +52,16 @@ class Sentence(Example):
 
     @property
     def stratum(self) -> tuple[str, ...]:
-        """Return the types of the entities."""
+        """Return the types of the entities, sorted."""
         return tuple(sorted({span.type for span in spans(self.tags or ())}))
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Return the words: each keeps its tag, so each is rewritten by itself."""
+        """Return the words, which are augmented one by one, so that each keeps its tag."""
         return self.words
 
     def with_texts(self, texts: Sequence[str]) -> "Sentence":
-        """Return the sentence with other words."""
+        """Return the sentence with `texts` in place of its words."""
         assert len(texts) == len(self.words)
         text, offsets = join_words(tuple(texts))
         return replace(self, words=tuple(texts), text=text, offsets=tuple(offsets))
@@ -82,31 +82,31 @@ class Entity:
     type: str
     text: str
     words: tuple[int, int]
-    """`words[start:end]`"""
+    """Its words, `words[start:end]`."""
     characters: tuple[int, int]
-    """`text[start:end]` of the given text, or of the joined words."""
+    """Its characters, `text[start:end]` of the given text or of the joined words."""
     score: float
-    """Probability of exactly this entity, no longer and no shorter."""
+    """Probability of exactly this entity, not of a longer or shorter one."""
 
 
 @dataclass(frozen=True)
 class Tags(Prediction):
-    """The tags of a sentence: IOB2 or plain labels; a plain one is empty where the word was cut."""
+    """The predicted tags of a sentence: IOB2, or plain labels, empty for words that were cut."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
     scores: tuple[float, ...]
-    """Probability of each tag; 0 of a word that was cut."""
+    """Probability of each tag; 0 for words that were cut."""
     entities: tuple[Entity, ...] | None
-    """None where tags are plain labels."""
+    """The entities; None where tags are plain labels."""
 
     @property
     def confidence(self) -> float:
-        """Return the probability of the least certain tag."""
+        """Return the lowest probability of a tag."""
         return min(self.scores, default=1.0)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields, without entities for plain labels."""
+        """Return the fields as a JSON object, without `entities` for plain labels."""
         return {name: value for name, value in super().to_json().items() if value is not None}
 
 
@@ -125,7 +125,7 @@ def sentence_rows(path: File, columns: Columns) -> Iterator[Row]:
 
 
 def read_sentence(row: Row, labelled: bool) -> Sentence:
-    """Read the sentence of a row; raise `UserError` by file and line for a row that is none."""
+    """Read the sentence of a row; raise `UserError` with file and line for an invalid row."""
     lines = row.lines if isinstance(row, WordsRow) else ()
     if not labelled and not row.has("words"):
         text = row.string("text")
@@ -160,7 +160,7 @@ def read_sentence(row: Row, labelled: bool) -> Sentence:
 
 
 def plain_tags(sentence: Sentence, tags: Sequence[str], scores: Sequence[float]) -> Tags:
-    """Return the plain labels of a sentence; words that were cut have none."""
+    """Return the prediction of plain labels; words that were cut have an empty label."""
     cut = len(sentence.words) - len(tags)
     return Tags(sentence.words, (*tags, *[""] * cut), (*scores, *[0.0] * cut), None)
 
@@ -168,7 +168,7 @@ def plain_tags(sentence: Sentence, tags: Sequence[str], scores: Sequence[float])
 def entity_tags(
     sentence: Sentence, scores: Sequence[float], found: Sequence[tuple[Span, float]]
 ) -> Tags:
-    """Return the entities of a sentence with their probabilities; words that were cut are O."""
+    """Return the prediction of entities and their probabilities; words that were cut are O."""
     length = len(sentence.words)
     entities = []
     for span, score in found:
@@ -181,7 +181,7 @@ def entity_tags(
 
 
 def check_scheme(example: Sentence) -> None:
-    """Raise `UserError` for the first tag that marks no entity, and is not O."""
+    """Raise `UserError` for the first tag that is neither an entity tag nor O."""
     for place, tag in enumerate(example.tags or ()):
         if not is_tag(tag):
             raise UserError(

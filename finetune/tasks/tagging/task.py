@@ -1,17 +1,18 @@
-"""Tag each word of a sentence: names, parts of speech.
+"""Tag each word of a sentence with an entity or a plain label such as a part of speech.
 
     words    EU      rejects   German   call        JSON or Parquet: two lists; else CoNLL columns
-    pieces   eu      reject ##s  german   call      each word is tokenised apart
-    label    B-ORG   O       –  B-MISC   O          the target of a word's first piece
+    tokens   eu      reject ##s  german   call      each word is tokenised by itself
+    target   B-ORG   O       –  B-MISC   O          the tag at the first token of a word
 
     loss = −log softmax(logits)[tag], summed over words; with a CRF −log p(tags of the sentence)
 
-The tags of the training examples decide whether tags are entities or plain labels. Entities are
-read in any scheme (`iob.py`), learned in IOB2, and predicted as the best legal sequence, with the
-scores of the CRF or without. Of plain labels the most probable one is predicted.
+The tags of the training examples determine whether tags mark entities or are plain labels. Entities
+are read in any scheme (`iob.py`), learned in IOB2, and predicted as the best legal sequence, with
+the scores of the CRF if there is one. The most probable plain label of each word is predicted.
 
-A long sentence is cut, and its other words are predicted as outside; or it is read in overlapping
-windows, each word in the window of its maximum context, as in BERT's `run_squad`.
+A long sentence is truncated, and the words cut off are predicted as O; or it is split into
+overlapping windows, and each word is tagged in the window with its largest context, as in BERT's
+`run_squad`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 
 Decoding = Literal["each", "legal", "crf"]
 IGNORED = -100
-"""The target of a token that is not the first of a word."""
+"""The target of a token that is not the first of a word, or has an unknown label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,18 +67,18 @@ class TaggedItem(Item):
 
     sentence: Sentence
     places: tuple[tuple[int, int], ...]
-    """The sequence and the position of each word's first token; words that were cut have none."""
+    """Sequence and position of the first token of each word, without the words that were cut."""
 
 
 @dataclass(frozen=True)
 class WordScores:
-    """A model's scores of the tags of each word, sentence by sentence."""
+    """The logits of the tags of each word, and the chain of a batch of sentences."""
 
     logits: Float[Tensor, "words labels"]
     places: Int[Tensor, " words"]
     """Positions of the words' first tokens in the packed batch."""
     sentences: Sequences
-    """The boundaries of the sentences that have words."""
+    """The boundaries of the sentences, without those that have no words."""
     chain: Chain
     """The scores of neighbouring tags."""
 
@@ -95,14 +96,14 @@ class TaggingOptions(OverflowOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Tagging(Task[Sentence, TaggedItem, Tags]):
-    """Which tags?"""
+    """Tag the words of a sentence with entities or plain labels."""
 
     Options: ClassVar[type[TaskOptions]] = TaggingOptions
     COLUMNS: ClassVar[tuple[str, ...]] = ("words", "tags", "word", "tag", "sentence", "text")
 
     labels: tuple[str, ...]
     decoding: Decoding
-    """How tags are chosen: each by itself, as the best legal IOB2, or as the best under the CRF."""
+    """The choice of tags: each word's best, the best legal IOB2, or the best under the CRF."""
 
     def __post_init__(self) -> None:
         """Check the labels."""
@@ -111,7 +112,7 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
 
     @classmethod
     def fit(cls, config: "FinetuneConfig", examples: Sequence[Sentence]) -> "Tagging":
-        """Learn the labels: O, B- and I- of the types that occur, or the plain labels, sorted."""
+        """Define the task by the examples' labels: O, B- and I- of each type, or plain labels."""
         options = config.task
         assert isinstance(options, TaggingOptions)
         known = {tag for example in examples for tag in example.tags or ()}
@@ -141,12 +142,12 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
 
     @classmethod
     def foreign(cls, labels: tuple[str, ...], max_length: int) -> "Tagging":
-        """Define the task of labels in an unknown scheme: each word's tag is chosen by itself."""
+        """Define the task of a foreign model's labels, whose tags are chosen word by word."""
         return cls(labels=labels, decoding="each", max_length=max_length, overflow="windows")
 
     @classmethod
     def remarks(cls, config: "FinetuneConfig", examples: Sequence[Sentence]) -> list[str]:
-        """Report how the tags are read."""
+        """Report the tagging scheme, and likely faults of the tags."""
         return of_tags(example.tags for example in examples if example.tags is not None)
 
     @classmethod
@@ -156,14 +157,14 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
 
     @classmethod
     def read(cls, row: Row, labelled: bool = True) -> Sentence:
-        """Read a row with `words` and `tags`; unlabelled it may have `text` in place of both."""
+        """Read a row of `words` and `tags`; an unlabelled one may have `text` in their place."""
         return read_sentence(row, labelled)
 
     def tokenizer(self, folder: Path) -> Tokenizer:
-        """Load the tokenizer of the folder, adapted to single words unless it is already a
-        tagger's.
+        """Load the tokenizer of the folder; adapt one that is not of a tagger to single words.
 
-        RoBERTa's tokens begin with the space before a word: words alone would look like parts.
+        RoBERTa's tokens begin with the space before a word: a word without it would be tokenised as
+        the inside of a word.
         """
         tokenizer = load_tokenizer(folder)
         names = read_json(find_folder(folder) / "config.json").get("architectures") or ()
@@ -171,20 +172,20 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
         return tokenizer if is_tagger else tokenizer.for_words()
 
     def build(self, config: "FinetuneConfig") -> PretrainedModel:
-        """Build the pretrained encoder under a new token classifier, and a CRF if there is one."""
+        """Build a token classifier on the pretrained encoder, with a CRF if the task has one."""
         model = TokenClassifier.from_pretrained(
             config.model, labels=self.labels, dropout=config.dropout
         )
         return ChainTagger(model) if self.decoding == "crf" else model
 
     def load(self, folder: Path) -> PretrainedModel:
-        """Load the token classifier in `folder`, and its CRF."""
+        """Load the token classifier in `folder`, with its CRF if the task has one."""
         if self.decoding == "crf":
             return ChainTagger.load(folder)
         return TokenClassifier.from_pretrained(folder)
 
     def encode(self, example: Sentence, tokenizer: Tokenizer) -> TaggedItem:
-        """Encode a sentence as one sequence or windows; each word has its target in one of them."""
+        """Encode a sentence as one sequence or as windows; each word has a target in only one."""
         tokens = tokenizer.word_tokens(example.words)
         template = tokenizer.template
         room = template.room(self.max_length, is_pair=False) or 0
@@ -194,7 +195,7 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
             cuts = list(windows(len(tokens), room, self.max_length // OVERLAP))
         dropped = len(tokens) - cuts[-1].stop
         encodings = tuple(template.encode(tokens[cut], None, dropped) for cut in cuts)
-        before = [part for part, _ in template.single].index("a")  # special tokens
+        before = [part for part, _ in template.single].index("a")  # special tokens at the start
         places = tuple(
             (window, before + first - cuts[window].start)
             for window, first in max_context(tokens.word_ids, cuts)
@@ -208,10 +209,11 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
         return TaggedItem(encodings, targets, sentence=example, places=places)
 
     def numbers(self, example: Sentence) -> list[int]:
-        """Return the number of each word's label.
+        """Return the index of each word's label.
 
-        Raises `UserError` by file and line for an unknown type. Large tag sets have plain labels
-        that occur in validation examples alone: the loss ignores them, the metric counts mistakes.
+        Raises `UserError` with file and line for an unknown type. A plain label that occurs in
+        validation examples only, as in large tag sets, is `IGNORED` in the loss and counts as a
+        mistake in the metric.
         """
         tags = example.tags or ()
         if not self.marks_entities:
@@ -247,9 +249,9 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
         return WordScores(logits[at].float(), at, sentences, chain or self._chain)
 
     def loss(self, outputs: WordScores, batch: Batch[TaggedItem]) -> Loss:
-        """Compute cross-entropy and "accuracy" of the tags; with a CRF −log p of whole sentences.
+        """Compute the cross-entropy and accuracy of the tags; with a CRF −log p of the sentences.
 
-        Both count words.
+        The count of the loss is the number of words in both cases.
         """
         labels = batch.targets[outputs.places]
         count = sum(int((target != IGNORED).sum()) for i in batch.items for target in i.targets)
@@ -267,7 +269,7 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
         batch: Batch[TaggedItem],
         temperature: float = 1.0,
     ) -> Loss:
-        """Compute KL(others ‖ outputs) of each word's emissions, without a CRF's transitions."""
+        """Compute KL(others ‖ outputs) of each word's logits, without the transitions of a CRF."""
         total = kl_divergence(outputs.logits, others.logits, temperature)
         return Loss(total, len(outputs.logits))
 
@@ -302,16 +304,16 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
         return replace(example, tags=prediction.tags)
 
     def metric(self) -> EntityMetric | TagMetric:
-        """Measure entities as conlleval counts them, or accuracy and F1 of plain labels."""
+        """Create the metric: whole entities as in conlleval, or plain labels word by word."""
         return EntityMetric() if self.marks_entities else TagMetric()
 
     def add_to(self, metric: EntityMetric | TagMetric, example: Sentence, prediction: Tags) -> None:
-        """Add the sentence with its predicted tags."""
+        """Add a sentence and its predicted tags to the metric."""
         metric.add(example, prediction.tags, prediction.scores)
 
     @cached_property
     def marks_entities(self) -> bool:
-        """Tell whether the labels are those of entities."""
+        """Return whether the labels mark entities."""
         return are_entities(self.labels)
 
     @cached_property
@@ -320,26 +322,26 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
 
     @cached_property
     def _types(self) -> dict[str, int]:
-        """Map each type to a label, for a model from elsewhere that lacks B- or I- of a type."""
+        """Map each type to the index of a label, for a foreign model without B- or I- of a type."""
         kinds = {label.partition("-")[2]: n for n, label in enumerate(self.labels)}
         return {"": IGNORED} | kinds
 
     @cached_property
     def _chain(self) -> Chain:
-        """Return the chain of a model without a CRF."""
+        """Return the chain for a model without a CRF."""
         legal = self.decoding == "legal"
         return Chain.legal(self.labels) if legal else Chain.free(len(self.labels))
 
     @cached_property
     def _continues(self) -> Bool[Tensor, "labels labels"]:
-        """Tell whether label j continues the entity of label i before it, for each [i, j]."""
+        """Return, at [i, j], whether label j continues the entity of label i before it."""
         return torch.tensor(
             [[continues(tag, before) for tag in self.labels] for before in self.labels]
         )
 
 
 def word_places(batch: Batch[TaggedItem]) -> tuple[list[int], list[int]]:
-    """Return the packed positions of the words' first tokens, and the word counts of the items."""
+    """Return the packed position of each word's first token, and the word count of each item."""
     starts = np.cumsum([0, *batch.sequences.lengths])[batch.places.cpu().numpy()].tolist()
     places, lengths, first = [], [], 0
     for item, count in zip(batch.items, batch.counts, strict=True):
@@ -352,8 +354,8 @@ def word_places(batch: Batch[TaggedItem]) -> tuple[list[int], list[int]]:
 def max_context(word_ids: Sequence[int], cuts: Sequence[slice]) -> list[tuple[int, int]]:
     """Return for each word the window with the most context, and its first token in the sentence.
 
-    That is the window whose nearer end is farthest from the word, the first of equals. The last
-    words may begin in no window, as they were cut: they are left out.
+    The context is the distance to the nearer end of the window; of equal windows, the first is
+    chosen. Words that begin in no window because they were cut are left out.
     """
     best: dict[int, tuple[int, int, int]] = {}
     for window, cut in enumerate(cuts):
