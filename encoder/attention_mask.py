@@ -1,4 +1,4 @@
-"""Say which keys a query sees, and which number the distance between them adds to its score.
+"""Define the keys that a query sees, and the bias that their distance adds to the score.
 
 A query sees the keys of its own sequence, and of these only
 

@@ -43,8 +43,8 @@ class Int8Linear(nn.Module):
 def quantize_int8(model: Model) -> Model:
     """Quantise the linear layers in the blocks of `model`, in place; return it.
 
-    What was added to a layer is merged into its weights. Raises `UserError` for a layer that cannot
-    be merged.
+    Parameters that were added to a layer are merged into its weights. Raises `UserError` for a
+    layer that cannot be merged.
     """
     replace_linear(model.base.blocks, Int8Linear)
     return model.requires_grad_(False).eval()

@@ -1,6 +1,6 @@
-"""Replace linear layers by ones that only run; what a method added to them is merged first.
+"""Replace linear layers by ones for inference; weights that a method added are merged first.
 
-A method that adds something to a linear layer (W + B A) subclasses `Linear` and offers `merged`.
+A method that adds to the weights of a linear layer (W + B A) subclasses `Linear` with `merged`.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,10 +18,10 @@ Weights = tuple[Float[Tensor, "rows columns"], Float[Tensor, " rows"] | None]
 
 @runtime_checkable
 class Mergeable(Protocol):
-    """A linear layer that adds something to its weights."""
+    """A linear layer with parameters that are added to its weights."""
 
     def merged(self) -> Weights:
-        """Return the weight and the bias with what is added to them."""
+        """Return weight and bias after the addition."""
         ...
 
 

@@ -182,8 +182,8 @@ class Encoder(PretrainedModel):
         return {False: (masks[0], rotary[0]), True: (masks[1], rotary[1])}
 
     def flops_per_token(self, seq_len: int) -> float:
-        """Floating-point operations of one forward pass, for each token of a `seq_len`-token text.
+        """Count the operations of a forward pass, per token of a text of `seq_len` tokens.
 
-        `encoder.flops` describes what is counted. A training step costs three times as much.
+        `encoder.flops` lists the counted operations. A training step costs three times as much.
         """
         return encoder_flops(self.config, Sequences.of([seq_len])) / seq_len

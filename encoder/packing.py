@@ -210,5 +210,5 @@ class Packing:
 
 
 def to_device(x: Tensor, device: torch.device | str) -> Tensor:
-    """Copy `x` to `device`: to a GPU without waiting; to a CPU not, which could read too early."""
+    """Copy `x` to `device`: to a GPU without waiting, to a CPU with: it could read too early."""
     return x.to(device, non_blocking=torch.device(device).type != "cpu")

@@ -44,8 +44,9 @@ class PrepackedLinear(nn.Module):
 def prepack_weights(model: Model) -> Model:
     """Prepack the linear layers in the blocks of `model`, in place; return it.
 
-    What was added to a layer is merged into its weights. On a GPU, in another precision, or without
-    AVX-512 the layers stay as they are. Raises `UserError` for a layer that cannot be merged.
+    Parameters that were added to a layer are merged into its weights. On a GPU, in another
+    precision, or without AVX-512 the layers stay as they are. Raises `UserError` for a layer that
+    cannot be merged.
     """
     if all(can_prepack(parameter) for parameter in model.parameters()):
         replace_linear(model.base.blocks, PrepackedLinear)

@@ -21,7 +21,7 @@ MAX_WIDTH = 100
 def show_help(
     kind: type[Any], choice: Choice | None, command: str, recipes: Mapping[str, str]
 ) -> None:
-    """Print every option of a command; of several processes only the first does."""
+    """Print every option of a command, in the first process only."""
     if rank_and_world_size()[0] == 0:
         width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
         print("\n".join(help_lines(kind, choice, command, recipes, width)))
@@ -102,7 +102,7 @@ def value(kind: Any) -> str:
 
 
 def default(option: Option) -> str:
-    """Write the default of an option; nothing for none."""
+    """Write the default of an option; "" where it has none."""
     if option.required:
         return "(required)"
     shown = option.default
@@ -118,7 +118,7 @@ def default(option: Option) -> str:
 
 
 def descriptions(kind: type[Any]) -> dict[str, str]:
-    """Read the texts under the fields of a dataclass, and of those that it extends."""
+    """Read the docstrings under the fields of a dataclass and of its bases."""
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__[:-1]):
         try:

@@ -132,7 +132,7 @@ def options_of(
 
 
 def options_of_others(options: Sequence[Option], choice: Choice) -> dict[str, str]:
-    """Map options that only other dataclasses of a choice have to what an error says of them."""
+    """Map each option that only other choices have to the end of its error message."""
     found: dict[str, list[str]] = {}
     for name, kind in choice.kinds.items():
         for option in options_of(kind):
@@ -149,7 +149,7 @@ def read_line(
 ) -> dict[str, Any]:
     """Parse the arguments into nested dictionaries of JSON values.
 
-    `others` maps unknown options to what an error says of them.
+    `others` maps options of other choices to the end of their error message.
 
     Raises:
         UserError: names the option that is unknown, or lacks a value or has a wrong one.
@@ -198,7 +198,7 @@ def has(values: Mapping[str, Any], field: Sequence[str]) -> bool:
 
 
 def find(name: str, named: Mapping[str, Option], others: Mapping[str, str]) -> tuple[Option, bool]:
-    """Find the option of this name, and tell whether it is plain rather than --no-…."""
+    """Find the option of this name; return it, and False for its --no-… form."""
     if name in named:
         return named[name], True
     positive_name = "--" + name.removeprefix("--no-")

@@ -1,4 +1,4 @@
-"""A command's options are its dataclass: read from the command line, or from the file of a run."""
+"""Read a command's options, the fields of its dataclass, from the command line or from a file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -40,7 +40,7 @@ def parse(
         if name is not None and name not in recipes:
             hint = did_you_mean(name, recipes)
             raise UserError(f"there is no recipe {name!r}: choose {names}{hint}")
-        # Of two the last one counts: what the line says, it says behind the recipe.
+        # The last of two values counts: the user's arguments follow those of the recipe.
         arguments = [*recipes.get(name or "", "").split(), *arguments]
     choice = choice_of(kind, arguments, given)
     if choice is not None:

@@ -1,6 +1,6 @@
 """Predict masked tokens: logits = E · head(x) + b, with E the token embeddings.
 
-To share E between input and output (Press & Wolf 2017, arXiv:1608.05859) halves the parameters of a
+Sharing E between input and output (Press & Wolf 2017, arXiv:1608.05859) halves the parameters of a
 small model. A config with `tie_word_embeddings=False` gives the output a matrix of its own.
 """
 

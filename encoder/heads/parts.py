@@ -1,4 +1,4 @@
-"""Layers that several heads use."""
+"""Define the layers that several heads share."""
 
 from typing import Literal
 

@@ -1,8 +1,8 @@
 """Encode a text as one vector, close to those of texts with the same meaning.
 
-The vectors of the tokens are pooled, and maybe projected and scaled to length 1, as the folder of
-a sentence-transformers model declares it (Reimers & Gurevych 2019, arXiv:1908.10084). Of a text of
-n tokens with the vectors h₁ … hₙ:
+The vectors of the tokens are pooled, then optionally projected and scaled to length 1, as the
+folder of a sentence-transformers model declares (Reimers & Gurevych 2019, arXiv:1908.10084). For a
+text of n tokens with the vectors h₁ … hₙ:
 
     cls                    h₁
     lasttoken              hₙ
@@ -105,7 +105,7 @@ class SentenceEncoder(HeadedModel):
         Raises `UserError` when the folder cannot be written.
         """
         folder = Path(folder)
-        # The weights come last: without them nobody takes the folder for a model.
+        # The weights come last: a folder without them is not taken for a model.
         write_layout(folder, self.layout, self.config.hidden_size, self.layers.state_dict())
         weights.save(self.encoder, folder)
 
@@ -115,9 +115,9 @@ class SentenceEncoder(HeadedModel):
     ) -> "SentenceEncoder":
         """Load the model in `folder`; a bare encoder gets mean pooling and length 1.
 
-        `pooling` and `normalise` among the `settings` override what the folder declares; the others
-        are passed to the encoder. Raises `UserError` for a folder that declares what is not
-        supported, or holds no such model.
+        `pooling` and `normalise` among the `settings` override those of the folder; the others are
+        passed to the encoder. Raises `UserError` for a folder without such a model, or with
+        settings that are not supported.
         """
         folder = find_folder(folder)
         layout = read_layout(folder) or SentenceLayout()

@@ -1,4 +1,4 @@
-"""Find an answer in a text, by two scores for each token: it begins there, it ends there.
+"""Find an answer in a text, by two scores for each token: of the answer's start and of its end.
 
 p(begin = i) = softmax(start)ᵢ and p(end = j) = softmax(end)ⱼ, over the tokens of one text
 (Devlin et al. 2018, arXiv:1810.04805, §4.2).

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int8
 from torch import Tensor
 
-ROWS_AT_A_TIME = 512  # so many rows of the product stay in the cache between its passes
+ROWS_AT_A_TIME = 512  # rows of the product that stay in the cache between its passes
 
 
 def to_int8(

@@ -4,7 +4,7 @@
     added.json          the layers that they are added to: {name: {"type": …, "added": [name, …]}}
 
 `save_pretrained` leaves them out, so that its folder stays one of Hugging Face. A method's modules
-say what they add by `added_parameters`.
+name them by `added_parameters`.
 """
 
 from collections.abc import Iterable

@@ -76,7 +76,7 @@ class Family:
     prefix: str
     """Prefix of the encoder's tensors in a model with a head; here it is `encoder.`."""
     names: Names
-    """Names of the encoder's modules, without the prefix; empty: as here."""
+    """Names of the encoder's modules, without the prefix; empty: the same as here."""
     heads: Mapping[str, Names]
     """Names of the head's modules, by class name."""
     head_prefixes: tuple[str, ...]

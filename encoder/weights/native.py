@@ -1,4 +1,4 @@
-"""The family of every other config (ALiBi, RMSNorm, mixtures): our own fields and tensor names."""
+"""The family of all other configs (ALiBi, RMSNorm, mixtures): our own fields and tensor names."""
 
 from dataclasses import fields
 

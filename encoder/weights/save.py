@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def save(model: "PretrainedModel", folder: Path) -> None:
     """Write `config.json` and `model.safetensors`; both are complete before either takes its name.
 
-    What a method added to the model is left out: see `save_added`. Raises `UserError` when they
+    Parameters that a method added are left out: see `save_added`. Raises `UserError` when they
     cannot be written, the family has no name for a tensor, or the model was rounded to int8.
     """
     state, _ = split_state(headed(model))

@@ -212,7 +212,7 @@ def _normalize(settings: Fields) -> Normalize:
 def _model(settings: Fields) -> dict[str, Any]:
     _only(settings, model_type="SentenceTransformer")
     given = settings.fields("prompts")
-    # Two prompts are always there, and empty where nothing is said of them.
+    # These two prompts always exist; by default they are empty.
     prompts = {name: given.text(name, "") for name in {"query", "document"} | given.values.keys()}
     default = settings.text("default_prompt_name", None)
     if default is not None and default not in prompts:
@@ -231,7 +231,7 @@ def read_weights(folder: Path, layout: SentenceLayout) -> Tensors:
     """Read the tensors of every Dense: `linear.weight` of layer 0 is `0.linear.weight`.
 
     Raises:
-        UserError: there are none as safetensors, they are damaged, or not those that are declared.
+        UserError: they are missing, not safetensors, damaged, or of other layers.
     """
     tensors: Tensors = {}
     for number, (layer, place) in enumerate(zip(layout.layers, layout.folders, strict=True)):

@@ -1,1 +1,1 @@
-"""One module for each command, with a function `run(arguments)`, which may give an exit code."""
+"""Define each command in a module: `run(arguments)` runs it, and may return an exit code."""

@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     out = nullcontext() if options.out is None else replaced_folder(options.out, "compare")
     with out as folder:
         comparison = compare_folder(options.model, tolerance=options.tolerance, **texts)
-        if folder is not None:  # before anything is printed: nobody may be reading
+        if folder is not None:  # before printing, which a closed pipe ends
             comparison.draw(folder / "parity.png")
             write_json(folder / "parity.json", nan_to_null(comparison.to_json()))
     show(comparison)

@@ -86,5 +86,5 @@ def run(arguments: Sequence[str]) -> None:
         return
     verb = "is" if len(texts) == 1 else "are"
     message = f"{plural(len(texts), 'vector')} of {size} numbers {verb} in {options.out}"
-    # Vectors may go to standard output, and no message among them.
+    # Where the vectors go to standard output, the message must not.
     print(message, file=sys.stderr if is_stream(options.out) else sys.stdout)

@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> None:
             fault = "holds no run" if folder.is_dir() else "is no folder"
             raise UserError(f"{folder} {fault}: give a folder that pretrain or finetune wrote to")
     runs = list({run.folder.resolve(): run for _, inside in found for run in inside}.values())
-    if options.plot is not None:  # before anything is printed: nobody may be reading
+    if options.plot is not None:  # before printing, which a closed pipe ends
         from plainformer.runs.curves import draw_curves
 
         draw_curves(runs, options.plot, options.by)
@@ -72,7 +72,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def listing(runs: Sequence[Run], console: Console, width: int) -> Table:
-    """Make a row for each run, with as many columns as fit into `width`."""
+    """Tabulate the runs, one per row, with as many columns as fit into `width`."""
     names = list(COLUMNS)
     while True:
         table = Table(box=None, header_style="bold", pad_edge=False)
@@ -88,7 +88,7 @@ def listing(runs: Sequence[Run], console: Console, width: int) -> Table:
 
 
 def comparison(runs: Sequence[Run]) -> Table:
-    """Make a column for each run: the options that differ, then the results."""
+    """Tabulate the runs, one per column: the options that differ, then the results."""
     table = Table(box=None, header_style="bold")
     for name in ("", *(str(run.folder) for run in runs)):
         table.add_column(Text(name))
