@@ -35,11 +35,11 @@ class AttentionMask:
 
     sequences: Sequences | PaddedSequences
     window: int | None = None
-    """largest distance of a visible key, on each side; None: no limit"""
+    """Largest distance of a visible key, on each side; None: no limit."""
     bias: Float[Tensor, "heads distances"] | None = None
-    """number that each head adds to a score, by distance; the middle column is distance 0"""
+    """Number that each head adds to a score, by distance; the middle column is distance 0."""
     prefix: int = 0
-    """number of keys before each sequence that all of its queries see"""
+    """Number of keys before each sequence that all of its queries see."""
 
     @property
     def causal(self) -> bool:

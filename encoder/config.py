@@ -57,53 +57,53 @@ class EncoderConfig:
     """
 
     architecture: Architecture = "bert"
-    """determines the initialisation and the names of tensors in files"""
+    """The family: its initialisation, and its names of tensors in files."""
     vocab_size: int = 30522
     embedding_size: int = 0
-    """size of the embeddings, which a projection widens to `hidden_size` (Lan et al. 2019,
-    arXiv:1909.11942); 0: `hidden_size`, without a projection"""
+    """Size of the embeddings, which a projection widens to `hidden_size` (Lan et al. 2019,
+    arXiv:1909.11942); 0: `hidden_size`, without a projection."""
     hidden_size: int = 768
     num_hidden_layers: int = 12
     share_layers: bool = False
-    """whether one block serves as every layer (Lan et al. 2019)"""
+    """Whether one block serves as every layer (Lan et al. 2019)."""
     num_attention_heads: int = 12
     intermediate_size: int = 3072
     max_position_embeddings: int = 512
-    """the longest sequence; a hard limit where positions are a table (learned, sinusoidal)"""
+    """The longest sequence; a hard limit where positions are a table (learned, sinusoidal)."""
     type_vocab_size: int = 2
-    """number of segments of a text; 0: no segment embedding"""
+    """Number of segments of a text; 0: no segment embedding."""
     pad_token_id: int = 0
     positions: Positions = "learned"
     position_offset: int = 0
-    """row of position 0 in the table of positions"""
+    """Row of position 0 in the table of positions."""
     relative_bias: bool = False
-    """whether a learned number for each distance is added to attention scores (MPNet)"""
+    """Whether a learned number for each distance is added to attention scores (MPNet)."""
     norm: Norm = "layer_norm"
     norm_order: NormOrder = "post"
     norm_eps: float = 1e-12
     norm_bias: bool = True
     bias: bool = True
-    """whether the linear layers of the blocks have biases"""
+    """Whether the linear layers of the blocks have biases."""
     gated: bool = False
-    """whether the feed-forward layer is a gated unit"""
+    """Whether the feed-forward layer is a gated unit."""
     hidden_act: Activation = "gelu"
-    """between the two matrices of the feed-forward layer, and in the masked-LM head"""
+    """The activation of the feed-forward layer and of the masked-LM head."""
     local_attention: int = 0
-    """width of the sliding window of local layers, in tokens; 0: every layer is global"""
+    """Width of the sliding window of local layers, in tokens; 0: every layer is global."""
     global_attn_every_n_layers: int = 1
-    """layers 0, n, 2n … are global, the others local"""
+    """Layers 0, n, 2n … are global, the others local."""
     global_rope_theta: float = 160_000.0
-    """base of the rotary angles in global layers"""
+    """Base of the rotary angles in global layers."""
     local_rope_theta: float = 10_000.0
-    """base of the rotary angles in local layers"""
+    """Base of the rotary angles in local layers."""
     tie_word_embeddings: bool = True
-    """whether masked-LM scores a token with its input embedding (Press & Wolf 2017)"""
+    """Whether masked-LM scores a token with its input embedding (Press & Wolf 2017)."""
     classifier_head: ClassifierHead = "pooler"
-    """layer before the classifier of a text: the encoder's pooler (BERT); a dense layer with this
+    """Layer before the classifier of a text: the encoder's pooler (BERT); a dense layer with this
     activation (RoBERTa: tanh, DistilBERT: relu, ELECTRA: gelu); or the prediction head of masked-LM
-    (ModernBERT), which then precedes the classifier of tokens, too"""
+    (ModernBERT), which then precedes the classifier of tokens, too."""
     head_bias: bool = True
-    """whether the dense layer of the prediction head has a bias"""
+    """Whether the dense layer of the prediction head has a bias."""
     embedding_dropout: float = 0.1
     hidden_dropout: float = 0.1
     attention_dropout: float = 0.1

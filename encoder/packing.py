@@ -29,13 +29,13 @@ class Sequences:
     """The boundaries of packed sequences, and whether attention in them is causal."""
 
     lengths: tuple[int, ...]
-    """number of tokens of each sequence, on the host: reading them does not wait for a GPU"""
+    """Number of tokens of each sequence, on the host: reading them does not wait for a GPU."""
     cu_seqlens: Int[Tensor, " bounds"]
-    """cumulative lengths, from 0: sequence i is tokens[cu_seqlens[i] : cu_seqlens[i + 1]]"""
+    """Cumulative lengths, from 0: sequence i is tokens[cu_seqlens[i] : cu_seqlens[i + 1]]."""
     positions: Int[Tensor, " tokens"]
-    """position of each token in its sequence, from 0"""
+    """Position of each token in its sequence, from 0."""
     causal: bool = False
-    """whether a token sees no token that comes after it"""
+    """Whether a token sees no token that comes after it."""
 
     @classmethod
     def of(
@@ -117,9 +117,9 @@ class PaddedSequences:
     """
 
     is_token: Bool[Tensor, "batch seq"]
-    """the attention mask: false on padding"""
+    """The attention mask: false on padding."""
     causal: bool = False
-    """whether a token sees no token that comes after it"""
+    """Whether a token sees no token that comes after it."""
 
     def prefixed(self, prefix: int) -> "PaddedSequences":
         """Return the same sequences, each `prefix` entries longer."""
@@ -165,11 +165,11 @@ class Packing:
     """The positions of the real tokens of a padded batch, in the order in which they are packed."""
 
     shape: tuple[int, int]
-    """(batch, seq) of the padded batch"""
+    """The shape of the padded batch: (batch, seq)."""
     rows: Int[Tensor, " sequences"]
-    """row of the batch of each packed sequence"""
+    """Row of the batch of each packed sequence."""
     index: Int[Tensor, " tokens"]
-    """index of each packed token in the flattened batch"""
+    """Index of each packed token in the flattened batch."""
     sequences: Sequences
 
     @classmethod

@@ -20,7 +20,7 @@ from plainformer.encoder.packing import to_device
 from plainformer.tokenizer import Tokenizer
 
 Segment = tuple[Shaped[np.ndarray, " _"], Shaped[np.ndarray, " _"]]
-"""token ids, and for each token 1 where a word begins, else 0"""
+"""Token ids, and for each token 1 where a word begins, else 0."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class PackedText:
 
     ids: Int64[np.ndarray, " tokens"]
     words: Int[np.ndarray, " tokens"]
-    """the number of each token's word, in ascending order from 0"""
+    """The number of each token's word, from 0 in ascending order."""
     special: Bool[np.ndarray, " tokens"]
     lengths: tuple[int, ...]
     segments: Int64[np.ndarray, " tokens"] | None = None
-    """of pairs: 0 in the first segment, 1 in the second"""
+    """For pairs: 0 in the first segment, 1 in the second."""
     order: Int64[np.ndarray, " sequences"] | None = None
-    """of pairs: 0 where the second segment follows the first in the corpus, 1 where not"""
+    """For pairs: 0 where the second segment follows the first in the corpus, 1 where not."""
 
     @classmethod
     def packed(
@@ -116,21 +116,21 @@ class MaskedBatch:
     sequences: Sequences
     target_positions: Int[Tensor, " targets"]
     labels: Int[Tensor, " targets"]
-    """the original tokens at the target positions"""
+    """The original tokens at the target positions."""
     token_type_ids: Int[Tensor, " tokens"] | None = None
     order: Int[Tensor, " sequences"] | None = None
-    """of pairs: 0 where the second segment follows the first in the corpus, 1 where not"""
+    """For pairs: 0 where the second segment follows the first in the corpus, 1 where not."""
     step_counts: Counts | None = None
-    """item counts of the whole optimizer step; None outside a step"""
+    """Item counts of the whole optimizer step; None outside a step."""
 
     @property
     def num_tokens(self) -> int:
-        """Tokens in the batch."""
+        """Return the number of tokens in the batch."""
         return len(self.input_ids)
 
     @property
     def counts(self) -> Counts:
-        """Item counts of the step, or of this batch alone outside a step."""
+        """Return the item counts of the step, or, outside a step, of this batch alone."""
         own = Counts(self.num_tokens, len(self.labels), len(self.sequences.lengths))
         return self.step_counts or own
 
@@ -149,7 +149,7 @@ class MaskedBatch:
 
 
 Corruption = Callable[[PackedText, np.random.Generator, int], MaskedBatch]
-"""(text, generator, step) → the corrupted text with its targets"""
+"""Text, generator and step → the corrupted text with its targets."""
 
 
 def with_step_counts(

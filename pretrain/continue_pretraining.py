@@ -68,7 +68,7 @@ def continued_start(
 
 
 def describe(start: Start, config: PretrainConfig) -> str:
-    """Write what the run continues from: its learning rate, new heads and new words."""
+    """Describe the start of the run: its learning rate, new heads and new words."""
     training = config.training
     lines = [
         f"going on from {config.model}: learning rate {training.learning_rate:g}, which rises "
@@ -104,7 +104,7 @@ class Retokenized:
     chunks: Chunks
     own: Tokenizer
     positions: int
-    """of the model: longer sequences are truncated"""
+    """Positions of the model: longer sequences are truncated."""
 
     def __len__(self) -> int:
         """Return the number of blocks of all shards."""

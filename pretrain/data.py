@@ -29,13 +29,13 @@ from plainformer.tokenizer import Tokenizer
 from plainformer.training import Order, Replay, all_reduce_sum, by_tokens, local_indices
 
 Rows = Int64[np.ndarray, "items 3"]
-"""shard, first token and last token + 1 of each chunk"""
+"""Shard, first token and last token + 1 of each chunk."""
 BLOCK = 1 << 14
-"""tokens of a shard that are shuffled as one unit"""
+"""Tokens of a shard that are shuffled as one block."""
 POOL, POOL_BATCHES = 1 << 21, 64
-"""minimum size of the shuffle buffer, in tokens and in batches"""
+"""Minimum size of the shuffle buffer, in tokens and in batches."""
 ENTROPY_SAMPLE = 1 << 24
-"""tokens from which the unigram entropy is estimated"""
+"""Tokens from which the unigram entropy is estimated."""
 
 
 @runtime_checkable
@@ -49,7 +49,7 @@ class TextSource(Protocol):
         """Return the items of one block."""
 
     def lengths(self, items: Rows) -> Int64[np.ndarray, " items"]:
-        """Return the largest number of tokens that each may have."""
+        """Return the largest number of tokens of each item."""
 
     def text(self, items: Rows, rng: np.random.Generator) -> PackedText:
         """Pack these items, shorter ones first; randomness comes from `rng`."""

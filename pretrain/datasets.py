@@ -26,16 +26,16 @@ class Texts:
     """The training text of a run, and its held-out texts."""
 
     train: TextSource
-    """the new text, followed by the old text where there is some"""
+    """The new text, followed by the old text if there is any."""
     replay: Replay | None
     held_out: Mapping[str, TextSource]
-    """by the prefix of its metrics"""
+    """Prefix of its metrics -> held-out text."""
     new_tokens: int
-    """tokens of the new text to train on"""
+    """Tokens of the new text to train on."""
     entropy: float
-    """of single tokens of the new text"""
+    """The entropy of single tokens of the new text."""
     fingerprints: Mapping[str, str]
-    """hashes of the shards of the corpus and of the old text; a resumed run requires the same"""
+    """Hashes of the shards of the corpus and of the old text; a resumed run requires the same."""
 
     def batches(
         self,

@@ -2,9 +2,9 @@
 
     forgotten = loss on the old text, after − before
 
-Two held-out losses compare where objective, tokenizer, text and masks are the same; held_out.json
-beside a run has their fingerprints. After the vocabulary grows, losses per token no longer compare:
-there are fewer tokens, and a whole word is harder to predict than one of its parts beside the
+Two held-out losses are comparable if objective, tokenizer, text and masks are the same;
+held_out.json beside a run has their fingerprints. After the vocabulary grows, losses per token are
+not: there are fewer tokens, and a whole word is harder to predict than one of its parts beside the
 others. So whole words are masked, the same ones for both vocabularies, and the loss is given per
 character:
 
@@ -36,10 +36,10 @@ from plainformer.tokenizer import Tokenizer, join_pieces
 from plainformer.training import Loss, Objective, evaluate
 
 OLD = "old_"
-"""prefix of the metrics of the old text"""
+"""Prefix of the metrics of the old text."""
 PER_CHARACTER = "nats_per_character"
 BATCH_TOKENS = 2048
-"""independent of the batches of training, so that all runs compare"""
+"""Tokens of a batch, whatever the batches of training, so that runs are comparable."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Evaluation:
 
     loss: Objective[Any, MaskedBatch]
     held_out: Mapping[str, Sequence[MaskedBatch]]
-    """by the prefix of their metrics"""
+    """Prefix of the metrics -> batches."""
     token_metric: str | None
-    """the metric of which perplexity is the exponential"""
+    """The metric whose exponential is the perplexity."""
 
     @classmethod
     def of(
@@ -91,7 +91,7 @@ class Evaluation:
         return found
 
     def fingerprint(self, config: PretrainConfig, tokenizer: Tokenizer) -> dict[str, Any]:
-        """Return all that a held-out loss depends on beside the model."""
+        """Return fingerprints of all that a held-out loss depends on, except the model."""
         digest = hashlib.sha256()
         for batch in self.held_out[""]:
             digest.update(repr(batch.sequences.lengths).encode())
@@ -138,7 +138,7 @@ class PerCharacter:
 def forgotten(
     objective: PretrainingObjective[Any], before: Mapping[str, float], after: Mapping[str, float]
 ) -> tuple[dict[str, float], str]:
-    """Return what was learned of the new text and forgotten of the old, and a line that says so."""
+    """Compute the gain on the new text and what the old one lost; describe both in a line."""
     name, unit = objective.token_metric or "loss", "nats"
     if PER_CHARACTER in before:
         name, unit = PER_CHARACTER, "nats per character"

@@ -35,12 +35,12 @@ class Masking:
 
     mask_id: int
     ordinary_ids: Int64[np.ndarray, " ordinary"]
-    """the vocabulary without special tokens, from which random tokens are drawn"""
+    """The vocabulary without special tokens, from which random tokens are drawn."""
     ratio: float = 0.15
-    """share of the tokens to choose"""
+    """Share of the tokens to choose."""
     unit: Unit = "tokens"
     last_ratio: float | None = None
-    """the share at the last of `steps`, if it changes linearly from step to step"""
+    """The share at the last of `steps`, if it changes linearly over the steps."""
     steps: int = 1
 
     @classmethod

@@ -54,11 +54,11 @@ from plainformer.training import (
 TOKENS_PER_WEIGHT = 20
 FRESH_EPOCHS, WORN_EPOCHS = 4, 16
 ASSUMED_UTILISATION = 0.4
-"""the share of the peak that training is assumed to reach before it is timed"""
+"""The share of the peak that training is assumed to reach before it is timed."""
 LARGEST_BATCH = {"cpu": 8192, "cuda": 16384}
-"""tokens of one forward pass; larger steps are accumulated"""
+"""Tokens of one forward pass; larger steps are accumulated."""
 SAMPLE_TOKENS, SAMPLE_STEPS = 1 << 15, 32
-"""size of the sample from which the mean step is estimated"""
+"""Size of the sample from which the mean step is estimated."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Plan:
     """None: the run continues from a model"""
     parameters: int
     weights: int
-    """parameters of the layers' matrices"""
+    """Parameters of the layers' matrices."""
     batch_tokens: int
     accumulate: int
     steps: int
@@ -77,13 +77,13 @@ class Plan:
     epochs: float
     flops: float
     seconds: float
-    """of training and evaluation"""
+    """Seconds of training and evaluation."""
     evaluating: float
-    """seconds of evaluation"""
+    """Seconds of evaluation."""
     planning: float
-    """seconds spent on planning"""
+    """Seconds spent on planning."""
     why: str
-    """the rule by which the size was chosen"""
+    """The rule by which the size was chosen."""
 
     @classmethod
     def of(
@@ -150,7 +150,7 @@ class Candidate:
     batches: MaskedBatches
     flops: Flops[MaskedBatch]
     limit: float = math.inf
-    """the seconds from which a step is timed only once"""
+    """Seconds of a step above which it is timed only once."""
 
     @cached_property
     def weights(self) -> int:
@@ -213,7 +213,7 @@ class Candidate:
 
 
 MakeCandidate = Callable[[PretrainConfig], Candidate]
-"""options without a budget → the model and the batches of these options"""
+"""Options without a budget → the model and the batches of these options."""
 
 
 def make_plan(

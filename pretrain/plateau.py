@@ -9,10 +9,10 @@ from plainformer.training import is_main
 
 
 class PlateauWatch:
-    """Warn once when the held-out loss stays where that of a model without context would be.
+    """Warn once when the held-out loss stays at that of a model without context.
 
-    That is above 95 % of the entropy of single tokens: at the end, or with less than 2 % gained
-    from one evaluation to the next. `metric` is the loss of a token; without one nothing is done.
+    The loss is then above 95 % of the entropy of single tokens, at the end or with a gain of less
+    than 2 % since the last evaluation. `metric` is the loss of a token; None: never warn.
     """
 
     def __init__(self, entropy: float, metric: str | None) -> None:

@@ -35,7 +35,7 @@ from plainformer.training import (
 )
 
 MAY_DIFFER = {"out", "tokenizer", "workers", "resume", "training"}
-"""options that a resumed run may change; its shards know their tokenizer"""
+"""Options that a resumed run may change; the shards name their tokenizer."""
 
 
 def pretrain(config: PretrainConfig, quiet: bool = False) -> Result:

@@ -22,7 +22,7 @@ class Start:
     model: PretrainedModel
     tokenizer: Tokenizer
     old_tokenizer: Tokenizer
-    """that of the model before its vocabulary grew"""
+    """The tokenizer of the model before its vocabulary grew."""
     new_words: Sequence[str] = ()
 
 

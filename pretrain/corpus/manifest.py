@@ -39,10 +39,10 @@ OURS = re.compile(r"manifest\.json|unfinished|(train|valid)-\d{5,}\.safetensors"
 
 SHARD = re.compile(r"(train|valid)-\d{5,}\.safetensors")
 MAX_LINE = 64 * 2**20
-"""bytes of a journal's first line"""
+"""Bytes of the longest first line of a journal."""
 
 Provenance = dict[str, Any]
-"""everything that decides the content of the shards: equal provenance, equal bytes"""
+"""All that determines the content of the shards: equal provenance, equal bytes."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class Portion:
 
     end: Place
     read: int
-    """documents"""
+    """Documents read."""
     copies: int
-    """documents dropped as copies of earlier ones"""
+    """Documents dropped as copies of earlier ones."""
     empty: int
-    """documents dropped because they have no tokens"""
+    """Documents dropped because they have no tokens."""
     shards: tuple[Entry, ...]
 
 

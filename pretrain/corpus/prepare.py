@@ -35,11 +35,11 @@ from plainformer.tokenizer import Tokenizer, load_tokenizer
 from plainformer.training import full_disk
 
 SHARD_TOKENS = 1 << 24
-"""tokens that end a portion"""
+"""Tokens at which a portion ends."""
 WORK_UNIT = 1 << 18
-"""minimum characters of a work unit"""
+"""Minimum characters of a work unit."""
 WORKER_BYTES = 16 << 20
-"""bytes of text that make another process worth its start"""
+"""Bytes of text for which another process saves more time than its start takes."""
 
 
 def prepare_corpus(
@@ -174,7 +174,7 @@ def _work_units(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 
 Tokenized = tuple[Tokens, Bool[np.ndarray, " documents"]]
-"""the documents of a work unit that have tokens, and which of them are held out"""
+"""The documents of a work unit that have tokens, and which of them are held out."""
 
 
 def _tokenizer(

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 LINE_EVERY = 10.0
-"""seconds between lines without a terminal"""
+"""Seconds between lines without a terminal."""
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from plainformer.tokenizer import Tokenizer
 
 FORMAT = "plainformer token shard 2"
 MAX_PART = 1 << 20
-"""characters of a document to tokenize at once (up to 0.1 GB of memory)"""
+"""Characters of a document to tokenize at once (up to 0.1 GB of memory)."""
 SAFETENSORS_DTYPES = {"int64": "I64", "uint8": "U8", "uint16": "U16", "uint32": "U32"}
 
 
@@ -52,7 +52,7 @@ class Tokens:
     words: UInt8[np.ndarray, " tokens"]
     """1 where a word begins"""
     sizes: Int64[np.ndarray, " documents"]
-    """tokens of each document"""
+    """Tokens of each document."""
     hashes: Int64[np.ndarray, " documents"]
 
     @classmethod

@@ -1,7 +1,7 @@
 """Map a function over a stream in several processes, in order and with bounded memory.
 
-Processes are spawned: a fork would inherit locks that threads of PyTorch hold, which nobody would
-release. So a script that calls this needs `if __name__ == "__main__":`, as `multiprocessing` says.
+Processes are spawned: a fork would inherit locks that threads of PyTorch hold, and never release
+them. A script that calls this therefore needs `if __name__ == "__main__":`, see `multiprocessing`.
 Workers end with their parent.
 """
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 WAITING = 2
-"""items in flight for each process, finished ones that wait for their turn included"""
+"""Items in progress for each process, including finished ones that wait for their turn."""
 
 
 def cores() -> int:
@@ -86,7 +86,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 _function: Callable[[Any], Any]
-"""the function of this worker process"""
+"""The function of this worker process."""
 
 
 def _begin(make: Callable[..., Callable[[Any], Any]], *arguments: Any) -> None:

@@ -1,4 +1,4 @@
-"""The interface of a pretraining objective: one object that a run asks for all it needs.
+"""The interface of a pretraining objective: one object for all that a run needs of it.
 
 build, load      the model: with random weights, or from a folder to continue from
 read             the text: chunks of documents, or pairs of segments
@@ -41,26 +41,26 @@ class PretrainingObjective(ABC, Generic[ModelT]):
     """A way to learn from unlabelled text."""
 
     name: str
-    """on the command line"""
+    """Its name on the command line."""
     model_class: type[ModelT]
     options: frozenset[str] = frozenset()
-    """the options that it reads, of those that not every objective reads"""
+    """The options that it reads beyond those that every objective reads."""
     unit: str = "token"
-    """the item over which the loss is a mean"""
+    """The item over which the loss is a mean."""
     preset_family: str = "modern"
-    """the family of presets from which a budget chooses"""
+    """The family of presets from which a budget chooses."""
     predicts_tokens: bool = True
-    """whether its batches have token targets"""
+    """Whether its batches have token targets."""
     token_metric: str | None = "loss"
-    """the metric that is the mean loss of a predicted token; perplexity is its exponential"""
+    """The metric that is the mean loss of a predicted token; perplexity is its exponential."""
     extends_vocabulary: bool = False
-    """whether the vocabulary of a model to continue from may grow"""
+    """Whether the vocabulary of a model to continue from may grow."""
 
     def check(self, config: "PretrainConfig") -> None:
         """Raise `UserError` for values of options that do not work together."""
 
     def beside(self, other: "PretrainingObjective[Any]") -> "PretrainingObjective[Any] | None":
-        """Return the objective that learns both from one forward pass; None where it cannot be."""
+        """Return the objective that learns both in one forward pass; None where none can."""
         return None
 
     def build(self, config: "PretrainConfig", shape: EncoderConfig) -> ModelT:
@@ -95,7 +95,7 @@ class PretrainingObjective(ABC, Generic[ModelT]):
         """Return the function that makes batches of texts.
 
         `masking` is that of the run's options in training, and BERT's in evaluation, so that runs
-        compare.
+        are comparable.
         """
 
     @abstractmethod
@@ -107,7 +107,7 @@ class PretrainingObjective(ABC, Generic[ModelT]):
     def held_out_loss(
         self, config: "PretrainConfig", tokenizer: Tokenizer
     ) -> Objective[ModelT, MaskedBatch]:
-        """Return the loss to evaluate with, which may depend on no option of training."""
+        """Return the loss of evaluation, which must not depend on options of training."""
         return self.loss(config, tokenizer)
 
     @abstractmethod

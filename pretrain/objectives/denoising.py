@@ -2,8 +2,8 @@
 
 This is StructBERT's word objective (Wang et al. 2019, arXiv:1908.04577): tokens are masked as in
 masked language modelling, which also replaces some by random ones; of the trigrams that remain,
-5 % are shuffled. The targets are the original tokens at all changed positions. The length stays, so
-each position has one target.
+5 % are shuffled. The targets are the original tokens at all changed positions. The length stays the
+same, so each position has one target.
 """
 
 from dataclasses import dataclass

@@ -30,7 +30,7 @@ class Distillation:
     soft_share: float = 0.5
 
     def __call__(self, model: MaskedLM, batch: MaskedBatch) -> Loss:
-        """Mix both losses; "hard" and "soft" are the two, without T² and their shares."""
+        """Mix both losses; the metrics "hard" and "soft" are the two, without T² and shares."""
         teacher = self.teacher.to(batch.input_ids.device)
         inputs = {"sequences": batch.sequences, "target_positions": batch.target_positions}
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Replaced-token detection: which tokens of a text did another model put there?
+"""Replaced-token detection: find the tokens of a text that another model has replaced.
 
     generator:       −log p(token | masked text), at the masked positions
     discriminator:   −log p(replaced or not | text with the generator's draws), at every position
@@ -64,7 +64,7 @@ class Electra(PretrainedModel):
     def from_pretrained(
         cls, folder: str | Path, new_head: bool = False, **settings: Any
     ) -> "Electra":
-        """Load what `save_pretrained` wrote; raise `UserError` where there is no generator."""
+        """Load both models of a folder; raise `UserError` where there is no generator."""
         folder = find_folder(folder)
         if not (folder / "generator").is_dir():
             raise UserError(f"{folder} has no generator/ beside it, as rtd leaves one")
@@ -148,7 +148,7 @@ class ReplacedTokenObjective(PretrainingObjective[Electra]):
     token_metric = None
 
     def check(self, config: "PretrainConfig") -> None:
-        """Raise `UserError` for the width of a generator that is loaded."""
+        """Raise `UserError` for a width of the generator where it is loaded."""
         if config.model is not None and is_given(config, "generator_share"):
             raise UserError(f"generator_share is for a new model: {config.model} has its generator")
 

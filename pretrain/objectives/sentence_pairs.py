@@ -40,7 +40,7 @@ PairName = Literal["nsp", "sop"]
 
 @dataclass(frozen=True)
 class SegmentPairs:
-    """Chunks of documents, each cut in two; they leave room for the second [SEP]."""
+    """Chunks of documents, each cut in two, and short enough for the second [SEP]."""
 
     chunks: Chunks
     name: PairName
@@ -78,7 +78,7 @@ class SegmentPairs:
     ) -> np.ndarray:
         """Exchange the second segments of neighbours among the `wrong` pairs, in place.
 
-        Neighbours have similar lengths, so the length does not give the class away; a segment that
+        Neighbours have similar lengths, so the length does not reveal the class; a segment that
         is too long for its new pair is cut. A pair whose neighbour is of the same document stays
         as it was. Return a mask of the pairs that are wrong now.
         """
@@ -175,7 +175,7 @@ class SentencePairObjective(PretrainingObjective[PairedMaskedLM]):
         return SegmentPairs(Chunks(shards, tokenizer, config.max_length - 1), self.name)
 
     def corrupt(self, masking: Masking) -> Corruption:
-        """Corrupt the tokens where they are predicted, too."""
+        """Corrupt the tokens if they are predicted, too."""
         return self.tokens.corrupt(masking) if self.tokens else no_token_targets
 
     def loss(
