@@ -1,7 +1,7 @@
-"""One training loop for both stages: it knows no model and no tokenizer, only an objective.
+"""The training loop of both stages, for any model that an objective turns into a loss.
 
-objective(model, batch) -> Loss      what is learned
-batches(step) -> [batch, ...]        from what: a pure function of (seed, step)
+objective(model, batch) -> Loss      the loss to minimise
+batches(step) -> [batch, ...]        the data: a pure function of (seed, step)
 train(model, objective, batches, config, out)
 """
 

@@ -64,12 +64,12 @@ def processes() -> Iterator[None]:
     try:
         try:
             store, number, size = next(rendezvous("env://"))
-        except ValueError as error:  # an address or a port that is missing, or none
+        except ValueError as error:  # a missing or invalid address or port
             reason = " ".join(str(error).split())
             raise UserError(
                 f"WORLD_SIZE is {world_size()}: start with torchrun ({reason})"
             ) from None
-        # torchrun's outlives its restarts: another part of it for each, and for each block.
+        # torchrun's store outlives its restarts: each restart and each context has its own prefix.
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         _store = PrefixStore(f"attempt {attempt}, block {next(_turns)}", store)
         distributed.init_process_group(
@@ -84,7 +84,7 @@ def processes() -> Iterator[None]:
         if _faults(1) > 1:
             raise SystemExit(2) from None
         raise
-    except RuntimeError as error:  # what the others meet when one has left
+    except RuntimeError as error:  # raised in the other processes when one has ended
         if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
             raise
         if _faults(1) > 1:
@@ -101,7 +101,7 @@ def _faults(more: int) -> int:
     """Add to the number of failed processes; return the sum."""
     try:
         return int(_store.add("faults", more)) if _store else more
-    except RuntimeError:  # the store is gone with its process: this one speaks for itself
+    except RuntimeError:  # the store ended with its process: count this one alone
         return more
 
 

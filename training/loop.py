@@ -91,16 +91,16 @@ def train(
     newest undamaged checkpoint in `out`, or starts where there is none.
 
     Raises UserError for a folder that holds another run, or none but damaged checkpoints, for other
-    settings than those of the run to resume, for a loss that is no number or a spike (as
+    settings than those of the run to resume, for a loss that is NaN or a spike (as
     `config.on_spike` says) and for a full disk. After SIGINT (Ctrl-C), SIGTERM or SIGUSR1 it
-    finishes the step, or gives up an evaluation, which the resumed run does first; it saves, and
+    finishes the step, or abandons an evaluation, which the resumed run repeats; it saves, and
     raises KeyboardInterrupt or SystemExit (see `training.signals`).
 
     On a CPU a resumed run is bit for bit one that was never stopped. On a GPU it has the same
     batches, masks and dropout, but kernels that add in no fixed order (attention's backward pass,
-    scattered sums) differ in the last bits: it then comes as near to the unbroken run as that comes
-    to itself when it is run again. `torch.use_deterministic_algorithms(True)`, with
-    CUBLAS_WORKSPACE_CONFIG=:4096:8 in the environment, asks for fixed orders.
+    scattered sums) differ in the last bits: it then differs from the unbroken run as much as two
+    unbroken runs differ. `torch.use_deterministic_algorithms(True)`, with
+    CUBLAS_WORKSPACE_CONFIG=:4096:8 in the environment, enforces fixed orders.
     """
     if (monitor and not evaluate) or (config.patience and not monitor):
         raise ValueError("patience needs a monitor, and a monitor needs evaluate")

@@ -3,9 +3,9 @@
     m ← β₁m + (1 − β₁)g        v ← β₂v + (1 − β₂)g²
     θ ← θ − sη · (λθ + m̂ / (√v̂ + ε))     λ = 0 where θ has fewer than two dimensions
 
-A bias or the gain of a norm has no direction to be shrunk in, so these are spared, as in BERT.
+Biases and the gains of norms do not decay, as in BERT.
 s is the multiplier of the parameter's learning rate; where it is 0 the parameter is frozen.
-Matrices of blocks may go by Muon instead (see `training.muon`).
+Muon may update the matrices of blocks instead (see `training.muon`).
 The optimizer's state is kept under the names of the parameters, to be saved as plain tensors.
 """
 
@@ -34,8 +34,8 @@ def build_optimizer(
     """Return AdamW, or Muon, over the trained parameters, in groups of one multiplier each.
 
     A parameter with multiplier 0 is frozen: it no longer requires a gradient. A parameter that
-    already was frozen stays so. A tied parameter goes by its first name. Raises UserError when
-    every parameter is frozen.
+    already was frozen stays so. A tied parameter has the multiplier of its first name. Raises
+    UserError when every parameter is frozen.
     """
     matrices = block_matrices(model) if config.optimizer == "muon" else {}
     groups: dict[tuple[float, bool, bool, int], list[nn.Parameter]] = {}
@@ -83,9 +83,9 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
 def restore_optimizer(
     model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
 ) -> None:
-    """Put `tensors`, from `optimizer_tensors`, back; the inverse, bit for bit.
+    """Restore the state that `optimizer_tensors` returned, bit for bit.
 
-    Raises KeyError for a tensor of a parameter that `model` has not.
+    Raises KeyError for a tensor of a parameter that `model` lacks.
     """
     parameters = dict(model.named_parameters())
     for full_name, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""What a person sees while it runs: a live bar in a terminal, a line now and then elsewhere."""
+"""Show the progress of a run: a live bar in a terminal, else a line now and then."""
 
 import time
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ LINE_EVERY = 10.0  # seconds, where there is no terminal
 
 
 class Display:
-    """Shows how far a run of `steps` steps is, on the standard error; nothing when `quiet`."""
+    """The progress of a run of `steps` steps, shown on standard error unless `quiet`."""
 
     def __init__(self, label: str, steps: int, *, quiet: bool = False) -> None:
         self.label, self._steps = label, steps
@@ -46,7 +46,7 @@ class Display:
         seconds_per_step: float,
         learning_rate: float,
     ) -> None:
-        """Show where the run is after `step` steps."""
+        """Show the state of the run after `step` steps."""
         self._pace = (
             seconds_per_step if self._pace is None else (0.9 * self._pace + 0.1 * seconds_per_step)
         )
@@ -73,7 +73,7 @@ class Display:
 
 
 def _short(number: float) -> str:
-    """987, 12.3k, 1.25M."""
+    """Format a number: 987, 12.3k, 1.25M."""
     if number < 1e3:
         return f"{number:.0f}"
     return f"{number / 1e3:.1f}k" if number < 1e6 else f"{number / 1e6:.2f}M"

@@ -2,12 +2,11 @@
 
     π(i) = E(E(… E(i))), until it is below n;   E: rounds of (l, r) → (r, l ⊕ F(r, key))
 
-E is a Feistel network on just as many bits as n - 1 has: a bijection whatever F is, keyed by (seed,
-epoch). Walking along its cycle until the value is below n keeps it one on [0, n), in fewer than two
-steps on average (Black & Rogaway 2002). F is the finaliser of SplitMix64 (Steele et al. 2014), in
-which every bit of the input moves every bit of the output. With 24 rounds such a network shuffles
-as well as is needed for data, also where there are few bits (Mitchell et al. 2021,
-arXiv:2106.06161); it is no cipher.
+E is a Feistel network on just as many bits as n − 1 has: a bijection whatever F is, keyed by (seed,
+epoch). Applying it until the value is below n gives a bijection on [0, n), in fewer than two steps
+on average (Black & Rogaway 2002). F is the finaliser of SplitMix64 (Steele et al. 2014), in which
+every bit of the input affects every bit of the output. With 24 rounds such a network shuffles well
+enough for data, even on few bits (Mitchell et al. 2021, arXiv:2106.06161); it is no cipher.
 """
 
 import numpy as np

@@ -53,7 +53,7 @@ class Interruption:
     @contextmanager
     def gives_up(self) -> Iterator[None]:
         """End the context at a signal: for long work that can be repeated."""
-        self._waits = world_size() > 1  # the processes could not end it together
+        self._waits = world_size() > 1  # several processes could not end the context together
         try:
             yield
         except _GivenUp:

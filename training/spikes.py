@@ -8,8 +8,8 @@
 1941): the steep descent at the beginning is no noise, so a spike right after it is seen too. A step
 is judged by its loss and its gradient norm, with the 6 deviations of OLMo, which leaves such steps
 out (`SkipStepOptimizer` of OLMo-core); PaLM left out the batches around a spike (Chowdhery et al.
-2022, section 5.1). A spike does not count in μ and σ, and until 64 steps have been seen nothing is
-one that is finite.
+2022, section 5.1). A spike does not change μ and σ. In the first 64 steps only a value that is not
+finite is a spike.
 """
 
 import math

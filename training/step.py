@@ -68,7 +68,7 @@ def take_step(
     spikes: Spikes | None = None,
     before_step: Callable[[int], None] | None = None,
 ) -> Step:
-    """Take optimizer step `step` (from 0), or skip it; the model and `optimizer` move on.
+    """Take optimizer step `step` (from 0), or skip it; update the model and `optimizer`.
 
     `call` is the model as `training.parallel` wraps it. `before_step` is called with `step`, unless
     it is skipped, when every `grad` is the mean over all processes and is not yet clipped.
@@ -96,14 +96,14 @@ def take_step(
     count, tokens, operations = all_reduce_sum(count, tokens, operations)
     sums = all_reduce_sum_tensors(sums, device)
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    # They are the mean of the processes' sums: from here on the mean over all that is counted.
+    # Until here they are the processes' mean of sums; now they become the mean over all items.
     torch._foreach_mul_(gradients, world_size() / max(count, 1))
     norm = gradient_norm(gradients)
     rate = learning_rate(config, step)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["lr_multiplier"]
     skipped = False
-    if spikes and config.on_spike == "skip" and count:  # else no number is read: no GPU waits
+    if spikes and config.on_spike == "skip" and count:  # reading a number waits for the GPU
         skipped = spikes.see(loss=float(sums["loss"]) / count, grad_norm=float(norm))
     if not skipped:
         if before_step:
