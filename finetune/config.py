@@ -26,7 +26,7 @@ class FinetuneConfig:
         "select": "evaluation",
         "resume": "run",
     }
-    """The group of the options from this field on, in the help of the command."""
+    """First option of each group -> the heading of the group in the help."""
 
     model: Path
     """Folder of the pretrained model and its tokenizer."""

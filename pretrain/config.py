@@ -26,7 +26,7 @@ class PretrainConfig:
         "valid_tokens": "evaluation",
         "resume": "run",
     }
-    """The group of the options from this field on, in the help of the command."""
+    """First option of each group -> the heading of the group in the help."""
 
     corpus: tuple[str, ...]
     """Text to learn from: files, folders, globs or URLs (.txt, .jsonl, .csv, .tsv or .parquet, also

@@ -20,7 +20,7 @@ class LoopConfig:
         "eval_every": "evaluation",
         "seed": "run",
     }
-    """The group of the options from this field on, in the help of a command."""
+    """First option of each group -> the heading of the group in the help."""
 
     learning_rate: float = 5e-4
     """The highest learning rate of the schedule."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FILE = "options.json"
 BEGUN = ("log.jsonl", "checkpoints", "metrics.json")
-"""Names of which the folder of a started run holds at least one."""
+"""Names in the folder of a started run, which holds at least one of them."""
 
 
 @contextmanager

@@ -111,8 +111,8 @@ def wrap_ddp(
 ) -> nn.Module:
     """Wrap `call` in DistributedDataParallel, where it can average the gradients.
 
-    It cannot for one process, a sharded model, or an objective of several losses, of which none is
-    known to be the last before the objective goes on: see `average_gradients`. An objective may not
+    It cannot for one process, a sharded model, or an objective of several losses, since the last
+    one is known only when the objective ends: see `average_gradients`. An objective may not
     use every parameter, and DistributedDataParallel must know whether some get no gradient.
     """
     if world_size() == 1 or is_fsdp(call) or yields_losses(objective):
@@ -158,7 +158,7 @@ def average_gradients(call: nn.Module, parameters: Sequence[nn.Parameter]) -> No
 
 
 def is_sharded(tensor: Tensor) -> bool:
-    """Return whether `tensor` is a `DTensor`, of which each process holds a shard."""
+    """Return whether `tensor` is a `DTensor`: each process holds a shard of it."""
     return hasattr(tensor, "full_tensor")
 
 

@@ -78,7 +78,7 @@ TOOLS: dict[ToolName, type[Tracker]] = {
 
 
 def trackers(names: Sequence[ToolName], out: Path, step: int) -> list[Tracker]:
-    """Open the trackers of these names, for a run of which `step` steps are done.
+    """Open the trackers of these names, for a run after `step` steps.
 
     Only the main process has trackers. Raises UserError for one that is not installed or cannot
     start.

@@ -19,7 +19,7 @@ HAS_ONEDNN = "AVX512" in torch.backends.cpu.get_cpu_capability() and hasattr(
 """Without AVX-512 both are equally fast; off x86, torch has oneDNN or a faster library already."""
 MIN_TRAINING_FLOPS = 5 * 10**8
 """Smaller products in training are left to MKL: oneDNN compiles a kernel for each new size, in half
-a millisecond, and the sizes of training batches hardly ever repeat."""
+a millisecond, and the sizes of training batches rarely repeat."""
 
 
 def linear(

@@ -48,7 +48,7 @@ NO_RELATION = ("no_relation", "na", "none", "other")
 
 @dataclass(frozen=True, kw_only=True)
 class RelationExample(ClassExample):
-    """A text of which `text[start:end]` are head and tail."""
+    """A text with two entities, head and tail, each a span `text[start:end]`."""
 
     head: Span
     tail: Span
