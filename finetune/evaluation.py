@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from plainformer.base import Fields, UserError, read_json
+from plainformer.base.progress import counting, watched
 from plainformer.corpora import cache_folder, catalogue
 from plainformer.finetune.data.examples import read_examples
 from plainformer.finetune.data.fingerprint import FILE as DATA
@@ -17,7 +18,6 @@ from plainformer.finetune.data.fingerprint import Fingerprint
 from plainformer.finetune.data.leakage import Overlap
 from plainformer.finetune.metrics import Metric
 from plainformer.finetune.prediction.predictor import Predictor, Progress
-from plainformer.finetune.progress import counting, watched
 from plainformer.finetune.task import AnyTask
 
 

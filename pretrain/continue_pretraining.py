@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Int64
 
 from plainformer.base import UserError, plural
+from plainformer.base.progress import counting
 from plainformer.encoder import extend_vocabulary
 from plainformer.pretrain.batch import PackedText, Segment
 from plainformer.pretrain.config import PretrainConfig
 from plainformer.pretrain.corpus import Corpus, is_prepared
-from plainformer.pretrain.corpus.progress import reading
 from plainformer.pretrain.data import Chunks, Rows, TextSource
 from plainformer.pretrain.evaluation import PER_CHARACTER, Evaluation
 from plainformer.pretrain.objectives import PretrainingObjective
@@ -90,7 +90,7 @@ def new_words(config: PretrainConfig, tokenizer: Tokenizer, quiet: bool) -> list
         if is_prepared(Path(name)):
             raise UserError(f"{name} is a prepared corpus: new words are learned from its text")
     corpus = Corpus.of(config.corpus, config.valid_share)
-    with reading("looking for words", None, quiet=quiet) as watch:
+    with counting("looking for words", unit="bytes", quiet=quiet) as watch:
         words = split_words(tokenizer, corpus.texts("train", watch), config.new_words)
     if not words:
         raise UserError("the new text has no frequent word that the vocabulary splits")

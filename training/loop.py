@@ -32,7 +32,7 @@ from plainformer.training.objective import Batches, BatchT, Flops, ModelT, Train
 from plainformer.training.optimizer import LearningRateMultipliers, build_optimizer, full_rate
 from plainformer.training.parallel import is_fsdp, layers_in_training, to_device, unshard, wrap_ddp
 from plainformer.training.peak import peak_flops
-from plainformer.training.progress import Display
+from plainformer.training.progress import TrainingProgress
 from plainformer.training.run_log import Record
 from plainformer.training.signals import Interruption
 from plainformer.training.step import take_step
@@ -127,7 +127,7 @@ def train(
             trained, compiled=config.compile, recomputed=config.activation_checkpointing
         ),
         Interruption() as interruption,
-        Display(label, config.steps, quiet=quiet or not is_main()) as display,
+        TrainingProgress(label, config.steps, quiet=quiet or not is_main()) as display,
         Record(out, state, display, peak, config.on_spike, config.track, loss_label) as record,
     ):
         if before is not None and state.step == 0:

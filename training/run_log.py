@@ -19,7 +19,7 @@ from plainformer.base import UserError, nan_to_null
 from plainformer.training.checkpoint import State
 from plainformer.training.curve import draw_curve
 from plainformer.training.distributed import is_main
-from plainformer.training.progress import Display
+from plainformer.training.progress import TrainingProgress
 from plainformer.training.spikes import IN_A_ROW
 from plainformer.training.step import Step
 from plainformer.training.trackers import ToolName, trackers
@@ -71,7 +71,7 @@ class Record:
         self,
         out: Path,
         state: State,
-        display: Display,
+        display: TrainingProgress,
         peak: float | None = None,
         on_spike: Literal["ignore", "skip", "stop"] = "ignore",
         track: Sequence[ToolName] = (),

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plainformer.base import UserError, refuse_same_file
+from plainformer.base.progress import counting
 from plainformer.finetune.prediction.inputs import Inputs
 from plainformer.finetune.prediction.outputs import check_format, open_output, writer
 from plainformer.finetune.prediction.predictor import Predictor
-from plainformer.finetune.progress import counting
 from plainformer.training import is_main, processes, world_size
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from plainformer.base import UserError, output_folder
+from plainformer.base.progress import counting
 from plainformer.corpora.duplicates import SeenHashes
 from plainformer.pretrain.corpus.manifest import (
     Journal,
@@ -27,7 +28,6 @@ from plainformer.pretrain.corpus.manifest import (
     is_prepared,
     provenance_of,
 )
-from plainformer.pretrain.corpus.progress import reading
 from plainformer.pretrain.corpus.shards import Tokens, read_hashes, write_shard
 from plainformer.pretrain.corpus.text import START, Corpus, Document, Place, Split, part
 from plainformer.pretrain.corpus.worker_pool import cores, in_order
@@ -92,7 +92,7 @@ def _write_portions(
         workers = min(workers, 1 + (total - done) // WORKER_BYTES)
     with (
         TemporaryDirectory() as copy,
-        reading("tokenizing", total, done, quiet=quiet) as watch,
+        counting("tokenizing", total, done, unit="bytes", quiet=quiet) as watch,
     ):
         tokenizer.save(copy)
         make = copy, fingerprint, corpus.valid_share

@@ -316,7 +316,7 @@ def test_a_full_disk(corpus, wordpiece, tmp_path, monkeypatch):
 def test_progress_is_told_where_there_is_no_terminal(
     corpus, wordpiece, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("plainformer.pretrain.corpus.progress.LINE_EVERY", 0.0)
+    monkeypatch.setattr("plainformer.base.progress.SECONDS_BETWEEN_LINES", 0.0)
     prepare_corpus(corpus, wordpiece, tmp_path / "out", workers=1)
     last = capsys.readouterr().err.splitlines()[-1]
     size = sum(Path(source.file).stat().st_size for source in corpus.sources) / 1e6

@@ -12,7 +12,7 @@ from rich.console import Console
 from plainformer.training import peak
 from plainformer.training.device import number_format
 from plainformer.training.peak import peak_flops
-from plainformer.training.progress import Display
+from plainformer.training.progress import TrainingProgress
 from tests.training import toy
 
 CPU = torch.device("cpu")
@@ -60,7 +60,7 @@ def view(monkeypatch, width: int, step: int, steps: int, **changes) -> str:
     """The last picture of the bar in a terminal of this width."""
     shown = io.StringIO()
     monkeypatch.setattr(
-        "plainformer.training.progress.Console",
+        "plainformer.base.progress.Console",
         lambda **_: Console(file=shown, width=width, force_terminal=True, color_system=None),
     )
     values = {
@@ -70,7 +70,7 @@ def view(monkeypatch, width: int, step: int, steps: int, **changes) -> str:
         "seconds_per_step": 0.21,
         "learning_rate": 3e-3,
     }
-    with Display("pretraining", steps) as display:
+    with TrainingProgress("pretraining", steps) as display:
         display.update(step, **{**values, **changes})
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.getvalue())
     return plain.replace("\r", "\n").strip().splitlines()[-1]
