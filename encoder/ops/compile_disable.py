@@ -1,7 +1,8 @@
 """Keep torch.compile out of a function that depends on the lengths of a batch.
 
 Its code would be compiled again for each batch. `torch.compiler.disable` does the same, but imports
-the compiler, half as long as importing torch: here it is called only once that is imported.
+the compiler, which takes half as long as importing torch. Here it is called only where the compiler
+is imported already.
 """
 
 import sys
