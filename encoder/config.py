@@ -168,6 +168,14 @@ class EncoderConfig:
         """Return how many positions a token of a local layer sees on each side."""
         return self.local_attention // 2
 
+    def check_max_length(self, max_length: int, model: str) -> None:
+        """Raise `UserError` when sequences may be longer than the positions of `model`."""
+        if max_length > self.max_position_embeddings:
+            raise UserError(
+                f"max_length {max_length} is more than the {self.max_position_embeddings} "
+                f"positions of {model}"
+            )
+
     def with_dropout(self, probability: float) -> "EncoderConfig":
         """Replace the dropout of vectors; attention weights get no more than that."""
         return replace(

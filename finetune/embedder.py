@@ -61,11 +61,10 @@ class Embedder:
         model = SentenceEncoder.from_pretrained(folder, pooling=pooling, normalise=normalise)
         tokenizer = load_tokenizer(folder / model.layout.encoder)
         tokenizer.check_vocabulary(model.config.vocab_size, f"the model in {folder}")
-        positions = model.config.max_position_embeddings
-        if max_length is not None and max_length > positions:
-            raise UserError(f"max_length {max_length} is more than the {positions} of this model")
         if max_length is None:
+            positions = model.config.max_position_embeddings
             max_length = longest(model.layout, tokenizer, positions)
+        model.config.check_max_length(max_length, f"the model in {folder}")
         before = model.layout.prompt if prompt is None else model.layout.named(prompt)
         model.to(choose_device("cpu" if int8 else device))
         model = quantize_int8(model) if int8 else prepack_weights(model)

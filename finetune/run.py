@@ -223,11 +223,7 @@ def build(task: AnyTask, config: FinetuneConfig) -> PretrainedModel:
     """Load the pretrained model with a new head, or initialise all of its weights."""
     torch.manual_seed(config.training.seed)
     model = task.build(config)
-    if task.max_length > model.config.max_position_embeddings:
-        raise UserError(
-            f"max_length {task.max_length} is more than the model's "
-            f"{model.config.max_position_embeddings} positions"
-        )
+    model.config.check_max_length(task.max_length, f"the model in {config.model}")
     if config.from_scratch:
         initialise(model, model.config)
     if config.from_scratch or model.newly_initialised:

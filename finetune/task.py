@@ -68,12 +68,12 @@ class Task(ABC, Generic[ExampleT, ItemT, PredictionT]):
     # Data: rows → examples → the task
 
     @classmethod
-    def naming(cls, told: Sequence[str], remembered: Sequence[str] = ()) -> Columns:
+    def naming(cls, columns: Sequence[str], remembered: Sequence[str] = ()) -> Columns:
         """Return the map of columns: the one given now, else that of training.
 
         Raises `UserError` for anything but NAME=COLUMN with a name of `COLUMNS`.
         """
-        now = read_columns(told, cls.COLUMNS)
+        now = read_columns(columns, cls.COLUMNS)
         return Columns(read_columns(remembered, cls.COLUMNS) | now, frozenset(now))
 
     @classmethod

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from plainformer.base import UserError
 from plainformer.encoder import EncoderConfig
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.pretrain.config import PretrainConfig
@@ -44,11 +43,7 @@ def build_model(
     shape = EncoderConfig.preset(
         preset, vocab_size=tokenizer.vocab_size, pad_token_id=tokenizer.pad_id
     )
-    if config.max_length > shape.max_position_embeddings:
-        raise UserError(
-            f"max_length {config.max_length} is more than the {shape.max_position_embeddings} "
-            f"positions of {preset}"
-        )
+    shape.check_max_length(config.max_length, preset)
     torch.manual_seed(config.training.seed)
     model: PretrainedModel = objective.build(config, shape)
     return model

@@ -115,7 +115,7 @@ class SentencePrediction(Prediction):
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceEmbeddingOptions(PoolingOptions):
-    """Represent texts by vectors of which those of like texts are near to each other."""
+    """Represent texts by vectors; texts of like meaning get near vectors."""
 
     name: Literal["sentence-embedding"] = "sentence-embedding"
 

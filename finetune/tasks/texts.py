@@ -2,15 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from plainformer.base import UserError
 from plainformer.corpora import Row
 from plainformer.finetune.data.example import Example
 from plainformer.tokenizer import Tokens
-
-if TYPE_CHECKING:
-    pass
 
 OVERLAP = 4
 """Neighbouring windows of a long text share 1 / OVERLAP of their tokens."""

@@ -14,7 +14,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from plainformer.base import UserError
 from plainformer.encoder import EncoderConfig
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.pretrain.batch import Corruption, MaskedBatch
@@ -77,11 +76,7 @@ class PretrainingObjective(ABC, Generic[ModelT]):
         fewer positions than `max_length`.
         """
         model = self.model_class.from_pretrained(folder, new_head=True)
-        positions = model.config.max_position_embeddings
-        if config.max_length > positions:
-            raise UserError(
-                f"max_length {config.max_length} is more than the {positions} positions of {folder}"
-            )
+        model.config.check_max_length(config.max_length, str(folder))
         return model
 
     def read(

@@ -64,9 +64,5 @@ def load_teacher(folder: Path, tokenizer: Tokenizer, max_length: int) -> MaskedL
         )
     teacher = MaskedLM.from_pretrained(folder)
     tokenizer.check_vocabulary(teacher.config.vocab_size, f"the teacher in {folder}")
-    if teacher.config.max_position_embeddings < max_length:
-        raise UserError(
-            f"max_length {max_length} is more than the {teacher.config.max_position_embeddings} "
-            f"positions of the teacher in {folder}"
-        )
+    teacher.config.check_max_length(max_length, f"the teacher in {folder}")
     return teacher.requires_grad_(False)

@@ -292,7 +292,7 @@ def test_the_default_length_is_cut_to_the_positions_of_the_model(models, files, 
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"max_length": 65}, "max_length 65 is more than the model's 64 positions"),
+        ({"max_length": 65}, "max_length 65 is more than the 64 positions of the model in"),
         ({"model": Path("nowhere")}, "there is no folder nowhere"),
         ({"train": "nowhere.tsv"}, "no such file"),
     ],

@@ -530,7 +530,7 @@ def test_what_cannot_be_learned_is_refused(make: Callable[..., Path], tmp_path: 
     for name, files, fault in (
         ("dot", CASES["another similarity"], "similarity_fn_name 'dot' is not supported where"),
         ("prompt", CASES["a prompt that is not pooled: mean"], "include_prompt false is not"),
-        ("long", BARE, "max_length 41 is more than the model's 40"),
+        ("long", BARE, "max_length 41 is more than the 40 positions of the model in"),
     ):
         with pytest.raises(UserError, match=fault):
             finetune(
