@@ -172,7 +172,10 @@ def row(**fields) -> Row:
         ({"question": " "}, "f.jsonl:3: the question is empty"),
         ({"context": "\n"}, "f.jsonl:3: the context is empty"),
         ({"context": ["a"]}, "f.jsonl:3: column 'context' is not one text"),
-        ({"answers": [{"text": "dog", "answer_start": 2}]}, "f.jsonl:3: question 'q': the passage has 'cat' at 2"),
+        (
+            {"answers": [{"text": "dog", "answer_start": 2}]},
+            "question 'q': the passage has 'cat' at 2",
+        ),
         ({"answers": None}, "f.jsonl:3: no value in column 'answers'"),
     ],
 )
