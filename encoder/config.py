@@ -65,7 +65,7 @@ class EncoderConfig:
     hidden_size: int = 768
     num_hidden_layers: int = 12
     share_layers: bool = False
-    """Whether one block serves as every layer (Lan et al. 2019)."""
+    """Use one block as every layer (Lan et al. 2019)."""
     num_attention_heads: int = 12
     intermediate_size: int = 3072
     max_position_embeddings: int = 512
@@ -77,15 +77,15 @@ class EncoderConfig:
     position_offset: int = 0
     """Row of position 0 in the table of positions."""
     relative_bias: bool = False
-    """Whether a learned number for each distance is added to attention scores (MPNet)."""
+    """Add a learned number for each distance to attention scores (MPNet)."""
     norm: Norm = "layer_norm"
     norm_order: NormOrder = "post"
     norm_eps: float = 1e-12
     norm_bias: bool = True
     bias: bool = True
-    """Whether the linear layers of the blocks have biases."""
+    """Give biases to the linear layers of the blocks."""
     gated: bool = False
-    """Whether the feed-forward layer is a gated unit."""
+    """Use a gated unit as the feed-forward layer."""
     hidden_act: Activation = "gelu"
     """The activation of the feed-forward layer and of the masked-LM head."""
     local_attention: int = 0
@@ -97,13 +97,13 @@ class EncoderConfig:
     local_rope_theta: float = 10_000.0
     """Base of the rotary angles in local layers."""
     tie_word_embeddings: bool = True
-    """Whether masked-LM scores a token with its input embedding (Press & Wolf 2017)."""
+    """Score a token in masked-LM with its input embedding (Press & Wolf 2017)."""
     classifier_head: ClassifierHead = "pooler"
     """Layer before the classifier of a text: the encoder's pooler (BERT); a dense layer with this
     activation (RoBERTa: tanh, DistilBERT: relu, ELECTRA: gelu); or the prediction head of masked-LM
     (ModernBERT), which then precedes the classifier of tokens, too."""
     head_bias: bool = True
-    """Whether the dense layer of the prediction head has a bias."""
+    """Give a bias to the dense layer of the prediction head."""
     embedding_dropout: float = 0.1
     hidden_dropout: float = 0.1
     attention_dropout: float = 0.1

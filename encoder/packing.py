@@ -35,7 +35,7 @@ class Sequences:
     positions: Int[Tensor, " tokens"]
     """Position of each token in its sequence, from 0."""
     causal: bool = False
-    """Whether a token sees no token that comes after it."""
+    """Hide from each token those that come after it."""
 
     @classmethod
     def of(
@@ -119,7 +119,7 @@ class PaddedSequences:
     is_token: Bool[Tensor, "batch seq"]
     """The attention mask: false on padding."""
     causal: bool = False
-    """Whether a token sees no token that comes after it."""
+    """Hide from each token those that come after it."""
 
     def prefixed(self, prefix: int) -> "PaddedSequences":
         """Return the same sequences, each `prefix` entries longer."""

@@ -23,7 +23,7 @@ class PretrainedModel(nn.Module):
     saved_settings: ClassVar[tuple[str, ...]] = ()
     """Attributes that `config.json` holds, and that the constructor takes."""
     has_decoder: ClassVar[bool] = False
-    """Whether there is a decoder, which may be tied to the embeddings."""
+    """True for a model with a decoder, which may be tied to the embeddings."""
     config: EncoderConfig
     backend: Backend = "fused"
     newly_initialised: tuple[str, ...] = ()

@@ -46,7 +46,7 @@ class Task(ABC, Generic[ExampleT, ItemT, PredictionT]):
     max_length: int
     """Tokens of the longest sequence."""
     overflow: Literal["truncate", "windows"] = "truncate"
-    """How longer texts are read: truncated, or in overlapping windows."""
+    """Truncate longer texts, or read them in overlapping windows."""
     columns: tuple[str, ...] = ()
     """The map of field names in `COLUMNS` to columns of the user's files: "text=review"."""
 

@@ -17,7 +17,7 @@ class TaskOptions:
     name: str
 
     declares_length: ClassVar[bool] = False
-    """Whether the task chooses the longest sequence itself where the user gives none."""
+    """Let the task choose `max_length` where the user gives none."""
 
     def check(self, config: "FinetuneConfig") -> None:
         """Raise `UserError` where these options do not go with those of the run."""

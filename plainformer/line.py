@@ -73,7 +73,7 @@ class Choice:
     kinds: Mapping[str, Any]
     name: str
     is_given: bool
-    """Whether the arguments name it."""
+    """True where the arguments name it."""
 
 
 def choice_of(kind: Any, words: Sequence[str], given: Mapping[str, Any]) -> Choice | None:

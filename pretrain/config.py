@@ -62,7 +62,7 @@ class PretrainConfig:
     """Processes that tokenize; 0: one for each core."""
 
     objective: tuple[str, ...] = ("mlm",)
-    """What to learn: mlm (predict masked tokens), clm (predict the next token), denoise (restore
+    """Objectives: mlm (predict masked tokens), clm (predict the next token), denoise (restore
     masked, replaced and shuffled tokens), rtd (detect tokens replaced by a generator, as ELECTRA),
     nsp (does the second half of a text follow the first?), sop (are the two halves swapped?). mlm
     or denoise may be combined with nsp or sop: the losses are added."""

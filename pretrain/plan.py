@@ -305,7 +305,7 @@ def in_steps(
 
 
 def step_tokens(tokens: float, share: float) -> int:
-    """Choose the tokens of a step for a run of `tokens`, of which `share` are predicted.
+    """Choose the tokens of a step, for a run of `tokens`; `share` is the predicted fraction.
 
     Predicted tokens of a step = 0.29 · D^0.571, with D those of the whole run; a power of two.
     """

@@ -54,7 +54,7 @@ class Step:
     flops: int = 0
     """Floating-point operations; 0 if unknown."""
     skipped: bool = False
-    """Whether it was a spike and changed no weights."""
+    """True for a spike, which changed no weights."""
 
 
 def take_step(

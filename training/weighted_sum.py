@@ -21,7 +21,7 @@ class Term:
 
     loss: Loss
     step_count: int
-    """How many items of this term all batches of the step hold."""
+    """Number of items of this term in all batches of the step."""
     weight: float = 1.0
 
 

@@ -44,7 +44,7 @@ class HeadedModel(PretrainedModel):
 
     encoder: Encoder
     has_pooler: ClassVar[bool | None] = False
-    """Whether the head reads the encoder's pooler; None: as `config.classifier_head` says."""
+    """True where the head reads the encoder's pooler; None: as `config.classifier_head` says."""
     apply_head: Callable[..., Any]
     """`apply_head(encoded, inputs, **options)` computes the outputs from a packed `EncoderOutput`,
     and returns them in the layout of the `PackedInputs`."""

@@ -47,7 +47,7 @@ class PromptOptions(TaskOptions):
     of the model's vocabulary."""
 
     template: str = "{text} It was [MASK]."
-    """What the model reads: {text}, [MASK], and {pair} where there is one."""
+    """Text that the model reads: {text}, [MASK], and {pair} for pairs of texts."""
 
     def __post_init__(self) -> None:
         """Check the template and the verbaliser."""

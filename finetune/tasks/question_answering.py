@@ -107,7 +107,7 @@ class AnswerPrediction(Prediction):
     margin: float
     """Score of no answer, minus that of the best span."""
     abstains: bool
-    """Whether no answer is predicted."""
+    """True where no answer is predicted."""
 
     @property
     def answer(self) -> str:
@@ -137,7 +137,7 @@ class Passage(Item):
     offsets: Int[np.ndarray, "tokens 2"]
     """Start and end of each token of the passage in `context`."""
     visible: Bool[np.ndarray, " tokens"]
-    """Whether a token is more than white space: answers begin and end with such tokens."""
+    """True for a token that is more than white space; answers begin and end with such tokens."""
     cuts: tuple[slice, ...]
     """The tokens of the passage in each window."""
     first: int

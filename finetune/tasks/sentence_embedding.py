@@ -60,7 +60,7 @@ class SentenceExample(TextExample):
     score: float | None = None
     """The similarity of text and pair."""
     labelled: bool = True
-    """Whether pair, negative and score are known to be right."""
+    """True where pair, negative and score are known to be right."""
 
     @property
     def stratum(self) -> float:

@@ -25,7 +25,7 @@ NAMES_OF_TYPES |= {Path: "a path", NoneType: "null"}
 
 @dataclass(frozen=True)
 class OneOf:
-    """The dataclasses of which a field may hold one: `Annotated[Base, OneOf({"a": A, "b": B})]`.
+    """Name the dataclasses that a field may hold: `Annotated[Base, OneOf({"a": A, "b": B})]`.
 
     The field `name` of its JSON object tells which, and each dataclass has it as a field.
     """

@@ -66,7 +66,7 @@ def counting(
     unit: Literal["examples", "bytes"] = "examples",
     quiet: bool = False,
 ) -> Iterator[Callable[[int], None]]:
-    """Yield a function that adds to what is done, of which `done` was done in an earlier run.
+    """Yield a function that adds to the count, which begins at the `done` of an earlier run.
 
     The status has the rate, and the time left where the total is known.
     """

@@ -1,4 +1,4 @@
-"""What is learned: an objective is one object in one file, and one line in `OBJECTIVES`.
+"""Register the pretraining objectives: each is one object in one file, and one line here.
 
 | name      | question                                   | corruption         | loss             |
 |-----------|--------------------------------------------|--------------------|------------------|

@@ -49,11 +49,11 @@ class PretrainingObjective(ABC, Generic[ModelT]):
     preset_family: str = "modern"
     """The family of presets from which a budget chooses."""
     predicts_tokens: bool = True
-    """Whether its batches have token targets."""
+    """True where its batches have token targets."""
     token_metric: str | None = "loss"
     """The metric that is the mean loss of a predicted token; perplexity is its exponential."""
     extends_vocabulary: bool = False
-    """Whether the vocabulary of a model to continue from may grow."""
+    """Allow the vocabulary of a model to continue from to grow."""
 
     def check(self, config: "PretrainConfig") -> None:
         """Raise `UserError` for values of options that do not work together."""

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from plainformer.finetune import FinetuneConfig, finetune
@@ -29,5 +30,5 @@ def counted(self: Any, device: Any) -> Any:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    Batch.to = counted  # type: ignore[method-assign]
+    pytest.MonkeyPatch().setattr(Batch, "to", counted)
     finetune(load(FinetuneConfig, Path(sys.argv[1])), quiet=True)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from plainformer.options import load
@@ -27,6 +28,6 @@ def batches(self: MaskedBatches, step: int) -> Any:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    MaskedBatches.__call__ = batches  # type: ignore[method-assign]
+    pytest.MonkeyPatch().setattr(MaskedBatches, "__call__", batches)
     options, out = map(Path, sys.argv[1:])
     pretrain(replace(load(PretrainConfig, options), out=out), quiet=True)

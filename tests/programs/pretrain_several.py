@@ -6,15 +6,15 @@ python -m tests.programs.pretrain_several OPTIONS …
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
-import plainformer.training.run_log
 from plainformer.options import load
 from plainformer.pretrain import PretrainConfig, pretrain
 from tests.pretrain import tiny  # noqa: F401 (its presets)
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    plainformer.training.run_log.draw_curve = lambda *_: None  # type: ignore
+    pytest.MonkeyPatch().setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
     for options in sys.argv[1:]:
         pretrain(load(PretrainConfig, Path(options)), quiet=True)
