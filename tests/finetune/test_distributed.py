@@ -6,10 +6,7 @@ makes runs on several processes: a file holds the options of one, or a list of c
 """
 
 import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, replace
@@ -27,6 +24,7 @@ from plainformer.finetune import FinetuneConfig, finetune
 from plainformer.options import load
 from plainformer.training import LoopConfig
 from tests.pretrain import tiny
+from tests.processes import run_on_processes
 
 ROOT = Path(__file__).parents[2]
 STEPS = 24  # of 13 examples; the last has one, so that three micro-batches of four are empty
@@ -65,24 +63,7 @@ def run_on(count: int, runs: Iterable[FinetuneConfig], scratch: Path, commands: 
     if commands:
         paths.append(str(scratch / f"commands-{count}.json"))
         write_json(Path(paths[-1]), {"commands": commands})
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(count), "-m", "tests.finetune.test_distributed", *paths]
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        said, _ = process.communicate(timeout=300)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        said, _ = process.communicate()
-        pytest.fail(f"the processes wait for each other:\n{said}")
-    assert process.returncode == 0, said
+    run_on_processes(count, "tests.finetune.test_distributed", paths, timeout=300)
 
 
 def commands(run: Path, text: Path, labelled: str, out: Path) -> list[list[str]]:

@@ -1,11 +1,7 @@
 """One process, two or four: the same losses and weights, and a run that changes between them."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,6 +16,7 @@ from plainformer.pretrain import Corpus, PretrainConfig, prepare_corpus, pretrai
 from plainformer.tokenizer import load_tokenizer
 from plainformer.training import TrainingConfig
 from tests.pretrain import tiny
+from tests.processes import run_on_processes
 
 ROOT = Path(__file__).parents[2]
 STEPS = 4
@@ -71,25 +68,7 @@ def run_on(count: int, runs: Iterable[PretrainConfig], scratch: Path) -> None:
     for number, run in enumerate(runs):
         files.append(str(scratch / f"options-{count}-{number}.json"))
         write_json(files[-1], asdict(run))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(count), "-m", "tests.programs.pretrain_several", *files]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        said, _ = process.communicate(timeout=120)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        said, _ = process.communicate()
-        pytest.fail(f"the processes wait for each other:\n{said}")
-    assert process.returncode == 0, said
+    run_on_processes(count, "tests.programs.pretrain_several", files, timeout=120)
 
 
 def cut(run: Path, out: Path) -> Path:

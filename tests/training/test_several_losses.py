@@ -9,7 +9,6 @@ import json
 import math
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ import plainformer.training.run_log
 from plainformer.encoder import EncoderConfig, MaskedLM, Sequences, ops
 from plainformer.encoder.embedding_offset import embedding_offset
 from plainformer.training import Loss, Objective, TrainingConfig, TrainingObjective, train
+from tests.processes import run_on_processes
 from tests.training import toy
 
 STEPS, MICRO_BATCHES = 4, 4
@@ -209,24 +209,8 @@ def runs(one_thread, tmp_path_factory) -> Path:
         patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
         for name in RUNS:
             run(folder / "one" / name, name)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", "-m", "tests.training.test_several_losses"]
-    process = subprocess.Popen(
-        [*command, str(folder / "two")],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        said, _ = process.communicate(timeout=120)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        said, _ = process.communicate()
-        pytest.fail(f"the processes wait for each other:\n{said}")
-    assert process.returncode == 0, said
+    two = [str(folder / "two")]
+    run_on_processes(2, "tests.training.test_several_losses", two, timeout=120)
     return folder
 
 
