@@ -13,6 +13,7 @@ from plainformer.encoder import EncoderConfig, MaskedLM
 from plainformer.encoder.config import PRESETS
 from plainformer.pretrain.corpus.shards import Shard, Tokens
 from plainformer.tokenizer import Tokenizer, train_tokenizer
+from plainformer.tokenizer.train import Kind
 
 ANIMALS = ["cat", "dog", "cow", "hen", "fox", "owl", "bee", "ant"]
 DEEDS = ["eats", "hunts", "chews", "pecks", "steals", "grabs", "sips", "hauls"]
@@ -30,16 +31,16 @@ SHAPE = replace(
     global_attn_every_n_layers=2,
 )
 PRESETS[PRESET] = SHAPE
-SMALL = {
-    "num_hidden_layers": 2,
-    "hidden_size": 32,
-    "num_attention_heads": 2,
-    "intermediate_size": 48,
-    "max_position_embeddings": 64,
-}
 for family in ("bert", "albert", "electra"):
-    projected = {} if family == "bert" else {"embedding_size": 16}
-    PRESETS[f"{family}-speck"] = replace(PRESETS[f"{family}-tiny"], **SMALL, **projected)
+    PRESETS[f"{family}-speck"] = replace(
+        PRESETS[f"{family}-tiny"],
+        num_hidden_layers=2,
+        hidden_size=32,
+        num_attention_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=64,
+        embedding_size=0 if family == "bert" else 16,
+    )
 
 
 def sentences(count: int, seed: int = 0) -> list[str]:
@@ -52,9 +53,9 @@ def sentences(count: int, seed: int = 0) -> list[str]:
     return rows
 
 
-def make_tokenizer(kind: str = "wordpiece") -> Tokenizer:
+def make_tokenizer(kind: Kind = "wordpiece") -> Tokenizer:
     """A tokenizer of the toy language that leaves some of its words in several pieces."""
-    size = {"wordpiece": 60, "unigram": 300, "bpe": 300}[kind]
+    size = 60 if kind == "wordpiece" else 300
     return train_tokenizer(sentences(400), kind=kind, vocab_size=size)
 
 

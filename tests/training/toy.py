@@ -50,7 +50,9 @@ class Model(nn.Module):
         self.classify = nn.Linear(64, 2)
 
     def forward(self, ids: Tensor) -> Tensor:
-        return self.classify(torch.relu(self.hidden(self.dropout(self.norm(self.embed(ids))))))
+        hidden = torch.relu(self.hidden(self.dropout(self.norm(self.embed(ids)))))
+        logits: Tensor = self.classify(hidden)
+        return logits
 
 
 def objective(model: nn.Module, batch: Tokens) -> Loss:
@@ -71,7 +73,12 @@ def score(model: nn.Module) -> dict[str, float]:
 def run(out: Path, config: TrainingConfig = CONFIG, **changes: Any) -> tuple[nn.Module, Result]:
     """Train a fresh model in `out`; `changes` replace arguments of `train`."""
     model = changes.pop("model", None) or Model()
-    arguments = {"objective": objective, "batches": batches, "evaluate": score, "quiet": True}
+    arguments: dict[str, Any] = {
+        "objective": objective,
+        "batches": batches,
+        "evaluate": score,
+        "quiet": True,
+    }
     return model, train(model=model, config=config, out=out, **(arguments | changes))
 
 
