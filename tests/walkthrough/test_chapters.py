@@ -1,0 +1,100 @@
+"""Every chapter runs, its exercises can be solved, and its two languages agree with its code."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT
+from walkthrough.chapters import Cell, chapters, chinese, english
+
+LANGUAGES = {"English": english, "Chinese": chinese}
+FIGURE = re.compile(r"(?<![\w.,])[-−]?\d[\d,]*(?:\.\d+| ?%|\.\d+ ?%)(?!\w)")
+
+
+@pytest.mark.parametrize("chapter", chapters())
+def test_a_chapter_runs_and_its_exercises_tell_right_from_wrong(
+    chapter: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "tests.programs.run_chapter", chapter]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+@pytest.mark.parametrize("chapter", chapters())
+def test_the_chinese_page_inserts_each_cell_once_in_order(chapter: str) -> None:
+    names = [cell.name for cell in english(chapter) if cell.name is not None]
+    assert "" not in names, "each cell of code has a name: # %% name"
+    assert len(set(names)) == len(names)
+    assert [cell.name for cell in chinese(chapter) if cell.name is not None] == names
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("chapter", chapters())
+def test_the_figures_of_the_prose_are_those_that_the_code_claims(
+    chapter: str, language: str
+) -> None:
+    cells = LANGUAGES[language](chapter)
+    claimed = set(claims(cells))
+    text = prose(cells)
+    assert [figure for figure in claimed if figure not in text] == []
+    numbers = {number(figure) for figure in claimed}
+    assert [found for found in FIGURE.findall(text) if number(found) not in numbers] == []
+
+
+@pytest.mark.parametrize("chapter", chapters())
+def test_a_chapter_ends_with_three_exercises(chapter: str) -> None:
+    names = [cell.name for cell in english(chapter) if cell.name is not None]
+    exercises = [f"{part}-{k}" for k in (1, 2, 3) for part in ("exercise", "check", "solution")]
+    assert names[-9:] == exercises
+    for read in LANGUAGES.values():
+        assert sum(cell.source.count("<summary>") for cell in read(chapter)) == 3  # the hints
+
+
+@pytest.mark.parametrize("chapter", chapters())
+def test_figures_are_described_in_both_languages(chapter: str) -> None:
+    shown = [cell.name for cell in english(chapter) if cell.name and shows(cell.source)]
+    assert [cell.name for cell in chinese(chapter) if cell.alt] == shown
+
+
+@pytest.mark.parametrize("chapter", chapters())
+def test_chinese_prose_has_full_width_punctuation(chapter: str) -> None:
+    text = prose(chinese(chapter))
+    assert re.findall(r".{0,8}[\u4e00-\u9fff][,;:?!(].{0,8}", text) == []
+    assert re.findall(r".{0,8}[,;:?!)][\u4e00-\u9fff].{0,8}", text) == []
+
+
+def claims(cells: list[Cell]) -> list[str]:
+    """The figures that the code claims, as the prose writes them."""
+    calls = (
+        node
+        for cell in cells
+        if cell.name is not None
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    )
+    return [ast.literal_eval(call.args[1]) for call in calls if call.func.id == "claim"]
+
+
+def shows(source: str) -> bool:
+    """Whether a cell shows a figure."""
+    return re.search(r"^ *show(_frames)?\(", source, re.MULTILINE) is not None
+
+
+def prose(cells: list[Cell]) -> str:
+    """The prose of a chapter without formulas, code and the targets of links."""
+    text = "\n\n".join(cell.source for cell in cells if cell.name is None)
+    text = re.sub(r"\$\$.+?\$\$|```.+?```", "", text, flags=re.DOTALL)
+    return re.sub(r"\$[^$\n]+\$|`[^`]+`|\]\([^)]*\)|<[^>]+>", "", text)
+
+
+def number(figure: str) -> float:
+    """The number of a figure."""
+    return float(figure.strip("% ").replace(",", "").replace("−", "-"))

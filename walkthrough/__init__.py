@@ -1,0 +1,1 @@
+"""The guided tour: chapters that run, and what reads them."""
