@@ -30,8 +30,12 @@ class PackedInputs:
     """The packing of a padded batch; None: the batch came with `sequences`."""
 
     def unpack(self, x: Tensor, padding: float = 0.0) -> Tensor:
-        """Return rows of tokens, `(tokens, …)`, in the layout of the batch."""
-        return x if self.packing is None else self.packing.unpack(x, padding)
+        """Return rows of tokens, `(tokens, …)`, in the layout of the batch, `padding` elsewhere."""
+        if self.packing is not None:
+            return self.packing.unpack(x, padding)
+        if isinstance(self.sequences, PaddedSequences):
+            return self.sequences.fill_padding(x, padding)
+        return x
 
     def unpack_rows(self, x: Tensor) -> Tensor:
         """Return rows of sequences, `(sequences, …)`, in the order of the batch."""

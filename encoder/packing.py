@@ -106,14 +106,27 @@ class Sequences:
         """Select the entry of the first token of each sequence."""
         return x[self.cu_seqlens[:-1]]
 
+    def last(self, x: Shaped[Tensor, "tokens *rest"]) -> Shaped[Tensor, "sequences *rest"]:
+        """Select the entry of the last token of each sequence."""
+        return x[self.cu_seqlens[1:] - 1]
+
+    def sum(self, x: Shaped[Tensor, "tokens size"]) -> Shaped[Tensor, "sequences size"]:
+        """Add up the entries of the tokens of each sequence."""
+        return x.new_zeros(len(self.lengths), x.shape[-1]).index_add(0, self.sequence_ids, x)
+
+    def max(self, x: Shaped[Tensor, "tokens size"]) -> Shaped[Tensor, "sequences size"]:
+        """Compute the largest entry of each column over the tokens of each sequence."""
+        index = self.sequence_ids.long()[:, None].expand_as(x)
+        start = x.new_zeros(len(self.lengths), x.shape[-1])
+        return start.scatter_reduce(0, index, x, "amax", include_self=False)
+
 
 @dataclass(frozen=True)
 class PaddedSequences:
     """The tokens of a padded batch, for a forward pass on `(batch, seq, …)` without packing.
 
     No shape depends on the lengths of the texts, and no number is read by the host, so
-    `torch.export` can trace it. Its interface is that of `Sequences`. A row needs a token;
-    outputs on padding are undefined.
+    `torch.export` can trace it. Its interface is that of `Sequences`. A row needs a token.
     """
 
     is_token: Bool[Tensor, "batch seq"]
@@ -149,15 +162,38 @@ class PaddedSequences:
         """Return `x`, which stays padded."""
         return x
 
+    def fill_padding(self, x: Shaped[Tensor, "batch seq *rest"], value: float) -> Tensor:
+        """Set the entries of padding to `value`."""
+        is_token = self.is_token.view(*self.is_token.shape, *[1] * (x.ndim - 2))
+        return x.masked_fill(~is_token, value)
+
     def cumsum(self, flags: Bool[Tensor, "batch seq"]) -> Int[Tensor, "batch seq"]:
         """Count the true `flags` of the tokens of each sequence, up to each token and with it."""
         return (flags & self.is_token).cumsum(1)
 
     def first(self, x: Shaped[Tensor, "batch seq *rest"]) -> Shaped[Tensor, "batch *rest"]:
         """Select the entry of the first token of each sequence."""
-        first = self.is_token.int().argmax(1)
+        return self._select(x, self.is_token.int().argmax(1))
+
+    def last(self, x: Shaped[Tensor, "batch seq *rest"]) -> Shaped[Tensor, "batch *rest"]:
+        """Select the entry of the last token of each sequence."""
+        return self._select(x, self.is_token.cumsum(1).argmax(1))
+
+    def sum(self, x: Shaped[Tensor, "batch seq size"]) -> Shaped[Tensor, "batch size"]:
+        """Add up the entries of the tokens of each sequence."""
+        return self.fill_padding(x, 0.0).sum(1)
+
+    def max(self, x: Shaped[Tensor, "batch seq size"]) -> Shaped[Tensor, "batch size"]:
+        """Compute the largest entry of each column over the tokens of each sequence."""
+        return self.fill_padding(x, -torch.inf).amax(1)
+
+    @staticmethod
+    def _select(
+        x: Shaped[Tensor, "batch seq *rest"], column: Int[Tensor, " batch"]
+    ) -> Shaped[Tensor, "batch *rest"]:
+        """Select the entry of one column of each row."""
         # x.shape[0], since len(x) would be a constant in an exported graph.
-        return x[torch.arange(x.shape[0], device=x.device), first]
+        return x[torch.arange(x.shape[0], device=x.device), column]
 
 
 @dataclass(frozen=True)

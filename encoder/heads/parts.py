@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -53,8 +54,4 @@ def pool(
     """Compute one vector for each sequence: its first token's, or the mean of all."""
     if pooling == "cls":
         return sequences.first(x)
-    if isinstance(sequences, PaddedSequences):
-        is_token = sequences.is_token[..., None]  # (batch, seq, 1)
-        return x.masked_fill(~is_token, 0.0).sum(1) / is_token.sum(1)
-    sums = x.new_zeros(len(sequences.lengths), x.shape[-1]).index_add(0, sequences.sequence_ids, x)
-    return sums / sequences.cu_seqlens.diff()[:, None]
+    return sequences.sum(x) / sequences.sum(torch.ones_like(x[..., :1]))

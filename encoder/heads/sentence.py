@@ -25,7 +25,6 @@ from plainformer.base import UserError, find_folder
 from plainformer.encoder import weights
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.heads.headed_model import HeadedModel
-from plainformer.encoder.heads.parts import pool
 from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.model import Encoder, EncoderOutput
@@ -162,22 +161,15 @@ def pool_one(
     skip: int,
 ) -> Float[Tensor, "sequences hidden"]:
     """Pool each sequence; skipped tokens still count as positions in `weightedmean`."""
-    if mode in ("cls", "mean") and not skip:
-        return pool(x, sequences, "mean" if mode == "mean" else "cls")
-    if isinstance(sequences, PaddedSequences):
-        raise UserError(f"pooling {mode}, or without a prompt, needs a packed batch")
-    if mode in ("cls", "lasttoken"):
-        bounds = sequences.cu_seqlens
-        return x[bounds[:-1] + skip if mode == "cls" else bounds[1:] - 1]
-    rows, places = sequences.sequence_ids, sequences.positions
-    if skip:
-        kept = places >= skip
-        x, rows, places = x[kept], rows[kept], places[kept]
-    start = x.new_zeros(len(sequences.lengths), x.shape[-1])
+    if mode == "lasttoken":
+        return sequences.last(x)
+    if mode == "cls" and not skip:
+        return sequences.first(x)
+    position = sequences.positions[..., None]  # (*tokens, 1)
     if mode == "max":
-        index = rows.long()[:, None].expand_as(x)
-        return start.scatter_reduce(0, index, x, "amax", include_self=False)
-    weight = (places + 1 if mode == "weightedmean" else torch.ones_like(places)).to(x.dtype)
-    sums = start.index_add(0, rows, x * weight[:, None])
-    total = weight.new_zeros(len(start)).index_add(0, rows, weight)[:, None]
-    return sums / (total.sqrt() if mode == "mean_sqrt_len_tokens" else total)
+        return sequences.max(x.masked_fill(position < skip, -torch.inf))
+    kept = position == skip if mode == "cls" else position >= skip
+    weight = kept * (position + 1 if mode == "weightedmean" else 1)
+    weight = weight.to(x.dtype)
+    total = sequences.sum(weight)
+    return sequences.sum(x * weight) / (total.sqrt() if mode == "mean_sqrt_len_tokens" else total)

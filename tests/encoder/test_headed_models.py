@@ -1,7 +1,7 @@
 """Two heads on one encoder; hidden states and attention weights of a model with a head."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -21,10 +21,11 @@ from plainformer.encoder import (
     TokenClassifier,
 )
 from plainformer.encoder.heads.headed_model import HeadedModel
-from plainformer.encoder.weights.sentence_layout import SentenceLayout
+from plainformer.encoder.weights.sentence_layout import Mode, SentenceLayout
 from tests.encoder.families import inputs, pair
 from tests.encoder.tools import assert_close, bert, modern, padded, randomise
 
+FAMILIES = ("bert", "electra", "modern")
 DENSE = bert(classifier_head="gelu", architecture="electra")
 PAIRS: dict[str, tuple[Any, Any, Any]] = {
     "tags and labels": (bert(), TokenClassifier, SequenceClassifier),
@@ -154,17 +155,40 @@ def test_a_bias_in_the_prediction_head_of_modernbert(tmp_path: Path) -> None:
         assert torch.equal(again.head.dense.bias, theirs.head.dense.bias)
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
-def test_a_batch_that_stays_padded_gives_the_same_text_vectors(pooling: Any) -> None:
-    config = modern(type_vocab_size=2)
-    classifier = randomise(SequenceClassifier(config, pooling=pooling))
-    layout = SentenceLayout(pooling=(pooling,))
-    batch = padded([5, 3, 7], left=True)
+@pytest.mark.parametrize("pooling", get_args(Mode))
+@pytest.mark.parametrize("skip", [0, 2])
+def test_a_batch_that_stays_padded_gives_the_same_text_vectors(pooling: Any, skip: int) -> None:
+    model = SentenceEncoder(
+        randomise(Encoder(modern(type_vocab_size=2))), SentenceLayout(pooling=(pooling,))
+    )
+    batch, sequences = staying_padded()
+    assert_close(model(**batch | sequences, skip=skip), model(**batch, skip=skip), 1e-5)
+
+
+@pytest.mark.parametrize("config", [bert(), DENSE, modern(type_vocab_size=2)], ids=FAMILIES)
+@pytest.mark.parametrize(
+    "head",
+    [
+        *(MaskedLM, TokenClassifier, QuestionAnswerer, SequenceClassifier, ChoiceScorer),
+        *(Discriminator, PairedMaskedLM),
+    ],
+)
+def test_a_batch_that_stays_padded_gives_the_same_logits(config: Any, head: Any) -> None:
+    if head is Discriminator and config is not DENSE:
+        return
+    model = randomise(head(config))
+    batch, sequences = staying_padded()
+    got, expected = model(**batch | sequences), model(**batch)
+    parts = zip(got, expected, strict=True) if isinstance(got, tuple) else [(got, expected)]
+    for ours, packed in parts:
+        assert_close(ours, packed, 1e-5)
+
+
+def staying_padded() -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A batch, and what lets it stay padded."""
+    batch = padded([5, 3, 7, 4], left=True)
     sequences = PaddedSequences(batch["attention_mask"].bool())
-    for model in (classifier, SentenceEncoder(classifier.encoder, layout)):
-        expected = model(**batch)
-        got = model(batch["input_ids"], None, batch["token_type_ids"], sequences)
-        assert_close(got, expected, 1e-5)
+    return batch, {"attention_mask": None, "sequences": sequences}
 
 
 def test_a_subclass_is_saved_and_loaded_as_its_class(tmp_path: Path) -> None:
