@@ -106,9 +106,10 @@ _Piece = tuple[int, int, int, bool]
 """A token of a chunk: its id, its start and end in the chunk, whether it begins a word."""
 
 # Chinese text has no spaces: these breaks keep its chunks short, so that they recur.
-_BREAKS = r"\t\n\r\u3000、。，：；！？「」《》"
+_PUNCTUATION = "、。，：；！？「」《》"
+_BREAKS = rf"\t\n\r\u3000{_PUNCTUATION}"
 _CHINESE = r"\u3400-\u4dbf\u4e00-\u9fff"
-_CHUNKS = re.compile(f"[{_CHINESE}]|[^ {_BREAKS}{_CHINESE}]+")
+_CHUNKS = re.compile(f"[{_PUNCTUATION}{_CHINESE}]|[^ {_BREAKS}{_CHINESE}]+")
 
 
 LONGEST_PART = 1 << 20

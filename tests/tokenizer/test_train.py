@@ -1,4 +1,5 @@
 import random
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise, product
 
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from plainformer.base import UserError
 from plainformer.base.words import cut_at_spaces
-from plainformer.tokenizer import SPECIAL_TOKENS, train, train_tokenizer, wordpiece
+from plainformer.tokenizer import SPECIAL_TOKENS, join_pieces, train, train_tokenizer, wordpiece
 
 KINDS = ["wordpiece", "unigram", "bpe"]
 
@@ -95,6 +96,14 @@ def test_of_more_words_than_fit_the_frequent_ones_are_learned_from(monkeypatch) 
     assert counted["walking"] == counted["walked"] == len(rare)
     tokenizer = train_tokenizer(texts, vocab_size=42)
     assert [len(tokenizer.tokens(word)) for word in ("walking", "walked")] == [1, 1]
+
+
+@given(st.text(st.sampled_from("aB é我。，《》「」！（）\u3000\t.")))
+def test_the_counted_words_are_those_of_the_tokenizer(text) -> None:
+    vocabulary = [*SPECIAL_TOKENS.values(), *"abe我。，《》「」！（）.", "##a", "##b", "##e"]
+    tokenizer = wordpiece.WordPiece(vocabulary)
+    words = Counter(join_pieces(tokenizer, word) for word in tokenizer.words(text))
+    assert wordpiece.count_words([text], lowercase=True) == words
 
 
 @given(st.text(st.sampled_from("ab 我")), st.integers(1, 9))
