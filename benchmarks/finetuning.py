@@ -3,9 +3,9 @@
     python benchmarks/finetuning.py --model FOLDER [--tasks trec stsb conll2003] [--seeds 5]
                                     [--subset 1000] [--out FILE.json]
 
-FOLDER is all-MiniLM-L6-v2 (from `benchmarks/material.py`) or another BERT. Both sides start from
-the same weights, including the head, and train on the same batches: AdamW without decay of biases
-and norms, linear decay of the learning rate, gradients clipped at 1, fp32.
+FOLDER is `minilm` of `plainformer data list`, or another BERT. Both sides start from the same
+weights, including the head, and train on the same batches: AdamW without decay of biases and norms,
+linear decay of the learning rate, gradients clipped at 1, fp32.
 
 1. Losses: 20 steps without dropout. Prints the largest difference between the two losses.
 2. Scores: three epochs with dropout 0.1 for each seed, both sides in turns. Prints mean and
@@ -30,7 +30,7 @@ import transformers
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from plainformer.base import write_json
+from plainformer.base import find_folder, write_json
 from plainformer.finetune import TASKS, FinetuneConfig, read_examples
 from plainformer.finetune.data.batch import Batch, Item, by_length
 from plainformer.finetune.prediction.predictor import encode_all, measure
@@ -256,7 +256,7 @@ def report_on(comparison: Comparison, seeds: int) -> dict[str, Any]:
 def main() -> None:
     """Compare on every task, and print and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--model", type=find_folder, required=True)
     parser.add_argument("--tasks", nargs="*", choices=list(TASK_OF), default=list(TASK_OF))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--subset", type=int, default=1000)

@@ -1,12 +1,12 @@
 """Compare ways of training with one rare label.
 
-    python benchmarks/imbalance.py runs/models/splade [--seeds 5] [--rare 8]
+    python benchmarks/imbalance.py splade [--seeds 5] [--rare 8]
 
 Trains a spam classifier (`sms-spam`, one in eight is spam) on 200 random examples, or on examples
 with less spam, with each option of fine-tuning for rare labels. Each seed draws other examples; the
 checkpoint and the threshold are chosen on the validation part. Prints mean and standard deviation
 over the seeds of F1, precision, recall and AUC of spam, and of the accuracy, on the test part.
-`benchmarks/material.py` fetches the model.
+`splade` is fetched (`plainformer data list`).
 """
 
 import argparse

@@ -1,13 +1,13 @@
 """Compare trained models with `transformers`: hidden states, pooler, logits and a task.
 
-    python benchmarks/material.py --out runs/models
-    python benchmarks/parity.py --minilm runs/models/minilm --splade runs/models/splade
+    python benchmarks/parity.py [--attention plain]
 
-Each folder is loaded on both sides (theirs with eager attention, fp32), and compared stage by stage
-on 200 sentences of the STS-B test set, evenly spread over lengths and shuffled, so that the padded
-batches of 16 contain short and long ones. The tokenizers are compared on the same sentences, and on
-pairs of neighbours. For MiniLM, Spearman's correlation of the cosine similarity of mean-pooled
-vectors with the human scores is printed, too, from our tokenizer and encoder.
+minilm and splade (`plainformer data list`) are fetched. Each is loaded on both sides (theirs with
+eager attention, fp32), and compared stage by stage on 200 sentences of the STS-B test set, evenly
+spread over lengths and shuffled, so that the padded batches of 16 contain short and long ones. The
+tokenizers are compared on the same sentences, and on pairs of neighbours. For MiniLM, Spearman's
+correlation of the cosine similarity of mean-pooled vectors with the human scores is printed, too,
+from our tokenizer and encoder.
 
 With `--attention plain`, both sides do the same arithmetic in the same order.
 """
@@ -54,8 +54,6 @@ def likeness(folder: Path, rows: list[dict[str, str]]) -> float:
 def main() -> None:
     """Compare every model, and print the differences."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minilm", type=Path, help="folder of all-MiniLM-L6-v2")
-    parser.add_argument("--splade", type=Path, help="folder of SPLADE-tiny")
     parser.add_argument(
         "--attention",
         choices=("fused", "plain"),
@@ -71,12 +69,12 @@ def main() -> None:
     with (fetch("stsb") / "test.jsonl").open(encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     texts = sentences(rows)
-    for folder in filter(None, (options.minilm, options.splade)):
-        print(f"\n{folder}, on {len(texts)} sentences of {min(map(len, texts))} to "
+    for model in ("minilm", "splade"):
+        print(f"\n{model}, on {len(texts)} sentences of {min(map(len, texts))} to "
               f"{max(map(len, texts))} characters")  # fmt: skip
-        show(compare_folder(folder, texts))
-    if options.minilm:
-        print(f"\nSTS-B test, {len(rows):,} pairs: Spearman {likeness(options.minilm, rows):.4f}")
+        show(compare_folder(fetch(model), texts))
+    spearman = likeness(fetch("minilm"), rows)
+    print(f"\nminilm, STS-B test, {len(rows):,} pairs: Spearman {spearman:.4f}")
 
 
 if __name__ == "__main__":

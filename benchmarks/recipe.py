@@ -4,11 +4,11 @@
                                 [--decays 1 0.95 0.9] [--examples 300] [--epochs 3] [--seeds 3]
                                 [--pooling pooler mean]
 
-FOLDER is all-MiniLM-L6-v2 (from `benchmarks/material.py`) or another model. Trains on the first
-examples of a set, and tests the last weights, without model selection, on as many test examples.
-Prints accuracy (or Spearman's ρ, F1) in percent as mean and standard deviation over the seeds, with
-a row for each learning rate and a column for each decay. `--pooling mean` replaces BERT's pooler by
-the mean of all tokens, which a BERT folder cannot store, to measure the difference.
+FOLDER is `minilm` of `plainformer data list`, or another model. Trains on the first examples of a
+set, and tests the last weights, without model selection, on as many test examples. Prints
+accuracy (or Spearman's ρ, F1) in percent as mean and standard deviation over the seeds, with a row
+for each learning rate and a column for each decay. `--pooling mean` replaces BERT's pooler by the
+mean of all tokens, which a BERT folder cannot store, to measure the difference.
 """
 
 import argparse

@@ -6,7 +6,7 @@ lengths, so that words have realistic frequencies. All draws are seeded. The mat
 folder, and missing files are made:
 
     text.txt  stsb.jsonl       20,000 lines of GCIDE; the test part of STS-B, for Spearman
-    minilm/                    all-MiniLM-L6-v2, 6 layers × 384 (`material.py`), and its tokenizer
+    minilm/                    all-MiniLM-L6-v2 of the catalogue, with its tokenizer
     classifier/                the same with an untrained classifier on it
     bert-base/ bert-mini/ bert-mini-8k/ modern-small/
                                published shapes with seeded random weights
@@ -23,8 +23,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from material import MODELS
-from material import fetch as fetch_model
 
 from plainformer.base import read_json
 from plainformer.corpora import fetch
@@ -210,7 +208,7 @@ def prepare(material: Path, work: Workload) -> None:
         shutil.copyfile(fetch("stsb") / "test.jsonl", material / "stsb.jsonl")
     minilm = material / "minilm"
     if not (minilm / "tokenizer.json").exists():
-        fetch_model(MODELS["minilm"], minilm)
+        shutil.copytree(fetch("minilm"), minilm, dirs_exist_ok=True)
     folder = material / work.model
     if not (folder / "config.json").exists():
         torch.manual_seed(0)

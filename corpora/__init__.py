@@ -2,7 +2,7 @@
 
 from plainformer.corpora.catalogue import Dataset, catalogue
 from plainformer.corpora.conll import Tagged, read_conll
-from plainformer.corpora.fetch import cache_folder, fetch
+from plainformer.corpora.fetch import cache_folder, fetch, is_set
 from plainformer.corpora.files import File, NoText, find_files, stamp, suffix_of, warn_skipped
 from plainformer.corpora.lines import read_lines
 from plainformer.corpora.readers import has_rows, read_documents, read_rows, read_texts
@@ -29,6 +29,7 @@ __all__ = [
     "has_header",
     "has_rows",
     "is_held_out",
+    "is_set",
     "read_answers",
     "read_columns",
     "read_conll",

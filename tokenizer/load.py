@@ -19,7 +19,7 @@ from plainformer.tokenizer.wordpiece import LONGEST_WORD, PREFIX, WordPiece
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
-    """Load the tokenizer of a folder (or a hub id) that was saved here or by Hugging Face.
+    """Load the tokenizer of a folder (or a model's name) that was saved here or by Hugging Face.
 
     Raises:
         UserError: the folder or a file is missing, or a file is damaged or not supported.

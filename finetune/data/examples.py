@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from plainformer.base import UserError, did_you_mean
-from plainformer.corpora import Columns, Row, catalogue, fetch
+from plainformer.corpora import Columns, Row, catalogue, fetch, is_set
 from plainformer.finetune.data.example import ExampleT
 from plainformer.finetune.data.rows import bounded
 from plainformer.finetune.task import AS_NAMED, AnyTask, Task
@@ -40,11 +40,6 @@ def source_rows(
         elif near := did_you_mean(source, catalogue):
             raise UserError(f"no such file: {source}{near}")
     return task.rows(path, columns)
-
-
-def is_set(source: str) -> bool:
-    """Tell whether `source` is a named set of the catalogue and not a file."""
-    return source in catalogue and not Path(source).exists()
 
 
 def few_of_each(examples: Iterable[ExampleT], count: int, seed: int) -> list[ExampleT]:

@@ -48,6 +48,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.replace(target)
 
 
+def expanded(path: str | Path) -> Path:
+    """Expand `~` to the user's home folder, if there is one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def is_stream(path: Path) -> bool:
     """Tell whether a path is a pipe, a character device, or an open file (/dev/stdout)."""
     try:

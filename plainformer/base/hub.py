@@ -1,4 +1,4 @@
-"""Find the folder of a model by its path, or by its name on the Hugging Face Hub."""
+"""Find the folder of a model by its path, or by its name in the catalogue or on the hub."""
 
 import re
 from difflib import get_close_matches
@@ -12,14 +12,14 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def find_folder(name: str | Path) -> Path:
-    """Return the folder `name`, or download the hub repository of that name ("owner/name").
+    """Return the folder `name`, or download the model of that name.
 
-    The download needs `huggingface_hub`, which caches it. A name that is more likely a mistyped
-    folder is not looked up: one without a slash, one whose first part is a local folder, or one
-    similar to a local folder.
+    It is one of the catalogue ("minilm"), or a repository of the hub ("owner/name"), which needs
+    `huggingface_hub`. A name that is more likely a mistyped folder is not looked up on the hub: one
+    without a slash, one whose first part is a local folder, or one similar to a local folder.
 
     Raises:
-        UserError: there is neither such a folder nor such a repository.
+        UserError: there is neither such a folder nor such a model.
     """
     path, name = Path(name), str(name)
     if not name:
@@ -28,10 +28,16 @@ def find_folder(name: str | Path) -> Path:
         return path
     if path.exists():
         raise UserError(f"{path} is a file: name a folder")
+    from plainformer.base.models import fetch_model, models
+
+    if name in models:
+        return fetch_model(name)
     missing = f"there is no folder {name}"
     near = near_folder(path)
     if near is not None:
         raise UserError(f"{missing}; did you mean {near}?")
+    if len(path.parts) == 1:
+        raise UserError(f"{missing}, and no model of that name: there are {', '.join(models)}")
     if not HUB_ID.fullmatch(name) or Path(path.parts[0]).is_dir():
         raise UserError(missing)
     try:

@@ -7,6 +7,7 @@ kept. The command holds a lock on the marker, which the system releases when the
 
 import errno
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,20 +28,24 @@ from plainformer.base.scratch import (
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a full disk; they are raised unchanged, since the run can be resumed later."""
+SECONDS_BETWEEN_TRIES = 0.2
 
 
 @contextmanager
-def output_folder(folder: str | Path, maker: str, *, own: bool = False) -> Iterator[None]:
+def output_folder(
+    folder: str | Path, maker: str, *, own: bool = False, wait: bool = False
+) -> Iterator[None]:
     """Create, mark and lock `folder` for the command `maker`, which writes into it.
 
     `own`: the caller has verified that the command wrote the folder. When nothing was written, the
-    folder is removed, with the parents that were made for it.
+    folder is removed, with the parents that were made for it. `wait`: until another process that
+    writes into the folder has ended.
 
     Raises:
         UserError: the folder holds files that the command did not write, is locked by another
             process, or cannot be written.
     """
-    with _held(folder, maker, own=own, exactly=False):
+    with _held(folder, maker, own=own, exactly=False, wait=wait):
         yield
 
 
@@ -66,7 +71,9 @@ def replaced_folder(folder: str | Path, maker: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _held(path: str | Path, maker: str, *, own: bool, exactly: bool) -> Iterator[None]:
+def _held(
+    path: str | Path, maker: str, *, own: bool, exactly: bool, wait: bool = False
+) -> Iterator[None]:
     folder = Path(os.path.realpath(path))
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{path} is not a folder: choose another")
@@ -77,7 +84,7 @@ def _held(path: str | Path, maker: str, *, own: bool, exactly: bool) -> Iterator
         clear_leftovers(folder)
         _refuse_others(folder, maker, own, exactly, path)
         was_empty, had_mark = not _visible(folder), (folder / MARK).exists()
-        mark = _lock(folder, path)
+        mark = _lock(folder, path, wait)
         _refuse_others(folder, maker, own, exactly, path)
         if not had_mark:
             write_mark(folder, maker, [])
@@ -120,12 +127,15 @@ def _refuse_others(folder: Path, maker: str, own: bool, exactly: bool, shown: ob
         )
 
 
-def _lock(folder: Path, shown: object) -> int:
-    """Open and lock the marker file of a folder."""
+def _lock(folder: Path, shown: object, wait: bool) -> int:
+    """Open and lock the marker file of a folder, at once or after another process."""
     while True:
         mark = os.open(folder / MARK, os.O_RDWR | os.O_CREAT, 0o666)
         if not try_lock(mark):
             os.close(mark)
+            if wait:
+                time.sleep(SECONDS_BETWEEN_TRIES)
+                continue
             raise UserError(
                 f"another process is writing to {shown}: wait for it, or choose another folder"
             )

@@ -6,16 +6,15 @@ text: copies of a text are in the same part, so no training text repeats a held-
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from plainformer.corpora import (
     File,
     NoText,
-    catalogue,
     fetch,
     find_files,
     is_held_out,
+    is_set,
     read_documents,
     warn_skipped,
 )
@@ -62,7 +61,7 @@ class Corpus:
         Of a labelled set, the texts except those of the test part are used. Raises `UserError` for
         a name of neither a set nor a file.
         """
-        sets = [name for name in names if name in catalogue and not Path(name).exists()]
+        sets = [name for name in names if is_set(name)]
         named = [name for name in names if name not in sets]
         files = find_files(named) if named or not sets else []
         folders = [fetch(name) for name in sets]

