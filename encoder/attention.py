@@ -5,28 +5,39 @@
 
 (Vaswani et al. 2017, arXiv:1706.03762). B is the bias of ALiBi or of learned relative positions,
 and −∞ for keys that the mask hides; rotary positions rotate Q and K before the product.
+
+    attention = MultiHeadAttention(hidden_size=64, num_heads=4)
+    y, _ = attention(x, AttentionMask(Sequences.of([3, 5])))  # x: (8, 64), two sequences, packed
+    y, _ = attention(x, AttentionMask(PaddedSequences(is_token)))  # x: (2, 5, 64), padded
 """
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from plainformer.base import UserError
 from plainformer.encoder import ops
 from plainformer.encoder.attention_mask import AttentionMask
-from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.positions import RotaryAngles
 
 
 class MultiHeadAttention(nn.Module):
-    """The self-attention of a block: all heads in one product."""
+    """Self-attention with `num_heads` heads, whose vectors together have `hidden_size` entries.
 
-    def __init__(self, config: EncoderConfig) -> None:
+    `dropout`: probability that an attention weight is set to zero while training.
+    """
+
+    def __init__(
+        self, hidden_size: int, num_heads: int, *, dropout: float = 0.0, bias: bool = True
+    ) -> None:
         super().__init__()
-        hidden = config.hidden_size
-        self.num_heads = config.num_attention_heads
-        self.dropout = config.attention_dropout
-        self.qkv = Linear(hidden, 3 * hidden, config.bias, fused_parts=("query", "key", "value"))
-        self.output = Linear(hidden, hidden, bias=config.bias)
+        if hidden_size % num_heads:
+            raise UserError(f"hidden_size {hidden_size} is not divisible by num_heads {num_heads}")
+        self.num_heads = num_heads
+        self.dropout = dropout
+        parts = ("query", "key", "value")  # one product computes all three, for all heads
+        self.qkv = Linear(hidden_size, 3 * hidden_size, bias, fused_parts=parts)
+        self.output = Linear(hidden_size, hidden_size, bias)
 
     def forward(
         self,

@@ -5,6 +5,10 @@
 
 With pre-norm, gradients reach the first layer through additions alone, which makes deep models
 easier to train (Xiong et al. 2020, arXiv:2002.04745).
+
+    attention, feed_forward = MultiHeadAttention(64, num_heads=4), FeedForward(64, 256)
+    block = Block(attention, feed_forward, LayerNorm(64), LayerNorm(64), norm_order="pre")
+    y, _ = block(x, AttentionMask(Sequences.of([5])))  # x: (5, 64)
 """
 
 from jaxtyping import Float
@@ -12,25 +16,34 @@ from torch import Tensor, nn
 
 from plainformer.encoder.attention import MultiHeadAttention
 from plainformer.encoder.attention_mask import AttentionMask
-from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.config import NormOrder
 from plainformer.encoder.feedforward import FeedForward, GatedFeedForward
-from plainformer.encoder.norm import make_norm
 from plainformer.encoder.positions import RotaryAngles
 
 
 class Block(nn.Module):
-    """A residual block of an encoder: number `layer`, from 0."""
+    """A residual block of an encoder, from its parts; `nn.Identity()` in place of a norm is none.
 
-    def __init__(self, config: EncoderConfig, layer: int = 0) -> None:
+    `dropout`: probability that an entry of what is added to the input is set to zero in training.
+    """
+
+    def __init__(
+        self,
+        attention: MultiHeadAttention,
+        feed_forward: FeedForward | GatedFeedForward,
+        attention_norm: nn.Module,
+        feed_forward_norm: nn.Module,
+        *,
+        norm_order: NormOrder = "post",
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.pre_norm = config.norm_order == "pre"
-        self.attention = MultiHeadAttention(config)
-        self.feed_forward = GatedFeedForward(config) if config.gated else FeedForward(config)
-        # The embeddings are normalised already: the first block needs no pre-norm.
-        first = self.pre_norm and layer == 0
-        self.attention_norm = nn.Identity() if first else make_norm(config)
-        self.feed_forward_norm = make_norm(config)
-        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.pre_norm = norm_order == "pre"
+        self.attention = attention
+        self.feed_forward = feed_forward
+        self.attention_norm = attention_norm
+        self.feed_forward_norm = feed_forward_norm
+        self.dropout = nn.Dropout(dropout)
 
     def forward(
         self,

@@ -2,47 +2,44 @@
 
 The projection P exists only where `embedding_size` differs from `hidden_size`: small vectors make
 a large vocabulary cheaper (Lan et al. 2019, arXiv:1909.11942).
+
+    embeddings = Embeddings(nn.Embedding(1000, 64), LearnedPositions(128, 64), norm=LayerNorm(64))
+    x = embeddings(input_ids, None, Sequences.of([3, 5]))  # input_ids: (8,), x: (8, 64)
 """
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.linear import Linear
-from plainformer.encoder.norm import make_norm
 from plainformer.encoder.packing import PaddedSequences, Sequences
-from plainformer.encoder.positions import (
-    LearnedPositions,
-    SinusoidalPositions,
-    check_length,
-    without_padding,
-)
+from plainformer.encoder.positions import PositionTable, check_length, without_padding
 
 
 class Embeddings(nn.Module):
     """The normalised sum of the vectors of a token, its position and its segment.
 
-    Rotary positions, ALiBi and relative biases act in attention instead.
+    Rotary positions, ALiBi and relative biases act in attention instead. The `padding_idx` of the
+    table of tokens is the id of padding, where positions do not count it (`PositionTable.offset`).
     """
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(
+        self,
+        tokens: nn.Embedding,
+        positions: PositionTable | None = None,
+        segments: nn.Embedding | None = None,
+        *,
+        norm: nn.Module | None = None,
+        projection: Linear | None = None,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
-        size = config.token_size
-        table = (config.max_position_embeddings, size, config.position_offset)
-        self.pad_token_id = config.pad_token_id
-        self.tokens = nn.Embedding(config.vocab_size, size, padding_idx=config.pad_token_id)
-        self.positions: LearnedPositions | SinusoidalPositions | None = None
-        if config.positions == "learned":
-            self.positions = LearnedPositions(*table)
-        elif config.positions == "sinusoidal":
-            self.positions = SinusoidalPositions(*table)
-        self.segments = (
-            nn.Embedding(config.type_vocab_size, size) if config.type_vocab_size else None
-        )
-        self.norm = make_norm(config, size)
-        self.dropout = nn.Dropout(config.embedding_dropout)
-        self.projection = Linear(size, config.hidden_size) if config.embedding_size else None
+        self.tokens = tokens
+        self.positions = positions
+        self.segments = segments
+        self.norm = nn.Identity() if norm is None else norm
+        self.dropout = nn.Dropout(dropout)
+        self.projection = projection
 
     def forward(
         self,
@@ -63,9 +60,9 @@ class Embeddings(nn.Module):
             x = x + self.segments(token_type_ids)
         if self.positions is not None:
             check_length(sequences.max_length, self.positions.num_positions)
-            positions = sequences.positions
-            if self.positions.offset and input_ids is not None:
-                positions = without_padding(input_ids.eq(self.pad_token_id), sequences)
+            positions, pad_id = sequences.positions, self.tokens.padding_idx
+            if self.positions.offset and pad_id is not None and input_ids is not None:
+                positions = without_padding(input_ids.eq(pad_id), sequences)
             x = x + self.positions(positions)
         x = self.dropout(self.norm(x))
         return x if self.projection is None else self.projection(x)

@@ -8,19 +8,25 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plainformer.encoder import ops
-from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.config import Activation
 from plainformer.encoder.linear import Linear
 
 
 class FeedForward(nn.Module):
     """W_down act(W_up x): up to `intermediate_size`, and down to `hidden_size`."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(
+        self,
+        hidden_size: int,
+        intermediate_size: int,
+        *,
+        activation: Activation = "gelu",
+        bias: bool = True,
+    ) -> None:
         super().__init__()
-        hidden, wide = config.hidden_size, config.intermediate_size
-        self.act = ops.ACTIVATIONS[config.hidden_act]
-        self.up = Linear(hidden, wide, bias=config.bias)
-        self.down = Linear(wide, hidden, bias=config.bias)
+        self.act = ops.ACTIVATIONS[activation]
+        self.up = Linear(hidden_size, intermediate_size, bias)
+        self.down = Linear(intermediate_size, hidden_size, bias)
 
     def forward(self, x: Float[Tensor, "*tokens hidden"]) -> Float[Tensor, "*tokens hidden"]:
         """Apply the layer to each token."""
@@ -31,12 +37,18 @@ class FeedForward(nn.Module):
 class GatedFeedForward(nn.Module):
     """W_down (act(g) · u), where one product gives both the gate g and u."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(
+        self,
+        hidden_size: int,
+        intermediate_size: int,
+        *,
+        activation: Activation = "gelu",
+        bias: bool = True,
+    ) -> None:
         super().__init__()
-        hidden, wide = config.hidden_size, config.intermediate_size
-        self.act = ops.ACTIVATIONS[config.hidden_act]
-        self.up = Linear(hidden, 2 * wide, config.bias, fused_parts=("gate", "up"))
-        self.down = Linear(wide, hidden, bias=config.bias)
+        self.act = ops.ACTIVATIONS[activation]
+        self.up = Linear(hidden_size, 2 * intermediate_size, bias, fused_parts=("gate", "up"))
+        self.down = Linear(intermediate_size, hidden_size, bias)
 
     def forward(self, x: Float[Tensor, "*tokens hidden"]) -> Float[Tensor, "*tokens hidden"]:
         """Apply the layer to each token."""

@@ -15,17 +15,20 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from plainformer.encoder.attention_mask import AttentionMask
-from plainformer.encoder.block import Block
+from plainformer.encoder.build import (
+    build_block,
+    build_distance_bias,
+    build_embeddings,
+    build_norm,
+)
 from plainformer.encoder.config import EncoderConfig
-from plainformer.encoder.embeddings import Embeddings
 from plainformer.encoder.flops import encoder_flops
 from plainformer.encoder.init import initialise
 from plainformer.encoder.inputs import Ids, Mask, PackedInputs, Vectors, pack_inputs
 from plainformer.encoder.linear import Linear
-from plainformer.encoder.norm import make_norm
 from plainformer.encoder.ops import Backend, use_backend
 from plainformer.encoder.packing import PaddedSequences, Sequences
-from plainformer.encoder.positions import AlibiBias, RelativeBias, RotaryAngles, rotary_angles
+from plainformer.encoder.positions import RotaryAngles, rotary_angles
 from plainformer.encoder.pretrained import PretrainedModel
 
 
@@ -53,9 +56,9 @@ class EncoderOutput:
 class Pooler(nn.Module):
     """tanh(W x + b) of the first token of each sequence: BERT's vector of a text."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, hidden_size: int) -> None:
         super().__init__()
-        self.dense = Linear(config.hidden_size, config.hidden_size)
+        self.dense = Linear(hidden_size, hidden_size)
 
     def forward(
         self, x: Float[Tensor, "*tokens hidden"], sequences: Sequences | PaddedSequences
@@ -84,18 +87,15 @@ class Encoder(PretrainedModel):
         config = config if dropout is None else config.with_dropout(dropout)
         self.config = config
         self.backend = backend
-        self.embeddings = Embeddings(config)
-        self.distance_bias: AlibiBias | RelativeBias | None = None
-        if config.positions == "alibi":
-            self.distance_bias = AlibiBias(config.num_attention_heads)
-        elif config.relative_bias:
-            self.distance_bias = RelativeBias(config.num_attention_heads)
+        self.embeddings = build_embeddings(config)
+        self.distance_bias = build_distance_bias(config)
         # Layers that share parameters are one block, listed once.
         blocks = 1 if config.share_layers else config.num_hidden_layers
-        self.blocks = nn.ModuleList(Block(config, i) for i in range(blocks))
-        self.final_norm = make_norm(config) if config.norm_order == "pre" else nn.Identity()
+        self.blocks = nn.ModuleList(build_block(config, i) for i in range(blocks))
+        is_pre_norm = config.norm_order == "pre"
+        self.final_norm = build_norm(config, config.hidden_size) if is_pre_norm else nn.Identity()
         has_pooler = config.classifier_head == "pooler" if pooler is None else pooler
-        self.pooler = Pooler(config) if has_pooler else None
+        self.pooler = Pooler(config.hidden_size) if has_pooler else None
         initialise(self, config)
 
     @property

@@ -5,7 +5,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plainformer.encoder import ops
-from plainformer.encoder.config import EncoderConfig
 
 
 class LayerNorm(nn.Module):
@@ -14,7 +13,7 @@ class LayerNorm(nn.Module):
     The variance is the biased one (divided by n), as in BERT: Ba et al. 2016, arXiv:1607.06450.
     """
 
-    def __init__(self, size: int, eps: float, bias: bool = True) -> None:
+    def __init__(self, size: int, eps: float = 1e-5, bias: bool = True) -> None:
         super().__init__()
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(size))
@@ -28,7 +27,7 @@ class LayerNorm(nn.Module):
 class RMSNorm(nn.Module):
     """y = x / √(mean(x²) + eps) · weight: Zhang & Sennrich 2019, arXiv:1910.07467."""
 
-    def __init__(self, size: int, eps: float) -> None:
+    def __init__(self, size: int, eps: float = 1e-5) -> None:
         super().__init__()
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(size))
@@ -36,11 +35,3 @@ class RMSNorm(nn.Module):
     def forward(self, x: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch hidden"]:
         """Normalise each vector."""
         return ops.rms_norm(x, self.weight, self.eps)
-
-
-def make_norm(config: EncoderConfig, size: int | None = None) -> LayerNorm | RMSNorm:
-    """Build the norm of `config` for vectors of this `size` (default: `hidden_size`)."""
-    size = config.hidden_size if size is None else size
-    if config.norm == "rms_norm":
-        return RMSNorm(size, config.norm_eps)
-    return LayerNorm(size, config.norm_eps, bias=config.norm_bias)

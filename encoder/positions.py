@@ -56,12 +56,12 @@ def without_padding(
 
 
 class LearnedPositions(PositionTable):
-    """A trained table."""
+    """A trained table; zeros until it is initialised or trained."""
 
     def __init__(self, num_positions: int, hidden: int, offset: int = 0) -> None:
         super().__init__()
         self.offset = offset
-        self.weight = nn.Parameter(torch.empty(offset + num_positions, hidden))
+        self.weight = nn.Parameter(torch.zeros(offset + num_positions, hidden))
 
 
 class SinusoidalPositions(PositionTable):
@@ -80,7 +80,9 @@ def sinusoids(num_positions: int, hidden: int) -> Float[Tensor, "num_positions h
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).float()
 
 
-def rotary_angles(positions: Int[Tensor, "*tokens"], head_size: int, base: float) -> RotaryAngles:
+def rotary_angles(
+    positions: Int[Tensor, "*tokens"], head_size: int, base: float = 10_000.0
+) -> RotaryAngles:
     """Compute cos θ and sin θ for θ[p, i] = p · base^(−2i/d), each `(*tokens, head_size / 2)`."""
     exponents = torch.arange(0, head_size, 2, device=positions.device).float() / head_size
     angles = positions[..., None].float() * (1.0 / base**exponents)
@@ -114,11 +116,11 @@ class AlibiBias(nn.Module):
 
 
 class RelativeBias(nn.Module):
-    """A learned bias, weight[bucket(distance)], shared by all layers."""
+    """A learned bias, weight[bucket(distance)], shared by all layers; zeros until initialised."""
 
     def __init__(self, num_heads: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(NUM_BUCKETS, num_heads))
+        self.weight = nn.Parameter(torch.zeros(NUM_BUCKETS, num_heads))
 
     def forward(self, length: int) -> Float[Tensor, "heads distances"]:
         """Compute the bias of each head at the distances 1 − length … length − 1."""

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plainformer.encoder import ops
+from plainformer.encoder.build import build_norm
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.linear import Linear
-from plainformer.encoder.norm import make_norm
 from plainformer.encoder.packing import PaddedSequences, Sequences
 
 Pooling = Literal["cls", "mean"]
@@ -35,7 +35,7 @@ class PredictionHead(nn.Module):
         super().__init__()
         self.act = ops.ACTIVATIONS[config.hidden_act]
         self.dense = Linear(config.hidden_size, config.token_size, bias=config.head_bias)
-        self.norm = make_norm(config, config.token_size)
+        self.norm = build_norm(config, config.token_size)
 
     def forward(self, x: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch size"]:
         """Transform each vector."""

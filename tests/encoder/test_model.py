@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from plainformer.encoder import Encoder, MaskedLM, ops, use_backend
-from plainformer.encoder.norm import make_norm
+from plainformer.encoder.build import build_norm
 from tests.encoder.tools import assert_close, bert, modern, padded, randomise
 
 VARIANTS = {
@@ -69,10 +69,10 @@ def test_norm_modules_are_torchs() -> None:
         "rms_norm": torch.nn.RMSNorm(32, eps=1e-3),
     }
     for norm, theirs in pairs.items():
-        ours = make_norm(bert(norm=norm, norm_eps=1e-3))
+        ours = build_norm(bert(norm=norm, norm_eps=1e-3), 32)
         ours.load_state_dict(randomise(theirs).state_dict())
         assert_close(ours(x), theirs(x), 1e-6)
-    assert make_norm(bert(norm_bias=False)).bias is None
+    assert build_norm(bert(norm_bias=False), 32).bias is None
 
 
 def test_alibi_alone_decides_where_content_says_nothing() -> None:
