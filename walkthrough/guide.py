@@ -37,7 +37,7 @@ SAVED = Path("runs/walkthrough")
 def claim(measured: float, text: str, within: float) -> None:
     """Check a figure that the prose gives: |measured − text| ≤ within, in the unit of the text.
 
-    `text` is the figure as the prose writes it, in both languages: "0.86", "3.1 times", "12 %".
+    `text` is the figure as the prose writes it, in both languages: "0.86", "3.1", "12 %".
 
     Raises:
         AssertionError: the measured value is further away than that.
