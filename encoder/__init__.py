@@ -45,6 +45,7 @@ from plainformer.encoder.positions import (
 )
 from plainformer.encoder.prepack import prepack_weights
 from plainformer.encoder.weights import load_added, save_added
+from plainformer.encoder.word_vectors import load_word_vectors
 
 __all__ = [
     "PRESETS",
@@ -80,6 +81,7 @@ __all__ = [
     "embedding_offset",
     "extend_vocabulary",
     "load_added",
+    "load_word_vectors",
     "pool",
     "prepack_weights",
     "quantize_int8",

@@ -167,6 +167,15 @@ class Tokenizer(ABC):
         For WordPiece the spelling is the plain word, without `##`.
         """
 
+    def whole_word_id(self, word: str) -> int | None:
+        """Return the id of a word that is one token; None for several, special or unknown ones.
+
+        RoBERTa's vocabulary has two tokens for a word: `for_words()` asks for the one after a
+        space.
+        """
+        ids = self.tokens(word).ids
+        return ids[0] if len(ids) == 1 and ids[0] not in self.special_ids else None
+
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
         """Return the text of token ids."""
         text = self._decode(ids, skip_special_tokens)

@@ -88,3 +88,14 @@ def test_other_tokenizers_are_the_same_for_words(name: str, tmp_path: Path) -> N
     FAMILIES[name]().save_pretrained(tmp_path)
     ours = load_tokenizer(tmp_path)
     assert ours.for_words() is ours
+
+
+def test_a_whole_word_has_its_own_token(pair: Any) -> None:
+    ours, theirs = pair
+    whole = {}
+    for word in {word for text in sentences(40) for word in text.split()}:
+        ids = theirs(word, add_special_tokens=False)["input_ids"]
+        whole[word] = ids[0] if len(ids) == 1 and ids[0] != ours.unk_id else None
+        assert ours.whole_word_id(word) == whole[word]
+    assert any(whole.values()) and None in whole.values()
+    assert all(ours.whole_word_id(token) is None for token in ours.special_tokens.values())
