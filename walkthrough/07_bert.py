@@ -93,7 +93,9 @@ for name, theirs_name in FAMILIES["bert"].names.items():
 
 # %% [markdown]
 # One line has three names: our attention computes queries, keys and values in one matrix product,
-# so three matrices of the file become one, stacked. Everything else is copied as it is.
+# so three matrices of the file become one, stacked. Everything else is copied as it is. The
+# last line, the *pooler*, is a small layer that BERT puts on the vector of the first token; not
+# every model has one.
 
 # %% stacked
 model = Encoder.from_pretrained(folder)
