@@ -25,8 +25,9 @@ def attention(query: Heads, key: Keys, value: Keys, mask: AttentionMask, dropout
     k, v = (mask.keys.pad(x).transpose(1, 2) for x in (key, value))
     if isinstance(mask.sequences, PaddedSequences):
         y = scaled_dot_product_attention(q, k, v, dense_mask(mask, query.dtype), dropout)
-        # Kernels lay out y in different ways; an exported graph must not depend on which one ran.
-        return y.transpose(1, 2).contiguous()  # (batch, seq, heads, head_size)
+        # A copy, since kernels lay out y in different ways: an exported graph must not depend on
+        # the one that ran.
+        return y.transpose(1, 2).clone(memory_format=torch.contiguous_format)
     y = sliding_window.attention(q, k, v, mask, dropout, mask.sequences.is_token)
     return mask.sequences.unpad(y.transpose(1, 2))
 
