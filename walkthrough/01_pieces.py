@@ -396,7 +396,7 @@ print([wordpiece.token(id) for id in wordpiece.tokens("北京大学的学生。"
 # 99 % of the tokens are unknown. Nothing fails, no warning appears, and a model could learn nothing
 # from this text. **Look at your tokens** before you train.
 #
-# More tokens cost time. An encoder of BERT's size compares each token with each other one (the
+# More tokens cost time. A model of BERT's kind compares each token with each other one (the
 # [chapter on attention](03_attention.py) shows how), so its work grows faster than the number of
 # tokens. The project counts the operations of one pass:
 
