@@ -1,6 +1,7 @@
 # make demo   the whole story on a real text, in about ten minutes on two cores
 # make test   lint, types and tests
 # make lint   ruff and mypy alone
+# make site   run the chapters and build the walkthrough's pages: runs/site/index.html
 # make bench  speed and memory beside other libraries, on the same weights
 # make clean  remove the virtual environment and the caches; runs stay
 
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint site bench clean
 
 demo: $(READY)
 	$(BIN)/plainformer demo
@@ -21,6 +22,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+site: $(READY)
+	$(BIN)/python -m walkthrough.site
 
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'

@@ -29,28 +29,28 @@ class Cell:
     """The description of the figure that the code shows, where a Chinese page gives one."""
 
 
-def chapters() -> list[str]:
+def chapters(folder: Path = HERE) -> list[str]:
     """Return the names of all chapters, in order."""
-    return sorted(path.stem for path in HERE.glob("[0-9][0-9]_*.py"))
+    return sorted(path.stem for path in folder.glob("[0-9][0-9]_*.py"))
 
 
-def english(chapter: str) -> list[Cell]:
+def english(chapter: str, folder: Path = HERE) -> list[Cell]:
     """Read a chapter with its English prose."""
-    notebook = jupytext.read(HERE / f"{chapter}.py", fmt="py:percent")
+    notebook = jupytext.read(folder / f"{chapter}.py", fmt="py:percent")
     return [
         Cell(cell.source, cell.metadata.get("title", "") if cell.cell_type == "code" else None)
         for cell in notebook.cells
     ]
 
 
-def chinese(chapter: str) -> list[Cell]:
+def chinese(chapter: str, folder: Path = HERE) -> list[Cell]:
     """Read a chapter with its Chinese prose.
 
     Raises:
         KeyError: the page inserts a cell that the chapter does not have.
     """
-    code = {cell.name: cell.source for cell in english(chapter) if cell.name is not None}
-    text = (HERE / "zh" / f"{chapter}.md").read_text(encoding="utf-8")
+    code = {cell.name: cell.source for cell in english(chapter, folder) if cell.name is not None}
+    text = (folder / "zh" / f"{chapter}.md").read_text(encoding="utf-8")
     cells, end = [], 0
     for inserted in INSERTED.finditer(text):
         cells.append(Cell(text[end : inserted.start()].strip()))

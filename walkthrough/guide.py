@@ -69,7 +69,8 @@ def show(figure: "Figure", alt: str) -> None:
         from IPython.display import display
 
         image = {"image/png": _png(figure), "text/plain": alt}
-        display(image, metadata={"image/png": {"alt": alt}}, raw=True)
+        size = {"width": round(96 * figure.get_figwidth())}
+        display(image, metadata={"image/png": {"alt": alt, **size}}, raw=True)
     else:
         _save(figure, alt)
 
@@ -80,7 +81,8 @@ def show_frames(figures: Sequence["Figure"], labels: Sequence[str], alt: str) ->
         from IPython.display import display
 
         frames = [(label, _png(figure)) for label, figure in zip(labels, figures, strict=True)]
-        page = {"text/html": _slider(frames, alt), "text/plain": alt}
+        width = round(96 * figures[-1].get_figwidth())
+        page = {"text/html": _slider(frames, alt, width), "text/plain": alt}
         display(page, metadata={"text/html": {"alt": alt}}, raw=True)
     else:
         _save(figures[-1], alt)
@@ -113,11 +115,11 @@ _saved: list[str] = []
 """Descriptions of the figures that this process has saved."""
 
 
-def _slider(frames: Sequence[tuple[str, str]], alt: str) -> str:
+def _slider(frames: Sequence[tuple[str, str]], alt: str, width: int) -> str:
     """Return a page element that shows one frame at a time, with a slider and a label."""
     images = "".join(
         f'<img src="data:image/png;base64,{png}" alt="{escape(alt)} {escape(label)}"'
-        f"{' hidden' if number < len(frames) - 1 else ''}>"
+        f' width="{width}"{" hidden" if number < len(frames) - 1 else ""}>'
         for number, (label, png) in enumerate(frames)
     )
     labels = escape("|".join(label.replace("|", "/") for label, _ in frames))
