@@ -357,7 +357,9 @@ cost = {
     for name, texts in held_out.items()
 }
 figure, axes = panel(5.5, 3.2)
-for k, (label, colour) in enumerate({"English vocabulary": BLUE, "Chinese": ORANGE}.items()):
+for k, (label, colour) in enumerate(
+    {"English vocabulary": BLUE, "Chinese vocabulary": ORANGE}.items()
+):
     places = [place + 0.38 * k for place in range(3)]
     bars = axes.bar(
         places, [row[k] for row in cost.values()], 0.36, color=colour, hatch="/" * k, label=label
@@ -411,6 +413,7 @@ right = 400 * cost["Chinese news"][1]
 wrong = 400 * cost["Chinese news"][0]
 work = [length * bert.flops_per_token(round(length)) for length in (right, wrong)]
 print(f"{right:.0f} or {wrong:.0f} tokens for 400 characters")
+assert right < bert.config.max_position_embeddings == 512 < wrong
 claim(work[1] / work[0], "3.3", within=0.25)
 
 # %% [markdown]
@@ -445,8 +448,7 @@ claim(ratios[3] - ratios[4], "0.15", within=0.05)
 
 # %% [markdown]
 # From 500 to 1,000 pieces a word of a definition needs 0.6 tokens less, from 4,000 to 8,000 only
-# 0.15. Published models have 30,000 pieces (BERT) to 250,000
-# (for a hundred languages).
+# 0.15. Published models have from 30,000 pieces (BERT) to 250,000 (for a hundred languages).
 #
 # ## What the model gets
 #
