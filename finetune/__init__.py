@@ -6,6 +6,7 @@ from plainformer.finetune.embedder import Embedder
 from plainformer.finetune.evaluation import Evaluation, evaluate_folder
 from plainformer.finetune.metrics import Metric, Mistake, Table
 from plainformer.finetune.prediction.predictor import Predictor
+from plainformer.finetune.robust import RobustOptions
 from plainformer.finetune.run import Outcome
 from plainformer.finetune.sweep import Summary, finetune
 from plainformer.finetune.task import Task
@@ -36,6 +37,7 @@ __all__ = [
     "QuestionAnsweringOptions",
     "RegressionOptions",
     "RelationOptions",
+    "RobustOptions",
     "SentenceEmbeddingOptions",
     "Summary",
     "Table",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from plainformer.base import OneOf, UserError, above, at_least, between, check_bounds
+from plainformer.finetune.robust.options import RobustOptions
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.task_options import PoolingOptions, TaskOptions
 from plainformer.finetune.tasks import TASKS
@@ -112,6 +113,9 @@ class FinetuneConfig:
     # Options of methods that change how a model is tuned (a dataclass each, its group beside these)
     # belong here.
 
+    robust: RobustOptions = field(default_factory=RobustOptions)
+    """Objectives around the task's loss."""
+
     training: LoopConfig = field(
         default_factory=lambda: LoopConfig(
             learning_rate=1e-4, eval_every=0, checkpoint_every=0, patience=5
@@ -146,6 +150,7 @@ class FinetuneConfig:
         if self.search and self.epochs == 0:
             raise UserError("search needs epochs of training")
         self.task.check(self)
+        self.robust.check(self)
 
     @property
     def kind(self) -> type[AnyTask]:

@@ -28,15 +28,15 @@ from plainformer.finetune.length import with_length
 from plainformer.finetune.losses.class_imbalance import oversample
 from plainformer.finetune.lr_decay import layer_multipliers
 from plainformer.finetune.metrics import Metric
-from plainformer.finetune.micro_batches import counted, micro_batches
+from plainformer.finetune.micro_batches import micro_batches
 from plainformer.finetune.prediction.predictor import MeanLoss, encode_all, measure, predict_stream
 from plainformer.finetune.report.figures import figures
+from plainformer.finetune.robust import robust_objective
 from plainformer.finetune.task import AnyTask, Task
 from plainformer.finetune.task_file import save_task
 from plainformer.finetune.task_options import balance_of
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import (
-    Loss,
     Result,
     TrainingConfig,
     by_items,
@@ -260,9 +260,6 @@ def fit(
     if config.epochs == 0:
         return None
 
-    def objective(model: PretrainedModel, batch: Batch[Item]) -> Loss:
-        return counted(task.loss(task.outputs(model, batch), batch), batch)
-
     def batches(step: int) -> list[Batch[Item]]:
         (chosen,) = order(step)
         return micro_batches([items[i] for i in chosen], config.accumulate)
@@ -274,7 +271,7 @@ def fit(
 
     return train(
         model,
-        objective,
+        robust_objective(task, config.robust),
         batches,
         settings,
         config.out,

@@ -20,7 +20,7 @@ were counted already has `items=0`: here the mean loss is (clean + adversarial) 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from inspect import isgeneratorfunction
+from inspect import isgeneratorfunction, unwrap
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -73,8 +73,12 @@ number of losses for every batch; gradients between two losses are those of this
 
 
 def yields_losses(objective: TrainingObjective[ModelT, BatchT]) -> bool:
-    """Return whether `objective` is a generator function, or an object called like one."""
-    return isgeneratorfunction(objective) or isgeneratorfunction(type(objective).__call__)
+    """Return whether `objective` is a generator function, or an object called like one.
+
+    A decorated function is what it wraps.
+    """
+    called = unwrap(objective), unwrap(type(objective).__call__)
+    return any(map(isgeneratorfunction, called))
 
 
 Flops = Callable[[BatchT], int]

@@ -1,0 +1,32 @@
+"""Train robustly: objectives around the objective of a task.
+
+    objective = fgm(rdrop(task_objective(task), weight=1.0), epsilon=1.0)
+
+`robust_objective` nests what the options choose, in this order from the inside out: the loss of the
+task; one of FGM and PGD.
+"""
+
+from typing import Any
+
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.finetune.data.batch import Batch
+from plainformer.finetune.robust.fgm import fgm
+from plainformer.finetune.robust.options import RobustOptions
+from plainformer.finetune.robust.pgd import pgd
+from plainformer.finetune.task import AnyTask
+from plainformer.finetune.task_objective import task_objective
+from plainformer.training import TrainingObjective
+
+__all__ = ["RobustOptions", "fgm", "pgd", "robust_objective"]
+
+
+def robust_objective(
+    task: AnyTask, options: RobustOptions
+) -> TrainingObjective[PretrainedModel, Batch[Any]]:
+    """Nest the chosen methods around the loss of `task`."""
+    objective = task_objective(task)
+    if options.fgm:
+        return fgm(objective, options.fgm)
+    if options.pgd:
+        return pgd(objective, options.pgd, options.ascent_steps, options.ascent_rate or None)
+    return objective

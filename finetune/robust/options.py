@@ -1,0 +1,51 @@
+"""The options of robust fine-tuning: each method by its strength, and 0 leaves it out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from plainformer.base import UserError, at_least, check_bounds
+
+if TYPE_CHECKING:
+    from plainformer.finetune.config import FinetuneConfig
+
+ADVERSARIES = ("fgm", "pgd")
+
+
+@dataclass(frozen=True)
+class RobustOptions:
+    """Train on more than the plain loss of the labels."""
+
+    GROUPS: ClassVar[Mapping[str, str]] = {"fgm": "robustness"}
+    """First option of each group -> the heading of the group in the help."""
+
+    fgm: float = 0.0
+    """Train also on embeddings that are moved by this distance, over all tokens of a text, to where
+    the loss is larger (FGM: 1 is usual); 0: off."""
+
+    pgd: float = 0.0
+    """The same in several smaller steps, which stay within this distance (PGD); 0: off."""
+
+    ascent_steps: int = 3
+    """Steps of pgd; each costs a forward and a backward pass."""
+
+    ascent_rate: float = 0.0
+    """Length of such a step; 0: 2.5 times the distance, divided by the number of steps."""
+
+    def __post_init__(self) -> None:
+        """Check the options before any work is done."""
+        check_bounds(
+            self,
+            fgm=at_least(0),
+            pgd=at_least(0),
+            ascent_steps=at_least(1),
+            ascent_rate=at_least(0),
+        )
+        adversaries = [name for name in ADVERSARIES if getattr(self, name)]
+        if len(adversaries) > 1:
+            raise UserError(
+                f"{' and '.join(adversaries)} are two ways to perturb the embeddings: choose one"
+            )
+
+    def check(self, config: "FinetuneConfig") -> None:
+        """Raise `UserError` where these options do not go with those of the run."""

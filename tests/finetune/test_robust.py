@@ -1,0 +1,65 @@
+"""Robust methods from end to end: learned on one process as on two, and refused where senseless."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plainformer.base import UserError
+from plainformer.finetune import FinetuneConfig, RobustOptions, finetune
+from tests.finetune import test_distributed as distributed
+
+METHODS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "fgm": {"fgm": 0.5},
+    "pgd": {"pgd": 0.5, "ascent_steps": 2},
+}
+
+
+def settings(models, files, out: Path, **robust: Any) -> FinetuneConfig:
+    """Eight steps of 13 examples, evaluated twice."""
+    config = distributed.settings(models, files, out, per_label=26, epochs=2.0)
+    training = replace(config.training, eval_every=4, checkpoint_every=4)
+    return replace(config, training=training, robust=RobustOptions(**robust))
+
+
+@pytest.fixture(scope="module")
+def runs(models, files, one_thread, tmp_path_factory) -> Path:
+    """A run of each method on one process and on two."""
+    folder = tmp_path_factory.mktemp("robust")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
+        for name, robust in METHODS.items():
+            finetune(settings(models, files, folder / "one" / name, **robust), quiet=True)
+    two = [
+        settings(models, files, folder / "two" / name, **robust) for name, robust in METHODS.items()
+    ]
+    distributed.run_on(2, two, folder)
+    return folder
+
+
+def losses(run: Path) -> list[float]:
+    """The training losses of a run."""
+    return [row["loss"] for row in distributed.log(run) if "loss" in row]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_two_processes_take_the_steps_of_one(runs, name):
+    distributed.assert_alike(runs / "one" / name, runs / "two" / name)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "plain"])
+def test_the_method_changes_what_is_learned(runs, name):
+    plain, robust = losses(runs / "one" / "plain"), losses(runs / "one" / name)
+    assert len(plain) == len(robust) == 8 and plain[1:] != robust[1:]
+    saved = json.loads((runs / "one" / name / "options.json").read_text())["robust"]
+    assert saved.items() >= METHODS[name].items()
+
+
+def test_two_adversaries_are_refused():
+    with pytest.raises(UserError, match="fgm and pgd are two ways"):
+        RobustOptions(fgm=1.0, pgd=1.0)
+    with pytest.raises(UserError, match="ascent_steps"):
+        RobustOptions(pgd=1.0, ascent_steps=0)
