@@ -5,6 +5,7 @@ import importlib
 import os
 import re
 import sys
+import tomllib
 from itertools import product
 from pathlib import Path
 from types import FrameType
@@ -68,9 +69,39 @@ def test_everything_is_imported_by_its_full_name() -> None:
         assert not bare, f"{file.relative_to(ROOT)} imports {bare}: begin with plainformer."
 
 
+CHAPTERS = sorted((ROOT / "walkthrough").glob("[0-9]*.py"))
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=[chapter.stem for chapter in CHAPTERS])
+def test_a_chapter_imports_what_its_readers_have(chapter: Path) -> None:
+    """The public names of the packages, `guide`, the standard library, declared dependencies."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]  # those that `make site` installs
+    listed = [*project["dependencies"], *extras["compare"], *extras["dev"]]
+    declared = {re.split(r"[^\w-]", name)[0] for name in listed} | {"guide"}
+    for node in ast.walk(ast.parse(chapter.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [node.module or ""]
+        else:
+            continue
+        for module in modules:
+            first, *inner = module.split(".")
+            if first != "plainformer":
+                assert first in declared | sys.stdlib_module_names, f"{module} is not declared"
+            else:
+                assert isinstance(node, ast.ImportFrom) and inner, f"import names from {module}"
+                names = {f"{module}.{alias.name}" for alias in node.names}
+                exported = getattr(importlib.import_module(module), "__all__", [])
+                public = {f"{module}.{name}" for name in exported}
+                private = names - public - {"plainformer.encoder.ops.plain"}  # to be read
+                assert not private, f"{private}: not exported"
+
+
 PLAIN = ["benchmarks", "corpora", "encoder", "explain", "finetune", "plainformer", "pretrain"]
-PLAIN += ["tokenizer", "training"]
-"""The folders whose docstrings are plain: all of the package, and the benchmarks."""
+PLAIN += ["tokenizer", "training", "walkthrough"]
+"""The folders whose docstrings are plain: the package, the benchmarks, and the walkthrough."""
 NOT_A_VERB = {
     *("a", "all", "an", "and", "both", "for", "from", "how", "it", "its", "nobody", "nothing"),
     *("of", "one", "so", "that", "the", "these", "those", "what", "where", "whether", "which"),

@@ -172,7 +172,7 @@ chain = replace(rules, transitions=rules.transitions + likely)
 
 
 def score(path: tuple[int, ...]) -> torch.Tensor:
-    """The score of a path, as the formula says."""
+    """Return the score of a path, as the formula says."""
     words = sum(x[t, tag] for t, tag in enumerate(path))
     steps = sum(chain.transitions[i, j] for i, j in pairwise(path))
     return chain.start[path[0]] + words + steps + chain.end[path[-1]]
@@ -470,7 +470,7 @@ index = {character: number for number, character in enumerate(characters)}
 
 
 def log_frequency(counts: Counter, rows: list, columns: list, more: float) -> torch.Tensor:
-    """The log of each column's share of its row; `more` is added for pairs never seen."""
+    """Return the log of each column's share of its row; `more` is added for pairs never seen."""
     table = torch.tensor([[counts[row, column] + more for column in columns] for row in rows])
     return (table / table.sum(1, keepdim=True)).log()
 
@@ -501,7 +501,7 @@ for label in ("B-LOC", "B-ORG", "B-PER"):
 
 # %% chinese-scores
 def tags_of(words: tuple[str, ...]) -> list[str]:
-    """The best tags under the HMM."""
+    """Return the best tags under the HMM."""
     x = emission[:, [index.get(word, len(characters)) for word in words]].T
     return [labels[tag] for tag in hmm.best(x, Sequences.of([len(words)])).tolist()]
 

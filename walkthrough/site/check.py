@@ -118,6 +118,7 @@ def _check_page(browser: Browser, path: Path) -> Iterator[str]:
     page.on("request", note_request)
     page.on("pageerror", lambda error: faults.append(f"console: {error}"))
     page.goto(path.resolve().as_uri())
+    page.evaluate(Axe().axe_script)
     faults += _violations(page, "light")
     page.emulate_media(color_scheme="dark")
     faults += _violations(page, "dark", rules=["color-contrast"])
@@ -134,7 +135,7 @@ def _violations(page: Page, mode: str, rules: list[str] | None = None) -> list[s
     options: dict[str, object] = {"preload": False, "resultTypes": ["violations"]}
     if rules:
         options["runOnly"] = {"type": "rule", "values": rules}
-    found = Axe().run(page, options=options).response["violations"]
+    found = page.evaluate("options => axe.run(document, options)", options)["violations"]
     return [
         f"axe ({mode}): {violation['id']}: {violation['help']}: {node['html'][:120]}"
         for violation in found

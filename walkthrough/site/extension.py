@@ -54,12 +54,13 @@ def _complete_context(
     context["body"] = SIGNATURE.sub(_parameters, context.get("body", ""))
 
 
-SIGNATURE = re.compile(r'(?<=<span class="sig-paren">\(</span>)<dl>(.*?)</dl>', re.DOTALL)
+SIGNATURE = re.compile(r'(<span class="sig-paren">\(</span>)\s*<dl>(.*?)</dl>\s*', re.DOTALL)
 
 
 def _parameters(signature: re.Match[str]) -> str:
     """Return the parameters of a signature, one a line, as an element that may stand there."""
-    return signature[1].replace("<dd>", '<span class="parameter">').replace("</dd>", "</span>")
+    lines = signature[2].replace("<dd>", '<span class="parameter">').replace("</dd>", "</span>")
+    return signature[1] + lines
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

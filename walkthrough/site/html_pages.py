@@ -20,12 +20,12 @@ def build_pages(language: Language, sources: Path, downloads: Path, out: Path) -
     Raises:
         UserError: Sphinx warns of something; what, it has printed.
     """
-    shutil.rmtree(out, ignore_errors=True)
+    html = sources.parent / "html"  # beside it, MyST-NB leaves a folder of its own
     with patch_docutils(), docutils_namespace():
         app = Sphinx(
             srcdir=sources,
             confdir=None,
-            outdir=out,
+            outdir=html,
             doctreedir=sources.parent / "doctrees",
             buildername="html",
             confoverrides=_config(language),
@@ -36,10 +36,9 @@ def build_pages(language: Language, sources: Path, downloads: Path, out: Path) -
         app.build(force_all=True)
     if app.statuscode:
         raise UserError(f"the {language.name} site has faults: see the warnings above")
+    leftovers = shutil.ignore_patterns("_sources", ".buildinfo", "objects.inv")
+    shutil.copytree(html, out, ignore=leftovers, dirs_exist_ok=True)
     shutil.copytree(downloads, out / "notebooks")
-    shutil.rmtree(out / "_sources", ignore_errors=True)
-    for left in (".buildinfo", "objects.inv"):
-        (out / left).unlink(missing_ok=True)
 
 
 def _config(language: Language) -> dict[str, Any]:
@@ -59,6 +58,7 @@ def _config(language: Language) -> dict[str, Any]:
         "default_role": "code",
         "nb_execution_mode": "off",
         "nb_output_stderr": "remove",
+        "nb_merge_streams": True,
         "myst_enable_extensions": ["dollarmath"],
         "myst_heading_anchors": 3,
         "html_math_renderer": "mathml",

@@ -7,6 +7,8 @@ from playwright.sync_api import sync_playwright
 
 from walkthrough.site.check import FLAGS, chromium
 
+SCROLL = "id => document.getElementById(id).scrollIntoView({behavior: 'instant'})"
+
 
 def main() -> None:
     """Take the picture that the command line asks for."""
@@ -15,12 +17,15 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     parser.add_argument("--size", type=int, nargs=2, default=(1200, 800), metavar="PIXELS")
     arguments = parser.parse_args()
-    path, mark, anchor = arguments.page.partition("#")
+    path, _, anchor = arguments.page.partition("#")
     width, height = arguments.size
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         page = browser.new_page(viewport={"width": width, "height": height})
-        page.goto(f"{Path(path).resolve().as_uri()}{mark}{anchor}")
+        page.goto(Path(path).resolve().as_uri())
+        if anchor:
+            page.evaluate(SCROLL, anchor)
+            page.wait_for_timeout(1000)
         page.screenshot(path=arguments.picture)
 
 
