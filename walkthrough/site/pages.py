@@ -141,12 +141,11 @@ def _terms(terms: list[Term], language: Language, folder: Path) -> str:
         "|---|---|---|---|",
     ]
     for term in sorted(terms, key=_english_order if is_english else _chinese_order):
-        name, other = (term.en, term.zh) if is_english else (term.zh, term.en)
+        latin = ", ".join([term.en, *filter(str.isascii, term.also)])
+        chinese = "、".join([term.zh, *(name for name in term.also if not name.isascii())])
+        names = f"{latin} | {chinese}" if is_english else f"{chinese} | {latin}"
         meaning = term.meaning if is_english else term.meaning_zh
-        also = f" ({words['also']} {', '.join(term.also)})" if term.also else ""
-        if not is_english:
-            also = also.replace(" (", "（").replace(")", "）").replace(", ", "、")
-        lines.append(f"| {name}{also} | {other} | {meaning} | {_shown(term, language, folder)} |")
+        lines.append(f"| {names} | {meaning} | {_shown(term, language, folder)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -167,7 +166,7 @@ def _english_order(term: Term) -> str:
 
 def _chinese_order(term: Term) -> tuple[bool, bytes]:
     """Order by pronunciation, as GB 2312 orders the common characters; Latin letters come last."""
-    return term.zh.isascii(), term.zh.casefold().encode("gb18030")
+    return term.zh[0].isascii(), term.zh.casefold().encode("gb18030")
 
 
 def _write_reference(language: Language, folder: Path, packages: Sequence[str]) -> None:
