@@ -127,9 +127,8 @@ def split_examples(config: FinetuneConfig, quiet: bool) -> tuple[list[Any], list
     if valid is None:
         count, file = len(examples), Path(config.train).name
         examples, held_out = hold_out(examples, config.valid_share)
-        part = "oversample over the labels" if held_out[0].category else "oversample"
         verb = "is" if len(held_out) == 1 else "are"
-        held = f"{len(held_out):,} of the {count:,} examples of {file} {verb} held out, {part}"
+        held = f"{len(held_out):,} of the {count:,} examples of {file} {verb} held out, stratified"
         say([f"no --valid: {held}"], quiet)
     else:
         if config.valid is None:

@@ -17,7 +17,7 @@ from typing import Literal
 
 import torch
 
-from plainformer.base import UserError
+from plainformer.base import UserError, write_json
 from plainformer.training.checkpoint import Checkpoints, State, full_disk, load_tensors, tensors
 from plainformer.training.config import TrainingConfig
 from plainformer.training.device import autocast, choose_device, number_format
@@ -79,7 +79,7 @@ def train(
     loss_label: str = "loss",
     quiet: bool = False,
 ) -> Result:
-    """Train `model` in place on `batches`; write log, plot and checkpoints to `out`.
+    """Train `model` in place on `batches`; write plan, log, plot and checkpoints to `out`.
 
     `evaluate` computes the metrics to follow; `before` are those of the initial weights, the first
     line of the log. `monitor` names the metric that selects the best weights and that
@@ -130,6 +130,8 @@ def train(
         TrainingProgress(label, config.steps, quiet=quiet or not is_main()) as display,
         Record(out, state, display, peak, config.on_spike, config.track, loss_label) as record,
     ):
+        if is_main():
+            write_json(out / "plan.json", {"steps": config.steps})
         if before is not None and state.step == 0:
             record.evaluation(before, best=False)
 

@@ -1,6 +1,7 @@
 """Read a run from the files in its folder.
 
     options.json    the options                         log.jsonl       steps and evaluations
+    plan.json       the number of steps planned
     held_out.json   fingerprints of the held-out data   speed.jsonl     seconds and tokens
     metrics.json    the final metrics                   *.safetensors   the weights, once finished
 
@@ -19,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 from plainformer.base import Fields, UserError, parse_json, read_json
 
-OPTIONS, LOG, SPEED = "options.json", "log.jsonl", "speed.jsonl"
+OPTIONS, PLAN, LOG, SPEED = "options.json", "plan.json", "log.jsonl", "speed.jsonl"
 WEIGHTS = "model.safetensors"
 """The file of weights: in the folder of a finished run, and in each checkpoint."""
 HELD_OUT, METRICS, SUMMARY = "held_out.json", "metrics.json", "summary.json"
@@ -44,6 +45,8 @@ class Run:
     options: Mapping[str, Any] = field(default_factory=dict)
     evaluations: tuple[Evaluation, ...] = ()
     steps: int = 0
+    total_steps: int | None = None
+    """The number of steps planned; early stopping may take fewer."""
     tokens: int = 0
     seconds: float = 0.0
     """Seconds of training steps, without evaluation and saving."""
@@ -60,6 +63,7 @@ class Run:
         """Read the files of a run."""
         notes: list[str] = []
         options = read_object(folder / OPTIONS, notes)
+        planned = (read_object(folder / PLAN, notes) or {}).get("steps")
         last: dict[str, Any] = {}
         evaluations = []
         for row in log_rows(folder / LOG, notes, only_last_step=True):
@@ -74,6 +78,7 @@ class Run:
             options=options or {},
             evaluations=tuple(evaluations),
             steps=int(last.get("step", 0)),
+            total_steps=planned if isinstance(planned, int) else None,
             tokens=int(finite_numbers(last).get("tokens", 0)),
             seconds=sum(finite_numbers(row).get("seconds", 0.0) for row in speeds),
             measured_on=read_object(folder / HELD_OUT, notes),
@@ -111,13 +116,6 @@ class Run:
             if count is not None:
                 return count
         return None
-
-    @property
-    def total_steps(self) -> int | None:
-        """Return the number of steps in the options."""
-        training = self.options.get("training")
-        steps = training.get("steps") if isinstance(training, dict) else None
-        return steps if isinstance(steps, int) else None
 
     @property
     def state(self) -> State:

@@ -20,7 +20,7 @@ OPTIONS = {
     "objective": ["mlm"],
     "preset": "modern-tiny",
     "out": "runs/a",
-    "training": {"steps": 6, "learning_rate": 3e-3, "betas": [0.9, 0.98]},
+    "training": {"learning_rate": 3e-3, "betas": [0.9, 0.98]},
 }
 HELD_OUT = {"objective": ["mlm"], "tokenizer": "abc", "batches": "def"}
 LOG = [
@@ -44,7 +44,13 @@ def lines(rows: list[dict[str, Any]]) -> str:
 def make(folder: Path, **files: Any) -> Path:
     """A run; `files` replace what is usual, None leaves one out."""
     folder.mkdir(parents=True)
-    usual = {"options": OPTIONS, "held_out": HELD_OUT, "log": lines(LOG), "speed": lines(SPEED)}
+    usual = {
+        "options": OPTIONS,
+        "plan": {"steps": 6},
+        "held_out": HELD_OUT,
+        "log": lines(LOG),
+        "speed": lines(SPEED),
+    }
     for name, content in {**usual, **files}.items():
         ending = "jsonl" if name in ("log", "speed") else "json"
         if content is not None:
@@ -68,7 +74,7 @@ def test_what_a_run_tells(tmp_path: Path) -> None:
 def test_a_task_is_judged_by_its_first_score(tmp_path: Path) -> None:
     options = {"task": {"name": "tagging"}, "model": "/models/minilm", "valid": "v", "training": {}}
     log = lines([{"step": 9, "evaluation": {"loss": 1.0, "f1": 0.5, "accuracy": 0.9}}])
-    run = Run.read(make(tmp_path / "a", options=options, log=log, held_out=None))
+    run = Run.read(make(tmp_path / "a", options=options, plan=None, log=log, held_out=None))
     assert (run.stage, run.model, run.main_metric) == ("finetune tagging", "minilm", "f1")
     assert (run.steps, run.total_steps) == (0, None)
 
@@ -126,7 +132,7 @@ def test_what_is_half_written_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     assert len(run.evaluations) == 1 and "log.jsonl:4: not JSON" in run.notes[0]
 
 
-@pytest.mark.parametrize("name", ["options", "held_out", "log", "speed"])
+@pytest.mark.parametrize("name", ["options", "plan", "held_out", "log", "speed"])
 @pytest.mark.parametrize(
     "content", ["", "[]\n", "null\n", "3\n", "{\n", "\x00\n", '{"step": "x"}\n']
 )
