@@ -54,9 +54,6 @@ class FinetuneConfig:
     """Without --valid: the share of the training examples to hold out, stratified by label; copies
     of a text stay together."""
 
-    per_label: int = 0
-    """Train on this many examples of each label, drawn by the seed; 0: on all."""
-
     max_length: int = 0
     """The longest sequence in tokens; 0: 128, or the model's positions if they are fewer, and for
     sentence-embedding the limit that a sentence-transformers folder declares."""
@@ -127,7 +124,6 @@ class FinetuneConfig:
         """Check the options before any work is done."""
         check_bounds(
             self,
-            per_label=at_least(0),
             epochs=at_least(0),
             batch_size=at_least(1),
             accumulate=between(1, self.batch_size),

@@ -34,7 +34,7 @@ from plainformer.finetune.report.figures import figures
 from plainformer.finetune.robust import robust_objective
 from plainformer.finetune.task import AnyTask, Task
 from plainformer.finetune.task_file import save_task
-from plainformer.finetune.task_options import balance_of
+from plainformer.finetune.task_options import balance_of, per_label_of
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import (
     Result,
@@ -150,9 +150,8 @@ def all_examples(config: FinetuneConfig) -> list[Any]:
 
 def few_per_label(config: FinetuneConfig, examples: list[Any]) -> list[Any]:
     """Draw `per_label` examples of each label, or return all."""
-    if not config.per_label:
-        return examples
-    return few_of_each(examples, config.per_label, config.training.seed)
+    count = per_label_of(config.task)
+    return few_of_each(examples, count, config.training.seed) if count else examples
 
 
 def say(lines: Iterable[str], quiet: bool) -> None:

@@ -6,6 +6,8 @@ Each task declares its own in its file, with the rules beside the fields; `Task.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from plainformer.base import at_least, check_bounds
+
 if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
 
@@ -45,6 +47,23 @@ class PoolingOptions(TaskOptions):
 @dataclass(frozen=True, kw_only=True)
 class TextOptions(OverflowOptions, PoolingOptions):
     """The options of a task that reads whole texts, in one sequence or in windows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions(TaskOptions):
+    """The option of a task that chooses one label for an example."""
+
+    per_label: int = 0
+    """Train on this many examples of each label, drawn by the seed; 0: on all."""
+
+    def __post_init__(self) -> None:
+        """Check the number."""
+        check_bounds(self, per_label=at_least(0))
+
+
+def per_label_of(options: TaskOptions) -> int:
+    """Return the option `per_label` of a task; 0 where it has none."""
+    return options.per_label if isinstance(options, LabelOptions) else 0
 
 
 def balance_of(options: TaskOptions) -> str | None:

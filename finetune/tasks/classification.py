@@ -30,7 +30,7 @@ from plainformer.finetune.losses.class_imbalance import (
 from plainformer.finetune.losses.divergence import kl_divergence
 from plainformer.finetune.metrics import ClassMetric
 from plainformer.finetune.task import check_label, check_labels
-from plainformer.finetune.task_options import TaskOptions, TextOptions
+from plainformer.finetune.task_options import LabelOptions, TaskOptions, TextOptions
 from plainformer.finetune.tasks.sequence import SequenceTask, label_number
 from plainformer.finetune.tasks.texts import TextExample, read_texts
 from plainformer.training import Loss
@@ -174,7 +174,7 @@ class OneLabel(SequenceTask[ClassExampleT, ClassPrediction], Generic[ClassExampl
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassificationOptions(TextOptions):
+class ClassificationOptions(TextOptions, LabelOptions):
     """Choose one label for a text, or for a pair of texts."""
 
     name: Literal["classification"] = "classification"

@@ -23,7 +23,7 @@ from plainformer.encoder import MaskedLM
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.task import check_labels
-from plainformer.finetune.task_options import TaskOptions
+from plainformer.finetune.task_options import LabelOptions, TaskOptions
 from plainformer.finetune.tasks.classification import ClassExample, Classification
 from plainformer.finetune.tasks.texts import chosen
 from plainformer.tokenizer import Encoding, Tokenizer, load_tokenizer
@@ -37,7 +37,7 @@ PARTS = re.compile(r"(\{text\}|\{pair\}|\[MASK\])")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromptOptions(TaskOptions):
+class PromptOptions(LabelOptions):
     """Classify by the word that a masked language model fills into a template."""
 
     name: Literal["prompt"] = "prompt"
@@ -51,6 +51,7 @@ class PromptOptions(TaskOptions):
 
     def __post_init__(self) -> None:
         """Check the template and the verbaliser."""
+        super().__post_init__()
         check_template(self.template)
         read_verbaliser(self.verbaliser)
 

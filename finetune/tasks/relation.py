@@ -23,7 +23,7 @@ from plainformer.base.words import join_words
 from plainformer.corpora import Row
 from plainformer.finetune.metrics import RelationMetric
 from plainformer.finetune.task import check_label
-from plainformer.finetune.task_options import PoolingOptions, TaskOptions
+from plainformer.finetune.task_options import LabelOptions, PoolingOptions, TaskOptions
 from plainformer.finetune.tasks.classification import (
     ClassExample,
     OneLabel,
@@ -81,7 +81,7 @@ class RelationExample(ClassExample):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelationOptions(PoolingOptions):
+class RelationOptions(PoolingOptions, LabelOptions):
     """Choose the relation between two entities of a text."""
 
     name: Literal["relation"] = "relation"

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 import plainformer.training.run_log
 from plainformer.__main__ import main
 from plainformer.base import UserError, read_json, write_json
-from plainformer.finetune import FinetuneConfig, finetune
+from plainformer.finetune import ClassificationOptions, FinetuneConfig, finetune
 from plainformer.options import load
 from plainformer.training import LoopConfig
 from tests.pretrain import tiny
@@ -51,7 +51,8 @@ def settings(models, files, out: Path, **changes: Any) -> FinetuneConfig:
 
 
 def in_folds(models, files, out: Path) -> FinetuneConfig:
-    return settings(models, files, out, folds=2, valid=None, per_label=10, batch_size=8)
+    task = ClassificationOptions(per_label=10)
+    return settings(models, files, out, folds=2, valid=None, task=task, batch_size=8)
 
 
 def run_on(count: int, runs: Iterable[FinetuneConfig], scratch: Path, commands: Any = None) -> None:

@@ -19,6 +19,7 @@ from plainformer.encoder import MaskedLM, SequenceClassifier
 from plainformer.encoder.ops.onednn import HAS_ONEDNN
 from plainformer.encoder.prepack import PrepackedLinear
 from plainformer.finetune import (
+    ClassificationOptions,
     FinetuneConfig,
     Outcome,
     Predictor,
@@ -224,7 +225,8 @@ def test_from_scratch_keeps_the_shape_and_forgets_the_weights(models, files, tok
 
 
 def test_few_examples_of_each_label_are_learned_from(models, files, tmp_path):
-    config = settings(models, files, tmp_path / "run", per_label=4, epochs=1.0, batch_size=8)
+    task = ClassificationOptions(per_label=4)
+    config = settings(models, files, tmp_path / "run", task=task, epochs=1.0, batch_size=8)
     assert finetune(config, quiet=True).result.steps == 1
 
 

@@ -52,11 +52,11 @@ TASK_OPTIONS: dict[str, tuple[TaskOptions, list[str]]] = {
     ),
     "question-answering": (QuestionAnsweringOptions(), []),
     "regression": (RegressionOptions(overflow="windows"), ["--overflow", "windows"]),
-    "relation": (RelationOptions(pooling="mean"), ["--pooling", "mean"]),
+    "relation": (RelationOptions(per_label=9), ["--per-label", "9"]),
     "sentence-embedding": (SentenceEmbeddingOptions(pooling="cls"), ["--pooling", "cls"]),
     "tagging": (TaggingOptions(crf=True), ["--crf"]),
 }
-FINETUNE = FinetuneConfig(**PATHS, valid="b.csv", per_label=3)
+FINETUNE = FinetuneConfig(**PATHS, valid="b.csv", task=ClassificationOptions(per_label=3))
 
 
 @pytest.mark.parametrize("options", [PRETRAIN, FINETUNE], ids=["pretrain", "finetune"])
@@ -98,6 +98,8 @@ def test_another_task_than_the_files_has_its_own_defaults(tmp_path):
         (["poetry"], "there is no task 'poetry': classification, multi-label, "),
         (["--crf"], "there is no option --crf of classification, but of tagging"),
         (["relation", "--no-crf"], "there is no option --no-crf of relation, but of tagging"),
+        (["tagging", "--per-label=3"], "of tagging, but of classification, prompt, relation"),
+        (["--per-label", "-1"], "per_label must be at least 0, not -1"),
         (["relation", "--overflow=windows"], "--overflow of relation, but of classification, mul"),
         (["--task", "tagging"], "there is no option --task: the first argument is the task"),
         (["--name", "tagging"], "there is no option --name"),
