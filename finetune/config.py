@@ -34,50 +34,50 @@ class FinetuneConfig:
 
     train: str
     """Labelled examples: a file (.jsonl .csv .tsv .parquet, or a format of the task), or the name
-    of a set (see `plainformer data list`). Columns are `text` and `label`; for those of other tasks
-    see the README."""
+    of a data set (see `plainformer data list`). The columns are `text` and `label`; the README
+    lists those of the other tasks."""
 
     out: Path
     """Folder for the run: the model with tokenizer and labels, log, curve, metrics."""
 
     columns: tuple[str, ...] = ()
-    """Map field names to the columns of your files: --columns text=review label=stars. For
-    multi-label there may be a column of 0 and 1 per label: labels=joy,anger. For words and tags
-    without a header, give column numbers: words=2 tags=4. `evaluate` and `predict` remember the
-    map."""
+    """What your files call the columns: --columns text=review label=stars. For multi-label there
+    may be a column of 0 and 1 for each label: labels=joy,anger. In a file of words and tags without
+    a header, columns have numbers: words=2 tags=4. `evaluate` and `predict` remember this."""
 
     valid: str | None = None
-    """Examples for choosing the best checkpoint and for early stopping. By default a share of the
-    training examples is held out (of a named set, its own validation part)."""
+    """Validation examples, for choosing the best checkpoint and for early stopping. By default a
+    share of the training examples is held out; a named data set has a validation part."""
 
     valid_share: float = 0.1
-    """Without --valid: the share of the training examples to hold out, stratified by label; copies
-    of a text stay together."""
+    """Without --valid: hold out this share of the training examples, stratified by label; copies of
+    a text all go to the same side."""
 
     max_length: int = 0
-    """The longest sequence in tokens; 0: 128, or the model's positions if they are fewer, and for
-    sentence-embedding the limit that a sentence-transformers folder declares."""
+    """Longest input, in tokens. 0 chooses: 128, or the model's number of positions if that is
+    smaller; for sentence-embedding the limit that a sentence-transformers folder declares."""
 
     task: Annotated[TaskOptions, OneOf(OPTIONS)] = field(default_factory=ClassificationOptions)
     """The task, and the options that only it has."""
 
     epochs: float = 3.0
-    """Passes over the training examples; the number of steps follows. 0 only measures, which makes
-    sense for a model that has nothing new to learn."""
+    """Passes over the training examples. 0 trains nothing and only evaluates, for a model that has
+    already learned the task."""
 
     batch_size: int = 32
-    """Examples in a batch."""
+    """Number of examples in a batch."""
 
     accumulate: int = 1
-    """Compute each batch in this many parts, whose gradients add up: less memory, the same steps
+    """Gradient accumulation: compute each batch in this many parts. Less memory, the same steps
     (but in-batch negatives are those of a part). With torchrun: a multiple of the processes."""
 
     dropout: float = 0.1
-    """Dropout rate in training, inside the encoder and before the classifier; attention weights
-    keep the model's own rate, but never more than this."""
+    """Dropout rate, in the encoder and before the classifier. Attention weights keep the rate of
+    the model's config, but never more than this."""
 
     layer_decay: float = 1.0
-    """Factor of the learning rate from each layer to the one below it; 1: the same for all."""
+    """Layer-wise learning-rate decay: each layer has this times the rate of the layer above it; 1:
+    all have the same."""
 
     freeze_embeddings: bool = False
     """Do not train the embeddings."""
@@ -86,26 +86,26 @@ class FinetuneConfig:
     """Do not train the embeddings and this many layers from the bottom."""
 
     from_scratch: bool = False
-    """Start from random weights: the baseline for pretraining."""
+    """Start from random weights, to see what pretraining is worth."""
 
     select: bool = True
-    """Keep the best validation checkpoint and tune thresholds. --no-select keeps the final weights
-    and never stops early."""
+    """Keep the weights with the best validation score, and tune thresholds on the validation
+    examples. --no-select keeps the last weights and never stops early."""
 
     seeds: int = 1
-    """Repeat the run with this many seeds, report mean and spread of every score, and keep the
-    model that does best on the validation examples."""
+    """Repeat the run with this many seeds, report mean and standard deviation of each score, and
+    keep the model with the best validation score."""
 
     search: bool = False
-    """Try a third of the learning rate and three times as much, then twice the epochs, with the
-    first seed; train with the settings that do best on the validation examples."""
+    """Search with the first seed: try --learning-rate, a third of it and three times as much, then
+    twice the --epochs. Train with the settings of the best validation score."""
 
     folds: int = 0
-    """Cross-validate in this many folds of the training examples, then train on all of them; 0:
-    measure on the validation examples."""
+    """Cross-validation: score each of this many folds with a model trained on the others, then
+    train the final model on all examples. 0: no cross-validation."""
 
     resume: bool = False
-    """Continue from the newest complete checkpoint in `out`; start anew where there is none."""
+    """Resume from the newest complete checkpoint in --out; start anew where there is none."""
 
     # Options of methods that change how a model is tuned (a dataclass each, its group beside these)
     # belong here.

@@ -30,7 +30,7 @@ class OverflowOptions(TaskOptions):
     """The option of a task that can read a text in windows."""
 
     overflow: Literal["truncate", "windows"] = "truncate"
-    """Texts longer than max_length: truncate (and report how many), or split into overlapping
+    """What to do with inputs longer than --max-length: truncate them, or read them in overlapping
     windows."""
 
 
@@ -39,9 +39,9 @@ class PoolingOptions(TaskOptions):
     """The option of a task that represents a text by one vector."""
 
     pooling: Literal["declared", "cls", "mean"] = "declared"
-    """Represent a text by its first token (cls), or by the mean of all (only for modern encoders
-    and sentence-embedding). By default as the model folder declares; if it does not, the first
-    token, and for sentence-embedding the mean."""
+    """Pooling of the token vectors into one for the text: the first token's (cls) or the mean (only
+    for ModernBERT's family and sentence-embedding). declared: as the model folder says; if it does
+    not say, cls, and for sentence-embedding mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class LabelOptions(TaskOptions):
     """The option of a task that chooses one label for an example."""
 
     per_label: int = 0
-    """Train on this many examples of each label, drawn by the seed; 0: on all."""
+    """Few-shot: train on only this many examples of each label, drawn with --seed; 0: on all."""
 
     def __post_init__(self) -> None:
         """Check the number."""

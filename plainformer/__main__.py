@@ -20,7 +20,7 @@ MAX_FAULT_CHARACTERS = 300
 COMMANDS = {
     "demo": "every stage on a built-in text, in minutes, on a CPU",
     "data": "list | fetch NAME: data sets and models by name",
-    "tokenizer": "train --files … --vocab-size … --out DIR: train a tokenizer",
+    "tokenizer": "train --files … --out DIR: train a tokenizer",
     "corpus": "--files … --tokenizer DIR --out DIR: tokenize text once for many runs",
     "pretrain": "--corpus … --tokenizer DIR (or --model DIR) --out RUN: pretrain on text",
     "finetune": "TASK --model DIR --train F --valid F --out RUN: fine-tune for a task",

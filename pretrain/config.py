@@ -30,36 +30,37 @@ class PretrainConfig:
 
     corpus: tuple[str, ...]
     """Text to learn from: files, folders, globs or URLs (.txt, .jsonl, .csv, .tsv or .parquet, also
-    packed: .gz, .bz2, .xz or .zst), the name of a set (see `plainformer data list`), or the folder
-    of a prepared corpus (see `plainformer corpus`)."""
+    compressed: .gz, .bz2, .xz or .zst), the name of a set (see `plainformer data list`), or the
+    folder of a prepared corpus (see `plainformer corpus`)."""
 
     out: Path
     """Folder for the run: the model, its tokenizer, log, curve and checkpoints."""
 
     tokenizer: Path | None = None
-    """Folder of the tokenizer (see `plainformer tokenizer train`); with `model` by default that of
-    the model, or an extension of it."""
+    """Folder of the tokenizer (see `plainformer tokenizer train`). With --model it may be left out:
+    the model's own is used."""
 
     model: Path | None = None
-    """Folder (or name) of a pretrained model to continue from: its weights, its tokenizer, and
-    those of its heads that the objective needs."""
+    """Continue from this pretrained model, a folder or a name: its weights (with the heads that the
+    objective needs) and its tokenizer."""
 
     new_words: int = 0
-    """With `model`: add up to this many words of the new text to its vocabulary, those that are
-    split into tokens most often."""
+    """With --model: add up to this many words of the new text to the vocabulary, those that save
+    the most tokens."""
 
     replay: tuple[str, ...] = ()
-    """With `model`: text like that it was trained on (as `corpus`), to measure forgetting and to
-    train on again."""
+    """With --model: text of the kind that the model was trained on before (given as --corpus is).
+    Forgetting is measured on it, and some of it is mixed into training."""
 
     replay_share: float = 0.1
-    """Share of the training tokens taken from the replayed text; 0: only measure forgetting."""
+    """Share of the training tokens that come from --replay; 0: only measure forgetting."""
 
     valid_share: float = 0.01
-    """Share of the documents to hold out, where the corpus has no held-out part of its own."""
+    """Hold out this share of the documents for evaluation, where the corpus has no such part of its
+    own."""
 
     workers: int = 0
-    """Processes that tokenize; 0: one for each core."""
+    """Number of processes that tokenize; 0: one for each core."""
 
     objective: tuple[str, ...] = ("mlm",)
     """Objectives: mlm (predict masked tokens), clm (predict the next token), denoise (restore
@@ -68,54 +69,53 @@ class PretrainConfig:
     or denoise may be combined with nsp or sop: the losses are added."""
 
     mask_ratio: float | None = None
-    """Share of the tokens to predict (mlm, denoise, rtd); none: 0.4, or 0.15 with `model` (BERT:
-    0.15; ModernBERT: 0.3)."""
+    """Share of the tokens that are masked and predicted (mlm, denoise, rtd). By default 0.4, or
+    0.15 with --model. (BERT has 0.15, ModernBERT 0.3.)"""
 
     mask_ratio_end: float | None = None
-    """Share at the last step, reached linearly from `mask_ratio`; none: the share is constant."""
+    """Mask ratio of the last step, reached linearly from --mask-ratio. By default constant."""
 
     masking: Unit = "tokens"
-    """Unit that is masked as a whole: a token, a word (words), or a span of up to ten words, 3.8 on
-    average (spans, as SpanBERT)."""
+    """What is masked together: single tokens, whole words, or spans of up to ten words, 3.8 on
+    average (as SpanBERT)."""
 
     generator_share: float = 0.25
-    """Width of the generator as a share of the discriminator's (rtd)."""
+    """Width of the generator relative to the discriminator (rtd)."""
 
     teacher: Path | None = None
-    """Folder of a pretrained masked language model with the same tokenizer, whose predictions are
-    learned, too (distillation; mlm)."""
+    """Distillation (mlm): folder of a pretrained masked language model with the same tokenizer,
+    whose predictions are learned besides the masked tokens."""
 
     temperature: float = 2.0
-    """Divisor of the teacher's and the student's logits in distillation."""
+    """Temperature of distillation: both models' logits are divided by it."""
 
     soft_share: float = 0.5
-    """Weight of the teacher's predictions in the loss of distillation; the masked tokens have the
-    rest."""
+    """Weight of the distillation loss, from 0 to 1; the loss of the masked tokens has the rest."""
 
     preset: str | None = None
-    """Shape of a new model: bert-tiny … bert-base, modern-tiny (the default) … modern-base; for
-    rtd: electra-tiny, electra-small, electra-base; for nsp and sop: bert-tiny … bert-base,
-    albert-tiny or albert-base."""
+    """Architecture and size of a new model: bert-tiny … bert-base, modern-tiny (the default) …
+    modern-base; for rtd: electra-tiny, electra-small, electra-base; for nsp and sop: bert-tiny …
+    bert-base, albert-tiny or albert-base."""
 
     max_length: int = 128
-    """Tokens of the longest sequence; longer documents are cut into several."""
+    """Longest sequence, in tokens; longer documents are split into several sequences."""
 
     batch_tokens: int = 0
-    """Tokens of a batch, filled with whole sequences; 0: 2048, or chosen for the `budget`."""
+    """Size of a batch in tokens, filled with whole sequences; 0: 2048, or chosen by --budget."""
 
     accumulate: int = 1
-    """Batches of one optimizer step (a `budget` chooses it together with `batch_tokens`)."""
+    """Gradient accumulation: batches for one optimizer step. --budget chooses it, too."""
 
     budget: str | None = None
-    """Cost of the run: a time on this machine (90s, 30m, 2h, 1d) or floating-point operations
-    (1e17). It determines the number of steps and, where they are not given, the preset (or its
-    size: --preset bert) and the batch; the plan is shown first."""
+    """What the run may cost: a time on this machine (90s, 30m, 2h, 1d) or floating-point operations
+    (1e17). The number of steps follows and, where they are not given, the preset (or its size:
+    --preset bert) and the batch. The plan is shown first."""
 
     valid_tokens: int = 50_000
-    """Held-out tokens to evaluate on."""
+    """Number of held-out tokens to evaluate on."""
 
     resume: bool = False
-    """Resume from the newest complete checkpoint in `out`; start where there is none."""
+    """Resume from the newest complete checkpoint in --out; start anew where there is none."""
 
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(

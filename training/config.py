@@ -30,59 +30,61 @@ class LoopConfig:
     (wsd: warm-up, stable, decay), or constant."""
 
     warmup: float = 0.1
-    """Fraction of the steps for the warm-up."""
+    """Share of the steps in which the learning rate rises from 0 (warm-up)."""
 
     decay: float = 0.2
-    """Fraction of the steps for the decay at the end (wsd only)."""
+    """Share of the steps, at the end, in which the learning rate falls to 0 (wsd only)."""
 
     weight_decay: float = 0.01
-    """Decoupled weight decay, of matrices only: biases and norms have none."""
+    """Decoupled weight decay of the matrices; biases and norms have none."""
 
     betas: tuple[float, float] = (0.9, 0.98)
-    """AdamW's decay rates of the running means of the gradient and of its square."""
+    """AdamW's betas: decay rates of the running means of the gradient and of its square."""
 
     eps: float = 1e-6
-    """The constant that AdamW adds to the denominator."""
+    """AdamW's epsilon, which is added to the denominator."""
 
     clip_norm: float = 1.0
-    """The largest norm of the gradient of all parameters together; 0: no clipping."""
+    """Clip the norm of the whole gradient to this value; 0: no clipping."""
 
     on_spike: Literal["ignore", "skip", "stop"] = "ignore"
-    """Treatment of a step whose loss or gradient norm is more than 6 standard deviations above its
-    running mean: none (ignore), no update (skip), or the end of the run (stop). A NaN or an
-    infinity ends the run, unless the choice is skip. A resumed run may have another choice."""
+    """A spike is a step whose loss or gradient norm is more than 6 standard deviations above its
+    running mean: train on it (ignore), leave the step out (skip), or stop the run (stop). NaN and
+    infinity stop the run except with skip. May be changed with --resume."""
 
     eval_every: int = 500
-    """Steps between evaluations (there is always one at the end); 0: at the end only."""
+    """Evaluate every N steps, and at the end. 0: `pretrain` only at the end, `finetune` ten times,
+    at most once an epoch."""
 
     patience: int = 0
-    """Stop after this many evaluations without a gain; 0: never."""
+    """Early stopping: stop after this many evaluations without an improvement; 0: never."""
 
     seed: int = 0
-    """Seed of all randomness in the loop, such as dropout."""
+    """Seed of everything random: new weights, the order of the data, dropout."""
 
     checkpoint_every: int = 500
-    """Steps between checkpoints (there is always one at the end); 0: at the end only."""
+    """Save a checkpoint every N steps, and at the end; 0: only at the end."""
 
     keep: int = 2
-    """Checkpoints to keep, beside the best: if the last one is damaged, the one before is used."""
+    """How many of the newest checkpoints to keep, besides the best one."""
 
     device: str = "auto"
-    """Device: auto (a GPU if there is one), cpu, cuda, cuda:1 …"""
+    """Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1 …"""
 
     track: tuple[Literal["tensorboard", "wandb"], ...] = ()
-    """Send the curves to tensorboard or wandb (Weights & Biases; WANDB_MODE=offline needs no
+    """Report the metrics to TensorBoard or Weights & Biases, too (WANDB_MODE=offline needs no
     network)."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Number format of the matrix products; auto: bf16 on a GPU that supports it, else fp32."""
+    """Number format of matrix products: auto is bf16 on a GPU that supports it, else fp32."""
 
     compile: bool = False
-    """Compile the layers (torch.compile): the first steps take a minute, the others less time."""
+    """Compile the layers with torch.compile: the first steps take a minute, all others less
+    time."""
 
     activation_checkpointing: bool = False
-    """Keep only the inputs of each layer, and recompute the rest in the backward pass: less memory
-    for a third more work."""
+    """Gradient checkpointing: keep only the inputs of each layer, and recompute the rest in the
+    backward pass. Less memory, a third more computation."""
 
     def __post_init__(self) -> None:
         """Raise UserError for a value out of bounds, or values that contradict each other."""
@@ -118,17 +120,17 @@ class TrainingConfig(LoopConfig):
     }
 
     steps: int = 1000
-    """Optimizer steps."""
+    """Number of optimizer steps."""
 
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """AdamW; or Muon for the matrices of the blocks and AdamW for the rest."""
+    """muon: Muon for the matrices of the blocks, AdamW for the rest; adamw: AdamW for all."""
 
     matrix_learning_rate: float = 0.01
-    """The highest learning rate of the matrices (muon only)."""
+    """The highest learning rate of the matrices that Muon trains."""
 
     parallel: Literal["ddp", "fsdp"] = "ddp"
-    """With torchrun: a copy of the model on each process (ddp), or a shard of each tensor, for
-    models that do not fit on one device (fsdp)."""
+    """With torchrun: ddp keeps a copy of the model on each process; fsdp splits each tensor among
+    them, for models that do not fit on one device."""
 
     def __post_init__(self) -> None:
         """Raise UserError for a value out of bounds, or values that contradict each other."""

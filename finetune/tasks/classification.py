@@ -180,12 +180,12 @@ class ClassificationOptions(TextOptions, LabelOptions):
     name: Literal["classification"] = "classification"
 
     balance: Literal["none", "weights", "sampling", "focal"] = "none"
-    """Help for rare labels: weights in the loss, repeating their examples, or the focal loss, to
-    which well-learned examples hardly count."""
+    """For rare labels: weights (class weights in the loss), sampling (their examples are repeated),
+    or focal (the focal loss, in which examples that are already learned hardly count)."""
 
     tune_threshold: bool = False
-    """Of two labels, give the rarer one from the probability on at which its F1 on the validation
-    examples is best."""
+    """With two labels: predict the rarer one above a threshold that is tuned on the validation
+    examples for the best F1, in place of 0.5."""
 
     def check(self, config: "FinetuneConfig") -> None:
         """Raise `UserError` for a tuned threshold without validation examples."""

@@ -71,8 +71,8 @@ class MultiLabelOptions(TextOptions):
     name: Literal["multi-label"] = "multi-label"
 
     balance: Literal["none", "weights", "focal"] = "none"
-    """Help for rare labels: weights of a label's own texts in the loss, or the focal loss, to which
-    well-learned examples hardly count."""
+    """For rare labels: weights (in the loss of each label, for the texts that have it), or focal
+    (the focal loss, in which examples that are already learned hardly count)."""
 
 
 @dataclass(frozen=True, kw_only=True)

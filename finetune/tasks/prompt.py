@@ -43,11 +43,11 @@ class PromptOptions(LabelOptions):
     name: Literal["prompt"] = "prompt"
 
     verbaliser: str
-    """The label of each word that may fill the gap: word=label,word=label; each word is one token
-    of the model's vocabulary."""
+    """The words that may fill [MASK] and the label that each stands for: great=good,terrible=bad.
+    Each word is one token of the model's vocabulary."""
 
     template: str = "{text} It was [MASK]."
-    """Text that the model reads: {text}, [MASK], and {pair} for pairs of texts."""
+    """What the model reads, with {text} and [MASK], and {pair} for pairs of texts."""
 
     def __post_init__(self) -> None:
         """Check the template and the verbaliser."""

@@ -25,11 +25,11 @@ class CompareOptions:
     """Folder of the model, with its tokenizer."""
 
     text: Path | None = None
-    """File of texts to compare on; by default a few built-in sentences."""
+    """File of texts to compare on, one a line; by default a few built-in sentences."""
 
     tolerance: float = 1e-5
-    """Largest difference that counts as equal: absolute, or relative to the largest number of the
-    stage where that is above 1."""
+    """Differences up to this count as equal: absolute, or relative to the largest number of the
+    layer's output if that is above 1."""
 
     out: Path | None = None
     """Folder for parity.png, the error by depth, and parity.json."""

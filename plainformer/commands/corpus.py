@@ -12,28 +12,29 @@ from plainformer.options import parse
 class CorpusOptions:
     """Tokenize text into shards, once for any number of pretraining runs.
 
-    What was interrupted goes on where it was. `plainformer corpus check FOLDER` reads a prepared
-    corpus to its last byte, and holds it against its checksums.
+    Started again after an interruption, it resumes. `plainformer corpus check FOLDER` reads a whole
+    prepared corpus and verifies its checksums.
     """
 
     files: tuple[str, ...]
-    """Text: files, folders, globs or URLs (.txt, .jsonl, .csv, .tsv or .parquet, also packed: .gz,
-    .bz2, .xz or .zst), or the name of a set of text (see `plainformer data list`)."""
+    """Text: files, folders, globs or URLs (.txt, .jsonl, .csv, .tsv or .parquet, also
+    compressed: .gz, .bz2, .xz or .zst), or the name of a data set (see `plainformer data list`)."""
 
     tokenizer: Path
     """Folder of the tokenizer (see `plainformer tokenizer train`)."""
 
     out: Path
-    """Folder for the corpus: `plainformer pretrain --corpus` takes it."""
+    """Folder for the prepared corpus, to be given as `plainformer pretrain --corpus FOLDER`."""
 
     valid_share: float = 0.01
-    """Share of the documents held out, where the text has no held-out part of its own."""
+    """Hold out this share of the documents for evaluation, where the text has no such part of its
+    own."""
 
     workers: int = 0
-    """Processes that tokenize; 0: one for each core."""
+    """Number of processes that tokenize; 0: one for each core."""
 
     overwrite: bool = False
-    """Replace a corpus in `out` of other text, another tokenizer or other settings."""
+    """Replace the corpus in --out if its text, tokenizer or settings were others."""
 
     def __post_init__(self) -> None:
         """Check the options before any work is done."""

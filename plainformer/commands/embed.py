@@ -15,8 +15,8 @@ from plainformer.options import parse
 class EmbedOptions:
     """Embed sentences as vectors: row i of the file is text i, float32, for numpy.load.
 
-    They are what `SentenceTransformer(FOLDER).encode` gives, where the folder is one of
-    sentence-transformers. The product of two rows of length 1 is the cosine of their angle.
+    For a sentence-transformers folder the vectors are those of `SentenceTransformer.encode`. The
+    dot product of two rows of length 1 is their cosine similarity.
     """
 
     model: Positional[Path]
@@ -26,7 +26,7 @@ class EmbedOptions:
     """The file for the vectors: a .npy, a pipe, or /dev/stdout."""
 
     text: tuple[str, ...] = ()
-    """Texts to embed."""
+    """One or more texts to embed."""
 
     file: Path | None = None
     """A file of texts: a line each, or rows with a column `text`; blank lines are skipped."""
@@ -34,24 +34,22 @@ class EmbedOptions:
     pooling: Literal[
         "declared", "mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"
     ] = "declared"
-    """Pooling of the token vectors. By default as the folder declares it, as in
-    sentence-transformers; if it declares none, the mean."""
+    """Pooling of the token vectors. declared: as the sentence-transformers folder says; if it does
+    not say, mean."""
 
     normalise: Literal["declared", "yes", "no"] = "declared"
-    """Scale every vector to length 1. By default as the folder declares it; if it declares nothing,
-    yes."""
+    """Scale each vector to length 1. declared: as the folder says; if it does not say, yes."""
 
     max_length: int | None = None
-    """Cut texts to this many tokens; by default as the folder declares it, or to the model's limit.
-    """
+    """Truncate texts to this many tokens. By default as the folder says, else the model's limit."""
 
     prompt: str | None = None
-    """Name of a prompt in the folder, such as `query`, to put before each text; '' for none. By
-    default the folder's default prompt, if it declares one."""
+    """Name of a prompt in the sentence-transformers folder, such as `query`, to put before each
+    text; '' for none. By default the folder's default prompt, if it has one."""
 
     int8: bool = False
-    """Round the matrices of the blocks to 8 bits, which a CPU multiplies faster. `evaluate --int8`
-    shows the effect on the scores."""
+    """Quantize the matrices of the blocks to int8: faster on a CPU. `evaluate --int8` shows the
+    effect on the scores."""
 
     def __post_init__(self) -> None:
         """Check the options before any work is done."""

@@ -19,18 +19,18 @@ class EvaluateOptions:
     """Folder of the fine-tuned model."""
 
     data: str
-    """Labelled examples: a file, a URL, or the name of a set (its test split)."""
+    """Labelled examples: a file, a URL, or the name of a data set (its test split)."""
 
     out: Path | None = None
     """Folder for the report: report.html, its pictures, metrics.json; by default `evaluation-` and
     the name of the data, in the folder of the model."""
 
     columns: tuple[str, ...] = ()
-    """Map field names to the columns of this file: --columns text=review label=stars. By default as
-    in training."""
+    """What this file calls the columns: --columns text=review label=stars. By default as in
+    training."""
 
     int8: bool = False
-    """Round the matrices of the blocks to 8 bits first, to see the effect on the scores."""
+    """Quantize the matrices of the blocks to int8 first, to see the effect on the scores."""
 
 
 def run(arguments: Sequence[str]) -> None:

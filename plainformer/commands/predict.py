@@ -15,30 +15,31 @@ from plainformer.options import parse
 class PredictOptions:
     """Predict with a fine-tuned model: one JSON object per line, in input order, or a table.
 
-    Without --text and --file, standard input is read, and predicted as it arrives: a line that is a
-    JSON object is a row, any other line a text. A row keeps its columns, followed by the
-    prediction; a column of the same name is kept as `given_NAME`.
+    Without --text and --file it reads standard input: a line that is a JSON object is a row, any
+    other line is a text. Each prediction is printed as soon as its line has arrived. A row keeps
+    its columns, followed by the prediction; a column of the same name is kept as `given_NAME`.
     """
 
     run: Positional[Path]
     """Folder of the fine-tuned model."""
 
     text: tuple[str, ...] = ()
-    """Texts to predict for."""
+    """One or more texts to predict for."""
 
     file: str | None = None
     """File or URL of texts, one per line, or of rows with the columns of the task (.jsonl .csv .tsv
     .parquet); - is standard input."""
 
     columns: tuple[str, ...] = ()
-    """Map field names to columns: --columns text=review. By default as in training."""
+    """What your file calls the columns: --columns text=review. By default as in training."""
 
     out: Path | None = None
-    """Write to this .jsonl, .csv or .tsv file, when it is complete, instead of printing."""
+    """Write to this .jsonl, .csv or .tsv file instead of printing; it appears when it is
+    complete."""
 
     int8: bool = False
-    """Round the matrices of the blocks to 8 bits, which a CPU multiplies faster. `evaluate --int8`
-    shows the effect on the scores."""
+    """Quantize the matrices of the blocks to int8: faster on a CPU. `evaluate --int8` shows the
+    effect on the scores."""
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -25,16 +25,16 @@ PIPED = 120
 class RunsOptions:
     """List the runs in a folder, or compare some.
 
-    `plainformer runs A B`, with folders of one run each, shows the options that differ, the
-    results side by side, and whether these are comparable: held-out losses are where tokenizer,
-    text and masks are the same.
+    `plainformer runs A B`, with the folders of two runs, shows the options in which they differ,
+    their results side by side, and whether these are comparable: two held-out losses are only if
+    tokenizer, text and masks are the same.
     """
 
     folders: Positional[tuple[Path, ...]] = (Path("runs"),)
     """Folders to look through, or runs to compare."""
 
     plot: Path | None = None
-    """Draw the curves of these runs, held-out and training, in this picture (.png)."""
+    """Draw the training and held-out curves of the runs into this picture (.png)."""
 
     by: Literal["steps", "tokens", "seconds"] = "steps"
     """Horizontal axis of the curves."""

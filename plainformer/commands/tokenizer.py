@@ -10,7 +10,7 @@ from rich.console import Console
 from plainformer.base import UserError, between, check_bounds, replaced_folder
 from plainformer.options import parse
 
-USAGE = """usage: plainformer tokenizer train --files … --vocab-size … --out DIR
+USAGE = """usage: plainformer tokenizer train --files … --out DIR
 
 plainformer tokenizer train --help explains each option."""
 
@@ -20,19 +20,19 @@ class TrainOptions:
     """Train a tokenizer on text; `transformers` can load it, too."""
 
     files: tuple[str, ...]
-    """Training text: files, folders or globs, or the name of a set of text."""
+    """Training text: files, folders or globs, or the name of a data set."""
 
     out: Path
     """Folder for the tokenizer."""
 
     vocab_size: int = 8192
-    """Entries of the vocabulary, special tokens included."""
+    """Size of the vocabulary, special tokens included."""
 
     kind: Literal["wordpiece", "unigram", "bpe"] = "wordpiece"
     """wordpiece: BERT's; unigram, bpe: SentencePiece's, for any language."""
 
     lowercase: bool = True
-    """Fold case and accents (wordpiece)."""
+    """Lower-case the text and strip accents (wordpiece); unigram and bpe: lower-case only."""
 
     def __post_init__(self) -> None:
         """Check the options before any work is done."""

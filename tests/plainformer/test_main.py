@@ -65,7 +65,7 @@ def test_the_help_of_a_task_has_its_options_in_groups(call):
     out = call("finetune", "tagging", "--help").out
     heads = [line for line in out.splitlines() if line.endswith(":") and line[0] != " "]
     assert heads == ["data:", "task:", "optimisation:", "evaluation:", "run:"]
-    assert "--[no-]crf" in out and "Learn which tags follow each other" in out
+    assert "--[no-]crf" in out and "Add a linear-chain CRF" in out
     assert "--balance" not in out and "--steps" not in out and "multi-label   " not in out
     every = call("finetune", "--help").out
     assert "--balance" in every and "--[no-]crf" not in every and "\n  tagging  " in every

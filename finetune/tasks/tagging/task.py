@@ -90,8 +90,8 @@ class TaggingOptions(OverflowOptions):
     name: Literal["tagging"] = "tagging"
 
     crf: bool = False
-    """Learn which tags follow each other, and weigh those of a whole sentence together (a linear
-    chain CRF); for entities only."""
+    """Add a linear-chain CRF: learn scores of neighbouring tags, and predict the best sequence of
+    tags for the whole sentence. For entities only."""
 
 
 @dataclass(frozen=True, kw_only=True)
