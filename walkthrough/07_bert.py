@@ -213,8 +213,9 @@ show(
 
 # %% [markdown]
 # The difference falls by a factor of a hundred million and more. It was rounding: two programs add
-# the same numbers in another order. (The lowest points stand for an exact zero, which has no place
-# on a log scale.) The line does not rise with depth, since each layer norm scales the vectors anew.
+# the same numbers in another order. Such agreement but for rounding is called *parity*. (The lowest
+# points stand for an exact zero, which has no place on a log scale.) The line does not rise with
+# depth, since each layer norm scales the vectors anew.
 
 # %% rounding
 factors = [one / two for one, two in zip(single[1:], double[1:], strict=True)]
@@ -243,10 +244,10 @@ with torch.no_grad():
 print(f"{h.shape[0]} tokens, {logits.shape[1]:,} logits for each")
 
 # %% [markdown]
-# $E$ is the same table that turned the ids into vectors at the entrance. Using one table twice is
-# called *tying the weights*. The file does not hold the table twice, and neither model does in
-# memory: without tying, this one would have 88 % more parameters. Tying makes sense because both
-# ends ask the same question: which vector belongs to which token?
+# $E$ is the same table that turned the ids into vectors at the entrance. Both ends have *tied
+# weights*: the file does not hold the table twice, and neither model does in memory. Without tying,
+# this one would have 88 % more parameters. Tying makes sense because both ends ask the same
+# question: which vector belongs to which token?
 
 # %% tied
 names = read_tensors(fetch("splade")).keys()
