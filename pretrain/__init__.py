@@ -15,7 +15,7 @@ fill_mask.py              predict the tokens at [MASK]
 from plainformer.pretrain.batch import MaskedBatch, PackedText
 from plainformer.pretrain.config import PretrainConfig
 from plainformer.pretrain.corpus import Corpus, check_corpus, prepare_corpus, read_shards
-from plainformer.pretrain.data import Chunks, MaskedBatches
+from plainformer.pretrain.data import Chunks, MaskedBatches, fixed_batches, unigram_entropy
 from plainformer.pretrain.fill_mask import Guess, fill_mask
 from plainformer.pretrain.masking import Masking
 from plainformer.pretrain.objectives import OBJECTIVES, PretrainingObjective, masked_lm
@@ -36,8 +36,10 @@ __all__ = [
     "PretrainingObjective",
     "check_corpus",
     "fill_mask",
+    "fixed_batches",
     "masked_lm",
     "prepare_corpus",
     "pretrain",
     "read_shards",
+    "unigram_entropy",
 ]
