@@ -453,7 +453,8 @@ claim(ratios[3] - ratios[4], "0.15", within=0.05)
 # ## What the model gets
 #
 # `encode` does all of it for one text. Around the text stand two **special tokens**, pieces that no
-# text contains: `[CLS]` in front, whose vector will stand for the whole text, and `[SEP]` behind.
+# text contains: `[CLS]` in front, whose [vector](02_vectors.py) will stand for the whole text, and
+# `[SEP]` behind.
 
 # %% encode
 text = "Naïve   travellers of the tropics"
@@ -472,8 +473,8 @@ assert "".join(source) == "Naïvetravellersofthetropics"
 print(wordpiece.decode(encoding.ids))
 
 # %% [markdown]
-# Some tasks read two texts: a question and a passage, two sentences to compare. A **pair** is one
-# list of tokens, with a second list, the **type ids**, that says which text a token is from.
+# Some tasks read two texts: a question and a passage, two sentences to compare. A **text pair** is
+# one list of tokens, with a second list, the **type ids**, that says which text a token is from.
 
 # %% pairs
 pair = wordpiece.encode("Will it rain?", "It rains.")
@@ -493,7 +494,7 @@ assert pair.type_ids == [0] * 7 + [1] * 5
 assert [wordpiece.token(id) for id in range(5)] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 # %% [markdown]
-# Where there is a limit, tokens are cut off at the end, never the special ones.
+# Where there is a limit, **truncation** cuts tokens off at the end, never the special ones.
 
 # %% truncation
 short = wordpiece.encode("Will it rain in the tropics.", max_length=6)

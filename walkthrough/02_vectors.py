@@ -67,7 +67,7 @@ claim(off_diagonal.std(), "0.125", within=0.005)
 #
 # Vectors that know more can be had without a model. Words that stand beside the same words are
 # used alike: `red` and `blue` both stand beside `color`, `flowers`, `dark`. So we count, for each
-# pair of words, how often they stand at most four places apart.
+# pair of words, how often they stand at most four places apart: their **co-occurrence**.
 
 # %% count
 import re
@@ -220,9 +220,9 @@ assert dog != man
 assert_close(tokens(torch.tensor(dog)).sum(0), tokens(torch.tensor(man)).sum(0))
 
 # %% [markdown]
-# You might hope that the encoder brings order in later. It does not. Its central step, attention,
-# is a kind of weighted sum as well (the [next chapter](03_attention.py)). The positions of the
-# tokens have to be told.
+# You might hope that the encoder brings order in later. It does not. Its central step,
+# [attention](03_attention.py), is a kind of weighted sum as well. The places of the tokens have to
+# be told: a **position encoding**.
 #
 # ## Sines and cosines
 #
@@ -400,8 +400,8 @@ assert not torch.allclose(turn(q, 3) @ turn(k, 9), near, atol=1e-2)
 # ## ALiBi: the further, the less
 #
 # The shortest idea of all: leave the vectors alone, and *subtract* from each comparison a number
-# that grows with the distance. Each of the $n$ heads (comparisons that run side by side) has its
-# own slope:
+# that grows with the distance. Each of the $n$
+# [heads](03_attention.py#many-heads) (comparisons that run side by side) has its own slope:
 #
 # $$b_h(p, q) = -\,2^{-8h/n}\,|p - q|, \quad h = 1 \dots n$$
 
@@ -414,7 +414,7 @@ slopes = 2.0 ** (-8 * torch.arange(1, heads + 1) / heads)
 assert_close(AlibiBias(heads)(length), -slopes[:, None] * distance.abs())
 
 # %% [markdown]
-# A head with a steep slope looks at its neighbours only, one with a gentle slope sees far.
+# A steep slope looks at neighbours only, a gentle one sees far.
 #
 # ## What each can see
 #

@@ -292,10 +292,10 @@ assert not torch.allclose(attention(x[shuffled], mask, angles)[0], turned[shuffl
 # %% [markdown]
 # ## Masks: who may see whom
 #
-# Sometimes a token must not see all others. A **mask** says which keys a query sees; the scores of
-# the others become $-\infty$, and their weights 0. Two masks matter. **Causal**: no token sees
-# those that come after it, so a text can be written word by word. **Sliding window**: a token sees
-# its neighbours only.
+# Sometimes a token must not see all others. An **attention mask** says which keys a query sees;
+# the scores of the others become $-\infty$, and their weights 0. Two masks matter. **Causal**: no
+# token sees those that come after it, so a text can be written word by word. **Sliding window**: a
+# token sees its neighbours only.
 
 # %% masks
 text, causal = Sequences.of([16]), Sequences.of([16], causal=True)

@@ -46,11 +46,14 @@ def write_pages(
         else:
             text = link_pages(text, file, root, pages)
             if page.name == "index":
-                text += _contents(language, folder, pages)
+                text += _contents(language, folder)
             (sources / page.source).write_text(text, encoding="utf-8")
     for chapter in outputs:
         shutil.copyfile(folder / f"{chapter}.py", downloads / f"{chapter}.py")
     shutil.copyfile(Path(__file__).parents[1] / "guide.py", downloads / "guide.py")
+    files = sorted(page.name for page in pages if page.name.startswith("repository/"))
+    listed = _toctree("", files).replace(":hidden:\n", "")
+    (sources / "files.md").write_text(f"# {language.words['files']}\n\n{listed}", "utf-8")
     _write_reference(language, sources / "reference", packages)
 
 
@@ -115,15 +118,11 @@ def _write_notebooks(
         nbformat.write(notebook, place / page.source)
 
 
-def _contents(language: Language, folder: Path, pages: set[Page]) -> str:
+def _contents(language: Language, folder: Path) -> str:
     """Return the table of contents, which the side of each page shows."""
     words = language.words
-    others = sorted(page.name for page in pages if page.name.startswith("repository/"))
-    parts = [
-        _toctree(words["chapters"], chapters(folder)),
-        _toctree(words["reference"], ["terms", "reference/index"]),
-    ]
-    return "\n\n" + "\n\n".join([*parts, _toctree(words["files"], others)] if others else parts)
+    contents = _toctree(words["chapters"], chapters(folder))
+    return f"\n\n{contents}\n" + _toctree(words["reference"], ["terms", "reference/index", "files"])
 
 
 def _toctree(caption: str, names: list[str]) -> str:
