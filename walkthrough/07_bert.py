@@ -3,9 +3,8 @@
 #
 # Somebody else's weights go into our encoder: a real BERT, layer by layer held against
 # `transformers`, the library that most people use. When the two agree to the last digit that the
-# computer keeps (their *parity*), every formula of the chapters before is the
-# published one. When they do not, the first number that differs says where to look, and we plant
-# some mistakes to see it found.
+# computer keeps, every formula of the chapters before is the published one. When they do not, the
+# first number that differs says where to look, and we plant some mistakes to see it found.
 
 # %% setup
 import json

@@ -52,8 +52,8 @@ def write_pages(
         shutil.copyfile(folder / f"{chapter}.py", downloads / f"{chapter}.py")
     shutil.copyfile(Path(__file__).parents[1] / "guide.py", downloads / "guide.py")
     files = sorted(page.name for page in pages if page.name.startswith("repository/"))
-    listed = _toctree("", files).replace(":hidden:\n", "")
-    (sources / "files.md").write_text(f"# {language.words['files']}\n\n{listed}", "utf-8")
+    heading = f"# {language.words['files']}\n\n"
+    (sources / "files.md").write_text(heading + _toctree("maxdepth: 1", files), encoding="utf-8")
     _write_reference(language, sources / "reference", packages)
 
 
@@ -121,14 +121,18 @@ def _write_notebooks(
 def _contents(language: Language, folder: Path) -> str:
     """Return the table of contents, which the side of each page shows."""
     words = language.words
-    contents = _toctree(words["chapters"], chapters(folder))
-    return f"\n\n{contents}\n" + _toctree(words["reference"], ["terms", "reference/index", "files"])
+    groups = {
+        words["chapters"]: chapters(folder),
+        words["reference"]: ["terms", "reference/index", "files"],
+    }
+    trees = [_toctree(f"hidden:\n:caption: {name}", names) for name, names in groups.items()]
+    return "\n\n" + "\n".join(trees)
 
 
-def _toctree(caption: str, names: list[str]) -> str:
-    """Return a hidden table of contents."""
+def _toctree(option: str, names: list[str]) -> str:
+    """Return a table of contents."""
     lines = "\n".join(names)
-    return f"```{{toctree}}\n:hidden:\n:maxdepth: 1\n:caption: {caption}\n\n{lines}\n```\n"
+    return f"```{{toctree}}\n:{option}\n\n{lines}\n```\n"
 
 
 def _terms(terms: list[Term], language: Language, folder: Path) -> str:
