@@ -174,7 +174,7 @@ show(
 # $$ 4 h^2 + 4 h + 2 h i + i + h + 4 h $$
 #
 # and the embeddings have $(v + p + 2) h + 2 h$. BERT adds a last matrix for the
-# [first token](08_classifier.py), the pooler, with $h^2 + h$.
+# first token, the [pooler](07_bert.py), with $h^2 + h$.
 
 
 # %% parameters
@@ -541,9 +541,9 @@ claim(float(parity["CNN"][12:].mean()), "0.50", within=0.06)
 # %% [markdown]
 # The picture is reversed. For a network with a state the task is one bit, flipped at each one:
 # LSTM and GRU are right at every place. The encoder must look at all places at once and find that
-# only the parity of a sum matters; in the second half of the row it guesses: 0.50. So does the
-# CNN, 0.50. No network is best at everything: each learns easily what its structure
-# suggests. That is called its *inductive bias*.
+# all that matters is whether a sum is odd; in the second half of the row it guesses: 0.50. So does
+# the CNN, 0.50. No network is best at everything: each learns easily what its structure suggests.
+# That is called its *inductive bias*.
 #
 # ## Third task: real questions
 #
