@@ -3,7 +3,7 @@
     objective = fgm(rdrop(task_objective(task), weight=1.0), epsilon=1.0)
 
 `robust_objective` nests what the options choose, in this order from the inside out: the loss of the
-task; one of FGM and PGD.
+task; R-Drop; SMART; one of FGM, PGD and FreeLB.
 """
 
 from typing import Any
@@ -11,13 +11,16 @@ from typing import Any
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.robust.fgm import fgm
+from plainformer.finetune.robust.freelb import freelb
 from plainformer.finetune.robust.options import RobustOptions
 from plainformer.finetune.robust.pgd import pgd
+from plainformer.finetune.robust.rdrop import rdrop
+from plainformer.finetune.robust.smart import smart
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.task_objective import task_objective
 from plainformer.training import TrainingObjective
 
-__all__ = ["RobustOptions", "fgm", "pgd", "robust_objective"]
+__all__ = ["RobustOptions", "fgm", "freelb", "pgd", "rdrop", "robust_objective", "smart"]
 
 
 def robust_objective(
@@ -25,8 +28,15 @@ def robust_objective(
 ) -> TrainingObjective[PretrainedModel, Batch[Any]]:
     """Nest the chosen methods around the loss of `task`."""
     objective = task_objective(task)
+    if options.rdrop:
+        objective = rdrop(objective, options.rdrop)
+    if options.smart:
+        objective = smart(objective, options.smart)
+    ascent = options.ascent_steps, options.ascent_rate or None
     if options.fgm:
         return fgm(objective, options.fgm)
     if options.pgd:
-        return pgd(objective, options.pgd, options.ascent_steps, options.ascent_rate or None)
+        return pgd(objective, options.pgd, *ascent)
+    if options.freelb:
+        return freelb(objective, options.freelb, *ascent)
     return objective

@@ -81,30 +81,25 @@ def assert_same(
         torch.testing.assert_close(gradient, theirs[1][name], rtol=1e-6, atol=1e-6, msg=name)
 
 
-def loss_at(model: SequenceClassifier, batch: Batch[Any], deltas: list[Tensor]) -> Tensor:
-    """The cross-entropy of each text alone, written out: δ is added to its embeddings."""
-    total = torch.zeros((), dtype=torch.float64)
-    for item, delta in zip(batch.items, deltas, strict=True):
-        (encoding,) = item.encodings
-        ids = torch.tensor([encoding.ids])
-        types = torch.tensor([encoding.type_ids])
-        whole = Batch.of([item])
-        x = model.base.embed(ids[0], types[0], whole.sequences) + delta
-        logits = of_embeddings(model, x, whole)
-        total = total + nn.functional.cross_entropy(logits, torch.tensor(item.targets[0]))
-    return total
-
-
-def of_embeddings(model: SequenceClassifier, x: Tensor, batch: Batch[Any]) -> Tensor:
-    """Compute the logits of one text from its embeddings, by replacing their output."""
+def logits_at(model: SequenceClassifier, item: Item, delta: Tensor) -> Tensor:
+    """The logits of a text alone, of one sequence: δ is added to its embeddings."""
+    batch = Batch.of([item])
+    x = model.base.embed(batch.input_ids, batch.token_type_ids, batch.sequences) + delta
     handle = model.base.embeddings.register_forward_hook(lambda *_: x)
     try:
-        logits: Tensor = model(
-            batch.input_ids, None, batch.token_type_ids, sequences=batch.sequences
-        )
+        logits: Tensor = model(batch.input_ids, None, batch.token_type_ids, batch.sequences)
     finally:
         handle.remove()
     return logits
+
+
+def loss_at(model: SequenceClassifier, batch: Batch[Any], deltas: list[Tensor]) -> Tensor:
+    """The cross-entropy of all texts, each alone with its δ."""
+    losses = [
+        nn.functional.cross_entropy(logits_at(model, item, delta), torch.tensor(item.targets[0]))
+        for item, delta in zip(batch.items, deltas, strict=True)
+    ]
+    return torch.stack(losses).sum()
 
 
 def ascent(loss: Callable[[list[Tensor]], Tensor], deltas: list[Tensor]) -> list[Tensor]:

@@ -7,7 +7,7 @@ import torch
 
 from plainformer.encoder import Sequences
 from plainformer.finetune.micro_batches import Uncounted
-from plainformer.finetune.robust import fgm, pgd
+from plainformer.finetune.robust import fgm, freelb, pgd
 from plainformer.finetune.robust.perturbation import direction, norms, project
 from plainformer.finetune.task_objective import task_objective
 from tests.finetune import gradients
@@ -78,6 +78,36 @@ def test_one_step_of_pgd_as_long_as_the_bound_is_fgm():
     assert_same(one, gradients.gradients(model, fgm(objective, 0.5), batch))
 
 
+@ARCHITECTURES
+def test_freelb_is_its_formula(architecture):
+    model, batch = classifier(architecture), batch_of()
+    torch.manual_seed(3)
+    ours = gradients.gradients(model, freelb(task_objective(TASK), 0.7, 2, 0.5), batch)
+    torch.manual_seed(3)
+    noise = 0.7 * torch.zeros(batch.num_tokens, model.config.hidden_size).uniform_(-1, 1)
+    loss = partial(loss_at, model, batch)
+    deltas = [(x / x.numel() ** 0.5).double() for (x,) in batch.split(noise)]
+    assert all(0.3 < torch.linalg.norm(delta) < 0.5 for delta in deltas)
+    total = loss(deltas) / 2
+    moved = [d + 0.5 * s for d, s in zip(deltas, ascent(loss, deltas), strict=True)]
+    deltas = [d * min(1.0, 0.7 / float(torch.linalg.norm(d))) for d in moved]
+    assert_same(ours, gradients.of_tensor(model, total + loss(deltas) / 2))
+
+
+def test_freelb_has_the_same_dropout_in_each_pass():
+    """With an ascent that moves nothing all losses are equal; in FGM they are not."""
+    model, batch = classifier(dropout=0.3), batch_of()
+    objective = task_objective(TASK)
+    losses = list(gradients.losses_of(model, freelb(objective, 1e-9, 3, 1e-9), batch))
+    first, second, third = (loss.total.item() for loss in losses)
+    assert first == pytest.approx(second, rel=1e-6) == pytest.approx(third, rel=1e-6)
+    assert [loss.items for loss in losses] == [3, 0, 0]
+    one, other = (
+        loss.total.item() for loss in gradients.losses_of(model, fgm(objective, 1e-9), batch)
+    )
+    assert one != pytest.approx(other, rel=1e-3)
+
+
 @pytest.mark.parametrize("method", [fgm, pgd])
 def test_what_is_perturbed_is_counted_once(method):
     model, batch = classifier(), batch_of()
@@ -86,7 +116,7 @@ def test_what_is_perturbed_is_counted_once(method):
     assert losses[0].metrics.keys() == {"accuracy"} and not losses[1].metrics
 
 
-@pytest.mark.parametrize("method", [fgm, pgd])
+@pytest.mark.parametrize("method", [fgm, pgd, freelb])
 def test_an_uncounted_batch_has_no_gradient(method):
     model = classifier()
     batch = Uncounted.of(gradients.items())

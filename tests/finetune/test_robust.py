@@ -15,6 +15,10 @@ METHODS: dict[str, dict[str, Any]] = {
     "plain": {},
     "fgm": {"fgm": 0.5},
     "pgd": {"pgd": 0.5, "ascent_steps": 2},
+    "freelb": {"freelb": 0.5, "ascent_steps": 2},
+    "rdrop": {"rdrop": 2.0},
+    "smart": {"smart": 5.0},
+    "rdrop-smart-fgm": {"rdrop": 1.0, "smart": 1.0, "fgm": 0.5},
 }
 
 
@@ -59,7 +63,12 @@ def test_the_method_changes_what_is_learned(runs, name):
 
 
 def test_two_adversaries_are_refused():
-    with pytest.raises(UserError, match="fgm and pgd are two ways"):
+    with pytest.raises(UserError, match="fgm and pgd perturb the embeddings"):
         RobustOptions(fgm=1.0, pgd=1.0)
     with pytest.raises(UserError, match="ascent_steps"):
         RobustOptions(pgd=1.0, ascent_steps=0)
+
+
+def test_rdrop_needs_dropout(models, files, tmp_path):
+    with pytest.raises(UserError, match="rdrop compares passes with different dropout"):
+        replace(settings(models, files, tmp_path, rdrop=1.0), dropout=0.0)
