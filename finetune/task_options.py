@@ -6,7 +6,7 @@ Each task declares its own in its file, with the rules beside the fields; `Task.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from plainformer.base import at_least, check_bounds
+from plainformer.base import at_least, between, check_bounds
 
 if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
@@ -20,6 +20,9 @@ class TaskOptions:
 
     declares_length: ClassVar[bool] = False
     """Let the task choose `max_length` where the user gives none."""
+
+    def __post_init__(self) -> None:
+        """Check the values, each class those of its own options."""
 
     def check(self, config: "FinetuneConfig") -> None:
         """Raise `UserError` where these options do not go with those of the run."""
@@ -58,7 +61,22 @@ class LabelOptions(TaskOptions):
 
     def __post_init__(self) -> None:
         """Check the number."""
+        super().__post_init__()
         check_bounds(self, per_label=at_least(0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmoothingOptions(TaskOptions):
+    """The option of a task that chooses one label."""
+
+    label_smoothing: float = 0.0
+    """Share of the target that all labels divide among them, so that the model stays less sure
+    (0.1 is usual); 0: the label has it all."""
+
+    def __post_init__(self) -> None:
+        """Check the bounds."""
+        super().__post_init__()
+        check_bounds(self, label_smoothing=between(0, 1, open_="]"))
 
 
 def per_label_of(options: TaskOptions) -> int:

@@ -28,9 +28,15 @@ from plainformer.finetune.losses.class_imbalance import (
     cross_entropy,
 )
 from plainformer.finetune.losses.divergence import kl_divergence
+from plainformer.finetune.losses.label_smoothing import smoothed
 from plainformer.finetune.metrics import ClassMetric
 from plainformer.finetune.task import check_label, check_labels
-from plainformer.finetune.task_options import LabelOptions, TaskOptions, TextOptions
+from plainformer.finetune.task_options import (
+    LabelOptions,
+    SmoothingOptions,
+    TaskOptions,
+    TextOptions,
+)
 from plainformer.finetune.tasks.sequence import SequenceTask, label_number
 from plainformer.finetune.tasks.texts import TextExample, read_texts
 from plainformer.training import Loss
@@ -78,6 +84,8 @@ class OneLabel(SequenceTask[ClassExampleT, ClassPrediction], Generic[ClassExampl
     """Weights of the labels in the loss; (): all weigh the same."""
     gamma: float = field(default=0.0, compare=False)
     """Exponent of the focal loss; 0: plain cross-entropy."""
+    label_smoothing: float = field(default=0.0, compare=False)
+    """Share of the target that all labels divide among them."""
     positive: str | None = None
     """The label that is predicted from `threshold` on; None: the most probable one is."""
     threshold: float = 0.5
@@ -110,6 +118,7 @@ class OneLabel(SequenceTask[ClassExampleT, ClassPrediction], Generic[ClassExampl
         labels = batch.first(batch.targets)
         correct = (outputs.detach().argmax(-1) == labels).sum()
         total = cross_entropy(outputs, labels, self.weights, self.gamma)
+        total = smoothed(total, outputs, labels, self.label_smoothing, self.weights)
         return Loss(total, len(labels), {"accuracy": correct})
 
     def divergence(
@@ -174,7 +183,7 @@ class OneLabel(SequenceTask[ClassExampleT, ClassPrediction], Generic[ClassExampl
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassificationOptions(TextOptions, LabelOptions):
+class ClassificationOptions(TextOptions, LabelOptions, SmoothingOptions):
     """Choose one label for a text, or for a pair of texts."""
 
     name: Literal["classification"] = "classification"
@@ -188,7 +197,9 @@ class ClassificationOptions(TextOptions, LabelOptions):
     examples for the best F1, in place of 0.5."""
 
     def check(self, config: "FinetuneConfig") -> None:
-        """Raise `UserError` for a tuned threshold without validation examples."""
+        """Raise `UserError` for a tuned threshold without validation examples, or two losses."""
+        if self.label_smoothing and self.balance == "focal":
+            raise UserError("label_smoothing and the focal loss change the same loss: choose one")
         if self.tune_threshold and (config.folds or not config.select):
             raise UserError("tune_threshold needs validation examples by which things are chosen")
 
@@ -210,6 +221,7 @@ class Classification(OneLabel[ClassExample]):
             labels=names,
             weights=class_weights(labels, names) if options.balance == "weights" else (),
             gamma=GAMMA if options.balance == "focal" else 0.0,
+            label_smoothing=options.label_smoothing,
             positive=rarer(labels) if options.tune_threshold else None,
             max_length=config.max_length,
             overflow=options.overflow,

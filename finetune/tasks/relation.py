@@ -23,7 +23,12 @@ from plainformer.base.words import join_words
 from plainformer.corpora import Row
 from plainformer.finetune.metrics import RelationMetric
 from plainformer.finetune.task import check_label
-from plainformer.finetune.task_options import LabelOptions, PoolingOptions, TaskOptions
+from plainformer.finetune.task_options import (
+    LabelOptions,
+    PoolingOptions,
+    SmoothingOptions,
+    TaskOptions,
+)
 from plainformer.finetune.tasks.classification import (
     ClassExample,
     OneLabel,
@@ -81,7 +86,7 @@ class RelationExample(ClassExample):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelationOptions(PoolingOptions, LabelOptions):
+class RelationOptions(PoolingOptions, LabelOptions, SmoothingOptions):
     """Choose the relation between two entities of a text."""
 
     name: Literal["relation"] = "relation"
@@ -104,6 +109,8 @@ class Relation(OneLabel[RelationExample]):
     @classmethod
     def fit(cls, config: "FinetuneConfig", examples: Sequence[RelationExample]) -> "Relation":
         """Learn the labels that occur, sorted; one of them may stand for no relation."""
+        options = config.task
+        assert isinstance(options, RelationOptions)
         labels = label_names(examples)
         found = [label for label in labels if label.lower() in NO_RELATION]
         if len(found) > 1:
@@ -111,7 +118,12 @@ class Relation(OneLabel[RelationExample]):
                 f"{examples[0].file}: {' and '.join(found)} say both that there is no relation"
             )
         negative = found[0] if found else None
-        return cls(labels=labels, negative=negative, max_length=config.max_length)
+        return cls(
+            labels=labels,
+            negative=negative,
+            label_smoothing=options.label_smoothing,
+            max_length=config.max_length,
+        )
 
     @classmethod
     def read(cls, row: Row, labelled: bool = True) -> RelationExample:

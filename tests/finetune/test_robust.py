@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from plainformer.base import UserError
-from plainformer.finetune import FinetuneConfig, RobustOptions, finetune
+from plainformer.finetune import ClassificationOptions, FinetuneConfig, RobustOptions, finetune
 from tests.finetune import test_distributed as distributed
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -24,7 +24,8 @@ METHODS: dict[str, dict[str, Any]] = {
 
 def settings(models, files, out: Path, **robust: Any) -> FinetuneConfig:
     """Eight steps of 13 examples, evaluated twice."""
-    config = distributed.settings(models, files, out, per_label=26, epochs=2.0)
+    task = ClassificationOptions(per_label=26)
+    config = distributed.settings(models, files, out, task=task, epochs=2.0)
     training = replace(config.training, eval_every=4, checkpoint_every=4)
     return replace(config, training=training, robust=RobustOptions(**robust))
 

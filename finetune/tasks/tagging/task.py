@@ -16,7 +16,7 @@ overlapping windows, and each word is tagged in the window with its largest cont
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -33,8 +33,9 @@ from plainformer.encoder import Sequences, TokenClassifier, ops
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.losses.divergence import kl_divergence
+from plainformer.finetune.losses.label_smoothing import IGNORED, smoothed
 from plainformer.finetune.task import AS_NAMED, Task, check_labels
-from plainformer.finetune.task_options import OverflowOptions, TaskOptions
+from plainformer.finetune.task_options import OverflowOptions, SmoothingOptions, TaskOptions
 from plainformer.finetune.tasks.tagging.crf import Chain, ChainTagger, Posterior
 from plainformer.finetune.tasks.tagging.entities import EntityMetric, TagMetric
 from plainformer.finetune.tasks.tagging.iob import OUTSIDE, are_entities, continues, iob2, spans
@@ -57,8 +58,6 @@ if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
 
 Decoding = Literal["each", "legal", "crf"]
-IGNORED = -100
-"""The target of a token that is not the first of a word, or has an unknown label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +83,7 @@ class WordScores:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaggingOptions(OverflowOptions):
+class TaggingOptions(OverflowOptions, SmoothingOptions):
     """Tag the words of a sentence: entities, parts of speech and the like."""
 
     name: Literal["tagging"] = "tagging"
@@ -92,6 +91,11 @@ class TaggingOptions(OverflowOptions):
     crf: bool = False
     """Add a linear-chain CRF: learn scores of neighbouring tags, and predict the best sequence of
     tags for the whole sentence. For entities only."""
+
+    def check(self, config: "FinetuneConfig") -> None:
+        """Raise `UserError` for smoothed labels under a CRF."""
+        if self.crf and self.label_smoothing:
+            raise UserError("crf has the loss of a whole sentence, without label_smoothing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +108,8 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
     labels: tuple[str, ...]
     decoding: Decoding
     """The choice of tags: each word's best, the best legal IOB2, or the best under the CRF."""
+    label_smoothing: float = field(default=0.0, compare=False)
+    """Share of the target that all labels divide among them."""
 
     def __post_init__(self) -> None:
         """Check the labels."""
@@ -136,6 +142,7 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
         return cls(
             labels=tuple(labels),
             decoding=decoding,
+            label_smoothing=options.label_smoothing,
             max_length=config.max_length,
             overflow=options.overflow,
         )
@@ -253,14 +260,16 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
 
         The count of the loss is the number of words in both cases.
         """
-        labels = batch.targets[outputs.places]
+        labels = batch.targets[outputs.places]  # some are IGNORED: labels that are not known
         count = sum(int((target != IGNORED).sum()) for i in batch.items for target in i.targets)
         if self.decoding == "crf":
             chain = outputs.chain.like(outputs.logits)
             likelihood = chain.log_likelihood(outputs.logits, labels, outputs.sentences)
             return Loss(-likelihood.sum(), count)
         correct = (outputs.logits.detach().argmax(-1) == labels).sum()
-        return Loss(ops.cross_entropy(outputs.logits, labels), count, {"accuracy": correct})
+        total = ops.cross_entropy(outputs.logits, labels)
+        total = smoothed(total, outputs.logits, labels, self.label_smoothing)
+        return Loss(total, count, {"accuracy": correct})
 
     def divergence(
         self,
