@@ -20,6 +20,7 @@ from plainformer.finetune.tasks.regression import RegressionOptions
 from plainformer.finetune.tasks.relation import RelationOptions
 from plainformer.finetune.tasks.sentence_embedding import SentenceEmbeddingOptions
 from plainformer.finetune.tasks.tagging.task import TaggingOptions
+from plainformer.finetune.tuning import TuningOptions
 
 __all__ = [
     "TASKS",
@@ -43,6 +44,7 @@ __all__ = [
     "Table",
     "TaggingOptions",
     "Task",
+    "TuningOptions",
     "evaluate_folder",
     "few_of_each",
     "finetune",

@@ -11,6 +11,7 @@ from plainformer.finetune.task import AnyTask
 from plainformer.finetune.task_options import PoolingOptions, TaskOptions
 from plainformer.finetune.tasks import TASKS
 from plainformer.finetune.tasks.classification import ClassificationOptions
+from plainformer.finetune.tuning.options import TuningOptions
 from plainformer.training import LoopConfig
 
 OPTIONS = {name: task.Options for name, task in TASKS.items()}
@@ -107,8 +108,8 @@ class FinetuneConfig:
     resume: bool = False
     """Resume from the newest complete checkpoint in --out; start anew where there is none."""
 
-    # Options of methods that change how a model is tuned (a dataclass each, its group beside these)
-    # belong here.
+    tuning: TuningOptions = field(default_factory=TuningOptions)
+    """Parameters added to a frozen encoder."""
 
     robust: RobustOptions = field(default_factory=RobustOptions)
     """Objectives around the task's loss."""
@@ -146,6 +147,7 @@ class FinetuneConfig:
         if self.search and self.epochs == 0:
             raise UserError("search needs epochs of training")
         self.task.check(self)
+        self.tuning.check(self)
         self.robust.check(self)
 
     @property

@@ -35,6 +35,8 @@ from plainformer.finetune.robust import robust_objective
 from plainformer.finetune.task import AnyTask, Task
 from plainformer.finetune.task_file import save_task
 from plainformer.finetune.task_options import balance_of, per_label_of
+from plainformer.finetune.tuning import merge_added, trained_parameters
+from plainformer.finetune.tuning.trained import is_frozen
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import (
     Result,
@@ -219,7 +221,10 @@ def never_predicted(metric: Metric, config: FinetuneConfig) -> tuple[str, ...]:
 
 
 def build(task: AnyTask, config: FinetuneConfig) -> PretrainedModel:
-    """Load the pretrained model with a new head, or initialise all of its weights."""
+    """Load the pretrained model with a new head, or initialise all of its weights; tune it.
+
+    Tuning freezes weights and adds parameters, as `config.tuning` says.
+    """
     torch.manual_seed(config.training.seed)
     model = task.build(config)
     model.config.check_max_length(task.max_length, f"the model in {config.model}")
@@ -227,6 +232,7 @@ def build(task: AnyTask, config: FinetuneConfig) -> PretrainedModel:
         initialise(model, model.config)
     if config.from_scratch or model.newly_initialised:
         task.start(model)
+    config.tuning.apply(model)
     return model
 
 
@@ -243,6 +249,8 @@ def fit(
     multipliers = layer_multipliers(
         model, config.layer_decay, config.freeze_embeddings, config.freeze_layers
     )
+    if is_frozen(model, multipliers):
+        say(trained_parameters(model, multipliers), quiet)
     order = by_items(len(items), config.batch_size, seed=config.training.seed)
     steps = round(config.epochs * order.steps(epochs=1))
     every = config.training.eval_every or max(order.steps(epochs=1), steps // MAX_EVALUATIONS)
@@ -311,6 +319,7 @@ def tune_and_score(
 def write_folder(folder: Path, task: AnyTask, model: PretrainedModel, tokenizer: Tokenizer) -> None:
     """Write the model, its tokenizer and the task to `folder`."""
     tokenizer.max_length = task.max_length
+    merge_added(model)
     model.save_pretrained(folder)
     tokenizer.save(folder)
     save_task(task, folder)

@@ -115,3 +115,11 @@ def inputs(family: str) -> dict[str, Tensor]:
     else:
         del batch["token_type_ids"]
     return batch
+
+
+def rotate_without_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their ModernBERT rounds queries and keys to float32; their Llama, the same formula, not."""
+    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+    from transformers.models.modernbert import modeling_modernbert
+
+    monkeypatch.setattr(modeling_modernbert, "apply_rotary_pos_emb", apply_rotary_pos_emb)

@@ -12,17 +12,22 @@ from torch.nn.functional import cross_entropy
 from plainformer.base import UserError
 from plainformer.encoder import Encoder, EncoderConfig, Sequences, ops
 from plainformer.encoder.weights import FAMILIES
-from tests.encoder.families import FAMILY, HEAD, OURS, PRECISION, inputs, pair, their_class
+from tests.encoder.families import (
+    FAMILY,
+    HEAD,
+    OURS,
+    PRECISION,
+    inputs,
+    pair,
+    rotate_without_rounding,
+    their_class,
+)
 from tests.encoder.tools import VOCAB, assert_close
 
 
 @pytest.fixture(autouse=True)
-def rotate_without_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their ModernBERT rounds queries and keys to float32; their Llama, the same formula, not."""
-    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
-    from transformers.models.modernbert import modeling_modernbert
-
-    monkeypatch.setattr(modeling_modernbert, "apply_rotary_pos_emb", apply_rotary_pos_emb)
+def unrounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    rotate_without_rounding(monkeypatch)
 
 
 @FAMILY

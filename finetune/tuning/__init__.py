@@ -1,0 +1,23 @@
+"""Tune few parameters: functions that freeze a model, and change it in place.
+
+    add_lora(model, rank=8, targets=("query", "value"))
+
+A file each. A method is a function `add_METHOD` and the modules that it puts into the model; they
+say what they added (`added_parameters`), and, where they can be, how they are merged (`merged`).
+"""
+
+from plainformer.finetune.tuning.dora import add_dora
+from plainformer.finetune.tuning.layers import freeze_base
+from plainformer.finetune.tuning.lora import add_lora
+from plainformer.finetune.tuning.merge import merge_added
+from plainformer.finetune.tuning.options import TuningOptions
+from plainformer.finetune.tuning.trained import trained_parameters
+
+__all__ = [
+    "TuningOptions",
+    "add_dora",
+    "add_lora",
+    "freeze_base",
+    "merge_added",
+    "trained_parameters",
+]
