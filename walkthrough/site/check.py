@@ -11,12 +11,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from itertools import chain
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
+from plainformer.base import plural
 from walkthrough.chapters import HERE
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
@@ -84,7 +86,6 @@ def check_in_browser(folder: Path) -> Iterator[str]:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         for path in sorted(folder.rglob("*.html")):
             name = path.relative_to(folder)
-            print(name, flush=True)
             yield from (f"{name}: {fault}" for fault in _check_page(browser, path))
 
 
@@ -114,6 +115,7 @@ def _check_page(browser: Browser, path: Path) -> Iterator[str]:
 
     context = browser.new_context(viewport={"width": 1200, "height": 900})
     page = context.new_page()
+    page.set_default_timeout(120_000)
     page.on("console", note_message)
     page.on("request", note_request)
     page.on("pageerror", lambda error: faults.append(f"console: {error}"))
@@ -148,8 +150,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=HERE.parent / "runs" / "site")
     folder = parser.parse_args().folder
-    faults = [*check_links(folder), *check_in_browser(folder)]
-    print("\n".join(faults) or "no fault")
+    faults = []
+    for fault in chain(check_links(folder), check_in_browser(folder)):
+        print(fault, flush=True)
+        faults.append(fault)
+    print(plural(len(faults), "fault"))
     return 1 if faults else 0
 
 
