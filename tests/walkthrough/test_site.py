@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from plainformer.base import UserError
 from tests.processes import ROOT
 from walkthrough.site.__main__ import build
-from walkthrough.site.check import check_in_browser, check_links
+from walkthrough.site.check import FLAGS, check_in_browser, check_links, chromium
 from walkthrough.site.docstrings import as_restructured
 from walkthrough.site.execute import execute
 from walkthrough.site.language import CHINESE, ENGLISH
@@ -190,6 +191,28 @@ def test_the_index_links_to_every_chapter(language: object) -> None:
     links = [link["target"] for link in LINK.finditer(read(ROOT / "walkthrough" / name))]
     chapters = {path.stem for path in (ROOT / "walkthrough").glob("[0-9]*.py")}
     assert chapters <= {Path(link).stem for link in links if link}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("language", "query", "page"),
+    [
+        ("zh", "一条线", "00_try.html"),
+        ("zh", "二分之一", "terms.html"),
+        ("en", "formula", "00_try.html"),
+    ],
+)
+def test_search_works_from_a_folder(site: Path, language: str, query: str, page: str) -> None:
+    """It needs Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        search = browser.new_page()
+        search.goto(f"{(site / language / 'search.html').as_uri()}?q={query}")
+        search.wait_for_selector("#search-results li a")
+        links = search.eval_on_selector_all(
+            "#search-results li a", "links => links.map(a => a.href)"
+        )
+    assert (site / language / page).as_uri() in {link.partition("?")[0] for link in links}
 
 
 @pytest.mark.slow
