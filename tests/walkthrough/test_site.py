@@ -10,12 +10,14 @@ from playwright.sync_api import sync_playwright
 
 from plainformer.base import UserError
 from tests.processes import ROOT
+from walkthrough.chapters import chapters
 from walkthrough.site.__main__ import build
 from walkthrough.site.check import FLAGS, check_in_browser, check_links, chromium
 from walkthrough.site.docstrings import as_restructured
 from walkthrough.site.execute import execute
-from walkthrough.site.language import CHINESE, ENGLISH
+from walkthrough.site.language import LANGUAGES, Language
 from walkthrough.site.links import LINK, link_pages, page_of
+from walkthrough.site.pages import title
 from walkthrough.site.search import ChineseSearch
 
 ASSETS = ROOT / "tests" / "assets"
@@ -185,12 +187,16 @@ def test_docstrings_are_plain_text() -> None:
     ]
 
 
-@pytest.mark.parametrize("language", [ENGLISH, CHINESE], ids=str)
-def test_the_index_links_to_every_chapter(language: object) -> None:
-    name = f"README{language.suffix}.md"
-    links = [link["target"] for link in LINK.finditer(read(ROOT / "walkthrough" / name))]
-    chapters = {path.stem for path in (ROOT / "walkthrough").glob("[0-9]*.py")}
-    assert chapters <= {Path(link).stem for link in links if link}
+@pytest.mark.parametrize("language", LANGUAGES, ids=str)
+def test_the_index_names_every_chapter_by_its_title(language: Language) -> None:
+    text = read(ROOT / "walkthrough" / f"README{language.suffix}.md")
+    listed = {
+        Path(link["target"]).stem: link["text"]
+        for link in LINK.finditer(text)
+        if link["target"] and re.match(r"(zh/)?\d\d_", link["target"])
+    }
+    for chapter in chapters():
+        assert listed[chapter] == title(chapter, language, ROOT / "walkthrough")
 
 
 @pytest.mark.slow
