@@ -55,6 +55,11 @@ def in_folds(models, files, out: Path) -> FinetuneConfig:
     return settings(models, files, out, folds=2, valid=None, task=task, batch_size=8)
 
 
+def searched(models, files, out: Path) -> FinetuneConfig:
+    task = ClassificationOptions(per_label=10)
+    return settings(models, files, out, seeds=2, search=True, task=task, batch_size=8)
+
+
 def run_on(count: int, runs: Iterable[FinetuneConfig], scratch: Path, commands: Any = None) -> None:
     """Make the runs, and then the commands, on `count` processes."""
     paths = []
@@ -89,7 +94,7 @@ def begun(run: Path, out: Path, steps: int) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(models, files, one_thread, tmp_path_factory) -> Path:
-    """A run on one process, on two and on four; begun on two and ended on one; and one in folds."""
+    """A run on one process, on two and on four, and begun on two and ended on one; folds."""
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
@@ -143,6 +148,21 @@ def test_folds_on_two_processes_are_those_on_one(runs):
     assert one["runs"].keys() == two["runs"].keys() == {"fold-1", "fold-2", "all"}
     for name, scores in one["runs"].items():
         assert two["runs"][name] == pytest.approx(scores, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_search_and_seeds_on_two_processes_are_those_on_one(models, files, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    finetune(searched(models, files, one), quiet=True)
+    run_on(2, [searched(models, files, two)], tmp_path)
+    summary, its = (read_json(folder / "summary.json") for folder in (one, two))
+    assert len(summary["runs"]) == 5 and summary["runs"].keys() == its["runs"].keys()
+    for name, scores in summary["runs"].items():
+        assert its["runs"][name] == pytest.approx(scores, rel=1e-4)
+    assert its["model"] == summary["model"] and its["search"] == summary["search"]
+    weights = [{p.relative_to(f) for p in f.rglob("model.safetensors")} for f in (one, two)]
+    assert weights[0] == weights[1] and len(weights[0]) == 3  # two seeds, and the better one's copy
+    assert_alike(one, two)
 
 
 @pytest.mark.parametrize("name", ["predictions.jsonl", "predictions.csv", "vectors.npy"])
