@@ -1,14 +1,12 @@
 """Files appear whole or not at all."""
 
 import json
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from plainformer.base import UserError, atomic_folder, atomic_path, write_json, write_text
+from tests.disk import disk_with_room_for
 
 
 class Interrupted(Exception):
@@ -125,16 +123,6 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
     with pytest.raises(OSError), atomic_folder(target) as path:
         (path / "a").write_text("1")
     assert everything(tmp_path) == {"name": b"a file"}
-
-
-@contextmanager
-def disk_with_room_for(size: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

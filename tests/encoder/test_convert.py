@@ -18,8 +18,9 @@ from plainformer.base import UserError
 from plainformer.encoder import Encoder, MaskedLM
 from plainformer.encoder.weights.convert import convert
 from plainformer.tokenizer import train_tokenizer
+from tests.disk import disk_with_room_for
 from tests.encoder.families import EVERY, FAMILY, pair
-from tests.encoder.tools import assert_close, bert, disk_with_room_for, padded, randomise
+from tests.encoder.tools import assert_close, bert, padded, randomise
 
 transformers = pytest.importorskip("transformers")
 OLD_NAMES = {"weight": "LayerNorm.gamma", "bias": "LayerNorm.beta"}

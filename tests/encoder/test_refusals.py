@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from plainformer.base import UserError
 from plainformer.encoder import Encoder, SequenceClassifier
-from tests.encoder.tools import bert, disk_with_room_for, edit_config, modern, refused
+from tests.disk import disk_with_room_for
+from tests.encoder.tools import bert, edit_config, modern, refused
 
 
 def edit_tensors(folder: Path, **changes: torch.Tensor | None) -> None:

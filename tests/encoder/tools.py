@@ -2,11 +2,9 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,17 +106,6 @@ def edit_config(folder: Path, **changes: Any) -> None:
     """Change these fields of a folder's `config.json`."""
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
-@contextmanager
-def disk_with_room_for(size: int) -> Iterator[None]:
-    """Files cannot grow beyond `size` bytes: what a full disk says, said by the system itself."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def refused(folder: Path, pattern: str, cls: Any = Encoder) -> None:

@@ -1,8 +1,5 @@
 """Shards give back what was written, without reading it, and refuse what they did not write."""
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,18 +23,8 @@ from plainformer.pretrain.corpus.shards import (
     write_shard,
 )
 from plainformer.tokenizer import Tokenizer, WordPiece
+from tests.disk import disk_with_room_for
 from tests.pretrain import tiny
-
-
-@contextmanager
-def no_file_beyond(size: int) -> Iterator[None]:
-    """What a full disk does, at `size` bytes of any file."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def write(folder: Path, texts: list[str], tokenizer: Tokenizer, parts: int = 1) -> Entry:
@@ -180,6 +167,6 @@ def test_arrays_that_do_not_fit_each_other_are_refused(wordpiece, tmp_path):
 
 
 def test_a_full_disk_leaves_nothing_half_written(wordpiece, tmp_path):
-    with no_file_beyond(4096), pytest.raises(UserError, match="cannot write the token shard"):
+    with disk_with_room_for(4096), pytest.raises(UserError, match="cannot write the token shard"):
         write(tmp_path / "tokens", tiny.sentences(2000), wordpiece)
     assert not list(tmp_path.glob("tokens/*"))

@@ -14,7 +14,8 @@ import pytest
 from plainformer.base import UserError
 from plainformer.tokenizer import Tokenizer, extend, load_tokenizer, train_tokenizer
 from tests.tokenizer.conftest import sentences
-from tests.tokenizer.folders import FOLDERS, Files, changed, merged, saved, write
+from tests.tokenizer.folder_cases import FOLDERS
+from tests.tokenizer.folders import Files, changed, merged, saved, write
 from tests.tokenizer.test_families import NO_LIMIT, assert_same
 
 transformers = pytest.importorskip("transformers")
