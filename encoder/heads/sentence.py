@@ -40,7 +40,7 @@ class Projection(nn.Module):
         super().__init__()
         self.linear = Linear(layer.in_features, layer.out_features, bias=layer.bias)
         self.act = getattr(nn, layer.activation)()
-        self.adds = layer.use_residual
+        self.use_residual = layer.use_residual
         self.residual: nn.Module = nn.Identity()
         if layer.use_residual and layer.in_features != layer.out_features:
             self.residual = Linear(layer.in_features, layer.out_features, bias=False)
@@ -48,7 +48,7 @@ class Projection(nn.Module):
     def forward(self, x: Float[Tensor, "texts size"]) -> Float[Tensor, "texts out"]:
         """Project each vector."""
         y: Tensor = self.act(self.linear(x))
-        return y + self.residual(x) if self.adds else y
+        return y + self.residual(x) if self.use_residual else y
 
 
 class UnitLength(nn.Module):
@@ -95,6 +95,7 @@ class SentenceEncoder(HeadedModel):
 
         The first `skip` tokens of each text, fewer than it has, are not pooled.
         """
+        # (*tokens, hidden) → (texts, modes · hidden) → (texts, size)
         x = pool_all(encoded.last_hidden_state, inputs.sequences, self.layout.pooling, skip)
         return inputs.unpack_rows(self.layers(x)[:, : self.size])
 
@@ -170,6 +171,6 @@ def pool_one(
         return sequences.max(x.masked_fill(position < skip, -torch.inf))
     kept = position == skip if mode == "cls" else position >= skip
     weight = kept * (position + 1 if mode == "weightedmean" else 1)
-    weight = weight.to(x.dtype)
-    total = sequences.sum(weight)
+    weight = weight.to(x.dtype)  # (*tokens, 1)
+    total = sequences.sum(weight)  # (sequences, 1)
     return sequences.sum(x * weight) / (total.sqrt() if mode == "mean_sqrt_len_tokens" else total)

@@ -44,17 +44,21 @@ CARRIED = (
     SETTINGS,
     *READERS,
 )
-DECLINED = {
+"""Files that are copied beside the weights."""
+OTHER_FRAMEWORKS = {
     "tf_model.h5": "TensorFlow",
     "*.ckpt*": "TensorFlow",
     "saved_model.pb": "TensorFlow",
     "flax_model*.msgpack": "Flax",
 }
+"""Weight files of other frameworks, which are not read."""
 TIED = ("decoder.weight", "decoder.bias", "lm_head.weight", "vocab_projector.weight")
 """Endings of the names of tensors that `transformers` ties to another."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
+"""Halves of characters, which no file name or JSON text in UTF-8 can hold."""
 MOST_TIMES = 64
-"""The largest ratio of tensor bytes to file bytes; tied layers are written separately."""
+"""The largest accepted ratio of written bytes to bytes in the file: tensors that share memory, as
+tied layers do, are written once each."""
 DAMAGED = (
     OSError,
     RuntimeError,
@@ -89,10 +93,10 @@ def convert(folder: str | Path, out: str | Path) -> int:
         with replaced_folder(out, "convert") as unfinished:
             pickled = {place: folder / place / ONE_FILE for place in others}
             pickled = {place: path for place, path in pickled.items() if path.is_file()}
-            # If only a module is pickled, the encoder has safetensors already.
-            whole = sorted((folder / first).glob("model*.safetensors*")) if pickled else []
+            # If only a module is pickled, the encoder has safetensors already: copy them.
+            ready = sorted((folder / first).glob("model*.safetensors*")) if pickled else []
             converted = {place: read_pickled(path) for place, path in pickled.items()}
-            if not whole:
+            if not ready:
                 converted[first] = {}
                 for path in weight_files(folder / first):
                     converted[first].update(read_pickled(path))
@@ -103,7 +107,7 @@ def convert(folder: str | Path, out: str | Path) -> int:
                 copied = [WEIGHTS] if place in others else []
                 for name in (*CARRIED, *copied):
                     _copy(folder / place / name, unfinished / place)
-            for path in whole:
+            for path in ready:
                 _copy(path, unfinished / first)
             for place, tensors in converted.items():
                 (unfinished / place).mkdir(parents=True, exist_ok=True)
@@ -116,6 +120,7 @@ def convert(folder: str | Path, out: str | Path) -> int:
 
 
 def _copy(source: Path, folder: Path) -> None:
+    """Copy a file into a folder, if there is such a file."""
     if source.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, folder / source.name)
@@ -129,7 +134,7 @@ def weight_files(folder: Path) -> list[Path]:
         return list(_shards(folder / INDEX))
     if any(folder.glob("*.safetensors")):
         raise UserError(f"{folder} holds safetensors already: there is nothing to convert")
-    for pattern, framework in DECLINED.items():
+    for pattern, framework in OTHER_FRAMEWORKS.items():
         if found := sorted(folder.glob(pattern)):
             raise UserError(
                 f"{found[0]} is a {framework} checkpoint, which is not read here: load it with a "
@@ -139,6 +144,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _shards(index: Path) -> Iterator[Path]:
+    """Yield the files of an index."""
     files = Fields(read_json(index), index).fields("weight_map")
     if not files.values:
         raise UserError(f"{index} is damaged: it has no weight_map of names and files")
@@ -152,7 +158,7 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
         # Before PyTorch 1.6 the file was no archive, and cannot be mapped.
         archive = zipfile.is_zipfile(path)
         numbers = bytes_of_numbers(path) if archive else None
-        held: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except pickle.UnpicklingError as error:
         if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise UserError(
@@ -164,9 +170,9 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} may not be read: see its permissions") from None
     except (*DAMAGED, zipfile.BadZipFile):
         raise UserError(f"{path} is damaged or cut short: fetch it again") from None
-    if not isinstance(held, dict) or not held:
-        raise UserError(f"{path} holds no named tensors, but a {type(held).__name__}")
-    for name, value in held.items():
+    if not isinstance(loaded, dict) or not loaded:
+        raise UserError(f"{path} holds no named tensors, but a {type(loaded).__name__}")
+    for name, value in loaded.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise UserError(
                 f"{path} holds {name!r}, a {type(value).__name__}: a checkpoint of training, it "
@@ -175,7 +181,7 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
         odd = value.is_nested or value.is_quantized or value.is_meta or value.is_complex()
         if odd or value.layout is not torch.strided or _SURROGATE.search(name):
             raise UserError(f"{path} holds {name!r:.60}, which is not a dense tensor of numbers")
-    tensors = {name: value.detach() for name, value in held.items()}
+    tensors = {name: value.detach() for name, value in loaded.items()}
     # Where a part of an archive is too short, torch continues into the next one.
     if numbers is not None and numbers != memory_of(tensors.values()):
         raise UserError(f"{path} is damaged or cut short: fetch it again")
@@ -183,7 +189,7 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
 
 
 def bytes_of_numbers(path: Path) -> int:
-    """Count the bytes of all storages in an archive.
+    """Count the bytes of all tensors' storages in an archive.
 
     Refuses compressed archives: PyTorch writes none, and a few MB could expand to terabytes.
     """
@@ -219,17 +225,17 @@ def check_size(tensors: Collection[Tensor], out: Path) -> None:
 
     An expanded view may repeat one number any number of times, which no real weights do.
     """
-    whole, held = sum(tensor.nbytes for tensor in tensors), memory_of(tensors)
-    if whole > MOST_TIMES * held:
+    written, stored = sum(tensor.nbytes for tensor in tensors), memory_of(tensors)
+    if written > MOST_TIMES * stored:
         raise UserError(
-            f"written out, the tensors take {whole / 2**30:,.1f} GiB, of {held / 2**20:,.1f} MiB "
-            "in the file: expanded views are not supported"
+            f"written out, the tensors take {written / 2**30:,.1f} GiB, of "
+            f"{stored / 2**20:,.1f} MiB in the file: expanded views are not supported"
         )
     there = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(there).free
-    if whole > free:
+    if written > free:
         raise UserError(
-            f"cannot write {out}: the tensors take {whole / 2**30:,.1f} GiB, and "
+            f"cannot write {out}: the tensors take {written / 2**30:,.1f} GiB, and "
             f"{free / 2**30:,.1f} GiB are free"
         )
 
@@ -246,6 +252,7 @@ def without_shared_memory(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _ties(config: Path) -> bool:
+    """Tell whether the config ties the decoder to the embeddings."""
     return Fields(read_json(config), config).flag("tie_word_embeddings", True)
 
 

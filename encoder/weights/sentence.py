@@ -48,7 +48,9 @@ READERS = tuple(
 WEIGHTS = "model.safetensors"
 
 VECTOR = "sentence_embedding"
+"""The name of the vector that one module gives to the next."""
 TEXT = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+"""What version 6.2 writes for a module that reads text alone."""
 
 
 def read_layout(folder: Path) -> SentenceLayout | None:
@@ -104,11 +106,13 @@ def module_folders(folder: Path) -> list[str]:
 
 
 def _modules(folder: Path) -> list[Fields]:
+    """Read the entries of modules.json."""
     path = folder / MODULES
     return [Fields(entry, f"{path}: module {n}") for n, entry in enumerate(read_json_list(path))]
 
 
 def _kind(module: Fields) -> str:
+    """Return the class name of a module; raise `UserError` for an unsupported one."""
     path = module.text("type")
     kind = path.rpartition(".")[2]
     supported = ("Transformer", "Pooling", "Dense", "Normalize")
@@ -120,6 +124,7 @@ def _kind(module: Fields) -> str:
 
 
 def _inside(module: Fields) -> str:
+    """Return the folder of a module; raise `UserError` for one outside the model's folder."""
     place: str = module.text("path")
     if place not in ("", ".") and not is_inside(place):
         raise UserError(f"{module.source}: path {place!r:.60} leads out of the folder")
@@ -132,7 +137,7 @@ def _settings(path: Path, needed: bool = True) -> Fields:
 
 
 def _known(settings: Fields, names: Iterable[str]) -> None:
-    """Raise `UserError` for an unknown field, whose effect would be missing."""
+    """Raise `UserError` for an unknown field: it could change the vectors."""
     if unknown := sorted(settings.values.keys() - set(names)):
         raise UserError(f"{settings.source}: {unknown[0]} is not supported")
 
@@ -148,26 +153,34 @@ def _only(settings: Fields, **values: Any) -> None:
 
 
 def _transformer(settings: Fields) -> tuple[int | None, bool]:
-    nothing = ("model", "tokenizer", "processor", "config")
+    """Read the longest text in tokens, and whether text is lower-cased."""
+    parts = ("model", "tokenizer", "processor", "config")
     only: dict[str, Any] = {
-        **{f"{name}_{kind}": {} for name in nothing for kind in ("args", "kwargs")},
+        **{f"{part}_{kind}": {} for part in parts for kind in ("args", "kwargs")},
         "transformer_task": "feature-extraction",
         "modality_config": TEXT,
         "module_output_name": "token_embeddings",
         "processing_kwargs": {},
     }
-    never = ("query_length", "document_length", "query_expansion", "tokenizer_name_or_path")
-    _known(settings, ("max_seq_length", "do_lower_case", "unpad_inputs", *only, *never))
-    _only(settings, **only, **dict.fromkeys(never))
+    only |= dict.fromkeys(
+        ("query_length", "document_length", "query_expansion", "tokenizer_name_or_path")
+    )
+    _known(settings, ("max_seq_length", "do_lower_case", "unpad_inputs", *only))
+    _only(settings, **only)
     max_length = settings.whole("max_seq_length", None, least=1)
     return max_length, settings.flag("do_lower_case", False)
 
 
 def _is_mode(name: str) -> TypeGuard[Mode]:
+    """Tell whether this is a supported mode of pooling."""
     return name in MODES
 
 
 def _pooling(settings: Fields) -> tuple[tuple[Mode, ...], bool]:
+    """Read the modes of pooling, and whether the tokens of a prompt are pooled, too.
+
+    Keys of all versions are read: a flag for each mode, or the names under `pooling_mode`.
+    """
     sizes = ("embedding_dimension", "word_embedding_dimension")
     _known(settings, (*sizes, "pooling_mode", "include_prompt", *MODES.values()))
     names: list[str] = [mode for mode, key in MODES.items() if settings.flag(key, False)]
@@ -185,6 +198,7 @@ def _pooling(settings: Fields) -> tuple[tuple[Mode, ...], bool]:
 
 
 def _dense(settings: Fields) -> Dense:
+    """Read the config of a Dense layer."""
     names = ("in_features", "out_features", "bias", "activation_function", "use_residual")
     _known(settings, (*names, "module_input_name", "module_output_name"))
     _only(settings, module_input_name=VECTOR, module_output_name=VECTOR)
@@ -205,11 +219,13 @@ def _dense(settings: Fields) -> Dense:
 
 
 def _normalize(settings: Fields) -> Normalize:
+    """Read the config of a Normalize layer, which has no settings of its own."""
     _only(settings, module_input_name=VECTOR, module_output_name=VECTOR)
     return Normalize()
 
 
 def _model(settings: Fields) -> dict[str, Any]:
+    """Read the settings of the whole model: prompts, similarity, size of the vectors."""
     _only(settings, model_type="SentenceTransformer")
     given = settings.fields("prompts")
     # These two prompts always exist; by default they are empty.
@@ -270,6 +286,7 @@ def write_layout(folder: Path, layout: SentenceLayout, size: int, tensors: Tenso
 
 
 def _write(folder: Path, layout: SentenceLayout, size: int, tensors: Tensors) -> None:
+    """Write the layers, the pooling, the limits of the text, the prompts and modules.json."""
     modules = ["Transformer", "Pooling", *(type(layer).__name__ for layer in layout.layers)]
     places = ["", *(f"{number}_{kind}" for number, kind in enumerate(modules) if number)]
     for number, (layer, place) in enumerate(zip(layout.layers, places[2:], strict=True)):

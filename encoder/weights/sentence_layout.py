@@ -33,7 +33,10 @@ ACTIVATIONS = {
 
 @dataclass(frozen=True)
 class Dense:
-    """A dense layer: act(W x + b), plus x, or R x where the sizes differ, with `use_residual`."""
+    """A dense layer: act(W x + b).
+
+    With `use_residual` the input is added: x, or R x where the sizes differ.
+    """
 
     in_features: int
     out_features: int
@@ -67,11 +70,13 @@ class SentenceLayout:
     max_length: int | None = None
     """Tokens of the longest text; None: the tokenizer's limit."""
     lower_case: bool = False
+    """Lower-case texts before they are tokenized."""
     pooling: tuple[Mode, ...] = ("mean",)
     """Modes of pooling, whose vectors are concatenated."""
     include_prompt: bool = True
     """Pool the tokens of the prompt together with those of the text."""
     layers: tuple[Dense | Normalize, ...] = (Normalize(),)
+    """The layers after pooling, in order."""
     folders: tuple[str, ...] = ("",)
     """The folder of each layer, relative to the model's."""
     prompts: Mapping[str, str] = field(default_factory=dict)
@@ -79,8 +84,9 @@ class SentenceLayout:
     default_prompt: str | None = None
     """The name of the prompt to use when none is chosen."""
     similarity: Similarity = "cosine"
+    """The measure by which the model's vectors are meant to be compared."""
     truncate_dim: int | None = None
-    """The leading numbers of a vector to return; None: all."""
+    """Return only this many numbers, the first, of each vector; None: all."""
 
     @property
     def prompt(self) -> str:
