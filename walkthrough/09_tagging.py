@@ -160,8 +160,8 @@ print([labels[tag] for tag in best])
 #
 # $$s(x, y) = a_{y_1} + \sum_{t=1}^{n} x_{t,y_t} + \sum_{t=1}^{n-1} A_{y_t,\,y_{t+1}} + b_{y_n}$$
 #
-# $x$ comes from the encoder, and $A$ (the **transitions**), $a$ and $b$ are parameters. Let ours
-# prefer a name of two words to a name of one.
+# $x$ comes from the encoder, and $A$ (the **transition scores**), $a$ and $b$ are parameters. Let
+# ours prefer a name of two words to a name of one.
 
 # %% path-score
 from dataclasses import replace
