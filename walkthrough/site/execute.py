@@ -46,7 +46,11 @@ def _run(chapter: str, folder: Path) -> Any:
         cells=[nbformat.v4.new_code_cell(cell.source, id=cell.name) for cell in cells]
     )
     path = [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
+    environment = {
+        "GOMP_SPINCOUNT": "4000",  # threads that wait sleep soon, as on the command line
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
+    }
     with tempfile.TemporaryDirectory() as scratch:
         client = NotebookClient(
             notebook,
