@@ -27,8 +27,8 @@ from plainformer.pretrain import PretrainConfig, pretrain
 from plainformer.tokenizer import train_tokenizer
 from plainformer.training import Loss, TrainingConfig, train
 
-work = Path(tempfile.mkdtemp())
 torch.manual_seed(0)
+work = Path(tempfile.mkdtemp())
 
 # %% [markdown]
 # ## A batch in parts: accumulation
