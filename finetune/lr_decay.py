@@ -30,7 +30,9 @@ def layer_multipliers(
     """Return the multiplier of each parameter of `model`, by its name.
 
     `freeze_layers`: number of blocks, from the bottom, to freeze together with the embeddings.
-    Raises `UserError` when the model has fewer.
+    A parameter that is added later has the multiplier 1.
+
+    Raises `UserError` when the model has fewer blocks than are to be frozen.
     """
     base = model.base
     layers = len(base.blocks)
@@ -48,4 +50,4 @@ def layer_multipliers(
         for parameter in block.parameters():
             multipliers[parameter] = 0.0 if number < freeze_layers else decay ** (layers - number)
     by_name = {name: multipliers.get(p, 1.0) for name, p in model.named_parameters()}
-    return by_name.__getitem__
+    return lambda name: by_name.get(name, 1.0)

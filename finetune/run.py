@@ -31,7 +31,13 @@ from plainformer.finetune.metrics import Metric
 from plainformer.finetune.micro_batches import micro_batches
 from plainformer.finetune.prediction.predictor import MeanLoss, encode_all, measure, predict_stream
 from plainformer.finetune.report.figures import figures
-from plainformer.finetune.robust import robust_objective
+from plainformer.finetune.robust import robust_objective, weight_in_average
+from plainformer.finetune.robust.averaging import (
+    add_average,
+    averaged,
+    keep_average,
+    update_average,
+)
 from plainformer.finetune.task import AnyTask, Task
 from plainformer.finetune.task_file import save_task
 from plainformer.finetune.task_options import balance_of, per_label_of
@@ -265,6 +271,9 @@ def fit(
         save_options(replace(config, resume=False), config.out)
     if config.epochs == 0:
         return None
+    weight = weight_in_average(config.robust, settings.steps)
+    if weight is not None:
+        add_average(model)
 
     def batches(step: int) -> list[Batch[Item]]:
         (chosen,) = order(step)
@@ -272,10 +281,14 @@ def fit(
 
     def evaluate(model: PretrainedModel) -> dict[str, float]:
         loss = MeanLoss()
-        _, metric = tune_and_score(task, model, held_out, config.select, loss)
+        _, metric = tune_and_score(task, averaged(model), held_out, config.select, loss)
         return {"loss": loss.value, **metric.scores()}
 
-    return train(
+    def average(model: PretrainedModel, step: int) -> None:
+        if weight is not None:
+            update_average(model, weight(step))
+
+    result = train(
         model,
         robust_objective(task, config.robust),
         batches,
@@ -285,10 +298,14 @@ def fit(
         monitor=task.monitor if is_selecting else None,
         higher_is_better=True,
         lr_multipliers=multipliers,
+        after_step=average,
         resume=config.resume,
         label="fine-tuning",
         quiet=quiet,
     )
+    if weight is not None:
+        keep_average(model)
+    return result
 
 
 def tune_and_score(

@@ -74,6 +74,7 @@ def train(
     lr_multipliers: LearningRateMultipliers = full_rate,
     flops: Flops[BatchT] | None = None,
     before_step: Callable[[ModelT, int], None] | None = None,
+    after_step: Callable[[ModelT, int], None] | None = None,
     resume: bool = False,
     label: str = "training",
     loss_label: str = "loss",
@@ -87,8 +88,9 @@ def train(
     `lr_multipliers` maps the name of a parameter to a factor of the learning rate; 0 freezes it.
     `flops` computes the cost of training on a batch: the display then shows the utilisation of the
     device. `before_step` is called with the model and the step (from 0) when the gradients are
-    complete: see `take_step`. `loss_label` names the loss in the curve. `resume` continues from the
-    newest undamaged checkpoint in `out`, or starts where there is none.
+    complete: see `take_step`. `after_step` is called with the model and the number of steps so far,
+    after each one, even one that was skipped. `loss_label` names the loss in the curve. `resume`
+    continues from the newest undamaged checkpoint in `out`, or starts where there is none.
 
     Raises UserError for a folder that holds another run, or none but damaged checkpoints, for other
     settings than those of the run to resume, for a loss that is NaN or a spike (as
@@ -179,6 +181,8 @@ def train(
                 call, objective, batches, optimizer, config, state.step, flops, state.spikes, hook
             )
             state.step, state.tokens = state.step + 1, state.tokens + step.tokens
+            if after_step:
+                after_step(trained, state.step)
             record.add(step)
 
         record.draw()

@@ -3,13 +3,14 @@
     objective = fgm(rdrop(task_objective(task), weight=1.0), epsilon=1.0)
 
 `robust_objective` nests what the options choose, in this order from the inside out: the loss of the
-task; R-Drop; SMART; one of FGM, PGD and FreeLB.
+task; R-Drop; SMART; one of FGM, PGD and FreeLB. `weight_in_average` chooses EMA or SWA.
 """
 
 from typing import Any
 
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch
+from plainformer.finetune.robust.averaging import StepWeight, ema, swa
 from plainformer.finetune.robust.fgm import fgm
 from plainformer.finetune.robust.freelb import freelb
 from plainformer.finetune.robust.options import RobustOptions
@@ -20,7 +21,16 @@ from plainformer.finetune.task import AnyTask
 from plainformer.finetune.task_objective import task_objective
 from plainformer.training import TrainingObjective
 
-__all__ = ["RobustOptions", "fgm", "freelb", "pgd", "rdrop", "robust_objective", "smart"]
+__all__ = [
+    "RobustOptions",
+    "fgm",
+    "freelb",
+    "pgd",
+    "rdrop",
+    "robust_objective",
+    "smart",
+    "weight_in_average",
+]
 
 
 def robust_objective(
@@ -40,3 +50,10 @@ def robust_objective(
     if options.freelb:
         return freelb(objective, options.freelb, *ascent)
     return objective
+
+
+def weight_in_average(options: RobustOptions, steps: int) -> StepWeight | None:
+    """Return how much each of the `steps` weighs in the average of the weights, if there is one."""
+    if options.ema:
+        return ema(options.ema)
+    return swa(options.swa, steps) if options.swa else None

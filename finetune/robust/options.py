@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from plainformer.base import UserError, at_least, check_bounds
+from plainformer.base import UserError, at_least, between, check_bounds
 
 if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
@@ -44,6 +44,14 @@ class RobustOptions:
     """Make small changes of the embeddings change the predictions little: the weight of their
     divergence (SMART: 1 is usual); 0: off."""
 
+    ema: float = 0.0
+    """Evaluate and keep a moving average of the weights, in which each step weighs this many times
+    as much as the next one (0.99 is usual); 0: off."""
+
+    swa: float = 0.0
+    """Evaluate and keep the mean of the weights after each step of this last share of the steps
+    (stochastic weight averaging: 0.25 is usual, with --schedule constant); 0: off."""
+
     def __post_init__(self) -> None:
         """Check the options before any work is done."""
         check_bounds(
@@ -53,6 +61,8 @@ class RobustOptions:
             freelb=at_least(0),
             rdrop=at_least(0),
             smart=at_least(0),
+            ema=between(0, 1, open_="]"),
+            swa=between(0, 1),
             ascent_steps=at_least(1),
             ascent_rate=at_least(0),
         )
@@ -61,6 +71,9 @@ class RobustOptions:
             raise UserError(
                 f"{' and '.join(adversaries)} perturb the embeddings, each in its way: choose one"
             )
+
+        if self.ema and self.swa:
+            raise UserError("ema and swa average the weights, each in its way: choose one")
 
     def check(self, config: "FinetuneConfig") -> None:
         """Raise `UserError` where these options do not go with those of the run."""
