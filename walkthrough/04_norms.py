@@ -17,6 +17,7 @@ from plainformer.encoder import AttentionMask, Block, FeedForward, LayerNorm, Mu
 from plainformer.encoder import RMSNorm, Sequences
 
 torch.manual_seed(0)
+torch.set_num_threads(1)  # the models of this chapter are too small for more
 
 # %% [markdown]
 # ## Norms
