@@ -18,7 +18,7 @@ from plainformer.finetune.tasks.prompt import PromptOptions
 from plainformer.finetune.tasks.question_answering import QuestionAnsweringOptions
 from plainformer.finetune.tasks.regression import RegressionOptions
 from plainformer.finetune.tasks.relation import RelationOptions
-from plainformer.finetune.tasks.sentence_embedding import SentenceEmbeddingOptions
+from plainformer.finetune.tasks.sentence_embedding import SentenceEmbeddingOptions, in_batch
 from plainformer.finetune.tasks.tagging.task import TaggingOptions
 from plainformer.finetune.tuning import TuningOptions
 
@@ -48,5 +48,6 @@ __all__ = [
     "evaluate_folder",
     "few_of_each",
     "finetune",
+    "in_batch",
     "read_examples",
 ]

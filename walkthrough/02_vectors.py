@@ -595,7 +595,7 @@ def exercise_3() -> None:
 
 # %% [markdown]
 # <details><summary>Hint</summary>$\sin(a + b) = \sin a \cos b + \cos a \sin b$, and $\cos(a + b) =
-# \cos a \cos b - \sin a \sin b$. Each pair $(2i, 2i + 1)$ needs a block of two by two; all else is
+# \cos a \cos b - \sin a \sin b$. Each pair $(2i, 2i + 1)$ needs a matrix of two by two; all else is
 # 0. </details>
 
 

@@ -16,9 +16,8 @@ from torch import Tensor
 
 from plainformer.corpora import fetch, read_rows
 from plainformer.encoder import Encoder, SentenceEncoder
-from plainformer.finetune import Embedder
+from plainformer.finetune import Embedder, in_batch
 from plainformer.finetune.metrics import NumberMetric
-from plainformer.finetune.tasks.sentence_embedding import in_batch
 from plainformer.tokenizer import load_tokenizer
 
 # %% [markdown]
