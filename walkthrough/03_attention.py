@@ -513,14 +513,14 @@ def query_matrix(length: int) -> np.ndarray:
 
 # %% [markdown]
 # **3.** All scores of a long text need much memory. Fast kernels never store them: they read keys
-# and values block by block and keep three running things for each query: the largest score so far,
+# and values part by part and keep three running things for each query: the largest score so far,
 # the sum of the powers, and the sum of the weighted values. Do it for one query. Scores can be
 # large: $e^{1000}$ overflows.
 
 
 # %% exercise-3
-def attend_in_blocks(query: np.ndarray, blocks: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Attend with one query, `(d,)`, to blocks of keys and values, `(keys, d)` each."""
+def attend_in_parts(query: np.ndarray, parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Attend with one query, `(d,)`, to parts of keys and values, `(keys, d)` each."""
     raise NotImplementedError
 
 
@@ -530,23 +530,23 @@ def exercise_3() -> None:
     generator = np.random.default_rng(1)
     for size in (1.0, 100.0):
         query, key, value = size * generator.standard_normal((3, 40, 8))
-        blocks = list(zip(np.split(key, 8), np.split(value, 8), strict=True))
+        parts = list(zip(np.split(key, 8), np.split(value, 8), strict=True))
         expected, _ = attend(query[:1], key, value)
-        assert np.allclose(attend_in_blocks(query[0], blocks), expected[0])
-    assert np.allclose(attend_in_blocks(query[0], blocks[:1]), attend(query[:1], *blocks[0])[0])
+        assert np.allclose(attend_in_parts(query[0], parts), expected[0])
+    assert np.allclose(attend_in_parts(query[0], parts[:1]), attend(query[:1], *parts[0])[0])
 
 
 # %% [markdown]
 # <details><summary>Hint</summary>The powers so far are relative to the old largest score $m$. When
-# a block brings a larger one, $m'$, multiply both sums by $e^{m - m'}$ before you add the
-# block. Begin with $m = -\infty$ and sums of 0.</details>
+# a part brings a larger one, $m'$, multiply both sums by $e^{m - m'}$ before you add the
+# part. Begin with $m = -\infty$ and sums of 0.</details>
 
 
 # %% solution-3
-def attend_in_blocks(query: np.ndarray, blocks: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Attend with one query, `(d,)`, to blocks of keys and values, `(keys, d)` each."""
+def attend_in_parts(query: np.ndarray, parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Attend with one query, `(d,)`, to parts of keys and values, `(keys, d)` each."""
     largest, total, output = -np.inf, 0.0, np.zeros_like(query)
-    for key, value in blocks:
+    for key, value in parts:
         scores = key @ query / len(query) ** 0.5
         new = max(largest, scores.max())
         powers, shrink = np.exp(scores - new), np.exp(largest - new)
