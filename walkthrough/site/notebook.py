@@ -54,7 +54,12 @@ def _code(cell: Cell, outputs: list[Any], language: Language) -> Any:
 
 
 def _described(output: Any, alt: str | None) -> Any:
-    """Describe the figure of an output by `alt`, where a language has its own description."""
+    """Describe the figure of an output by `alt`, where a language has its own description.
+
+    What is no figure is shown as text: a progress line brings colours of its own as HTML.
+    """
+    if _alt(output) is None and "text/plain" in output.get("data", {}):
+        output.data.pop("text/html", None)
     if alt is not None and (own := _alt(output)) is not None:
         for kind, metadata in output.metadata.items():
             metadata["alt"] = alt
