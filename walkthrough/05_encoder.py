@@ -391,8 +391,8 @@ assert max(sizes.values()) / min(sizes.values()) < 1.04
 # %% [markdown]
 # Training is the same for all. The *loss* is a number that is large where the true class has a low
 # score; each step draws a batch, asks in which direction every parameter lowers the loss (the
-# *gradient*), and lets an *optimizer*, here AdamW, take a small step that way. Every batch is new,
-# so the share of right answers on it is an honest measure.
+# *gradient*), and lets an *optimizer*, here AdamW, take a small step that way. The share of right
+# answers is the *accuracy*; every batch is new, so its accuracy is an honest measure.
 
 # %% training
 Batch = tuple[Tensor, Tensor]

@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from tests.processes import ROOT
-from tests.walkthrough.test_chapters import LANGUAGES, prose
+from tests.walkthrough.test_chapters import LANGUAGES, prose, slips
 from walkthrough.chapters import chapters, english
 from walkthrough.terms import Term, read_terms
 
@@ -23,6 +23,11 @@ LINK = re.compile(r"!?\[[^\[\]]*\]\([^()\s]+\)")
 def test_no_term_is_listed_twice() -> None:
     for names in ([term.en for term in read_terms()], [term.zh for term in read_terms()]):
         assert [name for name in names if names.count(name) > 1] == []
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_a_meaning_is_set_as_chinese_is(name: str) -> None:
+    assert slips(TERMS[name].meaning_zh) == []
 
 
 @pytest.mark.parametrize("name", TERMS)
