@@ -31,7 +31,12 @@ from plainformer.finetune.metrics import Metric
 from plainformer.finetune.micro_batches import micro_batches
 from plainformer.finetune.prediction.predictor import MeanLoss, encode_all, measure, predict_stream
 from plainformer.finetune.report.figures import figures
-from plainformer.finetune.robust import robust_objective, weight_in_average
+from plainformer.finetune.robust import (
+    PullToStart,
+    reinit_layers,
+    robust_objective,
+    weight_in_average,
+)
 from plainformer.finetune.robust.averaging import (
     add_average,
     averaged,
@@ -238,6 +243,8 @@ def build(task: AnyTask, config: FinetuneConfig) -> PretrainedModel:
         initialise(model, model.config)
     if config.from_scratch or model.newly_initialised:
         task.start(model)
+    if config.robust.reinit_layers:
+        reinit_layers(model, config.robust.reinit_layers)
     config.tuning.apply(model)
     return model
 
@@ -264,6 +271,10 @@ def fit(
     given = vars(config.training)
     if not is_selecting:
         given = {**given, "patience": 0}
+    pull = None
+    if config.robust.l2_sp:
+        pull = PullToStart(model, config.robust.l2_sp, config.training.weight_decay)
+        given = {**given, "weight_decay": 0.0}
     settings = TrainingConfig(**{**given, "steps": max(1, steps), "eval_every": every})
     if new is not None:
         if is_main():
@@ -298,6 +309,7 @@ def fit(
         monitor=task.monitor if is_selecting else None,
         higher_is_better=True,
         lr_multipliers=multipliers,
+        before_step=pull,
         after_step=average,
         resume=config.resume,
         label="fine-tuning",

@@ -3,7 +3,7 @@
     objective = fgm(rdrop(task_objective(task), weight=1.0), epsilon=1.0)
 
 `robust_objective` nests what the options choose, in this order from the inside out: the loss of the
-task; R-Drop; SMART; one of FGM, PGD and FreeLB. `weight_in_average` chooses EMA or SWA.
+task, or mixup; R-Drop; SMART; one of FGM, PGD and FreeLB. `weight_in_average` chooses EMA or SWA.
 """
 
 from typing import Any
@@ -13,22 +13,31 @@ from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.robust.averaging import StepWeight, ema, swa
 from plainformer.finetune.robust.fgm import fgm
 from plainformer.finetune.robust.freelb import freelb
+from plainformer.finetune.robust.l2_sp import PullToStart
+from plainformer.finetune.robust.mixup import mixup
 from plainformer.finetune.robust.options import RobustOptions
 from plainformer.finetune.robust.pgd import pgd
 from plainformer.finetune.robust.rdrop import rdrop
+from plainformer.finetune.robust.reinit import reinit_layers
 from plainformer.finetune.robust.smart import smart
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.task_objective import task_objective
+from plainformer.finetune.tasks.sequence import SequenceTask
 from plainformer.training import TrainingObjective
 
 __all__ = [
+    "PullToStart",
     "RobustOptions",
+    "ema",
     "fgm",
     "freelb",
+    "mixup",
     "pgd",
     "rdrop",
+    "reinit_layers",
     "robust_objective",
     "smart",
+    "swa",
     "weight_in_average",
 ]
 
@@ -38,6 +47,9 @@ def robust_objective(
 ) -> TrainingObjective[PretrainedModel, Batch[Any]]:
     """Nest the chosen methods around the loss of `task`."""
     objective = task_objective(task)
+    if options.mixup:
+        assert isinstance(task, SequenceTask)
+        objective = mixup(task, options.mixup)
     if options.rdrop:
         objective = rdrop(objective, options.rdrop)
     if options.smart:

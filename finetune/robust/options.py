@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plainformer.base import UserError, at_least, between, check_bounds
+from plainformer.finetune.tasks.sequence import SequenceTask
 
 if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
@@ -44,6 +45,10 @@ class RobustOptions:
     """Make small changes of the embeddings change the predictions little: the weight of their
     divergence (SMART: 1 is usual); 0: off."""
 
+    mixup: float = 0.0
+    """Train on mixtures of the vectors and the labels of two texts, in shares drawn from
+    Beta(X, X) (0.2 is usual: mostly of one text); for tasks on whole texts; 0: off."""
+
     ema: float = 0.0
     """Evaluate and keep a moving average of the weights, in which each step weighs this many times
     as much as the next one (0.99 is usual); 0: off."""
@@ -51,6 +56,14 @@ class RobustOptions:
     swa: float = 0.0
     """Evaluate and keep the mean of the weights after each step of this last share of the steps
     (stochastic weight averaging: 0.25 is usual, with --schedule constant); 0: off."""
+
+    l2_sp: float = 0.0
+    """Pull the weights of the encoder towards the pretrained ones, by this times their distance, in
+    place of weight decay, which is left to a new head (L2-SP: 0.01 is usual); 0: off."""
+
+    reinit_layers: int = 0
+    """Draw this many layers from the top anew, and BERT's pooler: they are the most specific to
+    pretraining."""
 
     def __post_init__(self) -> None:
         """Check the options before any work is done."""
@@ -61,6 +74,9 @@ class RobustOptions:
             freelb=at_least(0),
             rdrop=at_least(0),
             smart=at_least(0),
+            mixup=at_least(0),
+            l2_sp=at_least(0),
+            reinit_layers=at_least(0),
             ema=between(0, 1, open_="]"),
             swa=between(0, 1),
             ascent_steps=at_least(1),
@@ -72,6 +88,11 @@ class RobustOptions:
                 f"{' and '.join(adversaries)} perturb the embeddings, each in its way: choose one"
             )
 
+        if self.mixup and (self.fgm or self.pgd):
+            raise UserError(
+                f"mixup draws another mixture in each pass of {adversaries[0]}, which would follow "
+                "the loss of one that is not trained: choose one, or freelb, which keeps it"
+            )
         if self.ema and self.swa:
             raise UserError("ema and swa average the weights, each in its way: choose one")
 
@@ -79,3 +100,9 @@ class RobustOptions:
         """Raise `UserError` where these options do not go with those of the run."""
         if self.rdrop and not config.dropout:
             raise UserError("rdrop compares passes with different dropout: dropout must be above 0")
+        if self.mixup and not issubclass(config.kind, SequenceTask):
+            raise UserError(
+                f"mixup mixes the vectors of whole texts, and {config.task.name} has other targets"
+            )
+        if self.reinit_layers and config.from_scratch:
+            raise UserError("from_scratch draws every layer anew: leave out reinit_layers")

@@ -286,8 +286,14 @@ def test_a_step_that_is_skipped_calls_no_hook(tmp_path):
     config = replace(CONFIG, on_spike="skip")
     model = new_model()
     hook = Importance(model)
-    train(model, objective, spoilt, config, tmp_path, before_step=hook, quiet=True)
-    assert hook.steps == [0, 2, 3]
+    after: list[int] = []
+
+    def count(model: MaskedLM, steps: int) -> None:
+        after.append(steps)
+
+    hooks = {"before_step": hook, "after_step": count}
+    train(model, objective, spoilt, config, tmp_path, quiet=True, **hooks)
+    assert hook.steps == [0, 2, 3] and after == [1, 2, 3, 4]
 
 
 if __name__ == "__main__":
