@@ -38,6 +38,16 @@ class LoopConfig:
     weight_decay: float = 0.01
     """Decoupled weight decay of the matrices; biases and norms have none."""
 
+    optimizer: Literal["adamw", "muon", "sgd"] = "adamw"
+    """adamw; muon (Muon for the matrices of the blocks, AdamW for the rest); or sgd (with momentum:
+    it needs a learning rate some hundred times larger, 0.01 to 0.1)."""
+
+    matrix_learning_rate: float = 0.01
+    """The highest learning rate of the matrices (muon only)."""
+
+    momentum: float = 0.9
+    """The decay rate of the sum of past gradients (sgd only)."""
+
     betas: tuple[float, float] = (0.9, 0.98)
     """AdamW's betas: decay rates of the running means of the gradient and of its square."""
 
@@ -91,6 +101,8 @@ class LoopConfig:
         check_bounds(
             self,
             learning_rate=above(0),
+            matrix_learning_rate=above(0),
+            momentum=between(0, 1, open_="]"),
             warmup=between(0, 1),
             decay=between(0, 1),
             weight_decay=at_least(0),
@@ -122,12 +134,6 @@ class TrainingConfig(LoopConfig):
     steps: int = 1000
     """Number of optimizer steps."""
 
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    """muon: Muon for the matrices of the blocks, AdamW for the rest; adamw: AdamW for all."""
-
-    matrix_learning_rate: float = 0.01
-    """The highest learning rate of the matrices that Muon trains."""
-
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """With torchrun: ddp keeps a copy of the model on each process; fsdp splits each tensor among
     them, for models that do not fit on one device."""
@@ -135,4 +141,4 @@ class TrainingConfig(LoopConfig):
     def __post_init__(self) -> None:
         """Raise UserError for a value out of bounds, or values that contradict each other."""
         super().__post_init__()
-        check_bounds(self, steps=at_least(1), matrix_learning_rate=above(0))
+        check_bounds(self, steps=at_least(1))

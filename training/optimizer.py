@@ -5,7 +5,10 @@
 
 Biases and the gains of norms do not decay, as in BERT.
 s is the multiplier of the parameter's learning rate; where it is 0 the parameter is frozen.
-Muon may update the matrices of blocks instead (see `training.muon`).
+Muon may update the matrices of blocks instead (see `training.muon`), or SGD all parameters:
+
+    m ← μm + g + λθ                    θ ← θ − sη m
+
 The optimizer's state is kept under the names of the parameters, to be saved as plain tensors.
 """
 
@@ -30,8 +33,8 @@ def full_rate(name: str) -> float:
 
 def build_optimizer(
     model: nn.Module, config: TrainingConfig, lr_multipliers: LearningRateMultipliers = full_rate
-) -> torch.optim.AdamW:
-    """Return AdamW, or Muon, over the trained parameters, in groups of one multiplier each.
+) -> torch.optim.Optimizer:
+    """Return AdamW, Muon or SGD over the trained parameters, in groups of one multiplier each.
 
     A parameter with multiplier 0 is frozen: it no longer requires a gradient. A parameter that
     already was frozen stays so. A tied parameter has the multiplier of its first name. Raises
@@ -52,27 +55,26 @@ def build_optimizer(
     if not groups:
         raise UserError("every parameter is frozen: there is nothing to train")
     trained = [parameter for group in groups.values() for parameter in group]
+    param_groups = [
+        {
+            "params": group,
+            "lr_multiplier": multiplier,
+            "lr": multiplier * config.learning_rate,
+            "weight_decay": config.weight_decay if is_matrix else 0.0,
+            "muon": by_muon,
+            "parts": parts,
+        }
+        for (multiplier, is_matrix, by_muon, parts), group in groups.items()
+    ]
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in trained)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(param_groups, momentum=config.momentum, fused=fused)
     kind = Muon if config.optimizer == "muon" else torch.optim.AdamW
-    return kind(
-        [
-            {
-                "params": group,
-                "lr_multiplier": multiplier,
-                "lr": multiplier * config.learning_rate,
-                "weight_decay": config.weight_decay if is_matrix else 0.0,
-                "muon": by_muon,
-                "parts": parts,
-            }
-            for (multiplier, is_matrix, by_muon, parts), group in groups.items()
-        ],
-        betas=config.betas,
-        eps=config.eps,
-        fused=all(parameter.device.type in ("cpu", "cuda") for parameter in trained),
-    )
+    return kind(param_groups, betas=config.betas, eps=config.eps, fused=fused)
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimizer's state as "parameter name.exp_avg", ".exp_avg_sq" and ".step"."""
+    """Return the optimizer's state as "parameter name.exp_avg", ".momentum_buffer" …"""
     return {
         f"{name}.{key}": value
         for name, parameter in model.named_parameters()

@@ -104,7 +104,7 @@ def test_another_task_than_the_files_has_its_own_defaults(tmp_path):
         (["--task", "tagging"], "there is no option --task: the first argument is the task"),
         (["--name", "tagging"], "there is no option --name"),
         (["--steps", "3"], "there is no option --steps"),
-        (["--optimizer", "muon"], "there is no option --optimizer"),
+        (["--parallel", "fsdp"], "there is no option --parallel"),
         (["prompt"], "missing --model, --train, --out, --verbaliser"),
         (["multi-label", "--balance", "sampling"], "must be one of none, weights, focal, not 'sa"),
         (["--tune-threshold", "--folds", "3"], "tune_threshold needs validation examples"),

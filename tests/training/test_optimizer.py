@@ -45,6 +45,40 @@ def test_equals_the_formula():
         )
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+def test_sgd_equals_the_formula(momentum):
+    config = TrainingConfig(
+        optimizer="sgd", learning_rate=0.01, weight_decay=0.1, momentum=momentum
+    )
+    model = toy.Model().double()
+    optimizer = build_optimizer(model, config, lambda name: 0.5 if "embed" in name else 1.0)
+    expected = {name: p.detach().numpy().copy() for name, p in model.named_parameters()}
+    m = {name: np.zeros_like(value) for name, value in expected.items()}
+    for t in range(1, 6):
+        step_with(model, optimizer, t)
+        for name, parameter in model.named_parameters():
+            decay = 0.1 if "weight" in name and "norm" not in name else 0
+            m[name] = momentum * m[name] + parameter.grad.numpy() + decay * expected[name]
+            expected[name] = expected[name] - (0.005 if "embed" in name else 0.01) * m[name]
+    for name, parameter in model.named_parameters():
+        np.testing.assert_allclose(
+            parameter.detach().numpy(), expected[name], rtol=1e-9, atol=1e-12
+        )
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+def test_a_run_with_sgd_is_learned_and_resumed_bit_for_bit(tmp_path, momentum):
+    config = replace(toy.CONFIG, optimizer="sgd", learning_rate=0.3, momentum=momentum)
+    _, result = toy.run(tmp_path / "whole", config)
+    assert result.last["accuracy"] > 0.9
+    with pytest.raises(KeyboardInterrupt):
+        toy.run(tmp_path / "run", config, batches=toy.stopping(signal.SIGINT, 12))
+    toy.run(tmp_path / "run", config, resume=True)
+    toy.assert_same_run(tmp_path / "whole", tmp_path / "run")
+    with pytest.raises(UserError, match="momentum"):
+        toy.run(tmp_path / "run", replace(config, momentum=0.5), resume=True)
+
+
 def test_frozen_parameters_stay(tmp_path):
     model = toy.Model()
     model.embed.requires_grad_(False)
