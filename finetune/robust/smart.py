@@ -8,9 +8,10 @@ is found by one step of ascent, from noise, since D has the gradient 0 at δ = 0
 
     δ₀ ~ N(0, (ε/10)²),    δ = Π(δ₀ + ε g / ‖g‖∞),    g = ∇_δ D(f(x + δ₀), f(x))
 
-‖g‖∞ is the largest entry of a sequence, and Π cuts each entry of δ at ±ε. All passes of a batch
-have the same dropout: D would otherwise be that of R-Drop. The second part of the paper, which
-keeps the weights near those of earlier steps (Bregman proximal point), is left out.
+‖g‖∞ is the largest entry of a sequence, and Π cuts each entry of δ at ±ε, by default 0.01: beside
+entries of x around 1, bf16 would lose the paper's 1e-5. All passes of a batch have the same
+dropout: D would otherwise be that of R-Drop. The second part of the paper, which keeps the weights
+near those of earlier steps (Bregman proximal point), is left out.
 
 A step costs three forward passes and three backward passes.
 """
@@ -33,7 +34,7 @@ NOISE = 0.1
 """The standard deviation of the noise, as a share of ε."""
 
 
-def smart(objective: TaskObjective, weight: float = 1.0, epsilon: float = 1e-3) -> TaskObjective:
+def smart(objective: TaskObjective, weight: float = 1.0, epsilon: float = 0.01) -> TaskObjective:
     """Add `weight` times the divergence of the worst embeddings within `epsilon` ("smart")."""
 
     def compute(model: PretrainedModel, batch: Batch[Any]) -> tuple[Any, Loss]:
