@@ -128,8 +128,8 @@ claim(largest[1024][0], "0.96", within=0.03)
 claim(largest[1024][1], "0.25", within=0.03)
 
 # %% [markdown]
-# Of 16 keys with 1,024 entries, the first gets a weight of 0.96 on average. With the division it
-# gets 0.25, for large and small $d$ alike.
+# Of 16 keys with 1,024 entries, one gets a weight of 0.96 on average. With the division the largest
+# weight is 0.25, for large and small $d$ alike.
 #
 # ## The same in the library
 #
