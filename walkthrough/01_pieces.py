@@ -35,7 +35,8 @@ print(len(characters), "characters in the vocabulary")
 print([id_of[character] for character in sentence])
 
 # %% [markdown]
-# Words say more. But the list of words does not end: the more we read, the more there are.
+# Words say more. But the list of words does not end: the more we read, the more there are. Chinese
+# characters are different: after a while new ones become rare.
 
 # %% growth
 import re
@@ -247,14 +248,15 @@ for word in new:
 # %% [markdown]
 # ## Unigram: the most probable pieces
 #
-# The third way gives each piece $x$ a probability $p(x)$. Of all the ways to cut a word into pieces
-# $x_1 \dots x_n$ it takes the most probable one:
+# The third way gives each piece $x$ a probability $p(x)$. A way to cut a word into pieces $x_1
+# \dots x_n$ has the product of their probabilities, and the logarithm of a product is a sum. Of all
+# ways it takes the one with the largest:
 #
 # $$\max_{x_1 \dots x_n} \; \sum_{i=1}^{n} \log p(x_i)$$
 #
-# A word of $n$ letters can be cut in $2^{n-1}$ ways. We need not try them all: the best way to cut
-# the first seven letters is the best over all last pieces, put behind the best way to cut what
-# comes before. This is the **Viterbi** algorithm, from left to right.
+# A word of $n$ letters can be cut in $2^{n-1}$ ways. We need not try them all: to cut the first
+# seven letters, try each possible last piece behind the best way to cut what comes before it, which
+# is known already. This is the **Viterbi** algorithm, from left to right.
 
 # %% viterbi
 import math
@@ -291,10 +293,10 @@ print(len(same), "words cut alike")
 
 # %% [markdown]
 # Where do the probabilities come from? Training begins with a large vocabulary, cuts the text,
-# counts the pieces, and drops those that are missed least; and again, until the vocabulary has the
-# wanted size. Merging grows a vocabulary; unigram shrinks one.
+# counts the pieces, and drops those without which the text becomes least improbable; and again,
+# until the vocabulary has the wanted size. Merging grows a vocabulary; unigram shrinks one.
 #
-# Here is one word cut by all of them. The vocabularies are equally large.
+# Here is one word cut by all of them. The three vocabularies are equally large.
 
 # %% side-by-side
 word = "unforgettable"
@@ -317,7 +319,7 @@ assert rows["WordPiece"][-2:] == ("##ta", "##ble") and "able" in rows["unigram"]
 # ## Chinese
 #
 # Learn merges from Chinese sentences, and most of them are *words*, although nothing marks where a
-# word ends.
+# word ends. (Here a `▁` begins a run of characters, after a punctuation mark.)
 
 # %% chinese-merges
 clauses = Counter(re.findall(r"[\u4e00-\u9fff]+", "".join(chinese[:1000])))
@@ -328,19 +330,20 @@ assert {("中", "国"), ("发", "展"), ("经", "济")} <= set(found)
 # %% [markdown]
 # Should such words be pieces? In this project each Chinese character is a token of its own, for all
 # kinds of tokenizers, as in BERT: there are few enough characters, each means something by itself,
-# and a tag for a name can begin at any of them.
+# and a name may begin at any of them.
 
 # %% chinese-tokens
 for kind in ("wordpiece", "unigram", "bpe"):
     chinese_tokenizer = train_tokenizer(chinese, kind=kind, vocab_size=3500)
     tokens = map(chinese_tokenizer.token, chinese_tokenizer.tokens("北京大学的学生。").ids)
     assert list(tokens) == list("北京大学的学生。"), kind
+# `chinese_tokenizer` is now the last one, a BPE: the next section uses it
 
 # %% [markdown]
 # ## What a bad tokenizer costs
 #
 # A vocabulary that was learned from other texts still cuts everything, but into more pieces. We
-# count **tokens per character**. For each text there are two vocabularies of 3,500 pieces: one
+# count **tokens per character**. Each text is cut with two BPE vocabularies of 3,500 pieces: one
 # from the dictionary and one from Chinese news. A third text, English news, is foreign to both.
 
 # %% cost
@@ -504,8 +507,8 @@ assert len(short) == 6 and short.ids[-1] == wordpiece.sep_id
 # %% [markdown]
 # ## Exercises
 #
-# **1. Back to the text.** Return the word with number `number` as it is written in the text. Use
-# the offsets and the word ids of `tokenizer.encode(text)`.
+# **1. Back to the text.** Return word number `number` of a text, counted from 0, as it is written
+# there. Use the offsets and the word ids of `tokenizer.encode(text)`.
 
 
 # %% exercise-1
@@ -599,7 +602,8 @@ def exercise_3() -> None:
     assert log_probability("ab", {"a": half}) == -math.inf
     value = log_probability("▁unforgettable", log_p)  # at least the best way alone
     assert sum(log_p[piece] for piece in most_probable("▁unforgettable")) < value < 0
-    log_probability("a" * 500, {"a": half, "aa": half})  # 10^104 ways: in no time
+    many = log_probability("a" * 500, {"a": half, "aa": half})  # 10^104 ways: in no time
+    assert math.isclose(many, math.log(2 / 3))
 
 
 # %% [markdown]

@@ -1,10 +1,10 @@
 # %% [markdown]
 # # Vectors and positions
 #
-# A token's number says nothing about the token: 1857 is not "more" than 83. So the model gives each
-# token a list of numbers of its own, a **vector**, and learns it. This chapter shows the table of
-# these vectors, fills it with vectors that know which words are alike, and then adds what the table
-# lacks: the order of the words. There are four ways, and they do not see the same.
+# A token's id says nothing about the token: id 1857 is not "more" than id 83. So the model gives
+# each token a list of numbers of its own, a **vector**, and learns it. This chapter shows the table
+# of these vectors, fills it with vectors that know which words are alike, and then adds what the
+# table lacks: the order of the words. There are four ways, and they do not see the same.
 #
 # ## A table with a row for each token
 #
@@ -109,9 +109,11 @@ for word in ("red", "blue"):
     print(word, [words[n] for n in pmi[number_of[word]].argsort()[::-1][:10]])
 
 # %% [markdown]
-# Each word now has 2,500 numbers. We want 64, such that the dot product of two words stays close to
-# their PMI. The **singular value decomposition** finds them: it writes the table as a sum of simple
-# ones, ordered by what they contribute, and we keep the first 64.
+# Each word now has 2,500 numbers. We want 64. The **singular value decomposition** gives each word
+# two short vectors, one as a word and one as a neighbour, such that the dot product of a word with
+# a neighbour is as close to their PMI as 64 numbers allow: it writes the table as a sum of simple
+# ones, ordered by what they contribute, and we keep the first 64. The first of the two is our
+# vector of the word.
 
 # %% svd
 u, s, _ = torch.svd_lowrank(torch.tensor(pmi, dtype=torch.float32), q=64, niter=4)
@@ -119,9 +121,9 @@ vectors = u * s.sqrt()
 print(vectors.shape)
 
 # %% [markdown]
-# GloVe and word2vec, the best-known word vectors, were learned in other ways from far more text,
-# but from the same counts in the end. Their files hold a word and its numbers on each line. We
-# write ours in the same format.
+# GloVe and word2vec, the best-known word vectors, were learned in other ways and from far more
+# text, but they, too, rest on which words stand near each other. Their files hold a word and its
+# numbers on each line. We write ours in the same format.
 
 # %% write
 from pathlib import Path
@@ -284,7 +286,8 @@ assert not torch.allclose(x[0], x[2])  # the same token in two places
 # ## Learned: a table with an end
 #
 # BERT has no formula. It has a second table with a row for each position, and learns it like the
-# first. Here are the rows of our random encoder, and those of MiniLM, a small trained model.
+# first. Here is the cosine of each position with each other one, in our random encoder and in
+# MiniLM, a small trained model.
 
 # %% learned
 minilm = Encoder.from_pretrained(fetch("minilm"))
@@ -312,8 +315,8 @@ claim(cosines(untrained).diagonal(1).mean(), "0.00", within=0.03)
 
 # %% [markdown]
 # The mean cosine of neighbours is 0.85, of positions 32 apart 0.22; before training it is 0.00.
-# (The first position, always `[CLS]`, is left out.) The paler stripes show that it found waves,
-# too.
+# (The first position, always `[CLS]`, is left out.) The paler stripes show that the likeness rises
+# and falls with the distance, as it does with sines.
 #
 # The table has 512 rows, and so it has an end. A longer text cannot be read at all:
 
@@ -332,8 +335,9 @@ else:
 #
 # In the [next chapter](03_attention.py), tokens are compared by the dot product of two vectors, a
 # *query* $q$ and a *key* $k$. **Rotary positions** (RoPE) add nothing. Before the comparison they
-# take the numbers of a vector in pairs, as points in a plane, and turn each point by an angle that
-# grows with the position. Pair $i$ at position $p$ turns by
+# take the numbers of a vector in pairs (here number $i$ and number $i + d/2$), as points in a
+# plane, and turn each point by an angle that grows with the position. Pair $i$ at position $p$
+# turns by
 #
 # $$\theta_{p,i} = p \cdot 10000^{-2i/d}$$
 
@@ -395,7 +399,8 @@ for shift in (1, 10, 500):
 assert not torch.allclose(turn(q, 3) @ turn(k, 9), near, atol=1e-2)
 
 # %% [markdown]
-# There is no table, and so there is no end.
+# There is no table, and so there is no end. (A model still has to be trained on long texts to read
+# them *well*.)
 #
 # ## ALiBi: the further, the less
 #
@@ -414,7 +419,7 @@ slopes = 2.0 ** (-8 * torch.arange(1, heads + 1) / heads)
 assert_close(AlibiBias(heads)(length), -slopes[:, None] * distance.abs())
 
 # %% [markdown]
-# A steep slope looks at neighbours only, a gentle one sees far.
+# A head with a steep slope looks at neighbours only, one with a gentle slope sees far.
 #
 # ## What each can see
 #
@@ -451,7 +456,13 @@ assert_close(torch.stack(turned), waves, atol=1e-4, rtol=0)
 
 
 # %% ask
-def answers(kind: str) -> list[bool]:
+def answers(kind: str, ends: bool = False) -> list[bool]:
+    def read(text: torch.Tensor) -> torch.Tensor:
+        if not ends:
+            return encoder(text).last_hidden_state[0]
+        text = torch.cat([torch.tensor([[2]]), text, torch.tensor([[3]])], dim=1)  # [CLS] … [SEP]
+        return encoder(text).last_hidden_state[0, 1:-1]
+
     torch.manual_seed(0)
     config = EncoderConfig.preset(
         "bert-tiny", vocab_size=100, positions=kind, max_position_embeddings=64
@@ -460,9 +471,8 @@ def answers(kind: str) -> list[bool]:
     for weight in encoder.parameters():
         weight.data.mul_(10 if weight.ndim == 2 else 1)  # stronger reactions, easier to see
     text = torch.randint(5, 100, (1, 12))
-    forward = encoder(text).last_hidden_state
-    backward = encoder(text.flip(1)).last_hidden_state.flip(1)
-    equal = encoder(torch.full((1, 12), 7)).last_hidden_state[0]
+    forward, backward = read(text), read(text.flip(1)).flip(0)
+    equal = read(torch.full((1, 12), 7))
     try:
         encoder(torch.randint(5, 100, (1, 65)))
         reads_on = True
@@ -482,11 +492,20 @@ assert seen["alibi"] == [False, False, True]
 
 # %% [markdown]
 # Two results surprise. Rotary positions do not see *places*: twelve times the same word gives
-# twelve times the same vector, since only distances count, and only in comparisons. And ALiBi does
-# not see *direction*. It was made for models that read from left to right; an encoder looks both
-# ways, and a bias that is equal on both sides cannot tell before from behind. An encoder with
-# ALiBi reads "dog bites man" as "man bites dog".
+# twelve times the same vector, since only distances count, and only in comparisons. ALiBi does not
+# see them either, nor does it see *direction*. It was made for models that read from left to right;
+# an encoder looks both ways, and a bias that is equal on both sides cannot tell before from behind.
+# To our encoder with ALiBi "dog bites man" is the same as "man bites dog".
 #
+# Real texts have a `[CLS]` in front and a `[SEP]` at the end, and these help: a token can find out
+# how far away they are. With them, both encoders see order and place.
+
+# %% ends
+with torch.no_grad():
+    for kind in ("rotary", "alibi"):
+        assert answers(kind, ends=True)[:2] == [True, True]
+
+# %% [markdown]
 # BERT has learned positions, ModernBERT rotary ones. In this project it is one word of the
 # configuration: `EncoderConfig.preset("bert-tiny", positions="rotary")`.
 #
