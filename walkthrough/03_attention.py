@@ -75,14 +75,14 @@ claim(cosine(mixed_river[1], mixed_money[4]), "0.94", within=0.01)
 # ## One head
 #
 # Likeness is a poor reason to look: an adjective looks for its noun, which is a different word. So
-# attention first makes three vectors of each, by three matrices that are learned:
+# attention first makes three vectors of each, by three matrices (and biases) that are learned:
 #
 # - the **query**, what a token looks for;
 # - the **key**, what it can be found by;
 # - the **value**, what it passes on.
 #
-# A score is the product of a query and a key, and the mean is over the values. With the vectors as
-# rows of matrices, and $d$ entries in a query:
+# A score is the dot product of a query and a key, and the mean is over the values. With the vectors
+# as rows of matrices, and $d$ entries in a query:
 #
 # $$\text{Attention}(Q, K, V) = \text{softmax}\left(\frac{Q K^T}{\sqrt{d}}\right) V$$
 #
@@ -111,9 +111,10 @@ assert np.allclose(y[2], value.mean(0))
 #
 # ## Why divide by √d?
 #
-# A product of two random vectors is a sum of $d$ terms, so it grows with $\sqrt{d}$. Softmax turns
-# large scores into weights near 0 and 1, and then a head looks at one token only and can hardly
-# learn to look elsewhere. Divided by $\sqrt{d}$, scores stay near 1 for every $d$.
+# The dot product of two random vectors is a sum of $d$ terms, so its usual size grows with
+# $\sqrt{d}$. Softmax turns large scores into weights near 0 and 1, and then a head looks at one
+# token only and can hardly learn to look elsewhere. Divided by $\sqrt{d}$, their usual size is 1
+# for every $d$.
 
 # %% scale
 generator = np.random.default_rng(0)
@@ -126,10 +127,11 @@ for d in (4, 64, 1024):
     print(f"divided by √d: {largest[d][1]:.2f}")
 claim(largest[1024][0], "0.96", within=0.03)
 claim(largest[1024][1], "0.25", within=0.03)
+assert abs(largest[4][1] - largest[1024][1]) < 0.05
 
 # %% [markdown]
-# Of 16 keys with 1,024 entries, one gets a weight of 0.96 on average. With the division the largest
-# weight is 0.25, for large and small $d$ alike.
+# With 16 keys of 1,024 entries, the largest weight is 0.96 on average. With the division it is
+# 0.25, and about the same for small $d$.
 #
 # ## The same in the library
 #
@@ -149,8 +151,9 @@ torch.testing.assert_close(their_weights[0, 0], torch.tensor(our_weights))
 # ## Many heads
 #
 # One head makes one mean. A model needs several at once: the word before, the subject of the
-# sentence, the word that *it* stands for. So the vector is split among heads. Each has matrices of
-# its own, and a fourth matrix, the output, mixes what they found:
+# sentence, the word that *it* stands for. So there are several heads. Each has three matrices of
+# its own, which read the whole vector and make short queries, keys and values of it: with $n$
+# heads, an $n$-th of the width. A fourth matrix, the output, mixes what they found:
 #
 # $$\text{concat}(\text{head}_1, \dots, \text{head}_n) W_O + b_O$$
 #
@@ -233,8 +236,8 @@ show(
 # %% [markdown]
 # Nobody told these heads what to do: training found it useful. One looks at the token before, in
 # every row. Another prefers the token after. A third joins *it* to *animal*, with a weight of 0.69.
-# And a head that finds nothing in this text must put its weights somewhere, for they add up to 1:
-# it rests on `[CLS]`, with 0.90 of its weight.
+# The last one rests on `[CLS]`, with 0.90 of its weight. The usual explanation: weights add up to
+# 1, so a head that finds nothing in a text must still put them somewhere.
 
 # %% four-heads
 before = found[0, 2].diagonal(-1).mean()
@@ -276,7 +279,7 @@ rest = found[..., 0].mean((1, 2))  # the weight on [CLS], by layer
 assert rest[1:5].min() > 0.4 > rest[[0, 5]].max()
 
 # %% [markdown]
-# ## Attention sees a set
+# ## Attention does not see order
 #
 # Nothing in the formula knows where a token stands. Shuffle the tokens, and the same outputs come
 # out, shuffled. Positions have to bring the order in, as [the last chapter](02_vectors.py) shows:
@@ -327,9 +330,12 @@ assert not torch.allclose(attention(changed, mask)[0][:4], attention(x, mask)[0]
 # %% [markdown]
 # ## What length costs
 #
-# Each of $n$ tokens has a score with each of $n$ keys. Per token and layer, that is $4 n h$
-# operations for scores and means, where $h$ is the width. All matrices together cost $24 h^2$,
-# whatever the length. So twice the text costs more than twice as much.
+# Each of $n$ tokens has a score with each of $n$ keys. With the width $h$, a score takes $2h$
+# operations ($h$ products and as many additions), and its share in the mean $2h$ more: $4 n h$ for
+# each token and layer. The matrices cost the same whatever the length. Each of their entries is
+# used in one product and one addition: $8 h^2$ for the four of attention, and $16 h^2$ for the
+# [feed-forward layer](05_encoder.py) that follows it in each layer of the model, $24 h^2$ together.
+# So twice the text costs more than twice as much.
 
 # %% operations
 h = model.config.hidden_size
@@ -343,9 +349,10 @@ assert 120 < near < 129  # keys that a token sees on average in a window of 64 o
 
 # %% [markdown]
 # The two are equal at a text of six times the width: 2,304 tokens for MiniLM, whose width is 384.
-# Beyond it attention dominates. A window of 64 tokens on each side keeps the cost flat: a token
-# sees at most 129 keys, however long the text is. The time of a whole attention layer, measured on
-# the machine that built this page, agrees: 16 times the tokens take more than 16 times as long.
+# For longer texts the pairs cost more than the matrices. A window of 64 tokens on each side keeps
+# the cost flat: a token sees at most 129 keys, however long the text is. The time of a whole
+# attention layer, measured on the machine that built this page, agrees: 16 times the tokens take
+# more than 16 times as long.
 
 
 # %% cost
@@ -431,9 +438,9 @@ packed_output, _ = wide(packing.pack(x), AttentionMask(packing.sequences))  # (t
 torch.testing.assert_close(packed_output, packing.pack(padded_output))
 
 # %% [markdown]
-# Plainformer packs every batch before the first layer, and unpacks it after the last. You never see
-# it, except in the time. So a whole model agrees with itself, too; and so do the formulas and the
-# fast kernels, between which `use_backend` chooses.
+# Plainformer packs every batch before the first layer, and unpacks it after the last. You notice it
+# only in the time. So a whole model agrees with itself, too; and so do the formulas and the fast
+# kernels, between which `use_backend` chooses.
 
 # %% whole-model
 batch = batches[0]
@@ -479,9 +486,10 @@ def causal_window(length: int, window: int) -> np.ndarray:
 
 
 # %% [markdown]
-# **2.** Build the first head of the heat map by hand. The vector of position $i$ is row $i$ of the
-# identity matrix, and it is the key, too. Find the matrix of queries with which each token but the
-# first puts more than 99 of 100 parts of its weight on the token before it.
+# **2.** Build the first head of the heat map by hand. The tokens have no other vector than that of
+# their position, row $i$ of the identity matrix, and it is their key, too. Find the matrix of
+# queries with which each token but the first puts more than 99 of 100 parts of its weight on the
+# token before it.
 
 
 # %% exercise-2

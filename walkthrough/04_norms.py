@@ -71,7 +71,7 @@ torch.testing.assert_close(norm(1000 * x), norm(x), rtol=0, atol=1e-4)
 # instead: $x \leftarrow x + f(x)$. The input travels on unchanged, and the layer writes beside it.
 #
 # A **block** of a Transformer has two such steps. The first is attention. The second is a
-# **feed-forward layer**: two matrices with a curve between them, for each token alone
+# **feed-forward layer**: two matrices with a nonlinear function between them, for each token alone
 # ([the next chapter](05_encoder.py) looks into it). The norm has two possible places:
 #
 # - **post-norm**, as in BERT: $x \leftarrow \text{norm}(x + f(x))$;
@@ -187,19 +187,19 @@ assert alike["pre-norm"][24] < 0.9 < alike["post-norm"][24]
 # %% [markdown]
 # - **Without norms** each block adds something as large as what is there. The size explodes: more
 #   than ten thousand times after 24 blocks.
-# - **Without residuals** each token becomes a mean of all. After four blocks all tokens are the
-#   same vector, and no norm can bring back what is lost. Attention alone blurs; the addition keeps
-#   each token itself.
+# - **Without residuals** each token becomes a mean of all. After four blocks all tokens are nearly
+#   the same vector, and no norm can bring back what is lost. Attention alone blurs; the addition
+#   keeps each token itself.
 # - **With pre-norm** the size grows slowly, about as the root of the depth, since each block adds
 #   something of size 1. **With post-norm** it is 1 everywhere, but here, too, tokens become alike:
-#   each norm shrinks what came along the addition.
+#   each norm shrinks the part that came unchanged through the addition.
 #
 # ## Gradients by depth
 #
-# Training moves each number of a model a little, in the direction that lowers a **loss**, a measure
-# of its mistakes. The **gradient** is that direction: how much the loss changes with each number.
-# It is computed backwards, from the last block to the first. If it dies on the way, the first
-# blocks do not learn; if it explodes, a step destroys them.
+# Training moves each number of a model a little, such that a **loss**, a measure of its mistakes,
+# falls. The **gradient** says how much the loss would rise with each number, so a step goes against
+# it. It is computed backwards, from the last block to the first. If it shrinks to nothing on the
+# way, the first blocks do not learn; if it grows without limit, a step destroys them.
 
 # %% gradients
 figure, axes = panel(5.6, 3.8)
@@ -217,15 +217,18 @@ spread = {kind: max(values) / min(values) for kind, values in gradients.items()}
 print({kind: f"{value:.1e}" for kind, value in spread.items()})
 assert spread["pre-norm"] < 20
 assert spread["post-norm"] < 20
+assert spread["no residuals"] < 20
+assert spread["no norms"] > 100
 assert gradients["neither"][23] > 10_000 * gradients["neither"][0]
 assert gradients["post-norm"][23] > 2 * gradients["pre-norm"][23]
 
 # %% [markdown]
 # With neither, the gradient of the first block is less than a ten-thousandth of that of the last:
-# it **vanishes**. Norms alone keep its size, but the tokens are alike by then, and little is left
-# to learn from. Residuals alone make it explode with the signal. Pre-norm and post-norm keep it
-# over all blocks, but differ at the end: with pre-norm the last blocks have the smallest gradients,
-# with post-norm they have large ones. That will matter in a moment.
+# it **vanishes**. Norms alone keep its size over the blocks, but the tokens are alike by then, and
+# little is left to learn from. Residuals alone make the size of the vectors explode, and the
+# gradients of the blocks differ by a factor of more than a hundred. Pre-norm and post-norm keep the
+# gradient at nearly one size over all blocks, but differ at the end: with pre-norm the last blocks
+# have the smallest gradients, with post-norm they have large ones. That will matter in a moment.
 #
 # ## A small training
 #
@@ -257,8 +260,8 @@ class Reader(nn.Module):
 
 # %% [markdown]
 # A step computes the loss of 32 rows and its gradient, and moves the numbers. How far is the
-# **learning rate**. The optimiser, Adam, divides each gradient by its recent size, so that all
-# numbers move about equally far.
+# **learning rate**. What makes a step of the gradient is the **optimizer**: ours, Adam, divides
+# each gradient by its recent size, so that all numbers move about equally far.
 
 
 # %% train
@@ -307,9 +310,9 @@ assert min(last.values()) > 1.6
 # ## The first steps
 #
 # Yet BERT is post-norm, and it has learned. Its rate begins near zero and rises for some steps, a
-# **warm-up**. The large gradients of the last blocks make the first steps of post-norm dangerous:
-# Adam has seen few gradients yet, and moves every number at full speed. Small steps at first let
-# the model come to a place from which larger ones are safe.
+# **warm-up**. The usual explanation is that the large gradients of the last blocks make the first
+# steps of post-norm dangerous: Adam has seen few gradients yet, and moves every number at full
+# speed. Small steps at first let the model come to a place from which larger ones are safe.
 
 # %% warm-up
 warmed = [0.007 * min(1.0, (step + 1) / 80) for step in range(180)]
@@ -328,10 +331,10 @@ show(
 assert np.mean(with_warm_up[-10:]) < 1.0
 
 # %% [markdown]
-# The same blocks, the same highest rate: with the warm-up post-norm learns. It is not worse in the
-# end, but harder to start. That is why newer models are pre-norm, above all deep ones, and why
-# recipes still have a warm-up. Pre-norm has a price, too: the sum grows, so that what a late block
-# adds is small beside it. Measure it in the picture of the sizes.
+# The same blocks, the same highest rate: with the warm-up post-norm learns. It can learn, but is
+# harder to start. That is why newer models are pre-norm, above all deep ones, and why training
+# recipes still have a warm-up. Pre-norm has a price, too: the sum grows, as the picture of the
+# sizes shows, so that what a late block adds is small beside it.
 #
 # ## Exercises
 #
@@ -364,9 +367,10 @@ def layer_norm_by_rms(x: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# **2.** Let a block begin as nothing: with which zeros does a pre-norm block return its input
-# unchanged, so that even a deep stack begins as a short one? Set as few numbers to zero as you can;
-# the block must still be able to learn.
+# **2.** Let a block begin as nothing: set numbers of its two layers, `block.attention` and
+# `block.feed_forward`, to zero, such that a pre-norm block returns its input unchanged. (Even a
+# deep stack of such blocks then begins by passing its input on.) Set as few numbers to zero as you can; the block
+# must still be able to learn.
 
 
 # %% exercise-2
@@ -385,7 +389,8 @@ def exercise_2() -> None:
     zeros = sum(int((weight == 0).sum()) for weight in block.parameters() if weight.ndim == 2)
     assert zeros == 32 * 32 + 32 * 128, "two matrices are enough"
     block(x, mask)[0].square().sum().backward()
-    assert all(m.weight.grad.any() for m in (block.attention.output, block.feed_forward.down))
+    for layer in (block.attention, block.feed_forward):
+        assert any(w.grad.any() for w in layer.parameters() if w.ndim == 2), "it cannot learn"
 
 
 # %% [markdown]

@@ -48,7 +48,8 @@ for ids in batch["input_ids"].tolist():
 
 # %% [markdown]
 # The tokenizer gives three tables of the same shape, (batch, seq): the ids, the mask that is 1 on
-# real tokens, and the segment of each token. The shorter questions end in padding.
+# real tokens, and the [type id](01_pieces.py) of each token, called its *segment* here. The shorter
+# questions end in padding.
 #
 # [Packing](03_attention.py) removes it: the real tokens of all questions stand in one row, the
 # shortest question first.
@@ -104,6 +105,21 @@ shapes = {"input": x, "attention weights": weights, "attended": attended, "wide"
 for name, tensor in {**shapes, "output": after}.items():
     print(f"{name:17} {tuple(tensor.shape)}")
 close(after, block(x, mask)[0], atol=1e-5, rtol=1e-4)
+
+# %% [markdown]
+# The function `act` in the middle is the layer's *activation function*. BERT has GELU, with
+# $\Phi(x)$ the probability that a standard normal random number is below $x$:
+#
+# $$\text{GELU}(x) = x \, \Phi(x)$$
+#
+# Large numbers pass as they are, and negative ones become nearly 0. Without such a function the two
+# matrices would be no more than one, their product.
+
+# %% activation
+numbers = torch.linspace(-4, 4, 9)
+probability = torch.distributions.Normal(0, 1).cdf(numbers)
+close(block.feed_forward.act(numbers), numbers * probability)
+print([round(y, 2) for y in (numbers * probability).tolist()])
 
 # %% [markdown]
 # The attention weights are (questions, heads, queries, keys); all else is a row of tokens.
@@ -168,8 +184,8 @@ show(
 # ## What the machine has: parameters
 #
 # A *parameter* is a number that training may change. With $h$ the hidden size, $i$ the width of the
-# feed-forward layer, $v$ words and $p$ positions, one block has four matrices of attention, two of
-# the feed-forward layer, their biases and two norms:
+# feed-forward layer, $v$ tokens in the vocabulary, $p$ positions and two segments, one block has
+# four matrices of attention, two of the feed-forward layer, their biases and two norms:
 #
 # $$ 4 h^2 + 4 h + 2 h i + i + h + 4 h $$
 #
@@ -203,8 +219,7 @@ claim(100 * base["embeddings"] / sum(base.values()), "22 %", within=0.5)
 
 # %% [markdown]
 # BERT-base has 109 million parameters. Over half of them, 52 %, are in the feed-forward layers,
-# which never look at another token; 22 % are the tables of words,
-# positions and segments.
+# which never look at another token; 22 % are the tables of tokens, positions and segments.
 #
 # ## What the machine does: operations
 #
@@ -258,7 +273,7 @@ assert lengths[5] == 512
 #
 # ## Four rivals of equal size
 #
-# Before the Transformer, networks read text in two other ways.
+# Before the Transformer, networks read text mostly in two other ways.
 #
 # - A *recurrent network* (RNN) goes from token to token and carries a state along:
 #   $h_t = \tanh(W x_t + U h_{t-1})$. Whatever it needs later must survive all steps between.
@@ -267,7 +282,7 @@ assert lengths[5] == 512
 # - A *convolutional network* (CNN) computes each vector from a few neighbours. With each layer it
 #   sees further: its *receptive field* grows.
 #
-# The formula of the plain network, step by step, beside torch's own:
+# The formula of the plain network, with a bias for each product, step by step beside torch's own:
 
 # %% recurrent-by-hand
 rnn = nn.RNN(8, 5, batch_first=True)
@@ -282,8 +297,8 @@ close(torch.stack(by_hand, dim=1), rnn(steps)[0])
 
 # %% [markdown]
 # All five get the same embeddings, those of our encoder; only what follows differs. The recurrent
-# ones read in both directions. The CNN has four layers of three neighbours, so it sees four tokens
-# to each side.
+# ones read in both directions. The CNN has four layers, each of which reads a token and its two
+# neighbours, so it sees four tokens to each side.
 
 # %% rivals
 SIZE = 64
@@ -389,10 +404,10 @@ print(sizes)
 assert max(sizes.values()) / min(sizes.values()) < 1.04
 
 # %% [markdown]
-# Training is the same for all. The *loss* is a number that is large where the true class has a low
-# score; each step draws a batch, asks in which direction every parameter lowers the loss (the
-# *gradient*), and lets an *optimizer*, here AdamW, take a small step that way. The share of right
-# answers is the *accuracy*; every batch is new, so its accuracy is an honest measure.
+# Training is the same for all, and as in [the last chapter](04_norms.py): each step draws a batch,
+# computes the loss and its gradient, and lets the optimizer, here AdamW, a variant of Adam, take a
+# small step. The share of right answers is the *accuracy*; in the first two tasks every batch is
+# new, so its accuracy is an honest measure.
 
 # %% training
 Batch = tuple[Tensor, Tensor]
@@ -403,7 +418,7 @@ def train(network: nn.Module, draw: Callable[[torch.Generator], Batch], steps: i
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
     generator, accuracies = torch.Generator().manual_seed(1), []
     for step in range(steps):
-        rate = 3e-3 * min(1.0, (step + 1) / 20) * (1 - step / steps)
+        rate = 3e-3 * min(1.0, (step + 1) / 20) * (1 - step / steps)  # warm-up, then down to 0
         for group in optimizer.param_groups:
             group["lr"] = rate
         ids, labels = draw(generator)
@@ -411,7 +426,7 @@ def train(network: nn.Module, draw: Callable[[torch.Generator], Batch], steps: i
         loss = nn.functional.cross_entropy(scores, labels.flatten())
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)  # a longer gradient is shortened to 1
         optimizer.step()
         accuracies.append(float((scores.argmax(1) == labels.flatten()).float().mean()))
     return accuracies
@@ -539,11 +554,12 @@ assert float(parity["CNN"][:3].mean()) > 0.95
 claim(float(parity["CNN"][12:].mean()), "0.50", within=0.06)
 
 # %% [markdown]
-# The picture is reversed. For a network with a state the task is one bit, flipped at each one:
-# LSTM and GRU are right at every place. The encoder must look at all places at once and find that
-# all that matters is whether a sum is odd; in the second half of the row it guesses: 0.50. So does
-# the CNN, 0.50. No network is best at everything: each learns easily what its structure suggests.
-# That is called its *inductive bias*.
+# The picture is reversed. For a network with a state the task is one bit, flipped at each one: LSTM
+# and GRU are right at every place. The plain RNN could hold the bit as well, but has not found out
+# how in 100 steps. The encoder must look at all places at once and find that all that matters is
+# whether a sum is odd; in the second half of the row it guesses: 0.50. So does the CNN, 0.50. No
+# network is best at everything: each learns easily what its structure suggests. That is called its
+# *inductive bias*.
 #
 # ## Third task: real questions
 #
@@ -602,8 +618,8 @@ assert max(accuracy.values()) - min(accuracy.values()) < 0.12
 # are few of them: here structure matters little, and the encoder has no advantage.
 #
 # So why did it win? Because it can be trained on much more text: all positions are computed at
-# once, not one after the other, and what it learns there is worth more than any structure.
-# [Learning without labels](06_pretraining.py) is the next chapter.
+# once, not one after the other, and what it learns there has turned out to matter more than such
+# structure. [Learning without labels](06_pretraining.py) is the next chapter.
 #
 # ## Exercises
 #

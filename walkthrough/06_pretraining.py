@@ -46,7 +46,7 @@ train_text, held_out_text = (
     for split in ("train", "valid")
 )
 rng = np.random.default_rng(0)
-text = train_text.text(train_text[0], rng)  # the first block of definitions, packed
+text = train_text.text(train_text[0], rng)  # the first chunk of definitions, packed
 print(f"{len(text.ids):,} tokens in {len(text.lengths):,} sequences, shorter ones first")
 
 # %% [markdown]
@@ -74,8 +74,8 @@ assert (batch.labels.numpy() == text.ids[chosen]).all()  # the answers are the t
 
 # %% [markdown]
 # Why not always `[MASK]`? In use, no text has one. A model that is only ever asked about `[MASK]`
-# may neglect the tokens that it can see; since any of them may be wrong, or asked for, it has to
-# understand them all.
+# may neglect the vectors of the other tokens. Here any token that it sees may be wrong, or may be
+# asked for, so it has to work on them all.
 #
 # Half a word often gives the other half away: after `photo` it is easy to guess `##graph`. With
 # **whole-word masking** the pieces of a word are chosen together.
@@ -155,8 +155,9 @@ claim(start, "7.7", within=0.15)
 
 # %% [markdown]
 # An untrained model knows nothing, so it gives each of the $V = 2048$ tokens about the same
-# probability, and its loss is about $\ln V$ = 7.62 nats. (It is 7.7: random weights are not exactly
-# indifferent.)
+# probability, and its loss is about $\ln V$ = 7.62 nats. (A *nat* is the unit that belongs to the
+# natural logarithm; $\log$ is the natural one in the formulas of all chapters. The measured loss is
+# 7.7: random weights do not give exactly equal probabilities.)
 #
 # ## The plateau
 #
@@ -166,7 +167,7 @@ claim(start, "7.7", within=0.15)
 #
 # $$H(p) = -\sum_t p_t \ln p_t,$$
 #
-# and every other constant answer $q$ costs more:
+# and every other constant answer $q$ costs more, since the last sum is never negative:
 #
 # $$-\sum_t p_t \ln q_t = H(p) + \sum_t p_t \ln \frac{p_t}{q_t} \ge H(p).$$
 
@@ -190,7 +191,9 @@ claim(entropy, "6.17", within=0.05)
 # see. `train` is the training loop of the project. It needs a model, an objective (a function of
 # model and batch that returns the loss), and batches. Now 40 % of the tokens are chosen, the
 # default of the project: with more questions a text, a small model learns faster. Every 20 steps
-# the loop calls `evaluate`, and there we also ask the model about three sentences.
+# the loop calls `evaluate`, and there we also ask the model about three sentences. (The settings
+# choose an [optimizer](04_norms.py), Muon, and how its steps grow and shrink; [another
+# chapter](08_classifier.py) shows such schedules.)
 
 # %% train
 from plainformer.pretrain import MaskedBatches, fill_mask, fixed_batches
@@ -261,11 +264,11 @@ claim(evaluated[-1], "5.2", within=0.25)
 
 # %% [markdown]
 # The curve bends at the dashed line. Between steps 30 and 60 the training loss is 6.1: the
-# frequencies are learned, and nothing else yet. This is the **plateau** of pretraining. Below it,
-# each gain has to come from context, and is slower: 5.2 on held-out text at the end.
+# frequencies are learned, and hardly anything else yet. This is the **plateau** of pretraining.
+# Below it, each gain has to come from context, and is slower: 5.2 on held-out text at the end.
 #
 # Here the plateau is over in seconds; BERT's original settings may stay on it for thousands of
-# steps. A run whose loss equals the entropy has not failed, but it has not read a sentence
+# steps. A run whose loss equals the entropy has not failed, but it has not made use of any context
 # either: the project warns of it, as you will see below.
 #
 # ## What a mask predicts as training goes on
@@ -348,7 +351,8 @@ claim(signals["rtd"], "24.9", within=0.2)
 # %% [markdown]
 # A definition has 24.9 tokens on average, with `[CLS]` and `[SEP]`. Masking asks 9.2 questions
 # about it, denoising 9.4, causal modelling 23.9 (all but the last token have a next one), and
-# replaced-token detection 24.9: it learns from every position, which is why it needs less text.
+# replaced-token detection 24.9: it learns from every position, and its authors see in this the main
+# reason why it needs less computation.
 #
 # Forty steps of each, with `pretrain`, the function behind the command `plainformer pretrain`. It
 # takes the name of a shape, so we give ours names; ELECTRA's shape has the second model.
@@ -405,8 +409,8 @@ show(figure, "Loss of four objectives over forty steps, each with an axis of its
 #   has both sides, with holes.
 # - **The answers differ.** One of 2048 tokens, or one of two. A detector that knows nothing has a
 #   loss of $\ln 2$; 50 times this is added to the generator's loss, so `rtd` begins at 42.
-# - **The mix of positions differs.** Even with one model and one objective: a chosen token that
-#   was *kept* is nearly given away.
+# - **The mix of positions differs.** Even with one model and one objective: a chosen token that was
+#   *kept* is in the input, so the model gives it a higher probability.
 
 # %% one-model-three-losses
 found = {"mask": [], "random": [], "kept": []}

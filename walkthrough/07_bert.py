@@ -2,9 +2,9 @@
 # # BERT, loaded
 #
 # Somebody else's weights go into our encoder: a real BERT, layer by layer held against
-# `transformers`, the library that most people use. When the two agree to the last digit that the
-# computer keeps, every formula of the chapters before is the published one. When they do not, the
-# first number that differs says where to look, and we plant some mistakes to see it found.
+# `transformers`, the library that most people use. When the two agree up to rounding, every formula
+# that BERT takes from the chapters before is the one that others compute, too. When they do not,
+# the first number that differs says where to look, and we plant some mistakes to see it found.
 
 # %% setup
 import json
@@ -42,10 +42,11 @@ for file in sorted(folder.iterdir()):
     print(f"{file.name:<26}{file.stat().st_size:>12,} bytes")
 
 # %% [markdown]
-# `config.json` gives the shape: how many layers, how wide, which activation. `vocab.txt` has a
-# token a line, and the number of the line is the token's id; `tokenizer.json` holds the same tokens
-# with the rules of splitting. `model.safetensors` has the numbers, more than a hundred times the
-# rest. `card.json` is written by `fetch`: licence, source, checksums.
+# `config.json` gives the shape: how many layers, how wide, which [activation
+# function](05_encoder.py). `vocab.txt` has a token a line, and the number of the line is the
+# token's id; `tokenizer.json` holds the same tokens with the rules of splitting.
+# `model.safetensors` has the numbers, more than a hundred times the rest. `card.json` is written by
+# `fetch`: licence, source, checksums.
 
 # %% config
 settings = json.loads((folder / "config.json").read_text())
@@ -157,7 +158,8 @@ show(
 #
 # Does our encoder compute what theirs computes? Both get the same sentences and give the vectors
 # after the embeddings and after each layer. At each stage we take the largest difference of any
-# number, $\max |o - t|$ with $o$ ours and $t$ theirs. Padding is left out: nobody reads it.
+# number, $\max |o - t|$ with $o$ ours and $t$ theirs. Padding is left out: nobody reads it. (Layers
+# are counted from 0 in this chapter, as in the file.)
 
 # %% layers
 SENTENCES = [
@@ -276,8 +278,8 @@ assert (city.token, drink.token) == ("city", "drink")
 # %% [markdown]
 # *City* and *drink*: what the sentence is about, but not the word that fits. We try it on lines of
 # a dictionary, hide the token in the middle of each, and ask at which place the true token stands
-# among all 30,522. Guessing blindly would give 15,261 in the middle; the model gives about 520. The
-# true token is hardly ever the first.
+# among all 30,522. Blind guessing would give a median of 15,261; that of the model is about 520.
+# The true token is hardly ever the first.
 
 # %% ranks
 lines = (fetch("gcide") / "valid.txt").read_text(encoding="utf-8").splitlines()
@@ -293,14 +295,15 @@ claim(float(np.median(ranks)), "520", within=60)
 assert sum(rank == 1 for rank in ranks) <= 2
 
 # %% [markdown]
-# The head is BERT's in form, and the numbers in it have learned another task since. Its makers
-# trained the model on, for search: for a whole text, each token of the vocabulary gets one weight,
+# The head has the form of BERT's, but its numbers have learned another task since: its authors went
+# on training the model, for search. For a whole text, each token of the vocabulary gets one weight,
 # the largest that any position $i$ gives it,
 #
 # $$w_j = \max_i \log(1 + \max(0, \mathrm{logits}_{ij}))$$
 #
-# and a document is found by the words that it shares with the question. Most weights are zero, and
-# among the others are words that the text does not contain: a *sparse* vector that can be read.
+# and a document is found when its large weights stand at the same tokens as those of the question.
+# Most weights are zero, and among the others are words that the text does not contain: a *sparse*
+# vector that can be read.
 
 
 # %% words

@@ -5,7 +5,8 @@
 # of it on examples with labels. Here the labels say whether a film review is positive or negative.
 #
 # You will derive the gradient that drives it all, train a baseline with nothing but this gradient,
-# watch a model learn its examples by heart, and measure what pretraining is worth, with its spread.
+# watch a model learn its examples by heart, and measure what pretraining is worth, and how much
+# that varies.
 
 # %% reviews
 import json
@@ -71,12 +72,16 @@ loss = ops.cross_entropy(logits, torch.tensor(y))  # the project's own
 assert np.isclose(loss_of(z, y), loss.item())
 
 # %% [markdown]
-# Which way should a logit move? The derivative is as simple as one could wish:
+# Which way should a logit move? Written out, the loss is $L = -z_y + \ln \sum_j e^{z_j}$. The
+# derivative of the first part by $z_k$ is −1 for the right label and 0 for the others; that of the
+# second is $e^{z_k} / \sum_j e^{z_j}$, which is $p_k$ again. Together, with $[k = y]$ for 1 where
+# $k$ is the right label and 0 elsewhere:
 #
 # $$\frac{\partial L}{\partial z_k} = p_k - [k = y].$$
 #
-# Each wrong label is pushed down by its probability, the right one up by what it lacks. Twice
-# checked: against automatic differentiation, and against the definition of a derivative.
+# A step goes against the gradient: each wrong label is pushed down by its probability, the right
+# one up by what its probability lacks to 1. We check it twice: against automatic differentiation
+# (autograd), and against the definition of a derivative.
 
 # %% gradient
 one_hot = np.eye(3)[y]
@@ -97,9 +102,10 @@ print(gradient.round(2))
 # %% [markdown]
 # ## A baseline, and mini-batches
 #
-# This gradient is enough to train a classifier by hand: count the tokens of a review, and give each
-# token a weight for each label, $z = x W$. By the chain rule the gradient of $W$ is
-# $x^\top (p - y)$. Such a **bag of words** knows nothing of order; it is the number to beat.
+# A *baseline* is a simple method to compare with. This gradient is enough to train one by hand:
+# count the tokens of a review, and give each token a weight for each label, $z = x W$. By the chain
+# rule the gradient of $W$ is $x^\top (p - y)$. Such a **bag of words** knows nothing of order; it
+# is the number to beat.
 
 # %% bag-of-words
 from plainformer.tokenizer import load_tokenizer
@@ -176,8 +182,9 @@ assert (np.argmax(x @ weights, axis=1) == labels).mean() > 0.9  # of those it ha
 # ## The learning rate over the steps
 #
 # How far to go along the gradient is the **learning rate**. At the start the new layer is random
-# and its gradients are misleading, so there is a warm-up; at the end the rate **decays**, so
-# that the noise of the mini-batches dies down. The project knows four schedules.
+# and its gradients are misleading, so there is a warm-up; at the end the rate **decays**, so that
+# the noise of the mini-batches dies down. The project knows four such **schedules**; in `wsd`
+# (warm-up, stable, decay) the rate stays at its highest for most of the run.
 
 # %% schedule
 from plainformer.training import LoopConfig, TrainingConfig, learning_rate
@@ -250,8 +257,8 @@ assert outcome.result.best_step == when[int(np.argmax(accuracies))]
 # The training loss goes to zero: the model knows its 300 reviews by heart. The validation loss
 # falls below $\ln 2$, the loss of a coin, and then rises to more than one and a half times its
 # minimum. This is **overfitting**. The accuracy meanwhile hardly falls. That is no contradiction:
-# the model makes about the same mistakes, but is ever surer of them, and the logarithm punishes
-# certainty.
+# the model makes about the same mistakes, but is ever surer of them, and the logarithm punishes a
+# mistake the more, the surer it is.
 #
 # **Early stopping** keeps the weights of the best evaluation (the dotted line). `finetune` does so
 # by accuracy, and with `patience=5` it gives up after five evaluations without a gain. This choice
@@ -315,7 +322,7 @@ claim(100 * np.sqrt(0.67 * 0.33 / len(test)), "1.5", within=0.05)
 # the standard error of one accuracy, $\sqrt{p (1 - p) / n}$, is 1.5 points.
 #
 # 67 % is no triumph. The model is tiny, the labels are few, and the snippets are short and often
-# ironic. Try it with more labels: both numbers rise, and the gap shrinks.
+# ironic. Try it with more labels: both numbers should rise, and the gap should shrink.
 #
 # ## Where it is wrong
 #

@@ -25,7 +25,7 @@ for word, tag in zip(sentence.words, sentence.tags, strict=True):
     print(f"{word:10}{tag}")
 
 # %% [markdown]
-# The model reads [tokens](01_pieces.py), and a word may be several of them. Three numbers keep them
+# The model reads [tokens](01_pieces.py), and a word may be several of them. Three things keep them
 # together: the **word id** says which word a token belongs to, the **offsets** say which characters
 # of that word it covers, and the **target** is the index of the tag.
 
@@ -150,7 +150,7 @@ assert tuple(best) == max(legal, key=lambda path: sum(x[t, tag] for t, tag in en
 print([labels[tag] for tag in best])
 
 # %% [markdown]
-# One glance at the neighbour, and Paris has become a person.
+# The score of the neighbour was enough to make `Paris` the beginning of a person.
 #
 # ## Score the whole sentence: a CRF
 #
@@ -238,7 +238,7 @@ print("Viterbi found the best of all paths, a hundred times")
 # %% [markdown]
 # And backwards: the derivative of $\log Z$ by $x_{t,j}$ is the probability that word $t$ has tag
 # $j$, over all paths. So the gradient of the loss $-\log p(y \mid x)$ is *predicted − true*, as for
-# [a classifier](08_classifier.py), and autograd gives it for nothing.
+# [a classifier](08_classifier.py), and autograd computes it.
 
 # %% marginals
 x.requires_grad_()
@@ -388,11 +388,10 @@ figure.legend(loc="outside upper center", ncols=2, frameon=False)
 show(figure, "Three accuracies that are close together, and three values of F1 that are far apart.")
 
 # %% [markdown]
-# In accuracy the three are close: 0.82, 0.89 and 0.92. In entity F1 they are worlds apart: nothing,
-# 0.42 and 0.66. This is one run of each, and another seed moves the F1 by several points, most of
-# all without the CRF; but the CRF came out ahead with every seed we tried. Do not expect as much
-# for a large model: its layers see the neighbours of a word well, and leave less to the
-# transitions.
+# In accuracy the three are close: 0.82, 0.89 and 0.92. In entity F1 they are far apart: 0, 0.42 and
+# 0.66. This is one run of each, and another seed moves the F1 by several points, most of all
+# without the CRF; but the CRF came out ahead with every seed we tried. Do not expect as much for a
+# large model: its layers see the neighbours of a word well, and leave less to the transitions.
 #
 # What did the CRF learn? White cells are the rules, which no training can change.
 
@@ -450,12 +449,13 @@ assert [text[begin:end] for begin, end in tokens.offsets][-7:] == list("年到�
 # %% [markdown]
 # We do not train an encoder now: in the time of this chapter it would only learn what can also be
 # counted. The old way is a **hidden Markov model** (HMM). It counts how often a tag follows a tag,
-# and how often a tag comes with a character:
+# and how often a tag comes with a character. The characters $c$ and the tags $y$ then have the
+# probability
 #
-# $$p(x, y) = p(y_1) \prod_{t=1}^{n-1} p(y_{t+1} \mid y_t) \prod_{t=1}^{n} p(c_t \mid y_t)$$
+# $$p(c, y) = p(y_1) \prod_{t=1}^{n-1} p(y_{t+1} \mid y_t) \prod_{t=1}^{n} p(c_t \mid y_t)$$
 #
-# Its logarithm is a sum of scores of neighbours and of words, exactly as in a CRF. So the project's
-# `Chain` runs it; only that the scores are counted and not learned.
+# Its logarithm is a sum of scores of neighbouring tags and of characters under tags, exactly as in
+# a CRF. So the project's `Chain` runs it; only the scores come from counting, not from training.
 
 # %% count
 from collections import Counter
@@ -527,8 +527,8 @@ for kind, begin, end in spans(tags_of(tuple(text))):
     print(kind, text[begin:end], (begin, end))
 
 # %% [markdown]
-# The people and the city are right. The bank, `中国银行`, swallowed a character of its president:
-# whole names count, so it is wrong.
+# The people and the city are right. The bank, `中国银行`, has taken a character too many, the
+# first of `行长` (president): whole names count, so it is wrong.
 #
 # ## Exercises
 #

@@ -52,13 +52,14 @@ print(f"{len(TEXTS)} texts of {real.sum(dim=1).flatten().tolist()} tokens → {t
 # %% [markdown]
 # ## The angle between two texts
 #
-# How alike are two vectors? The *cosine* of their angle is 1 where they point the same way, 0 at a
-# right angle, and −1 where they are opposite:
+# How alike are two vectors? The *cosine* of their angle, known from [the vectors of
+# words](02_vectors.py), is 1 where they point the same way, 0 at a right angle, and −1 where they
+# are opposite:
 #
 # $$\cos(a, b) = \frac{a \cdot b}{|a|\,|b|}$$
 #
-# For vectors of length 1 that is the product alone. Their lengths play no part in it: three times a
-# vector has the same angle with all others.
+# For vectors of length 1 that is the dot product alone. The length of a vector plays no part in it:
+# three times the vector has the same angle with all others.
 
 
 # %% cosine
@@ -215,13 +216,14 @@ falling = embedder(longer) @ question
 print([f"{value:.2f}" for value in falling])
 claim(falling[0], "0.56", within=0.02)
 claim(falling[1:].max(), "0.4", within=0.1)
+assert falling[1:].min() > 0.3
 
 # %% [markdown]
-# And a cosine is no absolute measure. We take sentences that have nothing to do with each other,
-# each with all the others. For `minilm` such cosines have a mean of 0.02; for SPLADE, of 0.64. Its
-# vectors fill a narrow cone: they are *anisotropic*, with a large part that all of them share. A
-# cosine of two thirds means *alike* in one model, and nothing at all in the other. Only the order
-# within one model counts.
+# And a cosine is no absolute measure. We take each first sentence of the pairs with the second
+# sentences of all other pairs, which have, but for a few, nothing to do with it. For `minilm` such
+# cosines have a mean of 0.02; for SPLADE, of 0.64. Its vectors fill a narrow cone: they are
+# *anisotropic*, with a large part that all of them share. A cosine of two thirds means *alike* in
+# one model, and nothing at all in the other. Only the order within one model counts.
 
 # %% cone
 means = {}
@@ -297,8 +299,9 @@ print(f"the formula gives {formula:.4f}, the project {float(loss.total) / loss.i
 # %% [markdown]
 # Why a temperature? Cosines lie between −1 and 1, and a softmax over numbers so close together is
 # nearly flat. Say the right partner has a cosine of 8 tenths and the best wrong one 6 tenths. At
-# $\tau = 1$ the right one gets 25 % of the softmax, and could never get much more; at $\tau = 1/20$
-# it gets 98 %, and the loss looks at the few wrong ones that come near.
+# $\tau = 1$ the right one gets 25 % of the softmax, and never more than 60 %, even if its cosine
+# were 1 and those of the five others −1; at $\tau = 1/20$ it gets 98 %, and the loss looks at the
+# few wrong ones that come near.
 
 # %% temperature
 cosines = torch.tensor([0.8, 0.6, 0.4, 0.2, 0.1, 0.0])
@@ -308,6 +311,7 @@ for tau, colour, style in ((1, GREY, "^:"), (0.2, ORANGE, "s--"), (0.05, BLUE, "
     axes.plot(range(1, 7), shares, style, color=colour, label=f"temperature {tau:g}")
 claim(100 * float(cosines.softmax(0)[0]), "25 %", within=1)
 claim(100 * float((cosines / 0.05).softmax(0)[0]), "98 %", within=1)
+claim(100 * float(torch.tensor([1.0, -1, -1, -1, -1, -1]).softmax(0)[0]), "60 %", within=1)
 axes.set_xticks(range(1, 7), [f"{c:g}" for c in cosines.tolist()])
 axes.set_xlabel("cosine of the candidate (the first is right)")
 axes.set_ylabel("share of the softmax")
@@ -386,9 +390,9 @@ after = meaning(model)
 print({step: f"{100 * neighbours(vectors):.0f} %" for step, vectors in frames.items()})
 
 # %% [markdown]
-# Before, 56 % of the questions have a neighbour of their type; after 40 steps 80 %. It shows when
-# the vectors are laid flat: we project them onto the two directions in which they differ most (a
-# principal component analysis), and follow three of the types.
+# Before, for 56 % of the questions the nearest neighbour has the same type; after 40 steps 80 %. It
+# shows when the vectors are laid flat: we project them onto the two directions in which they differ
+# most (a principal component analysis), and follow three of the types.
 
 # %% flat
 centre = frames[40].mean(axis=0)
@@ -422,8 +426,8 @@ show_frames(
 # %% [markdown]
 # And the meaning? The correlation with what people say falls from 0.62 to 0.42. The model has
 # learned that *Who painted it?* and *Who is the mayor?* are alike, and for the benchmark they are
-# not. A vector of sentences is not good or bad in itself: it holds the likeness of the pairs that
-# it was trained on, and gives up others for it.
+# not. A sentence embedding is not good or bad in itself: it holds the kind of likeness that its
+# training pairs have, and gives up others for it.
 
 # %% price
 claim(before, "0.62", within=0.01)
@@ -473,8 +477,8 @@ def nearest(query: np.ndarray, vectors: np.ndarray, count: int) -> list[int]:
 
 # %% [markdown]
 # 2. SPLADE's cone has a common part. Take it away: subtract from each vector the mean of all, and
-# scale to length 1 again. Unrelated sentences are then at a right angle. Does the order get better,
-# too? (Look at what the check prints.)
+#    scale to length 1 again. Unrelated sentences are then about at a right angle. Does the order
+#    get better, too? (Look at what the check prints.)
 
 
 # %% exercise-2

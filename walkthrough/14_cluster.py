@@ -122,9 +122,10 @@ assert in_parts["grad_norm"] == whole["grad_norm"] == abs(of_all)
 #
 # With *data parallel* training (DDP) every process has a copy of the model and takes some of the
 # micro-batches. Then all need the sum of all gradients. The exchange that gives every process the
-# sum is called *all-reduce*. In a ring of $n$ processes it takes two trips. Each process
-# cuts its gradient into $n$ chunks. On the first trip a chunk is handed on and added to, until one
-# process has its sum; on the second trip the sums are handed on.
+# sum is called *all-reduce*. In a ring of $n$ processes it takes two trips. Each process cuts its
+# gradient into $n$ chunks. On the first trip every chunk is handed on round the ring, and each
+# process adds its own numbers, so that in the end each process has the sum of one chunk. On the
+# second trip the sums are handed on to all.
 
 
 # %% ring
@@ -151,9 +152,9 @@ print("each process has sent", sent, "numbers, for a gradient of 12")
 assert sent == 2 * 12 * 3 / 4
 
 # %% [markdown]
-# A process sends $2 \cdot \frac{n-1}{n}$ times the size of the gradient: for many processes
-# nearly twice its size, and never more, however many there are. That is what makes it the right
-# exchange for a cluster.
+# A process sends $2 \cdot \frac{n-1}{n}$ times the size of the gradient: for many processes nearly
+# twice its size, and never more, however many there are. That is why it suits a cluster; only the
+# number of messages, $2 (n - 1)$, grows with it.
 #
 # ## The same losses on one process and on two
 #
@@ -212,17 +213,18 @@ torch.testing.assert_close(
 )
 
 # %% [markdown]
-# The losses agree to five digits and more. What remains is rounding: the sums are the same, in
-# another order. It works because text, masks and dropout follow from the seed, the step and the
-# number of the micro-batch, and never from the process: process $r$ of $n$ takes numbers
-# $r, r + n, r + 2n, \dots$
+# The losses agree to about five digits. What remains is rounding: the sums are the same, in another
+# order. It works because text, masks and dropout follow from the seed, the step and the number of
+# the micro-batch, and never from the process: process $r$ of $n$ takes numbers $r, r + n, r + 2n,
+# \dots$
 #
 # ## Sharing out the model
 #
 # DDP keeps everything on every process. For each parameter that is, in single precision, 4 bytes
-# for the weight, 4 for its gradient, and 8 for the two moments of AdamW: 16 bytes. *Fully
-# sharded* training (FSDP) gives each process a part of every tensor, a *shard*, and gathers the
-# whole weights of one block only while that block is computed.
+# for the weight, 4 for its gradient, and 8 for the two moments of AdamW (running means of the
+# gradient and of its square): 16 bytes. *Fully sharded* training (FSDP) gives each process a part
+# of every tensor, a *shard* (not to be confused with the [shards of a corpus](06_pretraining.py)),
+# and gathers the whole weights of one block only while that block is computed.
 
 
 # %% bytes
@@ -273,11 +275,12 @@ axes.legend()
 show(
     figure,
     "Memory of weights, gradients and optimizer for BERT-base on each process: with DDP it stays "
-    "near 1.8 GB, with FSDP it halves with each doubling of the processes.",
+    "near 1.8 GB, with FSDP it nearly halves with each doubling of the processes.",
 )
 
 # %% [markdown]
-# The activations of the batch come on top. They depend on the batch, not on the sharing.
+# The *activations* come on top: what the layers compute for the batch, kept for the way back. They
+# depend on the batch, not on the sharing.
 #
 # Four processes with FSDP, and once more the losses of one:
 
@@ -309,8 +312,8 @@ show(
 # ## Stopped on four, resumed on one
 #
 # A machine is lost, or the four are needed for something else. A checkpoint holds whole tensors,
-# whoever wrote them. We leave of the run on four processes what a kill after the third step would
-# have left, and go on with one.
+# whoever wrote them. From the run on four processes we delete what was written after the third
+# step, as if it had been killed there, and go on with one.
 
 # %% resume
 shutil.copytree(work / "four", work / "resumed")
@@ -365,8 +368,8 @@ def step_loss(micro_batches: list[tuple[float, int]]) -> float:
 
 # %% [markdown]
 # 2. DDP averages: it adds the gradients of all processes and divides by their number. Each process
-#    has the gradient of its own *sum* of losses. By what must it be multiplied before, so that the
-#    average is the right gradient?
+#    has the gradient of its own *sum* of losses. By what number must each process multiply its
+#    gradient beforehand, so that the average is the right gradient?
 
 
 # %% exercise-2
