@@ -369,8 +369,8 @@ def layer_norm_by_rms(x: Tensor) -> Tensor:
 # %% [markdown]
 # **2.** Let a block begin as nothing: set numbers of its two layers, `block.attention` and
 # `block.feed_forward`, to zero, such that a pre-norm block returns its input unchanged. (Even a
-# deep stack of such blocks then begins by passing its input on.) Set as few numbers to zero as you can; the block
-# must still be able to learn.
+# deep stack of such blocks then begins by passing its input on.) Set as few numbers to zero
+# as you can; the block must still be able to learn.
 
 
 # %% exercise-2
