@@ -14,6 +14,7 @@ from plainformer.finetune import (
     ClassificationOptions,
     FinetuneConfig,
     RobustOptions,
+    Summary,
     TuningOptions,
     finetune,
 )
@@ -96,3 +97,21 @@ def test_two_adversaries_are_refused():
 def test_rdrop_needs_dropout(models, files, tmp_path):
     with pytest.raises(UserError, match="rdrop compares passes with different dropout"):
         replace(settings(models, files, tmp_path, rdrop=1.0), dropout=0.0)
+
+
+ALL = {"rdrop": 1.0, "smart": 1.0, "freelb": 0.5, "ascent_steps": 2, "ema": 0.7, "l2_sp": 0.1}
+
+
+@pytest.mark.parametrize("several", [{"seeds": 2}, {"folds": 2, "valid": None}])
+def test_methods_go_with_several_runs_in_bf16(models, files, tmp_path, several):
+    config = settings(models, files, tmp_path, **ALL)
+    training = replace(
+        config.training, precision="bf16", activation_checkpointing=True, optimizer="sgd"
+    )
+    task = ClassificationOptions(per_label=7, label_smoothing=0.1)
+    config = replace(config, training=training, task=task, epochs=1.0, batch_size=7, **several)
+    outcome = finetune(replace(config, model=models["modern"]), quiet=True)
+    assert isinstance(outcome, Summary)
+    saved = load_file(tmp_path / "model.safetensors")
+    assert all(tensor.isfinite().all() for tensor in saved.values())
+    assert not any("average" in name for name in saved)
