@@ -7,7 +7,8 @@ x are the embeddings, norms are those of a sequence, and Π scales a δ of a nor
 By default α = 2.5 ε / K, with which K steps reach the border from anywhere (Madry's appendix): ε
 bounds δ, and α only says how finely the way to the border is followed.
 
-A step costs K + 1 forward and backward passes; those between the first and the last change δ alone.
+A step costs K + 1 forward and backward passes; those between the first and the last change δ alone,
+within the forward pass, which a sharded model (fsdp) does not allow.
 """
 
 from collections.abc import Iterator

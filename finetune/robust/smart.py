@@ -13,7 +13,8 @@ entries of x around 1, bf16 would lose the paper's 1e-5. All passes of a batch h
 dropout: D would otherwise be that of R-Drop. The second part of the paper, which keeps the weights
 near those of earlier steps (Bregman proximal point), is left out.
 
-A step costs three forward passes and three backward passes.
+A step costs three forward passes and three backward passes, one of them within the forward pass,
+which a sharded model (fsdp) does not allow.
 """
 
 from typing import Any
