@@ -14,6 +14,7 @@ from plainformer.finetune.robust.reinit import reinit_layers
 from plainformer.finetune.run import build
 from plainformer.finetune.tasks.classification import Classification
 from tests.finetune import gradients
+from tests.finetune import test_distributed as distributed
 from tests.finetune.test_robust import settings
 
 TASK = Classification(labels=("x", "y"), max_length=32)
@@ -101,3 +102,12 @@ def test_layers_that_cannot_start_anew_are_refused(models, files, tmp_path):
             SequenceClassifier(EncoderConfig.preset("albert-speck", vocab_size=60), ("a", "b")), 1
         )
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+
+
+def test_a_resumed_run_is_pulled_to_the_same_start(models, files, tmp_path):
+    config = settings(models, files, tmp_path / "run", l2_sp=1.0, reinit_layers=1)
+    finetune(config, quiet=True)
+    resumed = distributed.begun(config.out, tmp_path / "resumed", 4)
+    finetune(replace(config, out=resumed, resume=True), quiet=True)
+    for name in ("model.safetensors", "log.jsonl", "metrics.json"):
+        assert (resumed / name).read_bytes() == (config.out / name).read_bytes(), name
