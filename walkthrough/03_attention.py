@@ -58,8 +58,8 @@ torch.testing.assert_close(torch.tensor(softmax(scores)), torch.tensor(scores).s
 
 # %% [markdown]
 # Now the means. The cosine of two vectors is 1 where they point in the same direction, as the two
-# *bank* did. After one mixing it is 0.94: the river has pulled at one of them, and the money at the
-# other.
+# *bank* did. After one mixing it is 0.94: one of them has moved towards *river*, the other towards
+# *money*.
 
 
 # %% two-banks
@@ -106,8 +106,8 @@ assert np.allclose(y[2], value.mean(0))
 
 # %% [markdown]
 # Read the rows. Token 0 asks along the first axis and finds key 0. Token 1 asks along the second
-# axis: key 2 answers loudest, and key 1 a little. The query of token 2 is zero, so all scores are
-# equal and it gets the plain mean.
+# axis: key 2 has the largest score, and key 1 a smaller one. The query of token 2 is zero, so all
+# scores are equal and it gets the plain mean.
 #
 # ## Why divide by √d?
 #

@@ -146,7 +146,7 @@ close(last, model(**batch).last_hidden_state)
 assert not last[batch["attention_mask"] == 0].any()
 
 # %% [markdown]
-# ## Who learns of a change?
+# ## Which vectors does a change reach?
 #
 # We replace one word, "France", and ask at each stage which vectors are no longer what they were.
 
@@ -178,8 +178,9 @@ show(
 )
 
 # %% [markdown]
-# At the embeddings one vector has changed. After a single block all tokens of that question know of
-# it, however far away they stand. The other two questions stand in the same row, and are untouched.
+# At the embeddings one vector has changed. After a single block the change has reached all tokens
+# of that question, however far away they stand. The other two questions stand in the same row, and
+# are untouched.
 #
 # ## What the machine has: parameters
 #
@@ -546,7 +547,7 @@ axes.legend(ncols=2)
 show(
     figure,
     "Accuracy of the running parity by position: LSTM and GRU are at 1 everywhere; the encoder, "
-    "the RNN and the CNN are right at the first few positions and fall to one half.",
+    "the RNN and the CNN begin at 1 and are near one half from about the sixth position on.",
 )
 assert min(parity["LSTM"].min(), parity["GRU"].min()) > 0.97
 claim(float(parity["encoder"][12:].mean()), "0.50", within=0.06)
@@ -617,9 +618,9 @@ assert max(accuracy.values()) - min(accuracy.values()) < 0.12
 # of each their order says nothing. The questions are short, their first words say most, and there
 # are few of them: here structure matters little, and the encoder has no advantage.
 #
-# So why did it win? Because it can be trained on much more text: all positions are computed at
-# once, not one after the other, and what it learns there has turned out to matter more than such
-# structure. [Learning without labels](06_pretraining.py) is the next chapter.
+# So why did the encoder win? Because it can be trained on much more text: all positions are
+# computed at once, not one after the other, and what it learns there has turned out to matter more
+# than such structure. [Learning without labels](06_pretraining.py) is the next chapter.
 #
 # ## Exercises
 #

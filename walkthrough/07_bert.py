@@ -109,7 +109,7 @@ print(f"three of 384 × 384 become one of {' × '.join(map(str, stacked.shape))}
 # %% [markdown]
 # Where are the numbers? We count the parameters by part, in this model and in a smaller one, a BERT
 # of two layers whose name is SPLADE. The table of the tokens' vectors alone is 52 % of the larger
-# model and 89 % of the smaller one: a small BERT is mostly a dictionary.
+# model and 89 % of the smaller one: most of a small BERT is the table of its tokens.
 
 # %% count
 PARTS = {"embeddings": "embeddings", "attention": "attention", "feed_forward": "feed-forward"}

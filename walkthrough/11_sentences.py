@@ -506,8 +506,8 @@ def exercise_2() -> None:
 
 # %% [markdown]
 # <details><summary>Hint</summary>First the mean over the rows, then the division by the lengths of
-# what is left. It does not help the order here: what all vectors share changes no order by itself,
-# and the mean of 600 sentences is not only noise.</details>
+# what is left. The order does not get better here: the subtraction changes the cosines, but not
+# towards what people say.</details>
 
 
 # %% solution-2

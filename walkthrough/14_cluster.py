@@ -49,9 +49,9 @@ print("mean over all tokens: ", right)
 assert (mean_of_means, right) == (4, 3)
 
 # %% [markdown]
-# The mean over the tokens is 3, and the mean of the means is 4: the lonely token counts three times
-# as much as any other. The right mean adds up the losses $\ell$, and divides once, by the number
-# of all tokens:
+# The mean over the tokens is 3, and the mean of the means is 4: the single token counts three times
+# as much as any other. The right mean adds up the losses $\ell$, and divides once, by the number of
+# all tokens:
 #
 # $$ g = \frac{ \sum_b \nabla \sum_{t \in b} \ell_t }{ \sum_b n_b } $$
 #
