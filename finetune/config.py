@@ -109,7 +109,7 @@ class FinetuneConfig:
     """Resume from the newest complete checkpoint in --out; start anew where there is none."""
 
     tuning: TuningOptions = field(default_factory=TuningOptions)
-    """Parameters added to a frozen encoder."""
+    """What is trained of the encoder, or added to it."""
 
     robust: RobustOptions = field(default_factory=RobustOptions)
     """Objectives around the task's loss."""

@@ -295,6 +295,12 @@ def fit(
         _, metric = tune_and_score(task, averaged(model), held_out, config.select, loss)
         return {"loss": loss.value, **metric.scores()}
 
+    hooks = [hook for hook in (pull, config.tuning.before_step(settings.steps)) if hook]
+
+    def before(model: PretrainedModel, step: int) -> None:
+        for hook in hooks:
+            hook(model, step)
+
     def average(model: PretrainedModel, step: int) -> None:
         if weight is not None:
             update_average(model, weight(step))
@@ -309,7 +315,7 @@ def fit(
         monitor=task.monitor if is_selecting else None,
         higher_is_better=True,
         lr_multipliers=multipliers,
-        before_step=pull,
+        before_step=before if hooks else None,
         after_step=average,
         resume=config.resume,
         label="fine-tuning",

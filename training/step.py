@@ -71,7 +71,8 @@ def take_step(
     """Take optimizer step `step` (from 0), or skip it; update the model and `optimizer`.
 
     `call` is the model as `training.parallel` wraps it. `before_step` is called with `step`, unless
-    it is skipped, when every `grad` is the mean over all processes and is not yet clipped.
+    it is skipped, when every `grad` is the mean over all processes and is not yet clipped; what it
+    changes is clipped, and a parameter whose `grad` it sets to None is left out of the step.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     device = parameters[0].device
@@ -108,6 +109,8 @@ def take_step(
     if not skipped:
         if before_step:
             before_step(step)
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            norm = gradient_norm(gradients)
         if config.clip_norm:
             clip_gradients(gradients, norm, config.clip_norm)
         optimizer.step()

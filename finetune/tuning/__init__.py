@@ -6,12 +6,14 @@ A file each. A method is a function `add_METHOD` and the modules that it puts in
 say what they added (`added_parameters`), and, where they can be, how they are merged (`merged`).
 """
 
+from plainformer.finetune.tuning.bitfit import train_biases
 from plainformer.finetune.tuning.dora import add_dora
 from plainformer.finetune.tuning.layers import freeze_base
 from plainformer.finetune.tuning.lora import add_lora
 from plainformer.finetune.tuning.merge import merge_added
 from plainformer.finetune.tuning.options import TuningOptions
 from plainformer.finetune.tuning.trained import trained_parameters
+from plainformer.finetune.tuning.unfreeze import unfreeze_gradually
 
 __all__ = [
     "TuningOptions",
@@ -19,5 +21,7 @@ __all__ = [
     "add_lora",
     "freeze_base",
     "merge_added",
+    "train_biases",
     "trained_parameters",
+    "unfreeze_gradually",
 ]

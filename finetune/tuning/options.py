@@ -1,14 +1,16 @@
 """The options of tuning few parameters: each method by its size, and 0 leaves it out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plainformer.base import UserError, above, at_least, between, check_bounds, did_you_mean
 from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.finetune.tuning.bitfit import train_biases
 from plainformer.finetune.tuning.dora import add_dora
 from plainformer.finetune.tuning.layers import ALL
 from plainformer.finetune.tuning.lora import TARGETS, add_lora
+from plainformer.finetune.tuning.unfreeze import unfreeze_gradually
 
 if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
@@ -17,10 +19,13 @@ if TYPE_CHECKING:
 LAYERS = ("query", "key", "value", "output", "gate", "up", "down", ALL)
 """The names of the layers of all models, and of the parts of fused ones."""
 
+METHODS = ("lora", "bitfit", "unfreeze")
+"""The main options, of which one at most is chosen."""
+
 
 @dataclass(frozen=True)
 class TuningOptions:
-    """Train few parameters, added to a frozen encoder, and the head."""
+    """Train the head, and few parameters of the encoder, or few that are added to it."""
 
     GROUPS: ClassVar[Mapping[str, str]] = {"lora": "parameter-efficient fine-tuning"}
     """First option of each group -> the heading of the group in the help."""
@@ -42,6 +47,13 @@ class TuningOptions:
     dora: bool = False
     """DoRA: train the norm of each row of the changed layers, too."""
 
+    bitfit: bool = False
+    """BitFit: train only the head and the biases, with a learning rate of 5e-4 to 2e-3."""
+
+    unfreeze: float = 0.0
+    """Gradual unfreezing: train the head alone at first, and one more layer, from the top down,
+    after each such share of the run. 0.05 is usual for 12 layers. 0: off."""
+
     def __post_init__(self) -> None:
         """Check the options before any work is done."""
         check_bounds(
@@ -49,7 +61,10 @@ class TuningOptions:
             lora=at_least(0),
             lora_alpha=above(0),
             lora_dropout=between(0, 1, open_="]"),
+            unfreeze=between(0, 1, open_="]"),
         )
+        if len(chosen := self.chosen) > 1:
+            raise UserError(f"{' and '.join(chosen)} each choose what is trained: choose one")
         if self.dora and not self.lora:
             raise UserError("dora adds to lora: give the rank, such as lora 8")
         if self.lora and not self.lora_targets:
@@ -62,17 +77,22 @@ class TuningOptions:
                 )
 
     @property
+    def chosen(self) -> list[str]:
+        """Return the names of the chosen methods."""
+        return [name for name in METHODS if getattr(self, name)]
+
+    @property
     def is_on(self) -> bool:
-        """Tell whether a method is chosen."""
+        """Tell whether a method that adds parameters is chosen."""
         return bool(self.lora)
 
     def check(self, config: "FinetuneConfig") -> None:
         """Raise `UserError` where these options do not go with those of the run."""
-        if self.is_on and config.from_scratch:
-            raise UserError("lora keeps the pretrained weights: it does not go with from_scratch")
+        for name in self.chosen if config.from_scratch else ():
+            raise UserError(f"{name} keeps pretrained weights: it does not go with from_scratch")
 
     def apply(self, model: PretrainedModel) -> None:
-        """Freeze `model`, and add the parameters of the chosen method.
+        """Freeze what the chosen method does not train in `model`, and add its parameters.
 
         Raises `UserError` where the model has no such layer.
         """
@@ -80,3 +100,9 @@ class TuningOptions:
             (add_dora if self.dora else add_lora)(
                 model, self.lora, self.lora_alpha, self.lora_targets, self.lora_dropout
             )
+        if self.bitfit:
+            train_biases(model)
+
+    def before_step(self, steps: int) -> Callable[[PretrainedModel, int], None] | None:
+        """Return the hook of the chosen method into each of the `steps`, if it has one."""
+        return unfreeze_gradually(self.unfreeze, steps) if self.unfreeze else None

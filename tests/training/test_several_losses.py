@@ -275,6 +275,20 @@ def test_before_the_step_gradients_are_means_and_not_clipped(tmp_path):
     assert min(norms) > RUNS["clipped"][1]["clip_norm"]
 
 
+def test_what_the_hook_leaves_of_the_gradients_is_clipped(tmp_path):
+    def hook(model: MaskedLM, step: int) -> None:
+        for name, parameter in model.named_parameters():
+            if name == "bias":
+                assert parameter.grad is not None
+                parameter.grad.fill_(3.0)
+            else:
+                parameter.grad = None
+
+    model = run(tmp_path, "clipped", before_step=hook)
+    expected = 3.0 * math.sqrt(model.bias.numel())
+    assert [row["grad_norm"] for row in log(tmp_path)] == pytest.approx([expected] * STEPS)
+
+
 def test_a_step_that_is_skipped_calls_no_hook(tmp_path):
     def spoilt(step: int) -> list[Batch]:
         return [replace(b, labels=b.labels + math.nan) if step == 1 else b for b in batches(step)]
