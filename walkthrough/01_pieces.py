@@ -307,7 +307,11 @@ rows = {
     "WordPiece": tuple(longest_first(word)),
     "unigram": tuple(most_probable("▁" + word)),
 }
-show(draw_pieces(rows, 6), "The word unforgettable: thirteen characters, or five to six pieces.")
+show(
+    draw_pieces(rows, 6),
+    "The word unforgettable cut four ways: into thirteen characters, or into five or six pieces. "
+    "BPE and WordPiece begin with unf, WordPiece ends with ta and ble; unigram has un, for, able.",
+)
 assert rows["WordPiece"][-2:] == ("##ta", "##ble") and "able" in rows["unigram"]
 
 # %% [markdown]
@@ -371,7 +375,11 @@ for k, (label, colour) in enumerate(
 axes.set_xticks([place + 0.19 for place in range(3)], list(cost))
 axes.set(ylabel="tokens per character")
 axes.legend(frameon=False)
-show(figure, "The English vocabulary needs nearly three tokens for each Chinese character.")
+show(
+    figure,
+    "Bars of tokens per character: the English vocabulary needs about a third of a token on both "
+    "English texts and nearly three on Chinese, the Chinese one about one on all three texts.",
+)
 
 # %% [markdown]
 # And by the numbers:

@@ -409,7 +409,7 @@ def begin_as_nothing(block: Block) -> None:
 # %% [markdown]
 # **3.** Carry a gradient back through a layer norm. Given $x$ and $g$, the gradient of the loss by
 # each entry of $y = (x - \text{mean}(x)) / \sigma$, return the gradient by each entry of $x$,
-# without autograd. Leave $\varepsilon$ out.
+# without torch's automatic differentiation. Leave $\varepsilon$ out.
 
 
 # %% exercise-3

@@ -297,9 +297,10 @@ for step in steps.unbind(1):
 close(torch.stack(by_hand, dim=1), rnn(steps)[0])
 
 # %% [markdown]
-# All five get the same embeddings, those of our encoder; only what follows differs. The recurrent
-# ones read in both directions. The CNN has four layers, each of which reads a token and its two
-# neighbours, so it sees four tokens to each side.
+# All five get the same embeddings, those of our encoder; only what follows differs. None uses
+# *dropout*, which sets numbers to 0 at random during training, so that a model does not rely on
+# single ones. The recurrent ones read in both directions. The CNN has four layers, each of which
+# reads a token and its two neighbours, so it sees four tokens to each side.
 
 # %% rivals
 SIZE = 64
@@ -349,7 +350,8 @@ class Convolutional(nn.Module):
 
 
 # %% [markdown]
-# A network is embeddings, a body, and a linear layer that scores the classes at every token.
+# A network is embeddings, a body, and a linear layer (one matrix and a bias) that scores the
+# classes at every token.
 
 
 # %% network

@@ -268,8 +268,8 @@ claim(evaluated[-1], "5.2", within=0.25)
 # Below it, each gain has to come from context, and is slower: 5.2 on held-out text at the end.
 #
 # Here the plateau is over in seconds; BERT's original settings may stay on it for thousands of
-# steps. A run whose loss equals the entropy has not failed, but it has not made use of any context
-# either: the project warns of it, as you will see below.
+# steps. A run whose loss equals the entropy has not failed, but it has made no use of context so
+# far: the project warns of it, as you will see below.
 #
 # ## What a mask predicts as training goes on
 #
