@@ -49,16 +49,32 @@ class PretrainedModel(nn.Module):
         Parameters that a method added to the model are left out (see `save_added`). Raises
         `UserError` when the folder cannot be written.
         """
-        weights.save(self, Path(folder))
+        self.save_files(Path(folder))
+        weights.save(self.saved, Path(folder))
+
+    @property
+    def saved(self) -> "PretrainedModel":
+        """Return the model whose config and weights are saved: this one, or one within it."""
+        return self
+
+    def save_files(self, folder: Path) -> None:
+        """Write what else the model needs beside its config and weights: by default nothing."""
 
     @classmethod
     def from_pretrained(
-        cls: "type[Model]", folder: str | Path, new_head: bool = False, **settings: Any
+        cls: "type[Model]",
+        folder: str | Path,
+        new_head: bool = False,
+        *,
+        add: weights.AddTensors | None = None,
+        **settings: Any,
     ) -> "Model":
         """Load the model in `folder` (or of this name, see `base.find_folder`), in evaluation mode.
 
         `settings` are arguments of the constructor: new labels, a dropout. With `new_head` or new
         labels, a head that the folder does not have is initialised: `newly_initialised` names its
-        parameters. Raises `UserError` when the folder has no such model, or its tensors do not fit.
+        parameters. With `add`, which adds the tensors of an adapter to its base model, the folder
+        may be one of an adapter. Raises `UserError` when the folder has no such model, or its
+        tensors do not fit.
         """
-        return weights.load(cls, folder, new_head, settings)
+        return weights.load(cls, folder, new_head, settings, add)

@@ -21,8 +21,10 @@ from jaxtyping import Float
 
 from plainformer.base import UserError, find_folder
 from plainformer.encoder import SentenceEncoder, check_finite, prepack_weights, quantize_int8
+from plainformer.encoder.weights import tokenizer_folder
 from plainformer.encoder.weights.sentence_layout import Mode, SentenceLayout
 from plainformer.finetune.data.batch import Batch, Item, by_length
+from plainformer.finetune.tuning.adapter import add_tensors
 from plainformer.tokenizer import Encoding, Tokenizer, as_list, load_tokenizer, text_and_pair
 from plainformer.training import choose_device, distributed_map
 
@@ -58,8 +60,10 @@ class Embedder:
         together, or the folder declares what is not supported.
         """
         folder = find_folder(folder)
-        model = SentenceEncoder.from_pretrained(folder, pooling=pooling, normalise=normalise)
-        tokenizer = load_tokenizer(folder / model.layout.encoder)
+        model = SentenceEncoder.from_pretrained(
+            folder, add=add_tensors, pooling=pooling, normalise=normalise
+        )
+        tokenizer = load_tokenizer(tokenizer_folder(folder / model.layout.encoder))
         tokenizer.check_vocabulary(model.config.vocab_size, f"the model in {folder}")
         if max_length is None:
             positions = model.config.max_position_embeddings

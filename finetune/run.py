@@ -46,7 +46,7 @@ from plainformer.finetune.robust.averaging import (
 from plainformer.finetune.task import AnyTask, Task
 from plainformer.finetune.task_file import save_task
 from plainformer.finetune.task_options import balance_of, per_label_of
-from plainformer.finetune.tuning import merge_added, trained_parameters
+from plainformer.finetune.tuning import save_adapter, trained_parameters
 from plainformer.finetune.tuning.trained import is_frozen
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import (
@@ -203,7 +203,8 @@ def finetune_on(
     say((f"warning: {warning}" for warning in never), quiet)
     if is_main():
         with full_disk(config.out):
-            write_folder(config.out, task, model, tokenizer)
+            base = config.model if config.tuning.is_on else None
+            write_folder(config.out, task, model, tokenizer, base)
             if held_out:
                 write_json(config.out / "metrics.json", nan_to_null({"valid": metric.to_json()}))
                 for name, figure in figures(metric).items():
@@ -351,10 +352,18 @@ def tune_and_score(
     return task, metric
 
 
-def write_folder(folder: Path, task: AnyTask, model: PretrainedModel, tokenizer: Tokenizer) -> None:
-    """Write the model, its tokenizer and the task to `folder`."""
+def write_folder(
+    folder: Path,
+    task: AnyTask,
+    model: PretrainedModel,
+    tokenizer: Tokenizer,
+    base: str | Path | None = None,
+) -> None:
+    """Write the model, its tokenizer and the task to `folder`; of a tuned `base`, what is added."""
     tokenizer.max_length = task.max_length
-    merge_added(model)
-    model.save_pretrained(folder)
+    if base is None:
+        model.save_pretrained(folder)
+    else:
+        save_adapter(model, folder, base)
     tokenizer.save(folder)
     save_task(task, folder)

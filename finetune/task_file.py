@@ -10,7 +10,13 @@ from typing import Any
 
 from plainformer.base import Fields, UserError, find_folder, from_json, read_json, write_json
 from plainformer.encoder.heads.sequence import default_problem_type
-from plainformer.encoder.weights import family_of, named_architectures, read_labels
+from plainformer.encoder.weights import (
+    family_of,
+    is_adapter,
+    named_architectures,
+    read_config,
+    read_labels,
+)
 from plainformer.encoder.weights.sentence import MODULES
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.tasks import TASKS
@@ -50,9 +56,8 @@ def load_task(folder: Path) -> AnyTask:
 
 def foreign_task(folder: Path) -> AnyTask:
     """Derive the task of a folder without `task.json`; raise `UserError` for an unknown head."""
-    path = folder / "config.json"
-    if path.exists():
-        config = read_json(path)
+    if (folder / "config.json").exists() or is_adapter(folder):
+        config = read_config(folder)
         try:
             task = named_task(config)
         except UserError as error:

@@ -99,19 +99,24 @@ class SentenceEncoder(HeadedModel):
         x = pool_all(encoded.last_hidden_state, inputs.sequences, self.layout.pooling, skip)
         return inputs.unpack_rows(self.layers(x)[:, : self.size])
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Save the encoder and the files of sentence-transformers in a folder.
+    @property
+    def saved(self) -> Encoder:
+        """Return the encoder."""
+        return self.encoder
 
-        Raises `UserError` when the folder cannot be written.
-        """
-        folder = Path(folder)
+    def save_files(self, folder: Path) -> None:
+        """Write the files of sentence-transformers; raise `UserError` where that fails."""
         # The weights come last: a folder without them is not taken for a model.
         write_layout(folder, self.layout, self.config.hidden_size, self.layers.state_dict())
-        weights.save(self.encoder, folder)
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, new_head: bool = False, **settings: Any
+        cls,
+        folder: str | Path,
+        new_head: bool = False,
+        *,
+        add: weights.AddTensors | None = None,
+        **settings: Any,
     ) -> "SentenceEncoder":
         """Load the model in `folder`; a bare encoder gets mean pooling and length 1.
 
@@ -123,7 +128,7 @@ class SentenceEncoder(HeadedModel):
         layout = read_layout(folder) or SentenceLayout()
         chosen = changed(layout, settings.pop("pooling", None), settings.pop("normalise", None))
         tensors = read_weights(folder, layout)
-        encoder = Encoder.from_pretrained(folder / layout.encoder, **settings)
+        encoder = Encoder.from_pretrained(folder / layout.encoder, add=add, **settings)
         try:
             model = cls(encoder, chosen)
         except UserError as error:

@@ -16,7 +16,8 @@ def find(name: str | Path) -> Path:
     folder = find_folder(name)
     if not (folder / "config.json").is_file():
         is_adapter = (folder / "adapter_config.json").is_file()
-        hint = " (but an adapter: merge it into its model with peft first)" if is_adapter else ""
+        hint = " (but an adapter; plainformer convert merges it into its model)"
+        hint = hint if is_adapter else ""
         raise UserError(f"{folder} is no model folder: it has no config.json{hint}")
     return folder
 

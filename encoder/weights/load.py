@@ -6,15 +6,16 @@ declares new (`labels=…`, `new_head=True`) may be missing. Each tensor is copi
 file to its parameter: loading needs little more memory than the model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from plainformer.base import UserError, read_json
+from plainformer.base import UserError, find_folder, read_json
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.init import initialise, skip_init
+from plainformer.encoder.weights.adapter import Adapter, is_adapter
 from plainformer.encoder.weights.families import family_of, named_architectures
 from plainformer.encoder.weights.family import Family, Tensors, headed, listed
 from plainformer.encoder.weights.folder import find, read_tensors
@@ -26,11 +27,21 @@ if TYPE_CHECKING:
 
     Model = TypeVar("Model", bound=PretrainedModel)
 
+AddTensors = Callable[["PretrainedModel", Adapter, Tensors], None]
+"""Add to a model, in place, the tensors of an adapter that are not the model's own."""
+
 
 def load(
-    cls: "type[Model]", folder: str | Path, new_head: bool, settings: Mapping[str, Any]
+    cls: "type[Model]",
+    folder: str | Path,
+    new_head: bool,
+    settings: Mapping[str, Any],
+    add: AddTensors | None = None,
 ) -> "Model":
     """Build a `cls` from `config.json`, and copy the folder's tensors into it.
+
+    With `add`, the folder may be an adapter's (see `weights.adapter`): its base model is loaded,
+    with the head of the adapter, and `add` adds the rest.
 
     With `new_head`, or `labels` among the `settings`, a head may be missing. A classifier of other
     labels, or of another class of model, is not loaded. Raises `UserError` for a folder without a
@@ -38,12 +49,15 @@ def load(
     the wrong shape, no floating-point numbers, NaN or infinite. Sizes are compared with the file
     before anything of that size is allocated.
     """
-    folder = find(folder)
-    raw = read_json(folder / "config.json")
+    folder = find_folder(folder)
+    adapter = Adapter.of(folder) if add is not None and is_adapter(folder) else None
+    raw = read_json(find(folder) / "config.json") if adapter is None else adapter.config()
     try:
         family = family_of(raw)
         config = family.read_config(raw)
-        tensors = family.with_prefix(read_tensors(folder))
+        found = read_tensors(folder) if adapter is None else adapter.base_tensors()
+        tensors = family.with_prefix(found)
+        more = {} if adapter is None else family.with_prefix(adapter.tensors)
         check_layers(config, tensors, family, cls.class_name)
         if is_other_classifier(raw, family, cls.class_name, settings):
             classifier = family.heads.get(cls.class_name, {}).get("classifier", "classifier")
@@ -52,14 +66,22 @@ def load(
             family.settle_decoder(tensors, config.tie_word_embeddings)
         arguments = read_settings(raw, cls.saved_settings, settings)
         if cls.class_name == "Encoder":
-            has_pooler = any(name.startswith(f"{family.prefix}pooler.") for name in tensors)
+            pooler = f"{family.prefix}pooler."
+            has_pooler = any(name.startswith(pooler) for name in (*tensors, *more))
             arguments = {"pooler": has_pooler, **arguments}
         with skip_init(), torch.device("meta"):  # the shapes, without memory
             plan = cls(config, **arguments)
+        own = {name: more[name] for name in more.keys() & targets_in(plan, family).keys()}
+        tensors |= own
         missing = check(plan, tensors, family, new_head or "labels" in settings)
         with skip_init():
             model = cls(config, **arguments)
         model.newly_initialised = copy_tensors(tensors, model, family, missing)
+        if add is not None and adapter is not None:
+            model.newly_initialised = names_of(model, family, own)
+            heads = family.head_prefixes
+            added = {n: t for n, t in more.items() if n not in own and not n.startswith(heads)}
+            add(model, adapter, added)
     except UserError as error:
         is_named = str(error).startswith(str(folder))
         raise UserError(str(error) if is_named else f"{folder}: {error}") from None
@@ -91,17 +113,28 @@ def check_layers(config: EncoderConfig, tensors: Tensors, family: Family, class_
             raise UserError(f"missing tensors: {name}, and {says}")
 
 
+def targets_in(model: "PretrainedModel", family: Family) -> Tensors:
+    """Return the parts of the model's tensors that Hugging Face keeps, by their names."""
+    return {
+        hf_name: target
+        for name, tensor in headed(model).state_dict().items()
+        for hf_name, target in family.split(name, tensor, model.class_name).items()
+    }
+
+
+def names_of(model: "PretrainedModel", family: Family, own: Tensors) -> tuple[str, ...]:
+    """Return the names of the model's tensors whose parts are all among `own`."""
+    named = {n: family.hf_names(n, model.class_name) for n in headed(model).state_dict()}
+    return tuple(name for name, parts in named.items() if own.keys() >= set(parts))
+
+
 def check(plan: "PretrainedModel", tensors: Tensors, family: Family, new_head: bool) -> list[str]:
     """Compare the file's tensors with the shapes of `plan`; return those missing of a `new_head`.
 
     Raises `UserError` naming the tensors that are missing, unexpected, of the wrong shape or no
     floating-point numbers.
     """
-    targets = {
-        hf_name: target
-        for name, tensor in headed(plan).state_dict().items()
-        for hf_name, target in family.split(name, tensor, plan.class_name).items()
-    }
+    targets = targets_in(plan, family)
     missing = [name for name in targets if name not in tensors]
     are_of_heads = all(name.startswith(family.head_prefixes) for name in missing)
     if missing and not (are_of_heads and new_head):

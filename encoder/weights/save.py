@@ -1,15 +1,17 @@
 """Write a model as a folder that `transformers` opens."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
+from torch import Tensor
 
 from plainformer.base import UserError, atomic_path, write_json
 from plainformer.base.tensors import save_tensors
 from plainformer.encoder.weights.added import split_state
 from plainformer.encoder.weights.families import FAMILIES
-from plainformer.encoder.weights.family import headed
+from plainformer.encoder.weights.family import Family, Tensors, headed
 from plainformer.encoder.weights.settings import write_settings
 
 if TYPE_CHECKING:
@@ -25,14 +27,10 @@ def save(model: "PretrainedModel", folder: Path) -> None:
     state, _ = split_state(headed(model))
     if not all(tensor.is_floating_point() for tensor in state.values()):
         raise UserError("a model in int8 is not saved: save the one of which it was made")
-    family = next(f for f in FAMILIES.values() if f.expresses(model.config))
-    config = family.write_config(model.config) | write_settings(model)
-    config["architectures"] = [family.architectures[model.class_name]]
-    tensors = family.to_hf(state, model.class_name)
+    family, config = family_that_writes(model), hf_config(model)
+    tensors = hf_tensors(model, state)
     if model.has_decoder and not model.config.tie_word_embeddings:
         tensors = family.with_second_bias(tensors)
-    if model.base is model:
-        tensors = {name.removeprefix(family.prefix): tensor for name, tensor in tensors.items()}
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     try:
         with (
@@ -43,3 +41,25 @@ def save(model: "PretrainedModel", folder: Path) -> None:
             save_tensors(tensors, tensors_path, metadata={"format": "pt"})
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot write the model to {folder}: {error}") from None
+
+
+def family_that_writes(model: "PretrainedModel") -> Family:
+    """Find the family that has names for the config of `model`."""
+    return next(f for f in FAMILIES.values() if f.expresses(model.config))
+
+
+def hf_config(model: "PretrainedModel") -> dict[str, Any]:
+    """Return the `config.json` of `model`."""
+    family = family_that_writes(model)
+    config = family.write_config(model.config) | write_settings(model)
+    config["architectures"] = [family.architectures[model.class_name]]
+    return config
+
+
+def hf_tensors(model: "PretrainedModel", state: Mapping[str, Tensor]) -> Tensors:
+    """Rename tensors of `headed(model)` as the files of `model` name them."""
+    family = family_that_writes(model)
+    tensors = family.to_hf(state, model.class_name)
+    if model.base is not model:
+        return tensors
+    return {name.removeprefix(family.prefix): tensor for name, tensor in tensors.items()}

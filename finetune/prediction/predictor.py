@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 
 import torch
 
-from plainformer.base import UserError
+from plainformer.base import UserError, find_folder
 from plainformer.corpora import Row
 from plainformer.encoder import check_finite, prepack_weights, quantize_int8
 from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.encoder.weights import tokenizer_folder
 from plainformer.finetune.data.batch import Batch, Item, ItemT, by_length
 from plainformer.finetune.data.example import ExampleT
 from plainformer.finetune.data.rows import Input, as_rows, bounded
@@ -53,7 +54,7 @@ class Predictor:
         rounds them and chooses the CPU: see `encoder.quantize_int8`.
         """
         task = load_task(Path(folder))
-        tokenizer = load_tokenizer(folder)
+        tokenizer = load_tokenizer(tokenizer_folder(find_folder(folder)))
         model = task.load(Path(folder)).to(choose_device("cpu" if int8 else device))
         model = quantize_int8(model) if int8 else prepack_weights(model)
         tokenizer.check_vocabulary(model.config.vocab_size)

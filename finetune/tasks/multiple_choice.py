@@ -28,6 +28,7 @@ from plainformer.finetune.metrics import ChoiceMetric
 from plainformer.finetune.task import Task
 from plainformer.finetune.task_options import PoolingOptions, TaskOptions
 from plainformer.finetune.tasks.texts import TextExample, read_texts
+from plainformer.finetune.tuning.adapter import add_tensors
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import Loss
 
@@ -116,7 +117,7 @@ class MultipleChoice(Task[ChoiceExample, Choice, ChoicePrediction]):
 
     def load(self, folder: Path) -> ChoiceScorer:
         """Load the scorer in `folder`."""
-        return ChoiceScorer.from_pretrained(folder)
+        return ChoiceScorer.from_pretrained(folder, add=add_tensors)
 
     def encode(self, example: ChoiceExample, tokenizer: Tokenizer) -> Choice:
         """Encode a pair for each option; the longer of text and option is cut."""

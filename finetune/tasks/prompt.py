@@ -26,6 +26,7 @@ from plainformer.finetune.task import check_labels
 from plainformer.finetune.task_options import LabelOptions, TaskOptions
 from plainformer.finetune.tasks.classification import ClassExample, Classification
 from plainformer.finetune.tasks.texts import chosen
+from plainformer.finetune.tuning.adapter import add_tensors
 from plainformer.tokenizer import Encoding, Tokenizer, load_tokenizer
 from plainformer.tokenizer.encoding import longest_first
 
@@ -100,7 +101,7 @@ class Prompt(Classification):
 
     def load(self, folder: Path) -> PretrainedModel:
         """Load the masked-language model in `folder`."""
-        return MaskedLM.from_pretrained(folder)
+        return MaskedLM.from_pretrained(folder, add=add_tensors)
 
     def encodings(self, example: ClassExample, tokenizer: Tokenizer) -> tuple[Encoding, ...]:
         """Encode the filled template as one sequence; masks in the text itself are left out.

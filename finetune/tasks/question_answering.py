@@ -34,6 +34,7 @@ from plainformer.finetune.metrics.spans import word_f1
 from plainformer.finetune.task import AS_NAMED, Task
 from plainformer.finetune.task_options import TaskOptions
 from plainformer.finetune.tasks.texts import OVERLAP
+from plainformer.finetune.tuning.adapter import add_tensors
 from plainformer.tokenizer import Tokenizer
 from plainformer.tokenizer.encoding import windows
 from plainformer.training import Loss
@@ -225,7 +226,7 @@ class QuestionAnswering(Task[QuestionExample, Passage, AnswerPrediction]):
 
     def load(self, folder: Path) -> QuestionAnswerer:
         """Load the model in `folder`."""
-        return QuestionAnswerer.from_pretrained(folder)
+        return QuestionAnswerer.from_pretrained(folder, add=add_tensors)
 
     def encode(self, example: QuestionExample, tokenizer: Tokenizer) -> Passage:
         """Encode windows of the passage, each with the question; the target is the first answer.

@@ -41,6 +41,7 @@ from plainformer.finetune.task import Task
 from plainformer.finetune.task_options import PoolingOptions, TaskOptions
 from plainformer.finetune.tasks.regression import read_score
 from plainformer.finetune.tasks.texts import TextExample
+from plainformer.finetune.tuning.adapter import add_tensors
 from plainformer.tokenizer import Tokenizer, load_tokenizer
 from plainformer.training import Loss
 
@@ -203,7 +204,7 @@ class SentenceEmbedding(Task[SentenceExample, Item, SentencePrediction]):
 
     def load(self, folder: Path) -> PretrainedModel:
         """Load the encoder in `folder`."""
-        return SentenceEncoder.from_pretrained(folder)
+        return SentenceEncoder.from_pretrained(folder, add=add_tensors)
 
     def encode(self, example: SentenceExample, tokenizer: Tokenizer) -> Item:
         """Encode each text as a sequence, each with the score from 0 to 1."""

@@ -20,6 +20,7 @@ from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.task import PredictionT, Task
 from plainformer.finetune.tasks.texts import OVERLAP, TextT
+from plainformer.finetune.tuning.adapter import add_tensors
 from plainformer.tokenizer import Encoding, Tokenizer
 from plainformer.tokenizer.encoding import windows
 
@@ -56,7 +57,7 @@ class SequenceTask(Task[TextT, Item, PredictionT]):
 
     def load(self, folder: Path) -> PretrainedModel:
         """Load the classifier in `folder`."""
-        return SequenceClassifier.from_pretrained(folder)
+        return SequenceClassifier.from_pretrained(folder, add=add_tensors)
 
     def encode(self, example: TextT, tokenizer: Tokenizer) -> Item:
         """Encode a text as one sequence, or as windows, each with the target of the text."""

@@ -6,6 +6,7 @@ A file each. A method is a function `add_METHOD` and the modules that it puts in
 say what they added (`added_parameters`), and, where they can be, how they are merged (`merged`).
 """
 
+from plainformer.finetune.tuning.adapter import add_tensors, save_adapter
 from plainformer.finetune.tuning.bitfit import train_biases
 from plainformer.finetune.tuning.dora import add_dora
 from plainformer.finetune.tuning.layers import freeze_base
@@ -19,8 +20,10 @@ __all__ = [
     "TuningOptions",
     "add_dora",
     "add_lora",
+    "add_tensors",
     "freeze_base",
     "merge_added",
+    "save_adapter",
     "train_biases",
     "trained_parameters",
     "unfreeze_gradually",

@@ -10,13 +10,14 @@ from plainformer.options import parse
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """Convert an old pytorch_model.bin to a folder with safetensors.
+    """Convert an old pytorch_model.bin to safetensors, or merge an adapter into its base model.
 
-    The file is a pickle; it is read with weights_only, which refuses anything that runs code.
+    The .bin is a pickle; it is read with weights_only, which refuses anything that runs code.
     """
 
     model: Positional[Path]
-    """Folder with config.json and pytorch_model.bin, or its shards and their index."""
+    """Folder with config.json and pytorch_model.bin, or its shards and their index; or that of an
+    adapter, such as a run with --lora."""
 
     out: Path
     """A new folder for model.safetensors, config.json and the tokenizer's files."""
@@ -25,7 +26,14 @@ class ConvertOptions:
 def run(arguments: Sequence[str]) -> None:
     """Convert, and print the number of tensors."""
     options = parse(ConvertOptions, "convert", arguments)
-    from plainformer.encoder.weights.convert import convert
+    from plainformer.encoder.weights import is_adapter
 
-    count = convert(options.model, options.out)
+    if is_adapter(options.model):
+        from plainformer.finetune.merged_folder import merge_folder
+
+        count = merge_folder(options.model, options.out)
+    else:
+        from plainformer.encoder.weights.convert import convert
+
+        count = convert(options.model, options.out)
     print(f"{count:,} tensors, and the files beside them, are in {options.out}")

@@ -23,6 +23,8 @@ from plainformer.base import Fields, UserError, parse_json, read_json
 OPTIONS, PLAN, LOG, SPEED = "options.json", "plan.json", "log.jsonl", "speed.jsonl"
 WEIGHTS = "model.safetensors"
 """The file of weights: in the folder of a finished run, and in each checkpoint."""
+ADAPTER = "adapter_model.safetensors"
+"""The file of what a tuned run added to its base model."""
 HELD_OUT, METRICS, SUMMARY = "held_out.json", "metrics.json", "summary.json"
 LARGEST_SIZE = 2**40
 STOPPED_AFTER_SECONDS = 120.0
@@ -83,7 +85,7 @@ class Run:
             seconds=sum(finite_numbers(row).get("seconds", 0.0) for row in speeds),
             measured_on=read_object(folder / HELD_OUT, notes),
             written=max((path.stat().st_mtime for path in known if path.exists()), default=0.0),
-            has_ended=(folder / METRICS).exists() or (folder / WEIGHTS).exists(),
+            has_ended=any((folder / name).exists() for name in (METRICS, WEIGHTS, ADAPTER)),
             notes=tuple(notes),
         )
 

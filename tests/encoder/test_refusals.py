@@ -33,7 +33,7 @@ def test_folder_without_config(folder: Path) -> None:
     refused(folder, r"no config\.json")
     refused(folder / "model.safetensors", r"is a file")
     (folder / "adapter_config.json").write_text("{}")
-    refused(folder, "no config.json .but an adapter: merge it into its model with peft first")
+    refused(folder, "no config.json .but an adapter; plainformer convert merges it")
 
 
 @pytest.mark.parametrize("text", ["{", "", "[]", '"bert"', "\x00\xff"])

@@ -27,6 +27,7 @@ from tests.pretrain import tiny
 from tests.processes import run_on_processes
 
 ROOT = Path(__file__).parents[2]
+WEIGHTS = ("model.safetensors", "adapter_model.safetensors")
 STEPS = 24  # of 13 examples; the last has one, so that three micro-batches of four are empty
 
 
@@ -130,7 +131,8 @@ def assert_alike(one: Path, other: Path) -> None:
         assert row.get("tokens") == its.get("tokens")
         assert its.get("loss", 0) == pytest.approx(row.get("loss", 0), rel=1e-5)
         assert its.get("evaluation", {}) == pytest.approx(row.get("evaluation", {}), rel=1e-4)
-    trained, its = (load_file(run / "model.safetensors") for run in (one, other))
+    (file,) = (one / name for name in WEIGHTS if (one / name).exists())
+    trained, its = load_file(file), load_file(other / file.name)
     for key, tensor in trained.items():
         torch.testing.assert_close(its[key], tensor, rtol=1e-3, atol=1e-4, msg=key)
     scores, its = (read_json(run / "metrics.json")["valid"] for run in (one, other))

@@ -67,6 +67,17 @@ def test_two_processes_take_the_steps_of_one(runs, name):
 
 
 @EACH
+def test_the_folder_holds_what_was_added_and_the_head_alone(runs, name):
+    run = runs / "one" / name
+    assert not (run / "model.safetensors").exists() and not (run / "config.json").exists()
+    added = load_file(run / "adapter_model.safetensors")
+    others = {key.rpartition(".")[0] for key in added if ".lora_" not in key}
+    # The base was pretrained without a pooler: it is part of the head.
+    assert others == {f"base_model.model.{name}" for name in ("classifier", "bert.pooler.dense")}
+    assert (run / "tokenizer.json").exists() and (run / "task.json").exists()
+
+
+@EACH
 def test_a_resumed_run_is_the_one_that_was_not_stopped(runs, name):
     one, resumed = (last_checkpoint(runs / which / name) for which in ("one", "resumed"))
     assert one.keys() == resumed.keys()

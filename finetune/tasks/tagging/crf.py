@@ -29,6 +29,7 @@ from plainformer.base.tensors import save_tensors
 from plainformer.encoder import Encoder, Sequences, TokenClassifier
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.tasks.tagging.iob import OUTSIDE, is_legal
+from plainformer.finetune.tuning.adapter import add_tensors
 
 FORBIDDEN = -1e9
 """The score of an illegal tag or transition; it is finite, so that gradients are defined."""
@@ -251,20 +252,24 @@ class ChainTagger(PretrainedModel):
         logits: Tensor = self.classifier(*args, **kwargs)
         return logits
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write the token classifier's files, and `crf.safetensors`."""
+    @property
+    def saved(self) -> TokenClassifier:
+        """Return the token classifier."""
+        return self.classifier
+
+    def save_files(self, folder: Path) -> None:
+        """Write `crf.safetensors`."""
         tensors = {name: p.detach() * CRF.SCALE for name, p in self.crf.named_parameters()}
         try:
-            with atomic_path(Path(folder) / FILE) as path:
+            with atomic_path(folder / FILE) as path:
                 save_tensors(tensors, path)
         except (OSError, SafetensorError) as error:
             raise UserError(f"cannot write the model to {folder}: {error}") from None
-        self.classifier.save_pretrained(folder)
 
     @classmethod
     def load(cls, folder: Path) -> "ChainTagger":
         """Load a saved tagger; raise `UserError` for a damaged one or one of other labels."""
-        model = cls(TokenClassifier.from_pretrained(folder))
+        model = cls(TokenClassifier.from_pretrained(folder, add=add_tensors))
         path = folder / FILE
         try:
             tensors = load_file(path)

@@ -50,6 +50,7 @@ from plainformer.finetune.tasks.tagging.sentences import (
     sentence_rows,
 )
 from plainformer.finetune.tasks.texts import OVERLAP
+from plainformer.finetune.tuning.adapter import add_tensors
 from plainformer.tokenizer import Tokenizer, load_tokenizer
 from plainformer.tokenizer.encoding import windows
 from plainformer.training import Loss
@@ -189,7 +190,7 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
         """Load the token classifier in `folder`, with its CRF if the task has one."""
         if self.decoding == "crf":
             return ChainTagger.load(folder)
-        return TokenClassifier.from_pretrained(folder)
+        return TokenClassifier.from_pretrained(folder, add=add_tensors)
 
     def encode(self, example: Sentence, tokenizer: Tokenizer) -> TaggedItem:
         """Encode a sentence as one sequence or as windows; each word has a target in only one."""
