@@ -13,6 +13,7 @@ from plainformer.finetune.tuning.layers import freeze_base
 from plainformer.finetune.tuning.lora import add_lora
 from plainformer.finetune.tuning.merge import merge_added
 from plainformer.finetune.tuning.options import TuningOptions
+from plainformer.finetune.tuning.several import average, load_adapters, mixed
 from plainformer.finetune.tuning.trained import trained_parameters
 from plainformer.finetune.tuning.unfreeze import unfreeze_gradually
 
@@ -21,8 +22,11 @@ __all__ = [
     "add_dora",
     "add_lora",
     "add_tensors",
+    "average",
     "freeze_base",
+    "load_adapters",
     "merge_added",
+    "mixed",
     "save_adapter",
     "train_biases",
     "trained_parameters",
