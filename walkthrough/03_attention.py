@@ -235,9 +235,9 @@ show(
 
 # %% [markdown]
 # Nobody told these heads what to do: training found it useful. One looks at the token before, in
-# every row. Another prefers the token after. A third joins *it* to *animal*, with a weight of 0.69.
-# The last one rests on `[CLS]`, with 0.90 of its weight. The usual explanation: weights add up to
-# 1, so a head that finds nothing in a text must still put them somewhere.
+# every row but the first. Another prefers the token after. A third joins *it* to *animal*, with a
+# weight of 0.69. The last one rests on `[CLS]`, with 0.90 of its weight. The usual explanation:
+# weights add up to 1, so a head that finds nothing in a text must still put them somewhere.
 
 # %% four-heads
 before = found[0, 2].diagonal(-1).mean()
@@ -273,7 +273,8 @@ show_frames(
     figures,
     [f"layer {layer}" for layer in range(1, 7)],
     "Weights of the token 'it' on all tokens, a row for each of 12 heads. In layer 1 they are "
-    "spread, in layers 2 to 5 most heads rest on [CLS], in layer 6 they spread again.",
+    "spread, in layers 2 to 5 [CLS] has the largest weight in most heads, in layer 6 the weights "
+    "spread again, and one head, the twelfth, looks at 'animal'.",
 )
 rest = found[..., 0].mean((1, 2))  # the weight on [CLS], by layer
 assert rest[1:5].min() > 0.4 > rest[[0, 5]].max()

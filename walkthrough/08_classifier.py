@@ -311,7 +311,8 @@ show(
 
 claim(accuracy["pretrained"].mean(), "67 %", within=4)
 claim(accuracy["random"].mean(), "58 %", within=5)
-assert accuracy["pretrained"].mean() > accuracy["random"].mean() + 3
+spread = max(scores.std(ddof=1) for scores in accuracy.values())
+assert accuracy["pretrained"].mean() > accuracy["random"].mean() + max(3, spread)
 assert accuracy["random"].mean() < 100 * bag_accuracy + 2
 claim(100 * np.sqrt(0.67 * 0.33 / len(test)), "1.5", within=0.05)
 
