@@ -626,8 +626,8 @@ assert max(accuracy.values()) - min(accuracy.values()) < 0.12
 #
 # ## Exercises
 #
-# 1. How many parameters has an LSTM? It has four gates, each with a matrix for the input, one for
-#    the state, and two biases.
+# **1.** How many parameters has an LSTM? It has four gates, each with a matrix for the input, one
+# for the state, and two biases.
 
 
 # %% exercise-1
@@ -656,9 +656,9 @@ def lstm_parameters(inputs: int, width: int, directions: int) -> int:
 
 
 # %% [markdown]
-# 2. A convolution may skip: with *dilation* $d$ it reads the tokens $d$ to the left and right. How
-#    far to each side does a stack of convolutions over three tokens see? Return the reach. (With
-#    1, 2, 4, 8 the CNN would see all of the cards.)
+# **2.** A convolution may skip: with *dilation* $d$ it reads the tokens $d$ to the left and right.
+# How far to each side does a stack of convolutions over three tokens see? Return the reach. (With
+# 1, 2, 4, 8 the CNN would see all of the cards.)
 
 
 # %% exercise-2
@@ -691,8 +691,8 @@ def reach(dilations: list[int]) -> int:
 
 
 # %% [markdown]
-# 3. From which length on does attention's part of the operations outweigh the matrices? Return the
-#    smallest $n$ at which it is larger, for any sizes of a BERT.
+# **3.** From which length on does attention's part of the operations outweigh the matrices? Return
+# the smallest $n$ at which it is larger, for any sizes of a BERT.
 
 
 # %% exercise-3

@@ -451,7 +451,7 @@ assert final["rtd"]["rtd_found"] < 0.03
 #
 # ## Exercises
 #
-# 1. Choose whole words: write the draw that `Masking` makes with `unit="words"`.
+# **1.** Choose whole words: write the draw that `Masking` makes with `unit="words"`.
 
 
 # %% exercise-1
@@ -487,9 +487,9 @@ def choose_words(words: np.ndarray, ratio: float, rng: np.random.Generator) -> n
 
 
 # %% [markdown]
-# 2. What would the plateau be on *another* text? Compute the loss, in nats a token, of the
-#    frequencies of one text on another. A token that the first text lacks must not cost infinity:
-#    count each token of the vocabulary once more than it occurs.
+# **2.** What would the plateau be on *another* text? Compute the loss, in nats a token, of the
+# frequencies of one text on another. A token that the first text lacks must not cost infinity:
+# count each token of the vocabulary once more than it occurs.
 
 
 # %% exercise-2
@@ -525,8 +525,8 @@ def constant_loss(seen: np.ndarray, asked: np.ndarray, vocab_size: int) -> float
 
 
 # %% [markdown]
-# 3. The next plateau: a model that sees only *one* token to the left can reach the entropy of a
-#    token given the one before it. Compute it from the counts of pairs.
+# **3.** The next plateau: a model that sees only *one* token to the left can reach the entropy of a
+# token given the one before it. Compute it from the counts of pairs.
 
 
 # %% exercise-3

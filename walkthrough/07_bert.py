@@ -469,7 +469,7 @@ assert comparison.agrees
 # %% [markdown]
 # ## Exercises
 #
-# 1. Write the number of parameters of a BERT without pooler as a formula of its shape.
+# **1.** Write the number of parameters of a BERT without pooler as a formula of its shape.
 
 
 # %% exercise-1
@@ -509,7 +509,8 @@ def parameters(config: EncoderConfig) -> int:
 
 
 # %% [markdown]
-# 2. Compute SPLADE's weights of several texts at once. The shorter texts of a batch are padded, and
+# **2.** Compute SPLADE's weights of several texts at once. The shorter texts of a batch are padded,
+# and
 # a logit at padding must not count.
 
 
@@ -551,7 +552,7 @@ def sparse(logits: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# 3. Write the search yourself: the number of the first stage that departs. A stage agrees when
+# **3.** Write the search yourself: the number of the first stage that departs. A stage agrees when
 # $\max |o - t| \le \mathrm{tolerance} \cdot \max(1, \max |t|)$, since large numbers are rounded
 # more. A result that is not a number (NaN) does not agree with anything.
 

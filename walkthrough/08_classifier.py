@@ -355,8 +355,8 @@ for prediction in predictor(["A warm, funny and moving film.", "Dull, and far to
 # %% [markdown]
 # ## Exercises
 #
-# 1. Early stopping: given the scores of the evaluations, which one is kept, and after which one
-#    does the run stop?
+# **1.** Early stopping: given the scores of the evaluations, which one is kept, and after which one
+# does the run stop?
 
 
 # %% exercise-1
@@ -395,8 +395,9 @@ def early_stopping(scores: list[float], patience: int) -> tuple[int, int]:
 
 
 # %% [markdown]
-# 2. Is a difference luck? Two models judged the same texts. Draw the texts again with replacement,
-#    many times, and return the share of the draws in which the first model is *not* ahead.
+# **2.** Is a difference luck? Two models judged the same texts. Draw the texts again with
+# replacement, many times, and return the share of the draws in which the first model is *not*
+# ahead.
 
 
 # %% exercise-2
@@ -433,8 +434,8 @@ def luck(first: np.ndarray, second: np.ndarray, draws: int, seed: int) -> float:
 
 
 # %% [markdown]
-# 3. **Label smoothing** asks for less certainty: the target is not 1 and 0, but 1 − ε and ε spread
-#    over all labels. Return the loss and its gradient.
+# **3.** **Label smoothing** asks for less certainty: the target is not 1 and 0, but 1 − ε and ε
+# spread over all labels. Return the loss and its gradient.
 
 
 # %% exercise-3

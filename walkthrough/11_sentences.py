@@ -440,7 +440,7 @@ claim(after, "0.42", within=0.08)
 #
 # ## Exercises
 #
-# 1. Find the nearest vectors when they do not have length 1.
+# **1.** Find the nearest vectors when they do not have length 1.
 
 
 # %% exercise-1
@@ -476,9 +476,9 @@ def nearest(query: np.ndarray, vectors: np.ndarray, count: int) -> list[int]:
 
 
 # %% [markdown]
-# 2. SPLADE's cone has a common part. Take it away: subtract from each vector the mean of all, and
-#    scale to length 1 again. Unrelated sentences are then about at a right angle. Does the order
-#    get better, too? (Look at what the check prints.)
+# **2.** SPLADE's cone has a common part. Take it away: subtract from each vector the mean of all,
+# and scale to length 1 again. Unrelated sentences are then about at a right angle. Does the order
+# get better, too? (Look at what the check prints.)
 
 
 # %% exercise-2
@@ -518,7 +518,7 @@ def centred(vectors: np.ndarray) -> np.ndarray:
 
 
 # %% [markdown]
-# 3. In our training, two questions of one batch may have the same type; then each is a *false
+# **3.** In our training, two questions of one batch may have the same type; then each is a *false
 # negative* of the other. Write the loss so that a text never counts the partner of another text of
 # its own type as wrong.
 

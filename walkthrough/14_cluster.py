@@ -338,8 +338,8 @@ assert apart < 1e-3
 #
 # ## Exercises
 #
-# 1. Micro-batches come with their sums of losses and their counts. Compute the mean loss of the
-#    step; a micro-batch may have no masked token at all.
+# **1.** Micro-batches come with their sums of losses and their counts. Compute the mean loss of the
+# step; a micro-batch may have no masked token at all.
 
 
 # %% exercise-1
@@ -367,9 +367,9 @@ def step_loss(micro_batches: list[tuple[float, int]]) -> float:
 
 
 # %% [markdown]
-# 2. DDP averages: it adds the gradients of all processes and divides by their number. Each process
-#    has the gradient of its own *sum* of losses. By what number must each process multiply its
-#    gradient beforehand, so that the average is the right gradient?
+# **2.** DDP averages: it adds the gradients of all processes and divides by their number. Each
+# process has the gradient of its own *sum* of losses. By what number must each process multiply its
+# gradient beforehand, so that the average is the right gradient?
 
 
 # %% exercise-2
@@ -399,10 +399,10 @@ def factor(counts: list[int]) -> float:
 
 
 # %% [markdown]
-# 3. Half of the ring is a useful exchange of its own, *reduce-scatter*: FSDP uses it, since a
-#    process needs the sum of its own shard alone. Process $p$ of $n$ starts with a row of the
-#    gradients; return the rows of the sums, one shard a process, and the numbers that one process
-#    sends.
+# **3.** Half of the ring is a useful exchange of its own, *reduce-scatter*: FSDP uses it, since a
+# process needs the sum of its own shard alone. Process $p$ of $n$ starts with a row of the
+# gradients; return the rows of the sums, one shard a process, and the numbers that one process
+# sends.
 
 
 # %% exercise-3
