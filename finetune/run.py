@@ -13,6 +13,7 @@ from plainformer.base.figures import save_png
 from plainformer.corpora import is_set
 from plainformer.encoder.init import initialise
 from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.encoder.weights import is_adapter
 from plainformer.finetune.config import FinetuneConfig
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.data.examples import few_of_each, read_examples
@@ -127,9 +128,17 @@ def is_new_run(config: FinetuneConfig) -> bool:
 
 
 def refuse_model_folder(config: FinetuneConfig) -> None:
-    """Raise `UserError` where the run would write into the folder of the pretrained model."""
+    """Raise `UserError` where the run would write into the folder of the pretrained model.
+
+    Nor can it start from an adapter.
+    """
     if config.out.resolve() == config.model.resolve():
         raise UserError(f"{config.out} is the pretrained model: choose another folder for the run")
+    if is_adapter(config.model):
+        raise UserError(
+            f"{config.model} is an adapter: plainformer convert {config.model} --out DIR merges it "
+            "into its base model, from which a run can start"
+        )
 
 
 def split_examples(config: FinetuneConfig, quiet: bool) -> tuple[list[Any], list[Any]]:

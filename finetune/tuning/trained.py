@@ -18,16 +18,20 @@ def trained_parameters(
 ) -> list[str]:
     """Tabulate the trained parameters of each part of `model`, one line each, and their memory.
 
+    The head is what follows the blocks: a final norm and a pooler, too.
+
     A parameter is frozen where it requires no gradient, or its multiplier is 0.
     """
-    added = split_state(model)[1]
-    base = set(model.base.parameters())
-    blocks = set(model.base.blocks.parameters())
+    base, added = model.base, split_state(model)[1]
+    low = {
+        p for m in (base.embeddings, base.distance_bias) if m is not None for p in m.parameters()
+    }
+    blocks = set(base.blocks.parameters())
     parts: dict[str, Callable[[str, Tensor], bool]] = {
-        "embeddings": lambda name, p: p in base and p not in blocks and name not in added,
+        "embeddings": lambda name, p: p in low and name not in added,
         "blocks": lambda name, p: p in blocks and name not in added,
         "added": lambda name, p: name in added,
-        "head": lambda name, p: p not in base,
+        "head": lambda name, p: p not in low | blocks and name not in added,
         "all": lambda name, p: True,
     }
     named = list(model.named_parameters())

@@ -287,8 +287,9 @@ def test_every_command_opens_a_tuned_run(run, files, tmp_path, capsys):
         found = read_json(out / "scores" / "metrics.json")["accuracy"]
         assert found == pytest.approx(measured)
     assert main(["runs", str(run)]) == 0
-    assert main(["finetune", "--model", str(run), "--train", "t.tsv", "--out", "o"]) == 2
-    assert "plainformer convert merges it into its model" in capsys.readouterr().err
+    for task in ("classification", "tagging", "sentence-embedding"):
+        assert main(["finetune", task, "--model", str(run), "--train", "t.tsv", "--out", "o"]) == 2
+        assert f"plainformer convert {run} --out DIR merges it" in capsys.readouterr().err
 
 
 def test_without_our_file_the_folder_is_opened_as_pefts(run, tmp_path):

@@ -214,7 +214,7 @@ def test_the_table_counts_each_part() -> None:
     count = 2 * 2 * 4 * (32 + 32)
     lines = {line.split()[0]: line.split()[1:] for line in trained_parameters(model)[1:]}
     assert lines["added"][:2] == [f"{count:,}", f"{count:,}"]
-    assert lines["head"][:2] == ["66", "66"]
+    assert lines["head"][:2] == [f"{66 + 32 * 33:,}", "66"]  # of which the pooler is frozen
     assert lines["blocks"][1] == lines["embeddings"][1] == "0"
     total = count + 66
     assert lines["all"] == [f"{own + count:,}", f"{total:,}", f"{12 * total / 1e6:.1f}", "MB"]
