@@ -49,7 +49,7 @@ for review in pool[:3]:
 # $$p_k = \frac{e^{z_k}}{\sum_j e^{z_j}}, \qquad L = -\ln p_y.$$
 
 # %% loss
-from plainformer.encoder import ops
+from plainformer.encoder.ops import plain
 
 rng = np.random.default_rng(0)
 z = rng.normal(size=(4, 3))  # four examples, three labels
@@ -68,7 +68,7 @@ def loss_of(z: np.ndarray, y: np.ndarray) -> float:
 
 
 logits = torch.tensor(z, requires_grad=True)
-loss = ops.cross_entropy(logits, torch.tensor(y))  # the project's own
+loss = plain.cross_entropy(logits, torch.tensor(y))  # the project's own
 assert np.isclose(loss_of(z, y), loss.item())
 
 # %% [markdown]

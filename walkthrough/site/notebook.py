@@ -13,6 +13,7 @@ from walkthrough.chapters import Cell
 from walkthrough.site.execute import Outputs
 from walkthrough.site.language import Language
 
+COLOURS = re.compile(r"\x1b\[[\d;]*m")
 HINT = re.compile(r"<details>\s*(<summary>.*?</summary>)\s*(.*?)\s*</details>", re.DOTALL)
 
 
@@ -56,10 +57,13 @@ def _code(cell: Cell, outputs: list[Any], language: Language) -> Any:
 def _described(output: Any, alt: str | None) -> Any:
     """Describe the figure of an output by `alt`, where a language has its own description.
 
-    What is no figure is shown as text: a progress line brings colours of its own as HTML.
+    What is no figure is shown as text without colours: those of a terminal are too pale for a page.
     """
     if _alt(output) is None and "text/plain" in output.get("data", {}):
         output.data.pop("text/html", None)
+        output.data["text/plain"] = COLOURS.sub("", output.data["text/plain"])
+    if "text" in output:
+        output.text = COLOURS.sub("", output.text)
     if alt is not None and (own := _alt(output)) is not None:
         for kind, metadata in output.metadata.items():
             metadata["alt"] = alt
