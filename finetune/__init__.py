@@ -6,6 +6,7 @@ from plainformer.finetune.embedder import Embedder
 from plainformer.finetune.evaluation import Evaluation, evaluate_folder
 from plainformer.finetune.metrics import Metric, Mistake, Table
 from plainformer.finetune.prediction.predictor import Predictor
+from plainformer.finetune.report.figures import figures
 from plainformer.finetune.robust import RobustOptions
 from plainformer.finetune.run import Outcome
 from plainformer.finetune.sweep import Summary, finetune
@@ -47,6 +48,7 @@ __all__ = [
     "TuningOptions",
     "evaluate_folder",
     "few_of_each",
+    "figures",
     "finetune",
     "in_batch",
     "read_examples",

@@ -330,8 +330,7 @@ claim(100 * np.sqrt(0.67 * 0.33 / len(test)), "1.5", within=0.05)
 # Look at mistakes before you change a model, and first at those that it was surest of.
 
 # %% mistakes
-from plainformer.finetune import evaluate_folder
-from plainformer.finetune.report.figures import figures
+from plainformer.finetune import evaluate_folder, figures
 
 metric = evaluate_folder(folder / "pretrained" / "seed-0", str(files["test"]), quiet=True).metric
 show(figures(metric)["confusion"], "True against predicted label: mistakes in both directions.")
