@@ -8,7 +8,9 @@ say what they added (`added_parameters`), and, where they can be, how they are m
 
 from plainformer.finetune.tuning.adapter import add_tensors, save_adapter
 from plainformer.finetune.tuning.bitfit import train_biases
+from plainformer.finetune.tuning.bottleneck import add_adapters
 from plainformer.finetune.tuning.dora import add_dora
+from plainformer.finetune.tuning.ia3 import add_ia3
 from plainformer.finetune.tuning.layers import freeze_base
 from plainformer.finetune.tuning.lora import add_lora
 from plainformer.finetune.tuning.merge import merge_added
@@ -19,7 +21,9 @@ from plainformer.finetune.tuning.unfreeze import unfreeze_gradually
 
 __all__ = [
     "TuningOptions",
+    "add_adapters",
     "add_dora",
+    "add_ia3",
     "add_lora",
     "add_tensors",
     "average",

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 from plainformer.base import UserError, above, at_least, between, check_bounds, did_you_mean
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.tuning.bitfit import train_biases
+from plainformer.finetune.tuning.bottleneck import add_adapters
 from plainformer.finetune.tuning.dora import add_dora
+from plainformer.finetune.tuning.ia3 import add_ia3
 from plainformer.finetune.tuning.layers import ALL
 from plainformer.finetune.tuning.lora import TARGETS, add_lora
 from plainformer.finetune.tuning.unfreeze import unfreeze_gradually
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 LAYERS = ("query", "key", "value", "output", "gate", "up", "down", ALL)
 """The names of the layers of all models, and of the parts of fused ones."""
 
-METHODS = ("lora", "bitfit", "unfreeze")
+METHODS = ("lora", "ia3", "adapters", "bitfit", "unfreeze")
 """The main options, of which one at most is chosen."""
 
 
@@ -47,6 +49,17 @@ class TuningOptions:
     dora: bool = False
     """DoRA: train the norm of each row of the changed layers, too."""
 
+    ia3: bool = False
+    """IA³: train the head and scales of the keys, the values and the inner activations of the
+    feed-forward layers, with a learning rate of 3e-3 to 1e-2."""
+
+    adapters: int = 0
+    """Bottleneck adapters: train the head and small layers of this size, one after each
+    feed-forward layer. 64 is usual, with a learning rate of 1e-4 to 1e-3. 0: off."""
+
+    adapters_twice: bool = False
+    """Add an adapter after each attention, too."""
+
     bitfit: bool = False
     """BitFit: train only the head and the biases, with a learning rate of 5e-4 to 2e-3."""
 
@@ -61,12 +74,15 @@ class TuningOptions:
             lora=at_least(0),
             lora_alpha=above(0),
             lora_dropout=between(0, 1, open_="]"),
+            adapters=at_least(0),
             unfreeze=between(0, 1, open_="]"),
         )
         if len(chosen := self.chosen) > 1:
             raise UserError(f"{' and '.join(chosen)} each choose what is trained: choose one")
         if self.dora and not self.lora:
             raise UserError("dora adds to lora: give the rank, such as lora 8")
+        if self.adapters_twice and not self.adapters:
+            raise UserError("adapters_twice adds to adapters: give their size, such as adapters 64")
         if self.lora and not self.lora_targets:
             raise UserError("lora_targets are empty: name a layer, such as query")
         for target in self.lora_targets:
@@ -84,7 +100,7 @@ class TuningOptions:
     @property
     def is_on(self) -> bool:
         """Tell whether a method that adds parameters is chosen."""
-        return bool(self.lora)
+        return bool(self.lora or self.ia3 or self.adapters)
 
     def check(self, config: "FinetuneConfig") -> None:
         """Raise `UserError` where these options do not go with those of the run."""
@@ -100,6 +116,10 @@ class TuningOptions:
             (add_dora if self.dora else add_lora)(
                 model, self.lora, self.lora_alpha, self.lora_targets, self.lora_dropout
             )
+        if self.ia3:
+            add_ia3(model)
+        if self.adapters:
+            add_adapters(model, self.adapters, self.adapters_twice)
         if self.bitfit:
             train_biases(model)
 

@@ -25,6 +25,7 @@ from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.model import EncoderOutput
 from plainformer.encoder.ops import use_backend
 from plainformer.encoder.packing import Sequences
+from plainformer.encoder.weights.added import HasAddedParameters
 from plainformer.finetune.tuning.adapter import add_tensors
 from plainformer.finetune.tuning.layers import TunedLinear
 from plainformer.finetune.tuning.merge import merge_added, put
@@ -125,12 +126,11 @@ def routed(models: Sequence[HeadedModel], tokens: Sequence[Tensor]) -> Any:
     kept = {id(tensor): tensor for tensor in (*first.parameters(), *first.buffers())}
     encoder = copy.deepcopy(first, kept)  # its modules alone
     encoder.pooler = None
-    changed = {
-        path
-        for model in models
-        for path, module in model.base.named_modules()
-        if isinstance(module, TunedLinear)
-    }
+    named = [pair for model in models for pair in model.base.named_modules()]
+    for path, module in named:
+        if isinstance(module, HasAddedParameters) and not isinstance(module, TunedLinear):
+            raise UserError(f"{path}: a {type(module).__name__} cannot be mixed in a batch")
+    changed = {path for path, module in named if isinstance(module, TunedLinear)}
     for path in changed:
         layers = [model.base.get_submodule(path) for model in models]
         put(encoder, path, Routed(layers, tokens))

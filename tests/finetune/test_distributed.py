@@ -130,7 +130,11 @@ def assert_alike(one: Path, other: Path) -> None:
     for row, its in zip(rows, others, strict=True):
         assert row.get("tokens") == its.get("tokens")
         assert its.get("loss", 0) == pytest.approx(row.get("loss", 0), rel=1e-5)
-        assert its.get("evaluation", {}) == pytest.approx(row.get("evaluation", {}), rel=1e-4)
+        scores, others_scores = (dict(r.get("evaluation", {})) for r in (row, its))
+        # Rounding changes the order of examples that score alike.
+        areas = [found.pop("macro_auc", 0) for found in (scores, others_scores)]
+        assert areas[1] == pytest.approx(areas[0], abs=0.01)
+        assert others_scores == pytest.approx(scores, rel=1e-4)
     (file,) = (one / name for name in WEIGHTS if (one / name).exists())
     trained, its = load_file(file), load_file(other / file.name)
     for key, tensor in trained.items():

@@ -23,7 +23,10 @@ from tests.finetune import test_distributed as distributed
 METHODS: dict[str, dict[str, Any]] = {
     "lora": {"lora": 4, "lora_dropout": 0.1},
     "dora": {"lora": 4, "dora": True, "lora_targets": ("all",)},
+    "ia3": {"ia3": True},
+    "adapters": {"adapters": 6, "adapters_twice": True},
 }
+ADDED = (".lora_", ".ia3_l", ".adapter.")
 EACH = pytest.mark.parametrize("name", METHODS)
 
 
@@ -33,7 +36,7 @@ def settings(models, files, out: Path, **tuning: Any) -> FinetuneConfig:
     config = distributed.settings(models, files, out, task=task, epochs=2.0)
     training = replace(
         config.training,
-        learning_rate=0.1,
+        learning_rate=0.02 if "ia3" in tuning else 0.1,
         eval_every=4,
         checkpoint_every=4,
         weight_decay=0.5,
@@ -71,7 +74,7 @@ def test_the_folder_holds_what_was_added_and_the_head_alone(runs, name):
     run = runs / "one" / name
     assert not (run / "model.safetensors").exists() and not (run / "config.json").exists()
     added = load_file(run / "adapter_model.safetensors")
-    others = {key.rpartition(".")[0] for key in added if ".lora_" not in key}
+    others = {key.rpartition(".")[0] for key in added if not any(a in key for a in ADDED)}
     # The base was pretrained without a pooler: it is part of the head.
     assert others == {f"base_model.model.{name}" for name in ("classifier", "bert.pooler.dense")}
     assert (run / "tokenizer.json").exists() and (run / "task.json").exists()
@@ -103,8 +106,9 @@ def test_what_is_frozen_stays_bit_for_bit(models, runs, name):
             assert tensor.equal(base["bert.embeddings.word_embeddings.weight"])
             kept += 1
     assert kept == 3 * sum("qkv.weight" in key for key in trained) + 1 > 1
-    added = [key for key in trained if ".b." in key]
-    assert added and all(trained[key].abs().max() > 0 for key in added)
+    start = {".b.": 0.0, ".scales.": 1.0, ".adapter.up.": 0.0}
+    added = {key: value for key in trained for place, value in start.items() if place in key}
+    assert added and all((trained[key] != value).any() for key, value in added.items())
 
 
 @EACH
