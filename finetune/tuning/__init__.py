@@ -15,6 +15,7 @@ from plainformer.finetune.tuning.layers import freeze_base
 from plainformer.finetune.tuning.lora import add_lora
 from plainformer.finetune.tuning.merge import merge_added
 from plainformer.finetune.tuning.options import TuningOptions
+from plainformer.finetune.tuning.prefix import add_prefix
 from plainformer.finetune.tuning.several import average, load_adapters, mixed
 from plainformer.finetune.tuning.trained import trained_parameters
 from plainformer.finetune.tuning.unfreeze import unfreeze_gradually
@@ -25,6 +26,7 @@ __all__ = [
     "add_dora",
     "add_ia3",
     "add_lora",
+    "add_prefix",
     "add_tensors",
     "average",
     "freeze_base",

@@ -17,7 +17,7 @@ from torch import nn
 from plainformer.base import UserError
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.pretrained import PretrainedModel
-from plainformer.encoder.weights.added import added_layers
+from plainformer.encoder.weights.added import HasAddedParameters, added_layers
 
 ALL = "all"
 
@@ -102,6 +102,11 @@ def linear_layers(model: PretrainedModel) -> Iterator[tuple[str, Linear, nn.Modu
     Raises `UserError` where one has added parameters, or is no longer one for training.
     """
     for path, module in list(model.base.blocks.named_modules()):
+        if isinstance(module, HasAddedParameters) and not isinstance(module, TunedLinear):
+            raise UserError(
+                f"blocks.{path} is a {type(module).__name__} already: start from a model without "
+                "added parameters"
+            )
         for name, layer in module.named_children():
             if isinstance(module, TunedLinear) or not isinstance(layer, nn.Linear):
                 continue

@@ -17,6 +17,7 @@ from plainformer.encoder.weights.family import Tensors
 from plainformer.encoder.weights.save import family_that_writes
 from plainformer.finetune.tuning.bottleneck import Bottleneck, add_adapters
 from plainformer.finetune.tuning.layout import Layout
+from plainformer.finetune.tuning.prefix import PrefixAttention, add_prefix
 
 
 def own_layout(
@@ -69,3 +70,16 @@ def add_bottlenecks(model: PretrainedModel, adapter: Adapter) -> None:
 
 
 BOTTLENECK = own_layout("BOTTLENECK", Bottleneck, bottleneck_arguments, add_bottlenecks)
+
+
+def prefix_arguments(model: PretrainedModel) -> dict[str, Any]:
+    """Return the arguments of `add_prefix`."""
+    return {"length": next(m for m in model.modules() if isinstance(m, PrefixAttention)).length}
+
+
+def add_prefixes(model: PretrainedModel, adapter: Adapter) -> None:
+    """Add the prefixes that the settings of an adapter folder say."""
+    add_prefix(model, adapter.settings.whole("length"))
+
+
+PREFIX_TUNING = own_layout("PREFIX", PrefixAttention, prefix_arguments, add_prefixes)

@@ -25,8 +25,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "dora": {"lora": 4, "dora": True, "lora_targets": ("all",)},
     "ia3": {"ia3": True},
     "adapters": {"adapters": 6, "adapters_twice": True},
+    "prefix": {"prefix": 3},
 }
-ADDED = (".lora_", ".ia3_l", ".adapter.")
+ADDED = (".lora_", ".ia3_l", ".adapter.", ".attention.keys", ".attention.values")
 EACH = pytest.mark.parametrize("name", METHODS)
 
 
@@ -106,7 +107,7 @@ def test_what_is_frozen_stays_bit_for_bit(models, runs, name):
             assert tensor.equal(base["bert.embeddings.word_embeddings.weight"])
             kept += 1
     assert kept == 3 * sum("qkv.weight" in key for key in trained) + 1 > 1
-    start = {".b.": 0.0, ".scales.": 1.0, ".adapter.up.": 0.0}
+    start = {".b.": 0.0, ".scales.": 1.0, ".adapter.up.": 0.0, ".attention.values": 0.0}
     added = {key: value for key in trained for place, value in start.items() if place in key}
     assert added and all((trained[key] != value).any() for key, value in added.items())
 

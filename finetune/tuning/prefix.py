@@ -1,0 +1,85 @@
+"""Prefix tuning (Li & Liang 2021, arXiv:2101.00190): learn keys and values before each sequence.
+
+    head = softmax(Q [P_k; K]ᵀ / √d) [P_v; V]        P_k, P_v: (prefix, heads, head_size), learned
+
+Each layer has its own; every token sees them, at no position and in no window. Nothing can be
+merged. The MLP from which the paper computes P_k and P_v in training is left out.
+
+    add_prefix(model, length=20)
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from plainformer.base import UserError
+from plainformer.encoder import ops
+from plainformer.encoder.attention import MultiHeadAttention
+from plainformer.encoder.attention_mask import AttentionMask
+from plainformer.encoder.positions import RotaryAngles
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.encoder.weights.added import added_layers
+from plainformer.finetune.tuning.layers import freeze_base
+
+
+class PrefixAttention(MultiHeadAttention):
+    """Self-attention whose queries see `length` learned keys and values besides."""
+
+    def __init__(self, layer: MultiHeadAttention, length: int, std: float) -> None:
+        nn.Module.__init__(self)  # the parameters are those of the layer
+        self.num_heads, self.dropout = layer.num_heads, layer.dropout
+        self.qkv, self.output, self.length = layer.qkv, layer.output, length
+        shape = length, self.num_heads, layer.output.in_features // self.num_heads
+        new = layer.output.weight.new_empty
+        self.keys = nn.Parameter(nn.init.normal_(new(shape), std=std))
+        self.values = nn.Parameter(nn.init.normal_(new(shape), std=std))
+        self.train(layer.training)
+
+    def added_parameters(self) -> Iterator[str]:
+        """Return the names of the learned keys and values."""
+        return iter(("keys", "values"))
+
+    def forward(
+        self,
+        x: Float[Tensor, "*tokens hidden"],
+        mask: AttentionMask,
+        rotary: RotaryAngles | None = None,
+        output_attentions: bool = False,
+    ) -> tuple[
+        Float[Tensor, "*tokens hidden"], Float[Tensor, "sequences heads queries keys"] | None
+    ]:
+        """Compute the attended vectors, and the attention weights of the tokens if asked for."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (*tokens, 3, heads, head_size)
+        query_key, value = qkv[..., :2, :, :], qkv[..., 2, :, :]
+        if rotary is not None:
+            query_key = ops.rotate(query_key, *rotary)
+        query, key = query_key.unbind(-3)
+        mask = replace(mask, prefix=self.length)
+        key = mask.prepend(self.keys.to(key.dtype), key)
+        value = mask.prepend(self.values.to(value.dtype), value)
+        dropout, weights = self.dropout if self.training else 0.0, None
+        if output_attentions:
+            heads, weights = ops.attention_with_weights(query, key, value, mask, dropout)
+            weights = weights[..., self.length :]
+        else:
+            heads = ops.attention(query, key, value, mask, dropout)
+        return self.output(heads.flatten(-2)), weights
+
+
+def add_prefix(model: PretrainedModel, length: int = 20) -> None:
+    """Put learned keys and values into each attention; freeze all else but the head.
+
+    Raises `UserError` for a length below 1, and for a model with added parameters.
+    """
+    if length < 1:
+        raise UserError(f"length must be at least 1, not {length}")
+    if added := added_layers(model.base):
+        kind = next(iter(added.values()))["type"]
+        raise UserError(f"the model has a {kind} already: start from one without additions")
+    for block in model.base.blocks:
+        assert isinstance(block.attention, MultiHeadAttention)
+        std = model.config.initializer_range
+        block.attention = PrefixAttention(block.attention, length, std)
+    freeze_base(model)
