@@ -13,7 +13,7 @@ from plainformer.commands.embed import EmbedOptions
 from plainformer.commands.fill_mask import FillMaskOptions
 from plainformer.commands.tokenizer import TrainOptions
 from plainformer.demo import DemoOptions
-from plainformer.finetune import FinetuneConfig
+from plainformer.finetune import FinetuneConfig, RobustOptions, TuningOptions
 from plainformer.line import Positional, options_of
 from plainformer.options import parse
 from plainformer.pretrain import PretrainConfig
@@ -126,6 +126,8 @@ NUMBERS: dict[type[Any], dict[str, Any]] = {
     PretrainConfig: {"corpus": ("a",), "tokenizer": Path("t"), "out": Path("o")},
     FinetuneConfig: {"model": Path("m"), "train": "t", "valid": "v", "out": Path("o")},
     LoopConfig: {},
+    RobustOptions: {},
+    TuningOptions: {},
     TrainingConfig: {},
     TrainOptions: {"files": ("a",), "out": Path("o")},
     CorpusOptions: {"files": ("a",), "tokenizer": Path("t"), "out": Path("o")},
