@@ -176,6 +176,7 @@ def sharded(out: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_average_of_a_sharded_model_is_that_of_a_whole_one(tmp_path, monkeypatch):
     monkeypatch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
     sharded(tmp_path / "one")

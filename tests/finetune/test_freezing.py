@@ -87,7 +87,7 @@ def test_layers_are_unfrozen_from_the_top_down() -> None:
 
 @pytest.fixture(scope="module")
 def runs(models, files, one_thread, tmp_path_factory) -> Path:
-    """A run of each method on one process and on two, and half of one ended by another."""
+    """A run of each method, and half of one ended by another."""
     folder = tmp_path_factory.mktemp("frozen")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
@@ -96,9 +96,15 @@ def runs(models, files, one_thread, tmp_path_factory) -> Path:
             finetune(config, quiet=True)
             begun = distributed.begun(folder / "one" / name, folder / "resumed" / name, 4)
             finetune(replace(config, out=begun, resume=True), quiet=True)
-    two = [run_of(models, files, folder / "two" / n, **tuning) for n, tuning in METHODS.items()]
-    distributed.run_on(2, two, folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def on_two(models, files, runs) -> Path:
+    """The folder of `runs`, with a run of each method on two processes."""
+    two = [run_of(models, files, runs / "two" / n, **tuning) for n, tuning in METHODS.items()]
+    distributed.run_on(2, two, runs)
+    return runs
 
 
 def run_of(models, files, out: Path, **tuning: Any) -> FinetuneConfig:
@@ -112,9 +118,10 @@ def checkpoint(run: Path, step: int, file: str = "model") -> dict[str, torch.Ten
     return load_file(run / "checkpoints" / f"step-{step:08d}" / f"{file}.safetensors")
 
 
+@pytest.mark.slow
 @EACH
-def test_two_processes_take_the_steps_of_one(runs, name):
-    distributed.assert_alike(runs / "one" / name, runs / "two" / name)
+def test_two_processes_take_the_steps_of_one(on_two, name):
+    distributed.assert_alike(on_two / "one" / name, on_two / "two" / name)
 
 
 @EACH

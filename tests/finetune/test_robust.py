@@ -65,6 +65,7 @@ def losses(run: Path) -> list[float]:
     return [row["loss"] for row in distributed.log(run) if "loss" in row]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_two_processes_take_the_steps_of_one(runs, name):
     one, two = runs / "one" / name, runs / "two" / name
@@ -73,11 +74,13 @@ def test_two_processes_take_the_steps_of_one(runs, name):
     for row, other in rows:
         loss = row.get("evaluation", {}).get("loss", 0)
         assert other.get("evaluation", {}).get("loss", 0) == pytest.approx(loss, rel=1e-4)
-    trained, others = (load_file(run / "model.safetensors") for run in (one, two))
+    file = "adapter_model.safetensors" if "lora" in name else "model.safetensors"
+    trained, others = (load_file(run / file) for run in (one, two))
     for key, tensor in trained.items():
         torch.testing.assert_close(others[key], tensor, rtol=1e-3, atol=1e-4, msg=key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "plain"])
 def test_the_method_changes_what_is_learned(runs, name):
     plain, robust = losses(runs / "one" / "plain"), losses(runs / "one" / name)
@@ -102,7 +105,9 @@ def test_rdrop_needs_dropout(models, files, tmp_path):
 ALL = {"rdrop": 1.0, "smart": 1.0, "freelb": 0.5, "ascent_steps": 2, "ema": 0.7, "l2_sp": 0.1}
 
 
-@pytest.mark.parametrize("several", [{"seeds": 2}, {"folds": 2, "valid": None}])
+@pytest.mark.parametrize(
+    "several", [{"seeds": 2}, pytest.param({"folds": 2, "valid": None}, marks=pytest.mark.slow)]
+)
 def test_methods_go_with_several_runs_in_bf16(models, files, tmp_path, several):
     config = settings(models, files, tmp_path, **ALL)
     training = replace(

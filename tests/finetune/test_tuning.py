@@ -47,7 +47,7 @@ def settings(models, files, out: Path, **tuning: Any) -> FinetuneConfig:
 
 @pytest.fixture(scope="module")
 def runs(models, files, one_thread, tmp_path_factory) -> Path:
-    """A run of each method on one process and on two, and half of one ended by another."""
+    """A run of each method, and half of one ended by another."""
     folder = tmp_path_factory.mktemp("tuned")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
@@ -56,18 +56,25 @@ def runs(models, files, one_thread, tmp_path_factory) -> Path:
             begun = distributed.begun(folder / "one" / name, folder / "resumed" / name, 4)
             resumed = settings(models, files, begun, **tuning)
             finetune(replace(resumed, resume=True), quiet=True)
-    two = [settings(models, files, folder / "two" / n, **tuning) for n, tuning in METHODS.items()]
-    distributed.run_on(2, two, folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def on_two(models, files, runs) -> Path:
+    """The folder of `runs`, with a run of each method on two processes."""
+    two = [settings(models, files, runs / "two" / n, **tuning) for n, tuning in METHODS.items()]
+    distributed.run_on(2, two, runs)
+    return runs
 
 
 def last_checkpoint(run: Path) -> dict[str, Any]:
     return load_file(run / "checkpoints" / "step-00000008" / "model.safetensors")
 
 
+@pytest.mark.slow
 @EACH
-def test_two_processes_take_the_steps_of_one(runs, name):
-    distributed.assert_alike(runs / "one" / name, runs / "two" / name)
+def test_two_processes_take_the_steps_of_one(on_two, name):
+    distributed.assert_alike(on_two / "one" / name, on_two / "two" / name)
 
 
 @EACH
