@@ -35,8 +35,8 @@ class FinetuneConfig:
 
     train: str
     """Labelled examples: a file (.jsonl .csv .tsv .parquet, or a format of the task), or the name
-    of a data set (see `plainformer data list`). The columns are `text` and `label`; the README
-    lists those of the other tasks."""
+    of a data set (see `plainformer data list`). The columns are `text` and `label`; those of the
+    other tasks are in docs/finetuning.md."""
 
     out: Path
     """Folder for the run: the model with tokenizer and labels, log, curve, metrics."""
