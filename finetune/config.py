@@ -109,7 +109,7 @@ class FinetuneConfig:
     """Resume from the newest complete checkpoint in --out; start anew where there is none."""
 
     tuning: TuningOptions = field(default_factory=TuningOptions)
-    """What is trained of the encoder, or added to it."""
+    """Parameters to train: those of the encoder that stay unfrozen, and added ones."""
 
     robust: RobustOptions = field(default_factory=RobustOptions)
     """Objectives around the task's loss."""

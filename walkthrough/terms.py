@@ -14,7 +14,7 @@ class Term:
     en: str
     zh: str
     shown: str
-    """Where: a chapter and a cell of it (`03_attention#packing`), or a file of the repository."""
+    """The place that shows it: a cell of a chapter (`03_attention#packing`), or a file."""
     meaning: str
     meaning_zh: str
     also: tuple[str, ...] = ()

@@ -50,7 +50,7 @@ WEIGHTS = "model.safetensors"
 VECTOR = "sentence_embedding"
 """The name of the vector that one module gives to the next."""
 TEXT = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
-"""What version 6.2 writes for a module that reads text alone."""
+"""The `modality_config` that sentence-transformers 6.2 writes for a text-only module."""
 
 
 def read_layout(folder: Path) -> SentenceLayout | None:

@@ -29,7 +29,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the added parameters of a method are named in `peft`'s files."""
+    """The names of a method's added parameters in the files of `peft`."""
 
     peft_type: str
     holds: Callable[[PretrainedModel], bool]

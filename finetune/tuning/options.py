@@ -23,7 +23,7 @@ LAYERS = ("query", "key", "value", "output", "gate", "up", "down", ALL)
 """The names of the layers of all models, and of the parts of fused ones."""
 
 METHODS = ("lora", "ia3", "adapters", "prefix", "bitfit", "unfreeze")
-"""The main options, of which one at most is chosen."""
+"""The options that switch a method on; at most one may be set."""
 
 
 @dataclass(frozen=True)

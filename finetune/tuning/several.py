@@ -34,7 +34,7 @@ Model = TypeVar("Model", bound=HeadedModel)
 
 
 class Routed(nn.Module):
-    """Layers of one place, of which each computes the tokens that are its own."""
+    """Linear layers of several adapters in one place; each computes the tokens of its texts."""
 
     def __init__(self, layers: Sequence[nn.Module], tokens: Sequence[Tensor]) -> None:
         super().__init__()

@@ -73,7 +73,7 @@ def test_gradients_of_a_mixed_batch_reach_each_adapter(tmp_path: Path) -> None:
     batch = packed(LENGTHS)
     found = mixed(models, NAMES, **batch)
     assert [len(outputs) for outputs in found.values()] == [8, 8, 12]
-    sum(outputs.square().sum() for outputs in found.values()).backward()  # type: ignore[union-attr]
+    torch.stack([outputs.square().sum() for outputs in found.values()]).sum().backward()
     got = {n: [p.grad for p in m.parameters() if p.requires_grad] for n, m in models.items()}
     for name, model in models.items():
         model.zero_grad()

@@ -17,7 +17,7 @@ class Language:
     """Its name for Sphinx."""
     name: str
     suffix: str
-    """What stands before `.md` in the names of its files."""
+    """The suffix of its files before `.md`: `.zh-CN` in `README.zh-CN.md`."""
     read: Callable[[str, Path], list[Cell]]
     """Read a chapter, given its name and the folder of the chapters."""
     words: dict[str, str]
