@@ -62,6 +62,11 @@ class Sequences:
         return Sequences.of(lengths, self.positions.device, self.causal)
 
     @property
+    def counts(self) -> Int[Tensor, " sequences"]:
+        """Return the number of tokens of each sequence, on the device."""
+        return self.cu_seqlens.diff()
+
+    @property
     def max_length(self) -> int:
         """Return the number of tokens of the longest sequence."""
         return max(self.lengths, default=0)
@@ -138,6 +143,11 @@ class PaddedSequences:
         """Return the same sequences, each `prefix` entries longer."""
         is_token = torch.nn.functional.pad(self.is_token, (prefix, 0), value=True)
         return replace(self, is_token=is_token)
+
+    @property
+    def counts(self) -> Int[Tensor, " batch"]:
+        """Return the number of tokens of each sequence."""
+        return self.is_token.sum(1)
 
     @property
     def max_length(self) -> int:

@@ -54,4 +54,6 @@ def pool(
     """Compute one vector for each sequence: its first token's, or the mean of all."""
     if pooling == "cls":
         return sequences.first(x)
-    return sequences.sum(x) / sequences.sum(torch.ones_like(x[..., :1]))
+    # A sum of many tokens needs more digits than half precision has.
+    sums = sequences.sum(x.to(torch.promote_types(x.dtype, torch.float32)))
+    return (sums / sequences.counts[:, None]).to(x.dtype)

@@ -25,6 +25,7 @@ from plainformer.base import UserError, find_folder
 from plainformer.encoder import weights
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.heads.headed_model import HeadedModel
+from plainformer.encoder.heads.parts import pool
 from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.model import Encoder, EncoderOutput
@@ -169,13 +170,14 @@ def pool_one(
     """Pool each sequence; skipped tokens still count as positions in `weightedmean`."""
     if mode == "lasttoken":
         return sequences.last(x)
-    if mode == "cls" and not skip:
-        return sequences.first(x)
+    if mode in ("cls", "mean") and not skip:
+        return pool(x, sequences, "cls" if mode == "cls" else "mean")
     position = sequences.positions[..., None]  # (*tokens, 1)
     if mode == "max":
         return sequences.max(x.masked_fill(position < skip, -torch.inf))
     kept = position == skip if mode == "cls" else position >= skip
     weight = kept * (position + 1 if mode == "weightedmean" else 1)
-    weight = weight.to(x.dtype)  # (*tokens, 1)
+    weight = weight.to(torch.promote_types(x.dtype, torch.float32))  # bf16 counts to 256 alone
     total = sequences.sum(weight)  # (sequences, 1)
-    return sequences.sum(x * weight) / (total.sqrt() if mode == "mean_sqrt_len_tokens" else total)
+    divisor = total.sqrt() if mode == "mean_sqrt_len_tokens" else total
+    return (sequences.sum(x * weight) / divisor).to(x.dtype)

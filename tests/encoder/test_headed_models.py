@@ -18,9 +18,11 @@ from plainformer.encoder import (
     QuestionAnswerer,
     SentenceEncoder,
     SequenceClassifier,
+    Sequences,
     TokenClassifier,
 )
 from plainformer.encoder.heads.headed_model import HeadedModel
+from plainformer.encoder.heads.sentence import pool_one
 from plainformer.encoder.weights.sentence_layout import Mode, SentenceLayout
 from tests.encoder.families import inputs, pair
 from tests.encoder.tools import assert_close, bert, modern, padded, randomise
@@ -163,6 +165,21 @@ def test_a_batch_that_stays_padded_gives_the_same_text_vectors(pooling: Any, ski
     )
     batch, sequences = staying_padded()
     assert_close(model(**batch | sequences, skip=skip), model(**batch, skip=skip), 1e-5)
+
+
+@pytest.mark.parametrize("pooling", get_args(Mode))
+@pytest.mark.parametrize("skip", [0, 2])
+def test_a_long_text_is_counted_exactly_in_half_precision(pooling: Any, skip: int) -> None:
+    """In bf16 the sum of 300 ones, added one by one, is 256."""
+    x = torch.full((300, 4), 0.5)
+    for sequences, rows in ((Sequences.of([300]), x), (PaddedSequences(is_token(300)), x[None])):
+        got = pool_one(rows.bfloat16(), sequences, pooling, skip).float()
+        torch.testing.assert_close(got, pool_one(rows, sequences, pooling, skip), rtol=0.01, atol=0)
+
+
+def is_token(length: int) -> Tensor:
+    """The mask of one text of `length` tokens, without padding."""
+    return torch.ones(1, length, dtype=torch.bool)
 
 
 @pytest.mark.parametrize("config", [bert(), DENSE, modern(type_vocab_size=2)], ids=FAMILIES)
