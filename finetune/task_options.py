@@ -33,8 +33,7 @@ class OverflowOptions(TaskOptions):
     """The option of a task that can read a text in windows."""
 
     overflow: Literal["truncate", "windows"] = "truncate"
-    """What to do with inputs longer than --max-length: truncate them, or read them in overlapping
-    windows."""
+    """Truncate inputs longer than --max-length, or read them in overlapping windows."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,8 +76,7 @@ class PretrainConfig:
     """Mask ratio of the last step, reached linearly from --mask-ratio. By default constant."""
 
     masking: Unit = "tokens"
-    """What is masked together: single tokens, whole words, or spans of up to ten words, 3.8 on
-    average (as SpanBERT)."""
+    """Mask single tokens, whole words, or spans of up to ten words, 3.8 on average (as SpanBERT)."""
 
     generator_share: float = 0.25
     """Width of the generator relative to the discriminator (rtd)."""
@@ -107,8 +106,8 @@ class PretrainConfig:
     """Gradient accumulation: batches for one optimizer step. --budget chooses it, too."""
 
     budget: str | None = None
-    """What the run may cost: a time on this machine (90s, 30m, 2h, 1d) or floating-point operations
-    (1e17). The number of steps follows and, where they are not given, the preset (or its size:
+    """Limit the cost of the run: a time on this machine (90s, 30m, 2h, 1d), or a number of
+    floating-point operations (1e17). The number of steps follows and, where they are not given, the preset (or its size:
     --preset bert) and the batch. The plan is shown first."""
 
     valid_tokens: int = 50_000

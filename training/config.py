@@ -76,10 +76,10 @@ class LoopConfig:
     """Save a checkpoint every N steps, and at the end; 0: only at the end."""
 
     keep: int = 2
-    """How many of the newest checkpoints to keep, besides the best one."""
+    """Keep this many of the newest checkpoints, besides the best one."""
 
     device: str = "auto"
-    """Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1 …"""
+    """Compute on this device: auto (a GPU if there is one), cpu, cuda, cuda:1 …"""
 
     track: tuple[Literal["tensorboard", "wandb"], ...] = ()
     """Report the metrics to TensorBoard or Weights & Biases, too (WANDB_MODE=offline needs no

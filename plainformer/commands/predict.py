@@ -31,7 +31,7 @@ class PredictOptions:
     .parquet); - is standard input."""
 
     columns: tuple[str, ...] = ()
-    """What your file calls the columns: --columns text=review. By default as in training."""
+    """Read these columns of the file: --columns text=review. By default as in training."""
 
     out: Path | None = None
     """Write to this .jsonl, .csv or .tsv file instead of printing; it appears when it is
