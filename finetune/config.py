@@ -42,9 +42,9 @@ class FinetuneConfig:
     """Folder for the run: the model with tokenizer and labels, log, curve, metrics."""
 
     columns: tuple[str, ...] = ()
-    """Read these columns of your files: --columns text=review label=stars. For multi-label there may
-    be a column of 0 and 1 for each label: labels=joy,anger. In a file of words and tags without a
-    header, columns have numbers: words=2 tags=4. `evaluate` and `predict` remember this."""
+    """Read these columns of your files: --columns text=review label=stars. For multi-label there
+    may be a column of 0 and 1 for each label: labels=joy,anger. In a file of words and tags without
+    a header, columns have numbers: words=2 tags=4. `evaluate` and `predict` remember this."""
 
     valid: str | None = None
     """Validation examples, for choosing the best checkpoint and for early stopping. By default a

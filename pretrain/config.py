@@ -107,8 +107,8 @@ class PretrainConfig:
 
     budget: str | None = None
     """Limit the cost of the run: a time on this machine (90s, 30m, 2h, 1d), or a number of
-    floating-point operations (1e17). The number of steps follows and, where they are not given, the preset (or its size:
-    --preset bert) and the batch. The plan is shown first."""
+    floating-point operations (1e17). The number of steps follows and, where they are not given, the
+    preset (or its size: --preset bert) and the batch. The plan is shown first."""
 
     valid_tokens: int = 50_000
     """Number of held-out tokens to evaluate on."""

@@ -48,7 +48,7 @@ class PromptOptions(LabelOptions):
     Each word is one token of the model's vocabulary."""
 
     template: str = "{text} It was [MASK]."
-    """Fill in this template: {text}, [MASK] for the word of the label, {pair} for pairs of texts."""
+    """Fill in this template: {text}, [MASK] for the word of the label, {pair} of a pair."""
 
     def __post_init__(self) -> None:
         """Check the template and the verbaliser."""

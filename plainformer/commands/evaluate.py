@@ -26,7 +26,8 @@ class EvaluateOptions:
     the name of the data, in the folder of the model."""
 
     columns: tuple[str, ...] = ()
-    """Read these columns of the file: --columns text=review label=stars. By default as in training."""
+    """Read these columns of the file: --columns text=review label=stars. By default those of
+    training."""
 
     int8: bool = False
     """Quantize the matrices of the blocks to int8 first, to see the effect on the scores."""
