@@ -76,7 +76,7 @@ class PretrainConfig:
     """Mask ratio of the last step, reached linearly from --mask-ratio. By default constant."""
 
     masking: Unit = "tokens"
-    """Mask single tokens, whole words, or spans of up to ten words, 3.8 on average (as SpanBERT)."""
+    """Mask single tokens, whole words, or spans of up to ten words (3.8 on average: SpanBERT)."""
 
     generator_share: float = 0.25
     """Width of the generator relative to the discriminator (rtd)."""
