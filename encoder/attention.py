@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from plainformer.base import UserError
 from plainformer.encoder import ops
-from plainformer.encoder.attention_mask import AttentionMask
+from plainformer.encoder.attention_mask import AttentionMask, Heads, Keys
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.positions import RotaryAngles
 
@@ -54,10 +54,14 @@ class MultiHeadAttention(nn.Module):
         if rotary is not None:
             query_key = ops.rotate(query_key, *rotary)
         query, key = query_key.unbind(-3)
-        dropout = self.dropout if self.training else 0.0
-        weights = None
-        if output_attentions:
-            heads, weights = ops.attention_with_weights(query, key, value, mask, dropout)
-        else:
-            heads = ops.attention(query, key, value, mask, dropout)
+        heads, weights = self.attend(query, key, value, mask, output_attentions)
         return self.output(heads.flatten(-2)), weights
+
+    def attend(
+        self, query: Heads, key: Keys, value: Keys, mask: AttentionMask, output_attentions: bool
+    ) -> tuple[Heads, Float[Tensor, "sequences heads queries keys"] | None]:
+        """Compute the weighted means of the values, and, if requested, the weights."""
+        dropout = self.dropout if self.training else 0.0
+        if output_attentions:
+            return ops.attention_with_weights(query, key, value, mask, dropout)
+        return ops.attention(query, key, value, mask, dropout), None

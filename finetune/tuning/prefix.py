@@ -15,10 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plainformer.base import UserError
-from plainformer.encoder import ops
 from plainformer.encoder.attention import MultiHeadAttention
-from plainformer.encoder.attention_mask import AttentionMask
-from plainformer.encoder.positions import RotaryAngles
+from plainformer.encoder.attention_mask import AttentionMask, Heads, Keys
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights.added import added_layers
 from plainformer.finetune.tuning.layers import freeze_base
@@ -41,31 +39,15 @@ class PrefixAttention(MultiHeadAttention):
         """Return the names of the learned keys and values."""
         return iter(("keys", "values"))
 
-    def forward(
-        self,
-        x: Float[Tensor, "*tokens hidden"],
-        mask: AttentionMask,
-        rotary: RotaryAngles | None = None,
-        output_attentions: bool = False,
-    ) -> tuple[
-        Float[Tensor, "*tokens hidden"], Float[Tensor, "sequences heads queries keys"] | None
-    ]:
-        """Compute the attended vectors, and the attention weights of the tokens if asked for."""
-        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (*tokens, 3, heads, head_size)
-        query_key, value = qkv[..., :2, :, :], qkv[..., 2, :, :]
-        if rotary is not None:
-            query_key = ops.rotate(query_key, *rotary)
-        query, key = query_key.unbind(-3)
+    def attend(
+        self, query: Heads, key: Keys, value: Keys, mask: AttentionMask, output_attentions: bool
+    ) -> tuple[Heads, Float[Tensor, "sequences heads queries keys"] | None]:
+        """Let the queries see the learned keys too; return the weights of the tokens alone."""
         mask = replace(mask, prefix=self.length)
         key = mask.prepend(self.keys.to(key.dtype), key)
         value = mask.prepend(self.values.to(value.dtype), value)
-        dropout, weights = self.dropout if self.training else 0.0, None
-        if output_attentions:
-            heads, weights = ops.attention_with_weights(query, key, value, mask, dropout)
-            weights = weights[..., self.length :]
-        else:
-            heads = ops.attention(query, key, value, mask, dropout)
-        return self.output(heads.flatten(-2)), weights
+        heads, weights = super().attend(query, key, value, mask, output_attentions)
+        return heads, None if weights is None else weights[..., self.length :]
 
 
 def add_prefix(model: PretrainedModel, length: int = 20) -> None:
