@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from plainformer.encoder import Sequences, pool
 from plainformer.finetune import TASKS, FinetuneConfig, read_examples
+from plainformer.finetune.fit import fit
 from plainformer.finetune.prediction.predictor import encode_all, measure
-from plainformer.finetune.run import build, fit
+from plainformer.finetune.run import build
 from plainformer.tokenizer import load_tokenizer
 from plainformer.training import LoopConfig
 

@@ -39,6 +39,7 @@ from plainformer.base import (
     read_json,
     write_json,
 )
+from plainformer.base.say import say
 from plainformer.finetune.config import FinetuneConfig
 from plainformer.finetune.data.fingerprint import FILE as DATA
 from plainformer.finetune.data.fingerprint import fingerprints, refuse_changes, remember
@@ -52,7 +53,6 @@ from plainformer.finetune.run import (
     new_data,
     refuse_model_folder,
     run_once,
-    say,
     training_examples,
 )
 from plainformer.training import (

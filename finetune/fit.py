@@ -1,0 +1,129 @@
+"""Train the model of a task on its items, and keep the weights that score best."""
+
+from dataclasses import replace
+from typing import Any
+
+from plainformer.base.say import say
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.finetune.config import FinetuneConfig
+from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.data.fingerprint import Fingerprints, remember
+from plainformer.finetune.lr_decay import layer_multipliers
+from plainformer.finetune.metrics import Metric
+from plainformer.finetune.micro_batches import micro_batches
+from plainformer.finetune.prediction.predictor import MeanLoss, measure, predict_stream
+from plainformer.finetune.robust import PullToStart, robust_objective, weight_in_average
+from plainformer.finetune.robust.averaging import (
+    add_average,
+    averaged,
+    keep_average,
+    update_average,
+)
+from plainformer.finetune.task import AnyTask, Task
+from plainformer.finetune.tuning import trained_parameters
+from plainformer.finetune.tuning.trained import is_frozen
+from plainformer.training import Result, TrainingConfig, by_items, is_main, save_options, train
+
+MAX_EVALUATIONS = 10
+
+
+def fit(
+    task: AnyTask,
+    model: PretrainedModel,
+    items: list[Item],
+    held_out: list[tuple[Any, Item]],
+    config: FinetuneConfig,
+    new: Fingerprints | None,
+    quiet: bool,
+) -> Result | None:
+    """Train on `items`; with `select`, restore the weights that scored best on `held_out`."""
+    multipliers = layer_multipliers(
+        model, config.layer_decay, config.freeze_embeddings, config.freeze_layers
+    )
+    if is_frozen(model, multipliers):
+        say(trained_parameters(model, multipliers), quiet)
+    order = by_items(len(items), config.batch_size, seed=config.training.seed)
+    steps = round(config.epochs * order.steps(epochs=1))
+    every = config.training.eval_every or max(order.steps(epochs=1), steps // MAX_EVALUATIONS)
+    is_selecting = config.select and bool(held_out)
+    given = vars(config.training)
+    if not is_selecting:
+        given = {**given, "patience": 0}
+    pull = None
+    if config.robust.l2_sp:
+        pull = PullToStart(model, config.robust.l2_sp, config.training.weight_decay)
+        given = {**given, "weight_decay": 0.0}
+    settings = TrainingConfig(**{**given, "steps": max(1, steps), "eval_every": every})
+    if new is not None:
+        if is_main():
+            remember(new, config.out)
+        save_options(replace(config, resume=False), config.out)
+    if config.epochs == 0:
+        return None
+    weight = weight_in_average(config.robust, settings.steps)
+    if weight is not None:
+        add_average(model)
+
+    def batches(step: int) -> list[Batch[Item]]:
+        (chosen,) = order(step)
+        return micro_batches([items[i] for i in chosen], config.accumulate)
+
+    def evaluate(model: PretrainedModel) -> dict[str, float]:
+        loss = MeanLoss()
+        _, metric = tune_and_score(task, averaged(model), held_out, config.select, loss)
+        return {"loss": loss.value, **metric.scores()}
+
+    hooks = [hook for hook in (pull, config.tuning.before_step(settings.steps)) if hook]
+
+    def before(model: PretrainedModel, step: int) -> None:
+        for hook in hooks:
+            hook(model, step)
+
+    def average(model: PretrainedModel, step: int) -> None:
+        if weight is not None:
+            update_average(model, weight(step))
+
+    result = train(
+        model,
+        robust_objective(task, config.robust),
+        batches,
+        settings,
+        config.out,
+        evaluate=evaluate if held_out else None,
+        monitor=task.monitor if is_selecting else None,
+        higher_is_better=True,
+        lr_multipliers=multipliers,
+        before_step=before if hooks else None,
+        after_step=average,
+        resume=config.resume,
+        label="fine-tuning",
+        quiet=quiet,
+    )
+    if weight is not None:
+        keep_average(model)
+    return result
+
+
+def tune_and_score(
+    task: AnyTask,
+    model: PretrainedModel,
+    held_out: list[tuple[Any, Item]],
+    select: bool,
+    loss: MeanLoss | None = None,
+) -> tuple[AnyTask, Metric]:
+    """Tune the thresholds of the task on `held_out`, if `select`; return the task and its metric.
+
+    Thresholds are tuned at every evaluation: at a fixed 0.5 rare labels would never be predicted
+    early in training.
+    """
+    if not select or not held_out or type(task).tune is Task.tune:
+        return task, measure(task, model, held_out, loss)
+    results = [
+        (example, prediction)
+        for example, _, prediction in predict_stream(task, model, held_out, loss)
+    ]
+    task = task.tune(results)
+    metric = task.metric()
+    for example, prediction in results:
+        task.add_to(metric, example, task.decide(prediction))
+    return task, metric
