@@ -1,5 +1,6 @@
 """Train the model of a task on its items, and keep the weights that score best."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,10 @@ from plainformer.training import Result, TrainingConfig, by_items, is_main, save
 
 MAX_EVALUATIONS = 10
 
+Watch = Callable[[float, float], None]
+"""A function that is called after each evaluation with the share of the steps that are done and the
+validation score; it may raise an exception to end the run."""
+
 
 def fit(
     task: AnyTask,
@@ -35,6 +40,7 @@ def fit(
     config: FinetuneConfig,
     new: Fingerprints | None,
     quiet: bool,
+    watch: Watch | None = None,
 ) -> Result | None:
     """Train on `items`; with `select`, restore the weights that scored best on `held_out`."""
     multipliers = layer_multipliers(
@@ -83,6 +89,10 @@ def fit(
         if weight is not None:
             update_average(model, weight(step))
 
+    def watch_score(step: int, metrics: Mapping[str, float]) -> None:
+        if watch is not None:
+            watch(step / settings.steps, metrics[task.monitor])
+
     result = train(
         model,
         robust_objective(task, config.robust),
@@ -95,6 +105,7 @@ def fit(
         lr_multipliers=multipliers,
         before_step=before if hooks else None,
         after_step=average,
+        after_evaluation=watch_score,
         resume=config.resume,
         label="fine-tuning",
         quiet=quiet,

@@ -18,7 +18,7 @@ from plainformer.finetune.data.examples import few_of_each, read_examples
 from plainformer.finetune.data.fingerprint import Fingerprints, fingerprints, refuse_changes
 from plainformer.finetune.data.leakage import NAMED, Overlap
 from plainformer.finetune.data.split import hold_out
-from plainformer.finetune.fit import fit, tune_and_score
+from plainformer.finetune.fit import Watch, fit, tune_and_score
 from plainformer.finetune.length import with_length
 from plainformer.finetune.losses.class_imbalance import oversample
 from plainformer.finetune.metrics import Metric
@@ -64,8 +64,11 @@ class Outcome:
         return next(iter(self.metric.scores().values()))
 
 
-def run_once(config: FinetuneConfig, quiet: bool = False) -> Outcome:
-    """Fine-tune once, with the seed of `config`; see `finetune` for the folder and the errors."""
+def run_once(config: FinetuneConfig, quiet: bool = False, watch: Watch | None = None) -> Outcome:
+    """Fine-tune once, with the seed of `config`; see `finetune` for the folder and the errors.
+
+    `watch` is called after each evaluation.
+    """
     refuse_model_folder(config)
     config = with_length(config)
     with run_folder(config.out, "finetune"):
@@ -77,7 +80,7 @@ def run_once(config: FinetuneConfig, quiet: bool = False) -> Outcome:
         # Without `valid`, labels that only held-out examples have are learned, too.
         known = examples if config.valid else [*examples, *held_out]
         task = replace(kind.fit(config, known), columns=config.columns)
-        return finetune_on(task, examples, held_out, config, data, quiet)
+        return finetune_on(task, examples, held_out, config, data, quiet, watch)
 
 
 def new_data(config: FinetuneConfig, found: Fingerprints | None = None) -> Fingerprints | None:
@@ -158,11 +161,13 @@ def finetune_on(
     config: FinetuneConfig,
     new: Fingerprints | None,
     quiet: bool,
+    watch: Watch | None = None,
 ) -> Outcome:
     """Train on `examples`, select and evaluate on `held_out`, and save the result in `config.out`.
 
     Without `held_out` the final weights are kept and nothing is evaluated. `new` are the
-    fingerprints that a new run saves; None for a resumed run.
+    fingerprints that a new run saves; None for a resumed run. `watch` is called after each
+    evaluation.
     """
     tokenizer = task.tokenizer(config.model)
     items = [item for _, item in encode_all(task, tokenizer, examples)]
@@ -175,7 +180,7 @@ def finetune_on(
     sampled = items
     if balance_of(config.task) == "sampling":
         sampled = [items[index] for index in oversample([e.category for e in examples])]
-    result = fit(task, model, sampled, held_out_items, config, new, quiet)
+    result = fit(task, model, sampled, held_out_items, config, new, quiet, watch)
     task, metric = tune_and_score(task, model, held_out_items, config.select)
     never = never_predicted(metric, config)
     say((f"warning: {warning}" for warning in never), quiet)

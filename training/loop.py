@@ -75,6 +75,7 @@ def train(
     flops: Flops[BatchT] | None = None,
     before_step: Callable[[ModelT, int], None] | None = None,
     after_step: Callable[[ModelT, int], None] | None = None,
+    after_evaluation: Callable[[int, Mapping[str, float]], None] | None = None,
     resume: bool = False,
     label: str = "training",
     loss_label: str = "loss",
@@ -89,8 +90,10 @@ def train(
     `flops` computes the cost of training on a batch: the display then shows the utilisation of the
     device. `before_step` is called with the model and the step (from 0) when the gradients are
     complete: see `take_step`. `after_step` is called with the model and the number of steps so far,
-    after each one, even one that was skipped. `loss_label` names the loss in the curve. `resume`
-    continues from the newest undamaged checkpoint in `out`, or starts where there is none.
+    after each one, even one that was skipped. `after_evaluation` is called with the number of steps
+    so far and the metrics, and may raise an exception to end the run. `loss_label` names the loss
+    in the curve. `resume` continues from the newest undamaged checkpoint in `out`, or starts where
+    there is none.
 
     Raises UserError for a folder that holds another run, or none but damaged checkpoints, for other
     settings than those of the run to resume, for a loss that is NaN or a spike (as
@@ -159,6 +162,8 @@ def train(
                     record.evaluation(state.last, best=gained)
                     if gained:
                         checkpoints.save_best(state)
+                    if after_evaluation:
+                        after_evaluation(state.step, state.last)
                 record.restart_clock()
 
             due = _over(state, config) or _due(state.step, config.checkpoint_every)

@@ -281,3 +281,18 @@ def test_on_a_gpu(tmp_path, precision):
         toy.run(short, config, objective=objective)
     _, resumed = toy.run(short, config, resume=True)
     assert resumed.last["loss"] == pytest.approx(result.last["loss"], rel=1e-2)
+
+
+def test_a_watcher_sees_each_evaluation_and_may_end_the_run(unbroken, tmp_path):
+    seen = []
+
+    def watch(step, metrics):
+        seen.append((step, metrics))
+        if step == 24:
+            raise StopIteration
+
+    with pytest.raises(StopIteration):
+        toy.run(tmp_path / "run", toy.CONFIG, after_evaluation=watch)
+    wanted = [(row["step"], row["evaluation"]) for row in rows(unbroken, evaluation=True)]
+    assert [(step, dict(metrics)) for step, metrics in seen] == wanted[:3]
+    assert len(rows(tmp_path / "run")) == 24
