@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from plainformer.base.say import say
 from plainformer.encoder.pretrained import PretrainedModel
@@ -23,9 +23,22 @@ from plainformer.finetune.robust.averaging import (
 from plainformer.finetune.task import AnyTask, Task
 from plainformer.finetune.tuning import trained_parameters
 from plainformer.finetune.tuning.trained import is_frozen
-from plainformer.training import Result, TrainingConfig, by_items, is_main, save_options, train
+from plainformer.training import (
+    Batches,
+    LearningRateMultipliers,
+    Result,
+    TrainingConfig,
+    TrainingObjective,
+    by_items,
+    is_main,
+    save_options,
+    train,
+)
+from plainformer.training.objective import BatchT
 
 MAX_EVALUATIONS = 10
+
+ModelT = TypeVar("ModelT", bound=PretrainedModel)
 
 Watch = Callable[[float, float], None]
 """A function that is called after each evaluation with the share of the steps that are done and the
@@ -43,15 +56,69 @@ def fit(
     watch: Watch | None = None,
 ) -> Result | None:
     """Train on `items`; with `select`, restore the weights that scored best on `held_out`."""
+    multipliers = multipliers_of(model, config, quiet)
+    order = by_items(len(items), config.batch_size, seed=config.training.seed)
+    if new is not None:
+        if is_main():
+            remember(new, config.out)
+        save_options(replace(config, resume=False), config.out)
+
+    def batches(step: int) -> list[Batch[Item]]:
+        (chosen,) = order(step)
+        return micro_batches([items[i] for i in chosen], config.accumulate)
+
+    def evaluate(model: PretrainedModel) -> dict[str, float]:
+        loss = MeanLoss()
+        _, metric = tune_and_score(task, model, held_out, config.select, loss)
+        return {"loss": loss.value, **metric.scores()}
+
+    return fit_batches(
+        model,
+        robust_objective(task, config.robust),
+        batches,
+        order.steps(epochs=1),
+        config,
+        multipliers,
+        evaluate if held_out else None,
+        task.monitor,
+        quiet,
+        watch,
+    )
+
+
+def multipliers_of(
+    model: PretrainedModel, config: FinetuneConfig, quiet: bool
+) -> LearningRateMultipliers:
+    """Return the learning-rate multipliers that `config` says; print what is trained of a part."""
     multipliers = layer_multipliers(
         model, config.layer_decay, config.freeze_embeddings, config.freeze_layers
     )
     if is_frozen(model, multipliers):
         say(trained_parameters(model, multipliers), quiet)
-    order = by_items(len(items), config.batch_size, seed=config.training.seed)
-    steps = round(config.epochs * order.steps(epochs=1))
-    every = config.training.eval_every or max(order.steps(epochs=1), steps // MAX_EVALUATIONS)
-    is_selecting = config.select and bool(held_out)
+    return multipliers
+
+
+def fit_batches(
+    model: ModelT,
+    objective: TrainingObjective[ModelT, BatchT],
+    batches: Batches[BatchT],
+    steps_per_epoch: int,
+    config: FinetuneConfig,
+    multipliers: LearningRateMultipliers,
+    evaluate: Callable[[ModelT], dict[str, float]] | None,
+    monitor: str,
+    quiet: bool,
+    watch: Watch | None = None,
+) -> Result | None:
+    """Train on `batches` with the methods of `config`, and average the weights if it says so.
+
+    With `select`, the weights with the best `monitor` of `evaluate` are restored.
+    """
+    if config.epochs == 0:
+        return None
+    steps = round(config.epochs * steps_per_epoch)
+    every = config.training.eval_every or max(steps_per_epoch, steps // MAX_EVALUATIONS)
+    is_selecting = config.select and evaluate is not None
     given = vars(config.training)
     if not is_selecting:
         given = {**given, "patience": 0}
@@ -60,47 +127,31 @@ def fit(
         pull = PullToStart(model, config.robust.l2_sp, config.training.weight_decay)
         given = {**given, "weight_decay": 0.0}
     settings = TrainingConfig(**{**given, "steps": max(1, steps), "eval_every": every})
-    if new is not None:
-        if is_main():
-            remember(new, config.out)
-        save_options(replace(config, resume=False), config.out)
-    if config.epochs == 0:
-        return None
     weight = weight_in_average(config.robust, settings.steps)
     if weight is not None:
         add_average(model)
-
-    def batches(step: int) -> list[Batch[Item]]:
-        (chosen,) = order(step)
-        return micro_batches([items[i] for i in chosen], config.accumulate)
-
-    def evaluate(model: PretrainedModel) -> dict[str, float]:
-        loss = MeanLoss()
-        _, metric = tune_and_score(task, averaged(model), held_out, config.select, loss)
-        return {"loss": loss.value, **metric.scores()}
-
     hooks = [hook for hook in (pull, config.tuning.before_step(settings.steps)) if hook]
 
-    def before(model: PretrainedModel, step: int) -> None:
+    def before(model: ModelT, step: int) -> None:
         for hook in hooks:
             hook(model, step)
 
-    def average(model: PretrainedModel, step: int) -> None:
+    def average(model: ModelT, step: int) -> None:
         if weight is not None:
             update_average(model, weight(step))
 
     def watch_score(step: int, metrics: Mapping[str, float]) -> None:
         if watch is not None:
-            watch(step / settings.steps, metrics[task.monitor])
+            watch(step / settings.steps, metrics[monitor])
 
     result = train(
         model,
-        robust_objective(task, config.robust),
+        objective,
         batches,
         settings,
         config.out,
-        evaluate=evaluate if held_out else None,
-        monitor=task.monitor if is_selecting else None,
+        evaluate=(lambda model: evaluate(averaged(model))) if evaluate else None,
+        monitor=monitor if is_selecting else None,
         higher_is_better=True,
         lr_multipliers=multipliers,
         before_step=before if hooks else None,

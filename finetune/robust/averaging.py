@@ -16,12 +16,15 @@ so that checkpoints hold it, sharded or not, and a resumed run goes on with it.
 
 import copy
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
 from plainformer.encoder.pretrained import PretrainedModel
 
 NAME = "average"
+
+ModelT = TypeVar("ModelT", bound=PretrainedModel)
 
 StepWeight = Callable[[int], float]
 """Number of steps, from 1 -> the weight of the weights after it in the average."""
@@ -43,10 +46,10 @@ def add_average(model: PretrainedModel) -> None:
     model.add_module(NAME, copy.deepcopy(model).requires_grad_(False))
 
 
-def averaged(model: PretrainedModel) -> PretrainedModel:
+def averaged(model: ModelT) -> ModelT:
     """Return the average of a model, or the model itself where it has none."""
     average = dict(model.named_children()).get(NAME)
-    return average if isinstance(average, PretrainedModel) else model
+    return average if isinstance(average, type(model)) else model
 
 
 @torch.no_grad()
