@@ -5,10 +5,10 @@ from plainformer.finetune.data.examples import few_of_each, read_examples
 from plainformer.finetune.embedder import Embedder
 from plainformer.finetune.evaluation import Evaluation, evaluate_folder
 from plainformer.finetune.metrics import Metric, Mistake, Table
+from plainformer.finetune.outcome import Outcome
 from plainformer.finetune.prediction.predictor import Predictor
 from plainformer.finetune.report.figures import figures
 from plainformer.finetune.robust import RobustOptions
-from plainformer.finetune.run import Outcome
 from plainformer.finetune.sweep import Summary, finetune
 from plainformer.finetune.task import Task
 from plainformer.finetune.tasks import TASKS

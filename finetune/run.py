@@ -1,6 +1,6 @@
 """One run of fine-tuning: a pretrained folder and labelled examples → a fine-tuned folder."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from plainformer.finetune.fit import Watch, fit, tune_and_score
 from plainformer.finetune.length import with_length
 from plainformer.finetune.losses.class_imbalance import oversample
 from plainformer.finetune.metrics import Metric
+from plainformer.finetune.outcome import Outcome
 from plainformer.finetune.prediction.predictor import encode_all
 from plainformer.finetune.report.figures import figures
 from plainformer.finetune.robust import reinit_layers
@@ -31,7 +32,6 @@ from plainformer.finetune.task_options import balance_of, per_label_of
 from plainformer.finetune.tuning import save_adapter
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import (
-    Result,
     choose_device,
     full_disk,
     is_main,
@@ -42,26 +42,6 @@ from plainformer.training import (
 
 RESUMED_MAY_DIFFER = {"out", "resume", "training"}  # the checkpoint checks those of training
 SUMMARY = "summary.json"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of one fine-tuning run."""
-
-    result: Result | None
-    """The result of the training loop; None where nothing was trained."""
-    metric: Metric
-    """The metric of the validation examples; empty where there were none."""
-    num_cut: int
-    """Training texts that were cut to `max_length` tokens."""
-    max_length: int
-    warnings: tuple[str, ...] = ()
-    """Reasons to doubt the score."""
-
-    @property
-    def score(self) -> float:
-        """Return the main score: the first of the metric."""
-        return next(iter(self.metric.scores().values()))
 
 
 def run_once(config: FinetuneConfig, quiet: bool = False, watch: Watch | None = None) -> Outcome:
@@ -194,6 +174,21 @@ def finetune_on(
                     save_png(figure, config.out / f"{name}.png")
     num_cut = sum(item.is_cut for item in items)
     return Outcome(result, metric, num_cut, task.max_length, (*warnings, *never))
+
+
+def train_in_folder(
+    task: AnyTask,
+    examples: list[Any],
+    held_out: list[Any],
+    config: FinetuneConfig,
+    found: Fingerprints,
+    quiet: bool,
+) -> Outcome:
+    """Train as `finetune_on`, in a folder within that of the run whose fingerprints are `found`."""
+    with run_folder(config.out, "finetune"):
+        with main_first():
+            data = new_data(config, found)
+        return finetune_on(task, examples, held_out, config, data, quiet)
 
 
 def report_leakage(overlap: Overlap[Any], held_out: list[Any], quiet: bool) -> tuple[str, ...]:

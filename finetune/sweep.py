@@ -33,7 +33,6 @@ import numpy as np
 from plainformer.base import (
     Fields,
     UserError,
-    atomic_path,
     nan_to_null,
     plural,
     read_json,
@@ -41,18 +40,17 @@ from plainformer.base import (
 )
 from plainformer.base.say import say
 from plainformer.finetune.config import FinetuneConfig
-from plainformer.finetune.data.fingerprint import FILE as DATA
 from plainformer.finetune.data.fingerprint import fingerprints, refuse_changes, remember
 from plainformer.finetune.data.split import folds
 from plainformer.finetune.length import with_length
 from plainformer.finetune.metrics import Table
+from plainformer.finetune.outcome import Outcome
+from plainformer.finetune.promote import promote
 from plainformer.finetune.run import (
     SUMMARY,
-    Outcome,
-    finetune_on,
-    new_data,
     refuse_model_folder,
     run_once,
+    train_in_folder,
     training_examples,
 )
 from plainformer.training import (
@@ -286,10 +284,7 @@ def cross_validate(config: FinetuneConfig, runs: Runs) -> Summary:
 
     def run_on(trained_on: list[Any], held_out: list[Any]) -> Callable[[FinetuneConfig], Outcome]:
         def run(settings: FinetuneConfig) -> Outcome:
-            with run_folder(settings.out, "finetune"):
-                with main_first():
-                    data = new_data(settings, runs.data)
-                return finetune_on(task, trained_on, held_out, settings, data, runs.quiet)
+            return train_in_folder(task, trained_on, held_out, settings, runs.data, runs.quiet)
 
         return run
 
@@ -301,18 +296,6 @@ def cross_validate(config: FinetuneConfig, runs: Runs) -> Summary:
         found[name] = runs(name, settings, run_on(trained_on, held_out))
     runs("all", settings, run_on(examples, []))
     return Summary("folds", found, "all")
-
-
-def promote(run: Path, out: Path) -> None:
-    """Copy the files of a finished run to `out`, except its options and checkpoints."""
-    excluded = {"options.json", DATA, "checkpoints", "tensorboard", "wandb"}
-    with full_disk(out):
-        for file in sorted(run.rglob("*")):
-            name = file.relative_to(run)
-            first = name.parts[0]
-            if file.is_file() and first not in excluded and not first.startswith("."):
-                with atomic_path(out / name) as temporary:
-                    shutil.copyfile(file, temporary)
 
 
 def read_runs(path: Path) -> dict[str, Scores]:

@@ -35,9 +35,13 @@ FOREIGN = {
 
 
 def save_task(task: AnyTask, folder: Path) -> None:
-    """Write the name and the fields of a task, without the settings of its training alone."""
-    (name,) = (name for name, kind in TASKS.items() if kind is type(task))
-    values = {f.name: getattr(task, f.name) for f in fields(task) if f.compare}
+    """Write the name and the fields of a task, without the settings of its training alone.
+
+    A subclass that is for training alone is saved as the task that it extends.
+    """
+    names = {kind: name for name, kind in TASKS.items()}
+    saved = next(kind for kind in type(task).__mro__ if kind in names)
+    name, values = names[saved], {f.name: getattr(task, f.name) for f in fields(saved) if f.compare}
     write_json(folder / FILE, {"task": name, **values})
 
 

@@ -21,7 +21,8 @@ from plainformer.base import UserError, nan_to_null, write_text
 from plainformer.commands.finetune import run as command
 from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
 from plainformer.finetune.data.split import folds
-from plainformer.finetune.sweep import Summary, Tried, promote, sort_key
+from plainformer.finetune.promote import promote
+from plainformer.finetune.sweep import Summary, Tried, sort_key
 from plainformer.finetune.tasks.classification import ClassExample, Classification
 from plainformer.training import LoopConfig
 from tests.finetune.conftest import rows
