@@ -168,11 +168,15 @@ class EncoderConfig:
         """Return how many positions a token of a local layer sees on each side."""
         return self.local_attention // 2
 
-    def check_max_length(self, max_length: int, model: str) -> None:
-        """Raise `UserError` when sequences may be longer than the positions of `model`."""
-        if max_length > self.max_position_embeddings:
+    def check_max_length(self, max_length: int, model: str, prompt: int = 0) -> None:
+        """Raise `UserError` when sequences may be longer than the positions of `model`.
+
+        `prompt`: number of vectors before each sequence.
+        """
+        if max_length + prompt > self.max_position_embeddings:
+            vectors = f", after a soft prompt of {prompt}," if prompt else ""
             raise UserError(
-                f"max_length {max_length} is more than the {self.max_position_embeddings} "
+                f"max_length {max_length}{vectors} is more than the {self.max_position_embeddings} "
                 f"positions of {model}"
             )
 

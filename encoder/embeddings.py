@@ -47,11 +47,13 @@ class Embeddings(nn.Module):
         token_type_ids: Int[Tensor, "*tokens"] | None,
         sequences: Sequences | PaddedSequences,
         inputs_embeds: Float[Tensor, "*tokens size"] | None = None,
+        start: int = 0,
     ) -> Float[Tensor, "*tokens hidden"]:
         """Embed tokens.
 
         All are in segment 0 without `token_type_ids`, or if the model has a single segment.
-        `inputs_embeds` replaces the rows of the token table.
+        `inputs_embeds` replaces the rows of the token table. `start` is the position of the first
+        token of each sequence.
         """
         x: Tensor = self.tokens(input_ids) if inputs_embeds is None else inputs_embeds
         if self.segments is not None:
@@ -59,10 +61,10 @@ class Embeddings(nn.Module):
                 token_type_ids = torch.zeros_like(sequences.positions)
             x = x + self.segments(token_type_ids)
         if self.positions is not None:
-            check_length(sequences.max_length, self.positions.num_positions)
-            positions, pad_id = sequences.positions, self.tokens.padding_idx
+            check_length(sequences.max_length, self.positions.num_positions - start)
+            positions, pad_id = start + sequences.positions, self.tokens.padding_idx
             if self.positions.offset and pad_id is not None and input_ids is not None:
-                positions = without_padding(input_ids.eq(pad_id), sequences)
+                positions = without_padding(input_ids.eq(pad_id), sequences, start)
             x = x + self.positions(positions)
         x = self.dropout(self.norm(x))
         return x if self.projection is None else self.projection(x)

@@ -30,6 +30,7 @@ from plainformer.encoder.ops import Backend, use_backend
 from plainformer.encoder.packing import PaddedSequences, Sequences
 from plainformer.encoder.positions import RotaryAngles, rotary_angles
 from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.encoder.soft_prompt import SoftPrompt
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,18 @@ class Encoder(PretrainedModel):
         self.final_norm = build_norm(config, config.hidden_size) if is_pre_norm else nn.Identity()
         has_pooler = config.classifier_head == "pooler" if pooler is None else pooler
         self.pooler = Pooler(config.hidden_size) if has_pooler else None
+        self.soft_prompt: SoftPrompt | None = None
         initialise(self, config)
 
     @property
     def base(self) -> "Encoder":
         """Return this encoder."""
         return self
+
+    @property
+    def prompt_length(self) -> int:
+        """Return the number of positions that a soft prompt takes before each text."""
+        return 0 if self.soft_prompt is None else self.soft_prompt.length
 
     def forward(
         self,
@@ -137,7 +144,9 @@ class Encoder(PretrainedModel):
     ) -> Float[Tensor, "*tokens hidden"]:
         """Compute the embeddings of a packed batch: the input of the first block."""
         with use_backend(self.backend, override=False):
-            x: Tensor = self.embeddings(input_ids, token_type_ids, sequences, inputs_embeds)
+            x: Tensor = self.embeddings(
+                input_ids, token_type_ids, sequences, inputs_embeds, self.prompt_length
+            )
         return x
 
     def run_blocks(
@@ -148,9 +157,11 @@ class Encoder(PretrainedModel):
         output_attentions: bool = False,
     ) -> EncoderOutput:
         """Compute the packed output from the embeddings of a packed batch."""
-        hidden_states, attentions = [], []
+        hidden_states, attentions, prompt, longer = [], [], self.soft_prompt, sequences
         with use_backend(self.backend, override=False):
-            layer_inputs = self._layer_inputs(sequences)
+            if prompt is not None:
+                x, longer = prompt.insert(x, sequences, self.embeddings)
+            layer_inputs = self._layer_inputs(longer)
             for layer in range(self.config.num_hidden_layers):
                 block = self.blocks[0 if self.config.share_layers else layer]
                 mask, rotary = layer_inputs[self.config.is_local(layer)]
@@ -160,6 +171,10 @@ class Encoder(PretrainedModel):
                 attentions.append(weights)
             x = self.final_norm(x)
             hidden_states.append(x)
+            if prompt is not None:
+                hidden_states = [prompt.remove(h, longer, sequences) for h in hidden_states]
+                attentions = [prompt.remove_weights(w) for w in attentions]
+                x = hidden_states[-1]
             pooled = None if self.pooler is None else self.pooler(x, sequences)
         return EncoderOutput(
             last_hidden_state=x,

@@ -49,10 +49,10 @@ class PositionTable(nn.Module):
 
 
 def without_padding(
-    padding: Bool[Tensor, "*tokens"], sequences: Sequences | PaddedSequences
+    padding: Bool[Tensor, "*tokens"], sequences: Sequences | PaddedSequences, start: int = 0
 ) -> Int[Tensor, "*tokens"]:
-    """Number positions as RoBERTa does: `padding` tokens get −1 and are not counted."""
-    return (sequences.positions - sequences.cumsum(padding)).masked_fill(padding, -1)
+    """Number positions from `start` as RoBERTa does: `padding` gets −1 and is not counted."""
+    return (start + sequences.positions - sequences.cumsum(padding)).masked_fill(padding, -1)
 
 
 class LearnedPositions(PositionTable):

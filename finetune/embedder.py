@@ -65,10 +65,11 @@ class Embedder:
         )
         tokenizer = load_tokenizer(tokenizer_folder(folder / model.layout.encoder))
         tokenizer.check_vocabulary(model.config.vocab_size, f"the model in {folder}")
+        prompted = model.base.prompt_length
         if max_length is None:
-            positions = model.config.max_position_embeddings
+            positions = model.config.max_position_embeddings - prompted
             max_length = longest(model.layout, tokenizer, positions)
-        model.config.check_max_length(max_length, f"the model in {folder}")
+        model.config.check_max_length(max_length, f"the model in {folder}", prompted)
         before = model.layout.prompt if prompt is None else model.layout.named(prompt)
         model.to(choose_device("cpu" if int8 else device))
         model = quantize_int8(model) if int8 else prepack_weights(model)

@@ -18,12 +18,12 @@ def with_length(config: "FinetuneConfig") -> "FinetuneConfig":
     """Set the limit of a sequence, unless it is given or the task declares its own."""
     if config.max_length or config.task.declares_length:
         return config
-    return replace(config, max_length=default_length(config.model))
+    return replace(config, max_length=default_length(config.model, config.tuning.soft_prompt))
 
 
-def default_length(folder: Path) -> int:
-    """Return the default limit, or the number of the model's positions if that is smaller."""
-    return min(DEFAULT, positions(folder))
+def default_length(folder: Path, prompt: int = 0) -> int:
+    """Return the default limit, or the positions that a prompt leaves if they are fewer."""
+    return min(DEFAULT, max(1, positions(folder) - prompt))
 
 
 def positions(folder: Path) -> int:

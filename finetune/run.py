@@ -217,7 +217,8 @@ def build(task: AnyTask, config: FinetuneConfig) -> PretrainedModel:
     """
     torch.manual_seed(config.training.seed)
     model = task.build(config)
-    model.config.check_max_length(task.max_length, f"the model in {config.model}")
+    place = f"the model in {config.model}"
+    model.config.check_max_length(task.max_length, place, config.tuning.soft_prompt)
     if config.from_scratch:
         initialise(model, model.config)
     if config.from_scratch or model.newly_initialised:

@@ -17,6 +17,7 @@ from plainformer.finetune.tuning.merge import merge_added
 from plainformer.finetune.tuning.options import TuningOptions
 from plainformer.finetune.tuning.prefix import add_prefix
 from plainformer.finetune.tuning.several import average, load_adapters, mixed
+from plainformer.finetune.tuning.soft_prompt import add_soft_prompt
 from plainformer.finetune.tuning.trained import trained_parameters
 from plainformer.finetune.tuning.unfreeze import unfreeze_gradually
 
@@ -27,6 +28,7 @@ __all__ = [
     "add_ia3",
     "add_lora",
     "add_prefix",
+    "add_soft_prompt",
     "add_tensors",
     "average",
     "freeze_base",

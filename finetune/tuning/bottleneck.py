@@ -19,8 +19,7 @@ from plainformer.base import UserError
 from plainformer.encoder import ops
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.pretrained import PretrainedModel
-from plainformer.encoder.weights.added import added_layers
-from plainformer.finetune.tuning.layers import freeze_base
+from plainformer.finetune.tuning.layers import freeze_base, refuse_added
 
 
 class Bottleneck(nn.Module):
@@ -60,9 +59,7 @@ def add_adapters(model: PretrainedModel, size: int = 64, twice: bool = False) ->
     """
     if size < 1:
         raise UserError(f"size must be at least 1, not {size}")
-    if added := added_layers(model.base):
-        kind = next(iter(added.values()))["type"]
-        raise UserError(f"the model has a {kind} already: start from one without additions")
+    refuse_added(model)
     for block in model.base.blocks:
         layers: list[Any] = [block.attention, block.feed_forward]
         for layer in layers if twice else layers[1:]:

@@ -64,6 +64,14 @@ def freeze_base(model: PretrainedModel) -> None:
         parameter.requires_grad_(name in added or f"encoder.{name}" in new)
 
 
+def refuse_added(model: PretrainedModel) -> None:
+    """Raise `UserError` for a model with added parameters."""
+    for layer in added_layers(model.base).values():
+        raise UserError(
+            f"the model has a {layer['type']} already: start from one without additions"
+        )
+
+
 def replace_layers(
     model: PretrainedModel,
     targets: Sequence[str],
@@ -101,12 +109,13 @@ def linear_layers(model: PretrainedModel) -> Iterator[tuple[str, Linear, nn.Modu
 
     Raises `UserError` where one has added parameters, or is no longer one for training.
     """
-    for path, module in list(model.base.blocks.named_modules()):
+    for path, module in model.base.named_modules():
         if isinstance(module, HasAddedParameters) and not isinstance(module, TunedLinear):
             raise UserError(
-                f"blocks.{path} is a {type(module).__name__} already: start from a model without "
-                "added parameters"
+                f"{path} is a {type(module).__name__} already: start from a model without added "
+                "parameters"
             )
+    for path, module in list(model.base.blocks.named_modules()):
         for name, layer in module.named_children():
             if isinstance(module, TunedLinear) or not isinstance(layer, nn.Linear):
                 continue

@@ -13,6 +13,7 @@ from plainformer.finetune.tuning.ia3 import add_ia3
 from plainformer.finetune.tuning.layers import ALL
 from plainformer.finetune.tuning.lora import TARGETS, add_lora
 from plainformer.finetune.tuning.prefix import add_prefix
+from plainformer.finetune.tuning.soft_prompt import add_soft_prompt
 from plainformer.finetune.tuning.unfreeze import unfreeze_gradually
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 LAYERS = ("query", "key", "value", "output", "gate", "up", "down", ALL)
 """The names of the layers of all models, and of the parts of fused ones."""
 
-METHODS = ("lora", "ia3", "adapters", "prefix", "bitfit", "unfreeze")
+METHODS = ("lora", "ia3", "adapters", "prefix", "soft_prompt", "bitfit", "unfreeze")
 """The options that switch a method on; at most one may be set."""
 
 
@@ -65,6 +66,10 @@ class TuningOptions:
     """Prefix tuning: train the head, and this many keys and values that every token of a text sees
     in each layer. 20 is usual, with a learning rate of 5e-3 to 1e-2. 0: off."""
 
+    soft_prompt: int = 0
+    """Prompt tuning: train the head, and this many vectors before each text, in the places of
+    tokens. 20 is usual, with a learning rate of 1e-2 to 1e-1. 0: off."""
+
     bitfit: bool = False
     """BitFit: train only the head and the biases, with a learning rate of 5e-4 to 2e-3."""
 
@@ -81,6 +86,7 @@ class TuningOptions:
             lora_dropout=between(0, 1, open_="]"),
             adapters=at_least(0),
             prefix=at_least(0),
+            soft_prompt=at_least(0),
             unfreeze=between(0, 1, open_="]"),
         )
         if len(chosen := self.chosen) > 1:
@@ -106,7 +112,7 @@ class TuningOptions:
     @property
     def is_on(self) -> bool:
         """Tell whether a method that adds parameters is chosen."""
-        return bool(self.lora or self.ia3 or self.adapters or self.prefix)
+        return bool(self.lora or self.ia3 or self.adapters or self.prefix or self.soft_prompt)
 
     def check(self, config: "FinetuneConfig") -> None:
         """Raise `UserError` where these options do not go with those of the run."""
@@ -128,6 +134,8 @@ class TuningOptions:
             add_adapters(model, self.adapters, self.adapters_twice)
         if self.prefix:
             add_prefix(model, self.prefix)
+        if self.soft_prompt:
+            add_soft_prompt(model, self.soft_prompt)
         if self.bitfit:
             train_biases(model)
 

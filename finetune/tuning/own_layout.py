@@ -11,6 +11,7 @@ import torch
 
 from plainformer.base import UserError
 from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.encoder.soft_prompt import SoftPrompt
 from plainformer.encoder.weights import Adapter
 from plainformer.encoder.weights.added import split_state
 from plainformer.encoder.weights.family import Tensors
@@ -18,6 +19,7 @@ from plainformer.encoder.weights.save import family_that_writes
 from plainformer.finetune.tuning.bottleneck import Bottleneck, add_adapters
 from plainformer.finetune.tuning.layout import Layout
 from plainformer.finetune.tuning.prefix import PrefixAttention, add_prefix
+from plainformer.finetune.tuning.soft_prompt import add_soft_prompt
 
 
 def own_layout(
@@ -83,3 +85,16 @@ def add_prefixes(model: PretrainedModel, adapter: Adapter) -> None:
 
 
 PREFIX_TUNING = own_layout("PREFIX", PrefixAttention, prefix_arguments, add_prefixes)
+
+
+def prompt_arguments(model: PretrainedModel) -> dict[str, Any]:
+    """Return the arguments of `add_soft_prompt`."""
+    return {"length": model.base.prompt_length}
+
+
+def add_prompts(model: PretrainedModel, adapter: Adapter) -> None:
+    """Add the vectors that the settings of an adapter folder say."""
+    add_soft_prompt(model, adapter.settings.whole("length"))
+
+
+SOFT_PROMPT = own_layout("SOFT_PROMPT", SoftPrompt, prompt_arguments, add_prompts)

@@ -18,8 +18,7 @@ from plainformer.base import UserError
 from plainformer.encoder.attention import MultiHeadAttention
 from plainformer.encoder.attention_mask import AttentionMask, Heads, Keys
 from plainformer.encoder.pretrained import PretrainedModel
-from plainformer.encoder.weights.added import added_layers
-from plainformer.finetune.tuning.layers import freeze_base
+from plainformer.finetune.tuning.layers import freeze_base, refuse_added
 
 
 class PrefixAttention(MultiHeadAttention):
@@ -57,9 +56,7 @@ def add_prefix(model: PretrainedModel, length: int = 20) -> None:
     """
     if length < 1:
         raise UserError(f"length must be at least 1, not {length}")
-    if added := added_layers(model.base):
-        kind = next(iter(added.values()))["type"]
-        raise UserError(f"the model has a {kind} already: start from one without additions")
+    refuse_added(model)
     for block in model.base.blocks:
         assert isinstance(block.attention, MultiHeadAttention)
         std = model.config.initializer_range

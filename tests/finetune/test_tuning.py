@@ -26,8 +26,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "ia3": {"ia3": True},
     "adapters": {"adapters": 6, "adapters_twice": True},
     "prefix": {"prefix": 3},
+    "soft prompt": {"soft_prompt": 3},
 }
-ADDED = (".lora_", ".ia3_l", ".adapter.", ".attention.keys", ".attention.values")
+ADDED = (".lora_", ".ia3_l", ".adapter.", ".attention.keys", ".attention.values", ".soft_prompt.")
 EACH = pytest.mark.parametrize("name", METHODS)
 
 
@@ -114,7 +115,8 @@ def test_what_is_frozen_stays_bit_for_bit(models, runs, name):
             assert tensor.equal(base["bert.embeddings.word_embeddings.weight"])
             kept += 1
     assert kept == 3 * sum("qkv.weight" in key for key in trained) + 1 > 1
-    start = {".b.": 0.0, ".scales.": 1.0, ".adapter.up.": 0.0, ".attention.values": 0.0}
+    start = {".b.": 0.0, ".scales.": 1.0, ".adapter.up.": 0.0}
+    start |= {".attention.values": 0.0, ".soft_prompt.": 0.0}
     added = {key: value for key in trained for place, value in start.items() if place in key}
     assert added and all((trained[key] != value).any() for key, value in added.items())
 
