@@ -2,6 +2,7 @@
 
 from plainformer.finetune.config import FinetuneConfig
 from plainformer.finetune.data.examples import few_of_each, read_examples
+from plainformer.finetune.distillation.options import DistillationOptions
 from plainformer.finetune.embedder import Embedder
 from plainformer.finetune.evaluation import Evaluation, evaluate_folder
 from plainformer.finetune.metrics import Metric, Mistake, Table
@@ -26,6 +27,7 @@ from plainformer.finetune.tuning import TuningOptions
 __all__ = [
     "TASKS",
     "ClassificationOptions",
+    "DistillationOptions",
     "Embedder",
     "Evaluation",
     "FinetuneConfig",

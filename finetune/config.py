@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from plainformer.base import OneOf, UserError, above, at_least, between, check_bounds
+from plainformer.finetune.distillation.options import DistillationOptions
 from plainformer.finetune.robust.options import RobustOptions
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.task_options import PoolingOptions, TaskOptions
@@ -114,6 +115,9 @@ class FinetuneConfig:
     robust: RobustOptions = field(default_factory=RobustOptions)
     """Objectives around the task's loss."""
 
+    distillation: DistillationOptions = field(default_factory=DistillationOptions)
+    """Teachers to learn from."""
+
     training: LoopConfig = field(
         default_factory=lambda: LoopConfig(
             learning_rate=1e-4, eval_every=0, checkpoint_every=0, patience=5
@@ -149,6 +153,7 @@ class FinetuneConfig:
         self.task.check(self)
         self.tuning.check(self)
         self.robust.check(self)
+        self.distillation.check(self)
 
     @property
     def kind(self) -> type[AnyTask]:

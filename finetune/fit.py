@@ -9,6 +9,7 @@ from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.config import FinetuneConfig
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.data.fingerprint import Fingerprints, remember
+from plainformer.finetune.distillation import distillation, remove_projection
 from plainformer.finetune.lr_decay import layer_multipliers
 from plainformer.finetune.metrics import Metric
 from plainformer.finetune.micro_batches import micro_batches
@@ -57,6 +58,7 @@ def fit(
 ) -> Result | None:
     """Train on `items`; with `select`, restore the weights that scored best on `held_out`."""
     multipliers = multipliers_of(model, config, quiet)
+    distil = distillation(task, model, config)
     order = by_items(len(items), config.batch_size, seed=config.training.seed)
     if new is not None:
         if is_main():
@@ -72,9 +74,9 @@ def fit(
         _, metric = tune_and_score(task, model, held_out, config.select, loss)
         return {"loss": loss.value, **metric.scores()}
 
-    return fit_batches(
+    result = fit_batches(
         model,
-        robust_objective(task, config.robust),
+        robust_objective(task, config.robust, distil),
         batches,
         order.steps(epochs=1),
         config,
@@ -84,6 +86,8 @@ def fit(
         quiet,
         watch,
     )
+    remove_projection(model)
+    return result
 
 
 def multipliers_of(

@@ -18,6 +18,7 @@ from plainformer.finetune.data.examples import few_of_each, read_examples
 from plainformer.finetune.data.fingerprint import Fingerprints, fingerprints, refuse_changes
 from plainformer.finetune.data.leakage import NAMED, Overlap
 from plainformer.finetune.data.split import hold_out
+from plainformer.finetune.distillation import check_teachers
 from plainformer.finetune.fit import Watch, fit, tune_and_score
 from plainformer.finetune.length import with_length
 from plainformer.finetune.losses.class_imbalance import oversample
@@ -50,6 +51,7 @@ def run_once(config: FinetuneConfig, quiet: bool = False, watch: Watch | None = 
     `watch` is called after each evaluation.
     """
     refuse_model_folder(config)
+    check_teachers(config)
     config = with_length(config)
     with run_folder(config.out, "finetune"):
         with main_first():

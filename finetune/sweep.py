@@ -42,6 +42,7 @@ from plainformer.base.say import say
 from plainformer.finetune.config import FinetuneConfig
 from plainformer.finetune.data.fingerprint import fingerprints, refuse_changes, remember
 from plainformer.finetune.data.split import folds
+from plainformer.finetune.distillation import check_teachers
 from plainformer.finetune.length import with_length
 from plainformer.finetune.metrics import Table
 from plainformer.finetune.outcome import Outcome
@@ -151,6 +152,7 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome | Summary:
 def sweep(config: FinetuneConfig, quiet: bool = False) -> Summary:
     """Make several runs, and leave the best model and `summary.json` in `config.out`."""
     refuse_model_folder(config)
+    check_teachers(config)
     config = with_length(config)
     with run_folder(config.out, "finetune"):
         with main_first():

@@ -163,9 +163,21 @@ class Task(ABC, Generic[ExampleT, ItemT, PredictionT]):
         """Compute how far `outputs` are from `others`, of the same batch, without its labels.
 
         It has the scale and the count of `loss`: KL(others ‖ outputs) where the task predicts
-        probabilities, whose logits are divided by `temperature`, and the squared distance
-        elsewhere. Soft targets are `others` without gradients; a symmetric form adds both ways.
+        probabilities, and the squared distance elsewhere; both divide logits and outputs by
+        `temperature`. Soft targets are `others` without gradients; a symmetric form adds both ways.
         """
+
+    def average(self, outputs: Sequence[Any], temperature: float = 1.0) -> Any:
+        """Compute the outputs of an ensemble from those of its models for one batch.
+
+        Divided by `temperature`, they predict the mean of the probabilities that the models
+        predict, divided so; where a task predicts none, they are the mean of the outputs.
+        """
+        return torch.stack(tuple(outputs)).mean(0)
+
+    def item_counts(self, batch: Batch[ItemT]) -> Sequence[int]:
+        """Return what each item of a batch adds to the count of `loss`: by default 1."""
+        return (1,) * len(batch.items)
 
     # Outputs → predictions → scores
 

@@ -33,9 +33,11 @@ class TaskObjective:
         """Compute the loss of a batch."""
         return self.compute(model, batch)[1]
 
-    def divergence(self, outputs: Any, others: Any, batch: Batch[Any]) -> Loss:
+    def divergence(
+        self, outputs: Any, others: Any, batch: Batch[Any], temperature: float = 1.0
+    ) -> Loss:
         """Compute how far `outputs` are from `others`: 0 for an uncounted batch."""
-        return counted(self.task.divergence(outputs, others, batch), batch)
+        return counted(self.task.divergence(outputs, others, batch, temperature), batch)
 
 
 def task_objective(task: AnyTask) -> TaskObjective:

@@ -5,25 +5,24 @@ predictor(["who wrote this?"])[0].label
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-from plainformer.base import UserError, find_folder
+from plainformer.base import UserError
 from plainformer.corpora import Row
 from plainformer.encoder import check_finite, prepack_weights, quantize_int8
 from plainformer.encoder.pretrained import PretrainedModel
-from plainformer.encoder.weights import tokenizer_folder
 from plainformer.finetune.data.batch import Batch, Item, ItemT, by_length
 from plainformer.finetune.data.example import ExampleT
 from plainformer.finetune.data.rows import Input, as_rows, bounded
+from plainformer.finetune.ensemble import Finetuned, joined, outputs_of
 from plainformer.finetune.metrics import Metric
 from plainformer.finetune.task import AnyTask, PredictionT, Task
-from plainformer.finetune.task_file import load_task
-from plainformer.tokenizer import Tokenizer, load_tokenizer
+from plainformer.tokenizer import Tokenizer
 from plainformer.training import choose_device, distributed_map
 
 T = TypeVar("T")
@@ -47,21 +46,25 @@ class Predictor:
     tokenizer: Tokenizer
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = "auto", int8: bool = False) -> "Predictor":
-        """Load a fine-tuned model; raise `UserError` for a folder without one.
+    def load(
+        cls,
+        folder: str | Path | Sequence[str | Path],
+        device: str = "auto",
+        int8: bool = False,
+    ) -> "Predictor":
+        """Load a fine-tuned model, or the ensemble of those in several folders.
 
         On a CPU the weights of its blocks are prepacked: see `encoder.prepack_weights`. `int8`
-        rounds them and chooses the CPU: see `encoder.quantize_int8`.
+        rounds them and chooses the CPU: see `encoder.quantize_int8`. Raises `UserError` for a
+        folder without a model, and for several of different tasks, labels or tokenizers.
         """
-        task = load_task(Path(folder))
-        tokenizer = load_tokenizer(tokenizer_folder(find_folder(folder)))
-        model = task.load(Path(folder)).to(choose_device("cpu" if int8 else device))
-        model = quantize_int8(model) if int8 else prepack_weights(model)
-        tokenizer.check_vocabulary(model.config.vocab_size)
-        named, there = getattr(task, "labels", None), getattr(model, "labels", None)
-        if named is not None and there is not None and tuple(named) != tuple(there):
-            raise UserError(f"{folder}: task.json and config.json name other labels")
-        return cls(task, model, tokenizer)
+        folders = [folder] if isinstance(folder, str | Path) else folder
+        members = [Finetuned.load(each) for each in folders]
+        for member in members:
+            model = member.model.to(choose_device("cpu" if int8 else device))
+            quantize_int8(model) if int8 else prepack_weights(model)
+        whole = joined(members)
+        return cls(whole.task, whole.model, whole.tokenizer)
 
     def __call__(self, inputs: Iterable[Input]) -> list[Any]:
         """Predict for each text, pair or row, in order."""
@@ -147,7 +150,7 @@ def predict_stream(
     @torch.no_grad()
     def predict(items: list[tuple[int, ItemT]]) -> tuple[dict[int, PredictionT], float, int]:
         batch = Batch.of([item for _, item in items]).to(device)
-        outputs = task.outputs(model, batch)
+        outputs = outputs_of(task, model, batch)
         if finite:
             check_finite(outputs)
         total, count = (0.0, 0) if loss is None else task.loss(outputs, batch)[:2]

@@ -3,9 +3,11 @@
     objective = fgm(rdrop(task_objective(task), weight=1.0), epsilon=1.0)
 
 `robust_objective` nests what the options choose, in this order from the inside out: the loss of the
-task, or mixup; R-Drop; SMART; one of FGM, PGD and FreeLB. `weight_in_average` chooses EMA or SWA.
+task, or mixup; distillation; R-Drop; SMART; one of FGM, PGD and FreeLB. `weight_in_average`
+chooses EMA or SWA.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from plainformer.encoder.pretrained import PretrainedModel
@@ -21,7 +23,7 @@ from plainformer.finetune.robust.rdrop import rdrop
 from plainformer.finetune.robust.reinit import reinit_layers
 from plainformer.finetune.robust.smart import smart
 from plainformer.finetune.task import AnyTask
-from plainformer.finetune.task_objective import task_objective
+from plainformer.finetune.task_objective import TaskObjective, task_objective
 from plainformer.finetune.tasks.sequence import SequenceTask
 from plainformer.training import TrainingObjective
 
@@ -43,13 +45,16 @@ __all__ = [
 
 
 def robust_objective(
-    task: AnyTask, options: RobustOptions
+    task: AnyTask,
+    options: RobustOptions,
+    distil: Callable[[TaskObjective], TaskObjective] = lambda objective: objective,
 ) -> TrainingObjective[PretrainedModel, Batch[Any]]:
-    """Nest the chosen methods around the loss of `task`."""
+    """Nest the chosen methods around the loss of `task`; `distil` adds that of a teacher."""
     objective = task_objective(task)
     if options.mixup:
         assert isinstance(task, SequenceTask)
         objective = mixup(task, options.mixup)
+    objective = distil(objective)
     if options.rdrop:
         objective = rdrop(objective, options.rdrop)
     if options.smart:

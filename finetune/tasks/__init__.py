@@ -22,3 +22,8 @@ TASKS: dict[str, type[AnyTask]] = {
     "sentence-embedding": SentenceEmbedding,
     "tagging": Tagging,
 }
+
+
+def name_of(kind: type[AnyTask]) -> str:
+    """Return the name of a task; of one that is not registered, that of its class."""
+    return next((name for name, task in TASKS.items() if task is kind), kind.__name__)

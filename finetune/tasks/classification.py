@@ -29,6 +29,7 @@ from plainformer.finetune.losses.class_imbalance import (
 )
 from plainformer.finetune.losses.divergence import kl_divergence
 from plainformer.finetune.losses.label_smoothing import smoothed
+from plainformer.finetune.losses.mixture import mixture
 from plainformer.finetune.metrics import ClassMetric
 from plainformer.finetune.task import check_label, check_labels
 from plainformer.finetune.task_options import (
@@ -130,6 +131,12 @@ class OneLabel(SequenceTask[ClassExampleT, ClassPrediction], Generic[ClassExampl
     ) -> Loss:
         """Compute KL(others ‖ outputs) of the labels' distributions."""
         return Loss(kl_divergence(outputs, others, temperature), len(outputs))
+
+    def average(
+        self, outputs: Sequence[Float[Tensor, "items labels"]], temperature: float = 1.0
+    ) -> Float[Tensor, "items labels"]:
+        """Compute the logits of the mean probabilities."""
+        return mixture(outputs, temperature)
 
     def predict(
         self, outputs: Float[Tensor, "items labels"], batch: Batch[Item]

@@ -23,6 +23,7 @@ from plainformer.finetune.data.example import Prediction, known
 from plainformer.finetune.data.remarks import of_labels, of_texts
 from plainformer.finetune.losses.class_imbalance import GAMMA, best_threshold, binary_cross_entropy
 from plainformer.finetune.losses.divergence import bernoulli_kl_divergence
+from plainformer.finetune.losses.mixture import bernoulli_mixture
 from plainformer.finetune.metrics import LabelsMetric
 from plainformer.finetune.task import check_labels
 from plainformer.finetune.task_options import TaskOptions, TextOptions
@@ -170,6 +171,12 @@ class MultiLabel(SequenceTask[LabelsExample, LabelsPrediction]):
     ) -> Loss:
         """Compute the mean KL(others ‖ outputs) of the labels' Bernoulli distributions."""
         return Loss(bernoulli_kl_divergence(outputs, others, temperature), len(outputs))
+
+    def average(
+        self, outputs: Sequence[Float[Tensor, "items labels"]], temperature: float = 1.0
+    ) -> Float[Tensor, "items labels"]:
+        """Compute the logits of the mean probability of each label."""
+        return bernoulli_mixture(outputs, temperature)
 
     def predict(
         self, outputs: Float[Tensor, "items labels"], batch: Batch[Item]

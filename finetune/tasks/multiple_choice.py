@@ -24,6 +24,7 @@ from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.data.example import Prediction, known
 from plainformer.finetune.losses.divergence import kl_divergence
+from plainformer.finetune.losses.mixture import mixture
 from plainformer.finetune.metrics import ChoiceMetric
 from plainformer.finetune.task import Task
 from plainformer.finetune.task_options import PoolingOptions, TaskOptions
@@ -149,6 +150,12 @@ class MultipleChoice(Task[ChoiceExample, Choice, ChoicePrediction]):
     ) -> Loss:
         """Compute KL(others ‖ outputs) over each example's options."""
         return Loss(kl_divergence(outputs, others, temperature), len(outputs))
+
+    def average(
+        self, outputs: Sequence[Float[Tensor, "items options"]], temperature: float = 1.0
+    ) -> Float[Tensor, "items options"]:
+        """Compute the scores of the mean probabilities; padding keeps the lowest number."""
+        return mixture(outputs, temperature).clamp(min=torch.finfo(outputs[0].dtype).min)
 
     def predict(
         self, outputs: Float[Tensor, "items options"], batch: Batch[Choice]

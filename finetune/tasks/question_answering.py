@@ -277,6 +277,15 @@ class QuestionAnswering(Task[QuestionExample, Passage, AnswerPrediction]):
         both = [kl_divergence(one, other, temperature) for one, other in pairs]
         return Loss((both[0] + both[1]) / 2, len(batch.places))
 
+    def average(self, outputs: Sequence[Logits], temperature: float = 1.0) -> Logits:
+        """Compute the mean logits, since scores of different windows are compared."""
+        start, end = (torch.stack(logits).mean(0) for logits in zip(*outputs, strict=True))
+        return start, end
+
+    def item_counts(self, batch: Batch[Passage]) -> Sequence[int]:
+        """Return the number of windows of each passage."""
+        return batch.counts
+
     def predict(self, outputs: Logits, batch: Batch[Passage]) -> list[AnswerPrediction]:
         """Predict the best spans of each passage, over all its windows."""
         logits = batch.split(torch.stack(outputs, -1).double().cpu())

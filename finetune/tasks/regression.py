@@ -128,7 +128,8 @@ class Regression(SequenceTask[ScoreExample, ScorePrediction]):
         temperature: float = 1.0,
     ) -> Loss:
         """Compute the squared difference."""
-        return Loss((outputs - others).square().sum(), len(outputs))
+        apart = (outputs - others) / temperature
+        return Loss(apart.square().sum(), len(outputs))
 
     def predict(
         self, outputs: Float[Tensor, "items 1"], batch: Batch[Item]

@@ -15,6 +15,7 @@ and default prompt. The fine-tuned folder is one again: `Embedder` and `Sentence
 and compute the same vectors.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -243,10 +244,25 @@ class SentenceEmbedding(Task[SentenceExample, Item, SentencePrediction]):
         batch: Batch[Item],
         temperature: float = 1.0,
     ) -> Loss:
-        """Compute the squared distance of the vectors: a mean over the texts of each example."""
+        """Compute the squared distance of the vectors: a mean over the texts of each example.
+
+        Vectors of different sizes have none: it is then that of the cosines of a text with each
+        text of the batch, as a mean (Tung and Mori 2019, arXiv:1907.09682).
+        """
         counts = torch.tensor(batch.counts, device=outputs.device)
-        distances = (outputs - others).square().sum(-1) / counts[batch.owners]
-        return Loss(distances.sum(), len(batch.counts))
+        if outputs.shape[-1] == others.shape[-1]:
+            distances = ((outputs - others) / temperature).square().sum(-1)
+        else:
+            apart = (cosines(outputs) - cosines(others)) / temperature
+            distances = apart.square().mean(-1)
+        return Loss((distances / counts[batch.owners]).sum(), len(batch.counts))
+
+    def average(
+        self, outputs: Sequence[Float[Tensor, "texts _"]], temperature: float = 1.0
+    ) -> Float[Tensor, "texts _"]:
+        """Join the vectors, each scaled to the same length: their cosines are the mean cosines."""
+        vectors = [torch.nn.functional.normalize(x, dim=-1) for x in outputs]
+        return torch.cat(vectors, -1) / math.sqrt(len(vectors))
 
     def predict(
         self, outputs: Float[Tensor, "texts size"], batch: Batch[Item]
@@ -309,6 +325,12 @@ def declared(model: str | Path, max_length: int = 0) -> dict[str, Any]:
 def declared_length(folder: Path, layout: SentenceLayout) -> int:
     """Return the longest text in tokens that layout, tokenizer and model allow."""
     return longest(layout, load_tokenizer(folder), positions(folder))
+
+
+def cosines(vectors: Float[Tensor, "texts size"]) -> Float[Tensor, "texts texts"]:
+    """Compute the cosine of each text with each."""
+    directions = torch.nn.functional.normalize(vectors, dim=-1)
+    return directions @ directions.T
 
 
 def in_batch(

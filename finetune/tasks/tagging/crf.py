@@ -64,6 +64,12 @@ class Chain:
             free.end,
         )
 
+    @classmethod
+    def mean(cls, chains: Sequence["Chain"]) -> "Chain":
+        """Compute the mean of the scores of several chains."""
+        parts = [(chain.start, chain.transitions, chain.end) for chain in chains]
+        return cls(*(torch.stack(scores).mean(0) for scores in zip(*parts, strict=True)))
+
     def like(self, x: Tensor) -> "Chain":
         """Convert the chain to the data type and device of `x`."""
         return Chain(self.start.to(x), self.transitions.to(x), self.end.to(x))

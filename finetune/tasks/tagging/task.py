@@ -34,6 +34,7 @@ from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.losses.divergence import kl_divergence
 from plainformer.finetune.losses.label_smoothing import IGNORED, smoothed
+from plainformer.finetune.losses.mixture import mixture
 from plainformer.finetune.task import AS_NAMED, Task, check_labels
 from plainformer.finetune.task_options import OverflowOptions, SmoothingOptions, TaskOptions
 from plainformer.finetune.tasks.tagging.crf import Chain, ChainTagger, Posterior
@@ -282,6 +283,21 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
         """Compute KL(others ‖ outputs) of each word's logits, without the transitions of a CRF."""
         total = kl_divergence(outputs.logits, others.logits, temperature)
         return Loss(total, len(outputs.logits))
+
+    def average(self, outputs: Sequence[WordScores], temperature: float = 1.0) -> WordScores:
+        """Compute the logits of the mean probabilities of each word; with a CRF the mean scores.
+
+        The mean scores are those of the geometric mean of the probabilities of whole sentences.
+        """
+        logits = [scores.logits for scores in outputs]
+        if self.decoding != "crf":
+            return replace(outputs[0], logits=mixture(logits, temperature))
+        mean = torch.stack(logits).mean(0)
+        return replace(outputs[0], logits=mean, chain=Chain.mean([o.chain for o in outputs]))
+
+    def item_counts(self, batch: Batch[TaggedItem]) -> Sequence[int]:
+        """Return the number of words of each sentence, without those that were cut."""
+        return [len(item.places) for item in batch.items]
 
     def predict(self, outputs: WordScores, batch: Batch[TaggedItem]) -> list[Tags]:
         """Predict the best tags of each sentence, and their probabilities."""
