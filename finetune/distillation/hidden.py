@@ -50,7 +50,8 @@ def hidden_states(model: PretrainedModel | None) -> Iterator[list[Tensor]]:
         for hook in hooks:
             hook.remove()
     layers = model.config.num_hidden_layers
-    states[:] = [torch.cat(states[layer::layers]) for layer in range(layers)]
+    if len(states) > layers:
+        states[:] = [torch.cat(states[layer::layers]) for layer in range(layers)]
 
 
 def add_projection(model: PretrainedModel, size: int, seed: int) -> None:
@@ -61,7 +62,7 @@ def add_projection(model: PretrainedModel, size: int, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             projection.weight.normal_(0, own**-0.5, generator=generator)
-        model.add_module(NAME, projection)
+        model.add_module(NAME, projection.to(next(model.parameters())))
 
 
 def remove_projection(model: PretrainedModel) -> None:

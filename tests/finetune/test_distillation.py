@@ -1,0 +1,173 @@
+"""Distillation: against its formula in float64, for every task, and what survives of a run."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy, kl_div, mse_loss
+
+from plainformer.encoder import SequenceClassifier
+from plainformer.finetune.data.batch import Batch
+from plainformer.finetune.distillation import Teacher, add_projection, distil, remove_projection
+from plainformer.finetune.ensemble import Ensemble
+from plainformer.finetune.losses.divergence import kl_divergence
+from plainformer.finetune.micro_batches import Uncounted
+from plainformer.finetune.robust import RobustOptions, fgm, robust_objective
+from plainformer.finetune.task_objective import task_objective
+from tests.encoder.tools import randomise
+from tests.finetune import gradients
+from tests.finetune.gradients import LABELS, TASK, TOKENIZER, batch_of, classifier
+from tests.finetune.test_robust_tasks import TASKS, ready
+from tests.pretrain import tiny
+
+
+def larger(layers: int = 5, size: int = 48, architecture: str = "bert") -> SequenceClassifier:
+    """A classifier with more and wider layers."""
+    shape = replace(tiny.shape(architecture, TOKENIZER), num_hidden_layers=layers, hidden_size=size)
+    torch.manual_seed(7)
+    return randomise(SequenceClassifier(shape, LABELS).double())
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modern"])
+def test_it_is_its_formula(architecture):
+    student, teacher, batch = classifier(architecture), larger(), batch_of()
+    objective = distil(task_objective(TASK), Teacher(TASK, teacher), 0.3, temperature=3.0)
+    ours = gradients.gradients(student, objective, batch)
+    z, taught = TASK.outputs(student, batch), TASK.outputs(teacher, batch).detach()
+    soft = kl_div(
+        (z / 3).log_softmax(-1), (taught / 3).softmax(-1), reduction="sum", log_target=False
+    )
+    hard = cross_entropy(z, batch.first(batch.targets), reduction="sum")
+    assert soft > 0.01
+    gradients.assert_same(ours, gradients.of_tensor(student, 0.7 * hard + 0.3 * 9 * soft))
+    assert all(p.grad is None and not p.requires_grad for p in teacher.parameters())
+
+
+def test_at_a_high_temperature_it_is_the_distance_of_centred_logits():
+    torch.manual_seed(0)
+    z, taught = (5 * torch.randn(4, 6, dtype=torch.float64) for _ in range(2))
+    apart = (z - z.mean(-1, keepdim=True)) - (taught - taught.mean(-1, keepdim=True))
+    wanted = apart.square().sum() / (2 * 6)
+    errors = [abs(float(t**2 * kl_divergence(z, taught, t) - wanted)) for t in (1e2, 1e3, 1e4)]
+    assert errors[2] < 1e-2 * float(wanted)
+    assert errors[1] == pytest.approx(errors[0] / 10, rel=0.1)  # it vanishes as 1 / T
+
+
+@pytest.mark.parametrize("size", [32, 48])
+def test_hidden_states_are_learned_layer_by_layer(size):
+    """Texts in windows: the mean over the layers of each text's mean squared error, alone."""
+    task = replace(TASK, overflow="windows")
+    student, teacher = classifier("modern"), larger(5, size)
+    add_projection(student, size, seed=1)
+    items = gradients.items(task)
+    batch = Batch.of(items)
+    objective = distil(task_objective(task), Teacher(task, teacher), 0.5, 2.0, hidden=0.8)
+    ours = gradients.gradients(student, objective, batch)
+    assert len(items[0].encodings) > 1 and ("projection.weight" in ours[1]) == (size == 48)
+    plain = distil(task_objective(task), Teacher(task, teacher), 0.5, 2.0)
+    (loss,) = (plain.compute(student, batch)[1],)
+    hidden = torch.zeros((), dtype=torch.float64)
+    for item in items:
+        for encoding in item.encodings:
+            ids = torch.tensor([encoding.ids])
+            own, taught = (outputs_of_blocks(model, ids) for model in (student, teacher))
+            assert len(own) == 2 and len(taught) == 5
+            pairs = [(own[0], taught[2]), (own[1], taught[4])]
+            if size == 48:
+                pairs = [(student.projection(x), y) for x, y in pairs]
+            hidden = hidden + sum(mse_loss(x, y) for x, y in pairs) / 2 / len(item.encodings)
+    gradients.assert_same(ours, gradients.of_tensor(student, loss.total + 0.8 * hidden))
+    remove_projection(student)
+    assert not any("projection" in name for name, _ in student.named_parameters())
+
+
+def outputs_of_blocks(model: SequenceClassifier, ids: torch.Tensor) -> list[torch.Tensor]:
+    """The outputs of the blocks for one text; that of the last one before the final norm."""
+    states: list[torch.Tensor] = []
+    hooks = [
+        b.register_forward_hook(lambda m, i, o: states.append(o[0])) for b in model.base.blocks
+    ]
+    model(ids)
+    for hook in hooks:
+        hook.remove()
+    return states
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_student_that_equals_its_teacher_is_0_apart(name):
+    """Of every task: nothing is left but the labels' share, and hidden states that are equal."""
+    task, model, items = ready(name, 0.0)
+    _, teacher, _ = ready(name, 0.0)
+    teacher.load_state_dict(model.state_dict())
+    batch = Batch.of(items)
+    objective = distil(task_objective(task), Teacher(task, teacher), 0.25, hidden=1.0)
+    (loss,) = gradients.losses_of(model, objective, batch)
+    plain = task.loss(task.outputs(model, batch), batch)
+    assert loss.items == plain.items
+    assert loss.total.item() == pytest.approx(0.75 * plain.total.item(), rel=1e-6)
+    assert float(loss.metrics["soft"]) == pytest.approx(0, abs=1e-6)
+    assert float(loss.metrics["hidden"]) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_of_a_batch_it_is_the_sum_of_its_items(name):
+    """Of every task, with hidden states through a projection; gradients, too."""
+    task, model, items = ready(name, 0.0)
+    torch.manual_seed(3)
+    _, teacher, _ = TASKS[name](0.0)
+    teacher = randomise(teacher.double())
+    objective = distil(task_objective(task), Teacher(task, teacher), 0.5, 2.0, hidden=2.0)
+    total, found = gradients.gradients(model, objective, Batch.of(items))
+    alone = [gradients.gradients(model, objective, Batch.of([item])) for item in items]
+    assert total == pytest.approx(sum(loss for loss, _ in alone), rel=1e-5)
+    for key, gradient in found.items():
+        wanted = sum(grads.get(key, 0) for _, grads in alone)
+        torch.testing.assert_close(gradient, wanted, rtol=1e-4, atol=1e-4, msg=key)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_few_steps_bring_the_student_nearer(name):
+    """Of every task: two teachers, and no labels' loss."""
+    task, model, items = ready(name, 0.1)
+    teachers = []
+    for seed in (3, 4):
+        torch.manual_seed(seed)
+        teachers.append(randomise(TASKS[name](0.0)[1].double()))
+    if name == "scored_pairs":
+        teachers = teachers[:1]  # the cosines of joined vectors are another matter: see below
+    ensemble = Ensemble([task] * len(teachers), teachers)
+    batch = Batch.of(items)
+    objective = distil(task_objective(task), Teacher(task, ensemble), 1.0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    apart = []
+    for _ in range(4):
+        optimizer.zero_grad()
+        torch.manual_seed(0)
+        (loss,) = gradients.losses_of(model, objective, batch)
+        apart.append(float(loss.metrics["soft"]))
+        optimizer.step()
+    assert apart[-1] < apart[0]
+
+
+def test_the_teacher_is_asked_once_for_all_passes_of_a_batch():
+    teacher, batch = larger(), batch_of()
+    asked: list[Any] = []
+    teacher.register_forward_hook(lambda *_: asked.append(1))
+    objective = distil(task_objective(TASK), Teacher(TASK, teacher))
+    student = classifier(dropout=0.1)
+    (*_,) = gradients.losses_of(student, fgm(objective, 0.5), batch)
+    assert len(asked) == 1
+    options = RobustOptions(mixup=0.2, rdrop=1.0, smart=1.0, freelb=0.5, ascent_steps=2)
+    nested = robust_objective(TASK, options, lambda o: distil(o, Teacher(TASK, teacher)))
+    losses = list(gradients.losses_of(student, nested, batch))
+    assert len(asked) == 2 and all(loss.total.isfinite() for loss in losses)
+    assert losses[0].metrics.keys() == {"accuracy", "hard", "soft", "rdrop", "smart"}
+
+
+def test_an_uncounted_batch_teaches_nothing():
+    student = classifier()
+    objective = distil(task_objective(TASK), Teacher(TASK, larger(5, 32)), hidden=1.0)
+    none = Uncounted.of(gradients.items())
+    (loss,) = gradients.losses_of(student, objective, none)
+    assert loss.items == 0 and not loss.total.item() and not any(map(float, loss.metrics.values()))
