@@ -131,16 +131,20 @@ def fit_batches(
         pull = PullToStart(model, config.robust.l2_sp, config.training.weight_decay)
         given = {**given, "weight_decay": 0.0}
     settings = TrainingConfig(**{**given, "steps": max(1, steps), "eval_every": every})
+    ranks = config.tuning.ranks(model, settings.steps)
     weight = weight_in_average(config.robust, settings.steps)
     if weight is not None:
         add_average(model)
-    hooks = [hook for hook in (pull, config.tuning.before_step(settings.steps)) if hook]
+    chosen = pull, config.tuning.before_step(settings.steps), ranks and ranks.before
+    hooks = [hook for hook in chosen if hook]
 
     def before(model: ModelT, step: int) -> None:
         for hook in hooks:
             hook(model, step)
 
-    def average(model: ModelT, step: int) -> None:
+    def after(model: ModelT, step: int) -> None:
+        if ranks is not None:
+            ranks.after(model, step)
         if weight is not None:
             update_average(model, weight(step))
 
@@ -159,7 +163,7 @@ def fit_batches(
         higher_is_better=True,
         lr_multipliers=multipliers,
         before_step=before if hooks else None,
-        after_step=average,
+        after_step=after,
         after_evaluation=watch_score,
         resume=config.resume,
         label="fine-tuning",
@@ -167,6 +171,8 @@ def fit_batches(
     )
     if weight is not None:
         keep_average(model)
+    if ranks is not None:
+        ranks.finish(model)
     return result
 
 

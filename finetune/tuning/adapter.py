@@ -32,10 +32,11 @@ from plainformer.encoder.weights.sentence import read_layout
 from plainformer.finetune.tuning.layers import freeze_base
 from plainformer.finetune.tuning.layout import Layout, own_tensors
 from plainformer.finetune.tuning.own_layout import BOTTLENECK, PREFIX_TUNING, SOFT_PROMPT
+from plainformer.finetune.tuning.peft_adalora import ADALORA
 from plainformer.finetune.tuning.peft_ia3 import IA3
 from plainformer.finetune.tuning.peft_lora import LORA
 
-LAYOUTS: tuple[Layout, ...] = (LORA, IA3, BOTTLENECK, PREFIX_TUNING, SOFT_PROMPT)
+LAYOUTS: tuple[Layout, ...] = (ADALORA, LORA, IA3, BOTTLENECK, PREFIX_TUNING, SOFT_PROMPT)
 
 
 def save_adapter(model: PretrainedModel, folder: str | Path, base: str | Path) -> None:

@@ -44,7 +44,7 @@ class DoraLinear(LoraLinear):
         y = ops.linear(x, self.weight, None)
         for part in self.parts:
             rows = self.rows_of(part)
-            low = ops.linear(self.dropout(x), self.a[part], None)  # (*batch, rank)
+            low = ops.linear(self.dropout(x), self.down(part), None)  # (*batch, rank)
             added = self.scale * ops.linear(low, self.b[part], None)
             y[..., rows] = self.factor(part).to(y.dtype) * (y[..., rows] + added)
         return y if self.bias is None else y + self.bias.to(y.dtype)

@@ -11,6 +11,7 @@ parts of a layer together, as one matrix, are "query+key+value" or "gate+up"; "a
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
 
 from torch import nn
 
@@ -27,6 +28,9 @@ class TunedLinear(Linear):
 
     Where these can be merged into the weights, the method defines `merged` (`encoder.merge`).
     """
+
+    running_means: ClassVar[int] = 0
+    """Numbers that training keeps for each added one, beside its gradient and its moments."""
 
     def __init__(self, layer: Linear) -> None:
         nn.Module.__init__(self)  # the parameters are those of the layer

@@ -50,13 +50,18 @@ class LoraLinear(TunedLinear):
         """Compute W x + b + s · B A x, the last for each part."""
         y = super().forward(x)
         for part in self.parts:
-            low = ops.linear(self.dropout(x), self.a[part], None)  # (*batch, rank)
+            low = ops.linear(self.dropout(x), self.down(part), None)  # (*batch, rank)
             y[..., self.rows_of(part)] += self.scale * ops.linear(low, self.b[part], None)
         return y
 
+    def down(self, part: str) -> Float[Tensor, "rank columns"]:
+        """Return A of a part."""
+        down: Tensor = self.a[part]
+        return down
+
     def delta(self, part: str) -> Float[Tensor, "part_rows columns"]:
         """Compute s · B A of a part."""
-        delta: Tensor = self.scale * (self.b[part] @ self.a[part])
+        delta: Tensor = self.scale * (self.b[part] @ self.down(part))
         return delta
 
     def merged(self) -> Weights:

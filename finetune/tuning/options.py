@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plainformer.base import UserError, above, at_least, between, check_bounds, did_you_mean
 from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.finetune.tuning.adalora import add_adalora
 from plainformer.finetune.tuning.bitfit import train_biases
 from plainformer.finetune.tuning.bottleneck import add_adapters
 from plainformer.finetune.tuning.dora import add_dora
@@ -13,6 +14,7 @@ from plainformer.finetune.tuning.ia3 import add_ia3
 from plainformer.finetune.tuning.layers import ALL
 from plainformer.finetune.tuning.lora import TARGETS, add_lora
 from plainformer.finetune.tuning.prefix import add_prefix
+from plainformer.finetune.tuning.rank_allocation import RankAllocator
 from plainformer.finetune.tuning.soft_prompt import add_soft_prompt
 from plainformer.finetune.tuning.unfreeze import unfreeze_gradually
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 LAYERS = ("query", "key", "value", "output", "gate", "up", "down", ALL)
 """The names of the layers of all models, and of the parts of fused ones."""
 
-METHODS = ("lora", "ia3", "adapters", "prefix", "soft_prompt", "bitfit", "unfreeze")
+METHODS = ("lora", "adalora", "ia3", "adapters", "prefix", "soft_prompt", "bitfit", "unfreeze")
 """The options that switch a method on; at most one may be set."""
 
 
@@ -38,15 +40,21 @@ class TuningOptions:
     """LoRA: freeze the encoder, and train the head and low-rank matrices of this rank, added to the
     frozen ones. 8 is usual, with a learning rate of 5e-4 to 2e-3. 0: off."""
 
+    adalora: int = 0
+    """AdaLoRA: LoRA with matrices of this rank on average, larger where it helps more. They start
+    with 1.5 times the rank, and reach it after half of the steps. 8 is usual, with a learning rate
+    of 1e-3 to 5e-3. 0: off."""
+
     lora_alpha: float = 16.0
-    """Scaling of LoRA: the product of its matrices is multiplied by alpha / rank."""
+    """Scaling of LoRA and AdaLoRA: the product of the matrices is multiplied by alpha / rank (the
+    rank at the start)."""
 
     lora_dropout: float = 0.0
-    """Dropout rate of the input of LoRA's matrices."""
+    """Dropout rate of the input of the matrices of LoRA and AdaLoRA."""
 
     lora_targets: tuple[str, ...] = TARGETS
-    """Linear layers that LoRA changes: query, key, value, output (of attention), gate (of modern
-    encoders), up, down (of the feed-forward layer); or all."""
+    """Linear layers that LoRA and AdaLoRA change: query, key, value, output (of attention), gate
+    (of modern encoders), up, down (of the feed-forward layer); or all."""
 
     dora: bool = False
     """DoRA: train the norm of each row of the changed layers, too."""
@@ -82,6 +90,7 @@ class TuningOptions:
         check_bounds(
             self,
             lora=at_least(0),
+            adalora=at_least(0),
             lora_alpha=above(0),
             lora_dropout=between(0, 1, open_="]"),
             adapters=at_least(0),
@@ -95,7 +104,7 @@ class TuningOptions:
             raise UserError("dora adds to lora: give the rank, such as lora 8")
         if self.adapters_twice and not self.adapters:
             raise UserError("adapters_twice adds to adapters: give their size, such as adapters 64")
-        if self.lora and not self.lora_targets:
+        if (self.lora or self.adalora) and not self.lora_targets:
             raise UserError("lora_targets are empty: name a layer, such as query")
         for target in self.lora_targets:
             if target not in LAYERS:
@@ -112,7 +121,7 @@ class TuningOptions:
     @property
     def is_on(self) -> bool:
         """Tell whether a method that adds parameters is chosen."""
-        return bool(self.lora or self.ia3 or self.adapters or self.prefix or self.soft_prompt)
+        return any(name not in ("bitfit", "unfreeze") for name in self.chosen)
 
     def check(self, config: "FinetuneConfig") -> None:
         """Raise `UserError` where these options do not go with those of the run."""
@@ -128,6 +137,8 @@ class TuningOptions:
             (add_dora if self.dora else add_lora)(
                 model, self.lora, self.lora_alpha, self.lora_targets, self.lora_dropout
             )
+        if self.adalora:
+            add_adalora(model, self.adalora, self.lora_alpha, self.lora_targets, self.lora_dropout)
         if self.ia3:
             add_ia3(model)
         if self.adapters:
@@ -142,3 +153,7 @@ class TuningOptions:
     def before_step(self, steps: int) -> Callable[[PretrainedModel, int], None] | None:
         """Return the hook of the chosen method into each of the `steps`, if it has one."""
         return unfreeze_gradually(self.unfreeze, steps) if self.unfreeze else None
+
+    def ranks(self, model: PretrainedModel, steps: int) -> RankAllocator | None:
+        """Return what allocates the ranks of the chosen method in `steps`, if it has any."""
+        return RankAllocator(model, self.adalora, steps) if self.adalora else None

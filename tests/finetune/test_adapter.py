@@ -203,7 +203,7 @@ def spoil(kind: str, adapter: Path) -> None:
     [
         ("moved", "is an adapter of the model in .*base, which is not found .*there is no folder"),
         ("retrained", "whose weights have changed"),
-        ("other method", "peft_type 'VERA' is not supported; supported: LORA"),
+        ("other method", "peft_type 'VERA' is not supported; supported: ADALORA, LORA"),
         ("biases", r"adapter_config\.json: bias"),
         ("other rank", r"layer\.0\.attention\.self\.query\.lora_A and lora_B do not fit"),
         ("lost half", r"missing tensors: .*query\.lora_B"),

@@ -27,6 +27,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "adapters": {"adapters": 6, "adapters_twice": True},
     "prefix": {"prefix": 3},
     "soft prompt": {"soft_prompt": 3},
+    "adalora": {"adalora": 4},
 }
 ADDED = (".lora_", ".ia3_l", ".adapter.", ".attention.keys", ".attention.values", ".soft_prompt.")
 EACH = pytest.mark.parametrize("name", METHODS)
@@ -115,7 +116,7 @@ def test_what_is_frozen_stays_bit_for_bit(models, runs, name):
             assert tensor.equal(base["bert.embeddings.word_embeddings.weight"])
             kept += 1
     assert kept == 3 * sum("qkv.weight" in key for key in trained) + 1 > 1
-    start = {".b.": 0.0, ".scales.": 1.0, ".adapter.up.": 0.0}
+    start = {".b.": 0.0, ".scales.": 1.0, ".adapter.up.": 0.0, ".e.": 0.0}
     start |= {".attention.values": 0.0, ".soft_prompt.": 0.0}
     added = {key: value for key in trained for place, value in start.items() if place in key}
     assert added and all((trained[key] != value).any() for key, value in added.items())
@@ -143,7 +144,7 @@ def test_the_table_is_printed(models, files, tmp_path, capsys):
     config = settings(models, files, tmp_path, lora=2)
     finetune(replace(config, epochs=0, training=LoopConfig(device="cpu")))
     printed = capsys.readouterr().err
-    assert "added" in printed and "gradients and AdamW" in printed
+    assert "added" in printed and "gradients and moments" in printed
 
 
 @pytest.mark.parametrize(
