@@ -1,4 +1,4 @@
-"""Layouts of the methods that `peft` has not: tensors by their names in the encoder.
+"""Layouts of methods that `peft` has not, or computes otherwise: tensors by their names here.
 
 adapter_config.json          peft_type: a name that `peft` refuses, and the method's arguments
 adapter_model.safetensors    base_model.model.<prefix of the family><name in the encoder>

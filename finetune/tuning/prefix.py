@@ -5,6 +5,10 @@
 Each layer has its own; every token sees them, at no position and in no window. Nothing can be
 merged. The MLP from which the paper computes P_k and P_v in training is left out.
 
+Texts keep their positions. `peft` numbers them after the prefix, unless it is given other positions
+with each batch, and refuses models without a cache of keys, such as ModernBERT: the same prefix
+gives other answers there, and the folder has a layout of its own.
+
     add_prefix(model, length=20)
 """
 

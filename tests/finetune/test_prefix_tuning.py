@@ -1,4 +1,4 @@
-"""Prefix tuning: equal to its formula written out, kept in every form, saved and opened."""
+"""Prefix tuning: equal to its formula and to peft, kept in every form, saved and opened."""
 
 import copy
 import math
@@ -16,9 +16,11 @@ from plainformer.encoder.packing import Sequences
 from plainformer.finetune import TuningOptions
 from plainformer.finetune.tuning import add_lora, add_prefix, add_tensors, merge_added, save_adapter
 from plainformer.finetune.tuning.prefix import PrefixAttention
-from tests.encoder.families import OURS, pair
-from tests.encoder.tools import assert_close, bert, modern, padded, randomise
+from tests.encoder.families import OURS, inputs, pair
+from tests.encoder.tools import assert_close, assert_relative, bert, modern, padded, randomise
 from tests.finetune.test_lora import added_of, drawn, trained
+
+peft = pytest.importorskip("peft")
 
 CONFIGS = pytest.mark.parametrize("config", [bert(), bert(share_layers=True), modern()])
 BATCH = padded([7, 3, 12])
@@ -45,6 +47,37 @@ def test_it_is_its_formula() -> None:
     assert ours.keys.grad is not None and ours.values.grad is not None
     assert_close(ours.keys.grad, keys.grad, 1e-8)
     assert_close(ours.values.grad, values.grad, 1e-8)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "electra"])
+def test_outputs_and_gradients_are_those_of_peft(family: str, tmp_path: Path) -> None:
+    """Given positions: peft begins to number a text after the prefix, which here has none.
+
+    It adds the length of the prefix to positions that are given, so they are that much too small.
+    """
+    theirs, ours = pair(family, "TokenClassifier", tmp_path)
+    length, config = 3, theirs.config
+    settings = peft.PrefixTuningConfig(
+        task_type="TOKEN_CLS", num_virtual_tokens=length, token_dim=config.hidden_size
+    )
+    theirs = peft.get_peft_model(theirs, settings).double().eval()
+    add_prefix(ours.double(), length)
+    # (prefix, layers · 2 · hidden): of each layer the keys, then the values
+    weight = theirs.prompt_encoder["default"].embedding.weight
+    prefixes = [p for block in ours.blocks for p in (block.attention.keys, block.attention.values)]
+    with torch.no_grad():
+        weight.copy_(torch.cat([prefix.flatten(1) for prefix in prefixes], 1))
+    batch = inputs(family)
+    real = batch["attention_mask"].bool()
+    first = config.pad_token_id + 1 if family == "roberta" else 0
+    positions = first + torch.arange(real.shape[1]).expand_as(real)
+    mine = ours(**batch)[real]
+    other = theirs(**batch, position_ids=positions - length).logits[real]
+    assert_close(mine, other, 1e-10)
+    for logits in (mine, other):
+        logits.square().sum().backward()
+    gradient = torch.cat([prefix.grad.flatten(1) for prefix in prefixes], 1)
+    assert_relative(gradient, weight.grad, 1e-8)
 
 
 @CONFIGS
