@@ -56,13 +56,17 @@ def run_once(config: FinetuneConfig, quiet: bool = False, watch: Watch | None = 
     with run_folder(config.out, "finetune"):
         with main_first():
             data = new_data(config)
-        kind = config.kind
-        examples, held_out = split_examples(config, quiet)
-        say(kind.remarks(config, examples), quiet)
-        # Without `valid`, labels that only held-out examples have are learned, too.
-        known = examples if config.valid else [*examples, *held_out]
-        task = replace(kind.fit(config, known), columns=config.columns)
+        task, examples, held_out = read_task(config, quiet)
         return finetune_on(task, examples, held_out, config, data, quiet, watch)
+
+
+def read_task(config: FinetuneConfig, quiet: bool) -> tuple[AnyTask, list[Any], list[Any]]:
+    """Read the training and the validation examples, and define the task by them."""
+    examples, held_out = split_examples(config, quiet)
+    say(config.kind.remarks(config, examples), quiet)
+    # Without `valid`, labels that only held-out examples have are learned, too.
+    known = examples if config.valid else [*examples, *held_out]
+    return replace(config.kind.fit(config, known), columns=config.columns), examples, held_out
 
 
 def new_data(config: FinetuneConfig, found: Fingerprints | None = None) -> Fingerprints | None:

@@ -24,6 +24,7 @@ COMMANDS = {
     "corpus": "--files … --tokenizer DIR --out DIR: tokenize text once for many runs",
     "pretrain": "--corpus … --tokenizer DIR (or --model DIR) --out RUN: pretrain on text",
     "finetune": "TASK --model DIR --train F --valid F --out RUN: fine-tune for a task",
+    "multitask": "--model DIR --tasks F --out RUN: fine-tune for several tasks at once",
     "runs": "[DIR … | RUN RUN …]: list runs, or compare some",
     "evaluate": "RUN --data F: measure a fine-tuned model, and write a report",
     "predict": "RUN --text … | --file F | < F: predict with a fine-tuned model",
@@ -32,7 +33,8 @@ COMMANDS = {
     "compare": "DIR: compare with transformers, layer by layer",
     "convert": "DIR --out DIR: convert an old pytorch_model.bin to safetensors",
 }
-DISTRIBUTED = {"pretrain", "finetune", "evaluate", "predict", "embed"}  # may be started by torchrun
+DISTRIBUTED = {"pretrain", "finetune", "multitask", "evaluate", "predict", "embed"}
+"""The commands that torchrun may start."""
 
 
 def usage() -> str:

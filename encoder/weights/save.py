@@ -24,14 +24,7 @@ def save(model: "PretrainedModel", folder: Path) -> None:
     Parameters that a method added are left out: see `save_added`. Raises `UserError` when they
     cannot be written, the family has no name for a tensor, or the model was rounded to int8.
     """
-    state, _ = split_state(headed(model))
-    if not all(tensor.is_floating_point() for tensor in state.values()):
-        raise UserError("a model in int8 is not saved: save the one of which it was made")
-    family, config = family_that_writes(model), hf_config(model)
-    tensors = hf_tensors(model, state)
-    if model.has_decoder and not model.config.tie_word_embeddings:
-        tensors = family.with_second_bias(tensors)
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    tensors, config = saved_tensors(model), hf_config(model)
     try:
         with (
             atomic_path(folder / "config.json") as config_path,
@@ -41,6 +34,17 @@ def save(model: "PretrainedModel", folder: Path) -> None:
             save_tensors(tensors, tensors_path, metadata={"format": "pt"})
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot write the model to {folder}: {error}") from None
+
+
+def saved_tensors(model: "PretrainedModel") -> Tensors:
+    """Return the tensors of `model.safetensors`; raise `UserError` as `save` does."""
+    state, _ = split_state(headed(model))
+    if not all(tensor.is_floating_point() for tensor in state.values()):
+        raise UserError("a model in int8 is not saved: save the one of which it was made")
+    tensors = hf_tensors(model, state)
+    if model.has_decoder and not model.config.tie_word_embeddings:
+        tensors = family_that_writes(model).with_second_bias(tensors)
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
 def family_that_writes(model: "PretrainedModel") -> Family:

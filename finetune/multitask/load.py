@@ -1,0 +1,54 @@
+"""Load the heads of a folder that `plainformer multitask` wrote, on one encoder.
+
+predictors = load_several("runs/several")
+predictors["names"](["Ada met Charles."])
+"""
+
+from pathlib import Path
+
+import torch
+
+from plainformer.base import Fields, UserError, find_folder, read_json
+from plainformer.encoder import prepack_weights
+from plainformer.encoder.weights import tokenizer_folder
+from plainformer.finetune.multitask.several_heads import SeveralHeads
+from plainformer.finetune.prediction.predictor import Predictor
+from plainformer.finetune.task_file import load_task
+from plainformer.tokenizer import load_tokenizer
+from plainformer.training import choose_device
+
+TASKS_FILE = "tasks.json"
+"""The file that names the tasks, beside their folders."""
+
+
+def load_several(folder: str | Path, device: str = "auto") -> dict[str, Predictor]:
+    """Load every head, by the name of its task; all compute with the same encoder.
+
+    Raises `UserError` for a folder without several heads, and for heads that were trained on
+    different encoders.
+    """
+    folder = find_folder(folder)
+    if not (folder / TASKS_FILE).is_file():
+        raise UserError(
+            f"{folder} holds no {TASKS_FILE}: `plainformer multitask` makes such a folder"
+        )
+    names = list(Fields(read_json(folder / TASKS_FILE), folder / TASKS_FILE).values)
+    found = {name: read(folder / name) for name in names}
+    first, *others = names
+    state = found[first].model.base.state_dict()
+    for name in others:
+        other = found[name].model.base.state_dict()
+        if not all(torch.equal(state[key], other[key]) for key in state.keys() & other.keys()):
+            raise UserError(
+                f"{folder}: {first} and {name} have different encoders: load each alone, by its "
+                "own folder"
+            )
+    model = SeveralHeads({name: one.model for name, one in found.items()})
+    prepack_weights(model.to(choose_device(device)))
+    return found
+
+
+def read(folder: Path) -> Predictor:
+    """Read one head with its encoder, its tokenizer and its task."""
+    task = load_task(folder)
+    return Predictor(task, task.load(folder), load_tokenizer(tokenizer_folder(folder)))
