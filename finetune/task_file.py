@@ -70,6 +70,11 @@ def foreign_task(folder: Path) -> AnyTask:
             return task
     if (folder / MODULES).is_file():
         return SentenceEmbedding.of_folder(folder)
+    if heads := sorted(path.parent.name for path in folder.glob(f"*/{FILE}")):
+        raise UserError(
+            f"{folder} holds no {FILE}, but its folders {', '.join(heads)} do: name one, such as "
+            f"{folder / heads[0]}"
+        )
     raise UserError(
         f"{folder} holds no {FILE}: it was not fine-tuned for a task; do that first: "
         f"plainformer finetune TASK --model {folder} --train … --out …"

@@ -7,6 +7,7 @@ predictors["names"](["Ada met Charles."])
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from plainformer.base import Fields, UserError, find_folder, read_json
 from plainformer.encoder import prepack_weights
@@ -34,15 +35,15 @@ def load_several(folder: str | Path, device: str = "auto") -> dict[str, Predicto
         )
     names = list(Fields(read_json(folder / TASKS_FILE), folder / TASKS_FILE).values)
     found = {name: read(folder / name) for name in names}
-    first, *others = names
-    state = found[first].model.base.state_dict()
-    for name in others:
-        other = found[name].model.base.state_dict()
-        if not all(torch.equal(state[key], other[key]) for key in state.keys() & other.keys()):
+    state: dict[str, Tensor] = {}
+    for name, one in found.items():
+        own = one.model.base.state_dict()
+        if not all(torch.equal(state[key], own[key]) for key in state.keys() & own.keys()):
             raise UserError(
-                f"{folder}: {first} and {name} have different encoders: load each alone, by its "
-                "own folder"
+                f"{folder}: {name} has another encoder than {names[0]}: load each head alone, by "
+                "its own folder"
             )
+        state |= own
     model = SeveralHeads({name: one.model for name, one in found.items()})
     prepack_weights(model.to(choose_device(device)))
     return found

@@ -26,6 +26,8 @@ WEIGHTS = "model.safetensors"
 ADAPTER = "adapter_model.safetensors"
 """The file of what a tuned run added to its base model."""
 HELD_OUT, METRICS, SUMMARY = "held_out.json", "metrics.json", "summary.json"
+TASKS = "tasks.json"
+"""The file that names the tasks of a run on several."""
 LARGEST_SIZE = 2**40
 STOPPED_AFTER_SECONDS = 120.0
 
@@ -95,6 +97,8 @@ class Run:
         objective = self.options.get("objective")
         if "corpus" in self.options and isinstance(objective, list):
             return " ".join(["pretrain", *map(str, objective)])
+        if "tasks" in self.options:
+            return "finetune several tasks"
         return f"finetune {self.task}" if self.task else ""
 
     @property
@@ -173,11 +177,14 @@ class Run:
 def find_runs(folder: Path) -> list[Run]:
     """Find the runs in and below a folder, in the order of their last write.
 
-    The folder of a sweep is not a run itself; the runs in it are.
+    The folder of a sweep is not a run itself; the runs in it are. A run on several tasks is a run;
+    the folders of its tasks are not.
     """
     found = []
     for name, folders, files in os.walk(folder):
         folders[:] = [f for f in folders if f not in ("checkpoints", "tokens") and f[0] != "."]
+        if TASKS in files:
+            folders.clear()
         is_sweep = SUMMARY in files and bool(folders)
         if (LOG in files or OPTIONS in files) and not is_sweep:
             found.append(Run.read(Path(name)))
