@@ -10,6 +10,7 @@ from plainformer.finetune.outcome import Outcome
 from plainformer.finetune.prediction.predictor import Predictor
 from plainformer.finetune.report.figures import figures
 from plainformer.finetune.robust import RobustOptions
+from plainformer.finetune.soup import soup
 from plainformer.finetune.sweep import Summary, finetune
 from plainformer.finetune.task import Task
 from plainformer.finetune.tasks import TASKS
@@ -54,4 +55,5 @@ __all__ = [
     "finetune",
     "in_batch",
     "read_examples",
+    "soup",
 ]

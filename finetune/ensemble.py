@@ -27,6 +27,9 @@ from plainformer.finetune.task_file import load_task
 from plainformer.finetune.tasks import name_of
 from plainformer.tokenizer import Tokenizer, load_tokenizer
 
+Folders = str | Path | Sequence[str | Path]
+"""The folder of a fine-tuned model, or those of an ensemble."""
+
 OWN = {"labels", "columns", "threshold", "thresholds", "words", "word_ids"}
 """Fields of a task in which the members of an ensemble may differ."""
 READING = {"template", "mask_id", "prompt", "lower_case"}
@@ -66,6 +69,15 @@ class Finetuned:
         refuse_other_task(self.folder, self.task, first.folder, first.task, every - OWN)
         labels = getattr(first.task, "labels", ())
         return replace(self, task=with_label_order(self.task, self.model, labels))
+
+
+def folders_of(given: Folders) -> list[Path]:
+    """Return the folders, one or several; raise `UserError` for one that is given twice."""
+    folders = [Path(f) for f in ([given] if isinstance(given, str | Path) else given)]
+    for number, folder in enumerate(folders):
+        if folder.resolve() in (other.resolve() for other in folders[:number]):
+            raise UserError(f"{folder} is given twice")
+    return folders
 
 
 class Ensemble(PretrainedModel):

@@ -16,6 +16,7 @@ from plainformer.finetune.data.examples import read_examples
 from plainformer.finetune.data.fingerprint import FILE as DATA
 from plainformer.finetune.data.fingerprint import Fingerprint
 from plainformer.finetune.data.leakage import Overlap
+from plainformer.finetune.ensemble import Folders, folders_of
 from plainformer.finetune.metrics import Metric
 from plainformer.finetune.prediction.predictor import Predictor, Progress
 from plainformer.finetune.task import AnyTask
@@ -36,7 +37,7 @@ class Evaluation:
 
 
 def evaluate_folder(
-    folder: Path,
+    folder: Folders,
     source: str,
     quiet: bool = False,
     int8: bool = False,
@@ -44,6 +45,7 @@ def evaluate_folder(
 ) -> Evaluation:
     """Evaluate the model in `folder` on the examples of a file, or of a set's test split.
 
+    Several folders are an ensemble; the training examples are those of the first.
     `columns` maps fields to columns of the file ("text=review"); by default as in training. `int8`
     rounds the blocks first: see `encoder.quantize_int8`. Raises `UserError` for a folder without
     such a model, and examples that cannot be read.
@@ -53,7 +55,7 @@ def evaluate_folder(
     kind = type(task)
     naming = kind.naming(columns, task.columns)
     with counting("reading", quiet=quiet) as advance:
-        training, overlap = against_training(task, folder, advance)
+        training, overlap = against_training(task, folders_of(folder)[0], advance)
         for example in watched(read_examples(kind, source, "test", naming), advance):
             overlap.add(example)
         warnings = overlap.warnings() if training else ()

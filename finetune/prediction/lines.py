@@ -8,6 +8,7 @@ from pathlib import Path
 
 from plainformer.base import UserError, refuse_same_file
 from plainformer.base.progress import counting
+from plainformer.finetune.ensemble import Folders
 from plainformer.finetune.prediction.inputs import Inputs
 from plainformer.finetune.prediction.outputs import check_format, open_output, writer
 from plainformer.finetune.prediction.predictor import Predictor
@@ -24,7 +25,7 @@ class Written:
 
 
 def predict_lines(
-    folder: Path,
+    folder: Folders,
     inputs: Inputs,
     out: Path | None = None,
     columns: Sequence[str] = (),
@@ -32,8 +33,9 @@ def predict_lines(
 ) -> Written:
     """Predict with the model in `folder`, and write to `out`, by default to standard output.
 
-    A stream is answered as it arrives. Of several processes each computes a part, and the main one
-    writes. `columns` maps fields to columns ("text=review"); by default as in training.
+    Several folders are an ensemble. A stream is answered as it arrives. Of several processes each
+    computes a part, and the main one writes. `columns` maps fields to columns ("text=review"); by
+    default as in training.
 
     Raises:
         UserError: names file and line of an input that cannot be read, or the fault of `out`.

@@ -5,9 +5,8 @@ predictor(["who wrote this?"])[0].label
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -19,7 +18,7 @@ from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item, ItemT, by_length
 from plainformer.finetune.data.example import ExampleT
 from plainformer.finetune.data.rows import Input, as_rows, bounded
-from plainformer.finetune.ensemble import Finetuned, joined, outputs_of
+from plainformer.finetune.ensemble import Finetuned, Folders, folders_of, joined, outputs_of
 from plainformer.finetune.metrics import Metric
 from plainformer.finetune.task import AnyTask, PredictionT, Task
 from plainformer.tokenizer import Tokenizer
@@ -46,20 +45,14 @@ class Predictor:
     tokenizer: Tokenizer
 
     @classmethod
-    def load(
-        cls,
-        folder: str | Path | Sequence[str | Path],
-        device: str = "auto",
-        int8: bool = False,
-    ) -> "Predictor":
+    def load(cls, folder: Folders, device: str = "auto", int8: bool = False) -> "Predictor":
         """Load a fine-tuned model, or the ensemble of those in several folders.
 
         On a CPU the weights of its blocks are prepacked: see `encoder.prepack_weights`. `int8`
         rounds them and chooses the CPU: see `encoder.quantize_int8`. Raises `UserError` for a
         folder without a model, and for several of different tasks, labels or tokenizers.
         """
-        folders = [folder] if isinstance(folder, str | Path) else folder
-        members = [Finetuned.load(each) for each in folders]
+        members = [Finetuned.load(each) for each in folders_of(folder)]
         for member in members:
             model = member.model.to(choose_device("cpu" if int8 else device))
             quantize_int8(model) if int8 else prepack_weights(model)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from plainformer.base import UserError, nan_to_null, plural, write_json, write_text
 from plainformer.base.figures import as_svg, save_png
+from plainformer.finetune.ensemble import Folders, folders_of
 from plainformer.finetune.evaluation import Evaluation
 from plainformer.finetune.metrics import Mistake, Table
 from plainformer.finetune.metrics.base import spoken
@@ -73,23 +74,25 @@ figure svg { max-width: 100%; height: auto; }
 """
 
 
-def write_report(out: Path, evaluation: Evaluation, folder: Path, source: str) -> Path:
+def write_report(out: Path, evaluation: Evaluation, folder: Folders, source: str) -> Path:
     """Write the report of the model in `folder` on `source` into `out`; return its page's path."""
     metric = evaluation.metric
     figures = draw(metric)
-    about = facts(evaluation, folder, source)
+    folders = folders_of(folder)
+    about = facts(evaluation, folders, source)
+    curve = learning_curve(folders[0]) if len(folders) == 1 else None
     write_json(out / "metrics.json", nan_to_null({**metric.to_json(), "evaluated": about}))
     for name, figure in figures.items():
         save_png(figure, out / f"{name}.png")
     page = out / "report.html"
-    write_text(page, report_page(evaluation, figures, learning_curve(folder), about))
+    write_text(page, report_page(evaluation, figures, curve, about))
     return page
 
 
-def facts(evaluation: Evaluation, folder: Path, source: str) -> dict[str, Any]:
+def facts(evaluation: Evaluation, folders: Sequence[Path], source: str) -> dict[str, Any]:
     """Return the facts of the evaluation: model, data, date, warnings and versions."""
     return {
-        "model": str(folder),
+        "model": " + ".join(map(str, folders)),
         "data": source,
         "examples": evaluation.metric.count,
         "cut texts": evaluation.num_cut,

@@ -240,7 +240,7 @@ class SentenceEmbedding(Task[SentenceExample, Item, SentencePrediction]):
     def divergence(
         self,
         outputs: Float[Tensor, "texts size"],
-        others: Float[Tensor, "texts size"],
+        others: Float[Tensor, "texts _"],
         batch: Batch[Item],
         temperature: float = 1.0,
     ) -> Loss:

@@ -15,15 +15,15 @@ from plainformer.options import parse
 class EvaluateOptions:
     """Evaluate a fine-tuned model on labelled examples, and write a report."""
 
-    run: Positional[Path]
-    """Folder of the fine-tuned model."""
+    run: Positional[tuple[Path, ...]]
+    """Folder of the fine-tuned model, or folders of several, whose predictions are averaged."""
 
     data: str
     """Labelled examples: a file, a URL, or the name of a data set (its test split)."""
 
     out: Path | None = None
     """Folder for the report: report.html, its pictures, metrics.json; by default `evaluation-` and
-    the name of the data, in the folder of the model."""
+    the name of the data, in the folder of the (first) model."""
 
     columns: tuple[str, ...] = ()
     """Read these columns of the file: --columns text=review label=stars. By default those of

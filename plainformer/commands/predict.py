@@ -15,13 +15,14 @@ from plainformer.options import parse
 class PredictOptions:
     """Predict with a fine-tuned model: one JSON object per line, in input order, or a table.
 
+    Of several runs, which must have the same task and labels, the predictions are averaged.
     Without --text and --file it reads standard input: a line that is a JSON object is a row, any
     other line is a text. Each prediction is printed as soon as its line has arrived. A row keeps
     its columns, followed by the prediction; a column of the same name is kept as `given_NAME`.
     """
 
-    run: Positional[Path]
-    """Folder of the fine-tuned model."""
+    run: Positional[tuple[Path, ...]]
+    """Folder of the fine-tuned model, or folders of several."""
 
     text: tuple[str, ...] = ()
     """One or more texts to predict for."""

@@ -25,8 +25,7 @@ from tests.pretrain import tiny
 def larger(layers: int = 5, size: int = 48, architecture: str = "bert") -> SequenceClassifier:
     """A classifier with more and wider layers."""
     shape = replace(tiny.shape(architecture, TOKENIZER), num_hidden_layers=layers, hidden_size=size)
-    torch.manual_seed(7)
-    return randomise(SequenceClassifier(shape, LABELS).double())
+    return randomise(SequenceClassifier(shape, LABELS).double(), seed=7)
 
 
 @pytest.mark.parametrize("architecture", ["bert", "modern"])
@@ -114,9 +113,7 @@ def test_a_student_that_equals_its_teacher_is_0_apart(name):
 def test_of_a_batch_it_is_the_sum_of_its_items(name):
     """Of every task, with hidden states through a projection; gradients, too."""
     task, model, items = ready(name, 0.0)
-    torch.manual_seed(3)
-    _, teacher, _ = TASKS[name](0.0)
-    teacher = randomise(teacher.double())
+    teacher = randomise(TASKS[name](0.0)[1].double(), seed=3)
     objective = distil(task_objective(task), Teacher(task, teacher), 0.5, 2.0, hidden=2.0)
     total, found = gradients.gradients(model, objective, Batch.of(items))
     alone = [gradients.gradients(model, objective, Batch.of([item])) for item in items]
@@ -130,10 +127,7 @@ def test_of_a_batch_it_is_the_sum_of_its_items(name):
 def test_a_few_steps_bring_the_student_nearer(name):
     """Of every task: two teachers, and no labels' loss."""
     task, model, items = ready(name, 0.1)
-    teachers = []
-    for seed in (3, 4):
-        torch.manual_seed(seed)
-        teachers.append(randomise(TASKS[name](0.0)[1].double()))
+    teachers = [randomise(TASKS[name](0.0)[1].double(), seed) for seed in (3, 4)]
     if name == "scored_pairs":
         teachers = teachers[:1]  # the cosines of joined vectors are another matter: see below
     ensemble = Ensemble([task] * len(teachers), teachers)
