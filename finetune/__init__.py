@@ -1,5 +1,6 @@
 """Fine-tune a pretrained encoder on a task, evaluate it, and predict with it."""
 
+from plainformer.finetune.augment import AugmentOptions
 from plainformer.finetune.config import FinetuneConfig
 from plainformer.finetune.data.examples import few_of_each, read_examples
 from plainformer.finetune.distillation.options import DistillationOptions
@@ -27,6 +28,7 @@ from plainformer.finetune.tuning import TuningOptions
 
 __all__ = [
     "TASKS",
+    "AugmentOptions",
     "ClassificationOptions",
     "DistillationOptions",
     "Embedder",

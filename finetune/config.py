@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from plainformer.base import OneOf, UserError, above, at_least, between, check_bounds
+from plainformer.finetune.augment.options import AugmentOptions
 from plainformer.finetune.distillation.options import DistillationOptions
 from plainformer.finetune.robust.options import RobustOptions
 from plainformer.finetune.task import AnyTask
@@ -118,6 +119,9 @@ class FinetuneConfig:
     distillation: DistillationOptions = field(default_factory=DistillationOptions)
     """Teachers to learn from."""
 
+    augmentation: AugmentOptions = field(default_factory=AugmentOptions)
+    """Changed copies of the training examples."""
+
     training: LoopConfig = field(
         default_factory=lambda: LoopConfig(
             learning_rate=1e-4, eval_every=0, checkpoint_every=0, patience=5
@@ -154,6 +158,7 @@ class FinetuneConfig:
         self.tuning.check(self)
         self.robust.check(self)
         self.distillation.check(self)
+        self.augmentation.check(self)
 
     @property
     def kind(self) -> type[AnyTask]:

@@ -13,9 +13,15 @@ from plainformer.corpora import is_set
 from plainformer.encoder.init import initialise
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import is_adapter
+from plainformer.finetune.augment import augmented
 from plainformer.finetune.config import FinetuneConfig
 from plainformer.finetune.data.examples import few_of_each, read_examples
-from plainformer.finetune.data.fingerprint import Fingerprints, fingerprints, refuse_changes
+from plainformer.finetune.data.fingerprint import (
+    Fingerprints,
+    fingerprints,
+    refuse_changes,
+    with_copies,
+)
 from plainformer.finetune.data.leakage import NAMED, Overlap
 from plainformer.finetune.data.split import hold_out
 from plainformer.finetune.distillation import check_teachers
@@ -157,6 +163,10 @@ def finetune_on(
     """
     tokenizer = task.tokenizer(config.model)
     items = [item for _, item in encode_all(task, tokenizer, examples)]
+    num_cut = sum(item.is_cut for item in items)
+    copies = augmented(examples, config, quiet)
+    items += [item for _, item in encode_all(task, tokenizer, copies)]
+    new = with_copies(new, copies, config.out)
     held_out_items = list(encode_all(task, tokenizer, held_out))
     model = build(task, config)
     tokenizer.check_vocabulary(model.config.vocab_size)
@@ -165,7 +175,7 @@ def finetune_on(
 
     sampled = items
     if balance_of(config.task) == "sampling":
-        sampled = [items[index] for index in oversample([e.category for e in examples])]
+        sampled = [items[index] for index in oversample([e.category for e in [*examples, *copies]])]
     result = fit(task, model, sampled, held_out_items, config, new, quiet, watch)
     task, metric = tune_and_score(task, model, held_out_items, config.select)
     never = never_predicted(metric, config)
@@ -178,7 +188,6 @@ def finetune_on(
                 write_json(config.out / "metrics.json", nan_to_null({"valid": metric.to_json()}))
                 for name, figure in figures(metric).items():
                     save_png(figure, config.out / f"{name}.png")
-    num_cut = sum(item.is_cut for item in items)
     return Outcome(result, metric, num_cut, task.max_length, (*warnings, *never))
 
 

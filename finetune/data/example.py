@@ -1,8 +1,9 @@
 """Define the base classes of the examples and predictions of a task."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
+
+from plainformer.finetune.data.words import Words
 
 T = TypeVar("T")
 SameT = TypeVar("SameT")
@@ -43,14 +44,13 @@ class Example:
         """Return the group of the example: splits keep a group in one part. By default its text."""
         return self.preview
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """Return the texts that can be augmented without changing the labels; by default none."""
+    def to_words(self) -> Words:
+        """Split the texts into words that can be changed; by default there are none."""
         return ()
 
-    def with_texts(self: SameT, texts: Sequence[str]) -> SameT:
-        """Return the example with `texts` in place of its own, in the same number."""
-        assert not texts
+    def with_words(self: SameT, words: Words) -> SameT:
+        """Return the example with changed words: its tags and spans follow them."""
+        assert not words
         return self
 
 

@@ -6,7 +6,7 @@ labels: if the labels changed, the rows would get wrong names.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,8 @@ T = TypeVar("T")
 Fingerprints = Mapping[str, str]
 
 FILE = "data.json"
+COPIES = "copies"
+"""The name of the fingerprint of the changed copies."""
 WHERE = {"source", "lines"}
 """Fields of an example for its file and line, which are not hashed."""
 
@@ -85,3 +87,24 @@ def refuse_changes(found: Fingerprints, out: Path, config: FinetuneConfig) -> No
                 f"{named[name]}: the {what} changed since the run in {out} was begun: "
                 "restore them, or choose another folder"
             )
+
+
+def with_copies(
+    found: Fingerprints | None, copies: Sequence[Any], out: Path
+) -> Fingerprints | None:
+    """Add the fingerprint of changed copies to `found`; where it is None, compare the saved one.
+
+    Raises `UserError` where a resumed run has other copies than it was begun with.
+    """
+    fingerprint = Fingerprint()
+    for _ in fingerprint.watch(copies):
+        pass
+    of_copies = {COPIES: fingerprint.value} if copies else {}
+    if found is not None:
+        return {**found, **of_copies}
+    if read_json(out / FILE).get(COPIES) != of_copies.get(COPIES):
+        raise UserError(
+            f"the changed copies of the examples are not those that the run in {out} was begun "
+            "with: restore the list of synonyms and the models, or choose another folder"
+        )
+    return None

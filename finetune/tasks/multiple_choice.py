@@ -55,9 +55,10 @@ class ChoiceExample(TextExample):
         return (self.text, *self.options)
 
     def with_texts(self, texts: Sequence[str]) -> "ChoiceExample":
-        """Return the example with another text and other options."""
-        text, *options = texts
-        return replace(self, text=text, options=tuple(options))
+        """Return the example with another text, and other options unless two of them are equal."""
+        text, *others = texts
+        options = tuple(others) if len(set(others)) == len(set(self.options)) else self.options
+        return replace(self, text=text, options=options)
 
 
 @dataclass(frozen=True)

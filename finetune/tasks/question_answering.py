@@ -28,6 +28,7 @@ from plainformer.encoder import QuestionAnswerer, ops
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.data.example import Example, Prediction, known
+from plainformer.finetune.data.words import Words, join_text, move_spans, of_part, split_text
 from plainformer.finetune.losses.divergence import kl_divergence
 from plainformer.finetune.metrics import AnswerMetric
 from plainformer.finetune.metrics.spans import word_f1
@@ -42,6 +43,8 @@ from plainformer.training import Loss
 if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
 
+QUESTION, PASSAGE = range(2)
+"""The texts of an example."""
 LONGEST_ANSWER = 30
 """Tokens of the longest answer."""
 NUM_ANSWERS = 3
@@ -75,15 +78,24 @@ class QuestionExample(Example):
         """Return the passage, shared by all its questions."""
         return self.context
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """Return the question alone: the answers are spans of this passage."""
-        return (self.question,)
+    def to_words(self) -> Words:
+        """Split question and passage into words, with the answers fixed."""
+        passage = split_text(self.context, PASSAGE, self._spans)
+        return (*split_text(self.question), *passage)
 
-    def with_texts(self, texts: Sequence[str]) -> "QuestionExample":
-        """Return the example with another question."""
-        (question,) = texts
-        return replace(self, question=question)
+    def with_words(self, words: Words) -> "QuestionExample":
+        """Return the example with other words in the question, and around the same answers."""
+        question, _ = join_text(of_part(words, QUESTION))
+        context, spans = move_spans(self.context, self._spans, of_part(words, PASSAGE))
+        answers = self.answers and tuple(
+            replace(answer, start=start)
+            for answer, (start, _) in zip(self.answers, spans, strict=True)
+        )
+        return replace(self, question=question, context=context, answers=answers)
+
+    @property
+    def _spans(self) -> list[tuple[int, int]]:
+        return [(answer.start, answer.end) for answer in self.answers or ()]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from jaxtyping import Int
 from plainformer.base import UserError, plural
 from plainformer.base.words import join_words
 from plainformer.corpora import Row
+from plainformer.finetune.data.words import Span, Words, move_spans, split_text
 from plainformer.finetune.metrics import RelationMetric
 from plainformer.finetune.task import check_label
 from plainformer.finetune.task_options import (
@@ -42,8 +43,6 @@ from plainformer.tokenizer import Encoding, Tokenizer, Tokens
 if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
 
-Span = tuple[int, int]
-
 ENTITIES = ("head", "tail")
 SIGNS = "@#*$%&+=~^|<>/:;!?-_()[].,'"
 """Characters that mark head and tail; the first two that a tokenizer has are used."""
@@ -63,26 +62,14 @@ class RelationExample(ClassExample):
         """Return the text with its marks."""
         return marked(self.text, self.head, self.tail, SIGNS[:2])[0]
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """Return the text before, between (empty if they are nested) and after the entities."""
-        (start, end), (again, last) = sorted((self.head, self.tail))
-        return self.text[:start], self.text[end:again], self.text[max(end, last) :]
+    def to_words(self) -> Words:
+        """Split the text into words, with head and tail fixed."""
+        return tuple(split_text(self.text, fixed=(self.head, self.tail)))
 
-    def with_texts(self, texts: Sequence[str]) -> "RelationExample":
-        """Return the example with other texts around the same entities."""
-        before, between, behind = texts
-        first, second = sorted((self.head, self.tail))
-        entities = self.text[first[0] : max(first[1], second[1])]
-        shift = len(before) - first[0]
-        moved = {first: (first[0] + shift, first[1] + shift)}
-        if first[1] <= second[0]:
-            one, other = (self.text[slice(*span)] for span in (first, second))
-            entities = one + between + other
-            shift += len(between) - (second[0] - first[1])
-        moved |= {second: (second[0] + shift, second[1] + shift)}
-        text = before + entities + behind
-        return replace(self, text=text, head=moved[self.head], tail=moved[self.tail])
+    def with_words(self, words: Words) -> "RelationExample":
+        """Return the example with other words around the same head and tail."""
+        text, (head, tail) = move_spans(self.text, (self.head, self.tail), words)
+        return replace(self, text=text, head=head, tail=tail)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from plainformer.base import UserError
 from plainformer.corpora import Row
 from plainformer.finetune.data.example import Example
+from plainformer.finetune.data.words import Words, join_text, of_part, split_text
 from plainformer.tokenizer import Tokens
 
 OVERLAP = 4
@@ -34,6 +35,15 @@ class TextExample(Example):
         """Return the example with another text, and another pair if it has one."""
         text, *pair = texts
         return replace(self, text=text, pair=pair[0] if pair else None)
+
+    def to_words(self) -> Words:
+        """Split each text into words."""
+        return tuple(w for part, text in enumerate(self.texts) for w in split_text(text, part))
+
+    def with_words(self, words: Words) -> "TextExample":
+        """Join the words of each text."""
+        parts = range(len(self.texts))
+        return self.with_texts([join_text(of_part(words, part))[0] for part in parts])
 
 
 TextT = TypeVar("TextT", bound=TextExample)

@@ -29,7 +29,8 @@ from plainformer.corpora import (
     suffix_of,
 )
 from plainformer.finetune.data.example import Example, Prediction
-from plainformer.finetune.tasks.tagging.iob import Span, iob2, is_tag, spans
+from plainformer.finetune.data.words import Word, Words
+from plainformer.finetune.tasks.tagging.iob import Span, are_entities, iob2, is_tag, spans
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +56,43 @@ class Sentence(Example):
         """Return the types of the entities, sorted."""
         return tuple(sorted({span.type for span in spans(self.tags or ())}))
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """Return the words, which are augmented one by one, so that each keeps its tag."""
-        return self.words
+    def to_words(self) -> Words:
+        """Return the words, each with its tag and the entity that it is a part of."""
+        entities = enumerate(self._entities)
+        owners = {place: number for number, (_, *span) in entities for place in range(*span)}
+        tags = self.tags or ("",) * len(self.words)
+        found, last = [], 0
+        for place, (word, tag) in enumerate(zip(self.words, tags, strict=True)):
+            start, end = self.offsets[place]
+            found.append(Word(word, self.text[last:start], tag=tag, entity=owners.get(place)))
+            last = end
+        return tuple(found)
 
-    def with_texts(self, texts: Sequence[str]) -> "Sentence":
-        """Return the sentence with `texts` in place of its words."""
-        assert len(texts) == len(self.words)
-        text, offsets = join_words(tuple(texts))
-        return replace(self, words=tuple(texts), text=text, offsets=tuple(offsets))
+    def with_words(self, words: Words) -> "Sentence":
+        """Return the sentence with other words and their tags; entities are then tagged in IOB2."""
+        text, offsets = join_words(tuple(word.text for word in words))
+        tags = self.tags and tuple(word.tag for word in words)
+        if are_entities(self.tags or ()):
+            found = []
+            for number, (kind, *_) in enumerate(self._entities):
+                places = [place for place, word in enumerate(words) if word.entity == number]
+                if places:
+                    found.append(Span(kind, places[0], places[-1] + 1))
+            tags = tuple(iob2(found, len(words)))
+        return replace(
+            self,
+            words=tuple(word.text for word in words),
+            tags=tags,
+            text=text,
+            offsets=tuple(offsets),
+            lines=(),
+        )
+
+    @property
+    def _entities(self) -> list[Span]:
+        """Return the entities; none where tags are plain labels."""
+        tags = self.tags or ()
+        return spans(tags) if are_entities(tags) else []
 
     def source_of(self, word: int) -> str:
         """Return file and line of a word."""

@@ -1,0 +1,146 @@
+"""Enlarge the training examples by changed copies, once, before training.
+
+    D' = D ∪ { method (i + c) mod m, applied to example i:  c = 1 … N }
+
+The N copies of an example take turns at the m chosen methods, as in EDA (Wei & Zou 2019,
+arXiv:1901.11196), and neighbouring examples begin with different ones. A copy is a function of
+(seed, i, c), so every process makes the same ones, and a resumed run again. A copy is left out if
+its words are those of the example, and dropped if a fine-tuned model predicts other labels.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from plainformer.base import UserError, plural
+from plainformer.base.say import say
+from plainformer.finetune.augment.check import agreeing
+from plainformer.finetune.augment.delete import delete_words
+from plainformer.finetune.augment.masked_words import Guesser, guess_words
+from plainformer.finetune.augment.options import AugmentOptions
+from plainformer.finetune.augment.swap import swap_words
+from plainformer.finetune.augment.synonyms import read_synonyms, replace_synonyms
+from plainformer.finetune.prediction.predictor import Predictor, chunks
+from plainformer.training import choose_device, distributed_map
+
+if TYPE_CHECKING:
+    from plainformer.finetune.config import FinetuneConfig
+
+SHOWN = 2
+"""The number of copies by each method that are shown."""
+LONGEST_SHOWN = 160
+"""The most characters of an example that are shown."""
+CHUNK = 64
+"""The number of examples whose copies a process makes at a time."""
+
+Method = Callable[..., Any]
+"""`method(example, generator=…)` -> the changed example."""
+
+
+class Copy(NamedTuple):
+    """A changed copy of an example."""
+
+    method: str
+    original: Any
+    example: Any
+
+    @property
+    def is_changed(self) -> bool:
+        """Tell whether a word of the copy differs from the original's."""
+        texts = [[w.text for w in e.to_words()] for e in (self.original, self.example)]
+        return texts[0] != texts[1]
+
+    def __str__(self) -> str:
+        """Show both, one above the other."""
+        one, other = (e.preview.replace("\n", " ")[:LONGEST_SHOWN] for e in self[1:])
+        return f"  {self.method:9}{one}\n{'→':>10} {other}"
+
+
+def augmented(examples: Sequence[Any], config: "FinetuneConfig", quiet: bool) -> list[Any]:
+    """Return the changed copies of training examples that `config` asks for; show some."""
+    options = config.augmentation
+    if not options.augment:
+        return []
+    methods = chosen_methods(options, config.training.device)
+    check = None if options.augment_check is None else load_check(config)
+    made = list(copies(examples, methods, options.augment, config.training.seed))
+    changed = [copy for copy in made if copy.is_changed]
+    kept = [copy.example for copy in changed]
+    if check is not None:
+        kept = agreeing(kept, check)
+    say(report(examples, made, changed, kept), quiet)
+    return kept
+
+
+def chosen_methods(options: AugmentOptions, device: str) -> dict[str, Method]:
+    """Return the chosen methods by name; raise `UserError` for a bad list or model."""
+    found: dict[str, Method] = {}
+    if options.augment_delete:
+        found["delete"] = partial(delete_words, share=options.augment_delete)
+    if options.augment_swap:
+        found["swap"] = partial(swap_words, share=options.augment_swap)
+    if options.augment_synonyms is not None:
+        synonyms = read_synonyms(options.augment_synonyms)
+        found["synonyms"] = partial(
+            replace_synonyms, synonyms=synonyms, share=options.augment_replace
+        )
+    if options.augment_mlm is not None:
+        guesser = Guesser.load(options.augment_mlm, choose_device(device))
+        found["mlm"] = partial(guess_words, guesser=guesser, share=options.augment_replace)
+    return found
+
+
+def load_check(config: "FinetuneConfig") -> Predictor:
+    """Load the model that checks the copies; raise `UserError` for one of another task."""
+    folder = config.augmentation.augment_check
+    assert folder is not None
+    check = Predictor.load(folder, config.training.device)
+    if type(check.task) is not config.kind:
+        raise UserError(f"augment_check: {folder} is not a model for {config.task.name}")
+    return check
+
+
+def copies(
+    examples: Sequence[Any], methods: dict[str, Method], count: int, seed: int
+) -> Iterator[Copy]:
+    """Yield `count` copies of each example, in order; several processes share the work."""
+    names = list(methods)
+
+    def of_some(some: list[tuple[int, Any]]) -> list[Copy]:
+        made = []
+        for number, example in some:
+            for copy in range(count):
+                name = names[(number + copy) % len(names)]
+                generator = generator_of(seed, number, copy)
+                made.append(Copy(name, example, methods[name](example, generator=generator)))
+        return made
+
+    for made in distributed_map(of_some, chunks(enumerate(examples), CHUNK)):
+        yield from made
+
+
+def generator_of(*numbers: int) -> torch.Generator:
+    """Return a generator that is a function of these numbers."""
+    seed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(seed[0]))
+
+
+def report(
+    examples: Sequence[Any], made: list[Copy], changed: list[Copy], kept: list[Any]
+) -> Iterator[str]:
+    """Yield some copies by each method, and how many there are and were left out."""
+    yield "changed copies of training examples, such as"
+    for name in dict.fromkeys(copy.method for copy in made):
+        own = [copy for copy in changed if copy.method == name]
+        yield from map(str, own[:SHOWN])
+        if not own:
+            yield f"warning: {name}: no example has a word to change"
+    found = f"training on {plural(len(examples), 'example')} and {len(kept):,} changed copies"
+    if same := len(made) - len(changed):
+        found += f"; {same:,} left out, which no word could be changed of"
+    if dropped := len(changed) - len(kept):
+        found += f"; {dropped:,} dropped by the check, with other labels"
+    yield found
