@@ -25,6 +25,7 @@ COMMANDS = {
     "pretrain": "--corpus … --tokenizer DIR (or --model DIR) --out RUN: pretrain on text",
     "finetune": "TASK --model DIR --train F --valid F --out RUN: fine-tune for a task",
     "multitask": "--model DIR --tasks F --out RUN: fine-tune for several tasks at once",
+    "search": "TASK --model DIR --train F --out DIR: search for the best options",
     "runs": "[DIR … | RUN RUN …]: list runs, or compare some",
     "evaluate": "RUN … --data F: measure a fine-tuned model, or several together",
     "predict": "RUN … --text … | --file F | < F: predict with it, or with several",

@@ -113,11 +113,15 @@ def options_of(
 ) -> list[Option]:
     """List the options that a dataclass declares, with those of the dataclasses within it.
 
-    The defaults are those of the fields, or of the instance `values`.
+    The defaults are those of the fields, or of the instance `values`. Fields that the dataclass
+    names in `HIDDEN` are no options.
     """
     hints, marked = get_type_hints(kind), get_type_hints(kind, include_extras=True)
     groups, found = getattr(kind, "GROUPS", {}), list[Option]()
+    hidden = getattr(kind, "HIDDEN", ())
     for field in fields(kind):
+        if field.name in hidden:
+            continue
         hint, marks = hints[field.name], getattr(marked[field.name], "__metadata__", ())
         name, group = (*outer, field.name), groups.get(field.name, group)
         default = getattr(values, field.name) if values else default_of(field)
