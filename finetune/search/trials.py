@@ -19,7 +19,8 @@ from plainformer.base.say import say
 from plainformer.finetune.data.fingerprint import fingerprints
 from plainformer.finetune.fit import Watch
 from plainformer.finetune.length import with_length
-from plainformer.finetune.run import Outcome, refuse_model_folder, run_once
+from plainformer.finetune.outcome import Outcome
+from plainformer.finetune.run import refuse_model_folder, run_once
 from plainformer.finetune.search.options import SearchConfig
 from plainformer.finetune.search.report import BEST, Found, described, write_report
 from plainformer.finetune.search.space import with_values
