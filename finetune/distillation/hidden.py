@@ -2,10 +2,10 @@
 
     distance = 1/M Σₘ mean over tokens and dimensions of (W hₘ − h′ₖ)²,    k = ⌈m N / M⌉
 
-hₘ are the outputs of the M layers of the student, and h′ₖ those of the N layers of the teacher
-(arXiv:1909.10351, eq. 8). W is learned, one matrix for all layers; where both have the same size
-there is none. It is a module within the student, `model.projection`, so that the optimizer trains
-it and checkpoints hold it; it is removed before the student is saved.
+hₘ are the outputs of the M layers of the student, of the last one after a final norm, and h′ₖ those
+of the N layers of the teacher (arXiv:1909.10351, eq. 8). W is learned, one matrix for all layers;
+where both have the same size there is none. It is a module within the student, `model.projection`,
+so that the optimizer trains it and checkpoints hold it; it is removed before the student is saved.
 
 The mean over tokens is one of each text. It counts as often as the text does in the loss of the
 task: once, or for each of its words or windows.
@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from plainformer.encoder.linear import Linear
+from plainformer.encoder.model import EncoderOutput
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch
 
@@ -40,18 +41,27 @@ def hidden_states(model: PretrainedModel | None) -> Iterator[list[Tensor]]:
     if model is None:
         yield states
         return
+    parts: list[Sequence[Tensor]] = []
+
+    def ask(_: Any, inputs: Any, options: dict[str, Any]) -> Any:
+        return inputs, {**options, "output_hidden_states": True}
+
+    def collect(_: Any, __: Any, output: EncoderOutput) -> None:
+        assert output.hidden_states is not None
+        parts.append(output.hidden_states[1:])
+
     hooks = [
-        block.register_forward_hook(lambda _, __, output: states.append(output[0]))
-        for block in model.base.blocks
+        model.base.register_forward_pre_hook(ask, with_kwargs=True),
+        model.base.register_forward_hook(collect),
     ]
     try:
         yield states
     finally:
         for hook in hooks:
             hook.remove()
-    layers = model.config.num_hidden_layers
-    if len(states) > layers:
-        states[:] = [torch.cat(states[layer::layers]) for layer in range(layers)]
+    states += [
+        torch.cat(layer) if len(layer) > 1 else layer[0] for layer in zip(*parts, strict=True)
+    ]
 
 
 def add_projection(model: PretrainedModel, size: int, seed: int) -> None:

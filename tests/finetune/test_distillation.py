@@ -70,7 +70,10 @@ def test_hidden_states_are_learned_layer_by_layer(size):
     for item in items:
         for encoding in item.encodings:
             ids = torch.tensor([encoding.ids])
-            own, taught = (outputs_of_blocks(model, ids) for model in (student, teacher))
+            own, taught = (
+                model(ids, output_hidden_states=True).hidden_states[1:]
+                for model in (student, teacher)
+            )
             assert len(own) == 2 and len(taught) == 5
             pairs = [(own[0], taught[2]), (own[1], taught[4])]
             if size == 48:
@@ -79,18 +82,6 @@ def test_hidden_states_are_learned_layer_by_layer(size):
     gradients.assert_same(ours, gradients.of_tensor(student, loss.total + 0.8 * hidden))
     remove_projection(student)
     assert not any("projection" in name for name, _ in student.named_parameters())
-
-
-def outputs_of_blocks(model: SequenceClassifier, ids: torch.Tensor) -> list[torch.Tensor]:
-    """The outputs of the blocks for one text; that of the last one before the final norm."""
-    states: list[torch.Tensor] = []
-    hooks = [
-        b.register_forward_hook(lambda m, i, o: states.append(o[0])) for b in model.base.blocks
-    ]
-    model(ids)
-    for hook in hooks:
-        hook.remove()
-    return states
 
 
 @pytest.mark.parametrize("name", TASKS)

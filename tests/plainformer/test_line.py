@@ -13,7 +13,13 @@ from plainformer.commands.embed import EmbedOptions
 from plainformer.commands.fill_mask import FillMaskOptions
 from plainformer.commands.tokenizer import TrainOptions
 from plainformer.demo import DemoOptions
-from plainformer.finetune import FinetuneConfig, RobustOptions, TuningOptions
+from plainformer.finetune import (
+    AugmentOptions,
+    DistillationOptions,
+    FinetuneConfig,
+    RobustOptions,
+    TuningOptions,
+)
 from plainformer.line import Positional, options_of
 from plainformer.options import parse
 from plainformer.pretrain import PretrainConfig
@@ -126,6 +132,8 @@ NUMBERS: dict[type[Any], dict[str, Any]] = {
     PretrainConfig: {"corpus": ("a",), "tokenizer": Path("t"), "out": Path("o")},
     FinetuneConfig: {"model": Path("m"), "train": "t", "valid": "v", "out": Path("o")},
     LoopConfig: {},
+    AugmentOptions: {},
+    DistillationOptions: {"teacher": (Path("t"),)},
     RobustOptions: {},
     TuningOptions: {},
     TrainingConfig: {},
