@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from plainformer.base import plural
+from plainformer.base.say import say
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.config import FinetuneConfig
 from plainformer.finetune.data.batch import Batch, Item
@@ -41,6 +43,9 @@ class TaskData:
         task, examples, held_out = read_task(config, quiet)
         tokenizer = task.tokenizer(config.model)
         items = [item for _, item in encode_all(task, tokenizer, examples)]
+        if num_cut := sum(item.is_cut for item in items):
+            cut = plural(num_cut, "training text is", "training texts are")
+            say([f"{cut} cut to {task.max_length} tokens"], quiet)
         if balance_of(config.task) == "sampling":
             items = [items[index] for index in oversample([e.category for e in examples])]
         report_leakage(Overlap(lambda: examples), held_out, quiet)

@@ -11,11 +11,9 @@ from torch import Tensor
 
 from plainformer.base import Fields, UserError, find_folder, read_json
 from plainformer.encoder import prepack_weights
-from plainformer.encoder.weights import tokenizer_folder
+from plainformer.finetune.ensemble import Finetuned
 from plainformer.finetune.multitask.several_heads import SeveralHeads
 from plainformer.finetune.prediction.predictor import Predictor
-from plainformer.finetune.task_file import load_task
-from plainformer.tokenizer import load_tokenizer
 from plainformer.training import choose_device
 
 TASKS_FILE = "tasks.json"
@@ -34,7 +32,7 @@ def load_several(folder: str | Path, device: str = "auto") -> dict[str, Predicto
             f"{folder} holds no {TASKS_FILE}: `plainformer multitask` makes such a folder"
         )
     names = list(Fields(read_json(folder / TASKS_FILE), folder / TASKS_FILE).values)
-    found = {name: read(folder / name) for name in names}
+    found = {name: Finetuned.load(folder / name) for name in names}
     state: dict[str, Tensor] = {}
     for name, one in found.items():
         own = one.model.base.state_dict()
@@ -46,10 +44,4 @@ def load_several(folder: str | Path, device: str = "auto") -> dict[str, Predicto
         state |= own
     model = SeveralHeads({name: one.model for name, one in found.items()})
     prepack_weights(model.to(choose_device(device)))
-    return found
-
-
-def read(folder: Path) -> Predictor:
-    """Read one head with its encoder, its tokenizer and its task."""
-    task = load_task(folder)
-    return Predictor(task, task.load(folder), load_tokenizer(tokenizer_folder(folder)))
+    return {name: Predictor(one.task, one.model, one.tokenizer) for name, one in found.items()}
