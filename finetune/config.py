@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 from plainformer.base import OneOf, UserError, above, at_least, between, check_bounds
 from plainformer.finetune.augment.options import AugmentOptions
 from plainformer.finetune.distillation.options import DistillationOptions
+from plainformer.finetune.few_labels.options import UnlabelledOptions
 from plainformer.finetune.robust.options import RobustOptions
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.task_options import PoolingOptions, TaskOptions
@@ -122,6 +123,9 @@ class FinetuneConfig:
     augmentation: AugmentOptions = field(default_factory=AugmentOptions)
     """Changed copies of the training examples."""
 
+    unlabelled: UnlabelledOptions = field(default_factory=UnlabelledOptions)
+    """Texts without labels to learn from."""
+
     training: LoopConfig = field(
         default_factory=lambda: LoopConfig(
             learning_rate=1e-4, eval_every=0, checkpoint_every=0, patience=5
@@ -159,6 +163,7 @@ class FinetuneConfig:
         self.robust.check(self)
         self.distillation.check(self)
         self.augmentation.check(self)
+        self.unlabelled.check(self)
 
     @property
     def kind(self) -> type[AnyTask]:

@@ -25,6 +25,8 @@ from plainformer.finetune.data.fingerprint import (
 from plainformer.finetune.data.leakage import NAMED, Overlap
 from plainformer.finetune.data.split import hold_out
 from plainformer.finetune.distillation import check_teachers
+from plainformer.finetune.few_labels import train_with_unlabelled
+from plainformer.finetune.few_labels.contrastive import pairs_of, similarity_task, with_classifier
 from plainformer.finetune.fit import Watch, fit, tune_and_score
 from plainformer.finetune.length import with_length
 from plainformer.finetune.losses.class_imbalance import oversample
@@ -35,7 +37,7 @@ from plainformer.finetune.report.figures import figures
 from plainformer.finetune.robust import reinit_layers
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.task_file import save_task
-from plainformer.finetune.task_options import balance_of, per_label_of
+from plainformer.finetune.task_options import balance_of, contrastive_of, per_label_of
 from plainformer.finetune.tuning import save_adapter
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import (
@@ -159,8 +161,10 @@ def finetune_on(
 
     Without `held_out` the final weights are kept and nothing is evaluated. `new` are the
     fingerprints that a new run saves; None for a resumed run. `watch` is called after each
-    evaluation.
+    evaluation, but not of training in stages.
     """
+    if config.unlabelled.unlabelled is not None:
+        return train_with_unlabelled(train_in_folder, task, examples, held_out, config, new, quiet)
     tokenizer = task.tokenizer(config.model)
     items = [item for _, item in encode_all(task, tokenizer, examples)]
     num_cut = sum(item.is_cut for item in items)
@@ -168,7 +172,8 @@ def finetune_on(
     items += [item for _, item in encode_all(task, tokenizer, copies)]
     new = with_copies(new, copies, config.out)
     held_out_items = list(encode_all(task, tokenizer, held_out))
-    model = build(task, config)
+    similarity = similarity_task(task, config) if contrastive_of(config.task) else None
+    model = build(similarity or task, config)
     tokenizer.check_vocabulary(model.config.vocab_size)
     overlap = Overlap(lambda: examples)
     warnings = report_leakage(overlap, held_out, quiet) if held_out else ()
@@ -176,7 +181,12 @@ def finetune_on(
     sampled = items
     if balance_of(config.task) == "sampling":
         sampled = [items[index] for index in oversample([e.category for e in [*examples, *copies]])]
-    result = fit(task, model, sampled, held_out_items, config, new, quiet, watch)
+    if similarity is None:
+        result = fit(task, model, sampled, held_out_items, config, new, quiet, watch)
+    else:
+        pairs = pairs_of(items, contrastive_of(config.task), config.training.seed)
+        result = fit(similarity, model, pairs, [], config, new, quiet)
+        model = with_classifier(model, similarity, items, task)
     task, metric = tune_and_score(task, model, held_out_items, config.select)
     never = never_predicted(metric, config)
     say((f"warning: {warning}" for warning in never), quiet)
@@ -221,7 +231,8 @@ def never_predicted(metric: Metric, config: FinetuneConfig) -> tuple[str, ...]:
     if not labels:
         return ()
     named = ", ".join(map(repr, labels[:NAMED])) + (", …" if len(labels) > NAMED else "")
-    hint = "; where they are rare, see --balance" if balance_of(config.task) == "none" else ""
+    can_balance = balance_of(config.task) == "none" and not contrastive_of(config.task)
+    hint = "; where they are rare, see --balance" if can_balance else ""
     return (f"never predicted on the validation examples: {named}{hint}",)
 
 

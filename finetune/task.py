@@ -195,6 +195,11 @@ class Task(ABC, Generic[ExampleT, ItemT, PredictionT]):
         """Return the task with the thresholds that score best on validation examples."""
         return self
 
+    @property
+    def predicts_labels(self) -> bool:
+        """Tell whether predictions are labels to learn from: those of `pseudo_label`."""
+        return type(self).pseudo_label is not Task.pseudo_label
+
     def pseudo_label(self, example: ExampleT, prediction: PredictionT) -> ExampleT:
         """Return the example with its prediction for a label."""
         raise UserError(f"{type(self).__name__} predicts no label to learn from")

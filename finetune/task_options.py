@@ -83,6 +83,11 @@ def per_label_of(options: TaskOptions) -> int:
     return options.per_label if isinstance(options, LabelOptions) else 0
 
 
+def contrastive_of(options: TaskOptions) -> int:
+    """Return the option `contrastive` of a task; 0 where it has none."""
+    return getattr(options, "contrastive", 0)
+
+
 def balance_of(options: TaskOptions) -> str | None:
     """Return the option `balance` of a task; None where it has none."""
     return getattr(options, "balance", None)

@@ -9,12 +9,15 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from plainformer.base import UserError, read_json, write_json
-from plainformer.finetune.config import FinetuneConfig
 from plainformer.finetune.data.examples import read_examples
+from plainformer.finetune.data.unlabelled import read_unlabelled
 from plainformer.tokenizer import load_tokenizer
+
+if TYPE_CHECKING:
+    from plainformer.finetune.config import FinetuneConfig
 
 T = TypeVar("T")
 Fingerprints = Mapping[str, str]
@@ -54,20 +57,26 @@ def content(example: Any) -> Any:
     return example
 
 
-def fingerprints(config: FinetuneConfig) -> Fingerprints:
+def fingerprints(config: "FinetuneConfig") -> Fingerprints:
     """Compute the fingerprints of the tokenizer and of each file of examples of a run.
 
     Raises `UserError` with file and line for an example that cannot be read.
     """
     found = {"tokenizer": load_tokenizer(config.model).fingerprint()}
+    examples: dict[str, Iterable[Any]] = {}
+    columns = config.kind.naming(config.columns)
     for split, source in (("train", config.train), ("valid", config.valid)):
         if source is not None:
-            fingerprint = Fingerprint()
-            columns = config.kind.naming(config.columns)
-            examples = read_examples(config.kind, source, split, columns)
-            for _ in fingerprint.watch(examples):
-                pass
-            found[split] = fingerprint.value
+            examples[split] = read_examples(config.kind, source, split, columns)
+    if config.unlabelled.unlabelled is not None:
+        remembered = config.kind.naming((), config.columns)
+        unlabelled = read_unlabelled(config.kind, config.unlabelled.unlabelled, remembered)
+        examples["unlabelled"] = unlabelled
+    for name, some in examples.items():
+        fingerprint = Fingerprint()
+        for _ in fingerprint.watch(some):
+            pass
+        found[name] = fingerprint.value
     return found
 
 
@@ -76,10 +85,15 @@ def remember(found: Fingerprints, out: Path) -> None:
     write_json(out / FILE, dict(found))
 
 
-def refuse_changes(found: Fingerprints, out: Path, config: FinetuneConfig) -> None:
+def refuse_changes(found: Fingerprints, out: Path, config: "FinetuneConfig") -> None:
     """Raise `UserError` naming the examples or tokenizer that changed since the run began."""
     saved = read_json(out / FILE)
-    named = {"tokenizer": config.model, "train": config.train, "valid": config.valid}
+    named = {
+        "tokenizer": config.model,
+        "train": config.train,
+        "valid": config.valid,
+        "unlabelled": config.unlabelled.unlabelled,
+    }
     for name, value in found.items():
         if saved.get(name) != value:
             what = "tokenizer has" if name == "tokenizer" else "examples have"

@@ -10,14 +10,18 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from plainformer.base import UserError
+from plainformer.base import UserError, at_least, check_bounds, find_folder, plural
 from plainformer.corpora import Row
+from plainformer.encoder import SentenceEncoder
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.encoder.weights.sentence import MODULES
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.data.example import Prediction, known
 from plainformer.finetune.data.remarks import of_labels, of_texts
@@ -203,12 +207,42 @@ class ClassificationOptions(TextOptions, LabelOptions, SmoothingOptions):
     """With two labels: predict the rarer one above a threshold that is tuned on the validation
     examples for the best F1, in place of 0.5."""
 
+    contrastive: int = 0
+    """SetFit, for few labels: train the vectors of texts to be similar where labels are the same,
+    on this many pairs of each kind for every text, then a linear classifier on them. 20 is usual,
+    with --epochs 1 and a model of sentence vectors. 0: off."""
+
+    def __post_init__(self) -> None:
+        """Check the bounds."""
+        super().__post_init__()
+        check_bounds(self, contrastive=at_least(0))
+
     def check(self, config: "FinetuneConfig") -> None:
         """Raise `UserError` for a tuned threshold without validation examples, or two losses."""
+        if self.contrastive:
+            check_contrastive(self, config)
         if self.label_smoothing and self.balance == "focal":
             raise UserError("label_smoothing and the focal loss change the same loss: choose one")
         if self.tune_threshold and (config.folds or not config.select):
             raise UserError("tune_threshold needs validation examples by which things are chosen")
+
+
+def check_contrastive(options: ClassificationOptions, config: "FinetuneConfig") -> None:
+    """Raise `UserError` for options of a loss or a head that contrastive training has not."""
+    others = {
+        "balance": options.balance != "none",
+        "label_smoothing": options.label_smoothing > 0,
+        "overflow windows": options.overflow == "windows",
+        "mixup": config.robust.mixup > 0,
+        "from_scratch": config.from_scratch,
+        "teacher": bool(config.distillation.teacher),
+        **dict.fromkeys(config.tuning.chosen, config.tuning.is_on),
+    }
+    for name in (name for name, is_set in others.items() if is_set):
+        raise UserError(
+            f"contrastive trains whole vectors and then a logistic regression, without {name}: "
+            "leave one out"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +267,18 @@ class Classification(OneLabel[ClassExample]):
             max_length=config.max_length,
             overflow=options.overflow,
         )
+
+    def load(self, folder: Path) -> PretrainedModel:
+        """Load the classifier in `folder`: a head, or the last layer on a vector of sentences."""
+        if not (find_folder(folder) / MODULES).is_file():
+            return super().load(folder)
+        model = SentenceEncoder.from_pretrained(folder)
+        if model.size != len(self.labels):
+            raise UserError(
+                f"{folder}: {MODULES} says {plural(model.size, 'output')}, and task.json "
+                f"{plural(len(self.labels), 'label')}"
+            )
+        return model
 
     @classmethod
     def read(cls, row: Row, labelled: bool = True) -> ClassExample:

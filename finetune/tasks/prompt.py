@@ -50,11 +50,30 @@ class PromptOptions(LabelOptions):
     template: str = "{text} It was [MASK]."
     """Fill in this template: {text}, [MASK] for the word of the label, {pair} of a pair."""
 
+    templates: tuple[str, ...] = ()
+    """PET, for few labels: train a model with each of these templates, let all of them label the
+    --unlabelled texts, and train an ordinary classifier on that, which is what the run keeps."""
+
     def __post_init__(self) -> None:
-        """Check the template and the verbaliser."""
+        """Check the templates and the verbaliser."""
         super().__post_init__()
-        check_template(self.template)
+        for template in (self.template, *self.templates):
+            check_template(template)
         read_verbaliser(self.verbaliser)
+
+    def check(self, config: "FinetuneConfig") -> None:
+        """Raise `UserError` where several templates have no texts to label, or other teachers."""
+        if not self.templates:
+            return
+        if config.unlabelled.unlabelled is None:
+            raise UserError("templates label texts: give unlabelled, or a single template")
+        for name in (
+            *config.unlabelled.changed,
+            *(["teacher"] if config.distillation.teacher else []),
+        ):
+            raise UserError(
+                f"templates teach a classifier in one round, without {name}: leave one out"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +102,15 @@ class Prompt(Classification):
         assert isinstance(options, PromptOptions)
         words, labels = read_verbaliser(options.verbaliser)
         tokenizer = load_tokenizer(config.model)
-        ids = tuple(word_id(tokenizer, options.template, word) for word in words)
+        template = options.templates[0] if options.templates else options.template
+        ids = tuple(word_id(tokenizer, template, word) for word in words)
         if len(set(ids)) < len(ids):
             raise UserError("two words of the verbaliser are the same token: choose another")
         return cls(
             labels=labels,
             words=words,
             word_ids=ids,
-            template=options.template,
+            template=template,
             mask_id=tokenizer.mask_id,
             max_length=config.max_length,
         )

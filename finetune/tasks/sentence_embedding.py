@@ -271,6 +271,11 @@ class SentenceEmbedding(Task[SentenceExample, Item, SentencePrediction]):
         vectors = torch.split(outputs.detach().cpu(), list(batch.counts))
         return [SentencePrediction(some.numpy(), self.scale) for some in vectors]
 
+    @property
+    def predicts_labels(self) -> bool:
+        """Tell whether scores are learned."""
+        return self.scale is not None
+
     def pseudo_label(
         self, example: SentenceExample, prediction: SentencePrediction
     ) -> SentenceExample:

@@ -27,5 +27,7 @@ def run(arguments: Sequence[str]) -> None:
     if result.num_cut:
         cut = plural(result.num_cut, "training text was", "training texts were")
         print(f"{cut} cut to {result.max_length} tokens")
+    for table in result.tables:
+        print_table(table)
     report_table(result.metric)
     print(f"the model with its tokenizer and labels, and its pictures, are in {config.out}")
