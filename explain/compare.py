@@ -5,7 +5,7 @@ parameters, and the time for each real token: median over rounds in which both s
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from itertools import cycle, islice, pairwise
@@ -15,18 +15,14 @@ from typing import Any
 
 import torch
 
-from plainformer import encoder
 from plainformer.base import UserError, read_json
 from plainformer.base.figures import BLUE, GREY, ORANGE, panel, save_png
-from plainformer.encoder import Encoder
+from plainformer.encoder.declared import load_declared
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import (
     family_of,
     find,
-    named_architectures,
-    read_tensors,
 )
-from plainformer.encoder.weights.family import Names
 from plainformer.encoder.weights.native import NATIVE
 from plainformer.explain.heads import Batch, run_theirs
 from plainformer.explain.parity import Difference, accepted_by, compare_models
@@ -146,15 +142,13 @@ def compare_folder(
 
 
 def our_model(folder: Path) -> tuple[PretrainedModel, str | None, str]:
-    """Load `folder` with the head that its `architectures` names: the model, and that name.
+    """Load `folder` with the head that its config names, see `encoder.load_declared`.
 
-    The bare encoder and no name, but a remark, where there is no such head here or in the file.
+    Raises `UserError` for a shape that `transformers` cannot express.
     """
     raw = read_json(folder / "config.json")
     try:
         family = family_of(raw)
-        named = [n for n in named_architectures(raw) if n != family.architectures["Encoder"]]
-        there = family.with_prefix(read_tensors(folder)).keys() if named else set()
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
     if family is NATIVE:
@@ -162,18 +156,7 @@ def our_model(folder: Path) -> tuple[PretrainedModel, str | None, str]:
             f"{folder} has a shape that transformers cannot express (its model_type is "
             f"{NATIVE.model_type}): there is nothing to compare it with"
         )
-    for architecture in named:
-        for kind, names in family.heads.items():
-            if family.architectures[kind] == architecture and holds(there, names):
-                return getattr(encoder, kind).from_pretrained(folder), architecture, ""
-    without = f", without the head of {named[0]}" if named else ""
-    return Encoder.from_pretrained(folder), None, without
-
-
-def holds(there: Iterable[str], head: Names) -> bool:
-    """Tell whether the tensors `there` are those of a model with this head."""
-    sign = head.get("classifier", head.get("head.dense"))
-    return any(name == f"{sign}.weight" for name in there)
+    return load_declared(folder)
 
 
 def their_model(folder: Path, architecture: str | None) -> Any:

@@ -33,6 +33,7 @@ COMMANDS = {
     "fill-mask": "DIR --text …: predict the tokens at [MASK]",
     "embed": "DIR --text … | --file F --out F.npy: encode sentences as vectors",
     "compare": "DIR: compare with transformers, layer by layer",
+    "export": "DIR --out DIR: export to ONNX, checked against the model",
     "convert": "DIR --out DIR: convert an old pytorch_model.bin to safetensors",
 }
 DISTRIBUTED = {"pretrain", "finetune", "multitask", "evaluate", "predict", "embed"}

@@ -1,0 +1,134 @@
+"""Export a fine-tuned or pretrained folder to ONNX, and compare the result before it is kept.
+
+    OUT/onnx/model.onnx              as transformers.js and optimum read it
+    OUT/onnx/model_quantized.onnx    with --int8
+    OUT/config.json, tokenizer.json, task.json …
+
+The exported model runs in ONNX Runtime on real text, in batches of many lengths, beside the packed
+model. A difference above the tolerance is an error, and nothing is written.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plainformer.base import UserError, replaced_folder, write_json
+from plainformer.base.extras import need
+from plainformer.deploy.onnx_export import export_onnx
+from plainformer.deploy.onnx_model import OnnxModel
+from plainformer.deploy.opened import Opened
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.encoder.weights.save import hf_config
+from plainformer.finetune.data.batch import Batch, by_length
+from plainformer.finetune.prediction.predictor import measure
+from plainformer.finetune.task_file import save_task
+
+WHOLE, QUANTISED = "model.onnx", "model_quantized.onnx"
+SENTENCES = (
+    "Plain text.",
+    "An exported model is trusted when its numbers are those of the model itself.",
+    "The naïve façade of the café on Straße 42 didn't survive 1,000,000 visitors!",
+    "我们在中国学习语言模型。",
+    "unbelievably, 「quoted」 text – with dashes … and an emoji 😀 at the end",
+    "x",
+)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One exported file, as it was measured."""
+
+    name: str
+    megabytes: float
+    difference: float | None
+    """The largest difference of an output from that of the model itself, as a share of its largest
+    number, if that is above 1."""
+    scores: dict[str, float]
+    """The scores on the data; empty without data."""
+
+
+def export_folder(
+    folder: str | Path,
+    out: Path,
+    data: str | None = None,
+    int8: bool = False,
+    tolerance: float = 1e-5,
+) -> list[Exported]:
+    """Write the model of `folder` to `out` as ONNX, compared on `data` or on built-in sentences.
+
+    Returns what was measured: of the model itself, then of each file. Raises `UserError` for a
+    folder that cannot be exported, and where an output differs by more than `tolerance`.
+    """
+    need("onnx", "onnxscript", "onnxruntime", extra="export", purpose="exporting to ONNX")
+    opened = Opened.of(folder)
+    pairs = opened.items(data, SENTENCES)
+    batches = [Batch.of([item for _, item in some]) for some in by_length([i for _, i in pairs])]
+
+    def scores(model: PretrainedModel) -> dict[str, float]:
+        if data is None or opened.task is None:
+            return {}
+        return measure(opened.task, model, pairs).scores()
+
+    def measured(path: Path) -> Exported:
+        model = OnnxModel(path, opened.model.config)
+        found = [difference(opened.model, model, batch) for batch in batches]
+        largest = float(torch.tensor(found).max())
+        return Exported(path.name, path.stat().st_size / 1e6, largest, scores(model))
+
+    size = sum(p.numel() * p.element_size() for p in opened.model.parameters())
+    results = [Exported("the model", size / 1e6, None, scores(opened.model))]
+    with replaced_folder(out, "export") as unfinished:
+        (unfinished / "onnx").mkdir()
+        write_beside(opened, unfinished)
+        whole = unfinished / "onnx" / WHOLE
+        export_onnx(opened.model, whole)
+        results.append(measured(whole))
+        found = results[-1].difference
+        if found is None or not found <= tolerance:
+            raise UserError(
+                f"the exported model differs by {found:.2g} from the model itself, more than the "
+                f"tolerance of {tolerance:g}: nothing is written"
+            )
+        if int8:
+            quantise(whole, unfinished / "onnx" / QUANTISED)
+            results.append(measured(unfinished / "onnx" / QUANTISED))
+    return results
+
+
+@torch.no_grad()
+def difference(ours: PretrainedModel, exported: PretrainedModel, batch: Batch[Any]) -> float:
+    """Return max |o − e| / max(1, largest |o|), over the outputs of a packed batch."""
+    inputs = batch.input_ids, None, batch.token_type_ids, batch.sequences
+    pairs = zip(tensors(ours(*inputs)), tensors(exported(*inputs)), strict=True)
+    found = [(o - e).abs().max() / o.abs().max().clamp_min(1) for o, e in pairs]
+    return float(torch.stack(found).max())  # torch keeps a NaN, and Python's max may lose it
+
+
+def tensors(outputs: Any) -> tuple[Tensor, ...]:
+    """Return the outputs of a model as a tuple of tensors."""
+    if isinstance(outputs, Tensor):
+        return (outputs,)
+    return outputs if isinstance(outputs, tuple) else (outputs.last_hidden_state,)
+
+
+def quantise(whole: Path, path: Path) -> None:
+    """Round the matrices of an ONNX file to int8, each row with its scale; inputs as they come.
+
+    The range is reduced to seven bits, so that no CPU's sums overflow.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(whole, path, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True)
+
+
+def write_beside(opened: Opened, folder: Path) -> None:
+    """Write the config, the tokenizer and the task, which readers expect beside the graph."""
+    write_json(folder / "config.json", hf_config(opened.model.saved))
+    opened.model.save_files(folder)
+    if opened.task is not None:
+        opened.tokenizer.max_length = opened.task.max_length
+        save_task(opened.task, folder)
+    opened.tokenizer.save(folder)

@@ -1,0 +1,141 @@
+"""Export a model to ONNX, with the names of inputs and outputs that `optimum` gives them.
+
+    inputs     input_ids, attention_mask, token_type_ids    (batch, seq); the last where there are
+    outputs    last_hidden_state       Encoder
+               logits                  classifiers, masked-language models, discriminators
+               start_logits, end_logits                     question answering
+               token_embeddings, sentence_embedding         SentenceEncoder
+               prediction_logits, seq_relationship_logits   PairedMaskedLM
+
+The graph is that of the padded form of the forward pass (`PaddedSequences`), for any batch size and
+any length up to the model's: no shape depends on the texts. A row of the batch needs a token.
+"""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from plainformer.base import UserError, atomic_path
+from plainformer.base.extras import need
+from plainformer.encoder import (
+    Encoder,
+    PaddedSequences,
+    PairedMaskedLM,
+    QuestionAnswerer,
+    SentenceEncoder,
+    use_backend,
+)
+from plainformer.encoder.inputs import pack_inputs
+from plainformer.encoder.int8 import Int8Linear
+from plainformer.encoder.pretrained import PretrainedModel
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+OPSET = 18
+MOST_BYTES = 2**31 - 2**20
+"""Of a file in the format of ONNX, which is a protocol buffer."""
+EXAMPLE_SHAPE = (2, 5)
+"""Batch and sequence length of the traced example; both are dynamic in the graph."""
+
+
+class PaddedModel(nn.Module):
+    """A model on a padded batch, with its outputs in a tuple."""
+
+    def __init__(self, model: PretrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch seq"],
+        attention_mask: Int[Tensor, "batch seq"],
+        token_type_ids: Int[Tensor, "batch seq"] | None = None,
+    ) -> tuple[Float[Tensor, "batch *rest"], ...]:
+        """Compute the outputs, in the order of `output_names`."""
+        model, sequences = self.model, PaddedSequences(attention_mask.bool())
+        if isinstance(model, SentenceEncoder):
+            inputs = pack_inputs(input_ids, None, token_type_ids, sequences)
+            encoded = model.encoder(input_ids, None, token_type_ids, sequences)
+            return encoded.last_hidden_state, model.apply_head(encoded, inputs)
+        outputs = model(input_ids, None, token_type_ids, sequences)
+        if isinstance(model, Encoder):
+            return (outputs.last_hidden_state,)
+        return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def output_names(model: PretrainedModel) -> tuple[str, ...]:
+    """Return the names of the outputs of a model."""
+    if isinstance(model, Encoder):
+        return ("last_hidden_state",)
+    if isinstance(model, SentenceEncoder):
+        return ("token_embeddings", "sentence_embedding")
+    if isinstance(model, QuestionAnswerer):
+        return ("start_logits", "end_logits")
+    if isinstance(model, PairedMaskedLM):
+        return ("prediction_logits", "seq_relationship_logits")
+    return ("logits",)
+
+
+def input_names(model: PretrainedModel) -> tuple[str, ...]:
+    """Return the names of the inputs: without token types where the model has no table of them."""
+    return INPUTS if model.config.type_vocab_size else INPUTS[:2]
+
+
+def example(model: PretrainedModel) -> tuple[Int[Tensor, "batch seq"], ...]:
+    """Return inputs with which a model is traced."""
+    ids = torch.ones(EXAMPLE_SHAPE, dtype=torch.int64)
+    return (ids, torch.ones_like(ids), torch.zeros_like(ids))[: len(input_names(model))]
+
+
+def axes(model: PretrainedModel) -> tuple[dict[int, Any], ...]:
+    """Return the names and bounds of the axes of the inputs, which are dynamic."""
+    batch = torch.export.Dim("batch_size")
+    seq = torch.export.Dim("sequence_length", max=model.config.max_position_embeddings)
+    return tuple({0: batch, 1: seq} for _ in input_names(model))
+
+
+def export_onnx(model: PretrainedModel, path: Path) -> None:
+    """Write a model as one ONNX file; its weights beside it where they take more than 2 GB.
+
+    Raises `UserError` for a quantised model, whose operations are not those of ONNX, and where the
+    packages for it are missing, or the file cannot be written.
+    """
+    need("onnx", "onnxscript", extra="export", purpose="exporting to ONNX")
+    if any(isinstance(module, Int8Linear) for module in model.modules()):
+        raise UserError("an int8 model cannot be exported: export it in fp32, and quantise that")
+    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    with silence(), torch.no_grad(), use_backend("plain"):
+        graph = torch.onnx.export(
+            PaddedModel(model.eval()),
+            example(model),
+            dynamic_shapes=axes(model),
+            input_names=input_names(model),
+            output_names=output_names(model),
+            opset_version=OPSET,
+        )
+    assert graph is not None
+    try:
+        with atomic_path(path) as temporary:
+            graph.save(temporary, external_data=size > MOST_BYTES)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Keep the exporter's remarks about its own workings off the terminal."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(None):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

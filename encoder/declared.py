@@ -1,0 +1,37 @@
+"""Load a model folder with the head that its config names."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from plainformer.base import UserError, read_json
+from plainformer.encoder import heads
+from plainformer.encoder.model import Encoder
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.encoder.weights import family_of, named_architectures, read_tensors
+from plainformer.encoder.weights.family import Names
+
+
+def load_declared(folder: Path) -> tuple[PretrainedModel, str | None, str]:
+    """Load `folder` with the head that its `architectures` names: the model, and that name.
+
+    The bare encoder and no name, but a remark, where there is no such head here or in the file.
+    """
+    raw = read_json(folder / "config.json")
+    try:
+        family = family_of(raw)
+        named = [n for n in named_architectures(raw) if n != family.architectures["Encoder"]]
+        there = family.with_prefix(read_tensors(folder)).keys() if named else set()
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
+    for architecture in named:
+        for kind, names in family.heads.items():
+            if family.architectures[kind] == architecture and holds(there, names):
+                return getattr(heads, kind).from_pretrained(folder), architecture, ""
+    without = f", without the head of {named[0]}" if named else ""
+    return Encoder.from_pretrained(folder), None, without
+
+
+def holds(there: Iterable[str], head: Names) -> bool:
+    """Tell whether the tensors `there` are those of a model with this head."""
+    sign = head.get("classifier", head.get("head.dense"))
+    return any(name == f"{sign}.weight" for name in there)

@@ -1,0 +1,138 @@
+"""An exported model in ONNX Runtime gives the numbers of the packed one, on any lengths."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from plainformer.base import UserError
+from plainformer.deploy import OnnxModel, export_onnx
+from plainformer.deploy import export as module
+from plainformer.deploy.export import difference, export_folder
+from plainformer.encoder import (
+    Discriminator,
+    PairedMaskedLM,
+    SentenceEncoder,
+    Sequences,
+    quantize_int8,
+)
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.finetune import FinetuneConfig, Predictor, finetune
+from plainformer.training import LoopConfig
+from tests.encoder.families import CONFIGS, OURS, pair
+from tests.encoder.tools import bert, modern, randomise
+
+pytest.importorskip("onnxruntime")
+pytestmark = pytest.mark.usefixtures("tracing")
+
+
+def batch_of(lengths: list[int], vocab_size: int, types: int) -> Any:
+    """Random tokens, of two types in each text where the model has them."""
+    sequences = Sequences.of(sorted(lengths))
+    generator = torch.Generator().manual_seed(sum(lengths))
+    ids = torch.randint(4, vocab_size, (sum(lengths),), generator=generator)
+    type_ids = (sequences.positions >= 3).long() * (types > 1)
+    return SimpleNamespace(input_ids=ids, token_type_ids=type_ids, sequences=sequences)
+
+
+def check(model: PretrainedModel, path: Path, bound: float = 1e-5) -> OnnxModel:
+    export_onnx(model, path)
+    exported = OnnxModel(path, model.config)
+    for lengths in ([3, 17, 1, 9, 30, 9], [1], [7, 7], [38]):
+        batch = batch_of(lengths, model.config.vocab_size, model.config.type_vocab_size)
+        assert difference(model, exported, batch) <= bound
+    return exported
+
+
+@pytest.mark.parametrize(
+    ("family", "head"), [("bert", "SequenceClassifier"), ("modernbert", "QuestionAnswerer")]
+)
+def test_exported_is_packed(family, head, tmp_path):
+    _, ours = pair(family, head, tmp_path)
+    exported = check(ours, tmp_path / "model.onnx")
+    names = {"SequenceClassifier": ["logits"], "QuestionAnswerer": ["start_logits", "end_logits"]}
+    assert exported.output_names == names[head]
+    assert (
+        exported.input_names
+        == ["input_ids", "attention_mask", "token_type_ids"][: 3 if family == "bert" else 2]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", list(OURS))
+@pytest.mark.parametrize("family", list(CONFIGS))
+def test_every_family_and_head(family, head, tmp_path):
+    _, ours = pair(family, head, tmp_path)
+    check(ours, tmp_path / "model.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", [SentenceEncoder, PairedMaskedLM, Discriminator])
+def test_heads_that_few_families_have(head, tmp_path):
+    config = bert(classifier_head="gelu") if head is Discriminator else bert()
+    check(randomise(head(config)).eval(), tmp_path / "model.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("positions", ["sinusoidal", "alibi", "rotary"])
+def test_positions_that_no_family_has_alone(positions, tmp_path):
+    check(randomise(OURS["Encoder"](modern(positions=positions))).eval(), tmp_path / "model.onnx")
+
+
+def test_a_classifier_there_and_back(models, files, tmp_path):
+    """Predictions and scores of the exported folder are those of the run; int8 is scored, too."""
+    run, out = tmp_path / "run", tmp_path / "out"
+    loop = LoopConfig(learning_rate=1e-2, eval_every=0, checkpoint_every=0)
+    finetune(
+        FinetuneConfig(
+            model=models["modern"],
+            train=files("train"),
+            valid=files("valid"),
+            out=run,
+            training=loop,
+        ),
+        quiet=True,
+    )
+    whole, exported, quantised = export_folder(run, out, files("test"), int8=True)
+    assert exported.scores["accuracy"] == whole.scores["accuracy"] > 0.9
+    assert quantised.scores["accuracy"] >= 0.8
+    assert exported.difference <= 1e-5 < quantised.difference
+    assert (out / "onnx" / "model_quantized.onnx").stat().st_size == round(
+        quantised.megabytes * 1e6
+    )
+    ours = Predictor.load(run)
+    there = replace(ours, model=OnnxModel(out / "onnx" / "model.onnx", ours.model.config))
+    texts = ["the red hen pecks the red corn .", "the blue dog", "x"]
+    for one, other in zip(ours(texts), there(texts), strict=True):
+        assert one.label == other.label
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+    # What optimum and transformers.js read beside the graph.
+    config = json.loads((out / "config.json").read_text())
+    assert config["id2label"] == {"0": "beast", "1": "bird"}
+    assert (out / "tokenizer.json").exists() and (out / "task.json").exists()
+
+
+def test_a_difference_is_an_error_and_leaves_nothing(models, tmp_path, monkeypatch):
+    def wrong(model: PretrainedModel, path: Path) -> None:
+        with torch.no_grad():
+            next(model.base.blocks[-1].parameters()).add_(0.1)
+        export_onnx(model, path)
+        with torch.no_grad():
+            next(model.base.blocks[-1].parameters()).sub_(0.1)
+
+    monkeypatch.setattr(module, "export_onnx", wrong)
+    with pytest.raises(UserError, match=r"differs by .* more than the tolerance of 1e-05"):
+        export_folder(models["bert"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_exported(models, tmp_path):
+    with pytest.raises(UserError, match="no task to be measured by"):
+        export_folder(models["bert"], tmp_path / "out", data="trec")
+    model = quantize_int8(randomise(OURS["Encoder"](bert())))
+    with pytest.raises(UserError, match="an int8 model cannot be exported"):
+        export_onnx(model, tmp_path / "model.onnx")
