@@ -17,7 +17,7 @@ from torch import Tensor
 
 from plainformer.base import UserError, replaced_folder, write_json
 from plainformer.base.extras import need
-from plainformer.deploy.onnx_export import export_onnx
+from plainformer.deploy.onnx_export import export_onnx, silence
 from plainformer.deploy.onnx_model import OnnxModel
 from plainformer.deploy.opened import Opened
 from plainformer.encoder.pretrained import PretrainedModel
@@ -119,9 +119,15 @@ def quantise(whole: Path, path: Path) -> None:
 
     The range is reduced to seven bits, so that no CPU's sums overflow.
     """
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    quantize_dynamic(whole, path, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True)
+    model = onnx.load(whole)
+    del model.graph.value_info[:]  # the quantiser infers the shapes between the layers anew
+    with silence():
+        quantize_dynamic(
+            model, path, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True
+        )
 
 
 def write_beside(opened: Opened, folder: Path) -> None:

@@ -129,13 +129,12 @@ def export_onnx(model: PretrainedModel, path: Path) -> None:
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Keep the exporter's remarks about its own workings off the terminal."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Keep what the exporter and the quantiser say about their own workings off the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(None):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(before)

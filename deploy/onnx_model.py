@@ -38,6 +38,11 @@ class OnnxModel(PretrainedModel):
         self.is_of_tokens = [shape[1:2] == ["sequence_length"] for shape in shapes]
         """Whether an output has an entry for each token."""
 
+    @property
+    def device(self) -> torch.device:
+        """Return the CPU."""
+        return torch.device("cpu")
+
     def forward(
         self,
         input_ids: Int[Tensor, " tokens"],

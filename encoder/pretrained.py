@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+import torch
 from torch import nn
 
 from plainformer.encoder import weights
@@ -38,6 +39,11 @@ class PretrainedModel(nn.Module):
     def base(self) -> "Encoder":
         """Return the encoder in this model; `model.base.blocks` are its blocks."""
         raise NotImplementedError(f"{type(self).__name__} names no encoder")
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device of the model."""
+        return next(self.parameters()).device
 
     def num_parameters(self) -> int:
         """Count the trainable parameters."""

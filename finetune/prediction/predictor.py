@@ -137,7 +137,7 @@ def predict_stream(
     yields all predictions. With `finite`, outputs of NaN or infinity raise a `UserError`; in
     training they only give a bad score.
     """
-    device = next(model.parameters()).device
+    device = model.device
     model.eval()
 
     @torch.no_grad()
