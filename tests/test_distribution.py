@@ -70,7 +70,8 @@ def installed(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-NAMES = ("encoder", "tokenizer", "corpora", "training", "pretrain", "finetune", "explain", "base")
+NAMES = ("encoder", "tokenizer", "corpora", "training", "pretrain", "finetune", "explain")
+NAMES += ("deploy", "base")
 
 
 def test_the_wheel_holds_one_package(installed: Path) -> None:

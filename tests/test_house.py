@@ -25,6 +25,7 @@ MAY_IMPORT = {
     **{package: {"base"} for package in sorted(GROUND)},
     **{package: {"base"} | GROUND for package in sorted(STAGES)},
     "explain": {"base"} | GROUND | STAGES,
+    "deploy": {"base"} | GROUND | STAGES,
 }
 """The packages within `plainformer`, and which others each may import."""
 BARE = {*MAY_IMPORT, "commands"}
@@ -99,7 +100,7 @@ def test_a_chapter_imports_what_its_readers_have(chapter: Path) -> None:
                 assert not private, f"{private}: not exported"
 
 
-PLAIN = ["benchmarks", "corpora", "encoder", "explain", "finetune", "plainformer", "pretrain"]
+PLAIN = ["benchmarks", "corpora", "deploy", "encoder", "explain", "finetune", "plainformer", "pretrain"]
 PLAIN += ["tokenizer", "training", "walkthrough"]
 """The folders whose docstrings are plain: the package, the benchmarks, and the walkthrough."""
 NOT_A_VERB = {
