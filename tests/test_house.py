@@ -182,4 +182,4 @@ def test_the_forward_pass_is_read_in_an_afternoon() -> None:
                 sys.setprofile(None)
     lines = sum(len(Path(file).read_text(encoding="utf-8").splitlines()) for file in ran)
     assert {"model.py", "plain.py", "fused.py", "batched.py"} <= {Path(file).name for file in ran}
-    assert 1800 < lines < 2000, f"{lines} lines: what the README says of them"
+    assert 1900 < lines < 2100, f"{lines} lines: what the README says of them"
