@@ -100,8 +100,8 @@ def test_a_chapter_imports_what_its_readers_have(chapter: Path) -> None:
                 assert not private, f"{private}: not exported"
 
 
-PLAIN = ["benchmarks", "corpora", "deploy", "encoder", "explain", "finetune", "plainformer", "pretrain"]
-PLAIN += ["tokenizer", "training", "walkthrough"]
+PLAIN = ["benchmarks", "corpora", "deploy", "encoder", "explain", "finetune"]
+PLAIN += ["plainformer", "pretrain", "tokenizer", "training", "walkthrough"]
 """The folders whose docstrings are plain: the package, the benchmarks, and the walkthrough."""
 NOT_A_VERB = {
     *("a", "all", "an", "and", "both", "for", "from", "how", "it", "its", "nobody", "nothing"),

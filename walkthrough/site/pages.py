@@ -17,7 +17,10 @@ from walkthrough.site.links import Page, is_picture, link_pages, linked_files, p
 from walkthrough.site.notebook import compose
 from walkthrough.terms import Term, read_terms
 
-PACKAGES = ("encoder", "tokenizer", "corpora", "training", "pretrain", "finetune", "explain", "deploy")
+PACKAGES = (
+    *("encoder", "tokenizer", "corpora", "training"),
+    *("pretrain", "finetune", "explain", "deploy"),
+)
 """The packages whose exports the reference documents."""
 HIGHLIGHTED = {".py": "python", ".toml": "toml", ".sh": "bash", ".json": "json"}
 
