@@ -113,10 +113,13 @@ def fit_batches(
     monitor: str,
     quiet: bool,
     watch: Watch | None = None,
+    before_step: Callable[[ModelT, int], None] | None = None,
 ) -> Result | None:
     """Train on `batches` with the methods of `config`, and average the weights if it says so.
 
-    With `select`, the weights with the best `monitor` of `evaluate` are restored.
+    With `select`, the weights with the best `monitor` of `evaluate` are restored. `before_step` is
+    called with the model and the step when the gradients are complete, after the methods of
+    `config`.
     """
     if config.epochs == 0:
         return None
@@ -135,7 +138,7 @@ def fit_batches(
     weight = weight_in_average(config.robust, settings.steps)
     if weight is not None:
         add_average(model)
-    chosen = pull, config.tuning.before_step(settings.steps), ranks and ranks.before
+    chosen = pull, config.tuning.before_step(settings.steps), ranks and ranks.before, before_step
     hooks = [hook for hook in chosen if hook]
 
     def before(model: ModelT, step: int) -> None:

@@ -25,6 +25,7 @@ COMMANDS = {
     "pretrain": "--corpus … --tokenizer DIR (or --model DIR) --out RUN: pretrain on text",
     "finetune": "TASK --model DIR --train F --valid F --out RUN: fine-tune for a task",
     "multitask": "--model DIR --tasks F --out RUN: fine-tune for several tasks at once",
+    "continual": "--model DIR --tasks F --out RUN: fine-tune for tasks one after the other",
     "search": "TASK --model DIR --train F --out DIR: search for the best options",
     "runs": "[DIR … | RUN RUN …]: list runs, or compare some",
     "evaluate": "RUN … --data F: measure a fine-tuned model, or several together",
@@ -36,7 +37,7 @@ COMMANDS = {
     "export": "DIR --out DIR: export to ONNX, checked against the model",
     "convert": "DIR --out DIR: convert an old pytorch_model.bin to safetensors",
 }
-DISTRIBUTED = {"pretrain", "finetune", "multitask", "evaluate", "predict", "embed"}
+DISTRIBUTED = {"pretrain", "finetune", "multitask", "continual", "evaluate", "predict", "embed"}
 """The commands that torchrun may start."""
 
 

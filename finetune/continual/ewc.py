@@ -13,13 +13,17 @@ penalty is added as its gradient, before a step, so that AdamW scales it as it s
     ∂/∂θ += λ (Σ Fₖ · θ − Σ Fₖ θₖ)
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from plainformer.base import atomic_path
+from plainformer.base.tensors import save_tensors
 from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.encoder.weights.folder import mapped
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.task import AnyTask
 from plainformer.training.distributed import all_reduce_sum_tensors, rank, world_size
@@ -54,19 +58,19 @@ def mean(sum_here: Tensor, count: int) -> Tensor:
 class ElasticPull:
     """The pull of the tasks learned so far on the encoder's parameters, by their names."""
 
-    importance: dict[str, Tensor]
+    importance: Mapping[str, Tensor] = field(default_factory=dict)
     """Σ Fₖ: how much the tasks need each parameter to stay."""
-    anchors: dict[str, Tensor]
+    anchors: Mapping[str, Tensor] = field(default_factory=dict)
     """Σ Fₖ θₖ: the values it should keep, weighted by their importance."""
 
-    def after(self, model: PretrainedModel, information: dict[str, Tensor]) -> "ElasticPull":
+    def after(self, model: PretrainedModel, information: Mapping[str, Tensor]) -> "ElasticPull":
         """Add the Fisher information of the task that `model` has just learned."""
-        values = {name: parameter.detach() for name, parameter in model.base.named_parameters()}
         importance, anchors = dict(self.importance), dict(self.anchors)
-        for name, added in information.items():
-            weighted = added * values[name]
-            importance[name] = importance[name] + added if name in importance else added
-            anchors[name] = anchors[name] + weighted if name in anchors else weighted
+        for name, parameter in model.base.named_parameters():
+            if name in information:
+                added = information[name]
+                importance[name] = importance.get(name, 0) + added
+                anchors[name] = anchors.get(name, 0) + added * parameter.detach()
         return ElasticPull(importance, anchors)
 
     @torch.no_grad()
@@ -77,10 +81,18 @@ class ElasticPull:
                 pull = self.importance[name] * parameter - self.anchors[name]
                 parameter.grad.add_(pull, alpha=strength)
 
-    def to(self, device: torch.device) -> "ElasticPull":
-        """Return the same pull on `device`."""
-        importance, anchors = (
-            {name: tensor.to(device) for name, tensor in tensors.items()}
-            for tensors in (self.importance, self.anchors)
-        )
-        return ElasticPull(importance, anchors)
+    def save(self, path: Path) -> None:
+        """Write the tensors to a file."""
+        both = {"importance": self.importance, "anchors": self.anchors}
+        named = {f"{part}.{n}": t.cpu() for part, of in both.items() for n, t in of.items()}
+        with atomic_path(path) as temporary:
+            save_tensors(named, temporary)
+
+    @classmethod
+    def load(cls, path: Path, device: torch.device) -> "ElasticPull":
+        """Read what `save` wrote; raise `UserError` for a damaged file."""
+        parts: dict[str, dict[str, Tensor]] = {"importance": {}, "anchors": {}}
+        for name, tensor in mapped(path).items():
+            part, _, own = name.partition(".")
+            parts[part][own] = tensor.to(device)
+        return cls(**parts)

@@ -22,34 +22,34 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Replayed:
-    """The order of the new task's steps with those of replay among them."""
+    """The steps of a new task with those of replay among them."""
 
     new: str
-    order: Order
-    """The items of the new task, by the number of its step."""
-    old: Mapping[str, Order]
-    """The items in the buffer of each old task."""
+    """The name of the new task."""
+    orders: Mapping[str, Order]
+    """The items of each step of a task: of the new one, and of the others in the buffer."""
     share: float
-    """The share of the steps that are of old tasks."""
+    """The share of the steps that are of earlier tasks, if there are any."""
 
     def turn(self, step: int) -> tuple[str, int]:
         """Return the name of the task of a step (from 0), and the number of that task's step."""
-        share = self.share if self.old else 0.0
+        earlier = [name for name in self.orders if name != self.new]
+        share = self.share if earlier else 0.0
         before, after = floor(step * share), floor((step + 1) * share)
         if after == before:
             return self.new, step - before
-        number, place = divmod(before, len(self.old))
-        return list(self.old)[place], number
+        number, place = divmod(before, len(earlier))
+        return earlier[place], number
 
     def __call__(self, step: int) -> tuple[str, list[int]]:
         """Return the name of the task of a step, and the numbers of its items."""
         name, number = self.turn(step)
-        (chosen,) = (self.order if name == self.new else self.old[name])(number)
+        (chosen,) = self.orders[name](number)
         return name, chosen.tolist()
 
     def steps(self, new: int) -> int:
         """Return the number of steps of which `new` are those of the new task."""
-        return floor(new / (1 - self.share)) if self.old else new
+        return floor(new / (1 - self.share)) if len(self.orders) > 1 else new
 
 
 def buffer(items: Sequence[T], size: int, seed: int) -> list[T]:

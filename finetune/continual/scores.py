@@ -11,10 +11,12 @@ Forgetting is what earlier tasks lost since each was learned: their negative bac
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from plainformer.base import Fields, read_json
 from plainformer.base.figures import panel, user_text_style
 from plainformer.finetune.metrics import Table
 
@@ -32,6 +34,20 @@ class SequenceScores:
     """The name of the main score of each task."""
     rows: Sequence[Mapping[str, float]]
     """The scores after each step, by the name of the task: R[k, j]."""
+
+    @classmethod
+    def read(cls, files: Sequence[Path]) -> "SequenceScores":
+        """Read the scores after each step, {task: {measure: score}}, from a file for each."""
+        rows: list[dict[str, float]] = []
+        measures: dict[str, str] = {}
+        for file in files:
+            tasks = Fields(read_json(file), file)
+            rows.append({})
+            for name in tasks.values:
+                ((measure, score),) = tasks.fields(name).values.items()
+                rows[-1][name] = math.nan if score is None else float(score)
+                measures[name] = measure
+        return cls(tuple(measures), measures, rows)
 
     def mean(self, step: int) -> float:
         """Return the mean score of the tasks learned by `step` (from 0)."""

@@ -25,19 +25,13 @@ from plainformer.training import LoopConfig
 
 OF_EACH = ("train", "valid", "valid_share", "columns", "max_length", "batch_size")
 """The options of `finetune` that each task has for itself, besides those of its kind."""
-OWN = ("tasks", "temperature")
-"""The options that `finetune` has not."""
 NAME = re.compile(r"\w[\w-]{0,63}")
 """The name of a task, which is that of its folder, too."""
 
 
 @dataclass(frozen=True)
-class MultitaskConfig:
-    """Fine-tune one encoder for several tasks at once, each with its head and its data.
-
-    Each step trains the encoder and the head of one task, on a batch of it. Each task has a section
-    in the file --tasks, and a folder in --out, which `evaluate` and `predict` open alone.
-    """
+class TasksConfig:
+    """Fine-tune one encoder for several tasks, each with its head and its data."""
 
     GROUPS: ClassVar[Mapping[str, str]] = {
         "model": "data",
@@ -60,12 +54,7 @@ class MultitaskConfig:
     """Folder for the run: a folder for each task; log, curve, metrics."""
 
     epochs: float = 3.0
-    """Passes over the training examples: as many steps as their batches come to, whichever tasks
-    are drawn. 0 trains nothing and only evaluates."""
-
-    temperature: float = 2.0
-    """Temperature of the draw of a task for each step: 1 draws tasks in proportion to their numbers
-    of examples, a larger one more equally (2 is usual)."""
+    """Passes over the training examples. 0 trains nothing and only evaluates."""
 
     accumulate: int = 1
     """Gradient accumulation: compute each batch in this many parts. With torchrun: a multiple of
@@ -85,8 +74,8 @@ class MultitaskConfig:
     """Do not train the embeddings and this many layers from the bottom."""
 
     select: bool = True
-    """Keep the weights with the best mean of the tasks' validation scores, and tune thresholds on
-    the validation examples. --no-select keeps the last weights and never stops early."""
+    """Keep the weights with the best validation score, and tune thresholds on the validation
+    examples. --no-select keeps the last weights and never stops early."""
 
     resume: bool = False
     """Resume from the newest complete checkpoint in --out; start anew where there is none."""
@@ -106,7 +95,7 @@ class MultitaskConfig:
 
     def __post_init__(self) -> None:
         """Check the options that the settings of a task do not."""
-        check_bounds(self, temperature=above(0), epochs=at_least(0))
+        check_bounds(self, epochs=at_least(0))
 
     def read_tasks(self) -> dict[str, Any]:
         """Read the sections of the file of tasks; raise `UserError` for one that has none."""
@@ -131,6 +120,7 @@ class MultitaskConfig:
         kind = Fields(section, place).choice("task", tuple(OPTIONS), "classification")
         of_kind = [f.name for f in fields(OPTIONS[kind]) if f.name != "name"]
         shared = as_json(asdict(self))
+        known = {f.name for f in fields(FinetuneConfig)}
         for option in section.keys() - {"task", *OF_EACH, *of_kind}:
             if option in shared:
                 hint = f"; it holds for all tasks: give it as --{option.replace('_', '-')}"
@@ -138,12 +128,40 @@ class MultitaskConfig:
                 hint = did_you_mean(option, (*OF_EACH, *of_kind))
             raise UserError(f"{place}: {kind} has no option {option!r} of its own{hint}")
         values = {
-            **{option: value for option, value in shared.items() if option not in OWN},
+            **{option: value for option, value in shared.items() if option in known},
             **{option: value for option, value in section.items() if option in OF_EACH},
             "task": {"name": kind, **{o: v for o, v in section.items() if o in of_kind}},
             "out": str(self.out / name),
         }
         return from_json(FinetuneConfig, values, place)
+
+
+@dataclass(frozen=True)
+class MultitaskConfig(TasksConfig):
+    """Fine-tune one encoder for several tasks at once, each with its head and its data.
+
+    Each step trains the encoder and the head of one task, on a batch of it. Each task has a section
+    in the file --tasks, and a folder in --out, which `evaluate` and `predict` open alone.
+    """
+
+    GROUPS: ClassVar[Mapping[str, str]] = {**TasksConfig.GROUPS, "temperature": "optimisation"}
+
+    epochs: float = 3.0
+    """Passes over the training examples: as many steps as their batches come to, whichever tasks
+    are drawn. 0 trains nothing and only evaluates."""
+
+    select: bool = True
+    """Keep the weights with the best mean of the tasks' validation scores, and tune thresholds on
+    the validation examples. --no-select keeps the last weights and never stops early."""
+
+    temperature: float = 2.0
+    """Temperature of the draw of a task for each step: 1 draws tasks in proportion to their numbers
+    of examples, a larger one more equally (2 is usual)."""
+
+    def __post_init__(self) -> None:
+        """Check the options that the settings of a task do not."""
+        super().__post_init__()
+        check_bounds(self, temperature=above(0))
 
 
 def read_toml(path: Path) -> dict[str, Any]:

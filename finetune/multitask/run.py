@@ -26,7 +26,7 @@ from plainformer.finetune.fit import fit_batches, multipliers_of
 from plainformer.finetune.length import with_length
 from plainformer.finetune.metrics import Metric, Table
 from plainformer.finetune.micro_batches import micro_batches
-from plainformer.finetune.multitask.config import MultitaskConfig
+from plainformer.finetune.multitask.config import MultitaskConfig, TasksConfig
 from plainformer.finetune.multitask.data import TaskBatch, TaskData, several_objective
 from plainformer.finetune.multitask.folder import save_heads
 from plainformer.finetune.multitask.load import TASKS_FILE
@@ -214,7 +214,7 @@ def save_start(
 
 
 def save_tasks(
-    config: MultitaskConfig,
+    config: TasksConfig,
     model: SeveralHeads,
     data: Mapping[str, TaskData],
     result: Result | None,

@@ -78,7 +78,7 @@ def moved(model: nn.Module) -> None:
 def test_the_penalty_of_two_tasks_is_the_sum_of_theirs():
     torch.manual_seed(3)
     model, batch = classifier(), batch_of()
-    pull, learned = ElasticPull({}, {}), []
+    pull, learned = ElasticPull(), []
     for _ in range(2):
         moved(model)
         values = {name: p.detach().clone() for name, p in model.base.named_parameters()}

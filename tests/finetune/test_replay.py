@@ -14,7 +14,7 @@ OLD = {"a": by_items(9, 4, seed=1), "b": by_items(5, 4, seed=2)}
 
 @given(share=st.floats(0, 0.9), new=st.integers(1, 300))
 def test_a_share_of_the_steps_is_replay(share, new):
-    order = Replayed("new", NEW, OLD, share)
+    order = Replayed("new", {**OLD, "new": NEW}, share)
     steps = order.steps(new)
     assert abs(steps - new / (1 - share)) <= 1
     names = [order.turn(step)[0] for step in range(steps)]
@@ -27,7 +27,7 @@ def test_a_share_of_the_steps_is_replay(share, new):
 
 def test_each_task_has_its_own_order():
     """Without the steps of the others, the steps of a task are those it would have alone."""
-    order = Replayed("new", NEW, OLD, 0.4)
+    order = Replayed("new", {**OLD, "new": NEW}, 0.4)
     found: dict[str, list[list[int]]] = {"new": [], "a": [], "b": []}
     for step in range(50):
         name, chosen = order(step)
@@ -38,7 +38,7 @@ def test_each_task_has_its_own_order():
 
 
 def test_the_first_task_has_nothing_to_replay():
-    order = Replayed("new", NEW, {}, 0.5)
+    order = Replayed("new", {"new": NEW}, 0.5)
     assert order.steps(7) == 7
     assert [order(step)[1] for step in range(7)] == [NEW(step)[0].tolist() for step in range(7)]
 

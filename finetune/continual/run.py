@@ -1,0 +1,133 @@
+"""Learn tasks in sequence: a pretrained folder and the data of each → a folder for each task.
+
+    for each task:  a new head on the encoder;  train on its examples;  evaluate all tasks so far
+
+Each step has a folder in `OUT/checkpoints/`. A sequence that was stopped goes on within the step
+where it was; one that is finished may be given more tasks, and goes on with them.
+"""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from plainformer.base import UserError, nan_to_null, write_json
+from plainformer.base.figures import save_png
+from plainformer.base.say import say
+from plainformer.finetune.config import FinetuneConfig
+from plainformer.finetune.continual.config import ContinualConfig
+from plainformer.finetune.continual.scores import SequenceScores
+from plainformer.finetune.continual.step import learn
+from plainformer.finetune.data.fingerprint import Fingerprints, remember
+from plainformer.finetune.length import with_length
+from plainformer.finetune.multitask.data import TaskData
+from plainformer.finetune.multitask.load import TASKS_FILE
+from plainformer.finetune.multitask.run import SeveralOutcome, main_score, save_tasks
+from plainformer.finetune.run import RESUMED_MAY_DIFFER, new_data, refuse_model_folder
+from plainformer.training import (
+    full_disk,
+    is_main,
+    local_indices,
+    main_first,
+    processes,
+    run_folder,
+    save_options,
+    saved_options,
+)
+
+SCORES = "scores.json"
+"""In the folder of a finished step: the scores after it, {task: {measure: score}}."""
+
+
+def continual(config: ContinualConfig, quiet: bool = False) -> SequenceScores:
+    """Learn the tasks one after the other, and return the scores of each after each step.
+
+    `config.out` then holds a folder for each task, as that of `multitask`, `tasks.json`,
+    `options.json`, `scores.json`, `scores.png`, and in `checkpoints/` a folder for each step.
+
+    Raises:
+        UserError: the tasks or their examples cannot be read or learned from, or not with the
+            methods that are chosen; the model cannot be loaded; or the folder holds another run.
+    """
+    with processes():
+        local_indices(config.accumulate)
+        quiet = quiet or not is_main()
+        sections = config.read_tasks()
+        settings = {name: config.of_task(name, section) for name, section in sections.items()}
+        for one in settings.values():
+            refuse_model_folder(replace(one, out=config.out))
+        settings = {name: with_length(one) for name, one in settings.items()}
+        with run_folder(config.out, "continual"):
+            with main_first():
+                new = new_tasks(config, settings)
+            data = {}
+            for name, one in settings.items():
+                say([f"{name}:"], quiet)
+                data[name] = TaskData.read(one, quiet)
+            config.continual.check({name: one.task for name, one in data.items()})
+            save_options(replace(config, resume=False), config.out)
+            steps = step_folders(config, data)
+            before = None
+            for number, (name, folder) in enumerate(steps.items(), 1):
+                if not (folder / SCORES).exists():
+                    say([f"task {number} of {len(data)}: {name}"], quiet)
+                    so_far = dict(islice(data.items(), number))
+                    if (found := new[name]) is not None and is_main():
+                        save_start(settings[name], found)
+                    model, result = learn(config, so_far, folder, before, quiet)
+                    outcome = save_tasks(config, model, so_far, result, quiet)
+                    with main_first():
+                        if is_main():
+                            write_json(config.out / TASKS_FILE, {n: sections[n] for n in so_far})
+                            finish(folder, outcome)
+                before = folder
+            scores = SequenceScores.read([folder / SCORES for folder in steps.values()])
+            if is_main():
+                with full_disk(config.out):
+                    write_json(config.out / SCORES, nan_to_null(scores.to_json()))
+                    save_png(scores.figure(), config.out / "scores.png")
+            return scores
+
+
+def step_folders(config: ContinualConfig, tasks: Iterable[str]) -> dict[str, Path]:
+    """Return the folder of the step that learns each task."""
+    root = config.out / "checkpoints"
+    return {name: root / f"{number}-{name}" for number, name in enumerate(tasks, 1)}
+
+
+def save_start(config: FinetuneConfig, found: Fingerprints) -> None:
+    """Save the options of a new task, and the fingerprints of its examples, in its folder."""
+    config.out.mkdir(exist_ok=True)
+    remember(found, config.out)
+    save_options(replace(config, resume=False), config.out)
+
+
+def finish(folder: Path, outcome: SeveralOutcome) -> None:
+    """Save the scores after a step, and delete the checkpoints of its training."""
+    scores = {name: dict([main_score(metric)]) for name, metric in outcome.metrics.items()}
+    with full_disk(folder):
+        write_json(folder / SCORES, nan_to_null(scores))
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def new_tasks(
+    config: ContinualConfig, settings: Mapping[str, FinetuneConfig]
+) -> dict[str, Fingerprints | None]:
+    """Return the fingerprints of each task's examples; None for a task that was begun before.
+
+    Raises:
+        UserError: `config.out` holds a run that is not resumed, or one of other options, examples
+            or tasks; there may be more tasks after those learned.
+    """
+    may_differ = {*RESUMED_MAY_DIFFER, "tasks"}
+    saved_options(config, config.out, resume=config.resume, may_differ=may_differ)
+    known = {folder.name for folder in step_folders(config, settings).values()}
+    for folder in sorted((config.out / "checkpoints").glob("[!.]*")):
+        if folder.name not in known:
+            number, _, name = folder.name.partition("-")
+            raise UserError(
+                f"{config.out} has learned {name} as task {number}, and {config.tasks} has not: "
+                "add new tasks after those learned, or choose another folder"
+            )
+    return {name: new_data(one) for name, one in settings.items()}

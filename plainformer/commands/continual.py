@@ -1,0 +1,19 @@
+"""`plainformer continual …`."""
+
+from collections.abc import Sequence
+
+from plainformer.options import parse
+from plainformer.tables import print_table
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Learn tasks one after the other, and print the score of each after each step."""
+    from plainformer.finetune.continual import ContinualConfig, continual
+    from plainformer.training import is_main
+
+    config = parse(ContinualConfig, "continual", arguments)
+    scores = continual(config)
+    if not is_main():
+        return
+    print_table(scores.table())
+    print(f"each task has its model in a folder of {config.out}: {', '.join(scores.tasks)}")
