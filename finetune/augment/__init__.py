@@ -9,7 +9,8 @@ of a run.
 from plainformer.finetune.augment.check import agreeing
 from plainformer.finetune.augment.copies import augmented
 from plainformer.finetune.augment.delete import delete_words
-from plainformer.finetune.augment.masked_words import Guesser, guess_words
+from plainformer.finetune.augment.guess import guess_words
+from plainformer.finetune.augment.guesser import Guesser
 from plainformer.finetune.augment.options import AugmentOptions
 from plainformer.finetune.augment.swap import swap_words
 from plainformer.finetune.augment.synonyms import Synonyms, read_synonyms, replace_synonyms

@@ -1,14 +1,19 @@
-"""Keep the examples whose labels a fine-tuned model predicts (as Kumar et al. 2020,
-arXiv:2003.02245, compare augmented texts by the label they keep).
+"""Keep the examples whose labels a fine-tuned model predicts (LAMBADA's filter: Anaby-Tavor et al.
+2019, arXiv:1911.03118, without a threshold).
 
 An example is kept if the metric of its task counts the prediction as right: the same label, the
 same set of labels, the same tags, the same option, an answer that SQuAD's scorer calls exact.
 """
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
+from plainformer.base import UserError
 from plainformer.finetune.data.example import ExampleT
 from plainformer.finetune.prediction.predictor import Predictor
+
+if TYPE_CHECKING:
+    from plainformer.finetune.config import FinetuneConfig
 
 
 def agreeing(examples: Iterable[ExampleT], predictor: Predictor) -> list[ExampleT]:
@@ -20,3 +25,13 @@ def agreeing(examples: Iterable[ExampleT], predictor: Predictor) -> list[Example
         if not metric.mistakes:
             kept.append(example)
     return kept
+
+
+def load_check(config: "FinetuneConfig") -> Predictor:
+    """Load the model that checks the copies; raise `UserError` for one of another task."""
+    folder = config.augmentation.augment_check
+    assert folder is not None
+    check = Predictor.load(folder, config.training.device)
+    if type(check.task) is not config.kind:
+        raise UserError(f"augment_check: {folder} is not a model for {config.task.name}")
+    return check

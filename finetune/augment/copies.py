@@ -8,23 +8,18 @@ arXiv:1901.11196), and neighbouring examples begin with different ones. A copy i
 its words are those of the example, and dropped if a fine-tuned model predicts other labels.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
-from plainformer.base import UserError, plural
+from plainformer.base import plural
 from plainformer.base.say import say
-from plainformer.finetune.augment.check import agreeing
-from plainformer.finetune.augment.delete import delete_words
-from plainformer.finetune.augment.masked_words import Guesser, guess_words
-from plainformer.finetune.augment.options import AugmentOptions
-from plainformer.finetune.augment.swap import swap_words
-from plainformer.finetune.augment.synonyms import read_synonyms, replace_synonyms
-from plainformer.finetune.prediction.predictor import Predictor, chunks
-from plainformer.training import choose_device, distributed_map
+from plainformer.finetune.augment.check import agreeing, load_check
+from plainformer.finetune.augment.methods import Method, chosen_methods
+from plainformer.finetune.prediction.predictor import chunks
+from plainformer.training import distributed_map
 
 if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
@@ -35,9 +30,6 @@ LONGEST_SHOWN = 160
 """The most characters of an example that are shown."""
 CHUNK = 64
 """The number of examples whose copies a process makes at a time."""
-
-Method = Callable[..., Any]
-"""`method(example, generator=…)` -> the changed example."""
 
 
 class Copy(NamedTuple):
@@ -73,34 +65,6 @@ def augmented(examples: Sequence[Any], config: "FinetuneConfig", quiet: bool) ->
         kept = agreeing(kept, check)
     say(report(examples, made, changed, kept), quiet)
     return kept
-
-
-def chosen_methods(options: AugmentOptions, device: str) -> dict[str, Method]:
-    """Return the chosen methods by name; raise `UserError` for a bad list or model."""
-    found: dict[str, Method] = {}
-    if options.augment_delete:
-        found["delete"] = partial(delete_words, share=options.augment_delete)
-    if options.augment_swap:
-        found["swap"] = partial(swap_words, share=options.augment_swap)
-    if options.augment_synonyms is not None:
-        synonyms = read_synonyms(options.augment_synonyms)
-        found["synonyms"] = partial(
-            replace_synonyms, synonyms=synonyms, share=options.augment_replace
-        )
-    if options.augment_mlm is not None:
-        guesser = Guesser.load(options.augment_mlm, choose_device(device))
-        found["mlm"] = partial(guess_words, guesser=guesser, share=options.augment_replace)
-    return found
-
-
-def load_check(config: "FinetuneConfig") -> Predictor:
-    """Load the model that checks the copies; raise `UserError` for one of another task."""
-    folder = config.augmentation.augment_check
-    assert folder is not None
-    check = Predictor.load(folder, config.training.device)
-    if type(check.task) is not config.kind:
-        raise UserError(f"augment_check: {folder} is not a model for {config.task.name}")
-    return check
 
 
 def copies(

@@ -1,7 +1,7 @@
 """The options of data augmentation: how many copies, and how each method changes them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -58,9 +58,9 @@ class AugmentOptions:
             augment_swap=between(0, 0.5),
             augment_replace=between(0, 1, open_="["),
         )
-        for name in ("augment_synonyms", "augment_mlm", "augment_check"):
-            if getattr(self, name) is not None and not self.augment:
-                raise UserError(f"{name} is for changed copies: give their number, as in augment 4")
+        for field in () if self.augment else fields(self):
+            if getattr(self, field.name) != field.default:
+                raise UserError(f"{field.name} is for copies: give their number, such as augment 4")
         if self.augment and not any(getattr(self, name) for name in METHODS):
             raise UserError(f"augment needs a method: {', '.join(METHODS)}")
 

@@ -167,7 +167,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"augment": 1, "augment_swap": 0.6}, "augment_swap must be from 0 to 0.5"),
     ({"augment": 1, "augment_replace": 0.0}, "augment_replace must be above 0 and at most 1"),
     ({"augment": 1, "augment_delete": 0.0, "augment_swap": 0.0}, "augment needs a method"),
-    ({"augment_mlm": Path("m")}, "augment_mlm is for changed copies: give their number"),
+    ({"augment_mlm": Path("m")}, "augment_mlm is for copies: give their number, such as augment 4"),
+    ({"augment_swap": 0.2}, "augment_swap is for copies"),
 ]
 
 
@@ -198,4 +199,4 @@ def test_two_processes_learn_from_the_same_copies(config, finished, tmp_path):
     distributed.run_on(2, [two], tmp_path)
     assert (one.out / "data.json").read_bytes() == (two.out / "data.json").read_bytes()
     for a, b in zip(distributed.log(one.out), distributed.log(two.out), strict=True):
-        assert a.get("loss") == pytest.approx(b.get("loss"), rel=1e-4)
+        assert a.get("loss", 0.0) == pytest.approx(b.get("loss", 0.0), rel=1e-4)

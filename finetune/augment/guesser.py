@@ -1,16 +1,11 @@
-"""Replacement by the guesses of a masked language model (Kobayashi 2018, arXiv:1805.06201; with
-BERT: Wu et al. 2018, arXiv:1812.06705).
+"""Guess words by a masked language model.
 
-    The [MASK] is good    →    p = softmax(logits at [MASK])    →    The story is good
+    p = softmax(logits at [MASK]),  of the `TOP` most probable words other than the masked one
 
-Of n words, max(1, α n) are masked together; each gets one of the `TOP` most probable other words,
-drawn by their probabilities: whole words that are one token of the vocabulary. The label is kept,
-whether or not the guess goes with it: a model that was fine-tuned before may check it (`check.py`).
-Words that have a tag of their own, or are a part of an entity, are not masked.
+A guess is a word that is one token of the vocabulary, drawn from these by their probabilities.
 """
 
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -19,8 +14,6 @@ from torch import Tensor
 
 from plainformer.base.words import is_of_letters, unspaced_edges
 from plainformer.encoder import MaskedLM, check_finite
-from plainformer.finetune.augment.choose import free_places, number_of, replaced, shuffled
-from plainformer.finetune.data.example import ExampleT
 from plainformer.finetune.data.words import Word, join_text
 from plainformer.tokenizer import Tokenizer, load_tokenizer
 
@@ -54,7 +47,7 @@ class Guesser:
 
         What is beyond the longest sequence of the model is left out.
         """
-        mask = self.tokenizer.special_tokens["mask"]
+        mask = self.tokenizer.token(self.tokenizer.mask_id)
         shown = [replace(w, text=mask) if n in masked else w for n, w in enumerate(words)]
         text, spans = join_text(shown)
         encoding = self.tokenizer.encode(text, max_length=self.model.config.max_position_embeddings)
@@ -92,30 +85,3 @@ class Guesser:
             is_whole = all(unspaced_edges(text)) or self.spelling.whole_word_id(text) == id
             self.known[id] = text if is_of_letters(text) and is_whole else ""
         return self.known[id]
-
-
-def guess_words(
-    example: ExampleT,
-    guesser: Guesser,
-    share: float = 0.1,
-    generator: torch.Generator | None = None,
-) -> ExampleT:
-    """Replace `share` of the words of an example by guesses from their context, at least one."""
-    words = example.to_words()
-    places = [
-        place
-        for place in free_places(words)
-        if words[place].is_untagged and is_of_letters(words[place].text)
-    ]
-    masked = sorted(shuffled(places, generator)[: number_of(words, share)])
-    changed: list[Word] = []
-    begin = 0
-    for _, part in groupby(words, lambda word: word.part):
-        text = list(part)
-        own = [place - begin for place in masked if begin <= place < begin + len(text)]
-        logits = guesser.guesses(text, own)
-        for place, word in enumerate(text):
-            guess = guesser.draw(logits[place], word.text, generator) if place in logits else ""
-            changed += replaced(word, guess) if guess else [word]
-        begin += len(text)
-    return example.with_words(tuple(changed))
