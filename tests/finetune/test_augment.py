@@ -185,7 +185,7 @@ def test_synonyms_are_as_listed(tmp_path):
     changed = replace_synonyms(entity, synonyms, 0.9, generator())
     assert changed.words == ("in", "New", "York", ",", "NYC")
     assert changed.tags == ("O", "B-L", "I-L", "O", "B-L")
-    apart = sentence(["New", "York"], ["B-L", "B-M"])
+    apart = sentence(["motion", "picture"], ["B-L", "B-M"])
     assert replace_synonyms(apart, synonyms, 0.9, generator()) == apart
 
 
