@@ -23,7 +23,7 @@ from plainformer.finetune.data.fingerprint import Fingerprints, remember
 from plainformer.finetune.length import with_length
 from plainformer.finetune.multitask.data import TaskData
 from plainformer.finetune.multitask.load import TASKS_FILE
-from plainformer.finetune.multitask.run import SeveralOutcome, main_score, save_tasks
+from plainformer.finetune.multitask.outcome import SeveralOutcome, main_score, save_tasks
 from plainformer.finetune.run import RESUMED_MAY_DIFFER, new_data, refuse_model_folder
 from plainformer.training import (
     full_disk,

@@ -121,8 +121,10 @@ class TasksConfig:
         of_kind = [f.name for f in fields(OPTIONS[kind]) if f.name != "name"]
         shared = as_json(asdict(self))
         known = {f.name for f in fields(FinetuneConfig)}
-        for option in section.keys() - {"task", *OF_EACH, *of_kind}:
-            if option in shared:
+        for option in section:
+            if option in {"task", *OF_EACH, *of_kind}:
+                continue
+            if option in {*shared, *shared["tuning"], *shared["robust"], *shared["training"]}:
                 hint = f"; it holds for all tasks: give it as --{option.replace('_', '-')}"
             else:
                 hint = did_you_mean(option, (*OF_EACH, *of_kind))

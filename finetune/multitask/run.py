@@ -7,13 +7,12 @@ A head changes only in the steps of its task.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from plainformer.base import UserError, nan_to_null, read_json, write_json
-from plainformer.base.figures import save_png
+from plainformer.base import UserError, read_json, write_json
 from plainformer.base.say import say
 from plainformer.finetune.config import FinetuneConfig
 from plainformer.finetune.data.fingerprint import (
@@ -24,29 +23,22 @@ from plainformer.finetune.data.fingerprint import (
 )
 from plainformer.finetune.fit import fit_batches, multipliers_of
 from plainformer.finetune.length import with_length
-from plainformer.finetune.metrics import Metric, Table
 from plainformer.finetune.micro_batches import micro_batches
-from plainformer.finetune.multitask.config import MultitaskConfig, TasksConfig
+from plainformer.finetune.multitask.config import MultitaskConfig
 from plainformer.finetune.multitask.data import TaskBatch, TaskData, several_objective
-from plainformer.finetune.multitask.folder import save_heads
 from plainformer.finetune.multitask.load import TASKS_FILE
+from plainformer.finetune.multitask.outcome import SeveralOutcome, main_score, save_tasks
 from plainformer.finetune.multitask.sampling import TaskOrder, probabilities
 from plainformer.finetune.multitask.several_heads import SeveralHeads
 from plainformer.finetune.prediction.predictor import MeanLoss
-from plainformer.finetune.report.figures import figures
 from plainformer.finetune.run import (
     RESUMED_MAY_DIFFER,
     build,
-    never_predicted,
     refuse_model_folder,
 )
-from plainformer.finetune.task_file import save_task
-from plainformer.finetune.tuning import save_adapter
 from plainformer.training import (
-    Result,
     by_items,
     choose_device,
-    full_disk,
     is_main,
     local_indices,
     main_first,
@@ -58,32 +50,6 @@ from plainformer.training import (
 
 MONITOR = "score"
 """The score by which the best weights are chosen: the mean of the tasks' main scores."""
-
-
-@dataclass(frozen=True)
-class SeveralOutcome:
-    """The result of a run on several tasks."""
-
-    result: Result | None
-    """The result of the training loop; None where nothing was trained."""
-    metrics: Mapping[str, Metric]
-    """The metric of each task's validation examples."""
-
-    @property
-    def score(self) -> float:
-        """Return the mean of the tasks' main scores."""
-        return float(np.mean([main_score(metric)[1] for metric in self.metrics.values()]))
-
-    def table(self) -> Table:
-        """Tabulate the main score of each task, and their mean."""
-        rows = [(name, *main_score(metric), metric.count) for name, metric in self.metrics.items()]
-        columns = ("task", "judged by", "score", "examples")
-        return Table("scores", columns, [*rows, ("mean", "", self.score, "")])
-
-
-def main_score(metric: Metric) -> tuple[str, float]:
-    """Return the name and the value of the main score: the first of the metric."""
-    return next(iter(metric.scores().items()))
 
 
 def multitask(config: MultitaskConfig, quiet: bool = False) -> SeveralOutcome:
@@ -211,36 +177,3 @@ def save_start(
             save_options(replace(one, resume=False), one.out)
         write_json(config.out / TASKS_FILE, sections)
     save_options(replace(config, resume=False), config.out)
-
-
-def save_tasks(
-    config: TasksConfig,
-    model: SeveralHeads,
-    data: Mapping[str, TaskData],
-    result: Result | None,
-    quiet: bool,
-) -> SeveralOutcome:
-    """Evaluate the trained model on each task, and write the folder of each."""
-    scored = {name: one.score(model.tasks[name], MeanLoss()) for name, one in data.items()}
-    outcome = SeveralOutcome(result, {name: metric for name, (_, metric) in scored.items()})
-    for name, metric in outcome.metrics.items():
-        warnings = never_predicted(metric, data[name].config)
-        say((f"warning: {name}: {warning}" for warning in warnings), quiet)
-    if not is_main():
-        return outcome
-    with full_disk(config.out):
-        if not config.tuning.is_on:
-            save_heads(model.tasks, config.out)
-        for name, (task, metric) in scored.items():
-            folder, tokenizer = config.out / name, data[name].tokenizer
-            if config.tuning.is_on:
-                save_adapter(model.tasks[name], folder, config.model)
-            tokenizer.max_length = task.max_length
-            tokenizer.save(folder)
-            save_task(task, folder)
-            write_json(folder / "metrics.json", nan_to_null({"valid": metric.to_json()}))
-            for picture, figure in figures(metric).items():
-                save_png(figure, folder / f"{picture}.png")
-        scores = {name: metric.to_json() for name, metric in outcome.metrics.items()}
-        write_json(config.out / "metrics.json", nan_to_null({"valid": scores}))
-    return outcome

@@ -72,7 +72,7 @@ def no_pictures() -> Iterator[None]:
     """Draw no curves, and no figures of the metrics."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
-        patch.setattr("plainformer.finetune.multitask.run.figures", lambda _: {})
+        patch.setattr("plainformer.finetune.multitask.outcome.figures", lambda _: {})
         yield
 
 

@@ -211,7 +211,7 @@ def no_pictures() -> Iterator[None]:
     """Pictures take longer than the runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
-        for module in ("run", "multitask.run"):
+        for module in ("run", "multitask.outcome"):
             patch.setattr(f"plainformer.finetune.{module}.figures", lambda _: {})
         yield
 
@@ -376,6 +376,7 @@ def test_methods_combine(models, sections, tmp_path):
         ('[a]\ntrain = "x"\ncolums = []', "no option 'colums' of its own; did you mean columns"),
         ('[a]\ntrain = "x"\ncrf = true', "classification has no option 'crf'"),
         ('[a]\ntrain = "x"\ndropout = 0.2', "for all tasks: give it as --dropout"),
+        ('[a]\ntrain = "x"\nlearning_rate = 0.1', "for all tasks: give it as --learning-rate"),
         ('[a]\ntrain = "x"\nbatch_size = "3"', "batch_size must be a whole number"),
         ('[a]\ntrain = "x"\nper_label = -1', r"\[a\]: per_label must be at least 0"),
         ('[a]\ntrain = "nothing-here.csv"', "nothing-here.csv"),
