@@ -31,6 +31,8 @@ COMMANDS = {
     "evaluate": "RUN … --data F: measure a fine-tuned model, or several together",
     "predict": "RUN … --text … | --file F | < F: predict with it, or with several",
     "soup": "RUN RUN … --out DIR: average the weights of runs into one model",
+    "propose": "RUN --file F --out F: choose the texts to label next",
+    "check-labels": "RUN --out F: find labels that are probably wrong, by a run with folds",
     "fill-mask": "DIR --text …: predict the tokens at [MASK]",
     "embed": "DIR --text … | --file F --out F.npy: encode sentences as vectors",
     "compare": "DIR: compare with transformers, layer by layer",
@@ -43,7 +45,7 @@ DISTRIBUTED = {"pretrain", "finetune", "multitask", "continual", "evaluate", "pr
 
 def usage() -> str:
     """Return the text of `plainformer --help`."""
-    lines = [f"  {name:<10}  {what}" for name, what in COMMANDS.items()]
+    lines = [f"  {name:<12}  {what}" for name, what in COMMANDS.items()]
     return "\n".join(
         [
             "usage: plainformer COMMAND …",

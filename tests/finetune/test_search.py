@@ -256,17 +256,19 @@ def test_a_combination_that_does_not_go_together_is_recorded(models, few, files,
 
 @pytest.mark.slow
 def test_runs_that_learn_nothing_stop_early(models, files, tmp_path):
-    space = ("learning_rate=1e-12,1e-2",)
-    config = settings(
-        models, files("train"), files, tmp_path / "run", trials=16, epochs=2.0, space=space
-    )
+    changes = {
+        "trials": 10,
+        "epochs": 6.0,
+        "batch_size": 16,
+        "space": ("learning_rate=1e-12,5e-3,1e-2,2e-2",),
+    }
+    config = settings(models, files("train"), files, tmp_path / "run", **changes)
     found = run_search(config, quiet=True)
     early = [trial for trial in found.trials if trial.state == "stopped early"]
     assert early and {trial.values["learning_rate"] for trial in early} == {1e-12}
     folder = config.out / "trials" / f"{early[0].number:04d}"
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in log if "evaluation" in row] == [10]
-    assert early[0].score == log[-1]["evaluation"]["accuracy"]
+    assert log[-1]["step"] < 114 and early[0].score == log[-1]["evaluation"]["accuracy"]
     assert not (folder / "checkpoints").exists()
 
 
