@@ -32,6 +32,7 @@ def load_check(config: "FinetuneConfig") -> Predictor:
     folder = config.augmentation.augment_check
     assert folder is not None
     check = Predictor.load(folder, config.training.device)
-    if type(check.task) is not config.kind:
+    kinds = type(check.task), config.kind  # of which one may be a special case: prompt is
+    if not issubclass(*kinds) and not issubclass(*kinds[::-1]):
         raise UserError(f"augment_check: {folder} is not a model for {config.task.name}")
     return check
