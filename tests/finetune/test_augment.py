@@ -29,6 +29,7 @@ from plainformer.finetune.tasks.sentence_embedding import SentenceExample
 from plainformer.finetune.tasks.tagging.iob import is_legal
 from plainformer.pretrain import fill_mask
 from tests.encoder.tools import randomise
+from tests.finetune import passages
 from tests.finetune.passages import example as question
 from tests.finetune.sentences import sentence
 from tests.pretrain import tiny
@@ -276,3 +277,16 @@ def test_the_check_keeps_what_is_predicted():
     assert agreeing(given, predictor) == kept
     flipped = [replace(e, label="y") for e in given]
     assert len(agreeing(flipped, predictor)) == 20 - len(kept)
+
+
+def test_targets_follow_the_answer():
+    before = passages.about(" ".join(passages.STORY.split()[7:10]))
+    after = swap_words(delete_words(before, 0.3, generator()), 0.3, generator())
+    assert after.context != before.context
+    item = passages.TASK.encode(after, passages.TOKENIZERS["wordpiece"])
+    found = set()
+    for ((first, last),), cut in zip(item.targets, item.cuts, strict=True):
+        if last:
+            tokens = item.offsets[cut][first - item.first : last - item.first + 1]
+            found.add(after.context[tokens[0, 0] : tokens[-1, 1]])
+    assert found == {before.answers[0].text}
