@@ -1,23 +1,45 @@
 """Distillation: against its formula in float64, for every task, and what survives of a run."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy, kl_div, mse_loss
 
+from plainformer.base import UserError
 from plainformer.encoder import SequenceClassifier
+from plainformer.finetune import (
+    DistillationOptions,
+    FinetuneConfig,
+    Predictor,
+    RegressionOptions,
+    finetune,
+)
 from plainformer.finetune.data.batch import Batch
-from plainformer.finetune.distillation import Teacher, add_projection, distil, remove_projection
+from plainformer.finetune.distillation import (
+    Teacher,
+    add_projection,
+    distil,
+    load_teacher,
+    remove_projection,
+)
 from plainformer.finetune.ensemble import Ensemble
 from plainformer.finetune.losses.divergence import kl_divergence
 from plainformer.finetune.micro_batches import Uncounted
 from plainformer.finetune.robust import RobustOptions, fgm, robust_objective
+from plainformer.finetune.run import write_folder
 from plainformer.finetune.task_objective import task_objective
+from plainformer.finetune.tasks.classification import ClassExample, Classification
+from plainformer.options import load
 from tests.encoder.tools import randomise
 from tests.finetune import gradients
+from tests.finetune import test_distributed as distributed
 from tests.finetune.gradients import LABELS, TASK, TOKENIZER, batch_of, classifier
+from tests.finetune.test_robust import settings as robust_settings
 from tests.finetune.test_robust_tasks import TASKS, ready
 from tests.pretrain import tiny
 
@@ -101,38 +123,24 @@ def test_a_student_that_equals_its_teacher_is_0_apart(name):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_of_a_batch_it_is_the_sum_of_its_items(name):
-    """Of every task, with hidden states through a projection; gradients, too."""
+def test_of_a_batch_it_is_the_sum_of_its_items_and_can_be_learned(name):
+    """Of every task, with the hidden states of one teacher and the mean outputs of two."""
     task, model, items = ready(name, 0.0)
-    teacher = randomise(TASKS[name](0.0)[1].double(), seed=3)
-    objective = distil(task_objective(task), Teacher(task, teacher), 0.5, 2.0, hidden=2.0)
+    one, two = (randomise(TASKS[name](0.0)[1].double(), seed) for seed in (3, 4))
+    objective = distil(task_objective(task), Teacher(task, one), 0.5, 2.0, hidden=2.0)
+    if name != "scored_pairs":  # whose joined vectors are compared within the batch
+        objective = distil(objective, Teacher(task, Ensemble([task, task], [one, two])), 0.9, 3.0)
     total, found = gradients.gradients(model, objective, Batch.of(items))
     alone = [gradients.gradients(model, objective, Batch.of([item])) for item in items]
     assert total == pytest.approx(sum(loss for loss, _ in alone), rel=1e-5)
     for key, gradient in found.items():
         wanted = sum(grads.get(key, 0) for _, grads in alone)
         torch.testing.assert_close(gradient, wanted, rtol=1e-4, atol=1e-4, msg=key)
-
-
-@pytest.mark.parametrize("name", TASKS)
-def test_a_few_steps_bring_the_student_nearer(name):
-    """Of every task: two teachers, and no labels' loss."""
-    task, model, items = ready(name, 0.1)
-    teachers = [randomise(TASKS[name](0.0)[1].double(), seed) for seed in (3, 4)]
-    if name == "scored_pairs":
-        teachers = teachers[:1]  # the cosines of joined vectors are another matter: see below
-    ensemble = Ensemble([task] * len(teachers), teachers)
-    batch = Batch.of(items)
-    objective = distil(task_objective(task), Teacher(task, ensemble), 1.0)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    apart = []
-    for _ in range(4):
-        optimizer.zero_grad()
-        torch.manual_seed(0)
-        (loss,) = gradients.losses_of(model, objective, batch)
-        apart.append(float(loss.metrics["soft"]))
-        optimizer.step()
-    assert apart[-1] < apart[0]
+    steepness = sum(gradient.square().sum() for gradient in found.values())
+    with torch.no_grad():
+        for key, gradient in found.items():
+            model.get_parameter(key).sub_(1e-3 * total / steepness * gradient)
+        assert objective(model, Batch.of(items)).total < total
 
 
 def test_the_teacher_is_asked_once_for_all_passes_of_a_batch():
@@ -156,3 +164,110 @@ def test_an_uncounted_batch_teaches_nothing():
     none = Uncounted.of(gradients.items())
     (loss,) = gradients.losses_of(student, objective, none)
     assert loss.items == 0 and not loss.total.item() and not any(map(float, loss.metrics.values()))
+
+
+# Whole runs
+
+
+def settings(models, files, out: Path, teacher: Path, **changes: Any) -> FinetuneConfig:
+    """Eight steps of 13 examples from a model of other layers than the teacher, with projection."""
+    options = DistillationOptions(teacher=(teacher,), teacher_weight=0.7, teacher_hidden=1.0)
+    config = robust_settings(models, files, out, ema=0.7)
+    return replace(config, **{"distillation": options, **changes})
+
+
+@pytest.fixture(scope="module")
+def teacher(tokenizer, tmp_path_factory) -> Path:
+    """A wider and deeper classifier, whose labels are in another order than the student's."""
+    out = tmp_path_factory.mktemp("teachers") / "large"
+    shape = replace(tiny.shape("modern", tokenizer), hidden_size=48, num_hidden_layers=4)
+    labels = ("bird", "beast")
+    model = randomise(SequenceClassifier(shape, labels))
+    write_folder(out, Classification(labels=labels, max_length=64), model, tokenizer)
+    return out
+
+
+@pytest.fixture(scope="module")
+def unbroken(models, files, teacher, one_thread, tmp_path_factory) -> Path:
+    """A run that nothing interrupted."""
+    out = tmp_path_factory.mktemp("distilled") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
+        patch.setattr("plainformer.finetune.run.figures", lambda _: {})
+        finetune(settings(models, files, out, teacher), quiet=True)
+    return out
+
+
+def test_the_run_learns_from_the_teacher_and_saves_the_student_alone(unbroken, teacher):
+    rows = [row for row in distributed.log(unbroken) if "soft" in row]
+    assert len(rows) == 8 and all(row["hidden"] > 0 for row in rows)
+    for row in rows:
+        mixed = 0.3 * row["hard"] + 0.7 * 4 * row["soft"] + row["hidden"]
+        assert row["loss"] == pytest.approx(mixed, rel=1e-4)
+    best = load_file(unbroken / "checkpoints" / "best" / "model.safetensors")
+    saved = load_file(unbroken / "model.safetensors")
+    assert "projection.weight" in best and not any("projection" in name for name in saved)
+    assert Predictor.load(unbroken).task.labels == ("beast", "bird")
+    task = Classification(labels=("beast", "bird"), max_length=32)
+    config = load(FinetuneConfig, unbroken / "options.json")
+    loaded = load_teacher(config.distillation.teacher, task, config)
+    item = task.encode(ClassExample(text="the red hen", label=None, source=""), TOKENIZER)
+    (said,) = task.predict(loaded(Batch.of([item]))[0], Batch.of([item]))
+    (wanted,) = Predictor.load(teacher)(["the red hen"])
+    assert said.probabilities == pytest.approx(wanted.probabilities, abs=1e-6)
+
+
+def test_a_run_that_is_resumed_goes_on_with_its_projection(
+    models, files, teacher, unbroken, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("plainformer.finetune.run.figures", lambda _: {})
+    monkeypatch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
+    out = distributed.begun(unbroken, tmp_path / "run", steps=4)
+    finetune(settings(models, files, out, teacher, resume=True), quiet=True)
+    for file in ("model.safetensors", "log.jsonl", "metrics.json"):
+        assert (out / file).read_bytes() == (unbroken / file).read_bytes(), file
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_steps_of_one(models, files, teacher, unbroken, tmp_path):
+    distributed.run_on(2, [settings(models, files, tmp_path / "two", teacher)], tmp_path)
+    distributed.assert_alike(unbroken, tmp_path / "two")
+
+
+def test_what_cannot_teach_is_refused_before_any_work(models, files, teacher, tokenizer, tmp_path):
+    out = tmp_path / "run"
+
+    def refused(fault: str, folder: Path = teacher, **changes: Any) -> None:
+        with pytest.raises(UserError, match=fault):
+            finetune(settings(models, files, out, folder, **changes), quiet=True)
+        assert not out.exists()
+
+    refused("holds no task.json", models["bert"])
+    refused("does not exist|there is no", tmp_path / "nothing")
+    refused("was fine-tuned for classification, not for regression", task=RegressionOptions())
+    copy = shutil.copytree(teacher, tmp_path / "copy")
+    tiny.make_tokenizer("unigram").save(copy)
+    refused("copy has another tokenizer than .*bert", copy)
+    other = SequenceClassifier(tiny.shape("bert", tokenizer), ("bird", "fish"))
+    task = Classification(labels=("bird", "fish"), max_length=32)
+    write_folder(tmp_path / "other", task, other, tokenizer)
+    refused("'beast' of the training examples is not among those of .*other", tmp_path / "other")
+    short = SequenceClassifier(
+        replace(tiny.shape("bert", tokenizer), max_position_embeddings=24), ("bird", "beast")
+    )
+    task = Classification(labels=("bird", "beast"), max_length=24)
+    write_folder(tmp_path / "short", task, short, tokenizer)
+    refused("max_length 32 is more than the 24 positions of the teacher", tmp_path / "short")
+    with pytest.raises(UserError, match="a teacher needs epochs"):
+        settings(models, files, out, teacher, epochs=0.0)
+
+
+def test_options_without_a_sense_are_refused():
+    for given, fault in (
+        ({"teacher_hidden": 1.0}, "teacher_hidden is for distillation: give the folder"),
+        ({"teacher": (Path("a"),), "teacher_weight": 0.0}, "the teacher teaches nothing"),
+        ({"teacher": (Path("a"), Path("b")), "teacher_hidden": 1.0}, "give one teacher"),
+        ({"teacher": (Path("a"),), "teacher_temperature": 0.5}, "must be at least 1"),
+    ):
+        with pytest.raises(UserError, match=fault):
+            DistillationOptions(**given)
