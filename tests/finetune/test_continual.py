@@ -199,11 +199,20 @@ def test_a_task_that_a_method_cannot_use_is_refused(
     assert not out.exists()
 
 
-def test_the_command_prints_the_table(models, tasks, tmp_path, capsys):
-    words = ["--model", str(models["modern"]), "--tasks", str(tasks), "--epochs", "1"]
-    assert main(["continual", *words, "--out", str(tmp_path / "run"), "--replay", "0.5"]) == 0
+def test_the_command_prints_the_table_and_combines_with_other_methods(
+    models, tasks, tmp_path, capsys
+):
+    """LoRA on a frozen encoder of the other architecture, whose added parameters EWC holds."""
+    out = tmp_path / "run"
+    words = ["--model", str(models["modern"]), "--tasks", str(tasks), "--out", str(out)]
+    kept = ["--ewc", "10", "--replay", "0.5", "--lwf", "1"]
+    others = ["--epochs", "1", "--lora", "4", "--fgm", "1", "--ema", "0.9"]
+    assert main(["continual", *words, *kept, *others]) == 0
     printed = capsys.readouterr().out
     assert "forgetting" in printed and "colours: accuracy" in printed
+    pull = load_file(out / "checkpoints/1-animals/ewc.safetensors")
+    assert pull and all(".a." in name or ".b." in name for name in pull)
+    assert Predictor.load(out / "animals")(["the red hen"])
 
 
 @pytest.mark.slow
