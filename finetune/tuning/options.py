@@ -43,7 +43,7 @@ class TuningOptions:
     adalora: int = 0
     """AdaLoRA: LoRA with matrices of this rank on average, larger where it helps more. They start
     with 1.5 times the rank, and reach it after half of the steps. 8 is usual, with a learning rate
-    of 1e-3 to 5e-3. 0: off."""
+    of 5e-3 to 2e-2. 0: off."""
 
     lora_alpha: float = 16.0
     """Scaling of LoRA and AdaLoRA: the product of the matrices is multiplied by alpha / rank (the

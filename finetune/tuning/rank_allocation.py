@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.tuning.adalora import AdaLoraLinear
-from plainformer.training.parallel import shard_like, unshard
 
 BETA = 0.85
 ORTHOGONALITY = 0.5
@@ -84,12 +83,8 @@ class RankAllocator:
         weight = ORTHOGONALITY / (2 * len(found))
         for layer, part in found:
             q, p = layer.a[part], layer.b[part]
-            for parameter, gradient in (
-                (q, gradient_of_orthogonality(unshard(q))),
-                (p, gradient_of_orthogonality(unshard(p).T).T),
-            ):
-                own = gradient_or_zeros(parameter).add(shard_like(weight * gradient, parameter))
-                parameter.grad = own
+            q.grad = gradient_or_zeros(q) + weight * gradient_of_orthogonality(q)
+            p.grad = gradient_or_zeros(p) + weight * gradient_of_orthogonality(p.T).T
         self.gradients = [triplets(layer, part, gradient_or_zeros) for layer, part in found]
 
     @torch.no_grad()
@@ -111,7 +106,7 @@ class RankAllocator:
         kept = torch.zeros_like(every).index_fill(0, every.topk(self.budget(step)).indices, 1)
         masks = torch.split(kept, [*map(len, scores)])
         for (layer, part), mask in zip(found, masks, strict=True):
-            layer.e[part].mul_(shard_like(mask, layer.e[part]))
+            layer.e[part].mul_(mask)
 
     def finish(self, model: PretrainedModel) -> None:
         """Remove the running means from the model."""
@@ -134,7 +129,7 @@ def triplets(
     layer: AdaLoraLinear, part: str, of: Callable[[nn.Parameter], Tensor]
 ) -> Float[Tensor, "rank numbers"]:
     """Gather what `of` gives for an addition: in each row λ, the row of Q and the column of P."""
-    e, a, b = (unshard(of(matrices[part])) for matrices in (layer.e, layer.a, layer.b))
+    e, a, b = (of(matrices[part]) for matrices in (layer.e, layer.a, layer.b))
     return torch.cat([e[:, None], a, b.T], 1)
 
 

@@ -18,7 +18,8 @@ from plainformer.finetune.tuning import (
     save_adapter,
     trained_parameters,
 )
-from plainformer.finetune.tuning.rank_allocation import additions
+from plainformer.finetune.tuning.adalora import AdaLoraLinear
+from plainformer.finetune.tuning.rank_allocation import additions, importance
 from tests.encoder.families import OURS, inputs, pair, rotate_without_rounding, their_class
 from tests.encoder.tools import assert_close, assert_relative, bert, modern, padded, randomise
 from tests.finetune.test_adapter import compare
@@ -51,57 +52,63 @@ def test_each_step_is_that_of_peft(tmp_path: Path) -> None:
     )
     theirs = peft.get_peft_model(theirs, settings).double().eval()
     add_adalora(ours.double(), RANK, 5 * FIRST / (FIRST + EPSILON), TARGETS)
-    theirs_of = matrices_of(theirs, ours)
-    for (_, matrix), other in zip(matrices(ours), theirs_of, strict=True):
-        with torch.no_grad():
-            matrix.copy_(other.view_as(matrix))
-    assert len(theirs_of) == 3 * 8
-    ranks = RankAllocator(ours, RANK, STEPS)
+    matched = matches(ours, theirs.base_model.model)
+    assert len(matched) == 8 * 3
+    with torch.no_grad():
+        for _, mine, other in matched:
+            mine.copy_(other.view_as(mine))
+    ranks, allocator = RankAllocator(ours, RANK, STEPS), theirs.base_model.rankallocator
     batch, labels = inputs("bert"), torch.tensor([0, 2, 1, 0, 1])
     dropped = []
     for step in range(1, STEPS + 1):
-        logits = ours(**batch)
-        nn.functional.cross_entropy(logits, labels).backward()
+        nn.functional.cross_entropy(ours(**batch), labels).backward()
         theirs(**batch, labels=labels).loss.backward()
         ranks.before(ours, step - 1)
-        for (_, matrix), other in zip(matrices(ours), theirs_of, strict=True):
-            assert matrix.grad is not None and other.grad is not None
-            assert_relative(matrix.grad, other.grad.view_as(matrix), 1e-8)
+        for _, mine, other in matched:
+            assert mine.grad is not None and other.grad is not None
+            assert_relative(mine.grad, other.grad.view_as(mine), 1e-8)
             with torch.no_grad():
-                matrix -= 0.5 * matrix.grad
+                mine -= 0.5 * mine.grad
                 other -= 0.5 * other.grad
-            matrix.grad = None
+            mine.grad = None
         theirs.base_model.update_and_allocate(step)
         theirs.zero_grad()
         ranks.after(ours, step)
-        for (_, matrix), other in zip(matrices(ours), theirs_of, strict=True):
-            assert_close(matrix, other.view_as(matrix), 1e-9)
-        e = torch.cat([matrix for name, matrix in matrices(ours) if ".e." in name])
-        dropped.append(int((e == 0).sum()))
+        for _, mine, other in matched:
+            assert_close(mine, other.view_as(mine), 1e-9)
+        dropped.append(sum(int((layer.e[part] == 0).sum()) for layer, part in additions(ours)))
+        if step < STEPS - 10:  # then peft forgets them, and we keep them
+            expected = means(allocator, matched)
+        for mine, other in zip(means(ours, matched), expected, strict=True):
+            assert_relative(mine, other, 1e-8)
     assert dropped[:2] == [0, 0] and dropped[9:] == [8] * 11 and 0 < dropped[4] < 8
     assert len({tuple((layer.e[part] != 0).tolist()) for layer, part in additions(ours)}) > 1
 
 
-def matrices(model: Any) -> list[tuple[str, nn.Parameter]]:
-    """Our added parameters."""
-    kinds = (".a.", ".b.", ".e.")
-    return [(n, p) for n, p in model.named_parameters() if any(kind in n for kind in kinds)]
-
-
-def matrices_of(theirs: Any, ours: Any) -> list[nn.Parameter]:
-    """Those of peft, in the order of ours."""
-    places = {
-        "attention.qkv": "attention.self",
-        "attention.output": "attention.output.dense",
-        "feed_forward.down": "output.dense",
-    }
-    named = dict(theirs.base_model.model.named_parameters())
-    found = []
-    for name, _ in matrices(ours):
-        _, _, layer, module, which, kind, part = name.split(".")
-        place = places[f"{module}.{which}"] + (f".{part}" if which == "qkv" else "")
-        found.append(named[f"bert.encoder.layer.{layer}.{place}.lora_{kind.upper()}.default"])
+def matches(ours: Any, theirs: Any) -> list[tuple[str, nn.Parameter, nn.Parameter]]:
+    """The λ, Q and P of each addition: the name of peft, our parameter, and theirs."""
+    places = {"down": "output.dense", "output": "attention.output.dense"}
+    named, found = dict(theirs.named_parameters()), []
+    for path, layer in ours.named_modules():
+        for part in layer.parts if isinstance(layer, AdaLoraLinear) else ():
+            place = places.get(part, f"attention.self.{part}")
+            for kind, matrices in (("E", layer.e), ("A", layer.a), ("B", layer.b)):
+                name = f"bert.encoder.layer.{path.split('.')[2]}.{place}.lora_{kind}.default"
+                found.append((name, matrices[part], named[name]))
     return found
+
+
+def means(model: Any, matched: Any) -> list[torch.Tensor]:
+    """The running means of our model, or of the allocator of peft, addition by addition."""
+    if isinstance(model, nn.Module):
+        found = [importance(layer, part) for layer, part in additions(model)]
+        return [mean.clone() for one in found for mean in (one.mean, one.deviation)]
+    names = [name for name, _, _ in matched]
+    return [
+        torch.cat([of[e], of[a], of[b].T], 1)
+        for e, a, b in zip(names[::3], names[1::3], names[2::3], strict=True)
+        for of in (model.exp_avg_ipt, model.exp_avg_unc)
+    ]
 
 
 def dropped(model: Any) -> Any:
