@@ -1,6 +1,7 @@
 """Write a model as a folder that `transformers` opens."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from plainformer.base import UserError, atomic_path, write_json
 from plainformer.base.tensors import save_tensors
+from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.weights.added import split_state
 from plainformer.encoder.weights.families import FAMILIES
 from plainformer.encoder.weights.family import Family, Tensors, headed
@@ -49,7 +51,13 @@ def saved_tensors(model: "PretrainedModel") -> Tensors:
 
 def family_that_writes(model: "PretrainedModel") -> Family:
     """Find the family that has names for the config of `model`."""
-    return next(f for f in FAMILIES.values() if f.expresses(model.config))
+    return family_of_config(model.config)
+
+
+@cache
+def family_of_config(config: EncoderConfig) -> Family:
+    """Find the first family that has names for all of a config."""
+    return next(f for f in FAMILIES.values() if f.expresses(config))
 
 
 def hf_config(model: "PretrainedModel") -> dict[str, Any]:
