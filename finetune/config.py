@@ -100,10 +100,6 @@ class FinetuneConfig:
     """Repeat the run with this many seeds, report mean and standard deviation of each score, and
     keep the model with the best validation score."""
 
-    search: bool = False
-    """Search with the first seed: try --learning-rate, a third of it and three times as much, then
-    twice the --epochs. Train with the settings of the best validation score."""
-
     folds: int = 0
     """Cross-validation: score each of this many folds with a model trained on the others, then
     train the final model on all examples. 0: no cross-validation."""
@@ -152,12 +148,10 @@ class FinetuneConfig:
             raise UserError(f"max_length must be 0 or at least 3, not {self.max_length}")
         if self.folds == 1:
             raise UserError("folds must be 0 or at least 2, not 1")
-        if self.folds and (self.seeds > 1 or self.search):
-            raise UserError("folds go with neither seeds nor search: run them one after the other")
+        if self.folds and self.seeds > 1:
+            raise UserError("folds do not go with seeds: run them one after the other")
         if self.folds and self.valid is not None:
             raise UserError("folds take turns at validation: leave out either folds or valid")
-        if self.search and self.epochs == 0:
-            raise UserError("search needs epochs of training")
         self.task.check(self)
         self.tuning.check(self)
         self.robust.check(self)

@@ -1,23 +1,19 @@
-"""Fine-tune: in one run, or in several over seeds, settings or folds.
+"""Fine-tune: in one run, or in several over seeds or folds.
 
 `seeds` N: repeat the run with N seeds. A seed draws the new head, the order of the examples,
 dropout, and the examples themselves with `per_label`. Differences smaller than the spread between
 seeds are noise (Dodge et al. 2020, arXiv:2002.06305). `out` then holds the model with the best
 validation score.
 
-`search`: try the given learning rate, a third of it and three times as much; then, at the best of
-them, twice the epochs: four runs of one seed in place of the nine of a full grid. Fewer epochs need
-no run, since each run keeps its best weights, however early. The settings with the best validation
-score are then run with all the seeds.
-
 `folds` K: split the training examples into K folds with similar labels, and score each with a model
 trained on the others. Nothing is selected on the fold that is scored, so the mean over the folds
 estimates the score of the final model, which is trained on all examples in the same way for as many
-epochs. Folds do not go with `seeds` or `search`.
+epochs. Folds do not go with `seeds`.
 
 Each run has a folder within `out`, and its scores are in `summary.json` once it is finished; a
-resumed sweep does not repeat finished runs. Checkpoints are deleted at the end of their run, and
-the weights of rejected settings at the end of the search.
+resumed sweep does not repeat finished runs. Checkpoints are deleted at the end of their run.
+
+A search over options is in `search/`.
 """
 
 import math
@@ -67,19 +63,8 @@ from plainformer.training import (
 )
 
 RESUMED_MAY_DIFFER = {"out", "resume", "seeds", *checkpoint.MAY_DIFFER}
-RATE_FACTORS = (1, 1 / 3, 3)
-EPOCH_FACTORS = (1, 2)
 
 Scores = dict[str, float]
-
-
-@dataclass(frozen=True)
-class Tried:
-    """Settings that a search tried, and their validation score."""
-
-    learning_rate: float
-    epochs: float
-    score: float
 
 
 @dataclass(frozen=True)
@@ -92,8 +77,6 @@ class Summary:
     """The scores of each run, by the name of its folder; the main score first."""
     model: str
     """The folder of the run whose model `out` holds."""
-    tried: tuple[Tried, ...] = ()
-    """The settings that the search tried; the chosen ones first."""
 
     @property
     def score(self) -> float:
@@ -108,17 +91,14 @@ class Summary:
         return {name: [scores[name] for scores in every] for name in names}
 
     def tables(self) -> list[Table]:
-        """Tabulate the settings that the search tried, and the spread of each score."""
-        found = Table(
-            f"scores over {len(self.runs)} {self.over}",
-            ("score", "mean ± sd", "lowest – highest"),
-            [(name, *format_spread(values)) for name, values in self.scores.items()],
-        )
-        if not self.tried:
-            return [found]
-        tried = [(f"{t.learning_rate:g}", f"{t.epochs:g}", t.score) for t in self.tried]
-        monitor = next(iter(self.scores))
-        return [Table("search", ("learning rate", "epochs", monitor), tried), found]
+        """Tabulate the spread of each score."""
+        return [
+            Table(
+                f"scores over {len(self.runs)} {self.over}",
+                ("score", "mean ± sd", "lowest – highest"),
+                [(name, *format_spread(values)) for name, values in self.scores.items()],
+            )
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Return means, deviations and all values."""
@@ -126,7 +106,6 @@ class Summary:
             "over": self.over,
             "model": self.model,
             "scores": {name: spread(values) for name, values in self.scores.items()},
-            "search": [vars(tried) for tried in self.tried],
         }
 
 
@@ -142,7 +121,7 @@ def finetune(config: FinetuneConfig, quiet: bool = False) -> Outcome | Summary:
         UserError: the examples cannot be read or learned from, the model cannot be loaded, or the
             folder holds other runs.
     """
-    is_sweep = config.seeds > 1 or config.search or config.folds
+    is_sweep = config.seeds > 1 or config.folds
     with processes():
         local_indices(config.accumulate)
         quiet = quiet or not is_main()
@@ -171,11 +150,7 @@ class Runs:
         self.quiet = quiet
         self._config = config
         self._count = 0
-        self._total = config.seeds
-        if config.folds:
-            self._total = config.folds + 1
-        elif config.search:
-            self._total += len(RATE_FACTORS) + len(EPOCH_FACTORS) - 2  # repeated settings run once
+        self._total = config.folds + 1 if config.folds else config.seeds
         self._finished: dict[str, Scores] = {}
         path = config.out / SUMMARY
         is_resumed = config.resume and path.exists()
@@ -223,56 +198,21 @@ class Runs:
 
 
 def over_seeds(config: FinetuneConfig, runs: Runs) -> Summary:
-    """Run `config`, or the best settings that a search finds, with each seed."""
-    once = replace(config, seeds=1, search=False)
+    """Run `config` with each seed."""
 
-    def run(settings: FinetuneConfig, number: int) -> tuple[str, Scores]:
+    def run(number: int) -> tuple[str, Scores]:
         seed = config.training.seed + number
-        name = f"seed-{seed}"
-        if config.search:
-            name = f"{folder_name(settings)}/{name}"
-        training = replace(settings.training, seed=seed)
-        seeded = replace(settings, training=training)
-        return name, runs(name, seeded, lambda c: run_once(c, runs.quiet))
+        seeded = replace(config, seeds=1, training=replace(config.training, seed=seed))
+        return f"seed-{seed}", runs(f"seed-{seed}", seeded, lambda c: run_once(c, runs.quiet))
 
-    tried: dict[str, Tried] = {}
-
-    def score(settings: FinetuneConfig) -> float:
-        value = first(run(settings, 0)[1])
-        tried[folder_name(settings)] = Tried(
-            settings.training.learning_rate, settings.epochs, value
-        )
-        return sort_key(value)
-
-    chosen = once
-    if config.search:
-        chosen = max((with_rate(once, times) for times in RATE_FACTORS), key=score)
-        longer = [replace(chosen, epochs=times * chosen.epochs) for times in EPOCH_FACTORS]
-        chosen = max(longer, key=score)
-        for name in tried.keys() - {folder_name(chosen)}:
-            for weights in (config.out / name).glob("*/model.safetensors"):
-                weights.unlink(missing_ok=True)  # several processes
-    found = dict(run(chosen, number) for number in range(config.seeds))
+    found = dict(map(run, range(config.seeds)))
     best = max(found, key=lambda name: sort_key(first(found[name])))
-    winner = [tried.pop(folder_name(chosen))] if config.search else []
-    return Summary("seeds", found, best, (*winner, *tried.values()))
+    return Summary("seeds", found, best)
 
 
 def first(scores: Scores) -> float:
     """Return the main score, by which models are chosen."""
     return next(iter(scores.values()))
-
-
-def with_rate(config: FinetuneConfig, times: float) -> FinetuneConfig:
-    """Multiply the learning rate, and round it to two digits."""
-    given = config.training.learning_rate
-    rate = given if times == 1 else float(f"{times * given:.2g}")
-    return replace(config, training=replace(config.training, learning_rate=rate))
-
-
-def folder_name(config: FinetuneConfig) -> str:
-    """Name the folder for settings that a search tries."""
-    return f"rate-{config.training.learning_rate:g}-epochs-{config.epochs:g}"
 
 
 def cross_validate(config: FinetuneConfig, runs: Runs) -> Summary:

@@ -20,7 +20,7 @@ class SearchConfig(FinetuneConfig):
     """
 
     GROUPS: ClassVar[Mapping[str, str]] = {**FinetuneConfig.GROUPS, "trials": "search"}
-    HIDDEN: ClassVar[frozenset[str]] = frozenset({"seeds", "search", "folds", "resume"})
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"seeds", "folds", "resume"})
     """Options of finetune that a search does not have."""
 
     trials: int = 30
@@ -42,10 +42,8 @@ class SearchConfig(FinetuneConfig):
         """Check the options before any work is done."""
         super().__post_init__()
         check_bounds(self, trials=at_least(1))
-        if self.seeds > 1 or self.search or self.folds or self.resume:
-            raise UserError(
-                "a search tries each setting once: leave out seeds, search, folds and resume"
-            )
+        if self.seeds > 1 or self.folds or self.resume:
+            raise UserError("a search tries each setting once: leave out seeds, folds and resume")
         epochs = self.dimensions().get("epochs")
         if self.epochs == 0 or (epochs is not None and 0 in epochs.values.ends):
             raise UserError("a search needs epochs of training: more than 0")

@@ -25,7 +25,6 @@ NOT_SEARCHED = {
     "seed": "its best value would be luck",
     "seeds": "each setting is tried once",
     "folds": "each setting is tried once",
-    "search": "it is a search itself",
     "resume": "it changes no score",
     "select": "it decides how a score is measured",
     "checkpoint_every": "it changes no score",

@@ -22,7 +22,7 @@ from plainformer.commands.finetune import run as command
 from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
 from plainformer.finetune.data.split import folds
 from plainformer.finetune.promote import promote
-from plainformer.finetune.sweep import Summary, Tried, sort_key
+from plainformer.finetune.sweep import Summary, sort_key
 from plainformer.finetune.tasks.classification import ClassExample, Classification
 from plainformer.training import LoopConfig
 from tests.finetune.conftest import rows
@@ -182,36 +182,12 @@ def test_other_options_are_refused_by_name(three):
             finetune(replace(config, resume=True, **changes), quiet=True)
 
 
-def test_a_search_tries_rates_then_epochs(base, few, tmp_path):
-    config = replace(base, search=True, seeds=2, epochs=1.0, out=tmp_path / "run")
-    summary = finetune(config, quiet=True)
-    tried = {(t.learning_rate, t.epochs): t.score for t in summary.tried}
-    rates = {rate: tried.get((rate, 1.0)) for rate in (0.01, 0.0033, 0.03)}
-    best = max(rates, key=rates.get)
-    assert set(tried) == {(0.0033, 1.0), (0.01, 1.0), (0.03, 1.0), (best, 2.0)}
-    epochs = 2.0 if tried[best, 2.0] > tried[best, 1.0] else 1.0
-    assert (summary.tried[0].learning_rate, summary.tried[0].epochs) == (best, epochs)
-    chosen = f"rate-{best:g}-epochs-{epochs:g}"
-    assert list(summary.runs) == [f"{chosen}/seed-3", f"{chosen}/seed-4"]
-    assert summary.runs[f"{chosen}/seed-3"]["accuracy"] == tried[best, epochs]
-    kept = {str(path.relative_to(config.out)) for path in config.out.rglob(WEIGHTS)}
-    assert kept == {WEIGHTS, f"{chosen}/seed-3/{WEIGHTS}", f"{chosen}/seed-4/{WEIGHTS}"}
-    assert (config.out / "rate-0.0033-epochs-1" / "seed-3" / "log.jsonl").exists()
-    search, _ = summary.tables()
-    assert search.rows[0] == (f"{best:g}", f"{epochs:g}", tried[best, epochs])
-    assert [row["score"] for row in summary_of(config.out)["search"]] == list(tried.values())
-    assert finetune(replace(config, resume=True), quiet=True) == summary
-    options = json.loads((config.out / chosen / "seed-4" / "options.json").read_text())
-    assert options["training"]["learning_rate"] == best and options["epochs"] == epochs
-
-
 def test_a_score_that_is_not_defined_is_never_the_best():
     found = {"seed-0": {"r": math.nan}, "seed-1": {"r": -0.5}}
     assert max(found, key=lambda name: sort_key(found[name]["r"])) == "seed-1"
-    summary = Summary("seeds", found, "seed-1", (Tried(1e-4, 3.0, math.nan),))
-    assert summary.tables()[1].rows == [("r", "–", "–")]
+    summary = Summary("seeds", found, "seed-1")
+    assert summary.tables()[0].rows == [("r", "–", "–")]
     written = nan_to_null(summary.to_json())
-    assert written["search"] == [{"learning_rate": 1e-4, "epochs": 3.0, "score": None}]
     assert written["scores"] == {"r": {"mean": None, "sd": None, "values": [None, -0.5]}}
 
 
@@ -304,13 +280,11 @@ def test_the_seed_draws_the_folds():
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"folds": 3, "valid": None, "seeds": 2}, "neither seeds nor search"),
-        ({"folds": 3, "valid": None, "search": True}, "neither seeds nor search"),
+        ({"folds": 3, "valid": None, "seeds": 2}, "folds do not go with seeds"),
         ({"folds": 3}, "leave out either folds or valid"),
         ({"folds": 1, "valid": None}, "folds must be 0 or at least 2, not 1"),
         ({"seeds": 0}, "seeds must be at least 1, not 0"),
         ({"valid_share": 1.0}, "valid_share must be"),
-        ({"search": True, "epochs": 0.0}, "search needs epochs"),
     ],
 )
 def test_options_that_do_not_go_together(base, changes, fault):

@@ -47,7 +47,7 @@ def commands(pretraining, finetuning, corpus, tokenizer, classifier, examples, o
         "finetune": tune,
         "finetune --resume": [*tune, "--resume"],
         "finetune --seeds": [*tune, "--seeds", 2],
-        "finetune --search": [*tune, "--search"],
+        "search": ["search", *tune[1:]],
         "tokenizer train": train,
         "corpus": ["corpus", "--files", corpus, "--tokenizer", tokenizer, "--valid-share", 0.1],
         "corpus --overwrite": ["corpus", "--files", corpus, "--tokenizer", tokenizer,
@@ -60,11 +60,11 @@ def commands(pretraining, finetuning, corpus, tokenizer, classifier, examples, o
 
 
 NAMES = ["pretrain", "pretrain --resume", "finetune", "finetune --resume", "finetune --seeds",
-         "finetune --search", "tokenizer train", "corpus", "corpus --overwrite", "evaluate",
+         "tokenizer train", "corpus", "corpus --overwrite", "evaluate",
          "compare", "convert", "demo"]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "search"])
 def test_a_folder_of_others_stays_as_it_was(commands, refused, pretrained, tmp_path, name):
     """A model, a checkout, a folder that looks like a corpus or a run: each keeps every byte."""
     (tmp_path / "checkout" / "tokenizer").mkdir(parents=True)
@@ -114,7 +114,8 @@ def test_two_at_once_into_one_folder(commands, refused, tmp_path, name):
         ("finetune", {"--device": "cuda:7"}, "cuda"),
         ("finetune", {"--max-length": 100_000}, "positions"),
         ("finetune --seeds", {"--train": "latin.txt"}, "latin.txt"),
-        ("finetune --search", {"--device": "cuda:7"}, "cuda"),
+        ("search", {"--train": "latin.txt"}, "latin.txt"),
+        ("search", {"--device": "cuda:7"}, "cuda"),
         ("tokenizer train", {"--files": "nowhere.txt"}, "no such file"),
         ("tokenizer train", {"--files": "latin.txt"}, "not UTF-8"),
         ("tokenizer train", {"--vocab-size": 6}, "too small"),
