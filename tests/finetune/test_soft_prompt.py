@@ -12,6 +12,9 @@ from plainformer.encoder import Encoder, SequenceClassifier, use_backend
 from plainformer.encoder.embedding_offset import embedding_offset
 from plainformer.encoder.packing import PaddedSequences
 from plainformer.finetune import Embedder, FinetuneConfig, Predictor, TuningOptions, finetune
+from plainformer.finetune.data.batch import Batch
+from plainformer.finetune.robust import fgm
+from plainformer.finetune.task_objective import task_objective
 from plainformer.finetune.tuning import (
     add_lora,
     add_soft_prompt,
@@ -22,7 +25,9 @@ from plainformer.finetune.tuning import (
 from plainformer.training import LoopConfig
 from tests.encoder.families import OURS, inputs, pair, rotate_without_rounding
 from tests.encoder.tools import assert_close, assert_relative, bert, modern, padded, randomise
+from tests.finetune import gradients
 from tests.finetune.test_lora import added_of, drawn, trained
+from tests.finetune.test_robust_tasks import TASKS, ready
 
 peft = pytest.importorskip("peft")
 
@@ -103,6 +108,21 @@ def test_the_head_reads_the_first_token_of_the_text() -> None:
     hidden = model.base(**BATCH).last_hidden_state[:, 0]
     pooled = torch.tanh(model.base.pooler.dense(hidden))
     assert_close(model(**BATCH), model.classifier(pooled), 1e-6)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_trains_it_and_an_adversary_moves_texts_alone(name: str) -> None:
+    """The loss of a batch and the gradient of the vectors are the sums of those of its items."""
+    task, model, items = ready(name, 0.0)
+    add_soft_prompt(model, LENGTH)
+    objective = fgm(task_objective(task), 0.3)
+    (vectors,) = (name for name, _ in model.named_parameters() if "soft_prompt" in name)
+    total, found = gradients.gradients(model, objective, Batch.of(items))
+    alone = [gradients.gradients(model, objective, Batch.of([item])) for item in items]
+    assert total == pytest.approx(sum(loss for loss, _ in alone), rel=1e-5)
+    expected = sum(gradient[vectors] for _, gradient in alone)
+    torch.testing.assert_close(found[vectors], expected, rtol=1e-4, atol=1e-4)
+    assert found[vectors].abs().max() > 0 and "encoder.embeddings.tokens.weight" not in found
 
 
 def test_an_offset_moves_the_text_and_not_the_vectors() -> None:
