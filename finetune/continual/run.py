@@ -23,10 +23,9 @@ from plainformer.finetune.data.fingerprint import Fingerprints, remember
 from plainformer.finetune.length import with_length
 from plainformer.finetune.multitask.data import TaskData
 from plainformer.finetune.multitask.load import TASKS_FILE
-from plainformer.finetune.multitask.outcome import SeveralOutcome, main_score, save_tasks
+from plainformer.finetune.multitask.outcome import main_score, save_tasks
 from plainformer.finetune.run import RESUMED_MAY_DIFFER, new_data, refuse_model_folder
 from plainformer.training import (
-    full_disk,
     is_main,
     local_indices,
     main_first,
@@ -70,23 +69,17 @@ def continual(config: ContinualConfig, quiet: bool = False) -> SequenceScores:
             steps = step_folders(config, data)
             before = None
             for number, (name, folder) in enumerate(steps.items(), 1):
+                so_far = dict(islice(data.items(), number))
                 if not (folder / SCORES).exists():
                     say([f"task {number} of {len(data)}: {name}"], quiet)
-                    so_far = dict(islice(data.items(), number))
-                    if (found := new[name]) is not None and is_main():
-                        save_start(settings[name], found)
-                    model, result = learn(config, so_far, folder, before, quiet)
-                    outcome = save_tasks(config, model, so_far, result, quiet)
-                    with main_first():
-                        if is_main():
-                            write_json(config.out / TASKS_FILE, {n: sections[n] for n in so_far})
-                            finish(folder, outcome)
+                    take_step(config, so_far, new[name], folder, before, quiet)
+                if is_main():
+                    write_json(config.out / TASKS_FILE, {n: sections[n] for n in so_far})
                 before = folder
             scores = SequenceScores.read([folder / SCORES for folder in steps.values()])
             if is_main():
-                with full_disk(config.out):
-                    write_json(config.out / SCORES, nan_to_null(scores.to_json()))
-                    save_png(scores.figure(), config.out / "scores.png")
+                write_json(config.out / SCORES, nan_to_null(scores.to_json()))
+                save_png(scores.figure(), config.out / "scores.png")
             return scores
 
 
@@ -96,19 +89,34 @@ def step_folders(config: ContinualConfig, tasks: Iterable[str]) -> dict[str, Pat
     return {name: root / f"{number}-{name}" for number, name in enumerate(tasks, 1)}
 
 
-def save_start(config: FinetuneConfig, found: Fingerprints) -> None:
-    """Save the options of a new task, and the fingerprints of its examples, in its folder."""
-    config.out.mkdir(exist_ok=True)
-    remember(found, config.out)
-    save_options(replace(config, resume=False), config.out)
+def take_step(
+    config: ContinualConfig,
+    data: Mapping[str, TaskData],
+    new: Fingerprints | None,
+    folder: Path,
+    before: Path | None,
+    quiet: bool,
+) -> None:
+    """Learn the last task of `data`, evaluate all of them, and save their models and scores.
 
-
-def finish(folder: Path, outcome: SeveralOutcome) -> None:
-    """Save the scores after a step, and delete the checkpoints of its training."""
-    scores = {name: dict([main_score(metric)]) for name, metric in outcome.metrics.items()}
-    with full_disk(folder):
-        write_json(folder / SCORES, nan_to_null(scores))
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    `new` are the fingerprints of its examples, if it was not begun before.
+    """
+    name = list(data)[-1]
+    if new is not None and is_main():
+        settings = data[name].config
+        settings.out.mkdir(exist_ok=True)
+        remember(new, settings.out)
+        save_options(replace(settings, resume=False), settings.out)
+    model, result = learn(config, data, folder, before, quiet)
+    outcome = save_tasks(config, model, data, result, quiet)
+    found = {n: main_score(metric) for n, metric in outcome.metrics.items()}
+    with main_first():
+        if is_main():
+            scores = {n: {measure: value} for n, (measure, value) in found.items()}
+            write_json(folder / SCORES, nan_to_null(scores))
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    line = ", ".join(f"{n} {value:.3f}" for n, (_, value) in found.items())
+    say([f"after {name}: {line}"], quiet)
 
 
 def new_tasks(
