@@ -33,7 +33,7 @@ from plainformer.encoder import (
     use_backend,
 )
 from plainformer.encoder.inputs import pack_inputs
-from plainformer.encoder.int8 import Int8Linear
+from plainformer.encoder.int8 import is_int8
 from plainformer.encoder.pretrained import PretrainedModel
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -107,7 +107,7 @@ def export_onnx(model: PretrainedModel, path: Path) -> None:
     packages for it are missing, or the file cannot be written.
     """
     need("onnx", "onnxscript", extra="export", purpose="exporting to ONNX")
-    if any(isinstance(module, Int8Linear) for module in model.modules()):
+    if is_int8(model):
         raise UserError("an int8 model cannot be exported: export it in fp32, and quantise that")
     size = sum(p.numel() * p.element_size() for p in model.parameters())
     with silence(), torch.no_grad(), use_backend("plain"):

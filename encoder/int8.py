@@ -3,41 +3,18 @@
     W ≈ scale · W_q,   scale = max |W| / 127 of each row
 
 The input of a layer is quantised as it comes, token by token: see `encoder.ops.int8`. Embeddings,
-norms, attention and heads stay as they are. The model cannot be trained afterwards.
+norms, attention and heads stay as they are. The model cannot be trained afterwards; it is saved and
+loaded as it is (see `weights.storage`).
 """
 
 from typing import TypeVar
 
-from jaxtyping import Float, Int8
-from torch import Tensor, nn
-
-from plainformer.encoder import ops
+from plainformer.base import UserError
+from plainformer.encoder.int8_linear import Int8Linear
 from plainformer.encoder.merge import replace_linear
-from plainformer.encoder.ops.int8 import to_int8
 from plainformer.encoder.pretrained import PretrainedModel
 
 Model = TypeVar("Model", bound=PretrainedModel)
-
-
-class Int8Linear(nn.Module):
-    """A linear layer with 8-bit weights, for inference."""
-
-    weight: Int8[Tensor, "rows columns"]
-    scale: Float[Tensor, " rows"]
-    bias: Float[Tensor, " rows"] | None
-
-    def __init__(
-        self, weight: Float[Tensor, "rows columns"], bias: Float[Tensor, " rows"] | None
-    ) -> None:
-        super().__init__()
-        rounded, scale = to_int8(weight.detach())
-        self.register_buffer("weight", rounded)
-        self.register_buffer("scale", scale.squeeze(-1))
-        self.register_buffer("bias", None if bias is None else bias.detach())
-
-    def forward(self, x: Float[Tensor, "*batch columns"]) -> Float[Tensor, "*batch rows"]:
-        """Compute x Wᵀ + b."""
-        return ops.int8_linear(x, self.weight, self.scale, self.bias)
 
 
 def quantize_int8(model: Model) -> Model:
@@ -48,3 +25,16 @@ def quantize_int8(model: Model) -> Model:
     """
     replace_linear(model.base.blocks, Int8Linear)
     return model.requires_grad_(False).eval()
+
+
+def is_int8(model: PretrainedModel) -> bool:
+    """Tell whether layers of a model were quantised."""
+    return any(isinstance(module, Int8Linear) for module in model.modules())
+
+
+def refuse_int8(model: PretrainedModel) -> None:
+    """Raise `UserError` for a quantised model, which cannot be trained."""
+    if is_int8(model):
+        raise UserError(
+            "a model in int8 cannot be trained: train the one of which it was made, and round that"
+        )

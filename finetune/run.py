@@ -11,6 +11,7 @@ from plainformer.base.figures import save_png
 from plainformer.base.say import say
 from plainformer.corpora import is_set
 from plainformer.encoder.init import initialise
+from plainformer.encoder.int8 import refuse_int8
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import is_adapter
 from plainformer.finetune.augment import augmented
@@ -243,6 +244,7 @@ def build(task: AnyTask, config: FinetuneConfig) -> PretrainedModel:
     """
     torch.manual_seed(config.training.seed)
     model = task.build(config)
+    refuse_int8(model)
     place = f"the model in {config.model}"
     model.config.check_max_length(task.max_length, place, config.tuning.soft_prompt)
     if config.from_scratch:

@@ -101,9 +101,8 @@ class Family:
         for name, only in self.fixed.items():
             if config.get(name) not in (None, only):
                 raise UserError(f"{name} {config[name]!r:.60} is not supported: only {only!r} is")
-        for name in ("pruned_heads", "quantization_config"):
-            if config.get(name):
-                raise UserError(f"{name} is not supported: save the model without it")
+        if config.get("pruned_heads"):
+            raise UserError("pruned_heads is not supported: save the model without it")
         values: dict[str, Any] = {}
         for name, sources in self.fields.items():
             source = next((source for source in sources if source in raw), None)

@@ -23,10 +23,11 @@ def find(name: str | Path) -> Path:
 
 
 def read_tensors(folder: Path) -> Tensors:
-    """Map every tensor of `model.safetensors`, or of the shards in its index."""
-    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if whole.is_file():
-        return mapped(whole)
+    """Map every tensor of the file of weights, or of the shards in its index."""
+    index = folder / "model.safetensors.index.json"
+    for whole in (folder / "model.safetensors", folder / "model_int8.safetensors"):
+        if whole.is_file():
+            return mapped(whole)
     if not index.is_file():
         old = next(folder.glob("pytorch_model*.bin"), None)
         remedy = f"; `plainformer convert` makes one of its {old.name}" if old else ""

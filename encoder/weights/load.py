@@ -21,6 +21,7 @@ from plainformer.encoder.weights.family import Family, Tensors, headed, listed
 from plainformer.encoder.weights.folder import find, read_tensors
 from plainformer.encoder.weights.labels import read_labels
 from plainformer.encoder.weights.settings import read_settings
+from plainformer.encoder.weights.storage import activations_of, dequantised, load_int8
 
 if TYPE_CHECKING:
     from plainformer.encoder.pretrained import PretrainedModel
@@ -54,9 +55,10 @@ def load(
     raw = read_json(find(folder) / "config.json") if adapter is None else adapter.config()
     try:
         family = family_of(raw)
-        config = family.read_config(raw)
+        config, activations = family.read_config(raw), activations_of(raw)
         found = read_tensors(folder) if adapter is None else adapter.base_tensors()
-        tensors = family.with_prefix(found)
+        stored = family.with_prefix(found)
+        tensors = dequantised(stored) if activations else dict(stored)
         more = {} if adapter is None else family.with_prefix(adapter.tensors)
         check_layers(config, tensors, family, cls.class_name)
         if is_other_classifier(raw, family, cls.class_name, settings):
@@ -77,6 +79,8 @@ def load(
         with skip_init():
             model = cls(config, **arguments)
         model.newly_initialised = copy_tensors(tensors, model, family, missing)
+        if activations == "int8":
+            load_int8(model, stored, family)
         if add is not None and adapter is not None:
             model.newly_initialised = names_of(model, family, own)
             heads = family.head_prefixes

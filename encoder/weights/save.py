@@ -1,4 +1,4 @@
-"""Write a model as a folder that `transformers` opens."""
+"""Write a model as a folder that `transformers` opens, unless its weights are in int8."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -15,22 +15,38 @@ from plainformer.encoder.weights.added import split_state
 from plainformer.encoder.weights.families import FAMILIES
 from plainformer.encoder.weights.family import Family, Tensors, headed
 from plainformer.encoder.weights.settings import write_settings
+from plainformer.encoder.weights.storage import (
+    DTYPES,
+    FLOAT_FILE,
+    INT8_FILE,
+    Storage,
+    quantization_config,
+)
 
 if TYPE_CHECKING:
     from plainformer.encoder.pretrained import PretrainedModel
 
 
-def save(model: "PretrainedModel", folder: Path) -> None:
+AS_IT_IS = Storage()
+
+
+def save(model: "PretrainedModel", folder: Path, storage: Storage = AS_IT_IS) -> None:
     """Write `config.json` and `model.safetensors`; both are complete before either takes its name.
 
+    `storage` rounds the numbers in the file; in int8 it has another name: see `weights.storage`.
     Parameters that a method added are left out: see `save_added`. Raises `UserError` when they
-    cannot be written, the family has no name for a tensor, or the model was rounded to int8.
+    cannot be written, or the family has no name for a tensor.
     """
-    tensors, config = saved_tensors(model), hf_config(model)
+    tensors, config = saved_tensors(model, storage), hf_config(model)
+    is_int8 = any(not tensor.is_floating_point() for tensor in tensors.values())
+    if is_int8:
+        config |= quantization_config("float" if storage.int8 else "int8")
+    elif storage.weights:
+        config["dtype"] = str(DTYPES[storage.weights]).removeprefix("torch.")
     try:
         with (
             atomic_path(folder / "config.json") as config_path,
-            atomic_path(folder / "model.safetensors") as tensors_path,
+            atomic_path(folder / (INT8_FILE if is_int8 else FLOAT_FILE)) as tensors_path,
         ):
             write_json(config_path, config)
             save_tensors(tensors, tensors_path, metadata={"format": "pt"})
@@ -38,12 +54,12 @@ def save(model: "PretrainedModel", folder: Path) -> None:
         raise UserError(f"cannot write the model to {folder}: {error}") from None
 
 
-def saved_tensors(model: "PretrainedModel") -> Tensors:
-    """Return the tensors of `model.safetensors`; raise `UserError` as `save` does."""
+def saved_tensors(model: "PretrainedModel", storage: Storage = AS_IT_IS) -> Tensors:
+    """Return the tensors of the file of weights; raise `UserError` as `save` does."""
     state, _ = split_state(headed(model))
-    if not all(tensor.is_floating_point() for tensor in state.values()):
-        raise UserError("a model in int8 is not saved: save the one of which it was made")
-    tensors = hf_tensors(model, state)
+    if storage.int8 and not all(tensor.is_floating_point() for tensor in state.values()):
+        raise UserError("the model is in int8 already")
+    tensors = hf_tensors(model, storage.apply(dict(state)))
     if model.has_decoder and not model.config.tie_word_embeddings:
         tensors = family_that_writes(model).with_second_bias(tensors)
     return {name: tensor.contiguous() for name, tensor in tensors.items()}

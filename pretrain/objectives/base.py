@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from plainformer.encoder import EncoderConfig
+from plainformer.encoder.int8 import refuse_int8
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.pretrain.batch import Corruption, MaskedBatch
 from plainformer.pretrain.corpus import Shard
@@ -76,6 +77,7 @@ class PretrainingObjective(ABC, Generic[ModelT]):
         fewer positions than `max_length`.
         """
         model = self.model_class.from_pretrained(folder, new_head=True)
+        refuse_int8(model)
         model.config.check_max_length(config.max_length, str(folder))
         return model
 

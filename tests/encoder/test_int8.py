@@ -8,9 +8,8 @@ import torch
 from hypothesis import given, settings
 from torch import nn
 
-from plainformer.base import UserError
-from plainformer.encoder import Encoder, MaskedLM, quantize_int8
-from plainformer.encoder.int8 import Int8Linear
+from plainformer.encoder import MaskedLM, quantize_int8
+from plainformer.encoder.int8_linear import Int8Linear
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.ops.int8 import fused_linear, plain_linear, to_int8
 from tests.encoder.tools import bert, modern, padded, randomise
@@ -66,9 +65,3 @@ def test_a_model_stays_close_and_only_its_blocks_change(config) -> None:
         torch.testing.assert_close(spelled_out(**batch), two, rtol=1e-4, atol=1e-4)
     assert not one.equal(two)
     assert (one - two).norm() < 0.05 * one.norm()
-
-
-def test_rounded_weights_are_not_saved_as_weights(tmp_path) -> None:
-    with pytest.raises(UserError, match="int8"):
-        quantize_int8(Encoder(bert())).save_pretrained(tmp_path / "model")
-    assert not (tmp_path / "model" / "config.json").exists()
