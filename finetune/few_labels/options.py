@@ -31,7 +31,8 @@ class UnlabelledOptions:
     regression keeps all."""
 
     unlabelled_per_label: int = 0
-    """Self-training: keep at most this many texts of each label, the most probable ones; 0: all."""
+    """Self-training: keep at most this many texts of each label, the most probable ones; where a
+    text has several labels or none, this many in all. 0: all."""
 
     def __post_init__(self) -> None:
         """Check the options before any work is done."""

@@ -52,13 +52,17 @@ def pet(
     options = config.task
     assert isinstance(options, PromptOptions) and isinstance(task, Prompt)
     unlabelled = unlabelled_texts(config, examples, held_out, quiet)
-    stages = Stages(train, held_out, config, new, quiet)
     runs = {f"template-{n}": one_template(config, t) for n, t in enumerate(options.templates, 1)}
+    prompts = {name: prompt(run, examples) for name, run in runs.items()}
+    tokenizer = task.tokenizer(config.model)
+    for one in prompts.values():  # a fault in any of them is found before the first is trained
+        list(encode_all(one, tokenizer, [*examples, *unlabelled[:1]]))
+    stages = Stages(train, held_out, config, new, quiet)
     for name, run in runs.items():
-        stages.train(name, prompt(run, examples), examples, run)
+        stages.train(name, prompts[name], examples, run)
 
     def soft_labelled() -> list[SoftExample]:
-        weights = [accuracy(run, examples) for run in runs.values()]
+        weights = [accuracy(prompts[name], runs[name], examples) for name in runs]
         shown = ", ".join(f"{weight:.3f}" for weight in weights)
         say([f"weights of the templates, their accuracies before training: {shown}"], quiet)
         models = map(stages.model, runs)
@@ -87,9 +91,8 @@ def prompt(config: "FinetuneConfig", examples: list[Any]) -> Prompt:
     return replace(Prompt.fit(config, examples), columns=config.columns)
 
 
-def accuracy(config: "FinetuneConfig", examples: list[Any]) -> float:
+def accuracy(task: Prompt, config: "FinetuneConfig", examples: list[Any]) -> float:
     """Return the accuracy of a template on the training examples, with the pretrained model."""
-    task = prompt(config, examples)
     model = task.build(config).to(choose_device(config.training.device))
     pairs = encode_all(task, task.tokenizer(config.model), examples)
     return measure(task, model, pairs).scores()["accuracy"]

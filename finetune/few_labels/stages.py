@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from plainformer.base import Fields, nan_to_null, plural, read_json, write_json
+from plainformer.base import Fields, UserError, nan_to_null, plural, read_json, write_json
 from plainformer.base.say import say
 from plainformer.finetune.data.fingerprint import FILE as DATA
 from plainformer.finetune.data.fingerprint import Fingerprints, remember
@@ -29,10 +29,7 @@ if TYPE_CHECKING:
 
 FILE = "stages.json"
 
-Train = Callable[
-    [AnyTask, list[Any], list[Any], "FinetuneConfig", Fingerprints, bool],
-    Outcome,
-]
+Train = Callable[[AnyTask, list[Any], list[Any], "FinetuneConfig", Fingerprints, bool], Outcome]
 """Task, training and validation examples, settings with the folder of the stage, fingerprints of
 the run's files, quiet -> the outcome of a run (`finetune.run.train_in_folder`)."""
 
@@ -52,6 +49,11 @@ class Stages:
         self._train = train
         path = config.out / FILE
         if new is not None:
+            with main_first():
+                if any(config.out.glob("*/options.json")):
+                    raise UserError(
+                        f"{config.out} already holds a run: --resume it, or choose another folder"
+                    )
             if is_main():
                 remember(new, config.out)
             save_options(replace(config, resume=False), config.out)

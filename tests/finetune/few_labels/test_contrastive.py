@@ -68,7 +68,7 @@ def config(models, few, out: Path, architecture: str = "bert", **changes) -> Fin
         "out": out,
         "task": ClassificationOptions(contrastive=8),
         "epochs": 1.0,
-        "batch_size": 8,
+        "batch_size": 16,
         "max_length": 32,
         "training": TRAINING,
     }
@@ -82,7 +82,7 @@ def test_the_head_is_logistic_regression_on_the_vectors(
     run = config(models, few, tmp_path / "run", architecture)
     outcome = finetune(run, quiet=True)
     assert outcome.score > 0.8 and not outcome.warnings
-    assert outcome.result.steps == 32, "16 texts, 8 rounds, 2 kinds: 256 pairs"
+    assert outcome.result.steps == 16, "16 texts, 8 rounds, 2 kinds: 256 pairs"
     found = evaluate_folder(run.out, few["valid"], quiet=True).metric.scores()
     assert found == pytest.approx(outcome.metric.scores())
     # without the last layer, it is a folder of sentence vectors

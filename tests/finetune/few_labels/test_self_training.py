@@ -81,11 +81,11 @@ def config(models, few, out: Path, **changes) -> FinetuneConfig:
         "train": few["train"],
         "valid": few["valid"],
         "out": out,
-        "epochs": 6.0,
+        "epochs": 3.0,
         "batch_size": 8,
         "max_length": 32,
         "training": TRAINING,
-        "unlabelled": UnlabelledOptions(few["texts"], rounds=2, confidence=0.5),
+        "unlabelled": UnlabelledOptions(few["texts"], 2, 0.5, unlabelled_per_label=8),
     }
     return FinetuneConfig(**{**given, **changes})
 
@@ -103,12 +103,15 @@ def test_a_round_is_a_run_on_the_labelled_and_the_labels_of_the_round_before(
     before = Predictor.load(run.out / "round-0")
     unlabelled = read_unlabelled(Classification, few["texts"])[32:]  # the others are known
     said = before([e.text for e in unlabelled])
-    sure = [
-        (p.confidence, e, p) for e, p in zip(unlabelled, said, strict=True) if p.confidence >= 0.5
-    ]
+    sure = []
+    for label in ("tame", "wild"):
+        some = [
+            (p.confidence, e, p) for e, p in zip(unlabelled, said, strict=True) if p.label == label
+        ]
+        sure += sorted(some, key=lambda entry: -entry[0])[:8]
     sure.sort(key=lambda entry: -entry[0])
     lines = "".join(f"{e.text}\t{p.label}\n" for _, e, p in sure)
-    assert 0 < len(sure) <= 32
+    assert 8 <= len(sure) <= 16
     write_text(tmp_path / "both.tsv", Path(few["train"]).read_text() + lines)
     alone = replace(
         run,
@@ -136,7 +139,7 @@ def test_the_best_round_is_kept(rounds) -> None:
 def test_stopped_rounds_go_on_where_they_were(rounds, tmp_path, monkeypatch) -> None:
     """Stopped in the second round: the finished ones are not trained again."""
     run, outcome = rounds
-    again, left, loss = replace(run, out=tmp_path / "again"), [12 + 5], Classification.loss
+    again, left, loss = replace(run, out=tmp_path / "again"), [6 + 5], Classification.loss
 
     def counted(task: Any, outputs: Any, batch: Any) -> Any:
         left[0] -= outputs.requires_grad
@@ -149,8 +152,10 @@ def test_stopped_rounds_go_on_where_they_were(rounds, tmp_path, monkeypatch) -> 
         finetune(again, quiet=True)
     assert not (again.out / "round-1" / WEIGHTS).exists()
     labels = (again.out / "pseudo-labels-1.json").read_bytes()
-    with pytest.raises(UserError, match="already holds a run"):
-        finetune(again, quiet=True)
+    other = replace(again, unlabelled=replace(again.unlabelled, rounds=9))
+    for resume, fault in ((False, "already holds a run"), (True, "rounds=2, not 9")):
+        with pytest.raises(UserError, match=fault):
+            finetune(replace(other, resume=resume), quiet=True)
     begun = left[0]
     assert finetune(replace(again, resume=True), quiet=True).tables == outcome.tables
     assert (again.out / "pseudo-labels-1.json").read_bytes() == labels
