@@ -24,7 +24,7 @@ BEST = "best"
 PICTURE = "search.png"
 STATES = {
     TrialState.COMPLETE: "done",
-    TrialState.PRUNED: "stopped early",
+    TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
     TrialState.RUNNING: "running",
     TrialState.WAITING: "waiting",
@@ -40,7 +40,7 @@ class Tried:
     number: int
     state: str
     score: float
-    """The score; of a trial that stopped early its last one, and NaN without any."""
+    """The score; of a pruned trial its last one, and NaN without any."""
     values: Mapping[str, Any]
     error: str = ""
     """The reason why it failed."""
@@ -68,7 +68,9 @@ class Found:
             (str(t.number), t.state, t.score, *(shown(t.values.get(name, "")) for name in names))
             for t in self.trials
         ]
-        trials = Table("trials", ("trial", "", self.score_name, *names), rows)
+        trials = Table(
+            "trials", ("trial", "", *(n.replace("_", " ") for n in (self.score_name, *names))), rows
+        )
         if not self.importance:
             return [trials]
         shares = [(name, f"{share:.0%}") for name, share in self.importance.items()]
@@ -136,13 +138,14 @@ def shown(value: Any) -> str:
 
 
 def figure_of(found: Found, space: Space) -> "Figure":
-    """Plot the score by each option: finished trials, those that stopped early, and the best."""
+    """Plot the score by each option: finished trials, pruned ones, and the best."""
     figure, found_axes = panels(len(space), 3.4, 3.0)
     for (name, dimension), axes in zip(space.items(), found_axes, strict=True):
         share = found.importance.get(name)
-        axes.set_title(name if share is None else f"{name}: {share:.0%}", fontsize=10)
+        title = name.replace("_", " ")
+        axes.set_title(title if share is None else f"{title} (importance {share:.0%})", fontsize=10)
         place = places_on(axes, dimension)
-        for state, marker, colour in (("done", "o", BLUE), ("stopped early", "x", GREY)):
+        for state, marker, colour in (("done", "o", BLUE), ("pruned", "x", GREY)):
             some = [t for t in found.trials if t.state == state and name in t.values]
             x, y = [place(t.values[name]) for t in some], [t.score for t in some]
             axes.scatter(x, y, s=22, marker=marker, color=colour, label=state)

@@ -1,9 +1,9 @@
 """Make the trials of a search: each is a run with other values, which may stop early.
 
 A trial reports its score after each evaluation, at the share of its steps in tenths, so that runs
-of different lengths are compared at the same place of their schedules. It stops where its best
-score so far is below the median of the others there: not in the first five trials, and not in the
-first third of its steps.
+of different lengths are compared at the same place of their schedules. It is pruned, which means
+that it stops early, where its best score so far is below the median of the others there: not in the
+first five trials, and not in the first third of its steps.
 """
 
 import shutil
@@ -39,8 +39,14 @@ def run_trials(config: SearchConfig, quiet: bool = False) -> Found:
     choose_device(config.training.device)
     study = SharedStudy(config, fingerprints(config))
     while (claim := study.claim()) is not None:
-        say([f"trial {claim.trial.number}: {described(claim.trial.params)}"], quiet)
-        say([f"trial {claim.trial.number}: {make(claim, config, study)}"], quiet)
+        begun = "goes on with one that was left: " if claim.is_continued else ""
+        say([f"trial {claim.trial.number}: {begun}{described(claim.trial.params)}"], quiet)
+        try:
+            ended = make(claim, config, study)
+        except (KeyboardInterrupt, SystemExit):
+            say([f"the same command goes on with the search in {config.out}"], quiet)
+            raise
+        say([f"trial {claim.trial.number}: {ended}"], quiet)
     with study.locked():
         return write_report(study.study, study.space, config.out)
 
@@ -59,7 +65,7 @@ def make(claim: Claim, config: SearchConfig, study: SharedStudy) -> str:
     except optuna.TrialPruned as stopped:
         with study.locked():
             study.end(claim, None, TrialState.PRUNED)
-        return f"stopped early, {stopped}"
+        return f"pruned {stopped}"
     except (UserError, torch.OutOfMemoryError) as error:
         reason = str(error).partition("\n")[0]
         with study.locked():
