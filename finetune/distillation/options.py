@@ -32,7 +32,7 @@ class DistillationOptions:
 
     teacher_hidden: float = 0.0
     """Learn the hidden states of the teacher, too: the weight of their mean squared error, through
-    a learned projection where they are of another size (1 is usual); 0: off."""
+    a learned projection where they are of another size (0.1 is usual); 0: off."""
 
     def __post_init__(self) -> None:
         """Check the options before any work is done."""

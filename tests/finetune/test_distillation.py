@@ -24,6 +24,8 @@ from plainformer.finetune.distillation import (
     Teacher,
     add_projection,
     distil,
+    hidden_distance,
+    hidden_states,
     load_teacher,
     remove_projection,
 )
@@ -102,6 +104,13 @@ def test_hidden_states_are_learned_layer_by_layer(size):
                 pairs = [(student.projection(x), y) for x, y in pairs]
             hidden = hidden + sum(mse_loss(x, y) for x, y in pairs) / 2 / len(item.encodings)
     gradients.assert_same(ours, gradients.of_tensor(student, loss.total + 0.8 * hidden))
+    with hidden_states(student) as own, hidden_states(teacher) as taught:
+        student(batch.input_ids, None, batch.token_type_ids, batch.sequences)
+        teacher(batch.input_ids, None, batch.token_type_ids, batch.sequences)
+    apart = [
+        hidden_distance(student, own, taught, n, batch) for n in ([2, 0, 3], [1, 0, 0], [0, 0, 1])
+    ]
+    torch.testing.assert_close(apart[0], 2 * apart[1] + 3 * apart[2])
     remove_projection(student)
     assert not any("projection" in name for name, _ in student.named_parameters())
 
@@ -116,7 +125,7 @@ def test_a_student_that_equals_its_teacher_is_0_apart(name):
     objective = distil(task_objective(task), Teacher(task, teacher), 0.25, hidden=1.0)
     (loss,) = gradients.losses_of(model, objective, batch)
     plain = task.loss(task.outputs(model, batch), batch)
-    assert loss.items == plain.items
+    assert loss.items == plain.items == sum(task.item_counts(batch))
     assert loss.total.item() == pytest.approx(0.75 * plain.total.item(), rel=1e-6)
     assert float(loss.metrics["soft"]) == pytest.approx(0, abs=1e-6)
     assert float(loss.metrics["hidden"]) == pytest.approx(0, abs=1e-9)
