@@ -64,8 +64,9 @@ def test_the_help_of_finetune_fits_into_80_columns(call, monkeypatch):
 def test_the_help_of_a_task_has_its_options_in_groups(call):
     out = call("finetune", "tagging", "--help").out
     heads = [line for line in out.splitlines() if line.endswith(":") and line[0] != " "]
-    methods = ["parameter-efficient fine-tuning", "robustness", "distillation", "data augmentation"]
-    groups = ["data", "task", "optimisation", "evaluation", "run", *methods]
+    groups = ["data", "task", "optimisation", "evaluation", "run"]
+    groups += ["parameter-efficient fine-tuning", "robustness", "distillation"]
+    groups += ["data augmentation", "unlabelled texts"]
     assert heads == [f"{group}:" for group in groups]
     assert "--[no-]crf" in out and "Add a linear-chain CRF" in out
     assert "--balance" not in out and "--steps" not in out and "multi-label   " not in out
