@@ -57,7 +57,9 @@ def self_train(
 
     def pseudo_labelled(name: str) -> list[Any]:
         teacher = stages.model(name)
-        predicted = ((example, said) for example, _, said in teacher.predict_examples(unlabelled))
+        predicted = [(example, said) for example, _, said in teacher.predict_examples(unlabelled)]
+        highest = max(said.confidence for _, said in predicted)
+        say([f"labelled by {name}: the highest probability is {highest:.3f}"], quiet)
         return confident(teacher.task, predicted, options.confidence, options.unlabelled_per_label)
 
     for number in range(1, options.rounds + 1):
@@ -65,7 +67,8 @@ def self_train(
         label = partial(pseudo_labelled, f"round-{number - 1}")
         learned = saved_examples(path, type(unlabelled[0]), label)
         if not learned:
-            say([f"no label has a probability of {options.confidence:g}: no round follows"], quiet)
+            none = f"no label has a probability of {options.confidence:g}: no round follows"
+            say([f"{none}; a lower --confidence keeps more texts"], quiet)
             break
         stages.train(f"round-{number}", task, [*examples, *learned], plain)
     return stages.keep(stages.best())

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
 
 FILE = "stages.json"
+SHOWN = 2
+"""The number of scores that are shown of each stage."""
 
 Train = Callable[[AnyTask, list[Any], list[Any], "FinetuneConfig", Fingerprints, bool], Outcome]
 """Task, training and validation examples, settings with the folder of the stage, fingerprints of
@@ -112,14 +114,18 @@ class Stages:
             return Predictor.load(self.config.out / name, self.config.training.device)
 
     def table(self) -> Table:
-        """Tabulate the scores of all finished stages."""
+        """Tabulate the first scores of all finished stages; `stages.json` has all of them."""
         names = list(self._finished)
-        scores = [self._scores(name) for name in names]
+        shown = list(self._scores(names[0]))[:SHOWN]
         rows = [
-            (name, self._finished[name]["examples"], *found.values())
-            for name, found in zip(names, scores, strict=True)
+            (
+                name,
+                self._finished[name]["examples"],
+                *(self._scores(name)[score] for score in shown),
+            )
+            for name in names
         ]
-        return Table("stages", ("stage", "examples", *scores[0]), rows)
+        return Table("stages", ("stage", "examples", *shown), rows)
 
     def _scores(self, name: str) -> dict[str, float]:
         found = Fields(self._finished[name], self.config.out / FILE).fields("scores")
