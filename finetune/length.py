@@ -11,7 +11,7 @@ from plainformer.encoder.weights.folder import find
 if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
 
-DEFAULT = 128
+DEFAULT, SHORTEST = 128, 3
 
 
 def with_length(config: "FinetuneConfig") -> "FinetuneConfig":
@@ -22,8 +22,16 @@ def with_length(config: "FinetuneConfig") -> "FinetuneConfig":
 
 
 def default_length(folder: Path, prompt: int = 0) -> int:
-    """Return the default limit, or the positions that a prompt leaves if they are fewer."""
-    return min(DEFAULT, max(1, positions(folder) - prompt))
+    """Return the default limit, or the positions that a prompt leaves if they are fewer.
+
+    Raises `UserError` where it leaves none for a text.
+    """
+    left = positions(folder) - prompt
+    if left < SHORTEST:
+        raise UserError(
+            f"soft_prompt {prompt} leaves no room: the model has {left + prompt} positions"
+        )
+    return min(DEFAULT, left)
 
 
 def positions(folder: Path) -> int:

@@ -162,6 +162,10 @@ def test_a_text_is_cut_where_positions_end(models, files, tmp_path) -> None:
     places = Encoder.from_pretrained(models["bert"]).config.max_position_embeddings - 20
     assert Predictor.load(tmp_path / "run", "cpu").task.max_length == places < 64
     assert Embedder.load(tmp_path / "run", device="cpu").max_length == places
+    with pytest.raises(
+        UserError, match="soft_prompt 62 leaves no room: the model has 64 positions"
+    ):
+        finetune(replace(config, tuning=TuningOptions(soft_prompt=62)), quiet=True)
     longer = replace(config, out=tmp_path / "other", max_length=places + 1)
     with pytest.raises(UserError, match="after a soft prompt of 20, is more than the 64 positions"):
         finetune(longer, quiet=True)
