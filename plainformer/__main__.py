@@ -37,6 +37,7 @@ COMMANDS = {
     "embed": "DIR --text … | --file F --out F.npy: encode sentences as vectors",
     "compare": "DIR: compare with transformers, layer by layer",
     "export": "DIR --out DIR: export to ONNX, checked against the model",
+    "shrink": "RUN --data F --out DIR: make it smaller or faster, measured against the run",
     "convert": "DIR --out DIR: convert an old pytorch_model.bin to safetensors",
 }
 DISTRIBUTED = {"pretrain", "finetune", "multitask", "continual", "evaluate", "predict", "embed"}

@@ -13,7 +13,7 @@ from plainformer.encoder.int8 import is_int8, refuse_int8
 from plainformer.encoder.ops.int8 import to_int8
 from plainformer.encoder.weights.save import save
 from plainformer.encoder.weights.storage import Storage
-from tests.encoder.families import CONFIGS, OURS, inputs, pair, their_class, transformers
+from tests.encoder.families import OURS, inputs, pair, their_class, transformers
 from tests.encoder.tools import bert, modern, padded, randomise
 
 
@@ -28,7 +28,7 @@ def outputs(model, batch):
     return found if isinstance(found, tuple) else (getattr(found, "last_hidden_state", found),)
 
 
-@pytest.mark.parametrize("family", list(CONFIGS))
+@pytest.mark.parametrize("family", ["albert", "mpnet", "modernbert"])
 def test_int8_is_saved_and_loaded_bit_for_bit(family, tmp_path):
     _, ours = pair(family, "SequenceClassifier", tmp_path / "whole")
     rounded = quantize_int8(copy.deepcopy(ours))

@@ -1,0 +1,23 @@
+"""Make a fine-tuned model smaller or faster: fewer layers and units, zeros, 16 or 8 bits.
+
+shrink(run, "test.csv", out, ShrinkOptions(units=0.3, train="train.csv"))
+"""
+
+from plainformer.deploy.shrink.folder import shrink
+from plainformer.deploy.shrink.importance import Importance, by_gradient, by_magnitude
+from plainformer.deploy.shrink.measure import Measured
+from plainformer.deploy.shrink.options import ShrinkOptions
+from plainformer.deploy.shrink.prune import keep_zeros, prune_layers, prune_units, prune_weights
+
+__all__ = [
+    "Importance",
+    "Measured",
+    "ShrinkOptions",
+    "by_gradient",
+    "by_magnitude",
+    "keep_zeros",
+    "prune_layers",
+    "prune_units",
+    "prune_weights",
+    "shrink",
+]

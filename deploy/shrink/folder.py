@@ -1,0 +1,132 @@
+"""Make the model of a run smaller, measure it beside the run, and keep it if it is good enough.
+
+run → layers → units → zeros → training → 16 or 8 bits → folder → measured as it is loaded
+"""
+
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from plainformer.base import UserError, find_folder, replaced_folder
+from plainformer.deploy.opened import Opened
+from plainformer.deploy.shrink.importance import Importance, by_gradient, by_magnitude
+from plainformer.deploy.shrink.measure import Measured, measure_both
+from plainformer.deploy.shrink.options import ShrinkOptions
+from plainformer.deploy.shrink.prune import prune_layers, prune_units, prune_weights
+from plainformer.deploy.shrink.train import train_pruned
+from plainformer.encoder.int8 import is_int8, quantize_int8
+from plainformer.encoder.weights import is_adapter
+from plainformer.encoder.weights.save import save
+from plainformer.encoder.weights.storage import Storage
+from plainformer.finetune.data.batch import Item
+from plainformer.finetune.data.examples import read_examples
+from plainformer.finetune.prediction.predictor import encode_all
+from plainformer.finetune.task import AnyTask
+from plainformer.finetune.task_file import save_task
+from plainformer.training import choose_device
+
+
+def shrink(
+    run: str | Path,
+    data: str,
+    out: Path,
+    options: ShrinkOptions,
+    columns: Sequence[str] = (),
+    report: Callable[[Sequence[Measured]], None] = lambda results: None,
+    quiet: bool = False,
+) -> list[Measured]:
+    """Write a smaller model of `run` to `out`; return the measures of both on `data`.
+
+    `columns` maps fields to columns of the files, by default as in training. `report` is called
+    with the measures before the result is judged. Raises `UserError` for a run that cannot be made
+    smaller so, and where its first score falls by more than the tolerance: then nothing is written.
+    """
+    if not options.is_on:
+        raise UserError(
+            "there is nothing to do: say --layers, --units, --zeros, --weights or --int8"
+        )
+    run = find_folder(run)
+    opened, task = open_run(run, options)
+    items = training_items(opened, task, options.train, columns)
+    with replaced_folder(out, "shrink") as folder:
+        remove_parts(opened, task, items, options)
+        if items and options.epochs and options.removes:
+            with tempfile.TemporaryDirectory() as log:
+                train_pruned(opened.model, task, items, options, Path(log), quiet)
+        write_model(opened, task, options, folder)
+        results = measure_both([run, folder], data, columns)
+        report(results)
+        refuse_loss(results, options.tolerance)
+    return results
+
+
+def open_run(run: Path, options: ShrinkOptions) -> tuple[Opened, AnyTask]:
+    """Open a run; raise `UserError` for one that cannot be made smaller as the options say."""
+    if is_adapter(run):
+        raise UserError(f"{run} is an adapter: merge it first: plainformer convert {run} --out …")
+    opened = Opened.of(run)
+    if opened.task is None:
+        raise UserError(f"{run} was not fine-tuned for a task: there is nothing to measure it by")
+    if is_int8(opened.model):
+        raise UserError(f"{run} is in int8 already: shrink the run of which it was made")
+    config = opened.model.config
+    if options.layers and config.share_layers:
+        raise UserError("all layers of this model are the same one: there is none to remove")
+    if options.layers > config.num_hidden_layers:
+        raise UserError(f"{run} has {config.num_hidden_layers} layers: {options.layers} is more")
+    return opened, opened.task
+
+
+def training_items(
+    opened: Opened, task: AnyTask, train: str | None, columns: Sequence[str]
+) -> list[Item]:
+    """Read and encode the examples of `train`; none without it."""
+    if train is None:
+        return []
+    naming = task.naming(columns, task.columns)
+    examples = read_examples(type(task), train, "train", naming)
+    return [item for _, item in encode_all(task, opened.tokenizer, examples)]
+
+
+def remove_parts(
+    opened: Opened, task: AnyTask, items: Sequence[Item], options: ShrinkOptions
+) -> None:
+    """Prune layers, units and weights, as far as the options say; each is scored anew."""
+    model = opened.model.to(choose_device("auto"))
+
+    def importance() -> Importance:
+        if items and options.importance != "magnitude":
+            return by_gradient(task, model, items)
+        return by_magnitude(model)
+
+    if options.layers:
+        prune_layers(model, importance().layers, options.layers)
+    if options.units:
+        prune_units(model, importance().units, options.units)
+    if options.zeros:
+        prune_weights(model, options.zeros)
+
+
+def write_model(opened: Opened, task: AnyTask, options: ShrinkOptions, folder: Path) -> None:
+    """Write the model in the chosen number formats, with tokenizer and task."""
+    model = quantize_int8(opened.model) if options.int8 == "dynamic" else opened.model
+    weights = None if options.weights == "keep" else options.weights
+    model.save_files(folder)
+    save(model.saved, folder, Storage(weights, int8=options.int8 == "weights"))
+    opened.tokenizer.max_length = task.max_length
+    opened.tokenizer.save(folder)
+    save_task(task, folder)
+
+
+def refuse_loss(results: Sequence[Measured], tolerance: float) -> None:
+    """Raise `UserError` where the first score fell by more than `tolerance`."""
+    before, after = results
+    name, old = next(iter(before.scores.items()))
+    new = after.scores[name]
+    if not (old - new <= tolerance or math.isnan(old)):
+        raise UserError(
+            f"{name} fell from {old:.4f} to {new:.4f}, by more than the tolerance of "
+            f"{tolerance:g}: nothing is written (--train F trains what is left; remove less, or "
+            "accept it with a larger --tolerance)"
+        )

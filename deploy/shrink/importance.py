@@ -1,0 +1,135 @@
+"""Score the parts of a model by what it would lose without them.
+
+    magnitude   ‖w‖                          of all weights of the part (Han et al. 2015,
+                                             arXiv:1506.02626)
+    gradient    Σ over texts |Σ a · ∂L/∂a|   a: what the part adds to the text's tokens (Michel et
+                                             al. 2019, arXiv:1905.10650; Molchanov et al. 2019,
+                                             arXiv:1906.10771)
+
+Σ a · ∂L/∂a is the derivative of the loss by a factor of the part that stands at 1: to first order,
+what the loss changes by when the part is removed. Of a feed-forward unit it is Σ w · ∂L/∂w over its
+column of the second matrix.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from plainformer.encoder.block import Block
+from plainformer.encoder.feedforward import FeedForward, GatedFeedForward
+from plainformer.encoder.linear import Linear
+from plainformer.encoder.packing import Sequences
+from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.finetune.data.batch import Batch, Item, by_length
+from plainformer.finetune.task import AnyTask
+
+
+@dataclass(frozen=True)
+class Importance:
+    """The scores of the layers of a model, and of the units of each."""
+
+    layers: Float[Tensor, " layers"]
+    units: Float[Tensor, "layers units"]
+
+
+def blocks_of(model: PretrainedModel) -> list[Block]:
+    """Return the blocks of a model."""
+    return [block for block in model.base.blocks if isinstance(block, Block)]
+
+
+@torch.no_grad()
+def by_magnitude(model: PretrainedModel) -> Importance:
+    """Score each part by the norm of its weights."""
+    layers, units = [], []
+    for block in blocks_of(model):
+        squares = [m.weight.square().sum() for m in block.modules() if isinstance(m, Linear)]
+        layers.append(torch.stack(squares).sum().sqrt())
+        units.append(_unit_squares(block.feed_forward).sqrt())
+    return Importance(torch.stack(layers), torch.stack(units))
+
+
+def _unit_squares(layer: FeedForward | GatedFeedForward) -> Float[Tensor, " units"]:
+    """Compute the squared norm of each unit: rows of the first matrix, a column of the second."""
+    size = layer.down.in_features
+    rows = layer.up.weight.square().sum(1).view(-1, size)  # (gate and up, or one; units)
+    return rows.sum(0) + layer.down.weight.square().sum(0)
+
+
+def by_gradient(task: AnyTask, model: PretrainedModel, items: Sequence[Item]) -> Importance:
+    """Score each part by the gradient of the task's loss on labelled items, without dropout."""
+    blocks, device = blocks_of(model), model.device
+    size = blocks[0].feed_forward.down.in_features
+    layers = torch.zeros(len(blocks), device=device)
+    units = torch.zeros(len(blocks), size, device=device)
+    model.eval().requires_grad_(True)
+    for some in by_length(items):
+        batch = Batch.of([item for _, item in some]).to(device)
+        with _Activations(blocks) as seen:
+            loss = task.loss(model_outputs(task, model, batch), batch)[0]
+        gradients = torch.autograd.grad(loss, [node for _, node, _ in seen.units + seen.layers])
+        pairs = zip(seen.units + seen.layers, gradients, strict=True)
+        with torch.no_grad():
+            for number, ((layer, _, added), gradient) in enumerate(pairs):
+                products = added * gradient  # (tokens, units), or (tokens, hidden)
+                if number < len(seen.units):
+                    units[layer] += per_text(products, batch.sequences).abs().sum(0)
+                else:
+                    total = products.sum(-1, keepdim=True)  # (tokens, 1)
+                    layers[layer] += per_text(total, batch.sequences).abs().sum()
+    return Importance(layers, units)
+
+
+def model_outputs(task: AnyTask, model: PretrainedModel, batch: Batch[Any]) -> Any:
+    """Compute the outputs of a model with gradients."""
+    with torch.enable_grad():
+        return task.outputs(model, batch)
+
+
+def per_text(
+    x: Float[Tensor, "tokens size"], sequences: Sequences
+) -> Float[Tensor, "sequences size"]:
+    """Sum the vectors of the tokens of each sequence."""
+    lengths = torch.tensor(sequences.lengths, device=x.device)
+    owner = torch.repeat_interleave(
+        torch.arange(len(lengths), device=x.device), lengths, output_size=len(x)
+    )
+    return x.new_zeros(len(lengths), x.shape[-1]).index_add(0, owner, x)
+
+
+class _Activations:
+    """Keep what units and layers add while a model runs: (layer, node of the graph, added)."""
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self.units: list[tuple[int, Tensor, Tensor]] = []
+        self.layers: list[tuple[int, Tensor, Tensor]] = []
+        self._blocks = blocks
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> "_Activations":
+        for number, block in enumerate(self._blocks):
+            down = block.feed_forward.down
+            self._handles += [
+                down.register_forward_pre_hook(self._unit_hook(number)),
+                block.register_forward_hook(self._layer_hook(number)),
+            ]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _unit_hook(self, number: int) -> Callable[..., None]:
+        def keep(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            self.units.append((number, inputs[0], inputs[0].detach()))
+
+        return keep
+
+    def _layer_hook(self, number: int) -> Callable[..., None]:
+        def keep(block: nn.Module, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
+            self.layers.append((number, outputs[0], (outputs[0] - inputs[0]).detach()))
+
+        return keep

@@ -1,0 +1,92 @@
+"""The options of `plainformer shrink`, and which of them go together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from plainformer.base import UserError, above, at_least, between, check_bounds
+
+
+@dataclass(frozen=True)
+class ShrinkOptions:
+    """What is removed of a model, how it is trained afterwards, and how its numbers are stored."""
+
+    GROUPS: ClassVar[Mapping[str, str]] = {
+        "layers": "what is removed",
+        "train": "training after it",
+        "weights": "number formats",
+        "tolerance": "the result",
+    }
+    """First option of each group -> the heading of the group in the help."""
+
+    layers: int = 0
+    """Keep this many layers, the most important ones; 0: all."""
+
+    units: float = 0.0
+    """Remove this share of the units of each feed-forward layer, the least important ones (0.3 is
+    usual)."""
+
+    zeros: float = 0.0
+    """Set this share of the weights of the blocks to 0, the smallest of all (0.5 is usual). The
+    file keeps its size, and the model its speed; a compressed archive gets smaller."""
+
+    importance: Literal["auto", "magnitude", "gradient"] = "auto"
+    """Score layers and units by the norm of their weights, or by the gradient of the loss on
+    --train. auto: gradient with --train, magnitude without."""
+
+    train: str | None = None
+    """Labelled examples to train on after removing: a file, or the name of a data set. Weights that
+    --zeros set to 0 stay 0."""
+
+    epochs: float = 1.0
+    """Passes over --train; 0 uses it for --importance alone."""
+
+    learning_rate: float = 5e-5
+    """The highest learning rate of the training."""
+
+    batch_size: int = 32
+    """Number of examples in a batch of the training."""
+
+    seed: int = 0
+    """Seed of the order of the examples and of dropout."""
+
+    weights: Literal["keep", "bf16", "fp16"] = "keep"
+    """Round the weights in the file to 16 bits; computed with in 32. `transformers` opens it."""
+
+    int8: Literal["no", "dynamic", "weights"] = "no"
+    """Round the matrices of the blocks to 8 bits. dynamic: activations, too, which is faster on a
+    CPU. weights: matrices and embeddings in the file alone, the smallest file. Only Plainformer
+    opens either."""
+
+    tolerance: float = 0.01
+    """How far the first score may fall."""
+
+    def __post_init__(self) -> None:
+        """Check the options before any work is done."""
+        check_bounds(
+            self,
+            layers=at_least(0),
+            units=between(0, 1, open_="]"),
+            zeros=between(0, 1, open_="]"),
+            epochs=at_least(0),
+            learning_rate=above(0),
+            batch_size=at_least(1),
+            seed=at_least(0),
+            tolerance=at_least(0),
+        )
+        if self.importance == "gradient" and self.train is None:
+            raise UserError("importance gradient needs the examples of --train")
+        if self.importance != "auto" and not (self.layers or self.units):
+            raise UserError("importance chooses layers and units: say --layers or --units")
+        if self.train is not None and not self.removes:
+            raise UserError("train follows --layers, --units or --zeros: say one, or leave it out")
+
+    @property
+    def removes(self) -> bool:
+        """Tell whether a part of the model is removed."""
+        return bool(self.layers or self.units or self.zeros)
+
+    @property
+    def is_on(self) -> bool:
+        """Tell whether there is anything to do."""
+        return self.removes or self.weights != "keep" or self.int8 != "no"

@@ -1,0 +1,65 @@
+"""`plainformer shrink RUN --data F --out DIR`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from plainformer.deploy.shrink import Measured, ShrinkOptions, shrink
+from plainformer.finetune.metrics import Table
+from plainformer.line import Positional
+from plainformer.options import parse
+from plainformer.tables import print_table
+
+
+@dataclass(frozen=True)
+class ShrinkCommand:
+    """Make a fine-tuned model smaller or faster, and measure what that costs.
+
+    The steps are taken in the order of this help: layers, units, zeros, training, 16 or 8 bits.
+    Size, speed and scores of both models are measured on --data, one beside the other. Where the
+    first score falls by more than --tolerance, nothing is written.
+    """
+
+    GROUPS: ClassVar[Mapping[str, str]] = {"run": "data", "options": "what is removed"}
+    """First option of each group -> the heading of the group in the help."""
+
+    run: Positional[Path]
+    """Folder of the fine-tuned model."""
+
+    data: str
+    """Labelled examples to measure on: a file, or the name of a data set (its test split)."""
+
+    out: Path
+    """A new folder for the smaller model, with tokenizer and labels."""
+
+    columns: tuple[str, ...] = ()
+    """Read these columns of the files: --columns text=review label=stars. By default those of
+    training."""
+
+    options: ShrinkOptions = field(default_factory=ShrinkOptions)
+    """What to do."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Shrink, and print what both models were measured at."""
+    command = parse(ShrinkCommand, "shrink", arguments)
+    shrink(
+        command.run, command.data, command.out, command.options, command.columns, report=print_both
+    )
+    print(f"the smaller model, with tokenizer and labels, is in {command.out}")
+
+
+def print_both(results: Sequence[Measured]) -> None:
+    """Print size, speed and scores of the run and of the smaller model."""
+    names = list(results[0].scores)[:3]
+    rows = [
+        (
+            which,
+            f"{found.megabytes:,.2f}",
+            f"{found.speed:,.0f}",
+            *(f"{found.scores[name]:.4f}" for name in names),
+        )
+        for which, found in zip(("the run", "smaller"), results, strict=True)
+    ]
+    print_table(Table("shrunk", ("model", "MB", "examples a second", *names), rows))
