@@ -55,9 +55,7 @@ def test_the_chapter_that_shows_a_term_names_it(name: str, language: str) -> Non
 def test_no_earlier_chapter_uses_a_term_but_in_a_link(name: str, language: str) -> None:
     term = TERMS[name]
     for chapter in chapters()[: chapters().index(term.chapter)]:
-        text = unlinked_prose(chapter, language)
-        for known in known_at(chapter):  # they may hold the term: "attention mask" holds "mask"
-            text = re.sub(word(name_in(known, language)), " ", text, flags=re.IGNORECASE)
+        text = prose_without_known(chapter, language)
         used = rf".{{0,20}}{word(name_in(term, language))}.{{0,20}}"
         if found := re.findall(used, text, re.IGNORECASE):
             pytest.fail(f"{chapter} uses it before {term.chapter} shows it: {found}")
@@ -80,6 +78,18 @@ def unlinked_prose(chapter: str, language: str) -> str:
             ]
         )
     )
+
+
+@cache
+def prose_without_known(chapter: str, language: str) -> str:
+    """The prose of a chapter without links and without the terms known by then.
+
+    Those may hold a later one: "attention mask" holds "mask".
+    """
+    text = unlinked_prose(chapter, language)
+    for known in known_at(chapter):
+        text = re.sub(word(name_in(known, language)), " ", text, flags=re.IGNORECASE)
+    return text
 
 
 @cache
