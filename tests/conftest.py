@@ -8,16 +8,15 @@ import random
 
 import numpy as np
 import pytest
-from jaxtyping import install_import_hook
 
-import tests.typechecker  # noqa: F401 (the hook finds it by name)
+from tests import typechecker
 
 # The test processes share the cores: one thread each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No test asks the hub for a folder that is not here.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-install_import_hook("plainformer", "tests.typechecker.check")
+typechecker.install("plainformer")
 
 
 def seed_all() -> None:

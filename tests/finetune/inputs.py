@@ -1,6 +1,6 @@
 """Give every call that takes texts what is none, and print what each says, as JSON.
 
-A program of its own: in the tests beartype would refuse these before the code does.
+A program of its own, so that nothing of the tests checks a type before the code does.
 """
 
 import json
