@@ -26,12 +26,10 @@ def default_length(folder: Path, prompt: int = 0) -> int:
 
     Raises `UserError` where it leaves none for a text.
     """
-    left = positions(folder) - prompt
-    if left < SHORTEST:
-        raise UserError(
-            f"soft_prompt {prompt} leaves no room: the model has {left + prompt} positions"
-        )
-    return min(DEFAULT, left)
+    number = positions(folder)
+    if prompt and number - prompt < SHORTEST:
+        raise UserError(f"soft_prompt {prompt} leaves no room: the model has {number} positions")
+    return min(DEFAULT, number - prompt)
 
 
 def positions(folder: Path) -> int:
