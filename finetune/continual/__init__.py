@@ -3,7 +3,7 @@
     continual(ContinualConfig(Path("minilm"), Path("tasks.toml"), Path("runs/sequence")))
 
     pull = ElasticPull().after(model, fisher(task, model, items))              # EWC, after a task
-    pull.add_gradient(model, strength=1000)                                    # in the next one
+    pull.add_gradient(model, strength=1e5)                                     # in the next one
     objective = lwf(objective, {"old": task}, old_model)                       # LwF
     order = Replayed("new", {"old": few_items, "new": new_items}, share=0.1)   # replay
 
