@@ -35,12 +35,7 @@ class Opened:
         """
         folder = find_folder(folder)
         tokenizer = load_tokenizer(tokenizer_folder(folder))
-        try:
-            task: AnyTask | None = load_task(folder)
-        except UserError:
-            if (folder / "task.json").exists() or not (folder / "config.json").exists():
-                raise
-            task = None
+        task = task_of(folder)
         model = load_declared(folder)[0] if task is None else task.load(folder)
         tokenizer.check_vocabulary(model.config.vocab_size)
         if is_adapter(folder):
@@ -57,3 +52,13 @@ class Opened:
         naming = self.task.naming((), self.task.columns)
         examples = read_examples(type(self.task), source, "test", naming)
         return list(encode_all(self.task, self.tokenizer, examples))
+
+
+def task_of(folder: Path) -> AnyTask | None:
+    """Load the task of a model folder; None for a model that was only pretrained."""
+    try:
+        return load_task(folder)
+    except UserError:
+        if (folder / "task.json").exists() or not (folder / "config.json").exists():
+            raise
+        return None

@@ -82,6 +82,18 @@ class Embedder:
         Texts of like length are computed together. Several processes compute a part each, and
         return all vectors. Raises `UserError` for a text that gives no token at all.
         """
+        items = self.items(texts)
+
+        def embed(some: list[tuple[int, Item]]) -> tuple[list[int], Float[np.ndarray, "_ size"]]:
+            return [number for number, _ in some], self.vectors([item for _, item in some])
+
+        vectors = np.zeros((len(items), self.model.size), np.float32)
+        for numbers, found in distributed_map(embed, by_length(items)):
+            vectors[numbers] = found
+        return vectors
+
+    def items(self, texts: Sequence[str | tuple[str, str]]) -> list[Item]:
+        """Encode texts, or pairs; raise `UserError` for one that gives no token at all."""
         pairs = [text_and_pair(text, f"text {n}") for n, text in enumerate(as_list(texts), start=1)]
         encodings = [self.encode(*pair) for pair in pairs]
         skip = self._skipped()
@@ -89,21 +101,18 @@ class Embedder:
             if len(encoding) <= skip:
                 what = "tokens beside the prompt's" if skip else "tokens"
                 raise UserError(f"text {number} has no {what}: leave it out")
-        items = [Item((encoding,)) for encoding in encodings]
-        device = next(self.model.parameters()).device
+        return [Item((encoding,)) for encoding in encodings]
 
-        def embed(some: list[tuple[int, Item]]) -> tuple[list[int], Float[np.ndarray, "_ size"]]:
-            batch = Batch.of([item for _, item in some]).to(device)
-            pooled = self.model(
-                batch.input_ids, None, batch.token_type_ids, batch.sequences, skip=skip
-            ).float()
-            check_finite(pooled)
-            return [number for number, _ in some], batch.in_order(pooled).cpu().numpy()
-
-        vectors = np.zeros((len(pairs), self.model.size), np.float32)
-        for numbers, found in distributed_map(embed, by_length(items)):
-            vectors[numbers] = found
-        return vectors
+    @torch.no_grad()
+    def vectors(self, items: Sequence[Item]) -> Float[np.ndarray, "sequences size"]:
+        """Compute the vector of each sequence of the items, in order, as one batch."""
+        batch = Batch.of(items).to(next(self.model.parameters()).device)
+        pooled = self.model(
+            batch.input_ids, None, batch.token_type_ids, batch.sequences, skip=self._skipped()
+        ).float()
+        check_finite(pooled)
+        found: Float[np.ndarray, "sequences size"] = batch.in_order(pooled).cpu().numpy()
+        return found
 
     def encode(self, text: str, pair: str | None = None) -> Encoding:
         """Tokenise a text, with the prompt before it and an optional pair after it."""

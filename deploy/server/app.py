@@ -1,0 +1,55 @@
+"""Put the routes, the errors and the guard together as one ASGI application."""
+
+import asyncio
+import contextlib
+import signal
+import threading
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+
+from plainformer import __version__
+from plainformer.deploy.server.errors import add_handlers
+from plainformer.deploy.server.guard import Guard
+from plainformer.deploy.server.models import Models
+from plainformer.deploy.server.routes.about import about_router
+from plainformer.deploy.server.routes.embed import embed_router
+from plainformer.deploy.server.routes.predict import predict_router
+from plainformer.deploy.server.routes.rank import rank_router
+from plainformer.deploy.server.routes.tokenize import tokenize_router
+
+ROUTERS = (predict_router, embed_router, rank_router, tokenize_router, about_router)
+
+
+def create_app(models: Models, token: str | None = None) -> Guard:
+    """Make the application; with a token, every route but /health asks for it.
+
+    /openapi.json describes it; no page of documentation, which would load scripts from elsewhere.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        tasks: set[asyncio.Task[None]] = set()  # asyncio keeps no reference to a task
+
+        def reload() -> None:
+            task = asyncio.create_task(models.reload())
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+        if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+        yield
+        await asyncio.to_thread(models.close)
+
+    app = FastAPI(
+        title="Plainformer",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    add_handlers(app)
+    for router in ROUTERS:
+        app.include_router(router(models))
+    posted = {path for path, methods in app.openapi()["paths"].items() if "post" in methods}
+    return Guard(app, models.limits, models.metrics, posted, token)

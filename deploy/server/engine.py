@@ -1,0 +1,198 @@
+"""Compute the texts of all clients in shared batches: one queue, one thread for each model.
+
+    engine = Engine(compute)                      # compute: items → a result for each
+    results = engine.submit(items).result()       # in the order of the items
+
+A batch takes an item of each waiting request in turn, up to a number of tokens, so a long request
+delays no short one. The first item waits a few milliseconds for others, unless they already fill a
+batch. Where a batch fails, its requests are computed one by one, and only the faulty one fails. A
+request whose future was cancelled is not computed.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from time import monotonic
+from typing import Any
+
+from plainformer.finetune.data.batch import BATCH_TOKENS, Item
+
+Compute = Callable[[Sequence[Any]], Sequence[Any]]
+OnBatch = Callable[[int, int, float, float], None]
+"""A function that is called with the texts and tokens of a batch, the seconds that its first text
+waited, and the seconds it took."""
+
+
+class QueueFull(Exception):
+    """Raised for a request that would make the queue too long."""
+
+
+class Closed(Exception):
+    """Raised for a request to an engine that was closed."""
+
+
+class Request:
+    """The items of a request, and the results that are there."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.items = items
+        self.taken = 0
+        """The number of items that were put into batches."""
+        self.missing = len(items)
+        self.results: list[Any] = [None] * len(items)
+        self.done: Future[list[Any]] = Future()
+
+    def put(self, index: int, result: Any) -> None:
+        """Store a result; the last one completes the request."""
+        self.results[index] = result
+        self.missing -= 1
+        if not self.missing and self.done.set_running_or_notify_cancel():
+            self.done.set_result(self.results)
+
+    def fail(self, error: BaseException) -> None:
+        """End the request by an error."""
+        if not self.done.done() and self.done.set_running_or_notify_cancel():
+            self.done.set_exception(error)
+
+
+Parts = list[tuple[Request, int]]
+"""The items of a batch: each by its request and its index there."""
+
+
+class Engine:
+    """A queue of requests, and the thread that computes them."""
+
+    def __init__(
+        self,
+        compute: Compute,
+        batch_tokens: int = BATCH_TOKENS,
+        wait: float = 0.002,
+        queue: int = 4096,
+        on_batch: OnBatch | None = None,
+    ) -> None:
+        self._compute, self._on_batch = compute, on_batch
+        self._batch_tokens, self._wait, self._queue = batch_tokens, wait, queue
+        self._requests: deque[Request] = deque()
+        self._tokens = self._texts = 0
+        """Of the items that wait."""
+        self._since = 0.0
+        """The time at which the first waiting item came."""
+        self._waited = 0.0
+        """The seconds that the first item of the last batch waited."""
+        self._closing = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="model", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Return the number of texts that wait."""
+        return self._texts
+
+    def submit(self, items: Sequence[Item]) -> "Future[list[Any]]":
+        """Queue the items of a request; return the future of their results, in order.
+
+        Raises `QueueFull`, and `Closed` after `close`.
+        """
+        request = Request(items)
+        if not items:
+            request.done.set_result([])
+            return request.done
+        with self._changed:
+            if self._closing:
+                raise Closed
+            if self._texts + len(items) > self._queue:
+                self._forget_given_up()
+            if self._texts + len(items) > self._queue:
+                raise QueueFull
+            if not self._requests:
+                self._since = monotonic()
+            self._requests.append(request)
+            self._count(items, 1)
+            self._changed.notify()
+        return request.done
+
+    def close(self) -> None:
+        """Refuse new requests; the thread ends when it has computed those that wait."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the end of the thread."""
+        self._thread.join(timeout)
+
+    def _count(self, items: Sequence[Item], sign: int) -> None:
+        self._texts += sign * len(items)
+        self._tokens += sign * sum(item.num_tokens for item in items)
+
+    def _forget_given_up(self) -> None:
+        """Remove the requests that were given up, or have failed."""
+        for request in [request for request in self._requests if request.done.done()]:
+            self._count(request.items[request.taken :], -1)
+            self._requests.remove(request)
+
+    def _run(self) -> None:
+        while (parts := self._next()) is not None:
+            if parts:
+                self._answer(parts)
+            del parts  # their texts are not kept until the next batch
+
+    def _next(self) -> Parts | None:
+        """Wait for a batch; None when the engine is closed and all is computed."""
+        with self._changed:
+            while not self._requests:
+                if self._closing:
+                    return None
+                self._changed.wait()
+            while self._tokens < self._batch_tokens and not self._closing:
+                left = self._since + self._wait - monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+            return self._pick()
+
+    def _pick(self) -> Parts:
+        """Take an item of each request in turn, until the batch is full."""
+        parts: Parts = []
+        tokens = 0
+        self._waited = monotonic() - self._since
+        while self._requests:
+            request = self._requests[0]
+            if request.done.done():  # given up, or failed
+                self._forget_given_up()
+                continue
+            item = request.items[request.taken]
+            if parts and tokens + item.num_tokens > self._batch_tokens:
+                break
+            self._requests.popleft()
+            parts.append((request, request.taken))
+            request.taken += 1
+            tokens += item.num_tokens
+            self._count([item], -1)
+            if request.taken < len(request.items):
+                self._requests.append(request)
+        return parts
+
+    def _answer(self, parts: Parts) -> None:
+        """Compute a batch, and hand out its results or its error."""
+        items = [request.items[index] for request, index in parts]
+        begin, waited = monotonic(), self._waited
+        try:
+            results = list(self._compute(items))
+            if len(results) != len(items):
+                raise RuntimeError(f"{len(items)} items have {len(results)} results")
+        except BaseException as error:  # a panic in a Rust library is not an Exception
+            requests = list(dict.fromkeys(request for request, _ in parts))
+            if len(requests) == 1:
+                requests[0].fail(error)
+            else:
+                for one in requests:
+                    self._answer([part for part in parts if part[0] is one])
+            return
+        if self._on_batch is not None:
+            tokens = sum(item.num_tokens for item in items)
+            self._on_batch(len(items), tokens, waited, monotonic() - begin)
+        for (request, index), result in zip(parts, results, strict=True):
+            request.put(index, result)

@@ -1,0 +1,88 @@
+"""Answer errors as JSON, in one plain sentence.
+
+{"error": {"message": "300 inputs, more than 256: send several requests", "type": "too_large"}}
+"""
+
+import json
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from plainformer.base import UserError
+
+KINDS = {
+    400: "bad_request",
+    401: "unauthorized",
+    404: "not_found",
+    405: "wrong_method",
+    408: "too_slow",
+    413: "too_large",
+    422: "invalid",
+    429: "overloaded",
+    499: "gone",
+    500: "internal",
+    503: "closing",
+    504: "timeout",
+}
+"""The `type` of an error, by its status. 499: the client closed the connection."""
+SHOWN_CHARACTERS = 500
+
+
+class Refused(HTTPException):
+    """A request that is not answered, with the status and the message that say why."""
+
+    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(status, message, headers)
+
+
+def reply(value: Any, status: int = 200, headers: Any = None) -> Response:
+    """Make a response of a JSON value."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Response(text.encode(), status, headers, media_type="application/json")
+
+
+def error_reply(status: int, message: str, headers: Any = None) -> Response:
+    """Make the response of an error."""
+    message = message.encode(errors="replace").decode()
+    if len(message) > SHOWN_CHARACTERS:
+        message = message[:SHOWN_CHARACTERS] + "…"
+    kind = KINDS.get(status, "error")
+    return reply({"error": {"message": message, "type": kind}}, status, headers)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Let an app answer each kind of error in this form."""
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        message = error.detail
+        if error.status_code in (404, 405) and not isinstance(error, Refused):
+            message = f"there is no {request.method} {request.url.path}: see /openapi.json"
+        return error_reply(error.status_code, message, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return error_reply(422, describe(error.errors()[0]))
+
+    @app.exception_handler(UserError)
+    async def users(request: Request, error: UserError) -> Response:
+        return error_reply(422, str(error))
+
+    @app.exception_handler(Exception)
+    async def internal(request: Request, error: Exception) -> Response:
+        return error_reply(500, f"internal error ({type(error).__name__}): see the server's log")
+
+
+def describe(error: Any) -> str:
+    """Describe an error of pydantic: the field, and what it should be."""
+    if error["type"] in ("model_attributes_type", "missing") and len(error["loc"]) < 2:
+        return "the body must be a JSON object, sent with Content-Type: application/json"
+    field = ".".join(str(part) for part in error["loc"][1:])
+    if error["type"] == "missing":
+        return f"the field {field} is missing"
+    if error["type"] == "extra_forbidden":
+        return f"there is no field {field}: see /openapi.json"
+    return f"{field}: {error['msg']}"

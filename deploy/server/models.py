@@ -1,0 +1,140 @@
+"""Keep the models by name, each with its engine; reload them while requests are answered.
+
+    async with models.using("labels") as running:
+        results = await running.compute(items)
+
+A reload loads the new weights beside the old ones, and swaps them: a request that began on the old
+ones ends there, and their engine is closed when none is left.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from plainformer.base import UserError, did_you_mean
+from plainformer.deploy.server.engine import Closed, Engine, QueueFull
+from plainformer.deploy.server.errors import Refused
+from plainformer.deploy.server.limits import Limits
+from plainformer.deploy.server.metrics import Metrics
+from plainformer.deploy.server.served import Served
+from plainformer.finetune.data.batch import Item
+
+T = TypeVar("T")
+
+SHORT = 4096
+"""Characters that are encoded at once; more are encoded in a thread, since that takes longer than
+to start one, and others would wait."""
+
+
+@dataclass(eq=False)
+class Running:
+    """A model with its engine, and the number of requests that use it."""
+
+    name: str
+    served: Served
+    engine: Engine
+    limits: Limits
+    users: int = 0
+    retired: bool = False
+
+    async def encode(self, encode: Callable[[], T], characters: int) -> T:
+        """Encode inputs, long ones without letting other requests wait."""
+        return encode() if characters <= SHORT else await asyncio.to_thread(encode)
+
+    async def compute(self, items: Sequence[Item]) -> list[Any]:
+        """Compute items in batches with those of others; raise `Refused` where it cannot."""
+        self.limits.check_tokens(items)
+        try:
+            return await asyncio.wrap_future(self.engine.submit(items))
+        except QueueFull:
+            raise Refused(
+                429, "too many texts wait for this model: try again", {"Retry-After": "1"}
+            ) from None
+        except Closed:
+            raise Refused(503, "the server is shutting down") from None
+        except UserError as error:  # of the model: those of texts are raised before
+            raise Refused(500, str(error)) from None
+
+
+@dataclass(eq=False)
+class Models:
+    """The models by name; the first is the default."""
+
+    running: dict[str, Running]
+    limits: Limits
+    metrics: Metrics
+    int8: bool = False
+    _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @contextmanager
+    def using(self, name: str | None) -> Iterator[Running]:
+        """Use the model of a name, or the default, for one request."""
+        if name is None:
+            name = next(iter(self.running))
+        if name not in self.running:
+            hint = did_you_mean(name, self.running) or f": choose {', '.join(self.running)}"
+            raise Refused(404, f"there is no model {name[:80]!r}{hint}")
+        one = self.running[name]
+        one.users += 1
+        try:
+            yield one
+        finally:
+            one.users -= 1
+            if one.retired and not one.users:
+                one.engine.close()
+
+    async def reload(self) -> None:
+        """Load each folder again, and swap it for the model that runs; keep it where that fails."""
+        async with self._reloading:
+            for name, old in list(self.running.items()):
+                try:
+                    served = await asyncio.to_thread(Served.load, old.served.folder, self.int8)
+                except Exception as error:
+                    print(f"{name} is not reloaded: {error}", file=sys.stderr, flush=True)
+                    continue
+                self.running[name] = start(name, served, self.limits, self.metrics)
+                old.retired = True
+                if not old.users:
+                    old.engine.close()
+                print(f"{name} is reloaded", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Finish what was accepted, and end the threads."""
+        for one in self.running.values():
+            one.engine.close()
+        for one in self.running.values():
+            one.engine.join(self.limits.timeout)
+
+
+def start(name: str, served: Served, limits: Limits, metrics: Metrics) -> Running:
+    """Start the engine of a model."""
+    engine = Engine(
+        served.compute,
+        wait=limits.wait_ms / 1000,
+        queue=limits.queue,
+        on_batch=metrics.of_batch,
+    )
+    return Running(name, served, engine, limits)
+
+
+def load_models(
+    folders: Sequence[str | Path], limits: Limits | None = None, int8: bool = False
+) -> Models:
+    """Load the models of some folders, by the folders' names.
+
+    Raises `UserError` for a folder without a model, and for two folders of one name.
+    """
+    limits, metrics = limits or Limits(), Metrics()
+    named: dict[str, Path] = {}
+    for folder in map(Path, folders):
+        name = folder.name or folder.resolve().name
+        if name in named:
+            raise UserError(f"{named[name]} and {folder} have the same name: rename one")
+        named[name] = folder
+    loaded = {name: Served.load(folder, int8) for name, folder in named.items()}
+    running = {name: start(name, served, limits, metrics) for name, served in loaded.items()}
+    return Models(running, limits, metrics, int8)

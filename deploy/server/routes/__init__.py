@@ -1,0 +1,1 @@
+"""Define the routes of the server, a file for each kind of question."""

@@ -1,0 +1,67 @@
+"""Listen on a port, and serve until SIGTERM or Ctrl-C; what was accepted is finished."""
+
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from plainformer.base import UserError
+from plainformer.deploy.server.app import create_app
+from plainformer.deploy.server.limits import Limits
+from plainformer.deploy.server.models import load_models
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+BACKLOG = 2048
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open the socket; raise `UserError` where that is not possible."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise UserError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+
+
+def make_server(app: object, limits: Limits) -> uvicorn.Server:
+    """Make the HTTP server of an application."""
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=int(limits.timeout) + 5,
+    )
+    return uvicorn.Server(config)
+
+
+def serve(
+    folders: tuple[Path, ...],
+    host: str,
+    port: int,
+    limits: Limits,
+    token: str | None = None,
+    int8: bool = False,
+) -> None:
+    """Load the models, and serve them until a signal says to stop.
+
+    Raises `UserError` for a folder without a model, and a port that is taken.
+    """
+    with listen(host, port) as listener:
+        models = load_models(folders, limits, int8)
+        server = make_server(create_app(models, token), limits)
+        if host not in LOOPBACK and token is None:
+            print(
+                f"warning: anyone who reaches {host} may use this server: give --token",
+                file=sys.stderr,
+            )
+        shown, taken = listener.getsockname()[:2]
+        shown = f"[{shown}]" if ":" in shown else shown
+        print(f"{', '.join(models.running)} at http://{shown}:{taken}", flush=True)
+        # uvicorn stops at SIGTERM, and raises it again when it has stopped.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        server.run(sockets=[listener])

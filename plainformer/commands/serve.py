@@ -1,0 +1,88 @@
+"""`plainformer serve RUN [RUN …]`."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from plainformer.base import UserError, between, check_bounds
+from plainformer.base.allocator import limit_kernel_cache
+from plainformer.base.extras import need
+from plainformer.line import Positional
+from plainformer.options import parse
+
+TOKEN = "PLAINFORMER_TOKEN"
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """Serve models over HTTP: the texts of all clients share batches, without padding.
+
+    POST /predict, /embed, /v1/embeddings, /rerank, /similarity and /tokenize; GET /info, /health,
+    /metrics and /openapi.json. SIGTERM finishes what was accepted; SIGHUP loads the folders again
+    without losing a request.
+    """
+
+    run: Positional[tuple[Path, ...]]
+    """Folders of models: fine-tuned ones, sentence encoders, adapters. A request names one by the
+    name of its folder; the first is the default."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on. By default only this machine reaches the server; 0.0.0.0: others
+    too, for which --token is wise."""
+
+    port: int = 8080
+    """The port to listen on; 0: any free one, which is printed."""
+
+    token: str | None = None
+    """Answer only requests with `Authorization: Bearer TOKEN`. By default the environment variable
+    PLAINFORMER_TOKEN, which other users of the machine cannot see; without both, every request."""
+
+    max_body: int = 2_000_000
+    """Bytes of the body of a request."""
+
+    max_texts: int = 256
+    """Inputs of a request."""
+
+    max_tokens: int = 65_536
+    """Tokens of all inputs of a request, the windows of long texts counted one by one."""
+
+    queue: int = 4096
+    """Texts that may wait for a model; more are refused with status 429."""
+
+    timeout: float = 30.0
+    """Seconds for the body of a request to arrive, and again for its answer."""
+
+    wait_ms: float = 2.0
+    """Milliseconds that a text waits for others to share its batch. 0: none, for a single client;
+    2 to 10 for many."""
+
+    int8: bool = False
+    """Quantize the matrices of the blocks to int8: faster on a CPU. `evaluate --int8` shows the
+    effect on the scores."""
+
+    def __post_init__(self) -> None:
+        """Check the options before any work is done."""
+        check_bounds(self, port=between(0, 65535))
+        if self.token is not None and not (self.token.isascii() and self.token.isprintable()):
+            raise UserError("token must be of printable ASCII characters: it is sent in a header")
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    options = parse(ServeOptions, "serve", arguments)
+    token = options.token if options.token is not None else os.environ.get(TOKEN) or None
+    need("fastapi", "uvicorn", "prometheus_client", extra="serve", purpose="serving")
+    limit_kernel_cache()
+    from plainformer.deploy.server.limits import Limits
+    from plainformer.deploy.server.run import serve
+
+    limits = Limits(
+        max_body=options.max_body,
+        max_texts=options.max_texts,
+        max_tokens=options.max_tokens,
+        queue=options.queue,
+        timeout=options.timeout,
+        wait_ms=options.wait_ms,
+    )
+    serve(options.run, options.host, options.port, limits, token, options.int8)
