@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -65,7 +66,7 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return error_reply(422, describe(error.errors()[0]))
+        return error_reply(422, describe(error.errors()))
 
     @app.exception_handler(UserError)
     async def users(request: Request, error: UserError) -> Response:
@@ -76,13 +77,22 @@ def add_handlers(app: FastAPI) -> None:
         return error_reply(500, f"internal error ({type(error).__name__}): see the server's log")
 
 
-def describe(error: Any) -> str:
-    """Describe an error of pydantic: the field, and what it should be."""
-    if error["type"] in ("model_attributes_type", "missing") and len(error["loc"]) < 2:
+def describe(errors: Sequence[Any]) -> str:
+    """Describe the first error of pydantic: the field, and what it should be."""
+    first = errors[0]
+    kind, place = first["type"], first["loc"]
+    if kind in ("model_attributes_type", "missing") and len(place) < 2:
         return "the body must be a JSON object, sent with Content-Type: application/json"
-    field = ".".join(str(part) for part in error["loc"][1:])
-    if error["type"] == "missing":
-        return f"the field {field} is missing"
-    if error["type"] == "extra_forbidden":
-        return f"there is no field {field}: see /openapi.json"
-    return f"{field}: {error['msg']}"
+    alike = [error for error in errors if error["loc"][: len(place) - 1] == place[:-1]]
+    if kind not in ("missing", "extra_forbidden") and len(alike) > 1:  # of several forms, none
+        return f"{name_of(place[:-1])} has a form that is not among those of /openapi.json"
+    if kind == "missing":
+        return f"the field {name_of(place)} is missing"
+    if kind == "extra_forbidden":
+        return f"there is no field {name_of(place)}: see /openapi.json"
+    return f"{name_of(place)}: {first['msg']}"
+
+
+def name_of(place: Sequence[str | int]) -> str:
+    """Return the name of a field, by its place in the body: inputs.0"""
+    return ".".join(map(str, place[1:]))

@@ -9,6 +9,8 @@ import uvicorn
 
 from plainformer.base import UserError
 from plainformer.deploy.server.app import create_app
+from plainformer.deploy.server.connection import PatientConnection
+from plainformer.deploy.server.guard import Guard
 from plainformer.deploy.server.limits import Limits
 from plainformer.deploy.server.models import load_models
 
@@ -25,15 +27,16 @@ def listen(host: str, port: int) -> socket.socket:
         raise UserError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
 
 
-def make_server(app: object, limits: Limits) -> uvicorn.Server:
-    """Make the HTTP server of an application."""
+def make_server(app: Guard, limits: Limits, keep_alive: int = 75) -> uvicorn.Server:
+    """Make the HTTP server of an application; connections rest at most `keep_alive` seconds."""
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
+        http=PatientConnection,
         log_level="warning",
         access_log=False,
         server_header=False,
         lifespan="on",
-        timeout_keep_alive=75,
+        timeout_keep_alive=keep_alive,
         timeout_graceful_shutdown=int(limits.timeout) + 5,
     )
     return uvicorn.Server(config)
@@ -51,6 +54,8 @@ def serve(
 
     Raises `UserError` for a folder without a model, and a port that is taken.
     """
+    if hasattr(signal, "SIGHUP"):  # until there is something to reload
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with listen(host, port) as listener:
         models = load_models(folders, limits, int8)
         server = make_server(create_app(models, token), limits)

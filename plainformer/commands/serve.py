@@ -64,14 +64,20 @@ class ServeOptions:
     def __post_init__(self) -> None:
         """Check the options before any work is done."""
         check_bounds(self, port=between(0, 65535))
-        if self.token is not None and not (self.token.isascii() and self.token.isprintable()):
-            raise UserError("token must be of printable ASCII characters: it is sent in a header")
+        check_token(self.token)
+
+
+def check_token(token: str | None) -> None:
+    """Raise `UserError` for a token that no header can hold."""
+    if token is not None and not (token.isascii() and token.isprintable()):
+        raise UserError("token must be of printable ASCII characters: it is sent in a header")
 
 
 def run(arguments: Sequence[str]) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     options = parse(ServeOptions, "serve", arguments)
     token = options.token if options.token is not None else os.environ.get(TOKEN) or None
+    check_token(token)
     need("fastapi", "uvicorn", "prometheus_client", extra="serve", purpose="serving")
     limit_kernel_cache()
     from plainformer.deploy.server.limits import Limits

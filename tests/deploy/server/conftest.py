@@ -60,10 +60,10 @@ def runs(tokenizer, tmp_path_factory) -> dict[str, Path]:  # noqa: F811
 
 
 @contextmanager
-def served(models: Models, token: str | None = None) -> Iterator[str]:  # noqa: F811
+def served(models: Models, token: str | None = None, keep_alive: int = 75) -> Iterator[str]:  # noqa: F811
     """Serve in a thread; yield the address."""
     with listen("127.0.0.1", 0) as listener:
-        server = make_server(create_app(models, token), models.limits)
+        server = make_server(create_app(models, token), models.limits, keep_alive)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         while not server.started:
