@@ -8,6 +8,7 @@ from plainformer.tokenizer.inputs import as_list, check_text, text_and_pair
 from plainformer.tokenizer.load import load_tokenizer
 from plainformer.tokenizer.sentence_piece import SentencePiece
 from plainformer.tokenizer.train import train_tokenizer
+from plainformer.tokenizer.trim import always_kept, trim
 from plainformer.tokenizer.wordpiece import WordPiece
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Tokens",
     "WordPiece",
     "added_words",
+    "always_kept",
     "as_list",
     "check_text",
     "extend",
@@ -28,4 +30,5 @@ __all__ = [
     "split_words",
     "text_and_pair",
     "train_tokenizer",
+    "trim",
 ]

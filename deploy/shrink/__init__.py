@@ -1,4 +1,4 @@
-"""Make a fine-tuned model smaller or faster: fewer layers and units, zeros, 16 or 8 bits.
+"""Make a fine-tuned model smaller or faster: fewer tokens, layers and units, zeros, 16 or 8 bits.
 
 shrink(run, "test.csv", out, ShrinkOptions(units=0.3, train="train.csv"))
 """
@@ -8,6 +8,7 @@ from plainformer.deploy.shrink.importance import Importance, by_gradient, by_mag
 from plainformer.deploy.shrink.measure import Measured
 from plainformer.deploy.shrink.options import ShrinkOptions
 from plainformer.deploy.shrink.prune import keep_zeros, prune_layers, prune_units, prune_weights
+from plainformer.deploy.shrink.vocabulary import keep_tokens, trim_vocabulary
 
 __all__ = [
     "Importance",
@@ -15,9 +16,11 @@ __all__ = [
     "ShrinkOptions",
     "by_gradient",
     "by_magnitude",
+    "keep_tokens",
     "keep_zeros",
     "prune_layers",
     "prune_units",
     "prune_weights",
     "shrink",
+    "trim_vocabulary",
 ]

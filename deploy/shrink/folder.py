@@ -1,6 +1,6 @@
 """Make the model of a run smaller, measure it beside the run, and keep it if it is good enough.
 
-run → layers → units → zeros → training → 16 or 8 bits → folder → measured as it is loaded
+run → vocabulary → layers → units → zeros → training → 16 or 8 bits → folder
 """
 
 import math
@@ -15,6 +15,7 @@ from plainformer.deploy.shrink.measure import Measured, measure_both
 from plainformer.deploy.shrink.options import ShrinkOptions
 from plainformer.deploy.shrink.prune import prune_layers, prune_units, prune_weights
 from plainformer.deploy.shrink.train import train_pruned
+from plainformer.deploy.shrink.vocabulary import trim_vocabulary
 from plainformer.encoder.int8 import is_int8, quantize_int8
 from plainformer.encoder.weights import is_adapter
 from plainformer.encoder.weights.save import save
@@ -44,10 +45,13 @@ def shrink(
     """
     if not options.is_on:
         raise UserError(
-            "there is nothing to do: say --layers, --units, --zeros, --weights or --int8"
+            "there is nothing to do: say --vocabulary, --layers, --units, --zeros, --weights or "
+            "--int8"
         )
     run = find_folder(run)
     opened, task = open_run(run, options)
+    if options.vocabulary:
+        opened = trim_vocabulary(opened, task, options.vocabulary, columns)
     items = training_items(opened, task, options.train, columns)
     with replaced_folder(out, "shrink") as folder:
         remove_parts(opened, task, items, options)

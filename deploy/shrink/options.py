@@ -12,12 +12,16 @@ class ShrinkOptions:
     """What is removed of a model, how it is trained afterwards, and how its numbers are stored."""
 
     GROUPS: ClassVar[Mapping[str, str]] = {
-        "layers": "what is removed",
+        "vocabulary": "what is removed",
         "train": "training after it",
         "weights": "number formats",
         "tolerance": "the result",
     }
     """First option of each group -> the heading of the group in the help."""
+
+    vocabulary: tuple[str, ...] = ()
+    """Keep only the tokens of the texts in these files (or sets by name), with all special tokens
+    and single characters. Predictions for these texts do not change."""
 
     layers: int = 0
     """Keep this many layers, the most important ones; 0: all."""
@@ -79,12 +83,14 @@ class ShrinkOptions:
         if self.importance != "auto" and not (self.layers or self.units):
             raise UserError("importance chooses layers and units: say --layers or --units")
         if self.train is not None and not self.removes:
-            raise UserError("train follows --layers, --units or --zeros: say one, or leave it out")
+            raise UserError(
+                "train follows --vocabulary, --layers, --units or --zeros: say one, or leave it out"
+            )
 
     @property
     def removes(self) -> bool:
         """Tell whether a part of the model is removed."""
-        return bool(self.layers or self.units or self.zeros)
+        return bool(self.vocabulary or self.layers or self.units or self.zeros)
 
     @property
     def is_on(self) -> bool:
