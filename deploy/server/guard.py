@@ -121,7 +121,7 @@ class Guard:
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         """Read the body; raise `Refused` for one that is too long or too slow."""
-        parts: list[bytes] = []
+        body = bytearray()
         size, most, close = 0, self._limits.max_body, {"Connection": "close"}
         too_large = Refused(413, f"the body has more than {most:,} bytes", close)
         try:
@@ -132,7 +132,10 @@ class Guard:
                         raise Refused(GONE, "the client closed the connection")
                     part = message.get("body", b"")
                     size += len(part)
-                    parts = [*parts, part] if size <= most else []
+                    if size <= most:
+                        body += part
+                    else:
+                        body.clear()
                     if not message.get("more_body"):
                         break
         except TimeoutError:
@@ -140,7 +143,7 @@ class Guard:
             raise (too_large if size > most else Refused(408, late, close)) from None
         if size > most:
             raise too_large
-        return b"".join(parts)
+        return bytes(body)
 
 
 async def disconnected(receive: Receive) -> None:

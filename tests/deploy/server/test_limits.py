@@ -1,11 +1,13 @@
 """What is wrong, too much or too slow is refused with a reason, and harms no other request."""
 
+import asyncio
 import json
 import os
 import signal
 import socket
 import threading
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +16,8 @@ import pytest
 
 from plainformer.base import UserError
 from plainformer.deploy.server import Limits, load_models
+from plainformer.deploy.server.guard import Guard
+from plainformer.deploy.server.metrics import Metrics
 from plainformer.deploy.server.run import listen
 from plainformer.finetune import Predictor
 from tests.deploy.server.conftest import WEB, served
@@ -97,6 +101,28 @@ def test_too_much(refused, address):
     chunks = (b"a" * 1000 for _ in range(10_000))  # 10 MB, without its length
     said = WEB.post(address + ROUTE, content=chunks)
     assert said.status_code == 413 and said.headers["connection"] == "close"
+
+
+def test_what_is_too_much_is_not_kept():
+    """The body is read to its end, in the memory of its limit."""
+    parts = iter([bytes(10_000) for _ in range(2)] + [b"a" * 1_000_000] * 50)
+    sent = []
+
+    async def receive():
+        part = next(parts, None)
+        body = b"" if part is None else part + b"b"  # a new object
+        return {"type": "http.request", "body": body, "more_body": part is not None}
+
+    async def send(message):
+        sent.append(message)
+
+    guard = Guard(None, Limits(max_body=100_000), Metrics(), {ROUTE})
+    scope = {"type": "http", "method": "POST", "path": ROUTE, "headers": []}
+    tracemalloc.start()
+    asyncio.run(guard(scope, receive, send))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sent[0]["status"] == 413 and next(parts, None) is None and peak < 5_000_000
 
 
 def test_a_queue_that_is_full_and_an_answer_that_is_late(runs):
