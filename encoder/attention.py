@@ -22,22 +22,31 @@ from plainformer.encoder.positions import RotaryAngles
 
 
 class MultiHeadAttention(nn.Module):
-    """Self-attention with `num_heads` heads, whose vectors together have `hidden_size` entries.
+    """Self-attention with `num_heads` heads.
 
+    `attention_size`: entries of the vectors of all heads together; by default `hidden_size`.
     `dropout`: probability that an attention weight is set to zero while training.
     """
 
     def __init__(
-        self, hidden_size: int, num_heads: int, *, dropout: float = 0.0, bias: bool = True
+        self,
+        hidden_size: int,
+        num_heads: int,
+        *,
+        attention_size: int | None = None,
+        dropout: float = 0.0,
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        if hidden_size % num_heads:
-            raise UserError(f"hidden_size {hidden_size} is not divisible by num_heads {num_heads}")
+        size = attention_size or hidden_size
+        if size % num_heads:
+            name = "attention_size" if attention_size else "hidden_size"
+            raise UserError(f"{name} {size} is not divisible by num_heads {num_heads}")
         self.num_heads = num_heads
         self.dropout = dropout
         parts = ("query", "key", "value")  # one product computes all three, for all heads
-        self.qkv = Linear(hidden_size, 3 * hidden_size, bias, fused_parts=parts)
-        self.output = Linear(hidden_size, hidden_size, bias)
+        self.qkv = Linear(hidden_size, 3 * size, bias, fused_parts=parts)
+        self.output = Linear(size, hidden_size, bias)
 
     def forward(
         self,

@@ -50,7 +50,11 @@ def build_block(config: EncoderConfig, layer: int) -> Block:
     """Build block number `layer`, from 0."""
     hidden = config.hidden_size
     attention = MultiHeadAttention(
-        hidden, config.num_attention_heads, dropout=config.attention_dropout, bias=config.bias
+        hidden,
+        config.num_attention_heads,
+        attention_size=config.heads_size,
+        dropout=config.attention_dropout,
+        bias=config.bias,
     )
     kind = GatedFeedForward if config.gated else FeedForward
     feed_forward = kind(

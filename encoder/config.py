@@ -42,6 +42,7 @@ MAY_BE_ZERO = (
     "pad_token_id",
     "local_attention",
     "embedding_size",
+    "attention_size",
     "position_offset",
 )
 MAX_SIZES = {"num_hidden_layers": 10_000, "num_attention_heads": 10_000}
@@ -67,6 +68,9 @@ class EncoderConfig:
     share_layers: bool = False
     """Use one block as every layer (Lan et al. 2019)."""
     num_attention_heads: int = 12
+    attention_size: int = 0
+    """Size of all heads of a layer together: less than `hidden_size` where heads were pruned; 0:
+    `hidden_size`."""
     intermediate_size: int = 3072
     max_position_embeddings: int = 512
     """The longest sequence; a hard limit where positions are a table (learned, sinusoidal)."""
@@ -129,9 +133,10 @@ class EncoderConfig:
                 raise UserError(f"{name} must be above 0")
             if name.endswith("_dropout") and value >= 1:
                 raise UserError(f"{name} must be in [0, 1), not {value}")
-        if self.hidden_size % self.num_attention_heads:
+        if self.heads_size % self.num_attention_heads:
+            name = "attention_size" if self.attention_size else "hidden_size"
             raise UserError(
-                f"hidden_size {self.hidden_size} is not divisible by "
+                f"{name} {self.heads_size} is not divisible by "
                 f"num_attention_heads {self.num_attention_heads}"
             )
         if self.positions == "rotary" and self.head_size % 2:
@@ -152,7 +157,12 @@ class EncoderConfig:
     @property
     def head_size(self) -> int:
         """Return the size of one attention head."""
-        return self.hidden_size // self.num_attention_heads
+        return self.heads_size // self.num_attention_heads
+
+    @property
+    def heads_size(self) -> int:
+        """Return the size of all attention heads of a layer together."""
+        return self.attention_size or self.hidden_size
 
     @property
     def token_size(self) -> int:

@@ -1,11 +1,12 @@
 """Count the floating-point operations of one forward pass: two for each multiply-add.
 
     projection of the embeddings     2 · tokens · e h
-    each layer                       2 · tokens · (4 h² + 2 h i)       3 h i where it is gated
-        scores, and their values     4 · h · pairs of a query and a key that it sees
+    each layer                       2 · tokens · (4 h a + 2 h i)       3 h i where it is gated
+        scores, and their values     4 · a · pairs of a query and a key that it sees
     head of masked-LM                2 · targets · (h e + e v)
 
-with h, e, i and v the hidden, embedding, intermediate and vocabulary sizes. Only matrix products
+with h, a, e, i and v the sizes of hidden vectors, of all heads, embeddings, feed-forward layers and
+the vocabulary. Only matrix products
 are counted, and no masked scores, though a kernel may compute them. Norms, activations, softmax,
 rotation, look-ups and losses are left out. The backward pass costs twice as much (one product for
 the weights, one for the input), so training costs three times this: the "model FLOPs" of PaLM
@@ -26,7 +27,7 @@ def encoder_flops(config: EncoderConfig, sequences: Sequences) -> int:
         near = seen_pairs(length, config.window, sequences.causal)
         far = seen_pairs(length, length, sequences.causal)
         pairs += count * (local * near + (layers - local) * far)
-    return 2 * sum(sequences.lengths) * weights + 4 * config.hidden_size * pairs
+    return 2 * sum(sequences.lengths) * weights + 4 * config.heads_size * pairs
 
 
 def masked_lm_flops(config: EncoderConfig, sequences: Sequences, targets: int) -> int:
@@ -50,7 +51,7 @@ def discriminator_flops(config: EncoderConfig, sequences: Sequences) -> int:
 def layer_weights(config: EncoderConfig) -> int:
     """Count the weights of the matrices of one layer: each is one multiply-add for a token."""
     hidden, wide = config.hidden_size, config.intermediate_size
-    return 4 * hidden**2 + (3 if config.gated else 2) * hidden * wide
+    return 4 * hidden * config.heads_size + (3 if config.gated else 2) * hidden * wide
 
 
 def seen_pairs(length: int, window: int, causal: bool = False) -> int:

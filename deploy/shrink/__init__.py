@@ -1,4 +1,4 @@
-"""Make a fine-tuned model smaller or faster: fewer tokens, layers and units, zeros, 16 or 8 bits.
+"""Make a fine-tuned model smaller or faster: fewer tokens, layers, heads, units; 16 or 8 bits.
 
 shrink(run, "test.csv", out, ShrinkOptions(units=0.3, train="train.csv"))
 """
@@ -7,7 +7,13 @@ from plainformer.deploy.shrink.folder import shrink
 from plainformer.deploy.shrink.importance import Importance, by_gradient, by_magnitude
 from plainformer.deploy.shrink.measure import Measured
 from plainformer.deploy.shrink.options import ShrinkOptions
-from plainformer.deploy.shrink.prune import keep_zeros, prune_layers, prune_units, prune_weights
+from plainformer.deploy.shrink.prune import (
+    keep_zeros,
+    prune_heads,
+    prune_layers,
+    prune_units,
+    prune_weights,
+)
 from plainformer.deploy.shrink.vocabulary import keep_tokens, trim_vocabulary
 
 __all__ = [
@@ -18,6 +24,7 @@ __all__ = [
     "by_magnitude",
     "keep_tokens",
     "keep_zeros",
+    "prune_heads",
     "prune_layers",
     "prune_units",
     "prune_weights",

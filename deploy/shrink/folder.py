@@ -1,6 +1,6 @@
 """Make the model of a run smaller, measure it beside the run, and keep it if it is good enough.
 
-run → vocabulary → layers → units → zeros → training → 16 or 8 bits → folder
+run → vocabulary → layers → heads → units → zeros → training → 16 or 8 bits → folder
 """
 
 import math
@@ -13,7 +13,13 @@ from plainformer.deploy.opened import Opened
 from plainformer.deploy.shrink.importance import Importance, by_gradient, by_magnitude
 from plainformer.deploy.shrink.measure import Measured, measure_both
 from plainformer.deploy.shrink.options import ShrinkOptions
-from plainformer.deploy.shrink.prune import prune_layers, prune_units, prune_weights
+from plainformer.deploy.shrink.prune import (
+    prune_heads,
+    prune_layers,
+    prune_units,
+    prune_weights,
+    refuse_heads,
+)
 from plainformer.deploy.shrink.train import train_pruned
 from plainformer.deploy.shrink.vocabulary import trim_vocabulary
 from plainformer.encoder.int8 import is_int8, quantize_int8
@@ -45,8 +51,8 @@ def shrink(
     """
     if not options.is_on:
         raise UserError(
-            "there is nothing to do: say --vocabulary, --layers, --units, --zeros, --weights or "
-            "--int8"
+            "there is nothing to do: say --vocabulary, --layers, --heads, --units, --zeros, "
+            "--weights or --int8"
         )
     run = find_folder(run)
     opened, task = open_run(run, options)
@@ -79,6 +85,8 @@ def open_run(run: Path, options: ShrinkOptions) -> tuple[Opened, AnyTask]:
         raise UserError("all layers of this model are the same one: there is none to remove")
     if options.layers > config.num_hidden_layers:
         raise UserError(f"{run} has {config.num_hidden_layers} layers: {options.layers} is more")
+    if options.heads:
+        refuse_heads(opened.model)
     return opened, opened.task
 
 
@@ -96,7 +104,7 @@ def training_items(
 def remove_parts(
     opened: Opened, task: AnyTask, items: Sequence[Item], options: ShrinkOptions
 ) -> None:
-    """Prune layers, units and weights, as far as the options say; each is scored anew."""
+    """Prune layers, heads, units and weights, as far as the options say; each is scored anew."""
     model = opened.model.to(choose_device("auto"))
 
     def importance() -> Importance:
@@ -106,6 +114,8 @@ def remove_parts(
 
     if options.layers:
         prune_layers(model, importance().layers, options.layers)
+    if options.heads:
+        prune_heads(model, importance().heads, options.heads)
     if options.units:
         prune_units(model, importance().units, options.units)
     if options.zeros:

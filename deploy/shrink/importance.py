@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from plainformer.encoder.attention import MultiHeadAttention
 from plainformer.encoder.block import Block
 from plainformer.encoder.feedforward import FeedForward, GatedFeedForward
 from plainformer.encoder.linear import Linear
@@ -30,9 +31,10 @@ from plainformer.finetune.task import AnyTask
 
 @dataclass(frozen=True)
 class Importance:
-    """The scores of the layers of a model, and of the units of each."""
+    """The scores of the layers of a model, and of the heads and units of each."""
 
     layers: Float[Tensor, " layers"]
+    heads: Float[Tensor, "layers heads"]
     units: Float[Tensor, "layers units"]
 
 
@@ -44,12 +46,20 @@ def blocks_of(model: PretrainedModel) -> list[Block]:
 @torch.no_grad()
 def by_magnitude(model: PretrainedModel) -> Importance:
     """Score each part by the norm of its weights."""
-    layers, units = [], []
+    layers, heads, units = [], [], []
     for block in blocks_of(model):
         squares = [m.weight.square().sum() for m in block.modules() if isinstance(m, Linear)]
         layers.append(torch.stack(squares).sum().sqrt())
+        heads.append(_head_squares(block.attention).sqrt())
         units.append(_unit_squares(block.feed_forward).sqrt())
-    return Importance(torch.stack(layers), torch.stack(units))
+    return Importance(torch.stack(layers), torch.stack(heads), torch.stack(units))
+
+
+def _head_squares(layer: MultiHeadAttention) -> Float[Tensor, " heads"]:
+    """Compute the squared norm of each head: its rows of Q, K and V, its columns of the output."""
+    rows = layer.qkv.weight.square().sum(1).view(3, layer.num_heads, -1)  # (3, heads, head_size)
+    columns = layer.output.weight.square().sum(0).view(layer.num_heads, -1)  # (heads, head_size)
+    return rows.sum((0, 2)) + columns.sum(1)
 
 
 def _unit_squares(layer: FeedForward | GatedFeedForward) -> Float[Tensor, " units"]:
@@ -62,25 +72,21 @@ def _unit_squares(layer: FeedForward | GatedFeedForward) -> Float[Tensor, " unit
 def by_gradient(task: AnyTask, model: PretrainedModel, items: Sequence[Item]) -> Importance:
     """Score each part by the gradient of the task's loss on labelled items, without dropout."""
     blocks, device = blocks_of(model), model.device
-    size = blocks[0].feed_forward.down.in_features
-    layers = torch.zeros(len(blocks), device=device)
-    units = torch.zeros(len(blocks), size, device=device)
+    importance = Importance(
+        torch.zeros(len(blocks), device=device),
+        torch.zeros(len(blocks), model.config.num_attention_heads, device=device),
+        torch.zeros(len(blocks), model.config.intermediate_size, device=device),
+    )
     model.eval().requires_grad_(True)
     for some in by_length(items):
         batch = Batch.of([item for _, item in some]).to(device)
-        with _Activations(blocks) as seen:
+        with _Activations(blocks, importance) as seen:
             loss = task.loss(model_outputs(task, model, batch), batch)[0]
-        gradients = torch.autograd.grad(loss, [node for _, node, _ in seen.units + seen.layers])
-        pairs = zip(seen.units + seen.layers, gradients, strict=True)
-        with torch.no_grad():
-            for number, ((layer, _, added), gradient) in enumerate(pairs):
-                products = added * gradient  # (tokens, units), or (tokens, hidden)
-                if number < len(seen.units):
-                    units[layer] += per_text(products, batch.sequences).abs().sum(0)
-                else:
-                    total = products.sum(-1, keepdim=True)  # (tokens, 1)
-                    layers[layer] += per_text(total, batch.sequences).abs().sum()
-    return Importance(layers, units)
+        gradients = torch.autograd.grad(loss, [node for node, _, _ in seen.added])
+        for (_, added, scores), gradient in zip(seen.added, gradients, strict=True):
+            products = (added * gradient).view(len(added), len(scores), -1)  # (tokens, parts, _)
+            scores += per_text(products.sum(-1), batch.sequences).abs().sum(0)
+    return importance
 
 
 def model_outputs(task: AnyTask, model: PretrainedModel, batch: Batch[Any]) -> Any:
@@ -101,20 +107,23 @@ def per_text(
 
 
 class _Activations:
-    """Keep what units and layers add while a model runs: (layer, node of the graph, added)."""
+    """Keep what the parts of a model add while it runs: (node of the graph, added, its scores)."""
 
-    def __init__(self, blocks: Sequence[Block]) -> None:
-        self.units: list[tuple[int, Tensor, Tensor]] = []
-        self.layers: list[tuple[int, Tensor, Tensor]] = []
-        self._blocks = blocks
+    def __init__(self, blocks: Sequence[Block], importance: Importance) -> None:
+        self.added: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._blocks, self._importance = blocks, importance
         self._handles: list[Any] = []
 
     def __enter__(self) -> "_Activations":
+        scores = self._importance
         for number, block in enumerate(self._blocks):
-            down = block.feed_forward.down
+            of_layer = scores.layers[number : number + 1]
             self._handles += [
-                down.register_forward_pre_hook(self._unit_hook(number)),
-                block.register_forward_hook(self._layer_hook(number)),
+                block.attention.output.register_forward_pre_hook(self._input(scores.heads[number])),
+                block.feed_forward.down.register_forward_pre_hook(
+                    self._input(scores.units[number])
+                ),
+                block.register_forward_hook(self._output(of_layer)),
             ]
         return self
 
@@ -122,14 +131,14 @@ class _Activations:
         for handle in self._handles:
             handle.remove()
 
-    def _unit_hook(self, number: int) -> Callable[..., None]:
+    def _input(self, scores: Tensor) -> Callable[..., None]:
         def keep(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            self.units.append((number, inputs[0], inputs[0].detach()))
+            self.added.append((inputs[0], inputs[0].detach(), scores))
 
         return keep
 
-    def _layer_hook(self, number: int) -> Callable[..., None]:
+    def _output(self, scores: Tensor) -> Callable[..., None]:
         def keep(block: nn.Module, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
-            self.layers.append((number, outputs[0], (outputs[0] - inputs[0]).detach()))
+            self.added.append((outputs[0], (outputs[0] - inputs[0]).detach(), scores))
 
         return keep

@@ -26,6 +26,10 @@ class ShrinkOptions:
     layers: int = 0
     """Keep this many layers, the most important ones; 0: all."""
 
+    heads: float = 0.0
+    """Remove this share of the attention heads of each layer, the least important ones (0.25 is
+    usual). Only Plainformer opens the result."""
+
     units: float = 0.0
     """Remove this share of the units of each feed-forward layer, the least important ones (0.3 is
     usual)."""
@@ -35,7 +39,7 @@ class ShrinkOptions:
     file keeps its size, and the model its speed; a compressed archive gets smaller."""
 
     importance: Literal["auto", "magnitude", "gradient"] = "auto"
-    """Score layers and units by the norm of their weights, or by the gradient of the loss on
+    """Score layers, heads and units by the norm of their weights, or by the gradient of the loss on
     --train. auto: gradient with --train, magnitude without."""
 
     train: str | None = None
@@ -70,6 +74,7 @@ class ShrinkOptions:
         check_bounds(
             self,
             layers=at_least(0),
+            heads=between(0, 1, open_="]"),
             units=between(0, 1, open_="]"),
             zeros=between(0, 1, open_="]"),
             epochs=at_least(0),
@@ -80,17 +85,20 @@ class ShrinkOptions:
         )
         if self.importance == "gradient" and self.train is None:
             raise UserError("importance gradient needs the examples of --train")
-        if self.importance != "auto" and not (self.layers or self.units):
-            raise UserError("importance chooses layers and units: say --layers or --units")
+        if self.importance != "auto" and not (self.layers or self.heads or self.units):
+            raise UserError(
+                "importance chooses layers, heads and units: say --layers, --heads or --units"
+            )
         if self.train is not None and not self.removes:
             raise UserError(
-                "train follows --vocabulary, --layers, --units or --zeros: say one, or leave it out"
+                "train follows --vocabulary, --layers, --heads, --units or --zeros: say one, or "
+                "leave it out"
             )
 
     @property
     def removes(self) -> bool:
         """Tell whether a part of the model is removed."""
-        return bool(self.vocabulary or self.layers or self.units or self.zeros)
+        return bool(self.vocabulary or self.layers or self.heads or self.units or self.zeros)
 
     @property
     def is_on(self) -> bool:

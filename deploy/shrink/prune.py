@@ -1,11 +1,13 @@
 """Remove the least important parts of a model, in place.
 
     units    of the feed-forward layers, the same number in each:   intermediate_size falls
+    heads    of attention, the same number in each layer:           attention_size falls
     layers   whole ones:                                            num_hidden_layers falls
     zeros    the smallest weights of all matrices of the blocks, by one threshold (Han et al. 2015,
              arXiv:1506.02626): same size and speed; training with `keep_zeros` leaves them at 0
 
-What the first two leave is an ordinary, smaller model.
+What is left is an ordinary, smaller model. One with fewer heads is saved in Plainformer's own
+layout: `transformers` has no models whose heads together are smaller than their vectors.
 """
 
 import math
@@ -14,14 +16,60 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from plainformer.base import UserError
 from plainformer.deploy.shrink.importance import blocks_of
+from plainformer.encoder.attention import MultiHeadAttention
 from plainformer.encoder.feedforward import FeedForward, GatedFeedForward
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.pretrained import PretrainedModel
+
+
+def most_important(scores: Float[Tensor, " parts"], count: int) -> Int[Tensor, " kept"]:
+    """Return the numbers of the `count` parts of the highest score, in rising order."""
+    return scores.sort(descending=True, stable=True).indices[:count].sort().values
+
+
+def refuse_heads(model: PretrainedModel) -> None:
+    """Raise `UserError` where each head has a bias of its own, which all layers share."""
+    if model.config.positions == "alibi" or model.config.relative_bias:
+        raise UserError("each head of this model has its own bias by distance: none can be removed")
+
+
+@torch.no_grad()
+def prune_heads(
+    model: PretrainedModel, scores: Float[Tensor, "layers heads"], share: float
+) -> None:
+    """Remove this share of the attention heads of each layer; raise as `refuse_heads`."""
+    refuse_heads(model)
+    number, size = scores.shape[1], model.config.head_size
+    count = max(1, number - round(share * number))
+    for block, score in zip(blocks_of(model), scores, strict=True):
+        keep_heads(block.attention, most_important(score, count), size)
+    set_config(model, num_attention_heads=count, attention_size=count * size)
+
+
+def keep_heads(layer: MultiHeadAttention, kept: Int[Tensor, " kept"], size: int) -> None:
+    """Reduce an attention layer to the heads `kept`, each of this `size`."""
+    own = (kept[:, None] * size + torch.arange(size, device=kept.device)).flatten()
+    rows = torch.cat([own + part * layer.num_heads * size for part in range(3)])  # of Q, K and V
+    keep_rows(layer.qkv, rows)
+    keep_columns(layer.output, own)
+    layer.num_heads = len(kept)
+
+
+def keep_rows(layer: Linear, rows: Int[Tensor, " kept"]) -> None:
+    """Reduce a linear layer to some of its outputs."""
+    layer.weight, layer.out_features = nn.Parameter(layer.weight[rows]), len(rows)
+    if layer.bias is not None:
+        layer.bias = nn.Parameter(layer.bias[rows])
+
+
+def keep_columns(layer: Linear, columns: Int[Tensor, " kept"]) -> None:
+    """Reduce a linear layer to some of its inputs."""
+    layer.weight, layer.in_features = nn.Parameter(layer.weight[:, columns]), len(columns)
 
 
 @torch.no_grad()
@@ -32,19 +80,15 @@ def prune_units(
     size = scores.shape[1]
     count = max(1, size - round(share * size))
     for block, score in zip(blocks_of(model), scores, strict=True):
-        order = score.sort(descending=True, stable=True).indices
-        keep_units(block.feed_forward, order[:count].sort().values)
+        keep_units(block.feed_forward, most_important(score, count))
     set_config(model, intermediate_size=count)
 
 
-def keep_units(layer: FeedForward | GatedFeedForward, kept: Tensor) -> None:
+def keep_units(layer: FeedForward | GatedFeedForward, kept: Int[Tensor, " kept"]) -> None:
     """Reduce a feed-forward layer to the units `kept`."""
-    up, down, size = layer.up, layer.down, layer.down.in_features
-    rows = torch.cat([kept + start for start in range(0, up.out_features, size)])
-    up.weight, up.out_features = nn.Parameter(up.weight[rows]), len(rows)
-    if up.bias is not None:
-        up.bias = nn.Parameter(up.bias[rows])
-    down.weight, down.in_features = nn.Parameter(down.weight[:, kept]), len(kept)
+    size = layer.down.in_features
+    keep_rows(layer.up, torch.cat([kept + n for n in range(0, layer.up.out_features, size)]))
+    keep_columns(layer.down, kept)
 
 
 def prune_layers(model: PretrainedModel, scores: Float[Tensor, " layers"], count: int) -> list[int]:

@@ -16,9 +16,9 @@ from plainformer.tables import print_table
 class ShrinkCommand:
     """Make a fine-tuned model smaller or faster, and measure what that costs.
 
-    The steps are taken in the order of this help: vocabulary, layers, units, zeros, training, 16 or
-    8 bits. Size, speed and scores of both models are measured on --data, one beside the other.
-    Where the first score falls by more than --tolerance, nothing is written.
+    The steps are taken in the order of this help: vocabulary, layers, heads, units, zeros,
+    training, 16 or 8 bits. Size, speed and scores of both models are measured on --data, one beside
+    the other. Where the first score falls by more than --tolerance, nothing is written.
     """
 
     GROUPS: ClassVar[Mapping[str, str]] = {"run": "data", "options": "what is removed"}

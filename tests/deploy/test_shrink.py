@@ -13,6 +13,7 @@ from plainformer.deploy.shrink import (
     ShrinkOptions,
     by_gradient,
     by_magnitude,
+    prune_heads,
     prune_layers,
     prune_units,
     prune_weights,
@@ -45,11 +46,13 @@ def states(model, batch=None) -> torch.Tensor:
         return model(**(batch or padded([5, 9, 3]))).last_hidden_state
 
 
-def gated(model, gates, ways):
-    """Multiply the units of each layer by their gates, and what it adds by its way."""
+def gated(model, gates, doors, ways):
+    """Multiply units by their gates, heads by their doors, and what a layer adds by its way."""
 
-    def by_gate(number):
-        return lambda layer, inputs: (inputs[0] * gates[number],)
+    def by_gate(gates):
+        return lambda layer, inputs: (
+            (inputs[0].unflatten(-1, (len(gates), -1)) * gates[:, None]).flatten(-2),
+        )
 
     def by_way(number):
         return lambda block, x, y: (x[0] + ways[number] * (y[0] - x[0]), *y[1:])
@@ -57,7 +60,9 @@ def gated(model, gates, ways):
     handles = []
     for number, block in enumerate(model.base.blocks):
         down = block.feed_forward.down
-        handles.append(down.register_forward_pre_hook(by_gate(number)))
+        output = block.attention.output
+        handles.append(down.register_forward_pre_hook(by_gate(gates[number])))
+        handles.append(output.register_forward_pre_hook(by_gate(doors[number])))
         handles.append(block.register_forward_hook(by_way(number)))
     return handles
 
@@ -78,11 +83,35 @@ def test_units_without_weight_are_removed_first_and_change_nothing(config):
     assert_close(states(model), before, rtol=0, atol=1e-12)
 
 
+@CONFIGS
+def test_heads_without_weight_are_removed_first_and_change_nothing(config, tmp_path):
+    model = randomise(Encoder(config)).double().eval()
+    for number, block in enumerate(model.blocks):
+        dead = torch.arange(8) + 8 * (number % 4)
+        layer = block.attention
+        layer.output.weight.data[:, dead] = 0.0
+        layer.qkv.weight.data[torch.cat([dead, dead + 32, dead + 64])] = 0.0
+    before = states(model)
+    prune_heads(model, by_magnitude(model).heads, 0.25)
+    assert (model.config.num_attention_heads, model.config.head_size) == (3, 8)
+    assert_close(states(model), before, rtol=0, atol=1e-12)
+    model.save_pretrained(tmp_path)
+    loaded = Encoder.from_pretrained(tmp_path)
+    assert loaded.config == model.config
+    assert torch.equal(states(loaded), states(model.float()))
+    with pytest.raises(UserError, match="its own bias by distance"):
+        prune_heads(Encoder(bert(positions="alibi")), torch.ones(2, 4), 0.25)
+
+
 def test_magnitude_is_the_norm_of_the_weights():
     model = randomise(Encoder(bert()))
     layer, found = model.blocks[1].feed_forward, by_magnitude(model)
     weights = torch.cat([layer.up.weight[7], layer.down.weight[:, 7]])
     assert_close(found.units[1, 7], weights.norm())
+    layer, own = model.blocks[0].attention, slice(8, 16)
+    qkv = layer.qkv.weight.view(3, 4, 8, 32)[:, 1].flatten()
+    head = torch.cat([qkv, layer.output.weight[:, own].flatten()])
+    assert_close(found.heads[0, 1], head.norm())
     own = [p.flatten() for n, p in model.blocks[1].named_parameters() if p.dim() == 2]
     assert_close(found.layers[1], torch.cat(own).norm())
 
@@ -94,18 +123,21 @@ def test_gradient_is_that_of_a_gate(run, files):
     items = [item for _, item in opened.items(files("test"), ())][:6]
     found = by_gradient(task, model, items)
     size, layers = model.config.intermediate_size, len(model.base.blocks)
-    units, whole = torch.zeros(layers, size), torch.zeros(layers)
+    units, heads, whole = torch.zeros(layers, size), torch.zeros(layers, 2), torch.zeros(layers)
     for item in items:
         batch = Batch.of([item])
         gates = torch.ones(layers, size, requires_grad=True)
         ways = torch.ones(layers, requires_grad=True)
-        handles = gated(model, gates, ways)
+        doors = torch.ones(layers, 2, requires_grad=True)
+        handles = gated(model, gates, doors, ways)
         loss = task.loss(task.outputs(model, batch), batch)[0]
-        by_unit, by_layer = torch.autograd.grad(loss, [gates, ways])
+        by_unit, by_head, by_layer = torch.autograd.grad(loss, [gates, doors, ways])
         units, whole = units + by_unit.abs(), whole + by_layer.abs()
+        heads = heads + by_head.abs()
         for handle in handles:
             handle.remove()
     assert_close(found.units, units, rtol=1e-4, atol=1e-6)
+    assert_close(found.heads, heads, rtol=1e-4, atol=1e-6)
     assert_close(found.layers, whole, rtol=1e-4, atol=1e-6)
 
 
@@ -203,7 +235,7 @@ def test_what_cannot_be_done_is_said_before_any_work(run, models, tmp_path):
     for options, message in (
         ({"units": 1.0}, "units must be"),
         ({"importance": "gradient", "units": 0.5}, "needs the examples of --train"),
-        ({"importance": "magnitude", "zeros": 0.5}, "importance chooses layers and units"),
+        ({"importance": "magnitude", "zeros": 0.5}, "importance chooses layers, heads"),
         ({"train": "F", "weights": "bf16"}, "train follows"),
     ):
         with pytest.raises(UserError, match=message):
