@@ -11,9 +11,18 @@ import httpx
 import pytest
 import torch
 
-from plainformer.encoder import QuestionAnswerer, SequenceClassifier, TokenClassifier
+from plainformer.encoder import (
+    ChoiceScorer,
+    MaskedLM,
+    QuestionAnswerer,
+    SentenceEncoder,
+    SequenceClassifier,
+    TokenClassifier,
+)
+from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.task_file import save_task
 from plainformer.finetune.tasks import TASKS
+from plainformer.tokenizer import train_tokenizer
 from tests.encoder.tools import randomise
 from tests.finetune.conftest import files, models, one_thread, tokenizer  # noqa: F401
 from tests.pretrain import tiny
@@ -30,32 +39,42 @@ WEB = httpx.Client(timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 @pytest.fixture(scope="package")
-def runs(tokenizer, tmp_path_factory) -> dict[str, Path]:  # noqa: F811
-    """A folder for each of some tasks, with random weights that tell texts apart."""
+def runs(tmp_path_factory) -> dict[str, Path]:
+    """A folder for each task, with random weights that tell texts apart."""
     root = tmp_path_factory.mktemp("runs")
+    signs = ["@ # * ^"] * 50  # relations are marked by them
+    tokenizer = train_tokenizer([*tiny.sentences(400), *signs], kind="wordpiece", vocab_size=70)  # noqa: F811
     config = tiny.shape("modern", tokenizer)
-    labels = ("beast", "bird", "fish")
-    entities = ("O", "B-animal", "I-animal")
-    made: dict[str, tuple[Any, Any]] = {
-        "labels": (
-            SequenceClassifier(config, labels=labels),
-            TASKS["classification"].foreign(labels, 16),
-        ),
-        "score": (
-            SequenceClassifier(config, labels=("LABEL_0",)),
-            TASKS["regression"].foreign((), 16),
-        ),
+    labels, tags = ("beast", "bird", "fish"), ("O", "B-animal", "I-animal")
+    length = {"max_length": 16}
+    words = {"words": ("cat", "hen", "fish"), "word_ids": (10, 11, 12)}
+    prompt = {"template": "{text} [MASK]", "mask_id": tokenizer.mask_id, **words}
+    classifier = SequenceClassifier(config, labels=labels)
+    scorer = SequenceClassifier(config, labels=("LABEL_0",))
+    made: dict[str, tuple[PretrainedModel, str, dict[str, Any]]] = {
+        "labels": (classifier, "classification", {"labels": labels, **length}),
+        "topics": (classifier, "multi-label", {"labels": labels, **length}),
+        "links": (classifier, "relation", {"labels": labels, "negative": None, "max_length": 24}),
+        "words": (MaskedLM(config), "prompt", {"labels": labels, **prompt, **length}),
+        "score": (scorer, "regression", length),
+        "choice": (ChoiceScorer(config), "multiple-choice", length),
         "entities": (
-            TokenClassifier(config, labels=entities),
-            TASKS["tagging"](labels=entities, decoding="legal", max_length=16, overflow="truncate"),
+            TokenClassifier(config, labels=tags),
+            "tagging",
+            {"labels": tags, "decoding": "legal", "overflow": "truncate", **length},
         ),
-        "answers": (QuestionAnswerer(config), TASKS["question-answering"](max_length=24)),
+        "answers": (QuestionAnswerer(config), "question-answering", {"max_length": 24}),
+        "vectors": (
+            SentenceEncoder(config),
+            "sentence-embedding",
+            {"scale": (0.0, 5.0), **length},
+        ),
     }
-    for number, (name, (model, task)) in enumerate(made.items()):
+    for number, (name, (model, task, fields)) in enumerate(made.items()):
         torch.manual_seed(number)
         randomise(model).save_pretrained(root / name)
         tokenizer.save(root / name)
-        save_task(task, root / name)
+        save_task(TASKS[task](**fields), root / name)
     return {name: root / name for name in made}
 
 

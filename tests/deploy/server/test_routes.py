@@ -11,6 +11,7 @@ import pytest
 from plainformer.deploy.server import load_models
 from plainformer.finetune import Embedder, Predictor
 from plainformer.finetune.prediction.outputs import answer
+from plainformer.tokenizer import load_tokenizer
 from tests.deploy.server.conftest import WEB, served
 from tests.pretrain import tiny
 
@@ -40,12 +41,26 @@ def printed(predictor, inputs):
     return [json.loads(json.dumps(answer(row, prediction))) for row, _, prediction in found]
 
 
-@pytest.mark.parametrize("name", ["labels", "score"])
+PAIRS = [*TEXTS[:4], ["the red hen", "a blue owl"], {"text": "cat", "id": 7, "score": None}]
+OPTIONS = [{"text": text, "options": TEXTS[n + 1 : 4]} for n, text in enumerate(TEXTS[:2])]
+LINKED = [{"text": "the red hen pecks the blue owl", "head": [8, 11], "tail": [27, 30]}]
+INPUTS = {
+    "labels": PAIRS,
+    "topics": PAIRS,
+    "links": LINKED,
+    "words": TEXTS[:6],
+    "score": PAIRS,
+    "choice": OPTIONS,
+    "entities": ["the red hen .", {"words": ["the", "hen"]}, "", "the hen"],
+    "vectors": [*TEXTS[:3], ["the red hen", "a blue owl"]],
+}
+
+
+@pytest.mark.parametrize("name", INPUTS)
 def test_predictions_are_those_of_the_predictor(post, runs, name):
-    inputs = [*TEXTS[:5], ["the red hen", "a blue owl"], {"text": "cat", "id": 7, "score": None}]
-    said = post("/predict", inputs=inputs, model=name)
+    said = post("/predict", inputs=INPUTS[name], model=name)
     assert said["model"] == name
-    close(said["predictions"], printed(Predictor.load(runs[name]), inputs))
+    close(said["predictions"], printed(Predictor.load(runs[name]), INPUTS[name]))
 
 
 def test_an_answer_has_its_place_in_the_passage(post, runs):
@@ -109,8 +124,8 @@ def test_texts_are_ranked(post, runs, models):
         assert each["score"] == pytest.approx(pairs[each["index"]].score, abs=1e-5)
 
 
-def test_tokens_have_their_places(post, tokenizer):
-    text = "the hen, 猫"
+def test_tokens_have_their_places(post, runs):
+    text, tokenizer = "the hen, 猫", load_tokenizer(runs["labels"])
     (said,) = post("/tokenize", inputs=text)
     encoding = tokenizer.encode(text)
     assert [token["id"] for token in said] == encoding.ids
