@@ -1,11 +1,9 @@
 """Define what one request, and all that wait, may ask of the server."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plainformer.base import UserError, above, at_least, between, check_bounds, plural
 from plainformer.deploy.server.errors import Refused
-from plainformer.finetune.data.batch import Item
 
 
 @dataclass(frozen=True)
@@ -48,9 +46,8 @@ class Limits:
                 413, f"{plural(count, 'input')}, more than {self.max_texts}: send several requests"
             )
 
-    def check_tokens(self, items: Sequence[Item]) -> None:
+    def check_tokens(self, tokens: int) -> None:
         """Raise `Refused` for a request of too many tokens."""
-        tokens = sum(item.num_tokens for item in items)
         if tokens > self.max_tokens:
             raise Refused(
                 413, f"{tokens:,} tokens, more than {self.max_tokens:,}: send several requests"

@@ -47,7 +47,7 @@ class Running:
 
     async def compute(self, items: Sequence[Item]) -> list[Any]:
         """Compute items in batches with those of others; raise `Refused` where it cannot."""
-        self.limits.check_tokens(items)
+        self.limits.check_tokens(sum(item.num_tokens for item in items))
         try:
             return await asyncio.wrap_future(self.engine.submit(items))
         except QueueFull:

@@ -1,7 +1,7 @@
 """Read the body of a request: JSON of a declared form, and nothing beside it."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from plainformer.base import UserError, parse_json
 from plainformer.deploy.server.errors import Refused
+
+Texts = str | Annotated[list[str], Field(min_length=1)]
+"""A text, or several."""
 
 
 class Body(BaseModel):

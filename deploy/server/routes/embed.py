@@ -15,21 +15,21 @@ from pydantic import BaseModel, Field
 from plainformer.base import UserError
 from plainformer.deploy.server.errors import reply
 from plainformer.deploy.server.models import Models, Running
-from plainformer.deploy.server.routes.body import OfModel, strict_router
+from plainformer.deploy.server.routes.body import OfModel, Texts, strict_router
 from plainformer.finetune.data.batch import Item
 
 
 class EmbedBody(OfModel):
     """A text, or several."""
 
-    inputs: str | list[str] = Field(min_length=1)
+    inputs: Texts
 
 
 class EmbeddingsBody(OfModel):
     """A text, or several, as OpenAI's clients send them."""
 
-    input: str | list[str] | list[int] | list[list[int]] = Field(
-        min_length=1, description="A text, or several. Ids of tokens are refused."
+    input: Texts | list[int] | list[list[int]] = Field(
+        description="A text, or several. Ids of tokens are refused."
     )
     encoding_format: Literal["float", "base64"] = Field(
         "float", description="base64: little-endian float32."
@@ -98,8 +98,10 @@ def embed_router(models: Models) -> APIRouter:
 
 
 def as_texts(given: str | list[Any]) -> list[str]:
-    """Return a list of texts; raise `UserError` for ids of tokens."""
+    """Return a list of texts; raise `UserError` for ids of tokens, and where there are none."""
     texts = [given] if isinstance(given, str) else given
+    if not texts:
+        raise UserError("input: there is no text")
     if not all(isinstance(text, str) for text in texts):
         raise UserError(
             "input: ids of tokens belong to another tokenizer: send texts (in LangChain: "

@@ -5,7 +5,7 @@ from pydantic import BaseModel, Field
 
 from plainformer.deploy.server.errors import reply
 from plainformer.deploy.server.models import Models
-from plainformer.deploy.server.routes.body import OfModel, strict_router
+from plainformer.deploy.server.routes.body import OfModel, Texts, strict_router
 from plainformer.deploy.server.routes.embed import as_texts
 from plainformer.tokenizer import Tokenizer
 
@@ -13,7 +13,7 @@ from plainformer.tokenizer import Tokenizer
 class TokenizeBody(OfModel):
     """A text, or several."""
 
-    inputs: str | list[str] = Field(min_length=1)
+    inputs: Texts
     add_special_tokens: bool = Field(True, description="Add those that the model reads.")
 
 
@@ -42,7 +42,9 @@ def tokenize_router(models: Models) -> APIRouter:
                 tokenizer = one.served.tokenizer
                 return [tokens_of(tokenizer, text, body.add_special_tokens) for text in texts]
 
-            return reply(await one.encode(encode, sum(map(len, texts))))
+            found = await one.encode(encode, sum(map(len, texts)))
+            models.limits.check_tokens(sum(map(len, found)))
+            return reply(found)
 
     return router
 

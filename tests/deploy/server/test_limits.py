@@ -82,6 +82,9 @@ def test_bodies_that_are_not_read(refused, address):
 def test_what_a_model_is_not_for(refused):
     assert "fine-tuned for no task" in refused({**FINE, "model": "bert"})[2]
     assert "this model is for classification" in refused({"inputs": "a"}, route="/embed")[2]
+    for empty in ([], None, {}):
+        for route, field in (("/embed", "inputs"), ("/v1/embeddings", "input")):
+            assert refused({field: empty, "model": "bert"}, route=route)[:2] == (422, "invalid")
     asked = {"query": "a", "texts": ["b"], "model": "entities"}
     assert "or a regression on pairs" in refused(asked, route="/rerank")[2]
     ids = {"input": [[1, 2]], "model": "bert"}
@@ -96,6 +99,8 @@ def test_too_much(refused, address):
     )  # fmt: skip
     long = {"inputs": ["hen " * 3000], "model": "entities"}
     assert refused(long)[:2] == (413, "too_large") and "tokens, more than" in refused(long)[2]
+    asked = {"inputs": ["hen " * 3000], "model": "bert"}
+    assert refused(asked, route="/tokenize")[:2] == (413, "too_large")
     large = b'{"inputs": ["' + b"a" * 30_000 + b'"]}'
     assert refused(large)[2] == "the body has more than 20,000 bytes"
     chunks = (b"a" * 1000 for _ in range(10_000))  # 10 MB, without its length
