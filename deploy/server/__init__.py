@@ -1,6 +1,6 @@
 """Serve models over HTTP: the texts of all clients share batches without padding.
 
-    create_app(load_models([Path("runs/labels")], limits), limits)      # an ASGI application
+    app = create_app(load_models(["runs/labels"]))      # for uvicorn, or any server of ASGI
 
 A request passes `guard` (token, size, time), a route of `routes/`, the `engine` of its model (one
 queue and one thread), and returns in the order of its inputs.

@@ -1,6 +1,6 @@
 """Keep the models by name, each with its engine; reload them while requests are answered.
 
-    async with models.using("labels") as running:
+    with models.using("labels") as running:
         results = await running.compute(items)
 
 A reload loads the new weights beside the old ones, and swaps them: a request that began on the old
