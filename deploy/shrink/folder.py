@@ -33,6 +33,9 @@ from plainformer.finetune.task import AnyTask
 from plainformer.finetune.task_file import save_task
 from plainformer.training import choose_device
 
+SCORED_ITEMS = 1024
+"""Examples at most by which parts are scored, evenly spread over those of `train`."""
+
 
 def shrink(
     run: str | Path,
@@ -109,7 +112,7 @@ def remove_parts(
 
     def importance() -> Importance:
         if items and options.importance != "magnitude":
-            return by_gradient(task, model, items)
+            return by_gradient(task, model, items[:: -(-len(items) // SCORED_ITEMS)])
         return by_magnitude(model)
 
     if options.layers:
