@@ -134,7 +134,8 @@ def write_beside(opened: Opened, folder: Path) -> None:
     """Write the config, the tokenizer and the task, which readers expect beside the graph."""
     write_json(folder / "config.json", hf_config(opened.model.saved))
     opened.model.save_files(folder)
+    tokenizer = opened.tokenizer
     if opened.task is not None:
-        opened.tokenizer.max_length = opened.task.max_length
+        tokenizer = tokenizer.with_max_length(opened.task.max_length)
         save_task(opened.task, folder)
-    opened.tokenizer.save(folder)
+    tokenizer.save(folder)

@@ -265,10 +265,9 @@ def write_folder(
     base: str | Path | None = None,
 ) -> None:
     """Write the model, its tokenizer and the task to `folder`; of a tuned `base`, what is added."""
-    tokenizer.max_length = task.max_length
     if base is None:
         model.save_pretrained(folder)
     else:
         save_adapter(model, folder, base)
-    tokenizer.save(folder)
+    tokenizer.with_max_length(task.max_length).save(folder)
     save_task(task, folder)

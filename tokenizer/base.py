@@ -4,6 +4,7 @@ A subclass tokenizes one text without special tokens (`tokens`, or `words` for i
 class adds special tokens, truncation, windows and padding.
 """
 
+import copy
 import hashlib
 import json
 import re
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from jaxtyping import Int64
@@ -65,6 +66,12 @@ class Tokenizer(ABC):
         self.max_length = other.max_length
         self.truncation_side, self.padding_side = other.truncation_side, other.padding_side
         self.clean_up_spaces = other.clean_up_spaces
+
+    def with_max_length(self, max_length: int | None) -> Self:
+        """Return the same tokenizer with another limit of tokens."""
+        other = copy.copy(self)
+        other.max_length = max_length
+        return other
 
     @property
     @abstractmethod

@@ -131,8 +131,7 @@ def write_model(opened: Opened, task: AnyTask, options: ShrinkOptions, folder: P
     weights = None if options.weights == "keep" else options.weights
     model.save_files(folder)
     save(model.saved, folder, Storage(weights, int8=options.int8 == "weights"))
-    opened.tokenizer.max_length = task.max_length
-    opened.tokenizer.save(folder)
+    opened.tokenizer.with_max_length(task.max_length).save(folder)
     save_task(task, folder)
 
 

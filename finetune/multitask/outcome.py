@@ -66,11 +66,10 @@ def save_tasks(
         if not config.tuning.is_on:
             save_heads(model.tasks, config.out)
         for name, (task, metric) in scored.items():
-            folder, tokenizer = config.out / name, data[name].tokenizer
+            folder = config.out / name
             if config.tuning.is_on:
                 save_adapter(model.tasks[name], folder, config.model)
-            tokenizer.max_length = task.max_length
-            tokenizer.save(folder)
+            data[name].tokenizer.with_max_length(task.max_length).save(folder)
             save_task(task, folder)
             write_json(folder / "metrics.json", nan_to_null({"valid": metric.to_json()}))
             for picture, figure in figures(metric).items():

@@ -16,7 +16,7 @@ TRAINING = LoopConfig(
 )
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(autouse=True, scope="module")
 def without_pictures() -> Iterator[None]:
     """Pictures take ten times as long as these runs, and are looked at elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
