@@ -31,12 +31,11 @@ def outputs(model, batch):
 @pytest.mark.parametrize("family", ["albert", "mpnet", "modernbert"])
 def test_int8_is_saved_and_loaded_bit_for_bit(family, tmp_path):
     _, ours = pair(family, "SequenceClassifier", tmp_path / "whole")
-    # A row whose scale would become another one if its products were rounded anew.
-    largest = 1 + torch.arange(1 << 14) / (1 << 14)
-    scale = largest / 127
-    row = ours.base.blocks[0].attention.output.weight.data[0].zero_()
-    row[0] = largest[(scale * 127) / 127 != scale][0]
     rounded = quantize_int8(copy.deepcopy(ours))
+    # A scale that would change if its products were rounded anew; the file's is obeyed.
+    scales = 1 + torch.arange(2**20) / 2**20
+    scale = scales[(scales * 127) / 127 != scales][0]
+    rounded.base.blocks[0].attention.output.scale[0] = scale
     rounded.save_pretrained(tmp_path / "int8")
     loaded = OURS["SequenceClassifier"].from_pretrained(tmp_path / "int8")
     assert is_int8(loaded)
