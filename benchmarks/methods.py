@@ -1,0 +1,273 @@
+"""Compare methods of fine-tuning: what each is worth beside plain fine-tuning, and what it costs.
+
+    python benchmarks/methods.py rates               chooses the learning rate of each method
+    python benchmarks/methods.py scores [--seeds 5]  trains with each method on each set
+    python benchmarks/methods.py costs [--rounds 3]  measures seconds, memory and bytes
+    python benchmarks/methods_table.py               prints the table and draws the picture
+
+All start from `minilm` and take the same number of steps on batches of 16, without selecting
+weights. A seed draws the labelled examples, the head, the order and the dropout, the same for all
+methods, so that differences are paired. Scores are those of the first 500 test examples.
+
+Rates: each method that trains other parameters has the best of three rates on validation examples
+of TREC, with 500 labels of a seed of their own; the others have that of plain fine-tuning. Costs:
+20 steps on TREC in a process of its own, on one thread, methods in turns.
+
+Every line of `--out` is one result. What is there is not run again, so the three can be stopped.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from plainformer.base import UserError, find_folder
+from plainformer.finetune import (
+    TASKS,
+    FinetuneConfig,
+    RobustOptions,
+    TuningOptions,
+    read_examples,
+)
+from plainformer.finetune.prediction.predictor import encode_all, measure
+from plainformer.finetune.run import finetune_on
+from plainformer.finetune.task_file import load_task
+from plainformer.tokenizer import load_tokenizer
+from plainformer.training import LoopConfig
+
+OUT = Path(__file__).parent / "results" / "methods.jsonl"
+STEPS, BATCH, COST_STEPS = 100, 16, 20
+TEST_EXAMPLES = 500
+RATES_SEED = 1000
+
+
+@dataclass(frozen=True)
+class Set:
+    """A data set with its task and the number of its training examples."""
+
+    name: str
+    task: str
+    examples: int = 500
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+SETS = {
+    "TREC, 100": Set("trec", "classification", 100),
+    "TREC, 500": Set("trec", "classification"),
+    "films": Set("movie-sentiment", "classification"),
+    "STS-B": Set("stsb", "regression"),
+    "CoNLL": Set("conll2003", "tagging"),
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method by what it changes in the configuration, and the rates to choose from."""
+
+    changes: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    """Options of the task."""
+    training: dict[str, Any] = field(default_factory=dict)
+    rates: tuple[float, ...] = ()
+    """Empty: the rate of plain fine-tuning."""
+
+
+def tuning(*rates: float, **options: Any) -> Method:
+    """Return a method that freezes the encoder, but for what it trains."""
+    return Method({"tuning": TuningOptions(**options)}, rates=rates)
+
+
+def robust(**options: Any) -> Method:
+    """Return a method around the loss or the weights."""
+    return Method({"robust": RobustOptions(**options)})
+
+
+METHODS = {
+    "plain": Method(rates=(1e-4, 3e-4, 1e-3)),
+    "LoRA": tuning(1e-3, 3e-3, 1e-2, lora=8),
+    "LoRA, all layers": tuning(3e-4, 1e-3, 3e-3, lora=8, lora_targets=("all",)),
+    "DoRA": tuning(1e-3, 3e-3, 1e-2, lora=8, dora=True),
+    "IA³": tuning(3e-3, 1e-2, 3e-2, ia3=True),
+    "adapters": tuning(3e-4, 1e-3, 3e-3, adapters=64),
+    "adapters twice": tuning(3e-4, 1e-3, 3e-3, adapters=64, adapters_twice=True),
+    "prefix": tuning(3e-3, 1e-2, 3e-2, prefix=20),
+    "BitFit": tuning(1e-3, 3e-3, 1e-2, bitfit=True),
+    "frozen lower half": Method({"freeze_layers": 3}, rates=(1e-4, 3e-4, 1e-3)),
+    "head alone": Method({"freeze_layers": 6}, rates=(1e-3, 3e-3, 1e-2)),
+    "gradual unfreezing": tuning(unfreeze=0.05),
+    "layer decay": Method({"layer_decay": 0.9}),
+    "FGM": robust(fgm=1.0),
+    "PGD": robust(pgd=1.0),
+    "FreeLB": robust(freelb=1.0),
+    "R-Drop": robust(rdrop=1.0),
+    "SMART": robust(smart=1.0),
+    "mixup": robust(mixup=0.2),
+    "label smoothing": Method(options={"label_smoothing": 0.1}),
+    "EMA": robust(ema=0.95),
+    "SWA": robust(swa=0.25),
+    "L2-SP": robust(l2_sp=0.01),
+    "top layer anew": robust(reinit_layers=1),
+    "SGD": Method(training={"optimizer": "sgd"}, rates=(3e-3, 1e-2, 3e-2)),
+    "Muon": Method(training={"optimizer": "muon"}, rates=(1e-4, 3e-4, 1e-3)),
+}
+
+
+def configured(method: Method, of: Set, rate: float, seed: int, out: Path) -> FinetuneConfig | None:
+    """Return the configuration of one run; None where the method does not go with the task."""
+    kind = TASKS[of.task]
+    try:
+        task = kind.Options(**of.options, **method.options)
+        loop = LoopConfig(
+            learning_rate=rate, eval_every=0, checkpoint_every=0, seed=seed, **method.training
+        )
+        plain = FinetuneConfig(
+            model=find_folder("minilm"),
+            train=of.name,
+            out=out,
+            max_length=128,
+            batch_size=BATCH,
+            epochs=STEPS * BATCH / of.examples,
+            task=task,
+            training=loop,
+        )
+        return replace(plain, **method.changes)
+    except (UserError, TypeError):
+        return None
+
+
+@cache
+def examples_of(task: str, name: str, part: str) -> list[Any]:
+    """Read the examples of a part of a set."""
+    return list(read_examples(TASKS[task], name, part))
+
+
+def drawn(of: Set, seed: int) -> list[Any]:
+    """Draw the labelled examples of a seed."""
+    pool = examples_of(of.task, of.name, "train")
+    return [pool[i] for i in np.random.default_rng(seed).permutation(len(pool))[: of.examples]]
+
+
+def run(config: FinetuneConfig, of: Set, seed: int, part: str) -> dict[str, float]:
+    """Train once; return the scores on the first examples of a part, main score first."""
+    examples = drawn(of, seed)
+    task = config.kind.fit(config, examples)
+    finetune_on(task, examples, [], config, None, quiet=True)
+    found = load_task(config.out)
+    judged = islice(examples_of(of.task, of.name, part), TEST_EXAMPLES)
+    items = encode_all(found, load_tokenizer(config.out), judged)
+    return measure(found, found.load(config.out), items).scores()
+
+
+class Results:
+    """The results in a file of JSON lines, each known by its key."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self.found = {tuple(line["key"]): line for line in map(json.loads, lines)}
+
+    def add(self, *key: str | int | float, **values: Any) -> None:
+        """Append a result."""
+        self.found[key] = {"key": key, **values}
+        with self.path.open("a") as file:
+            file.write(json.dumps(self.found[key], ensure_ascii=False) + "\n")
+        print(*key, values, flush=True)
+
+    def rate(self, name: str) -> float:
+        """Return the best rate of a method, or that of plain fine-tuning."""
+        rates = METHODS[name].rates
+        if not rates:
+            return self.rate("plain")
+        return max(rates, key=lambda rate: self.found["rate", name, rate]["score"])
+
+
+def choose_rates(results: Results) -> None:
+    """Score each rate of each method on validation examples."""
+    of = SETS["TREC, 500"]
+    for name, method in METHODS.items():
+        for rate in method.rates:
+            if ("rate", name, rate) in results.found:
+                continue
+            with TemporaryDirectory() as folder:
+                config = configured(method, of, rate, RATES_SEED, Path(folder) / "run")
+                assert config is not None
+                scores = run(config, of, RATES_SEED, "valid")
+            results.add("rate", name, rate, score=next(iter(scores.values())))
+
+
+def score_all(results: Results, seeds: int) -> None:
+    """Train with each method on each set, seed by seed."""
+    for seed in range(seeds):
+        for title, of in SETS.items():
+            for name, method in METHODS.items():
+                if ("score", title, name, seed) in results.found:
+                    continue
+                with TemporaryDirectory() as folder:
+                    rate = results.rate(name)
+                    config = configured(method, of, rate, seed, Path(folder) / "run")
+                    if config is None:
+                        continue
+                    scores = run(config, of, seed, "test")
+                (monitor, score), *_ = scores.items()
+                results.add("score", title, name, seed, score=score, monitor=monitor, rate=rate)
+
+
+def measure_costs(results: Results, rounds: int) -> None:
+    """Measure each method in a process of its own, methods in turns."""
+    for number in range(rounds):
+        for name in METHODS:
+            if ("cost", name, number) not in results.found:
+                here = [sys.executable, __file__, "one", "--method", name]
+                done = subprocess.run(here, check=True, capture_output=True, text=True)
+                results.add("cost", name, number, **json.loads(done.stdout.splitlines()[-1]))
+
+
+def one_cost(name: str) -> dict[str, float]:
+    """Return seconds a step, peak memory, trained parameters and saved bytes of a method."""
+    torch.set_num_threads(1)
+    of = SETS["TREC, 500"]
+    with TemporaryDirectory() as folder:
+        config = configured(METHODS[name], of, 1e-4, 0, Path(folder) / "run")
+        assert config is not None
+        config = replace(config, epochs=COST_STEPS * BATCH / of.examples)
+        examples = drawn(of, 0)
+        task = config.kind.fit(config, examples)
+        outcome = finetune_on(task, examples, [], config, None, quiet=True)
+        assert outcome.result is not None
+        size = sum(file.stat().st_size for file in config.out.glob("*.safetensors"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": outcome.result.seconds / COST_STEPS, "peak_mib": peak, "bytes": size}
+
+
+def main() -> None:
+    """Run what the command line says, and append each result to the file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["rates", "scores", "costs", "one"])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--method", choices=list(METHODS), default="plain")
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    if options.what == "one":
+        print(json.dumps(one_cost(options.method)))
+        return
+    results = Results(options.out)
+    choose_rates(results)
+    if options.what == "scores":
+        score_all(results, options.seeds)
+    if options.what == "costs":
+        measure_costs(results, options.rounds)
+
+
+if __name__ == "__main__":
+    main()
