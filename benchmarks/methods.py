@@ -8,6 +8,7 @@
 All start from `minilm` and take the same number of steps on batches of 16, without selecting
 weights. A seed draws the labelled examples, the head, the order and the dropout, the same for all
 methods, so that differences are paired. Scores are those of the first 500 test examples.
+Self-training reads as many texts more, without their labels, and trains twice.
 
 Rates: each method that trains other parameters has the best of three rates on validation examples
 of TREC, with 500 labels of a seed of their own; the others have that of plain fine-tuning. Costs:
@@ -32,23 +33,29 @@ import numpy as np
 import torch
 
 from plainformer.base import UserError, find_folder
+from plainformer.corpora import fetch
 from plainformer.finetune import (
     TASKS,
+    AugmentOptions,
+    DistillationOptions,
     FinetuneConfig,
+    Predictor,
     RobustOptions,
     TuningOptions,
+    UnlabelledOptions,
     read_examples,
 )
-from plainformer.finetune.prediction.predictor import encode_all, measure
 from plainformer.finetune.run import finetune_on
-from plainformer.finetune.task_file import load_task
-from plainformer.tokenizer import load_tokenizer
+from plainformer.finetune.soup import soup
 from plainformer.training import LoopConfig
 
 OUT = Path(__file__).parent / "results" / "methods.jsonl"
 STEPS, BATCH, COST_STEPS = 100, 16, 20
 TEST_EXAMPLES = 500
 RATES_SEED = 1000
+MEMBERS = 3
+TOGETHER = tuple(f"{what} {MEMBERS}" for what in ("ensemble of", "soup of", "distilled from"))
+"""What is made of several plain runs on the same examples."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,8 @@ class Method:
     training: dict[str, Any] = field(default_factory=dict)
     rates: tuple[float, ...] = ()
     """Empty: the rate of plain fine-tuning."""
+    longer: int = 1
+    """How many times as many examples an epoch has."""
 
 
 def tuning(*rates: float, **options: Any) -> Method:
@@ -90,6 +99,11 @@ def tuning(*rates: float, **options: Any) -> Method:
 def robust(**options: Any) -> Method:
     """Return a method around the loss or the weights."""
     return Method({"robust": RobustOptions(**options)})
+
+
+def augmented(**options: Any) -> Method:
+    """Return a method that trains on changed copies of the examples, too."""
+    return Method({"augmentation": AugmentOptions(**options)}, longer=2)
 
 
 METHODS = {
@@ -104,6 +118,8 @@ METHODS = {
     "BitFit": tuning(1e-3, 3e-3, 1e-2, bitfit=True),
     "frozen lower half": Method({"freeze_layers": 3}, rates=(1e-4, 3e-4, 1e-3)),
     "head alone": Method({"freeze_layers": 6}, rates=(1e-3, 3e-3, 1e-2)),
+    "soft prompt": tuning(1e-2, 3e-2, 1e-1, soft_prompt=20),
+    "AdaLoRA": tuning(1e-3, 3e-3, 1e-2, adalora=8),
     "gradual unfreezing": tuning(unfreeze=0.05),
     "layer decay": Method({"layer_decay": 0.9}),
     "FGM": robust(fgm=1.0),
@@ -117,13 +133,18 @@ METHODS = {
     "SWA": robust(swa=0.25),
     "L2-SP": robust(l2_sp=0.01),
     "top layer anew": robust(reinit_layers=1),
+    "words deleted": augmented(augment=1, augment_swap=0.0),
+    "words swapped": augmented(augment=1, augment_delete=0.0),
+    "self-training": Method(),
+    "SetFit": Method(rates=(3e-5, 1e-4, 3e-4)),
     "SGD": Method(training={"optimizer": "sgd"}, rates=(3e-3, 1e-2, 3e-2)),
     "Muon": Method(training={"optimizer": "muon"}, rates=(1e-4, 3e-4, 1e-3)),
 }
 
 
-def configured(method: Method, of: Set, rate: float, seed: int, out: Path) -> FinetuneConfig | None:
+def configured(name: str, of: Set, rate: float, seed: int, out: Path) -> FinetuneConfig | None:
     """Return the configuration of one run; None where the method does not go with the task."""
+    method = METHODS[name]
     kind = TASKS[of.task]
     try:
         task = kind.Options(**of.options, **method.options)
@@ -136,13 +157,36 @@ def configured(method: Method, of: Set, rate: float, seed: int, out: Path) -> Fi
             out=out,
             max_length=128,
             batch_size=BATCH,
-            epochs=STEPS * BATCH / of.examples,
+            epochs=STEPS * BATCH / of.examples / method.longer,
             task=task,
             training=loop,
         )
+        if name == "SetFit":
+            times = max(1, round(STEPS * BATCH / of.examples / 2))
+            task = kind.Options(contrastive=times)
+            return replace(plain, task=task, epochs=STEPS * BATCH / of.examples / times / 2)
+        if name == "self-training":
+            texts = write_unlabelled(of, seed, out.with_suffix(".jsonl"))
+            once = UnlabelledOptions(unlabelled=str(texts), rounds=1)
+            return replace(plain, unlabelled=once)
         return replace(plain, **method.changes)
     except (UserError, TypeError):
         return None
+
+
+def write_unlabelled(of: Set, seed: int, path: Path) -> Path:
+    """Write as many other training examples, whose labels will not be read."""
+    some = rows_of(of.name)
+    chosen = np.random.default_rng(seed).permutation(len(some))[of.examples : 2 * of.examples]
+    path.write_text("".join(some[i] for i in chosen))
+    return path
+
+
+@cache
+def rows_of(name: str) -> list[str]:
+    """Read the lines of the training part of a set."""
+    with (fetch(name) / "train.jsonl").open() as file:
+        return list(file)
 
 
 @cache
@@ -162,10 +206,17 @@ def run(config: FinetuneConfig, of: Set, seed: int, part: str) -> dict[str, floa
     examples = drawn(of, seed)
     task = config.kind.fit(config, examples)
     finetune_on(task, examples, [], config, None, quiet=True)
-    found = load_task(config.out)
+    return score_of(config.out, of, part)
+
+
+def score_of(folders: Path | list[Path], of: Set, part: str) -> dict[str, float]:
+    """Return the scores of a model, or of several together, on the first examples of a part."""
+    found = Predictor.load(folders)
     judged = islice(examples_of(of.task, of.name, part), TEST_EXAMPLES)
-    items = encode_all(found, load_tokenizer(config.out), judged)
-    return measure(found, found.load(config.out), items).scores()
+    metric = found.task.metric()
+    for example, _, prediction in found.predict_examples(judged):
+        found.task.add_to(metric, example, prediction)
+    return dict(metric.scores())
 
 
 class Results:
@@ -199,7 +250,7 @@ def choose_rates(results: Results) -> None:
             if ("rate", name, rate) in results.found:
                 continue
             with TemporaryDirectory() as folder:
-                config = configured(method, of, rate, RATES_SEED, Path(folder) / "run")
+                config = configured(name, of, rate, RATES_SEED, Path(folder) / "run")
                 assert config is not None
                 scores = run(config, of, RATES_SEED, "valid")
             results.add("rate", name, rate, score=next(iter(scores.values())))
@@ -209,17 +260,43 @@ def score_all(results: Results, seeds: int) -> None:
     """Train with each method on each set, seed by seed."""
     for seed in range(seeds):
         for title, of in SETS.items():
-            for name, method in METHODS.items():
+            for name in METHODS:
                 if ("score", title, name, seed) in results.found:
                     continue
                 with TemporaryDirectory() as folder:
                     rate = results.rate(name)
-                    config = configured(method, of, rate, seed, Path(folder) / "run")
+                    config = configured(name, of, rate, seed, Path(folder) / "run")
                     if config is None:
                         continue
                     scores = run(config, of, seed, "test")
                 (monitor, score), *_ = scores.items()
                 results.add("score", title, name, seed, score=score, monitor=monitor, rate=rate)
+            score_together(results, title, seed)
+
+
+def score_together(results: Results, title: str, seed: int) -> None:
+    """Train `MEMBERS` models that differ in order and dropout; score what is made of them."""
+    of, rate = SETS[title], results.rate("plain")
+    if all(("score", title, name, seed) in results.found for name in TOGETHER):
+        return
+    with TemporaryDirectory() as folder:
+        members = [Path(folder) / f"member-{number}" for number in range(MEMBERS)]
+        for number, member in enumerate(members):
+            config = configured("plain", of, rate, RATES_SEED * (number + 1) + seed, member)
+            assert config is not None
+            run(config, of, seed, "test")
+        soup(members, Path(folder) / "soup")
+        student = configured("plain", of, rate, seed, Path(folder) / "student")
+        assert student is not None
+        student = replace(student, distillation=DistillationOptions(teacher=tuple(members)))
+        found = (
+            score_of(members, of, "test"),
+            score_of(Path(folder) / "soup", of, "test"),
+            run(student, of, seed, "test"),
+        )
+    for name, scores in zip(TOGETHER, found, strict=True):
+        (monitor, score), *_ = scores.items()
+        results.add("score", title, name, seed, score=score, monitor=monitor, rate=rate)
 
 
 def measure_costs(results: Results, rounds: int) -> None:
@@ -237,7 +314,7 @@ def one_cost(name: str) -> dict[str, float]:
     torch.set_num_threads(1)
     of = SETS["TREC, 500"]
     with TemporaryDirectory() as folder:
-        config = configured(METHODS[name], of, 1e-4, 0, Path(folder) / "run")
+        config = configured(name, of, 1e-4, 0, Path(folder) / "run")
         assert config is not None
         config = replace(config, epochs=COST_STEPS * BATCH / of.examples)
         examples = drawn(of, 0)
