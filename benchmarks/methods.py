@@ -34,6 +34,7 @@ import torch
 
 from plainformer.base import UserError, find_folder
 from plainformer.corpora import fetch
+from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune import (
     TASKS,
     AugmentOptions,
@@ -45,7 +46,8 @@ from plainformer.finetune import (
     UnlabelledOptions,
     read_examples,
 )
-from plainformer.finetune.run import finetune_on
+from plainformer.finetune.lr_decay import layer_multipliers
+from plainformer.finetune.run import build, finetune_on
 from plainformer.finetune.soup import soup
 from plainformer.training import LoopConfig
 
@@ -205,7 +207,7 @@ def run(config: FinetuneConfig, of: Set, seed: int, part: str) -> dict[str, floa
     """Train once; return the scores on the first examples of a part, main score first."""
     examples = drawn(of, seed)
     task = config.kind.fit(config, examples)
-    finetune_on(task, examples, [], config, None, quiet=True)
+    finetune_on(task, examples, [], config, {}, quiet=True)
     return score_of(config.out, of, part)
 
 
@@ -319,11 +321,20 @@ def one_cost(name: str) -> dict[str, float]:
         config = replace(config, epochs=COST_STEPS * BATCH / of.examples)
         examples = drawn(of, 0)
         task = config.kind.fit(config, examples)
-        outcome = finetune_on(task, examples, [], config, None, quiet=True)
+        trained = num_trained(build(task, config), config)
+        outcome = finetune_on(task, examples, [], config, {}, quiet=True)
         assert outcome.result is not None
         size = sum(file.stat().st_size for file in config.out.glob("*.safetensors"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": outcome.result.seconds / COST_STEPS, "peak_mib": peak, "bytes": size}
+    seconds = outcome.result.seconds / outcome.result.steps
+    return {"seconds": seconds, "peak_mib": peak, "bytes": size, "trained": trained}
+
+
+def num_trained(model: PretrainedModel, config: FinetuneConfig) -> int:
+    """Count the parameters that training changes."""
+    multiplier = layer_multipliers(model, config.layer_decay, False, config.freeze_layers)
+    named = model.named_parameters()
+    return sum(p.numel() for name, p in named if p.requires_grad and multiplier(name))
 
 
 def main() -> None:
