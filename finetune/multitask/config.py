@@ -13,6 +13,7 @@ from plainformer.base import (
     above,
     as_json,
     at_least,
+    between,
     check_bounds,
     did_you_mean,
     from_json,
@@ -94,8 +95,15 @@ class TasksConfig:
     """The training loop; `eval_every` 0 measures ten times, at most once an epoch."""
 
     def __post_init__(self) -> None:
-        """Check the options that the settings of a task do not."""
-        check_bounds(self, epochs=at_least(0))
+        """Check the numbers; those of a task are checked with the options of `finetune`."""
+        check_bounds(
+            self,
+            epochs=at_least(0),
+            accumulate=at_least(1),
+            dropout=between(0, 1, open_="]"),
+            layer_decay=above(0, 1),
+            freeze_layers=at_least(0),
+        )
 
     def read_tasks(self) -> dict[str, Any]:
         """Read the sections of the file of tasks; raise `UserError` for one that has none."""

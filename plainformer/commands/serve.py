@@ -2,14 +2,18 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plainformer.base import UserError, between, check_bounds
 from plainformer.base.allocator import limit_kernel_cache
 from plainformer.base.extras import need
 from plainformer.line import Positional
 from plainformer.options import parse
+
+if TYPE_CHECKING:
+    from plainformer.deploy.server.limits import Limits
 
 TOKEN = "PLAINFORMER_TOKEN"
 
@@ -65,6 +69,15 @@ class ServeOptions:
         """Check the options before any work is done."""
         check_bounds(self, port=between(0, 65535))
         check_token(self.token)
+        _ = self.limits
+
+    @property
+    def limits(self) -> "Limits":
+        """Return the limits; raise `UserError` for one out of bounds."""
+        from plainformer.deploy.server.limits import Limits
+
+        named = {field.name: getattr(self, field.name) for field in fields(Limits)}
+        return Limits(**named)
 
 
 def check_token(token: str | None) -> None:
@@ -80,15 +93,6 @@ def run(arguments: Sequence[str]) -> None:
     check_token(token)
     need("fastapi", "uvicorn", "prometheus_client", extra="serve", purpose="serving")
     limit_kernel_cache()
-    from plainformer.deploy.server.limits import Limits
     from plainformer.deploy.server.run import serve
 
-    limits = Limits(
-        max_body=options.max_body,
-        max_texts=options.max_texts,
-        max_tokens=options.max_tokens,
-        queue=options.queue,
-        timeout=options.timeout,
-        wait_ms=options.wait_ms,
-    )
-    serve(options.run, options.host, options.port, limits, token, options.int8)
+    serve(options.run, options.host, options.port, options.limits, token, options.int8)

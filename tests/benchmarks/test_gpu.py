@@ -11,6 +11,7 @@ import torch
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_every_check_is_right_on_a_cpu(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
     script = [sys.executable, "benchmarks/gpu.py", "--device", "cpu", "--tiny", "--minutes", "5"]

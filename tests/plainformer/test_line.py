@@ -10,16 +10,25 @@ from plainformer.base import UserError
 from plainformer.commands.compare import CompareOptions
 from plainformer.commands.corpus import CorpusOptions
 from plainformer.commands.embed import EmbedOptions
+from plainformer.commands.export import ExportOptions
 from plainformer.commands.fill_mask import FillMaskOptions
+from plainformer.commands.propose import ProposeOptions
+from plainformer.commands.serve import ServeOptions
 from plainformer.commands.tokenizer import TrainOptions
 from plainformer.demo import DemoOptions
+from plainformer.deploy.shrink.options import ShrinkOptions
 from plainformer.finetune import (
     AugmentOptions,
     DistillationOptions,
     FinetuneConfig,
     RobustOptions,
     TuningOptions,
+    UnlabelledOptions,
 )
+from plainformer.finetune.continual.config import ContinualConfig
+from plainformer.finetune.continual.options import ContinualOptions
+from plainformer.finetune.multitask import MultitaskConfig
+from plainformer.finetune.search.options import SearchConfig
 from plainformer.line import Positional, options_of
 from plainformer.options import parse
 from plainformer.pretrain import PretrainConfig
@@ -136,6 +145,15 @@ NUMBERS: dict[type[Any], dict[str, Any]] = {
     DistillationOptions: {"teacher": (Path("t"),)},
     RobustOptions: {},
     TuningOptions: {},
+    UnlabelledOptions: {"unlabelled": "f"},
+    ContinualOptions: {},
+    SearchConfig: {"model": Path("m"), "train": "t", "out": Path("o")},
+    MultitaskConfig: {"model": Path("m"), "tasks": Path("t"), "out": Path("o")},
+    ContinualConfig: {"model": Path("m"), "tasks": Path("t"), "out": Path("o")},
+    ProposeOptions: {"run": Path("r"), "file": "f", "out": Path("o")},
+    ExportOptions: {"model": Path("m"), "out": Path("o")},
+    ShrinkOptions: {"layers": 1, "train": "t"},
+    ServeOptions: {"run": (Path("r"),)},
     TrainingConfig: {},
     TrainOptions: {"files": ("a",), "out": Path("o")},
     CorpusOptions: {"files": ("a",), "tokenizer": Path("t"), "out": Path("o")},
