@@ -57,7 +57,7 @@ TEST_EXAMPLES = 500
 RATES_SEED = 1000
 MEMBERS = 3
 TOGETHER = tuple(f"{what} {MEMBERS}" for what in ("ensemble of", "soup of", "distilled from"))
-"""What is made of several plain runs on the same examples."""
+"""Methods that combine several plain runs on the same examples."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ SETS = {
 
 @dataclass(frozen=True)
 class Method:
-    """A method by what it changes in the configuration, and the rates to choose from."""
+    """A method: the fields of the configuration that it changes, and its candidate rates."""
 
     changes: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
@@ -90,7 +90,7 @@ class Method:
     rates: tuple[float, ...] = ()
     """Empty: the rate of plain fine-tuning."""
     longer: int = 1
-    """How many times as many examples an epoch has."""
+    """Factor by which the method lengthens an epoch."""
 
 
 def tuning(*rates: float, **options: Any) -> Method:

@@ -39,7 +39,7 @@ from plainformer.encoder.pretrained import PretrainedModel
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OPSET = 18
 MOST_BYTES = 2**31 - 2**20
-"""Of a file in the format of ONNX, which is a protocol buffer."""
+"""The largest size of an ONNX file, which is a protocol buffer."""
 EXAMPLE_SHAPE = (2, 5)
 """Batch and sequence length of the traced example; both are dynamic in the graph."""
 

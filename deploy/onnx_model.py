@@ -36,7 +36,7 @@ class OnnxModel(PretrainedModel):
         self.output_names = [value.name for value in self.session.get_outputs()]
         shapes = [value.shape for value in self.session.get_outputs()]
         self.is_of_tokens = [shape[1:2] == ["sequence_length"] for shape in shapes]
-        """Whether an output has an entry for each token."""
+        """For each output: true where it has an entry for each token."""
 
     @property
     def device(self) -> torch.device:

@@ -15,7 +15,7 @@ from plainformer.tokenizer.huggingface import HuggingFace
 from plainformer.tokenizer.wordpiece import PREFIX, WordPiece
 
 MARKS = (PREFIX, "▁")
-"""What the spelling of a piece has before its characters."""
+"""Prefixes that mark a piece within a word (WordPiece), or at its start (Unigram)."""
 
 
 def always_kept(tokenizer: Tokenizer) -> set[int]:

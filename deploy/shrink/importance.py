@@ -1,4 +1,4 @@
-"""Score the parts of a model by what it would lose without them.
+"""Score the importance of layers, heads and feed-forward units.
 
     magnitude   ‖w‖                          of all weights of the part (Han et al. 2015,
                                              arXiv:1506.02626)

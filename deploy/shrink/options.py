@@ -9,7 +9,7 @@ from plainformer.base import UserError, above, at_least, between, check_bounds
 
 @dataclass(frozen=True)
 class ShrinkOptions:
-    """What is removed of a model, how it is trained afterwards, and how its numbers are stored."""
+    """Choose the parts to remove, the training after it, and the number formats of the weights."""
 
     GROUPS: ClassVar[Mapping[str, str]] = {
         "vocabulary": "what is removed",
@@ -67,7 +67,7 @@ class ShrinkOptions:
     opens either."""
 
     tolerance: float = 0.01
-    """How far the first score may fall."""
+    """The largest fall of the first score that is accepted."""
 
     def __post_init__(self) -> None:
         """Check the options before any work is done."""

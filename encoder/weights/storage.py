@@ -37,7 +37,7 @@ DTYPES: dict[Precision, torch.dtype] = {
 FLOAT_FILE, INT8_FILE = "model.safetensors", "model_int8.safetensors"
 FIELD, METHOD = "quantization_config", "plainformer"
 TABLES = ("encoder.blocks.", "encoder.embeddings.")
-"""Where matrices are rounded to int8; those of heads stay as they are."""
+"""The modules whose matrices are rounded to int8; heads keep theirs."""
 
 
 @dataclass(frozen=True)

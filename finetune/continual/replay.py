@@ -48,7 +48,7 @@ class Replayed:
         return name, chosen.tolist()
 
     def steps(self, new: int) -> int:
-        """Return the number of steps of which `new` are those of the new task."""
+        """Return the number of all steps, replayed ones too, for `new` steps of the new task."""
         return floor(new / (1 - self.share)) if len(self.orders) > 1 else new
 
 

@@ -20,11 +20,10 @@ from plainformer.finetune.continual.config import ContinualConfig
 from plainformer.finetune.continual.scores import SequenceScores
 from plainformer.finetune.continual.step import learn
 from plainformer.finetune.data.fingerprint import Fingerprints, remember
-from plainformer.finetune.length import with_length
-from plainformer.finetune.multitask.data import TaskData
+from plainformer.finetune.multitask.data import TaskData, settings_of
 from plainformer.finetune.multitask.load import TASKS_FILE
 from plainformer.finetune.multitask.outcome import main_score, save_tasks
-from plainformer.finetune.run import RESUMED_MAY_DIFFER, new_data, refuse_model_folder
+from plainformer.finetune.run import RESUMED_MAY_DIFFER, new_data
 from plainformer.training import (
     is_main,
     local_indices,
@@ -53,10 +52,7 @@ def continual(config: ContinualConfig, quiet: bool = False) -> SequenceScores:
         local_indices(config.accumulate)
         quiet = quiet or not is_main()
         sections = config.read_tasks()
-        settings = {name: config.of_task(name, section) for name, section in sections.items()}
-        for one in settings.values():
-            refuse_model_folder(replace(one, out=config.out))
-        settings = {name: with_length(one) for name, one in settings.items()}
+        settings = settings_of(config, sections)
         with run_folder(config.out, "continual"):
             with main_first():
                 new = new_tasks(config, settings)

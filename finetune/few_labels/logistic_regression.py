@@ -26,7 +26,7 @@ def logistic_regression(
     rows = 1 if labels == 2 else labels
     weight = x.new_zeros(rows, x.shape[1], requires_grad=True)
     bias = x.new_zeros(rows, requires_grad=True)
-    optimizer = torch.optim.LBFGS(
+    optimizer: torch.optim.Optimizer = torch.optim.LBFGS(
         [weight, bias],
         max_iter=MAX_ITERATIONS,
         max_eval=2 * MAX_ITERATIONS,
@@ -38,12 +38,12 @@ def logistic_regression(
     def of_labels(rows: Float[Tensor, "rows ..."]) -> Float[Tensor, "labels ..."]:
         return torch.cat([-rows / 2, rows / 2]) if labels == 2 else rows
 
-    def loss() -> Float[Tensor, ""]:
+    def loss() -> float:
         logits = x @ of_labels(weight).T + of_labels(bias)  # (texts, labels)
         total = c * cross_entropy(logits, targets, reduction="sum") + weight.square().sum() / 2
         weight.grad, bias.grad = torch.autograd.grad(total, [weight, bias])
-        return total.detach()
+        return total.item()
 
     with torch.enable_grad():
-        optimizer.step(loss)  # type: ignore[no-untyped-call]
+        optimizer.step(loss)
     return of_labels(weight).detach(), of_labels(bias).detach()

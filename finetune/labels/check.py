@@ -75,7 +75,7 @@ class Doubts:
     """The number of labels that were checked."""
 
     def table(self) -> Table:
-        """Count the doubtful labels by what is given and what is suggested."""
+        """Count the doubtful labels for each pair of given and suggested label."""
         names = (
             (f"{asked.about}: " * (asked.answers == HAS) + doubt.given, doubt.suggested)
             for asked, doubt in self.rows

@@ -1,7 +1,7 @@
 """Read the data of each task, and compute the losses and scores of several tasks."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,17 +13,27 @@ from plainformer.finetune.config import FinetuneConfig
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.data.leakage import Overlap
 from plainformer.finetune.fit import tune_and_score
+from plainformer.finetune.length import with_length
 from plainformer.finetune.losses.class_imbalance import oversample
 from plainformer.finetune.metrics import Metric
+from plainformer.finetune.multitask.config import TasksConfig
 from plainformer.finetune.multitask.several_heads import SeveralHeads
 from plainformer.finetune.prediction.predictor import MeanLoss, encode_all
 from plainformer.finetune.robust import RobustOptions, robust_objective
-from plainformer.finetune.run import read_task, report_leakage
+from plainformer.finetune.run import read_task, refuse_model_folder, report_leakage
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.task_options import balance_of
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import Loss, TrainingObjective
 from plainformer.training.objective import yields_losses
+
+
+def settings_of(config: TasksConfig, sections: Mapping[str, Any]) -> dict[str, FinetuneConfig]:
+    """Return the settings of each task; raise `UserError` for those that cannot be trained with."""
+    settings = {name: config.of_task(name, section) for name, section in sections.items()}
+    for one in settings.values():
+        refuse_model_folder(replace(one, out=config.out))
+    return {name: with_length(one) for name, one in settings.items()}
 
 
 @dataclass(frozen=True)

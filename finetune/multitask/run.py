@@ -22,10 +22,9 @@ from plainformer.finetune.data.fingerprint import (
     remember,
 )
 from plainformer.finetune.fit import fit_batches, multipliers_of
-from plainformer.finetune.length import with_length
 from plainformer.finetune.micro_batches import micro_batches
 from plainformer.finetune.multitask.config import MultitaskConfig
-from plainformer.finetune.multitask.data import TaskBatch, TaskData, several_objective
+from plainformer.finetune.multitask.data import TaskBatch, TaskData, settings_of, several_objective
 from plainformer.finetune.multitask.load import TASKS_FILE
 from plainformer.finetune.multitask.outcome import SeveralOutcome, main_score, save_tasks
 from plainformer.finetune.multitask.sampling import TaskOrder, probabilities
@@ -34,7 +33,6 @@ from plainformer.finetune.prediction.predictor import MeanLoss
 from plainformer.finetune.run import (
     RESUMED_MAY_DIFFER,
     build,
-    refuse_model_folder,
 )
 from plainformer.training import (
     by_items,
@@ -65,10 +63,7 @@ def multitask(config: MultitaskConfig, quiet: bool = False) -> SeveralOutcome:
     with processes():
         local_indices(config.accumulate)
         sections = config.read_tasks()
-        settings = {name: config.of_task(name, section) for name, section in sections.items()}
-        for one in settings.values():
-            refuse_model_folder(replace(one, out=config.out))
-        settings = {name: with_length(one) for name, one in settings.items()}
+        settings = settings_of(config, sections)
         with run_folder(config.out, "multitask"):
             with main_first():
                 found = new_data(config, sections, settings)

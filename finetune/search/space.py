@@ -11,12 +11,15 @@ A name is that of an option of `finetune`, of its task or of its methods.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from plainformer.base import UserError, did_you_mean
 from plainformer.finetune.config import FinetuneConfig
 
-ConfigT = TypeVar("ConfigT")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+ConfigT = TypeVar("ConfigT", bound="DataclassInstance")
 Values = Mapping[str, Any]
 """A value for each searched option, by its name."""
 
@@ -211,7 +214,7 @@ def replaced(config: ConfigT, values: Mapping[tuple[str, ...], Any]) -> ConfigT:
     for name in {field[0] for field in values if len(field) > 1}:
         inner = {f[1:]: value for f, value in values.items() if f[0] == name and len(f) > 1}
         own[name] = replaced(getattr(config, name), inner)
-    return replace(config, **own)  # type: ignore[type-var]
+    return replace(config, **own)
 
 
 def value_of(config: Any, field: Sequence[str]) -> Any:

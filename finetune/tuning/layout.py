@@ -82,6 +82,17 @@ def own_tensors(model: PretrainedModel, names: set[str]) -> Tensors:
     return family_that_writes(model).to_hf(chosen, model.class_name)
 
 
+def places_by_layer(
+    model: PretrainedModel, tensors: Tensors, end: str
+) -> dict[str, dict[str, Place]]:
+    """Group the places that have a tensor NAME.`end` by their layer: {layer: {NAME: place}}."""
+    found: dict[str, dict[str, Place]] = {}
+    for name, place in places(model).items():
+        if f"{name}.{end}" in tensors:
+            found.setdefault(place.layer, {})[name] = place
+    return found
+
+
 def needed(settings: Fields, **values: Any) -> None:
     """Raise `UserError` where a field has another value than the only one that is supported."""
     for name, value in values.items():

@@ -17,7 +17,7 @@ from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import Adapter
 from plainformer.encoder.weights.family import Tensors
 from plainformer.finetune.tuning.adalora import AdaLoraLinear
-from plainformer.finetune.tuning.layout import Layout, Place, needed, places
+from plainformer.finetune.tuning.layout import Layout, needed, places, places_by_layer
 from plainformer.finetune.tuning.merge import put
 from plainformer.finetune.tuning.peft_lora import ONLY, get, overlap, pair_of, parameter
 
@@ -75,10 +75,7 @@ def read(model: PretrainedModel, adapter: Adapter, tensors: Tensors) -> set[str]
     if rank < 1:
         raise settings.wrong("init_r", str(rank))
     scale = (alpha if alpha > 0 else rank) / (rank + EPSILON)
-    by_layer: dict[str, dict[str, Place]] = {}
-    for name, place in places(model).items():
-        if f"{name}.{A}" in tensors:
-            by_layer.setdefault(place.layer, {})[name] = place
+    by_layer = places_by_layer(model, tensors, A)
     understood = set[str]()
     for path, found in by_layer.items():
         base = model.get_submodule(path)

@@ -16,7 +16,7 @@ from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import Adapter
 from plainformer.encoder.weights.family import Tensors
 from plainformer.finetune.tuning.ia3 import ScaledLinear
-from plainformer.finetune.tuning.layout import Layout, Place, needed, places
+from plainformer.finetune.tuning.layout import Layout, needed, places, places_by_layer
 from plainformer.finetune.tuning.merge import put
 from plainformer.finetune.tuning.peft_lora import overlap, parameter, parts_of
 
@@ -60,10 +60,7 @@ def read(model: PretrainedModel, adapter: Adapter, tensors: Tensors) -> set[str]
     Raises `UserError` for what is not supported, and for tensors of a wrong shape.
     """
     needed(adapter.settings, **ONLY)
-    by_layer: dict[str, dict[str, Place]] = {}
-    for name, place in places(model).items():
-        if f"{name}.{SCALE}" in tensors:
-            by_layer.setdefault(place.layer, {})[name] = place
+    by_layer = places_by_layer(model, tensors, SCALE)
     for path, found in by_layer.items():
         base = model.get_submodule(path)
         if type(base) is not Linear:

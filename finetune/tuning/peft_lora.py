@@ -21,7 +21,7 @@ from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import Adapter
 from plainformer.encoder.weights.family import Tensors
 from plainformer.finetune.tuning.dora import DoraLinear
-from plainformer.finetune.tuning.layout import Layout, Place, needed, places
+from plainformer.finetune.tuning.layout import Layout, Place, needed, places, places_by_layer
 from plainformer.finetune.tuning.lora import LoraLinear, lora_scale
 from plainformer.finetune.tuning.merge import put
 
@@ -113,10 +113,7 @@ def read(model: PretrainedModel, adapter: Adapter, tensors: Tensors) -> set[str]
     settings = adapter.settings
     needed(settings, **ONLY)
     is_dora, dropout = settings.flag("use_dora", False), settings.number("lora_dropout", 0.0)
-    by_layer: dict[str, dict[str, Place]] = {}
-    for name, place in places(model).items():
-        if f"{name}.{A}" in tensors:
-            by_layer.setdefault(place.layer, {})[name] = place
+    by_layer = places_by_layer(model, tensors, A)
     understood = set[str]()
     for path, found in by_layer.items():
         base = model.get_submodule(path)

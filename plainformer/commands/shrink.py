@@ -38,7 +38,7 @@ class ShrinkCommand:
     training."""
 
     options: ShrinkOptions = field(default_factory=ShrinkOptions)
-    """What to do."""
+    """The parts to remove, the training after it, and the number formats."""
 
 
 def run(arguments: Sequence[str]) -> None:

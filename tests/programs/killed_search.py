@@ -5,6 +5,8 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from plainformer.finetune.search import SearchConfig, run_search
 from plainformer.options import load
 from plainformer.training.checkpoint import Checkpoints, State
@@ -22,5 +24,5 @@ def save_and_die(self: Checkpoints, state: State) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-Checkpoints.save = save_and_die  # type: ignore[method-assign]
+pytest.MonkeyPatch().setattr(Checkpoints, "save", save_and_die)
 run_search(load(SearchConfig, Path(sys.argv[1])), quiet=True)

@@ -15,7 +15,7 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class About(BaseModel):
-    """What one model is for."""
+    """Describe a model: its task, its labels, and the columns it reads."""
 
     name: str
     task: str
