@@ -77,6 +77,9 @@ NAMES += ("deploy", "base")
 def test_the_wheel_holds_one_package(installed: Path) -> None:
     assert {path.name.partition("-")[0] for path in installed.iterdir()} == {"plainformer"}
     assert (installed / "plainformer" / "py.typed").is_file()
+    page = Path("deploy", "server", "page")
+    shipped = {file.name for file in (installed / "plainformer" / page).iterdir()}
+    assert shipped == {file.name for file in (ROOT / page).iterdir()} and "index.html" in shipped
     assert all((installed / "plainformer" / name / "__init__.py").is_file() for name in NAMES)
 
 

@@ -13,16 +13,30 @@ from plainformer.deploy.server.errors import add_handlers
 from plainformer.deploy.server.guard import Guard
 from plainformer.deploy.server.models import Models
 from plainformer.deploy.server.routes.about import about_router
+from plainformer.deploy.server.routes.attention import attention_router
 from plainformer.deploy.server.routes.embed import embed_router
+from plainformer.deploy.server.routes.fill import fill_router
+from plainformer.deploy.server.routes.page import FILES, page_router
 from plainformer.deploy.server.routes.predict import predict_router
 from plainformer.deploy.server.routes.rank import rank_router
 from plainformer.deploy.server.routes.tokenize import tokenize_router
 
-ROUTERS = (predict_router, embed_router, rank_router, tokenize_router, about_router)
+ROUTERS = (
+    predict_router,
+    embed_router,
+    rank_router,
+    tokenize_router,
+    attention_router,
+    fill_router,
+    about_router,
+    page_router,
+)
+OPEN = ("/health", *FILES)
+"""The routes that need no token."""
 
 
 def create_app(models: Models, token: str | None = None) -> Guard:
-    """Make the application; with a token, every route but /health asks for it.
+    """Make the application; with a token, every route but those of `OPEN` asks for it.
 
     /openapi.json describes it; no page of documentation, which would load scripts from elsewhere.
     """
@@ -52,4 +66,4 @@ def create_app(models: Models, token: str | None = None) -> Guard:
     for router in ROUTERS:
         app.include_router(router(models))
     posted = {path for path, methods in app.openapi()["paths"].items() if "post" in methods}
-    return Guard(app, models.limits, models.metrics, posted, token)
+    return Guard(app, models.limits, models.metrics, posted, token, OPEN)

@@ -17,8 +17,6 @@ from plainformer.deploy.server.errors import KINDS, Refused, error_reply
 from plainformer.deploy.server.limits import Limits
 from plainformer.deploy.server.metrics import Metrics
 
-OPEN = ("/health",)
-"""The routes that need no token."""
 GONE = 499
 
 
@@ -49,10 +47,13 @@ class Guard:
         metrics: Metrics,
         counted: Collection[str],
         token: str | None = None,
+        open_to_all: Collection[str] = (),
     ) -> None:
         self._app, self._limits, self._metrics = app, limits, metrics
         self._counted = counted
         """The routes whose requests are counted."""
+        self._open = open_to_all
+        """The routes that need no token."""
         self._token = None if token is None else f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,7 +113,7 @@ class Guard:
                 await asyncio.wait({work})
 
     def _check_token(self, scope: Scope) -> None:
-        if self._token is None or scope["path"] in OPEN:
+        if self._token is None or scope["path"] in self._open:
             return
         given = [value for name, value in scope["headers"] if name == b"authorization"]
         if len(given) != 1 or not hmac.compare_digest(given[0], self._token):

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from plainformer.base import UserError, find_folder, nan_to_null
 from plainformer.corpora import Row
 from plainformer.deploy.opened import task_of
-from plainformer.encoder import check_finite
+from plainformer.encoder import Encoder, MaskedLM, check_finite
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.data.rows import Input, as_rows, bounded
@@ -36,6 +36,8 @@ class Served:
     """None for an encoder that was fine-tuned for no task."""
     embedder: Embedder | None
     """None for a model whose head is not for sentence vectors."""
+    masked: MaskedLM | None = None
+    """The model that predicts masked tokens; None for a folder without that head."""
 
     @classmethod
     def load(cls, folder: Path, int8: bool = False) -> "Served":
@@ -49,12 +51,14 @@ class Served:
         if task is None or isinstance(task, SentenceEmbedding):
             embedder = Embedder.load(found, int8=int8)
             if task is None:
-                return cls(folder, None, embedder)
+                inner = found / embedder.model.layout.encoder
+                return cls(folder, None, embedder, masked_lm(inner, embedder.model.base))
             return cls(folder, Predictor(task, embedder.model, embedder.tokenizer), embedder)
         predictor = Predictor.load(found, int8=int8)
         if isinstance(task, Tagging):
             predictor = replace(predictor, task=replace(task, overflow="windows"))
-        return cls(folder, predictor, None)
+        model = predictor.model
+        return cls(folder, predictor, None, model if isinstance(model, MaskedLM) else None)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -127,6 +131,16 @@ class Served:
         task = self.predictor and self.predictor.task
         assert isinstance(task, SentenceEmbedding)
         return SentencePrediction(result, task.scale)
+
+
+def masked_lm(folder: Path, encoder: Encoder) -> MaskedLM | None:
+    """Load the head for masked tokens on an encoder that is there; None where there is no head."""
+    try:
+        model = MaskedLM.from_pretrained(folder)
+    except UserError:
+        return None
+    model.encoder = encoder
+    return model.to(encoder.device).requires_grad_(False)
 
 
 def cosines(

@@ -22,9 +22,9 @@ TOKEN = "PLAINFORMER_TOKEN"
 class ServeOptions:
     """Serve models over HTTP: the texts of all clients share batches, without padding.
 
-    POST /predict, /embed, /v1/embeddings, /rerank, /similarity and /tokenize; GET /info, /health,
-    /metrics and /openapi.json. SIGTERM finishes what was accepted; SIGHUP loads the folders again
-    without losing a request.
+    A page for people at /. POST /predict, /embed, /v1/embeddings, /rerank, /similarity, /tokenize,
+    /attention and /fill; GET /info, /health, /metrics and /openapi.json. SIGTERM finishes what was
+    accepted; SIGHUP loads the folders again without losing a request.
     """
 
     run: Positional[tuple[Path, ...]]

@@ -22,6 +22,10 @@ class About(BaseModel):
     labels: list[str]
     columns: list[str]
     max_length: int
+    layers: int
+    heads: int
+    mask: str | None
+    """The spelling of a mask for /fill; null for a model without that head."""
     vector_size: int | None
     device: str
 
@@ -75,12 +79,16 @@ def about(one: Running) -> dict[str, Any]:
     """Describe a model."""
     served = one.served
     task = None if served.predictor is None else served.predictor.task
+    config, special = served.model.config, served.tokenizer.special_tokens
     return {
         "name": one.name,
         "task": served.task_name,
         "labels": list(getattr(task, "labels", ())),
         "columns": [] if task is None else list(task.COLUMNS),
         "max_length": served.max_length,
+        "layers": config.num_hidden_layers,
+        "heads": config.num_attention_heads,
+        "mask": None if served.masked is None else special.get("mask"),
         "vector_size": None if served.embedder is None else served.embedder.model.size,
         "device": served.model.device.type,
     }

@@ -18,13 +18,17 @@ class TokenizeBody(OfModel):
 
 
 class Token(BaseModel):
-    """A token, and its first character and the one after its last; null for a special token."""
+    """A token, its first character, the one after its last, and the number of its word.
+
+    These are null for a special token.
+    """
 
     id: int
     text: str
     special: bool
     start: int | None
     stop: int | None
+    word: int | None
 
 
 def tokenize_router(models: Models) -> APIRouter:
@@ -52,7 +56,8 @@ def tokenize_router(models: Models) -> APIRouter:
 def tokens_of(tokenizer: Tokenizer, text: str, with_special: bool) -> list[dict[str, object]]:
     """List the tokens of a text."""
     encoding = tokenizer.template.encode(tokenizer.tokens(text), None)
-    columns = zip(encoding.ids, encoding.offsets, encoding.special_tokens_mask, strict=True)
+    special_tokens, words = encoding.special_tokens_mask, encoding.word_ids
+    columns = zip(encoding.ids, encoding.offsets, special_tokens, words, strict=True)
     return [
         {
             "id": id,
@@ -60,7 +65,8 @@ def tokens_of(tokenizer: Tokenizer, text: str, with_special: bool) -> list[dict[
             "special": bool(special),
             "start": None if special else start,
             "stop": None if special else stop,
+            "word": word,
         }
-        for id, (start, stop), special in columns
+        for id, (start, stop), special, word in columns
         if with_special or not special
     ]
