@@ -2,12 +2,13 @@
 
     OUT/onnx/model.onnx              as transformers.js and optimum read it
     OUT/onnx/model_quantized.onnx    with --int8
-    OUT/config.json, tokenizer.json, task.json …
+    OUT/config.json, tokenizer.json, task.json, README.md …
 
 The exported model runs in ONNX Runtime on real text, in batches of many lengths, beside the packed
 model. A difference above the tolerance is an error, and nothing is written.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from plainformer.base import UserError, replaced_folder, write_json
 from plainformer.base.extras import need
+from plainformer.deploy.card import Data, Facts, Result, write_card
 from plainformer.deploy.onnx_export import export_onnx, silence
 from plainformer.deploy.onnx_model import OnnxModel
 from plainformer.deploy.opened import Opened
@@ -86,16 +88,42 @@ def export_folder(
         whole = unfinished / "onnx" / WHOLE
         export_onnx(opened.model, whole)
         results.append(measured(whole))
-        found = results[-1].difference
-        if found is None or not found <= tolerance:
+        largest = results[-1].difference
+        if largest is None or not largest <= tolerance:
             raise UserError(
-                f"the exported model differs by {found:.2g} from the model itself, more than the "
+                f"the exported model differs by {largest:.2g} from the model itself, more than the "
                 f"tolerance of {tolerance:g}: nothing is written"
             )
         if int8:
             quantise(whole, unfinished / "onnx" / QUANTISED)
             results.append(measured(unfinished / "onnx" / QUANTISED))
+        found = facts_of(unfinished, folder, data, int8, len(pairs), results)
+        write_card(unfinished, found, before=out)
     return results
+
+
+def facts_of(
+    unfinished: Path,
+    folder: str | Path,
+    data: str | None,
+    int8: bool,
+    count: int,
+    results: Sequence[Exported],
+) -> Facts:
+    """Collect what the card of the exported model says."""
+    whole, words, measured = results[1], ["export", "RUN"], list[Result]()
+    if data is not None:
+        source = Data.of(data)
+        part = "test part" if source.known else ""
+        words += ["--data", source.name]
+        measured = [Result(source, part, count, one.scores, model=one.name) for one in results[1:]]
+    words += [*["--int8"] * int8, "--out", "DIR"]
+    on = "on a few built-in sentences" if data is None else f"on {count:,} examples"
+    note = (
+        "`plainformer export` wrote it as ONNX. In ONNX Runtime its outputs differ from the "
+        f"model's by at most {whole.difference:.2g} {on}, as a share of the largest."
+    )
+    return Facts.of_made(unfinished, folder, "as ONNX", words, measured, note)
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     **{package: {"base"} for package in sorted(GROUND)},
     **{package: {"base"} | GROUND for package in sorted(STAGES)},
     "explain": {"base"} | GROUND | STAGES,
-    "deploy": {"base"} | GROUND | STAGES,
+    "deploy": {"base", "unparse"} | GROUND | STAGES,
 }
 """The packages within `plainformer`, and which others each may import."""
 BARE = {*MAY_IMPORT, "commands"}

@@ -6,9 +6,13 @@ run → vocabulary → layers → heads → units → zeros → training → 16 
 import math
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from plainformer.base import UserError, find_folder, replaced_folder
+from plainformer.deploy.card import Data, Facts, Result, write_card
+from plainformer.deploy.card.facts import public
+from plainformer.deploy.card.front_matter import metric_name
 from plainformer.deploy.opened import Opened
 from plainformer.deploy.shrink.importance import Importance, by_gradient, by_magnitude
 from plainformer.deploy.shrink.measure import Measured, measure_both
@@ -32,6 +36,7 @@ from plainformer.finetune.prediction.predictor import encode_all
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.task_file import save_task
 from plainformer.training import choose_device
+from plainformer.unparse import words_of
 
 SCORED_ITEMS = 1024
 """Examples at most by which parts are scored, evenly spread over those of `train`."""
@@ -57,7 +62,7 @@ def shrink(
             "there is nothing to do: say --vocabulary, --layers, --heads, --units, --zeros, "
             "--weights or --int8"
         )
-    run = find_folder(run)
+    given, run = run, find_folder(run)
     opened, task = open_run(run, options)
     if options.vocabulary:
         opened = trim_vocabulary(opened, task, options.vocabulary, columns)
@@ -71,6 +76,7 @@ def shrink(
         results = measure_both([run, folder], data, columns)
         report(results)
         refuse_loss(results, options.tolerance)
+        write_card(folder, facts_of(folder, given, data, options, columns, results), before=out)
     return results
 
 
@@ -133,6 +139,31 @@ def write_model(opened: Opened, task: AnyTask, options: ShrinkOptions, folder: P
     save(model.saved, folder, Storage(weights, int8=options.int8 == "weights"))
     opened.tokenizer.with_max_length(task.max_length).save(folder)
     save_task(task, folder)
+
+
+def facts_of(
+    folder: Path,
+    run: str | Path,
+    data: str,
+    options: ShrinkOptions,
+    columns: Sequence[str],
+    results: Sequence[Measured],
+) -> Facts:
+    """Collect what the card of the smaller model says."""
+    before, after = results
+    source = Data.of(data)
+    measured = Result(source, "test part" if source.known else "", after.examples, after.scores)
+    given = words_of(ShrinkOptions, asdict(options), public)
+    named = ["--columns", *columns] if columns else []
+    words = ["shrink", "RUN", "--data", source.name, *named, *given, "--out", "DIR"]
+    name, score = next(iter(before.scores.items()))
+    note = (
+        f"`plainformer shrink` made it smaller: from {before.megabytes:,.1f} to "
+        f"{after.megabytes:,.1f} MB, from {before.speed:,.0f} to {after.speed:,.0f} examples a "
+        f"second on the same machine, and in {metric_name(name)} from {score:.4f} to "
+        f"{after.scores[name]:.4f} on the same examples."
+    )
+    return Facts.of_made(folder, run, "made smaller", words, [measured], note)
 
 
 def refuse_loss(results: Sequence[Measured], tolerance: float) -> None:

@@ -30,6 +30,8 @@ class Measured:
     """Examples a second, the median of a few rounds."""
     scores: dict[str, float]
     """The scores, the one by which models are compared first."""
+    examples: int
+    """The number of examples that were scored."""
 
 
 def measure_both(folders: Sequence[Path], data: str, columns: Sequence[str]) -> list[Measured]:
@@ -48,8 +50,10 @@ def measure_both(folders: Sequence[Path], data: str, columns: Sequence[str]) -> 
             list(predict_stream(predictor.task, predictor.model, its))
             found.append(time.perf_counter() - start)
     return [
-        Measured(megabytes(folder), len(its) / statistics.median(found), score)
-        for folder, its, found, score in zip(folders, timed, seconds, scores, strict=True)
+        Measured(megabytes(folder), len(few) / statistics.median(found), score, len(its))
+        for folder, few, found, score, its in zip(
+            folders, timed, seconds, scores, pairs, strict=True
+        )
     ]
 
 

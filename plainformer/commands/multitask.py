@@ -8,6 +8,7 @@ from plainformer.tables import print_table
 
 def run(arguments: Sequence[str]) -> None:
     """Fine-tune for several tasks, and print the score of each on its validation examples."""
+    from plainformer.deploy.card import write_card
     from plainformer.finetune.multitask import MultitaskConfig, multitask
     from plainformer.training import is_main
 
@@ -15,5 +16,7 @@ def run(arguments: Sequence[str]) -> None:
     outcome = multitask(config)
     if not is_main():
         return
+    for name in outcome.metrics:
+        write_card(config.out / name)
     print_table(outcome.table())
     print(f"each task has its model in a folder of {config.out}: {', '.join(outcome.metrics)}")

@@ -7,6 +7,7 @@ from plainformer.options import parse
 
 def run(arguments: Sequence[str]) -> None:
     """Pretrain, and print the held-out scores."""
+    from plainformer.deploy.card import write_card
     from plainformer.pretrain import RECIPES, PretrainConfig, pretrain
     from plainformer.training import is_main
 
@@ -17,6 +18,7 @@ def run(arguments: Sequence[str]) -> None:
     result = pretrain(config)
     if not is_main():
         return
+    write_card(config.out)
     numbers = ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in result.final.items())
     print(
         f"held-out {numbers}, after {result.tokens:,} tokens; the model, its curve and its log are "
