@@ -6,6 +6,7 @@
                start_logits, end_logits                     question answering
                token_embeddings, sentence_embedding         SentenceEncoder
                prediction_logits, seq_relationship_logits   PairedMaskedLM
+               attentions          last, where asked for: (batch, layers, heads, queries, keys)
 
 The graph is that of the padded form of the forward pass (`PaddedSequences`), for any batch size and
 any length up to the model's: no shape depends on the texts. A row of the batch needs a token.
@@ -45,11 +46,12 @@ EXAMPLE_SHAPE = (2, 5)
 
 
 class PaddedModel(nn.Module):
-    """A model on a padded batch, with its outputs in a tuple."""
+    """A model on a padded batch, with its outputs in a tuple; the attention weights come last."""
 
-    def __init__(self, model: PretrainedModel) -> None:
+    def __init__(self, model: PretrainedModel, attentions: bool = False) -> None:
         super().__init__()
         self.model = model
+        self.attentions = attentions
 
     def forward(
         self,
@@ -59,14 +61,18 @@ class PaddedModel(nn.Module):
     ) -> tuple[Float[Tensor, "batch *rest"], ...]:
         """Compute the outputs, in the order of `output_names`."""
         model, sequences = self.model, PaddedSequences(attention_mask.bool())
+        wanted = {"output_attentions": self.attentions}
         if isinstance(model, SentenceEncoder):
             inputs = pack_inputs(input_ids, None, token_type_ids, sequences)
-            encoded = model.encoder(input_ids, None, token_type_ids, sequences)
-            return encoded.last_hidden_state, model.apply_head(encoded, inputs)
-        outputs = model(input_ids, None, token_type_ids, sequences)
-        if isinstance(model, Encoder):
-            return (outputs.last_hidden_state,)
-        return outputs if isinstance(outputs, tuple) else (outputs,)
+            found = model.encoder(input_ids, None, token_type_ids, sequences, **wanted)
+            outputs: Any = (found.last_hidden_state, model.apply_head(found, inputs))
+        else:
+            found = model(input_ids, None, token_type_ids, sequences, **wanted)
+            outputs = getattr(found, "logits", found)
+            outputs = found.last_hidden_state if isinstance(model, Encoder) else outputs
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        # layers × (batch, heads, queries, keys) → (batch, layers, heads, queries, keys)
+        return (*outputs, torch.stack(found.attentions, dim=1)) if self.attentions else outputs
 
 
 def output_names(model: PretrainedModel) -> tuple[str, ...]:
@@ -100,8 +106,11 @@ def axes(model: PretrainedModel) -> tuple[dict[int, Any], ...]:
     return tuple({0: batch, 1: seq} for _ in input_names(model))
 
 
-def export_onnx(model: PretrainedModel, path: Path) -> None:
+def export_onnx(model: PretrainedModel, path: Path, attentions: bool = False) -> None:
     """Write a model as one ONNX file; its weights beside it where they take more than 2 GB.
+
+    `attentions`: add the attention weights of all layers and heads to the outputs; those of a query
+    that is padding mean nothing.
 
     Raises `UserError` for a quantised model, whose operations are not those of ONNX, and where the
     packages for it are missing, or the file cannot be written.
@@ -112,11 +121,11 @@ def export_onnx(model: PretrainedModel, path: Path) -> None:
     size = sum(p.numel() * p.element_size() for p in model.parameters())
     with silence(), torch.no_grad(), use_backend("plain"):
         graph = torch.onnx.export(
-            PaddedModel(model.eval()),
+            PaddedModel(model.eval(), attentions),
             example(model),
             dynamic_shapes=axes(model),
             input_names=input_names(model),
-            output_names=output_names(model),
+            output_names=(*output_names(model), *(("attentions",) if attentions else ())),
             opset_version=OPSET,
         )
     assert graph is not None

@@ -55,6 +55,25 @@ def test_exported_is_packed(tmp_path):
     assert exported.input_names == ["input_ids", "attention_mask", "token_type_ids"]
 
 
+def test_attentions_are_those_of_the_model(tmp_path):
+    """Also in a model of local and global layers. The queries that are padding are not compared."""
+    config = modern(local_attention=4, global_attn_every_n_layers=2)
+    model = randomise(OURS["MaskedLM"](config)).eval()
+    export_onnx(model, tmp_path / "model.onnx", attentions=True)
+    exported = OnnxModel(tmp_path / "model.onnx", config)
+    assert exported.output_names == ["logits", "attentions"]
+    batch = batch_of([3, 9, 17], config.vocab_size, 0)
+    inputs = batch.input_ids, None, None, batch.sequences
+    logits, found = exported(*inputs)
+    ours = model(*inputs, output_attentions=True)
+    expected = torch.stack(ours.attentions, dim=1)
+    torch.testing.assert_close(logits, ours.logits, rtol=0, atol=1e-4)
+    assert found.shape == expected.shape == (3, *expected.shape[1:3], 17, 17)
+    for text, length in enumerate([3, 9, 17]):
+        rows = found[text, :, :, :length], expected[text, :, :, :length]
+        torch.testing.assert_close(*rows, rtol=0, atol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("head", list(OURS))
 @pytest.mark.parametrize("family", list(CONFIGS))
