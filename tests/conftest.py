@@ -5,6 +5,7 @@ The hook comes before the first import.
 
 import os
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +16,10 @@ from tests import typechecker
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No test asks the hub for a folder that is not here.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Bytecode is kept, even where the environment says not to: each worker imports all tests, and some
+# hundred processes the package, which are not compiled anew for each.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 typechecker.install("plainformer")
 
