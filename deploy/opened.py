@@ -10,6 +10,7 @@ from plainformer.base import UserError, find_folder
 from plainformer.encoder.declared import load_declared
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import is_adapter, tokenizer_folder
+from plainformer.encoder.weights.sentence import read_layout
 from plainformer.finetune.data.batch import Item
 from plainformer.finetune.data.examples import read_examples
 from plainformer.finetune.prediction.predictor import encode_all
@@ -36,6 +37,12 @@ class Opened:
         folder = find_folder(folder)
         tokenizer = load_tokenizer(tokenizer_folder(folder))
         task = task_of(folder)
+        layout = read_layout(folder)
+        if layout is not None and layout.is_static:
+            raise UserError(
+                f"{folder}: static vectors are a table, with nothing to export or to make smaller: "
+                "embed, evaluate and serve open it as it is"
+            )
         model = load_declared(folder)[0] if task is None else task.load(folder)
         tokenizer.check_vocabulary(model.config.vocab_size)
         if is_adapter(folder):

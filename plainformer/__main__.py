@@ -38,6 +38,7 @@ COMMANDS = {
     "compare": "DIR: compare with transformers, layer by layer",
     "export": "DIR --out DIR: export to ONNX, checked against the model",
     "shrink": "RUN --data F --out DIR: make it smaller or faster, measured against the run",
+    "static": "DIR --out DIR: distil an encoder of sentences into static token vectors",
     "serve": "RUN …: answer over HTTP, the texts of all clients in shared batches",
     "convert": "DIR --out DIR: convert an old pytorch_model.bin to safetensors",
 }

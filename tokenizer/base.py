@@ -73,6 +73,15 @@ class Tokenizer(ABC):
         other.max_length = max_length
         return other
 
+    def without_special_tokens(self) -> Self:
+        """Return the same tokenizer, which puts no special tokens around a text.
+
+        It is saved as before: the reader of such a folder knows that there are none.
+        """
+        other = copy.copy(self)
+        other.template = Template.bare()
+        return other
+
     @property
     @abstractmethod
     def vocab_size(self) -> int:

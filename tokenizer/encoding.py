@@ -106,6 +106,11 @@ class Template:
         single: tuple[TemplatePart, ...] = ((cls_id, 0), ("a", 0), (sep_id, 0))
         return cls(single, (*single, ("b", 1), (sep_id, 1)))
 
+    @classmethod
+    def bare(cls) -> "Template":
+        """Return the template of texts without special tokens: `a`, and `a b`."""
+        return cls((("a", 0),), (("a", 0), ("b", 0)))
+
     def without_types(self) -> "Template":
         """Return the same template with token type 0 everywhere."""
         single, pair = ([(part, 0) for part, _ in parts] for parts in (self.single, self.pair))

@@ -7,7 +7,7 @@ here, and `HuggingFace` everything else.
 from pathlib import Path
 from typing import Any
 
-from plainformer.base import Fields, UserError, find_folder
+from plainformer.base import Fields, UserError, find_folder, read_json_list
 from plainformer.tokenizer.base import SPECIAL_TOKENS, Tokenizer
 from plainformer.tokenizer.definition import Roles, definition_of, vocabulary_of
 from plainformer.tokenizer.encoding import Template
@@ -38,7 +38,19 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     inputs = files.config.texts("model_input_names", None)
     if inputs is not None and "token_type_ids" not in inputs:
         tokenizer.drop_token_types()
-    return tokenizer
+    return tokenizer.without_special_tokens() if _is_of_static_vectors(path) else tokenizer
+
+
+def _is_of_static_vectors(path: Path) -> bool:
+    """Tell whether modules.json names a StaticEmbedding in this folder, or the folder's name does.
+
+    It reads texts without special tokens, whatever `tokenizer.json` says.
+    """
+    modules = path / "modules.json"
+    if not modules.is_file():
+        return path.name == "0_StaticEmbedding"
+    first = Fields(next(iter(read_json_list(modules)), {}), modules)
+    return first.text("type", "").endswith(".StaticEmbedding") and path / first.text("path") == path
 
 
 def _cleans_up(config: Fields, tokenizer: Tokenizer) -> bool:

@@ -3,9 +3,9 @@
 shrink(run, "test.csv", out, ShrinkOptions(units=0.3, train="train.csv"))
 """
 
+from plainformer.deploy.measured import Measured
 from plainformer.deploy.shrink.folder import shrink
 from plainformer.deploy.shrink.importance import Importance, by_gradient, by_magnitude
-from plainformer.deploy.shrink.measure import Measured
 from plainformer.deploy.shrink.options import ShrinkOptions
 from plainformer.deploy.shrink.prune import (
     keep_zeros,

@@ -3,7 +3,6 @@
 run → vocabulary → layers → heads → units → zeros → training → 16 or 8 bits → folder
 """
 
-import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -13,9 +12,9 @@ from plainformer.base import UserError, find_folder, replaced_folder
 from plainformer.deploy.card import Data, Facts, Result, write_card
 from plainformer.deploy.card.facts import public
 from plainformer.deploy.card.front_matter import metric_name
+from plainformer.deploy.measured import Measured, measure_both, refuse_loss
 from plainformer.deploy.opened import Opened
 from plainformer.deploy.shrink.importance import Importance, by_gradient, by_magnitude
-from plainformer.deploy.shrink.measure import Measured, measure_both
 from plainformer.deploy.shrink.options import ShrinkOptions
 from plainformer.deploy.shrink.prune import (
     prune_heads,
@@ -32,7 +31,7 @@ from plainformer.encoder.weights.save import save
 from plainformer.encoder.weights.storage import Storage
 from plainformer.finetune.data.batch import Item
 from plainformer.finetune.data.examples import read_examples
-from plainformer.finetune.prediction.predictor import encode_all
+from plainformer.finetune.prediction.predictor import Predictor, encode_all
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.task_file import save_task
 from plainformer.training import choose_device
@@ -73,9 +72,11 @@ def shrink(
             with tempfile.TemporaryDirectory() as log:
                 train_pruned(opened.model, task, items, options, Path(log), quiet)
         write_model(opened, task, options, folder)
-        results = measure_both([run, folder], data, columns)
+        both = run, folder
+        results = measure_both([Predictor.load(each) for each in both], both, data, columns)
         report(results)
-        refuse_loss(results, options.tolerance)
+        remedy = "--train F trains what is left; remove less, or "
+        refuse_loss(results, options.tolerance, remedy)
         write_card(folder, facts_of(folder, given, data, options, columns, results), before=out)
     return results
 
@@ -164,16 +165,3 @@ def facts_of(
         f"{after.scores[name]:.4f} on the same examples."
     )
     return Facts.of_made(folder, run, "made smaller", words, [measured], note)
-
-
-def refuse_loss(results: Sequence[Measured], tolerance: float) -> None:
-    """Raise `UserError` where the first score fell by more than `tolerance`."""
-    before, after = results
-    name, old = next(iter(before.scores.items()))
-    new = after.scores[name]
-    if not (old - new <= tolerance or math.isnan(old)):
-        raise UserError(
-            f"{name} fell from {old:.4f} to {new:.4f}, by more than the tolerance of "
-            f"{tolerance:g}: nothing is written (--train F trains what is left; remove less, or "
-            "accept it with a larger --tolerance)"
-        )

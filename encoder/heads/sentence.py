@@ -30,8 +30,10 @@ from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.model import Encoder, EncoderOutput
 from plainformer.encoder.packing import PaddedSequences, Sequences
+from plainformer.encoder.static import StaticEncoder
 from plainformer.encoder.weights.sentence import read_layout, read_weights, write_layout
 from plainformer.encoder.weights.sentence_layout import Dense, Mode, Normalize, SentenceLayout
+from plainformer.encoder.weights.static import read_table, write_table
 
 
 class Projection(nn.Module):
@@ -100,6 +102,14 @@ class SentenceEncoder(HeadedModel):
         x = pool_all(encoded.last_hidden_state, inputs.sequences, self.layout.pooling, skip)
         return inputs.unpack_rows(self.layers(x)[:, : self.size])
 
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the files of sentence-transformers, with the encoder or its table of vectors."""
+        if isinstance(self.encoder, StaticEncoder):
+            self.save_files(Path(folder))
+            write_table(self.encoder.embeddings.tokens.weight, Path(folder))
+        else:
+            super().save_pretrained(folder)
+
     @property
     def saved(self) -> Encoder:
         """Return the encoder."""
@@ -129,7 +139,11 @@ class SentenceEncoder(HeadedModel):
         layout = read_layout(folder) or SentenceLayout()
         chosen = changed(layout, settings.pop("pooling", None), settings.pop("normalise", None))
         tensors = read_weights(folder, layout)
-        encoder = Encoder.from_pretrained(folder / layout.encoder, add=add, **settings)
+        place = folder / layout.encoder
+        if layout.is_static:
+            encoder: Encoder = StaticEncoder(read_table(place))
+        else:
+            encoder = Encoder.from_pretrained(place, add=add, **settings)
         try:
             model = cls(encoder, chosen)
         except UserError as error:

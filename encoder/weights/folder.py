@@ -15,9 +15,11 @@ def find(name: str | Path) -> Path:
     """Find the model folder of this name, on disk or on the hub."""
     folder = find_folder(name)
     if not (folder / "config.json").is_file():
-        is_adapter = (folder / "adapter_config.json").is_file()
-        hint = " (but an adapter; plainformer convert merges it into its model)"
-        hint = hint if is_adapter else ""
+        hint = ""
+        if (folder / "adapter_config.json").is_file():
+            hint = " (but an adapter; plainformer convert merges it into its model)"
+        elif (folder / "modules.json").is_file():
+            hint = " (but modules of sentence-transformers, for vectors of sentences alone)"
         raise UserError(f"{folder} is no model folder: it has no config.json{hint}")
     return folder
 

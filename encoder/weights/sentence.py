@@ -6,6 +6,8 @@
     2_Dense/                            a linear layer and its activation: config.json, weights
     config_sentence_transformers.json   prompts, the similarity, how many numbers of a vector count
 
+Static token vectors have one StaticEmbedding in place of Transformer and Pooling.
+
 Files are read as version 6.2 reads them, with the keys of all earlier versions, and written with
 keys that every version reads. Unsupported fields that would change a vector are a `UserError`.
 """
@@ -64,20 +66,25 @@ def read_layout(folder: Path) -> SentenceLayout | None:
     model = _model(_settings(folder / SETTINGS, needed=False))
     modules = _modules(folder)
     kinds, places = [_kind(module) for module in modules], [_inside(module) for module in modules]
-    if kinds[:2] != ["Transformer", "Pooling"]:
+    is_static = kinds[:1] == ["StaticEmbedding"]
+    if not is_static and kinds[:2] != ["Transformer", "Pooling"]:
         found = ", ".join(kinds) or "nothing"
         raise UserError(
             f"{folder / MODULES}: {found} is not supported: Transformer and Pooling come first, "
-            "once each"
+            "once each, or StaticEmbedding"
         )
     if not (folder / places[0]).is_dir():
         raise UserError(f"{folder / MODULES}: there is no folder {places[0]!r:.60}")
     layers: list[Dense | Normalize] = []
-    for kind, place in zip(kinds[2:], places[2:], strict=True):
+    first = 1 if is_static else 2
+    for kind, place in zip(kinds[first:], places[first:], strict=True):
         if kind not in ("Dense", "Normalize"):
             raise UserError(f"{folder / MODULES}: a second {kind} is not supported")
         settings = _settings(folder / place / "config.json", needed=kind == "Dense")
         layers.append(_dense(settings) if kind == "Dense" else _normalize(settings))
+    after: dict[str, Any] = {"layers": tuple(layers), "folders": tuple(places[first:])}
+    if is_static:
+        return SentenceLayout(encoder=places[0], is_static=True, **after, **model)
     pooling, include_prompt = _pooling(_settings(folder / places[1] / "config.json"))
     readers = [folder / places[0] / name for name in READERS]
     reader = next((path for path in readers if path.is_file()), readers[0])
@@ -88,8 +95,7 @@ def read_layout(folder: Path) -> SentenceLayout | None:
         lower_case=lower_case,
         pooling=pooling,
         include_prompt=include_prompt,
-        layers=tuple(layers),
-        folders=tuple(places[2:]),
+        **after,
         **model,
     )
 
@@ -115,7 +121,7 @@ def _kind(module: Fields) -> str:
     """Return the class name of a module; raise `UserError` for an unsupported one."""
     path = module.text("type")
     kind = path.rpartition(".")[2]
-    supported = ("Transformer", "Pooling", "Dense", "Normalize")
+    supported = ("Transformer", "Pooling", "StaticEmbedding", "Dense", "Normalize")
     if not path.startswith("sentence_transformers.") or kind not in supported:
         raise UserError(
             f"{module.source}: type {path!r} is not supported: {', '.join(supported)} are"
@@ -287,9 +293,10 @@ def write_layout(folder: Path, layout: SentenceLayout, size: int, tensors: Tenso
 
 def _write(folder: Path, layout: SentenceLayout, size: int, tensors: Tensors) -> None:
     """Write the layers, the pooling, the limits of the text, the prompts and modules.json."""
-    modules = ["Transformer", "Pooling", *(type(layer).__name__ for layer in layout.layers)]
+    first = ["StaticEmbedding"] if layout.is_static else ["Transformer", "Pooling"]
+    modules = [*first, *(type(layer).__name__ for layer in layout.layers)]
     places = ["", *(f"{number}_{kind}" for number, kind in enumerate(modules) if number)]
-    for number, (layer, place) in enumerate(zip(layout.layers, places[2:], strict=True)):
+    for number, (layer, place) in enumerate(zip(layout.layers, places[len(first) :], strict=True)):
         names = {"module_input_name": VECTOR, "module_output_name": VECTOR}
         if isinstance(layer, Dense):
             path = f"torch.nn.modules.{ACTIVATIONS[layer.activation]}.{layer.activation}"
@@ -310,17 +317,21 @@ def _write(folder: Path, layout: SentenceLayout, size: int, tensors: Tensors) ->
                 save_tensors(weights, temporary)
         else:
             write_json(folder / place / "config.json", names)
-    write_json(folder / places[1] / "config.json", _pooling_config(layout, size))
-    reader = {"max_seq_length": layout.max_length, "do_lower_case": layout.lower_case}
-    write_json(folder / READERS[0], reader)
-    settings = {
+    settings: dict[str, Any] = {
         "model_type": "SentenceTransformer",
         "prompts": dict(layout.prompts),
         "default_prompt_name": layout.default_prompt,
         "similarity_fn_name": layout.similarity,
     }
-    cut = {} if layout.truncate_dim is None else {"truncate_dim": layout.truncate_dim}
-    write_json(folder / SETTINGS, settings | cut)
+    if layout.truncate_dim is not None:
+        settings["truncate_dim"] = layout.truncate_dim
+    if layout.is_static:
+        settings |= {"normalize": Normalize() in layout.layers, "max_length": None}  # for model2vec
+    else:
+        write_json(folder / places[1] / "config.json", _pooling_config(layout, size))
+        reader = {"max_seq_length": layout.max_length, "do_lower_case": layout.lower_case}
+        write_json(folder / READERS[0], reader)
+    write_json(folder / SETTINGS, settings)
     entries = [
         {
             "idx": number,

@@ -1,6 +1,8 @@
 """Represent the steps from tokens to one vector in a sentence-transformers folder.
 
 tokens → encoder → pooling → layers: Dense, Normalize … → vector
+
+Static vectors (`StaticEmbedding`) are a table in place of the encoder, pooled by their mean.
 """
 
 from collections.abc import Mapping
@@ -67,6 +69,8 @@ class SentenceLayout:
 
     encoder: str = ""
     """The folder of the encoder and its tokenizer, relative to the model's."""
+    is_static: bool = False
+    """The tokens are looked up in a table, without special tokens, pooling settings or a limit."""
     max_length: int | None = None
     """Tokens of the longest text; None: the tokenizer's limit."""
     lower_case: bool = False

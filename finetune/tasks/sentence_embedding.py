@@ -31,6 +31,7 @@ from plainformer.base import UserError, find_folder
 from plainformer.corpora import Doubtful, Row
 from plainformer.encoder import SentenceEncoder, ops
 from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.encoder.static import LONGEST
 from plainformer.encoder.weights.sentence import read_layout
 from plainformer.encoder.weights.sentence_layout import SentenceLayout
 from plainformer.finetune.data.batch import Batch, Item
@@ -214,6 +215,8 @@ class SentenceEmbedding(Task[SentenceExample, Item, SentencePrediction]):
             as_declared(self.prompt + text, tokenizer, self.lower_case) for text in example.texts
         )
         encodings = tuple(tokenizer.encode(text, max_length=self.max_length) for text in texts)
+        if not all(encodings):
+            raise UserError("a text has no tokens: leave it out")
         if self.scale is None or example.score is None:
             return Item(encodings)
         low, high = self.scale
@@ -329,7 +332,8 @@ def declared(model: str | Path, max_length: int = 0) -> dict[str, Any]:
 
 def declared_length(folder: Path, layout: SentenceLayout) -> int:
     """Return the longest text in tokens that layout, tokenizer and model allow."""
-    return longest(layout, load_tokenizer(folder), positions(folder))
+    most = LONGEST if layout.is_static else positions(folder)
+    return longest(layout, load_tokenizer(folder), most)
 
 
 def cosines(vectors: Float[Tensor, "texts size"]) -> Float[Tensor, "texts texts"]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from plainformer.deploy.shrink import Measured, ShrinkOptions, shrink
-from plainformer.finetune.metrics import Table
+from plainformer.deploy.measured import Measured, comparison
+from plainformer.deploy.shrink import ShrinkOptions, shrink
 from plainformer.line import Positional
 from plainformer.options import parse
 from plainformer.tables import print_table
@@ -44,22 +44,9 @@ class ShrinkCommand:
 def run(arguments: Sequence[str]) -> None:
     """Shrink, and print what both models were measured at."""
     command = parse(ShrinkCommand, "shrink", arguments)
-    shrink(
-        command.run, command.data, command.out, command.options, command.columns, report=print_both
-    )
+
+    def report(results: Sequence[Measured]) -> None:
+        print_table(comparison(results, ("the run", "smaller")))
+
+    shrink(command.run, command.data, command.out, command.options, command.columns, report=report)
     print(f"the smaller model, with tokenizer and labels, is in {command.out}")
-
-
-def print_both(results: Sequence[Measured]) -> None:
-    """Print size, speed and scores of the run and of the smaller model."""
-    names = list(results[0].scores)[:3]
-    rows = [
-        (
-            which,
-            f"{found.megabytes:,.2f}",
-            f"{found.speed:,.0f}",
-            *(f"{found.scores[name]:.4f}" for name in names),
-        )
-        for which, found in zip(("the run", "smaller"), results, strict=True)
-    ]
-    print_table(Table("shrunk", ("model", "MB", "examples a second", *names), rows))

@@ -25,7 +25,7 @@ REFUSED: list[tuple[Files, str]] = [
     ({"modules.json": []}, r"modules\.json: nothing is not supported: Transformer and Pooling"),
     ({"modules.json": modules("Transformer")}, "Transformer is not supported"),
     ({"modules.json": modules("Pooling", "Transformer")}, "Pooling, Transformer is not supported"),
-    ({"modules.json": modules("StaticEmbedding", "Normalize")}, "'.*StaticEmbedding' is not"),
+    ({"modules.json": modules("BoW", "Normalize")}, "'.*BoW' is not supported"),
     ({"modules.json": modules("Transformer", "SpladePooling")}, "module 1: type '.*SpladePooling'"),
     ({"modules.json": modules("Transformer", "Pooling", "LSTM")}, "module 2: type '.*LSTM' is not"),
     ({"modules.json": modules("Transformer", "Pooling", "LayerNorm")}, "'.*LayerNorm' is not"),
