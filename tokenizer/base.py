@@ -60,6 +60,7 @@ class Tokenizer(ABC):
     truncation_side: str = "right"
     padding_side: str = "right"
     clean_up_spaces: bool = False
+    _cached_words = CACHED_WORDS
 
     def copy_settings(self, other: "Tokenizer") -> None:
         """Copy the settings of truncation, padding and decoding from another tokenizer."""
@@ -153,6 +154,10 @@ class Tokenizer(ABC):
         """Return the variant of this tokenizer that suits word tagging; by default itself."""
         return self
 
+    def limit_caches(self, entries: int) -> None:
+        """Keep the tokens of fewer words in memory; call this before any is tokenized."""
+        self._cached_words = entries
+
     def _of_words(self, words: Iterable[str]) -> Iterable[Tokens]:
         return map(self._cached, words)
 
@@ -166,7 +171,7 @@ class Tokenizer(ABC):
         def of_word(word: str) -> Tokens:
             return tokens(word) or Tokens([self.unk_id], [(0, len(word))], [0])
 
-        return lru_cache(CACHED_WORDS)(of_word)
+        return lru_cache(self._cached_words)(of_word)
 
     def _word(self, word: str) -> Tokens:
         """Tokenize one word."""

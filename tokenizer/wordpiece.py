@@ -36,6 +36,8 @@ from plainformer.tokenizer.encoding import CharSpan, Template, Tokens
 
 PREFIX = "##"
 LONGEST_WORD = 100
+MAX_CHARACTERS = 1 << 16
+"""Characters at most whose replacement is kept."""
 
 Value = TypeVar("Value")
 
@@ -68,11 +70,13 @@ class _Characters(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         normal = self._normalize(chr(code).encode().decode())
-        self[code] = "".join(
+        replacement = "".join(
             f" {character} " if self._is_punctuation(character) else character
             for character in normal
         )
-        return self[code]
+        if len(self) < MAX_CHARACTERS:
+            self[code] = replacement
+        return replacement
 
     def _is_punctuation(self, character: str) -> bool:
         return len(self._split(f"a{character}a")) == 3
@@ -192,6 +196,12 @@ class WordPiece(Tokenizer):
         self._matches = _Cache(self._match)
         self._pieces = _Cache(self._pieces_of)
         self._words = _Cache(self._words_of)
+
+    def limit_caches(self, entries: int) -> None:
+        """Keep the tokens of fewer words and chunks in memory."""
+        super().limit_caches(entries)
+        for cache in (self._matches, self._pieces, self._words):
+            cache.entries = entries
 
     @property
     def vocab_size(self) -> int:

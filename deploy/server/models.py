@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from plainformer.base import UserError, did_you_mean
+from plainformer.base.allocator import trim_memory
 from plainformer.deploy.server.engine import Closed, Engine, QueueFull
 from plainformer.deploy.server.errors import Refused
 from plainformer.deploy.server.limits import Limits
@@ -25,6 +26,8 @@ from plainformer.finetune.data.batch import Item
 
 T = TypeVar("T")
 
+CACHED_WORDS = 1 << 13
+"""Words whose tokens are kept in memory. Texts of all clients bring ever new ones."""
 SHORT = 4096
 """Characters that are encoded at once; more are encoded in a thread, since that takes longer than
 to start one, and others would wait."""
@@ -101,6 +104,7 @@ class Models:
                 if not old.users:
                     old.engine.close()
                 print(f"{name} is reloaded", file=sys.stderr, flush=True)
+            trim_memory()
 
     def close(self) -> None:
         """Finish what was accepted, and end the threads."""
@@ -112,6 +116,7 @@ class Models:
 
 def start(name: str, served: Served, limits: Limits, metrics: Metrics) -> Running:
     """Start the engine of a model."""
+    served.tokenizer.limit_caches(CACHED_WORDS)
     engine = Engine(
         served.compute,
         wait=limits.wait_ms / 1000,
@@ -137,4 +142,5 @@ def load_models(
         named[name] = folder
     loaded = {name: Served.load(folder, int8) for name, folder in named.items()}
     running = {name: start(name, served, limits, metrics) for name, served in loaded.items()}
+    trim_memory()
     return Models(running, limits, metrics, int8)

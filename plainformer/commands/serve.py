@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plainformer.base import UserError, between, check_bounds
-from plainformer.base.allocator import limit_kernel_cache
+from plainformer.base.allocator import limit_kernel_cache, return_memory
 from plainformer.base.extras import need
 from plainformer.line import Positional
 from plainformer.options import parse
@@ -93,6 +93,7 @@ def run(arguments: Sequence[str]) -> None:
     check_token(token)
     need("fastapi", "uvicorn", "prometheus_client", extra="serve", purpose="serving")
     limit_kernel_cache()
+    return_memory()
     from plainformer.deploy.server.run import serve
 
     serve(options.run, options.host, options.port, options.limits, token, options.int8)

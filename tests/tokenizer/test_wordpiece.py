@@ -168,3 +168,16 @@ def test_training_is_the_same_every_time_in_any_order(texts) -> None:
         for order in (texts, texts[::-1], iter(texts))
     }
     assert len(prints) == 1
+
+
+def test_caches_stay_small_and_change_nothing(wordpiece: WordPiece, monkeypatch) -> None:
+    monkeypatch.setattr("plainformer.tokenizer.wordpiece.MAX_CHARACTERS", 200)
+    small = variant(wordpiece, (True, None, True))
+    small.limit_caches(10)
+    letters = [chr(code) for code in range(0x370, 0x900)]
+    texts = [" ".join(f"{a}{b}" for a, b in zip(letters, letters[1:], strict=False)), "a b c " * 50]
+    for text in texts * 2:
+        assert small.encode(text) == wordpiece.encode(text)
+    for cache in (small._pieces, small._matches):
+        assert len(cache) <= 10 and len(cache._former) <= 10
+    assert len(small._characters) <= 200
