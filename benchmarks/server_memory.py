@@ -2,10 +2,10 @@
 
     python benchmarks/server_memory.py minilm [--tokens 100000] [--layers 1]
 
-Batches of up to 4,096 tokens are computed in a thread, as by the engine of a server, each setting in
-a process of its own: `keep` is `base.allocator.keep_memory`, `return` is `return_memory`, `glibc` is
-neither. What is printed: resident memory after loading, in each sixth of the batches, and CPU
-microseconds for a token, of the program and of the kernel, which faults pages in.
+Batches of up to 4,096 tokens are computed in a thread, as by the engine of a server, each setting
+in a process of its own: `keep` is `base.allocator.keep_memory`, `return` is `return_memory`, and
+`glibc` is neither. What is printed: resident memory after loading and after each sixth of the
+batches, and CPU microseconds for a token, of the program and of the kernel, which faults pages in.
 """
 
 import argparse
@@ -21,7 +21,25 @@ from plainformer.base.allocator import keep_memory, limit_kernel_cache, return_m
 
 SETTINGS = {"keep": keep_memory, "return": return_memory, "glibc": lambda: None}
 LARGEST = 4096
-WORDS = "the of a red hen pecks who wrote this question about some old river and its name".split()
+WORDS = [
+    "the",
+    "of",
+    "a",
+    "red",
+    "hen",
+    "pecks",
+    "who",
+    "wrote",
+    "this",
+    "question",
+    "about",
+    "some",
+    "old",
+    "river",
+    "and",
+    "its",
+    "name",
+]
 
 
 def resident() -> float:

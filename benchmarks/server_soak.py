@@ -6,8 +6,9 @@
 once, at a bounded rate. One request in ten is bad (`server_soak_requests.py`): wrong JSON, bodies
 of 10 MB, control characters, connections closed in the middle, slow clients, unknown routes, wrong
 methods, too many texts, pipelining, garbage. Every good answer is compared with the one that the
-model gives alone; one in five is about words that never came before. A bar shows rate and time left; a million requests at 500 a second take 33
-minutes. `memory.jsonl` and `memory.png` in `--out` are the resident memory, sampled each second.
+model gives alone; one in five is about words that never came before. A bar shows rate and time
+left; a million requests at 500 a second take 33 minutes. `memory.jsonl` and `memory.png` in `--out`
+are the resident memory, sampled each second.
 The exit code is 1 where an answer was wrong or missing, or the memory grew by 1 % or more from the
 first to the last tenth after warm-up (a fifth of the requests).
 """
@@ -40,13 +41,12 @@ from plainformer.deploy.server.served import Served
 from plainformer.tokenizer import Tokenizer
 
 TEXTS = 500
-WORDS = (
+SENTENCE = (
     "the of and a to in is was he for it with as his on be at by had not are but from or have an "
     "they which one you were all her she there would their we him been has when who will no more "
-    "if out so up said what its about than into them can only other time new some could these two "
-    "may first then do any like my now over such our man me even most made after also did many "
     "café naïve Übermut слово 猫 魚 12.5 co-operate unbelievably 😀"
-).split()
+)
+WORDS = SENTENCE.split()
 SHARE_OF_BAD, SHARE_OF_NEW = 0.1, 0.2
 WARM_UP = 0.2
 MOST_GROWTH = 0.01
@@ -73,7 +73,9 @@ def questions_of(served: Served, rng: random.Random, count: int) -> list[Questio
             rows, items = served.read(some)
             answers = served.answers(rows, served.compute(items))
             said = json.loads(json.dumps(answers))
-            found.append(Question("/predict", body, {"model": served.folder.name, "predictions": said}))
+            found.append(
+                Question("/predict", body, {"model": served.folder.name, "predictions": said})
+            )
     return found
 
 

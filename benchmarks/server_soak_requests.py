@@ -1,8 +1,8 @@
 """Send requests to a server, good and bad, and check what it answers (for `server_soak.py`).
 
-A good request (`ask`) is answered with 200 and the values known before. Of the bad ones (`BAD`) each
-has its status, or ends its connection; those that are only slow, pipelined or sent in pieces are
-good ones, and are answered like them.
+A good request (`Question`) is answered with 200 and the values known before. Of the bad ones
+(`BAD`) each has its status, or ends its connection; those that are only slow, pipelined or sent in
+pieces are good ones, and are answered like them.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,9 @@ def same(found: Any, wanted: Any) -> bool:
     return bool(found == wanted)
 
 
-def post(route: str, body: bytes, kind: str = "application/json", length: int | None = None) -> bytes:
+def post(
+    route: str, body: bytes, kind: str = "application/json", length: int | None = None
+) -> bytes:
     """Write a POST request, which may state another length than it has."""
     size = len(body) if length is None else length
     head = f"POST {route} HTTP/1.1\r\nHost: soak\r\nContent-Type: {kind}\r\nContent-Length: {size}"
@@ -162,7 +165,7 @@ async def drip(server: Server, question: Question, rng: random.Random) -> str | 
     raw, pieces = question.raw, rng.randint(5, 25)
     cuts = [0, *sorted(rng.sample(range(1, len(raw)), pieces)), len(raw)]
     async with server.connection() as connection:
-        for begin, end in zip(cuts, cuts[1:], strict=False):
+        for begin, end in pairwise(cuts):
             connection.writer.write(raw[begin:end])
             await connection.writer.drain()
             await asyncio.sleep(rng.uniform(0, 0.2))

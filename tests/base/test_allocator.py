@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing changes")
 
 AGAIN = """
