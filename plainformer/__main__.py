@@ -40,6 +40,7 @@ COMMANDS = {
     "shrink": "RUN --data F --out DIR: make it smaller or faster, measured against the run",
     "static": "DIR --out DIR: distil an encoder of sentences into static token vectors",
     "serve": "RUN …: answer over HTTP, the texts of all clients in shared batches",
+    "push": "RUN USER/NAME: upload a model, with its card, to the Hugging Face hub",
     "convert": "DIR --out DIR: convert an old pytorch_model.bin to safetensors",
 }
 DISTRIBUTED = {"pretrain", "finetune", "multitask", "continual", "evaluate", "predict", "embed"}

@@ -110,7 +110,7 @@ class Facts:
             num_parameters(folder),
             task_of(folder),
             None if start is None else (hub_id(start) or file_name(start)),
-            None if start is None else base_model(start),
+            None if start is None else (hub_id if is_adapter(folder) else base_model)(start),
             stage.train,
             tuple(stage.results(run)),
             () if is_one_of_several else stage.commands,

@@ -51,6 +51,20 @@ def refresh_card(folder: Path) -> None:
         write_card(folder)
 
 
+def add_to_card(folder: Path, given: dict[str, Any]) -> None:
+    """Add fields to the card in `folder`; one that nobody has edited stays one.
+
+    Raises `UserError` as `with_fields` does.
+    """
+    card = read_card(folder) or ""
+    if is_ours(card):
+        new = sealed(with_fields(card[: card.rfind("\n<!--")], given))
+    else:
+        new = with_fields(card, given)
+    if new != card:
+        write_text(folder / CARD, new)
+
+
 def read_card(folder: Path) -> str | None:
     """Return the text of the card in a folder; None without one.
 
