@@ -2,7 +2,7 @@
 
     OUT/onnx/model.onnx              as transformers.js and optimum read it
     OUT/onnx/model_quantized.onnx    with --int8
-    OUT/config.json, tokenizer.json, task.json, README.md …
+    OUT/config.json, model.safetensors, tokenizer.json, task.json, README.md …
 
 The exported model runs in ONNX Runtime on real text, in batches of many lengths, beside the packed
 model. A difference above the tolerance is an error, and nothing is written.
@@ -23,6 +23,8 @@ from plainformer.deploy.onnx_export import export_onnx, silence
 from plainformer.deploy.onnx_model import OnnxModel
 from plainformer.deploy.opened import Opened
 from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.encoder.weights.added import split_state
+from plainformer.encoder.weights.family import headed
 from plainformer.encoder.weights.save import hf_config
 from plainformer.finetune.data.batch import Batch, by_length
 from plainformer.finetune.prediction.predictor import measure
@@ -159,9 +161,16 @@ def quantise(whole: Path, path: Path) -> None:
 
 
 def write_beside(opened: Opened, folder: Path) -> None:
-    """Write the config, the tokenizer and the task, which readers expect beside the graph."""
-    write_json(folder / "config.json", hf_config(opened.model.saved))
-    opened.model.save_files(folder)
+    """Write the model itself, the tokenizer and the task, which readers expect beside the graph.
+
+    Of a model with parameters that cannot be merged, the graph alone has all weights.
+    """
+    _, added = split_state(headed(opened.model.saved))
+    if added:
+        write_json(folder / "config.json", hf_config(opened.model.saved))
+        opened.model.save_files(folder)
+    else:
+        opened.model.save_pretrained(folder)
     tokenizer = opened.tokenizer
     if opened.task is not None:
         tokenizer = tokenizer.with_max_length(opened.task.max_length)

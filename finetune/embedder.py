@@ -21,6 +21,7 @@ from jaxtyping import Float
 
 from plainformer.base import UserError, find_folder
 from plainformer.encoder import SentenceEncoder, check_finite, prepack_weights, quantize_int8
+from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import tokenizer_folder
 from plainformer.encoder.weights.sentence_layout import Mode, SentenceLayout
 from plainformer.finetune.data.batch import Batch, Item, by_length
@@ -96,7 +97,7 @@ class Embedder:
         """Encode texts, or pairs; raise `UserError` for one that gives no token at all."""
         pairs = [text_and_pair(text, f"text {n}") for n, text in enumerate(as_list(texts), start=1)]
         encodings = [self.encode(*pair) for pair in pairs]
-        skip = self._skipped()
+        skip = self.skipped
         for number, encoding in enumerate(encodings, 1):
             if len(encoding) <= skip:
                 what = "tokens beside the prompt's" if skip else "tokens"
@@ -104,11 +105,17 @@ class Embedder:
         return [Item((encoding,)) for encoding in encodings]
 
     @torch.no_grad()
-    def vectors(self, items: Sequence[Item]) -> Float[np.ndarray, "sequences size"]:
-        """Compute the vector of each sequence of the items, in order, as one batch."""
-        batch = Batch.of(items).to(next(self.model.parameters()).device)
-        pooled = self.model(
-            batch.input_ids, None, batch.token_type_ids, batch.sequences, skip=self._skipped()
+    def vectors(
+        self, items: Sequence[Item], exported: PretrainedModel | None = None
+    ) -> Float[np.ndarray, "sequences size"]:
+        """Compute the vector of each sequence of the items, in order, as one batch.
+
+        The model of the folder computes them, or an exported one.
+        """
+        model = exported or self.model
+        batch = Batch.of(items).to(model.device)
+        pooled = model(
+            batch.input_ids, None, batch.token_type_ids, batch.sequences, skip=self.skipped
         ).float()
         check_finite(pooled)
         found: Float[np.ndarray, "sequences size"] = batch.in_order(pooled).cpu().numpy()
@@ -121,7 +128,8 @@ class Embedder:
         pair = None if pair is None else as_declared(pair, self.tokenizer, lower)
         return self.tokenizer.encode(text, pair, max_length=self.max_length)
 
-    def _skipped(self) -> int:
+    @property
+    def skipped(self) -> int:
         """Count the leading tokens that are not pooled."""
         if not self.prompt or self.model.layout.include_prompt:
             return 0

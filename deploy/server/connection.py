@@ -1,22 +1,27 @@
 """Close a connection on which no whole request arrives.
 
 uvicorn closes a connection that rests between two requests. Here one is closed, too, that never
-sends a request, or sends the head of one without end: each would hold a file of the process.
+sends a request, or sends the head of one without end: each would hold a file of the process, and
+the latter its memory.
 """
 
 import asyncio
 from typing import Any
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MOST_HEAD = 65_536
+"""Bytes of the head of a request, or of what stands between the parts of a body."""
 
 
-class PatientConnection(H11Protocol):
-    """A connection whose head of a request has the time that it may rest."""
+class PatientConnection(HttpToolsProtocol):
+    """A connection whose head of a request has the time that it may rest, and a bounded size."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self._timer: asyncio.TimerHandle | None = None
+        self._unread = 0
+        """Bytes that came since the last head or part of a body."""
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the first request."""
@@ -25,8 +30,21 @@ class PatientConnection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read some bytes; wait for the rest of a head."""
+        self._unread += len(data)
         super().data_received(data)
+        if self._unread > MOST_HEAD and not self.transport.is_closing():
+            self.send_400_response("The head of the request is too long.")
         self._wait()
+
+    def on_headers_complete(self) -> None:
+        """Note a whole head."""
+        self._unread = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Note a part of a body."""
+        self._unread = 0
+        super().on_body(body)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
@@ -34,7 +52,7 @@ class PatientConnection(H11Protocol):
         self._stop()
 
     def _wait(self) -> None:
-        if self.conn.their_state is not h11.IDLE:  # the head is there
+        if self.cycle is not None and not self.cycle.response_complete:  # the head is there
             self._stop()
         elif self._timer is None:
             self._timer = self.loop.call_later(self.timeout_keep_alive, self.transport.close)

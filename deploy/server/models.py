@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from plainformer.base import UserError, did_you_mean
 from plainformer.base.allocator import trim_memory
+from plainformer.deploy.runtimes import Runtime
 from plainformer.deploy.server.engine import Closed, Engine, QueueFull
 from plainformer.deploy.server.errors import Refused
 from plainformer.deploy.server.limits import Limits
@@ -95,7 +96,9 @@ class Models:
         async with self._reloading:
             for name, old in list(self.running.items()):
                 try:
-                    served = await asyncio.to_thread(Served.load, old.served.folder, self.int8)
+                    served = await asyncio.to_thread(
+                        Served.load, old.served.folder, self.int8, old.served.runtime
+                    )
                 except Exception as error:
                     print(f"{name} is not reloaded: {error}", file=sys.stderr, flush=True)
                     continue
@@ -127,9 +130,12 @@ def start(name: str, served: Served, limits: Limits, metrics: Metrics) -> Runnin
 
 
 def load_models(
-    folders: Sequence[str | Path], limits: Limits | None = None, int8: bool = False
+    folders: Sequence[str | Path],
+    limits: Limits | None = None,
+    int8: bool = False,
+    runtime: Runtime = "auto",
 ) -> Models:
-    """Load the models of some folders, by the folders' names.
+    """Load the models of some folders, by the folders' names; `runtime` computes their batches.
 
     Raises `UserError` for a folder without a model, and for two folders of one name.
     """
@@ -140,7 +146,7 @@ def load_models(
         if name in named:
             raise UserError(f"{named[name]} and {folder} have the same name: rename one")
         named[name] = folder
-    loaded = {name: Served.load(folder, int8) for name, folder in named.items()}
+    loaded = {name: Served.load(folder, int8, runtime) for name, folder in named.items()}
     running = {name: start(name, served, limits, metrics) for name, served in loaded.items()}
     trim_memory()
     return Models(running, limits, metrics, int8)

@@ -8,6 +8,7 @@ from pathlib import Path
 import uvicorn
 
 from plainformer.base import UserError
+from plainformer.deploy.runtimes import Runtime
 from plainformer.deploy.server.app import create_app
 from plainformer.deploy.server.connection import PatientConnection
 from plainformer.deploy.server.guard import Guard
@@ -49,6 +50,7 @@ def serve(
     limits: Limits,
     token: str | None = None,
     int8: bool = False,
+    runtime: Runtime = "auto",
 ) -> None:
     """Load the models, and serve them until a signal says to stop.
 
@@ -57,7 +59,7 @@ def serve(
     if hasattr(signal, "SIGHUP"):  # until there is something to reload
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with listen(host, port) as listener:
-        models = load_models(folders, limits, int8)
+        models = load_models(folders, limits, int8, runtime)
         server = make_server(create_app(models, token), limits)
         if host not in LOOPBACK and token is None:
             print(

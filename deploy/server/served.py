@@ -13,6 +13,7 @@ from jaxtyping import Float
 from plainformer.base import UserError, find_folder, nan_to_null
 from plainformer.corpora import Row
 from plainformer.deploy.opened import task_of
+from plainformer.deploy.runtimes import Runtime, choose_runtime
 from plainformer.encoder import Encoder, MaskedLM, check_finite
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
@@ -38,13 +39,32 @@ class Served:
     """None for a model whose head is not for sentence vectors."""
     masked: MaskedLM | None = None
     """The model that predicts masked tokens; None for a folder without that head."""
+    runtime: Runtime = "torch"
+    """What computes the batches."""
+    exported: PretrainedModel | None = None
+    """The exported model in that runtime; None: the model itself computes the batches."""
 
     @classmethod
-    def load(cls, folder: Path, int8: bool = False) -> "Served":
+    def load(cls, folder: Path, int8: bool = False, runtime: Runtime = "auto") -> "Served":
+        """Load a folder, and choose what computes its batches: see `deploy.runtimes`.
+
+        Raises `UserError` for a folder without a model, and a runtime that cannot be chosen.
+        """
+        one = cls._load(folder, int8)
+        if one.embedder is not None and one.embedder.skipped:  # the graph pools every token
+            if runtime not in ("auto", "torch"):
+                raise UserError(f"{folder} has a prompt that is not pooled: take --runtime torch")
+            return one
+        taken, model = choose_runtime(
+            runtime, find_folder(folder), one.model, one.tokenizer, one.max_length, int8
+        )
+        return replace(one, runtime=taken, exported=None if taken == "torch" else model)
+
+    @classmethod
+    def _load(cls, folder: Path, int8: bool) -> "Served":
         """Load a folder; a pretrained encoder gives sentence vectors, without a task.
 
-        A tagger reads long texts in windows, even where it was trained on cut ones. Raises
-        `UserError` for a folder without a model.
+        A tagger reads long texts in windows, even where it was trained on cut ones.
         """
         found = find_folder(folder)
         task = task_of(found)
@@ -108,11 +128,11 @@ class Served:
     def compute(self, items: Sequence[Item]) -> list[Any]:
         """Compute one batch: a prediction for each item, or the vectors of its sequences."""
         if self.embedder is not None:
-            vectors = self.embedder.vectors(items)
+            vectors = self.embedder.vectors(items, self.exported)
             bounds = accumulate((len(item.encodings) for item in items), initial=0)
             return [vectors[begin:end] for begin, end in pairwise(bounds)]
         assert self.predictor is not None
-        task, model = self.predictor.task, self.predictor.model
+        task, model = self.predictor.task, self.exported or self.predictor.model
         batch = Batch.of(items).to(model.device)
         outputs = outputs_of(task, model, batch)
         check_finite(outputs)

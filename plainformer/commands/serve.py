@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from plainformer.base import UserError, between, check_bounds
 from plainformer.base.allocator import limit_kernel_cache, return_memory
@@ -65,6 +65,11 @@ class ServeOptions:
     """Quantize the matrices of the blocks to int8: faster on a CPU. `evaluate --int8` shows the
     effect on the scores."""
 
+    runtime: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto"
+    """What computes the batches. ONNX Runtime and OpenVINO read the onnx/ of a folder that
+    `plainformer export` wrote; auto measures those that are there for a second at the start, and
+    takes the fastest."""
+
     def __post_init__(self) -> None:
         """Check the options before any work is done."""
         check_bounds(self, port=between(0, 65535))
@@ -96,4 +101,12 @@ def run(arguments: Sequence[str]) -> None:
     return_memory()
     from plainformer.deploy.server.run import serve
 
-    serve(options.run, options.host, options.port, options.limits, token, options.int8)
+    serve(
+        options.run,
+        options.host,
+        options.port,
+        options.limits,
+        token,
+        options.int8,
+        options.runtime,
+    )

@@ -236,12 +236,12 @@ class ChainTagger(PretrainedModel):
     that file load the token classifier alone.
     """
 
-    def __init__(self, classifier: TokenClassifier) -> None:
+    def __init__(self, classifier: TokenClassifier, labels: tuple[str, ...] | None = None) -> None:
         super().__init__()
         self.config = classifier.config
-        self.labels = classifier.labels
+        self.labels = classifier.labels if labels is None else labels
         self.classifier = classifier
-        self.crf = CRF(classifier.labels)
+        self.crf = CRF(self.labels)
 
     @property
     def base(self) -> Encoder:

@@ -1,6 +1,7 @@
 """What is wrong, too much or too slow is refused with a reason, and harms no other request."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -194,6 +195,15 @@ def test_clients_that_are_slow_or_gone(runs):
         assert 'te_request_failure{err="gone",route="/predict"} 1.0' in text
         assert 'te_request_failure{err="too_slow",route="/predict"} 1.0' in text
         assert "te_batch_next_size_sum 2.0" in text
+        for body in (b"", b"Transfer-Encoding: chunked\r\n\r\n0\r\n"):
+            with socket.create_connection(place) as long:  # a head, and what follows a body
+                long.sendall(head + body)
+                with contextlib.suppress(OSError):
+                    for _ in range(40):
+                        long.sendall(b"X-More: " + b"a" * 4000 + b"\r\n")
+                long.settimeout(5)
+                with contextlib.suppress(ConnectionResetError):
+                    assert long.recv(100)[9:12] in (b"400", b"408" if body else b"")
 
 
 def test_what_was_accepted_is_finished(runs):
