@@ -280,6 +280,8 @@ rest = found[..., 0].mean((1, 2))  # the weight on [CLS], by layer
 assert rest[1:5].min() > 0.4 > rest[[0, 5]].max()
 
 # %% [markdown]
+# On [the live page](site/live/page.md) you see all heads of a small model change while you type.
+#
 # ## Attention does not see order
 #
 # Nothing in the formula knows where a token stands. Shuffle the tokens, and the same outputs come

@@ -304,6 +304,9 @@ show_frames(
 # - **The end**: `of` in *state … being* and `to` in *Pertaining … the*, because words of grammar
 #   are frequent and their neighbours give them away. For *The … of making* it names nouns that a
 #   dictionary likes: it knows what *kind* of word stands there, though not yet which one.
+#
+# [The live page](site/live/page.md) has a model that has learned for some minutes: hide words of
+# your own sentences there.
 
 # %% three-stages
 at_start, at_plateau, at_end = guesses[0], guesses[40 // EVERY], guesses[-1]

@@ -8,6 +8,7 @@ links.py       links between files of the repository → links between pages
 html_pages.py  a folder of sources → a folder of HTML, with Sphinx
 extension.py   what Sphinx is taught: anchors of cells; formulas as MathML (mathml.py);
                docstrings in plain text (docstrings.py); search in Chinese (search.py)
+live/          a page where a model runs in the browser
 check.py       finished pages: links resolve; in a browser: accessible, and fit for a phone
 screenshot.py  a picture of a page
 """

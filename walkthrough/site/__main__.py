@@ -4,7 +4,7 @@ import argparse
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from plainformer.base import UserError
@@ -13,12 +13,20 @@ from walkthrough.site.check import check_links
 from walkthrough.site.execute import Outputs, execute
 from walkthrough.site.html_pages import build_pages
 from walkthrough.site.language import LANGUAGES
+from walkthrough.site.live.build import add_model
+from walkthrough.site.live.train import trained
 from walkthrough.site.pages import PACKAGES, write_pages
 
 
-def build(folder: Path, out: Path, packages: Sequence[str] = PACKAGES) -> None:
+def build(
+    folder: Path,
+    out: Path,
+    packages: Sequence[str] = PACKAGES,
+    train: Callable[[Path], Path] = trained,
+) -> None:
     """Build the site of the chapters in `folder`, with the reference of `packages`.
 
+    `train` returns the folder of the live page's model, given a folder where it may keep it.
     What lies in `out` is replaced; outputs of the cells are kept beside it, for the next time.
 
     Raises:
@@ -41,6 +49,12 @@ def build(folder: Path, out: Path, packages: Sequence[str] = PACKAGES) -> None:
         write_pages(language, folder, outputs, sources, downloads, packages)
         build_pages(language, sources, downloads, out / language.code)
         print(f"{time.monotonic() - start:.1f} s")
+    if (live := out / "en" / "live.html").is_file():
+        print(f"{live.name} … ", end="", flush=True)
+        start = time.monotonic()
+        fault = add_model(out, work / "live", train)
+        seconds = f"{time.monotonic() - start:.1f} s"
+        print(seconds if fault is None else f"without its model: {fault}")
     shutil.copyfile(Path(__file__).parent / "templates" / "root.html", out / "index.html")
     if faults := check_links(out):
         raise UserError("\n".join(faults))

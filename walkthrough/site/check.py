@@ -1,7 +1,8 @@
 """Check finished pages: python -m walkthrough.site.check [FOLDER].
 
 Every link and anchor resolves, and nothing is loaded from another host. In a headless Chromium, no
-page has an error in its console, a violation that axe-core finds, or a sideways scroll on a phone.
+page has an error in its console, a violation that axe-core finds, or a sideways scroll on a phone;
+and the live page does what it says.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_pla
 
 from plainformer.base import plural
 from walkthrough.chapters import HERE
+from walkthrough.site.live.check import check_live
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 FLAGS += ["--disable-background-networking", "--disable-component-update"]
@@ -110,7 +112,7 @@ def _check_page(browser: Browser, path: Path) -> Iterator[str]:
             faults.append(f"console: {message.text}")
 
     def note_request(request: Request) -> None:
-        if not request.url.startswith(("file:", "data:")):
+        if not request.url.startswith(("file:", "data:", "blob:")):
             faults.append(f"loads {request.url}")
 
     context = browser.new_context(viewport={"width": 1200, "height": 900})
@@ -120,6 +122,7 @@ def _check_page(browser: Browser, path: Path) -> Iterator[str]:
     page.on("request", note_request)
     page.on("pageerror", lambda error: faults.append(f"console: {error}"))
     page.goto(path.resolve().as_uri())
+    page.wait_for_selector("#live[data-runs], :root:not(:has(#live))", state="attached")
     page.evaluate(Axe().axe_script)
     faults += _violations(page, "light")
     page.emulate_media(color_scheme="dark")
@@ -128,6 +131,7 @@ def _check_page(browser: Browser, path: Path) -> Iterator[str]:
     if (width := page.evaluate("document.documentElement.scrollWidth")) > 375:
         faults.append(f"{width} px wide on a phone of 375 px")
     faults += _violations(page, "phone", rules=["scrollable-region-focusable"])
+    faults += check_live(page)
     context.close()
     yield from faults
 

@@ -36,7 +36,11 @@ def page_of(path: str) -> Page:
     path = path.replace(".zh-CN.md", ".md")
     if chapter := re.fullmatch(r"walkthrough/(?:zh/)?(\d\d_\w+)\.(?:py|md)", path):
         return Page(chapter[1], f"walkthrough/{chapter[1]}.py")
-    own = {"walkthrough/README.md": "index", "walkthrough/terms.toml": "terms"}
+    own = {
+        "walkthrough/README.md": "index",
+        "walkthrough/terms.toml": "terms",
+        "walkthrough/site/live/page.md": "live",
+    }
     return Page(own.get(path, f"repository/{path.removesuffix('.md')}"), path)
 
 

@@ -49,7 +49,7 @@ def write_pages(
         else:
             text = link_pages(text, file, root, pages)
             if page.name == "index":
-                text += _contents(language, folder)
+                text += _contents(language, folder, "live" in {page.name for page in pages})
             (sources / page.source).write_text(text, encoding="utf-8")
     for chapter in outputs:
         shutil.copyfile(folder / f"{chapter}.py", downloads / f"{chapter}.py")
@@ -121,11 +121,11 @@ def _write_notebooks(
         nbformat.write(notebook, place / page.source)
 
 
-def _contents(language: Language, folder: Path) -> str:
+def _contents(language: Language, folder: Path, has_live: bool) -> str:
     """Return the table of contents, which the side of each page shows."""
     words = language.words
     groups = {
-        words["chapters"]: chapters(folder),
+        words["chapters"]: [*chapters(folder), *(["live"] if has_live else [])],
         words["reference"]: ["terms", "reference/index", "files"],
     }
     trees = [_toctree(f"hidden:\n:caption: {name}", names) for name, names in groups.items()]
