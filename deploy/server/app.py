@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 from plainformer import __version__
+from plainformer.deploy.server.described import state_limits
 from plainformer.deploy.server.errors import add_handlers
 from plainformer.deploy.server.guard import Guard
 from plainformer.deploy.server.models import Models
@@ -65,5 +66,7 @@ def create_app(models: Models, token: str | None = None) -> Guard:
     add_handlers(app)
     for router in ROUTERS:
         app.include_router(router(models))
-    posted = {path for path, methods in app.openapi()["paths"].items() if "post" in methods}
+    page = app.openapi()
+    state_limits(page, models.limits)
+    posted = {path for path, methods in page["paths"].items() if "post" in methods}
     return Guard(app, models.limits, models.metrics, posted, token, OPEN)

@@ -66,7 +66,7 @@ class Running:
 
 @dataclass(eq=False)
 class Models:
-    """The models by name; the first is the default."""
+    """The models by name; the first that can answer a request is its default."""
 
     running: dict[str, Running]
     limits: Limits
@@ -75,10 +75,17 @@ class Models:
     _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @contextmanager
-    def using(self, name: str | None) -> Iterator[Running]:
-        """Use the model of a name, or the default, for one request."""
+    def using(
+        self,
+        name: str | None,
+        can: Callable[[Served], bool] = lambda _: True,
+        what: str = "answers this",
+    ) -> Iterator[Running]:
+        """Use the model of a name for one request, or the first that `can` answer it."""
         if name is None:
-            name = next(iter(self.running))
+            name = next((name for name, one in self.running.items() if can(one.served)), None)
+        if name is None:
+            raise Refused(404, f"no model of this server {what}: see /info")
         if name not in self.running:
             hint = did_you_mean(name, self.running) or f": choose {', '.join(self.running)}"
             raise Refused(404, f"there is no model {name[:80]!r}{hint}")

@@ -23,7 +23,9 @@ class Body(BaseModel):
 class OfModel(Body):
     """The body of a request to one of the models."""
 
-    model: str | None = Field(None, description="Name of the model. By default the first.")
+    model: str | None = Field(
+        None, description="Name of the model. By default the first that can answer."
+    )
 
 
 class StrictRequest(Request):

@@ -5,18 +5,22 @@
 """
 
 import base64
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Response
 from jaxtyping import Float
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter, WithJsonSchema
 
 from plainformer.base import UserError
 from plainformer.deploy.server.errors import reply
 from plainformer.deploy.server.models import Models, Running
 from plainformer.deploy.server.routes.body import OfModel, Texts, strict_router
+from plainformer.deploy.server.served import Served
 from plainformer.finetune.data.batch import Item
+
+VECTORS = "gives the vectors of texts"
+TEXTS = TypeAdapter(Texts).json_schema()
 
 
 class EmbedBody(OfModel):
@@ -28,7 +32,7 @@ class EmbedBody(OfModel):
 class EmbeddingsBody(OfModel):
     """A text, or several, as OpenAI's clients send them."""
 
-    input: Texts | list[int] | list[list[int]] = Field(
+    input: Annotated[Texts | list[int] | list[list[int]], WithJsonSchema(TEXTS)] = Field(
         description="A text, or several. Ids of tokens are refused."
     )
     encoding_format: Literal["float", "base64"] = Field(
@@ -69,15 +73,18 @@ def embed_router(models: Models) -> APIRouter:
     @router.post("/embed", response_model=list[list[float]])
     async def embed(body: EmbedBody) -> Response:
         """Compute the vector of each text."""
-        with models.using(body.model) as one:
-            vectors, _ = await vectors_of(one, as_texts(body.inputs))
+        texts = as_texts(body.inputs)
+        models.limits.check_texts(len(texts))
+        with models.using(body.model, gives_vectors, VECTORS) as one:
+            vectors, _ = await vectors_of(one, texts)
             return reply([vector.tolist() for vector in vectors])
 
     @router.post("/v1/embeddings", response_model=Embeddings)
     async def embeddings(body: EmbeddingsBody) -> Response:
         """Compute the vector of each text, as OpenAI's interface has it."""
         texts = as_texts(body.input)
-        with models.using(body.model) as one:
+        models.limits.check_texts(len(texts))
+        with models.using(body.model, gives_vectors, VECTORS) as one:
             vectors, items = await vectors_of(one, texts)
             if body.dimensions not in (None, len(vectors[0])):
                 raise UserError(f"dimensions: the vectors have {len(vectors[0])} numbers")
@@ -97,6 +104,11 @@ def embed_router(models: Models) -> APIRouter:
     return router
 
 
+def gives_vectors(served: Served) -> bool:
+    """Tell whether a model gives the vectors of texts."""
+    return served.embedder is not None
+
+
 def as_texts(given: str | list[Any]) -> list[str]:
     """Return a list of texts; raise `UserError` for ids of tokens, and where there are none."""
     texts = [given] if isinstance(given, str) else given
@@ -114,7 +126,6 @@ async def vectors_of(
     one: Running, texts: list[str]
 ) -> tuple[list[Float[np.ndarray, " size"]], list[Item]]:
     """Compute the vector of each text; return the encoded texts, too."""
-    one.limits.check_texts(len(texts))
     items = await one.encode(lambda: one.served.read_texts(texts), sum(map(len, texts)))
     return [found[0] for found in await one.compute(items)], items
 

@@ -8,6 +8,7 @@ from plainformer.deploy.server.aside import Aside
 from plainformer.deploy.server.errors import Refused, reply
 from plainformer.deploy.server.models import Models, Running
 from plainformer.deploy.server.routes.body import OfModel, strict_router
+from plainformer.deploy.server.served import Served
 from plainformer.encoder import MaskedLM
 from plainformer.pretrain import fill_mask
 
@@ -48,7 +49,7 @@ def fill_router(models: Models) -> APIRouter:
     @router.post("/fill", response_model=Fill)
     async def fill(body: FillBody) -> Response:
         """Predict the tokens at the masks of a text."""
-        with models.using(body.model) as one:
+        with models.using(body.model, fills, "predicts masked tokens") as one:
             model = one.served.masked
             if model is None:
                 raise UserError(
@@ -59,6 +60,11 @@ def fill_router(models: Models) -> APIRouter:
             return await aside.run(lambda: answer(one, model, body))
 
     return router
+
+
+def fills(served: Served) -> bool:
+    """Tell whether a model predicts masked tokens."""
+    return served.masked is not None
 
 
 def check_text(one: Running, text: str) -> None:

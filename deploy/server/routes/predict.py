@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from plainformer.deploy.server.errors import reply
 from plainformer.deploy.server.models import Models
 from plainformer.deploy.server.routes.body import OfModel, strict_router
+from plainformer.deploy.server.served import Served
 
 Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
 
@@ -33,13 +34,18 @@ def predict_router(models: Models) -> APIRouter:
     async def predict(body: PredictBody) -> Response:
         """Predict for texts, pairs of texts, or rows with the columns of the task."""
         models.limits.check_texts(len(body.inputs))
-        with models.using(body.model) as one:
+        with models.using(body.model, predicts, "predicts labels or scores") as one:
             rows, items = await one.encode(lambda: one.served.read(body.inputs), size(body.inputs))
             results = await one.compute(items)
             answers = one.served.answers(rows, results)
             return reply({"model": one.name, "predictions": answers})
 
     return router
+
+
+def predicts(served: Served) -> bool:
+    """Tell whether a model was fine-tuned for a task."""
+    return served.predictor is not None
 
 
 def size(value: Any) -> int:

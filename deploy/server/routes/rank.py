@@ -11,7 +11,7 @@ from plainformer.deploy.server.errors import reply
 from plainformer.deploy.server.models import Models, Running
 from plainformer.deploy.server.routes.body import Body, OfModel, strict_router
 from plainformer.deploy.server.routes.embed import vectors_of
-from plainformer.deploy.server.served import cosines
+from plainformer.deploy.server.served import Served, cosines
 from plainformer.finetune.tasks.regression import Regression
 
 
@@ -51,7 +51,7 @@ def rank_router(models: Models) -> APIRouter:
     @router.post("/rerank", response_model=list[Rank], response_model_exclude_none=True)
     async def rerank(body: RerankBody) -> Response:
         """Score texts by a query, and return them best first."""
-        with models.using(body.model) as one:
+        with models.using(body.model, can_rank, "ranks texts") as one:
             scores = await scores_of(one, body.query, body.texts)
             order = sorted(range(len(scores)), key=lambda index: -scores[index])
             ranks = [Rank(index=index, score=scores[index]) for index in order]
@@ -62,25 +62,30 @@ def rank_router(models: Models) -> APIRouter:
     @router.post("/similarity", response_model=list[float])
     async def similarity(body: SimilarityBody) -> Response:
         """Score texts by a text, in their order."""
-        with models.using(body.model) as one:
+        with models.using(body.model, can_rank, "ranks texts") as one:
             given = body.inputs
             return reply(await scores_of(one, given.source_sentence, given.sentences))
 
     return router
 
 
+def can_rank(served: Served) -> bool:
+    """Tell whether a model gives vectors, or a score for a pair of texts."""
+    task = None if served.predictor is None else served.predictor.task
+    return served.embedder is not None or isinstance(task, Regression)
+
+
 async def scores_of(one: Running, query: str, texts: list[str]) -> list[float]:
     """Score each text by a query; raise `UserError` for a model that has no such score."""
+    one.limits.check_texts(len(texts))
     if one.served.embedder is not None:
         vectors, _ = await vectors_of(one, [query, *texts])
         return cosines(vectors[0], vectors[1:])
-    assert one.served.predictor is not None
-    if not isinstance(one.served.predictor.task, Regression):
+    if not can_rank(one.served):
         raise UserError(
             f"this model is for {one.served.task_name}: name one of sentence vectors, or a "
             "regression on pairs"
         )
-    one.limits.check_texts(len(texts))
     pairs = [(query, text) for text in texts]
     characters = len(query) * len(texts) + sum(map(len, texts))
     _, items = await one.encode(lambda: one.served.read(pairs), characters)

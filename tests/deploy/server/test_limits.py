@@ -82,7 +82,10 @@ def test_bodies_that_are_not_read(refused, address):
 
 def test_what_a_model_is_not_for(refused):
     assert "fine-tuned for no task" in refused({**FINE, "model": "bert"})[2]
-    assert "this model is for classification" in refused({"inputs": "a"}, route="/embed")[2]
+    assert (
+        "this model is for classification"
+        in refused({"inputs": "a", "model": "labels"}, route="/embed")[2]
+    )
     for empty in ([], None, {}):
         for route, field in (("/embed", "inputs"), ("/v1/embeddings", "input")):
             assert refused({field: empty, "model": "bert"}, route=route)[:2] == (422, "invalid")

@@ -85,7 +85,7 @@ def test_what_cannot_be_looked_at(address, runs):
         ("/attention", {"input": ["a", "b"], "model": "bert"}, 422, "reads single texts"),
         ("/attention", {"input": {"id": 1}}, 422, "no column 'text'"),
         ("/attention", {"inputs": TEXT}, 422, "the field input is missing"),
-        ("/fill", {"text": "a [MASK]"}, 422, "labels has no head for masked tokens"),
+        ("/fill", {"text": "a [MASK]", "model": "labels"}, 422, "labels has no head for masked"),
         ("/fill", {"text": TEXT, "model": "bert"}, 422, "there is no [MASK]"),
         ("/fill", {"text": "[MASK] " * 17, "model": "bert"}, 413, "17 masks, more than 16"),
         ("/fill", {"text": "hen " * 600, "model": "bert"}, 413, "more than 512"),
