@@ -16,8 +16,9 @@ export class MaskView {
     }
     this.sentence = element("p", { class: "masking", role: "group", "aria-label": say.maskWords });
     this.guesses = element("div", { class: "columns" });
+    this.note = element("p", { class: "hint" });
     this.element = element("div", {},
-      element("p", { class: "hint" }, say.maskHint), this.sentence, this.guesses);
+      element("p", { class: "hint" }, say.maskHint), this.sentence, this.guesses, this.note);
   }
 
   async update(_, signal, { text }) {
@@ -79,6 +80,7 @@ export class MaskView {
       button.textContent = hidden ? guess : this.words[index].text;
       button.setAttribute("aria-label", this.words[index].text);
     });
+    this.note.textContent = masks.length ? say.maskBars : "";
     this.guesses.replaceChildren(...masks.map((expected, number) => {
       const word = this.words[places[number]]?.text;
       const title = word === this.model.mask ? say.atMask : say.insteadOf(word);

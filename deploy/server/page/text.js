@@ -62,6 +62,7 @@ const ENGLISH = {
   target: (word, share) => `${word} (${share})`,
   listed: ", ",
   maskHint: "Choose a word to hide it: by a click, or with the arrow keys and Enter.",
+  maskBars: "The longest bar is the best guess; the numbers are probabilities.",
   maskWords: "Words of the text",
   noMask: (name) =>
     `${name} has no head for masked words: it was not pretrained to guess them, or lost that head `
@@ -164,6 +165,7 @@ const CHINESE = {
   target: (word, share) => `${word}（${share}）`,
   listed: "、",
   maskHint: "选一个词把它遮住：用鼠标点，或用方向键和回车键。",
+  maskBars: "最长的条是最可能的词，数字是概率。",
   maskWords: "文本中的词",
   noMask: (name) => `${name} 没有预测掩码的头：它没有做过这种预训练，或在微调时丢掉了这个头。`,
   noMaskHere: "同时启动一个预训练的掩码语言模型，就能在这里看到结果。",

@@ -15,7 +15,7 @@ from walkthrough.site.check import FLAGS, chromium
 
 ASSETS = Path(__file__).parents[3] / "assets"
 TAGGED = "Ada Lovelace met Charles Babbage in London, long before IBM was founded."
-MASKED = "The patient was taken to the hospital by ambulance."
+MASKED = "Doctors treat the disease with a new medicine."
 
 
 def tag(page: Page) -> None:
@@ -27,8 +27,8 @@ def tag(page: Page) -> None:
 def mask(page: Page) -> None:
     """Hide a word."""
     page.fill("#input-text", MASKED)
-    page.get_by_role("button", name="hospital").click()
-    page.wait_for_selector("h2:has-text('hospital')")
+    page.get_by_role("button", name="medicine").click()
+    page.wait_for_selector("h2:has-text('medicine')")
     page.mouse.move(0, 0)
 
 
