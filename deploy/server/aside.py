@@ -1,6 +1,6 @@
 """Compute what shares no batch, in one thread for all models.
 
-    weights = await aside.run(lambda: attention_between_words(encoder, tokenizer, encoding, layer))
+    weights = await models.aside.run(lambda: token_attention(encoder, encoding, layer))
 
 The shared batches go on in the threads of their models. Since there is one such thread, requests of
 this kind take turns, and however many there are, they compete with the batches as one.

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from plainformer.base import UserError, did_you_mean
 from plainformer.base.allocator import trim_memory
 from plainformer.deploy.runtimes import Runtime
+from plainformer.deploy.server.aside import Aside
 from plainformer.deploy.server.engine import Closed, Engine, QueueFull
 from plainformer.deploy.server.errors import Refused
 from plainformer.deploy.server.limits import Limits
@@ -72,6 +73,8 @@ class Models:
     limits: Limits
     metrics: Metrics
     int8: bool = False
+    aside: Aside = field(default_factory=Aside)
+    """Computes what shares no batch."""
     _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @contextmanager

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from plainformer.base import UserError, plural
-from plainformer.deploy.server.aside import Aside
 from plainformer.deploy.server.errors import Refused, reply
 from plainformer.deploy.server.models import Models, Running
 from plainformer.deploy.server.routes.body import OfModel, strict_router
@@ -52,7 +51,7 @@ class Attention(BaseModel):
 
 def attention_router(models: Models) -> APIRouter:
     """Make the route."""
-    router, aside = strict_router(), Aside()
+    router = strict_router()
 
     @router.post("/attention", response_model=Attention)
     async def attention(body: AttentionBody) -> Response:
@@ -69,7 +68,7 @@ def attention_router(models: Models) -> APIRouter:
                     413,
                     f"{item.num_tokens:,} tokens, more than {MOST_TOKENS}: shorten the text",
                 )
-            return await aside.run(lambda: answer(one, item, body.layer))
+            return await models.aside.run(lambda: answer(one, item, body.layer))
 
     return router
 

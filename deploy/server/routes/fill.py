@@ -4,7 +4,6 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from plainformer.base import UserError
-from plainformer.deploy.server.aside import Aside
 from plainformer.deploy.server.errors import Refused, reply
 from plainformer.deploy.server.models import Models, Running
 from plainformer.deploy.server.routes.body import OfModel, strict_router
@@ -44,7 +43,7 @@ class Fill(BaseModel):
 
 def fill_router(models: Models) -> APIRouter:
     """Make the route."""
-    router, aside = strict_router(), Aside()
+    router = strict_router()
 
     @router.post("/fill", response_model=Fill)
     async def fill(body: FillBody) -> Response:
@@ -57,7 +56,7 @@ def fill_router(models: Models) -> APIRouter:
                     "masked-language model"
                 )
             await one.encode(lambda: check_text(one, body.text), len(body.text))
-            return await aside.run(lambda: answer(one, model, body))
+            return await models.aside.run(lambda: answer(one, model, body))
 
     return router
 
