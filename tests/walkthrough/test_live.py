@@ -19,28 +19,17 @@ import torch
 from playwright.sync_api import sync_playwright
 
 from plainformer.base import UserError
-from plainformer.encoder import EncoderConfig, MaskedLM
+from plainformer.encoder import MaskedLM
 from plainformer.pretrain import fill_mask
 from plainformer.tokenizer import WordPiece
 from tests.processes import ROOT
+from tests.walkthrough.live_model import LETTERS, VOCABULARY, save_model
 from walkthrough.site.__main__ import build
 from walkthrough.site.check import FLAGS, check_in_browser, chromium
 from walkthrough.site.live import runtime
 from walkthrough.site.live.build import HERE, add_model, open_model, packed
 from walkthrough.site.live.words import EXAMPLES, WORDS
 
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789éßαω我中の.,;!?'-()[]$+<>«»。，"
-WORDS_OF_TEXT = (
-    "a large fish found in the rivers of south america man is playing guitar one who writes books "
-    "what capital france to cut with sharp knife the old woman reads book it rains"
-)
-VOCABULARY = [
-    *SPECIAL,
-    *dict.fromkeys([*LETTERS, *WORDS_OF_TEXT.split()]),
-    *(f"##{letter}" for letter in LETTERS),
-    *("##ing", "##ings", "un", "##able"),
-]
 TEXTS = (
     "Plain texts.",
     "unaffordable WRITINGS, don't!",
@@ -140,24 +129,6 @@ def test_a_runtime_with_another_checksum_is_refused(tmp_path: Path) -> None:
         runtime.fetch_runtime(tmp_path)
     assert found in str(failure.value)
     assert not archive.exists()
-
-
-def save_model(folder: Path) -> Path:
-    """Save a random model of the test's vocabulary."""
-    torch.manual_seed(0)
-    config = EncoderConfig.preset(
-        "modern-tiny",
-        num_hidden_layers=2,
-        hidden_size=32,
-        num_attention_heads=2,
-        intermediate_size=48,
-        vocab_size=len(VOCABULARY),
-        pad_token_id=0,
-        initializer_range=0.3,
-    )
-    MaskedLM(config).save_pretrained(folder)
-    WordPiece(VOCABULARY).save(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

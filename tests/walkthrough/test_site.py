@@ -5,11 +5,13 @@ import re
 import shutil
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from playwright.sync_api import sync_playwright
 
 from plainformer.base import UserError
 from tests.processes import ROOT
+from tests.walkthrough.live_model import save_model
 from walkthrough.chapters import chapters
 from walkthrough.site.__main__ import build
 from walkthrough.site.check import FLAGS, check_in_browser, check_links, chromium
@@ -222,7 +224,8 @@ def test_search_works_from_a_folder(site: Path, language: str, query: str, page:
 
 
 @pytest.mark.slow
-def test_the_whole_site_is_accessible(tmp_path: Path) -> None:
-    """It needs Chromium."""
-    build(ROOT / "walkthrough", tmp_path / "site")
+def test_the_whole_site_is_accessible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It needs Chromium. The model of the live page is a random one."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # for the export
+    build(ROOT / "walkthrough", tmp_path / "site", train=save_model)
     assert list(check_in_browser(tmp_path / "site")) == []

@@ -18,7 +18,7 @@ const state = {
   text: part("text").value,
   hidden: [], // places of words in the text: { start, end }
   layer: 0,
-  head: 0,
+  head: 0, // within the layer
   chosen: null, // the position whose attention is shown alone; null: all
 };
 let network = null;
@@ -78,6 +78,7 @@ async function update() {
     isStale = false;
     const tokens = tokensOf(state.text, state.hidden);
     const output = await network.run(tokens.map(({ id }) => id));
+    if (!shown) beginWith(sharpest(output));
     shown = { tokens, output };
     if (state.chosen !== null && state.chosen >= tokens.length) state.chosen = null;
     draw();
@@ -227,7 +228,8 @@ function drawAttention() {
   lines.forEach(({ query, key, weight }, index) => {
     const [from, to] = [query + 0.5, key + 0.5];
     paths[index].setAttribute("d", `M0 ${from}C50 ${from} 50 ${to} 100 ${to}`);
-    paths[index].setAttribute("stroke-opacity", Math.sqrt(weight).toFixed(3));
+    const opacity = chosen === null ? weight : Math.sqrt(weight); // the fewer lines, the bolder
+    paths[index].setAttribute("stroke-opacity", opacity.toFixed(3));
   });
   const place = say(words.head, { layer: state.layer + 1, head: state.head + 1 });
   part("place").textContent = place;
@@ -294,6 +296,22 @@ function take(example) {
   update();
 }
 
+// The head whose queries look most at a single key: the first to be seen.
+function sharpest(output) {
+  const share = (head) => {
+    const rows = output.attention(Math.floor(head / heads), head % heads);
+    return rows.reduce((sum, row) => sum + Math.max(...row), 0);
+  };
+  return [...Array(layers * heads).keys()].reduce((best, head) =>
+    share(head) > share(best) ? head : best,
+  );
+}
+
+function beginWith(head) {
+  part("heads").querySelectorAll("input")[head].checked = true;
+  Object.assign(state, { layer: Math.floor(head / heads), head: head % heads });
+}
+
 function makeHeads() {
   const boxes = fill(part("heads"), layers * heads, "label");
   boxes.forEach((label, index) => {
@@ -305,7 +323,6 @@ function makeHeads() {
     radio.type = "radio";
     radio.name = "head";
     radio.setAttribute("aria-label", say(words.head, { layer: layer + 1, head: head + 1 }));
-    radio.checked = layer === state.layer && head === state.head;
     radio.onchange = () => {
       Object.assign(state, { layer, head });
       drawAttention();

@@ -40,6 +40,7 @@ def trained(cache: Path) -> Path:
     folder = cache / f"model-{recipe}"
     if (folder / "metrics.json").is_file():
         return folder
+    print("pretraining, some minutes … ", end="", flush=True)
     lines = texts()
     write_text(cache / "texts.txt", "\n".join(lines) + "\n")
     tokenizer = train_tokenizer(lines, kind="wordpiece", vocab_size=VOCABULARY)
