@@ -32,6 +32,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -151,7 +152,7 @@ def export_theirs(folder: Path, theirs: Path) -> None:
     # The fusion recognises only the pattern of the older exporter with eager attention.
     model = AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation="eager")
     ids = torch.ones(2, 8, dtype=torch.long)
-    names = ("input_ids", "attention_mask", "token_type_ids")
+    names = ["input_ids", "attention_mask", "token_type_ids"]
     dynamic = {name: {0: "batch", 1: "seq"} for name in names} | {"logits": {0: "batch"}}
     torch.onnx.export(
         OnlyLogits(model).eval(),
@@ -412,6 +413,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results" / "serving-cpu.json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    warnings.simplefilter("ignore")
     run = surroundings(torch.device("cpu"))
     run["versions"] |= installed(PACKAGES)
     run |= {name: getattr(options, name) for name in ("rounds", "seconds", "clients", "seed")}

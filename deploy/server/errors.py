@@ -81,8 +81,6 @@ def describe(errors: Sequence[Any]) -> str:
     """Describe the first error of pydantic: the field, and what it should be."""
     first = errors[0]
     kind, place = first["type"], first["loc"]
-    if kind in ("model_attributes_type", "missing") and len(place) < 2:
-        return "the body must be a JSON object, sent with Content-Type: application/json"
     alike = [error for error in errors if error["loc"][: len(place) - 1] == place[:-1]]
     if kind not in ("missing", "extra_forbidden") and len(alike) > 1:  # of several forms, none
         return f"{name_of(place[:-1])} has a form that is not among those of /openapi.json"

@@ -17,6 +17,9 @@ from plainformer.deploy.server.models import load_models
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 BACKLOG = 2048
+SWITCH = 0.0002
+"""Seconds after which the thread that answers lets that of a model go on, if it waits (Python: 5
+milliseconds, which is longer than most operations of a batch)."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -69,6 +72,7 @@ def serve(
         shown, taken = listener.getsockname()[:2]
         shown = f"[{shown}]" if ":" in shown else shown
         print(f"{', '.join(models.running)} at http://{shown}:{taken}", flush=True)
+        sys.setswitchinterval(SWITCH)
         # uvicorn stops at SIGTERM, and raises it again when it has stopped.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         server.run(sockets=[listener])
