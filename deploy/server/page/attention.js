@@ -37,8 +37,9 @@ export class AttentionView {
     const { sequences } = await ask("attention", body, signal);
     this.found = sequences;
     this.sequence = Math.min(this.sequence, sequences.length - 1);
+    const legend = say.sequence(this.model.task);
     this.sequences.replaceChildren(...(sequences.length === 1 ? [] : [
-      radios("sequence", say.sequence(this.model.task), sequences.length, this.sequence, (sequence) => {
+      radios("sequence", legend, sequences.length, this.sequence, (sequence) => {
         this.sequence = sequence;
         this.draw();
       })]));

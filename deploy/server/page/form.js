@@ -31,8 +31,9 @@ export class Form {
         id, rows, name: field, spellcheck: "false", autocomplete: "off", oninput: changed,
       });
       box.value = values[field] ?? "";
-      return [field, box, field === "pair" ? optional(box, say.fields.pair)
-        : element("div", { class: "field" }, element("label", { for: id }, say.fields[field]), box)];
+      const title = say.fields[field];
+      return [field, box, field === "pair" ? optional(box, title)
+        : element("div", { class: "field" }, element("label", { for: id }, title), box)];
     });
     this.boxes = Object.fromEntries(fields);
     this.element = element("div", { class: "fields" }, fields.map(([, , whole]) => whole));

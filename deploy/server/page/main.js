@@ -15,7 +15,7 @@ const main = document.getElementById("main");
 
 // What is chosen; it outlives a change of the language.
 const chosen = { model: null, tab: null, values: {}, others: {}, layer: 0, head: 0 };
-let models = [];
+let models = [], guarded = false;
 let form = null, view = null, panel = null, status = null;
 let running = null, timer = null;
 
@@ -128,6 +128,8 @@ function tell(text, failed = false) {
 }
 
 function askToken(problem = "") {
+  guarded = true;
+  foot();
   const box = element("input", {
     id: "token", type: "password", autocomplete: "off", required: true,
     "aria-describedby": "token-hint",
@@ -147,15 +149,19 @@ function askToken(problem = "") {
   box.focus();
 }
 
+// A link to what needs the token would lead nowhere.
+function foot() {
+  document.getElementById("footer").replaceChildren(element("p", {}, say.footer),
+    guarded ? "" : element("p", {}, element("a", { href: "openapi.json" }, say.api)));
+}
+
 function translate() {
   const languages = document.getElementById("languages");
   languages.setAttribute("aria-label", say.language);
   for (const button of languages.children) {
     button.setAttribute("aria-pressed", String(button.lang === say.code));
   }
-  document.getElementById("footer").replaceChildren(
-    element("p", {}, say.footer),
-    element("p", {}, element("a", { href: "openapi.json" }, say.api)));
+  foot();
   if (models.length) build();
   else begin();
 }

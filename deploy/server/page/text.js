@@ -15,7 +15,7 @@ const ENGLISH = {
     embedding: "text encoder",
     "masked-lm": "masked language model",
     classification: "classification",
-    "multi-label": "several labels",
+    "multi-label": "multi-label classification",
     regression: "regression",
     tagging: "tagging",
     "question-answering": "question answering",

@@ -1,12 +1,13 @@
 """POST /attention: where each word of a text looks, in every head of a layer."""
 
+import json
 from typing import Any
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from plainformer.base import UserError, plural
-from plainformer.deploy.server.errors import Refused, reply
+from plainformer.deploy.server.errors import Refused
 from plainformer.deploy.server.models import Models, Running
 from plainformer.deploy.server.routes.body import OfModel, strict_router
 from plainformer.deploy.server.routes.predict import Pair, size
@@ -87,19 +88,16 @@ def answer(one: Running, item: Item, layer: int) -> Response:
     encoder, tokenizer = one.served.model.base, one.served.tokenizer
     sequences = []
     for encoding in item.encodings:
-        words = words_of(encoding)
-        weights = word_attention(token_attention(encoder, encoding, layer), words)
+        positions = words_of(encoding)
+        weights = word_attention(token_attention(encoder, encoding, layer), positions)
         ids, special = encoding.ids, encoding.special_tokens_mask
-        sequences.append(
-            {
-                "words": [
-                    {
-                        "text": spelling(tokenizer, [ids[i] for i in word]),
-                        "special": bool(special[word[0]]),
-                    }
-                    for word in words
-                ],
-                "weights": weights.double().round(decimals=DECIMALS).tolist(),
-            }
-        )
-    return reply({"model": one.name, "layer": layer, "sequences": sequences})
+        words = [
+            {"text": spelling(tokenizer, [ids[i] for i in word]), "special": bool(special[word[0]])}
+            for word in positions
+        ]
+        heads = weights.double().round(decimals=DECIMALS).tolist()
+        # Head by head: other threads wait while numbers are written.
+        written = ",".join(json.dumps(head, separators=(",", ":")) for head in heads)
+        sequences.append(f'{{"words":{json.dumps(words)},"weights":[{written}]}}')
+    text = f'{{"model":{json.dumps(one.name)},"layer":{layer},"sequences":[{",".join(sequences)}]}}'
+    return Response(text, media_type="application/json")
