@@ -1,34 +1,112 @@
-"""Run a module of the tests on several processes, as torchrun starts them."""
+"""Run a module of the tests in a process of its own, or on several, as torchrun starts them.
 
+They are forked from a process that has imported torch: to import it takes longer than most runs.
+"""
+
+import multiprocessing
 import os
-import signal
-import subprocess
+import runpy
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+IMPORTED = (
+    *("torch._dynamo", "torch.distributed.fsdp", "torch.nn.parallel.distributed"),
+    *("matplotlib.figure", "matplotlib.backends.backend_agg", "pytest"),
+    *("plainformer.finetune", "plainformer.pretrain"),
+)
+
+server = multiprocessing.get_context("forkserver")
+server.set_forkserver_preload(list(IMPORTED))
+
+
+def run_in_process(
+    module: str, arguments: Sequence[str], timeout: float, folder: Path = ROOT
+) -> tuple[int, str]:
+    """Run `python -m module` in `folder`; return its exit code, and what it has printed."""
+    return _run([{}], module, arguments, timeout, folder)
 
 
 def run_on_processes(count: int, module: str, arguments: Sequence[str], timeout: float) -> None:
     """Run `python -m module` on `count` processes; fail where they fail, or wait for each other."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(count), "-m", module, *arguments]
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        output, _ = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
-        pytest.fail(f"the processes wait for each other:\n{output}")
-    assert process.returncode == 0, output
+    from torch.distributed import TCPStore  # not above: conftest sets the number of threads
+
+    # As in torchrun, which is the store of its processes, so that no port is taken meanwhile.
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    shared = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "OMP_NUM_THREADS": "1",
+    }
+    own = [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+    code, output = _run(own, module, arguments, timeout, ROOT)
+    assert code == 0, output
+
+
+def _run(
+    environments: Sequence[Mapping[str, str]],
+    module: str,
+    arguments: Sequence[str],
+    timeout: float,
+    folder: Path,
+) -> tuple[int, str]:
+    """Run a module in a process for each of the environments, until one fails or all have ended."""
+    with TemporaryDirectory() as scratch:
+        printed = Path(scratch, "printed")
+        printed.touch()
+        processes = [
+            server.Process(
+                target=_become,
+                args=(module, list(arguments), {**os.environ, **own}, folder, printed),
+            )
+            for own in environments
+        ]
+        try:
+            for process in processes:
+                process.start()
+            in_time = _wait(processes, timeout)
+        finally:
+            for process in processes:
+                process.kill()
+                process.join()
+        output = printed.read_text(errors="replace")
+    if not in_time:
+        pytest.fail(f"not ended after {timeout} seconds:\n{output}")
+    return next((code for p in processes if (code := p.exitcode or 0)), 0), output
+
+
+def _wait(processes: Sequence[ForkServerProcess], timeout: float) -> bool:
+    """Wait until all have ended, or one has failed; return whether that was in time."""
+    end = time.monotonic() + timeout
+    running = {process.sentinel: process for process in processes}
+    while running:
+        ended = wait(list(running), timeout=max(0.0, end - time.monotonic()))
+        if not ended:
+            return False
+        if any([running.pop(int(sentinel)).exitcode for sentinel in ended]):
+            return True
+    return True
+
+
+def _become(
+    module: str, arguments: list[str], environment: dict[str, str], folder: Path, printed: Path
+) -> None:
+    """Be the process that `python -m module` would be, with what it prints in a file."""
+    file = os.open(printed, os.O_WRONLY | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
