@@ -107,6 +107,6 @@ def _become(
     os.dup2(file, 2)
     os.chdir(folder)
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update(environment, PYTHONPATH=str(ROOT))
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -1,15 +1,12 @@
 """Every chapter runs, its exercises can be solved, and its two languages agree with its code."""
 
 import ast
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.processes import ROOT
+from tests.processes import ROOT, run_in_process
 from walkthrough.chapters import Cell, chapters, chinese, english
 
 LANGUAGES = {"English": english, "Chinese": chinese}
@@ -26,14 +23,10 @@ SLIPS = (
 def test_a_chapter_runs_and_its_exercises_tell_right_from_wrong(
     chapter: str, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "tests.programs.run_chapter", chapter]
-    # Threads that wait sleep soon, as on the command line: on a busy machine a chapter takes a
-    # fraction of the time.
-    environment = {"GOMP_SPINCOUNT": "4000", **os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
+    code, output = run_in_process(
+        "tests.programs.run_chapter", [chapter], timeout=600, folder=tmp_path
     )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert code == 0, output[-6000:]
 
 
 @pytest.mark.parametrize("chapter", chapters())
