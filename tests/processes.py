@@ -93,8 +93,9 @@ def _wait(processes: Sequence[ForkServerProcess], timeout: float) -> bool:
         ended = wait(list(running), timeout=max(0.0, end - time.monotonic()))
         if not ended:
             return False
-        if any([running.pop(int(sentinel)).exitcode for sentinel in ended]):
+        if any(running[int(sentinel)].exitcode for sentinel in ended):
             return True
+        running = {s: process for s, process in running.items() if s not in ended}
     return True
 
 
