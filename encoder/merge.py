@@ -33,7 +33,7 @@ def replace_linear(
 
     Raises `UserError`, before any is replaced, for a layer that cannot be merged.
     """
-    layers = list(_linear_layers(blocks, "blocks"))
+    layers = list(linear_layers(blocks, "blocks"))
     for path, layer, _ in layers:
         if type(layer) not in (Linear, nn.Linear) and not isinstance(layer, Mergeable):
             raise UserError(
@@ -45,10 +45,10 @@ def replace_linear(
         setattr(parent, path.rpartition(".")[2], make(*weights))
 
 
-def _linear_layers(parent: nn.Module, path: str) -> Iterator[tuple[str, nn.Linear, nn.Module]]:
+def linear_layers(parent: nn.Module, path: str) -> Iterator[tuple[str, nn.Linear, nn.Module]]:
     """Yield the linear layers under `parent`, each with its path and its parent."""
     for name, module in parent.named_children():
         if isinstance(module, nn.Linear):
             yield f"{path}.{name}", module, parent
         else:
-            yield from _linear_layers(module, f"{path}.{name}")
+            yield from linear_layers(module, f"{path}.{name}")

@@ -5,6 +5,7 @@ rounded and no memory is added. The activation of a feed-forward layer becomes p
 before it. The model cannot be trained afterwards; saving it writes the weights in their own layout.
 """
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from jaxtyping import Float
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from plainformer.encoder import ops
 from plainformer.encoder.feedforward import FeedForward
-from plainformer.encoder.merge import replace_linear
+from plainformer.encoder.merge import Mergeable, linear_layers, replace_linear
 from plainformer.encoder.ops.prepacked import can_prepack, prepack
 from plainformer.encoder.pretrained import PretrainedModel
 
@@ -50,7 +51,32 @@ def prepack_weights(model: Model) -> Model:
     """
     if all(can_prepack(parameter) for parameter in model.parameters()):
         replace_linear(model.base.blocks, PrepackedLinear)
-        for layer in model.base.blocks.modules():
-            if isinstance(layer, FeedForward) and isinstance(layer.up, PrepackedLinear):
-                layer.up.act, layer.act = model.config.hidden_act, nn.Identity()
+        _move_activations(model)
     return model.requires_grad_(False).eval()
+
+
+def prepack_together(models: Sequence[PretrainedModel]) -> None:
+    """Prepack the linear layers of models on the same parameters, in place, each of them once.
+
+    Parameters that were added to a layer are not merged: its weights stay as they are, in all
+    models.
+    """
+    packable = all(can_prepack(parameter) for model in models for parameter in model.parameters())
+    layers = [one for model in models for one in linear_layers(model.base.blocks, "blocks")]
+    added = {id(layer.weight) for _, layer, _ in layers if isinstance(layer, Mergeable)}
+    made: dict[tuple[int, int], PrepackedLinear] = {}
+    for path, layer, parent in layers if packable else ():
+        key = id(layer.weight), id(layer.bias)  # `layers` keeps them, so no other gets their id
+        if id(layer.weight) not in added:
+            if key not in made:
+                made[key] = PrepackedLinear(layer.weight, layer.bias)
+            setattr(parent, path.rpartition(".")[2], made[key])
+    for model in models:
+        _move_activations(model)
+        model.requires_grad_(False).eval()
+
+
+def _move_activations(model: PretrainedModel) -> None:
+    for layer in model.base.blocks.modules():
+        if isinstance(layer, FeedForward) and isinstance(layer.up, PrepackedLinear):
+            layer.up.act, layer.act = model.config.hidden_act, nn.Identity()

@@ -9,7 +9,7 @@ ones ends there, and their engine is closed when none is left.
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from plainformer.base import UserError, did_you_mean
 from plainformer.base.allocator import trim_memory
 from plainformer.deploy.runtimes import Runtime
+from plainformer.deploy.server.adapters import ItemOf, compute_items, groups_of, load_adapters
 from plainformer.deploy.server.aside import Aside
 from plainformer.deploy.server.engine import Closed, Engine, QueueFull
 from plainformer.deploy.server.errors import Refused
@@ -43,8 +44,15 @@ class Running:
     served: Served
     engine: Engine
     limits: Limits
+    group: "list[Running]"
+    """The adapters that share the engine, or this model alone."""
     users: int = 0
     retired: bool = False
+
+    def close_unused(self) -> None:
+        """Close the engine when it was replaced, and no request uses it."""
+        if self.retired and not any(one.users for one in self.group):
+            self.engine.close()
 
     async def encode(self, encode: Callable[[], T], characters: int) -> T:
         """Encode inputs, long ones without letting other requests wait."""
@@ -53,8 +61,10 @@ class Running:
     async def compute(self, items: Sequence[Item]) -> list[Any]:
         """Compute items in batches with those of others; raise `Refused` where it cannot."""
         self.limits.check_tokens(sum(item.num_tokens for item in items))
+        shares = len(self.group) > 1
+        given = [ItemOf(self.served, item) for item in items] if shares else items
         try:
-            return await asyncio.wrap_future(self.engine.submit(items))
+            return await asyncio.wrap_future(self.engine.submit(given))
         except QueueFull:
             raise Refused(
                 429, "too many texts wait for this model: try again", {"Retry-After": "1"}
@@ -98,25 +108,25 @@ class Models:
             yield one
         finally:
             one.users -= 1
-            if one.retired and not one.users:
-                one.engine.close()
+            one.close_unused()
 
     async def reload(self) -> None:
         """Load each folder again, and swap it for the model that runs; keep it where that fails."""
         async with self._reloading:
-            for name, old in list(self.running.items()):
+            for old in {id(one.group): one.group for one in self.running.values()}.values():
+                named = {one.name: one.served.folder for one in old}
+                runtime = old[0].served.runtime
+                names = ", ".join(named)
                 try:
-                    served = await asyncio.to_thread(
-                        Served.load, old.served.folder, self.int8, old.served.runtime
-                    )
+                    new = await asyncio.to_thread(load_group, named, self.int8, runtime)
                 except Exception as error:
-                    print(f"{name} is not reloaded: {error}", file=sys.stderr, flush=True)
+                    print(f"{names} is not reloaded: {error}", file=sys.stderr, flush=True)
                     continue
-                self.running[name] = start(name, served, self.limits, self.metrics)
-                old.retired = True
-                if not old.users:
-                    old.engine.close()
-                print(f"{name} is reloaded", file=sys.stderr, flush=True)
+                self.running |= start(new, self.limits, self.metrics)
+                for one in old:
+                    one.retired = True
+                old[0].close_unused()
+                print(f"{names} is reloaded", file=sys.stderr, flush=True)
             trim_memory()
 
     def close(self) -> None:
@@ -127,16 +137,27 @@ class Models:
             one.engine.join(self.limits.timeout)
 
 
-def start(name: str, served: Served, limits: Limits, metrics: Metrics) -> Running:
-    """Start the engine of a model."""
-    served.tokenizer.limit_caches(CACHED_WORDS)
+def load_group(folders: Mapping[str, Path], int8: bool, runtime: Runtime) -> dict[str, Served]:
+    """Load one folder, or the adapters of one base together."""
+    if len(folders) > 1:
+        return load_adapters(folders)
+    return {name: Served.load(folder, int8, runtime) for name, folder in folders.items()}
+
+
+def start(loaded: Mapping[str, Served], limits: Limits, metrics: Metrics) -> dict[str, Running]:
+    """Start the engine of a model, or of the adapters of one base."""
+    (first, *others) = loaded.values()
     engine = Engine(
-        served.compute,
+        compute_items if others else first.compute,
         wait=limits.wait_ms / 1000,
         queue=limits.queue,
         on_batch=metrics.of_batch,
     )
-    return Running(name, served, engine, limits)
+    group: list[Running] = []
+    for name, served in loaded.items():
+        served.tokenizer.limit_caches(CACHED_WORDS)
+        group.append(Running(name, served, engine, limits, group))
+    return {one.name: one for one in group}
 
 
 def load_models(
@@ -156,7 +177,11 @@ def load_models(
         if name in named:
             raise UserError(f"{named[name]} and {folder} have the same name: rename one")
         named[name] = folder
-    loaded = {name: Served.load(folder, int8, runtime) for name, folder in named.items()}
-    running = {name: start(name, served, limits, metrics) for name, served in loaded.items()}
+    is_whole = int8 or runtime not in ("auto", "torch")  # adapters are merged then
+    groups = [{n: f} for n, f in named.items()] if is_whole else groups_of(named)
+    loaded = [load_group(group, int8, runtime) for group in groups]
+    started: dict[str, Running] = {}
+    for group in loaded:
+        started |= start(group, limits, metrics)
     trim_memory()
-    return Models(running, limits, metrics, int8)
+    return Models({name: started[name] for name in named}, limits, metrics, int8)

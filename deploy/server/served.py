@@ -62,10 +62,7 @@ class Served:
 
     @classmethod
     def _load(cls, folder: Path, int8: bool) -> "Served":
-        """Load a folder; a pretrained encoder gives sentence vectors, without a task.
-
-        A tagger reads long texts in windows, even where it was trained on cut ones.
-        """
+        """Load a folder; a pretrained encoder gives sentence vectors, without a task."""
         found = find_folder(folder)
         task = task_of(found)
         if task is None or isinstance(task, SentenceEmbedding):
@@ -74,10 +71,14 @@ class Served:
                 inner = found / embedder.model.layout.encoder
                 return cls(folder, None, embedder, masked_lm(inner, embedder.model.base))
             return cls(folder, Predictor(task, embedder.model, embedder.tokenizer), embedder)
-        predictor = Predictor.load(found, int8=int8)
+        return cls.of_task(folder, Predictor.load(found, int8=int8))
+
+    @classmethod
+    def of_task(cls, folder: Path, predictor: Predictor) -> "Served":
+        """Serve a fine-tuned model; a tagger reads long texts in windows, not cut."""
+        task, model = predictor.task, predictor.model
         if isinstance(task, Tagging):
             predictor = replace(predictor, task=replace(task, overflow="windows"))
-        model = predictor.model
         return cls(folder, predictor, None, model if isinstance(model, MaskedLM) else None)
 
     @property

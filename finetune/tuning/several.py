@@ -123,14 +123,17 @@ def mixed(
 def routed(models: Sequence[HeadedModel], tokens: Sequence[Tensor]) -> Any:
     """Build the encoder whose changed layers are those of all `models`, each for its tokens."""
     first = models[0].base
-    kept = {id(tensor): tensor for tensor in (*first.parameters(), *first.buffers())}
-    encoder = copy.deepcopy(first, kept)  # its modules alone
-    encoder.pooler = None
     named = [pair for model in models for pair in model.base.named_modules()]
     for path, module in named:
         if isinstance(module, HasAddedParameters) and not isinstance(module, TunedLinear):
             raise UserError(f"{path}: a {type(module).__name__} cannot be mixed in a batch")
     changed = {path for path, module in named if isinstance(module, TunedLinear)}
+    # What holds a changed layer is copied, and all else is that of the first.
+    holders = {path.rsplit(".", n)[0] for path in changed for n in range(1, path.count(".") + 1)}
+    kept: dict[int, Any] = {id(t): t for t in (*first.parameters(), *first.buffers())}
+    kept |= {id(m): m for path, m in first.named_modules() if path not in {"", *holders}}
+    encoder = copy.deepcopy(first, kept)
+    encoder.pooler = None
     for path in changed:
         layers = [model.base.get_submodule(path) for model in models]
         put(encoder, path, Routed(layers, tokens))
