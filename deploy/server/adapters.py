@@ -85,10 +85,10 @@ def base_of(folder: Path) -> Path | None:
 def load_adapters(folders: Mapping[str, Path]) -> dict[str, Served]:
     """Load adapters of one base; raise `UserError` for a folder that is none."""
     loaded: dict[str, Served] = {}
-    first: PretrainedModel | None = None
+    first: HeadedModel | None = None
     for name, folder in folders.items():
         one = Finetuned.load(folder)
-        model = one.model.to(choose_device("auto"))
+        model = cast(HeadedModel, one.model.to(choose_device("auto")))
         if first is None:
             first = model
         else:

@@ -14,14 +14,23 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
-from plainformer.finetune.data.batch import BATCH_TOKENS, Item
+from plainformer.finetune.data.batch import BATCH_TOKENS
 
 Compute = Callable[[Sequence[Any]], Sequence[Any]]
 OnBatch = Callable[[int, int, float, float], None]
 """A function that is called with the texts and tokens of a batch, the seconds that its first text
 waited, and the seconds it took."""
+
+
+class Sized(Protocol):
+    """An item of a request, with its size."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Return the number of tokens."""
+        ...
 
 
 class QueueFull(Exception):
@@ -35,7 +44,7 @@ class Closed(Exception):
 class Request:
     """The items of a request, and the results that are there."""
 
-    def __init__(self, items: Sequence[Item]) -> None:
+    def __init__(self, items: Sequence[Sized]) -> None:
         self.items = items
         self.taken = 0
         """The number of items that were put into batches."""
@@ -90,7 +99,7 @@ class Engine:
         """Return the number of texts that wait."""
         return self._texts
 
-    def submit(self, items: Sequence[Item]) -> "Future[list[Any]]":
+    def submit(self, items: Sequence[Sized]) -> "Future[list[Any]]":
         """Queue the items of a request; return the future of their results, in order.
 
         Raises `QueueFull`, and `Closed` after `close`.
@@ -123,7 +132,7 @@ class Engine:
         """Wait for the end of the thread."""
         self._thread.join(timeout)
 
-    def _count(self, items: Sequence[Item], sign: int) -> None:
+    def _count(self, items: Sequence[Sized], sign: int) -> None:
         self._texts += sign * len(items)
         self._tokens += sign * sum(item.num_tokens for item in items)
 

@@ -62,7 +62,7 @@ class Running:
         """Compute items in batches with those of others; raise `Refused` where it cannot."""
         self.limits.check_tokens(sum(item.num_tokens for item in items))
         shares = len(self.group) > 1
-        given = [ItemOf(self.served, item) for item in items] if shares else items
+        given = [ItemOf(self.served, item) for item in items] if shares else list(items)
         try:
             return await asyncio.wrap_future(self.engine.submit(given))
         except QueueFull:
