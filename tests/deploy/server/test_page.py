@@ -131,6 +131,11 @@ def test_what_people_wrote_is_text(browser, address):
             else:
                 page.click("#tab-predict")
                 page.wait_for_selector(".tagged:has-text('<')")
+        page.select_option("#model", "choice")  # an option is shown whole
+        page.click("#tab-predict")
+        page.fill("#input-options", f"{evil}\nhen")
+        page.wait_for_selector(".bars .name:has-text('<img src=x onerror=')")
+        assert page.locator("main img").count() == 0
         assert page.title() == "Plainformer"
 
 
