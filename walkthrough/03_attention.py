@@ -442,8 +442,9 @@ torch.testing.assert_close(packed_output, packing.pack(padded_output))
 
 # %% [markdown]
 # Plainformer packs every batch before the first layer, and unpacks it after the last. You notice it
-# only in the time. So a whole model agrees with itself, too; and so do the formulas and the fast
-# kernels, between which `use_backend` chooses.
+# only in the time, which [Fast and small](13_fast_and_small.py) measures. So a whole model agrees
+# with itself, too; and so do the formulas and the fast kernels, between which `use_backend`
+# chooses.
 
 # %% whole-model
 batch = batches[0]
