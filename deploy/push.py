@@ -17,13 +17,11 @@ from typing import Any
 from plainformer.base import UserError, read_json
 from plainformer.base.hub import HUB_ID
 from plainformer.deploy.card import CARD, Facts, write_card
-from plainformer.deploy.card.loading import EXPORTED, REPOSITORY, check_base
+from plainformer.deploy.card.loading import EXPORTED, REPOSITORY, WEIGHTS, check_base
 from plainformer.deploy.card.write import add_to_card, has_seal, read_card
 from plainformer.encoder.weights import is_adapter
 from plainformer.encoder.weights.adapter import CONFIG as ADAPTER_CONFIG
-from plainformer.encoder.weights.adapter import TENSORS as ADAPTER
 
-WEIGHTS = ("model.safetensors", "model_int8.safetensors", "model.safetensors.index.json", ADAPTER)
 FILES = (
     *(CARD, "LICENSE", "config.json", "task.json", "tuning.json", ADAPTER_CONFIG),
     *(*WEIGHTS, "model-*-of-*.safetensors", "encoder.safetensors", "head.safetensors"),

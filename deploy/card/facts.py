@@ -12,7 +12,15 @@ from plainformer.base.hub import hub_id
 from plainformer.corpora import Dataset, catalogue, is_set
 from plainformer.deploy.opened import task_of
 from plainformer.encoder.config import EncoderConfig
-from plainformer.encoder.weights import Adapter, family_of, is_adapter, read_config, read_tensors
+from plainformer.encoder.weights import (
+    Adapter,
+    family_of,
+    is_adapter,
+    named_architectures,
+    read_config,
+    read_tensors,
+)
+from plainformer.encoder.weights.sentence import read_layout
 from plainformer.finetune import FinetuneConfig
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.tasks import name_of
@@ -75,7 +83,8 @@ class Facts:
     folder: Path
     config: Mapping[str, Any]
     """The `config.json`, of an adapter the one of the tuned model."""
-    shape: EncoderConfig
+    shape: EncoderConfig | None
+    """None of static vectors, which have neither a config nor blocks."""
     parameters: int | None
     task: AnyTask | None
     start: str | None
@@ -98,7 +107,9 @@ class Facts:
         """Read the facts of the model in `folder`; `run` is that of its training, if another."""
         run = folder if run is None else run
         options = object_in(run / OPTIONS)
-        config = read_config(folder)
+        layout = read_layout(folder)
+        is_static = layout is not None and layout.is_static
+        config = {} if is_static else read_config(folder)
         is_one_of_several = (run.parent / TASKS).is_file()
         stage = Stage.of(options)
         model = options.get("model")
@@ -106,9 +117,9 @@ class Facts:
         return cls(
             folder,
             config,
-            family_of(config).read_config(config),
+            None if is_static else family_of(config).read_config(config),
             num_parameters(folder),
-            task_of(folder),
+            task_or_none(folder),
             None if start is None else (hub_id(start) or file_name(start)),
             None if start is None else (hub_id if is_adapter(folder) else base_model)(start),
             stage.train,
@@ -142,6 +153,13 @@ class Facts:
             commands=(*facts.commands, shlex.join(["plainformer", *words])),
             notes=(note,),
         )
+
+    @property
+    def architecture(self) -> str:
+        """Return the name of the class of `transformers`, or what stands for it."""
+        if self.shape is None:
+            return "static vectors"
+        return next(iter(named_architectures(self.config)), family_of(self.config).model_type)
 
     @property
     def task_name(self) -> str | None:
@@ -309,6 +327,16 @@ def base_model(start: str) -> str | None:
             return None
         start = options["model"]
     return None
+
+
+def task_or_none(folder: Path) -> AnyTask | None:
+    """Load the task of a folder; None where it has none."""
+    try:
+        return task_of(folder)
+    except UserError:
+        if (folder / "task.json").exists():
+            raise
+        return None
 
 
 def num_parameters(folder: Path) -> int | None:

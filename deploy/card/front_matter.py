@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from plainformer.deploy.card.facts import Facts, Result
-from plainformer.deploy.card.loading import other_loading, own_loading
+from plainformer.deploy.card.loading import EXPORTED, library_of
 from plainformer.deploy.card.tasks import WORDINGS
 from plainformer.encoder.weights import named_architectures
 
@@ -33,19 +33,18 @@ PARTS = {"validation part": "validation", "test part": "test"}
 
 def front_matter(facts: Facts, title: str) -> dict[str, Any]:
     """Return the fields of the front matter, those first that a reader looks for."""
-    other = other_loading(facts)
     tag = pipeline_tag(facts)
     first = {(one.data.name, one.part): one for one in reversed(facts.results)}.values()
     results = [entry for one in first if (entry := eval_result(facts, one))]
     names = [name for one in facts.results for name in list(one.scores)[:LISTED]]
     fields = {
         "language": list(facts.languages),
-        "library_name": (own_loading(facts) if other is None else other).library,
+        "library_name": library_of(facts),
         "pipeline_tag": tag,
         "base_model": facts.base,
         "datasets": [data.name for data in facts.train if data.known is not None],
         "metrics": list(dict.fromkeys(map(metric_type, names))),
-        "tags": ["plainformer"],
+        "tags": ["plainformer", *["onnx"] * (facts.folder / EXPORTED).is_file()],
         "model-index": [{"name": title, "results": results}] if results else [],
     }
     return {name: value for name, value in fields.items() if value}

@@ -11,13 +11,17 @@ from plainformer.base import UserError
 from plainformer.deploy.card.facts import Facts
 from plainformer.deploy.card.tasks import WORDINGS
 from plainformer.encoder.weights import Adapter, family_of, is_adapter, named_architectures
-from plainformer.encoder.weights.family import Family
 from plainformer.encoder.weights.native import NATIVE
 from plainformer.encoder.weights.sentence import MODULES
 from plainformer.encoder.weights.storage import FIELD
 
 REPOSITORY = "USER/NAME"
 """Stands in a card for the place of the model, until `plainformer push` knows it."""
+WEIGHTS = (
+    *("model.safetensors", "model_int8.safetensors", "model.safetensors.index.json"),
+    "adapter_model.safetensors",
+)
+"""Files of which a folder with a model has one."""
 EXPORTED = "onnx/model.onnx"
 OF_PEFT = ("LORA", "ADALORA", "IA3")
 """The methods of adapters that `peft` opens."""
@@ -34,8 +38,11 @@ class Loading:
     code: str
 
 
-def own_loading(facts: Facts) -> Loading:
-    """Return the lines that open the model with this project, or its graph in ONNX Runtime."""
+def loadings(facts: Facts) -> list[Loading]:
+    """List the ways to open the model, with this project first."""
+    found: list[Loading | None] = []
+    if any((facts.folder / name).is_file() for name in WEIGHTS):
+        found += [own_loading(facts), other_loading(facts)]
     if (facts.folder / EXPORTED).is_file():
         code = (
             "import onnxruntime\n"
@@ -44,7 +51,18 @@ def own_loading(facts: Facts) -> Loading:
             "session = onnxruntime.InferenceSession(path)\n"
             "print([value.name for value in session.get_inputs()])"
         )
-        return Loading("onnx", "onnxruntime huggingface_hub", code)
+        found.append(Loading("onnx", "onnxruntime huggingface_hub", code))
+    return [one for one in found if one is not None]
+
+
+def library_of(facts: Facts) -> str:
+    """Return the hub's name of the library that most readers would open the model with."""
+    first, *others = [one.library for one in loadings(facts)]
+    return next((library for library in others if library != "onnx"), first)
+
+
+def own_loading(facts: Facts) -> Loading:
+    """Return the lines that open the model with this project."""
     if facts.task_name is not None:
         code = (
             "from plainformer.finetune import Predictor\n\n"
@@ -65,12 +83,12 @@ def own_loading(facts: Facts) -> Loading:
 
 def other_loading(facts: Facts) -> Loading | None:
     """Return the lines that open the model in another library; None where none is known to."""
-    folder, family = facts.folder, family_of(facts.config)
-    if family is NATIVE or facts.config.get(FIELD) or (folder / EXPORTED).is_file():
-        return None
-    auto = auto_class(family, facts)
+    folder = facts.folder
     if is_adapter(folder):
-        return peft_loading(facts, auto)
+        return peft_loading(facts)
+    is_encoder = facts.shape is not None
+    if is_encoder and (family_of(facts.config) is NATIVE or facts.config.get(FIELD)):
+        return None
     if (folder / MODULES).is_file():
         code = (
             "from sentence_transformers import SentenceTransformer\n\n"
@@ -78,6 +96,7 @@ def other_loading(facts: Facts) -> Loading | None:
             'print(model.encode(["A text."]).shape)'
         )
         return Loading("sentence-transformers", "sentence-transformers", code)
+    auto = auto_class(facts)
     code = (
         f"from transformers import {auto}, AutoTokenizer\n\n"
         f'tokenizer = AutoTokenizer.from_pretrained("{REPOSITORY}")\n'
@@ -96,11 +115,12 @@ def other_loading(facts: Facts) -> Loading | None:
     return Loading("transformers", "transformers", code)
 
 
-def peft_loading(facts: Facts, auto: str) -> Loading | None:
+def peft_loading(facts: Facts) -> Loading | None:
     """Return the lines that open an adapter in `peft`, where its base model is on the hub."""
     adapter = Adapter.of(facts.folder)
     if facts.base is None or adapter.settings.text("peft_type", "") not in OF_PEFT:
         return None
+    auto = auto_class(facts)
     labels = f", num_labels={len(facts.config['id2label'])}" if "id2label" in facts.config else ""
     code = (
         "from peft import PeftModel\n"
@@ -111,8 +131,9 @@ def peft_loading(facts: Facts, auto: str) -> Loading | None:
     return Loading("peft", "peft transformers", code)
 
 
-def auto_class(family: Family, facts: Facts) -> str:
+def auto_class(facts: Facts) -> str:
     """Return the class of `transformers` that chooses the model's own: AutoModelForMaskedLM."""
+    family = family_of(facts.config)
     named = [*named_architectures(facts.config), family.architectures["Encoder"]][0]
     head = named.removeprefix(family.class_prefix)
     return "AutoModel" if head == "Model" else f"AutoModel{head}"

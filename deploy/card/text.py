@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from plainformer import __version__
 from plainformer.deploy.card.facts import Data, Facts, Result
 from plainformer.deploy.card.front_matter import as_yaml, front_matter, metric_name
-from plainformer.deploy.card.loading import other_loading, own_loading
+from plainformer.deploy.card.loading import loadings
 from plainformer.deploy.card.tasks import WORDINGS
 from plainformer.encoder.weights import family_of, is_adapter, named_architectures
 from plainformer.encoder.weights.native import NATIVE
@@ -15,6 +15,10 @@ from plainformer.encoder.weights.storage import FIELD
 
 MOST_LABELS, MOST_SCORES = 30, 8
 """Labels that are named, and columns of scores of one table."""
+
+
+NAMES = {"onnx": "ONNX Runtime"}
+"""The hub's name of a library -> what it is called."""
 
 
 def card_text(facts: Facts) -> str:
@@ -37,7 +41,7 @@ def card_text(facts: Facts) -> str:
 
 def title_of(facts: Facts) -> str:
     """Name the model by what it began with and what it learned from."""
-    begin = (facts.start or architecture(facts)).rpartition("/")[2]
+    begin = (facts.start or facts.architecture).rpartition("/")[2]
     data = " and ".join(data.name for data in facts.train[:2])
     verb = "pretrained" if facts.task is None else "fine-tuned"
     learned = f", {verb} on {data}" if data else ""
@@ -47,14 +51,14 @@ def title_of(facts: Facts) -> str:
 def about(facts: Facts) -> str:
     """Say what the model is and does."""
     shape = facts.shape
-    size = ""
+    what = "A Transformer encoder" if shape is not None else "A table of token vectors, no encoder"
+    known = [facts.architecture]
+    if shape is not None:
+        known += [f"{shape.num_hidden_layers} layers of width {shape.hidden_size}"]
     if facts.parameters is not None:
-        what = "added or trained parameters" if is_adapter(facts.folder) else "parameters"
-        size = f", {facts.parameters / 1e6:,.1f} million {what}"
-    lines = [
-        f"A Transformer encoder ({architecture(facts)}: {shape.num_hidden_layers} layers of width "
-        f"{shape.hidden_size}{size}), made with Plainformer {__version__}."
-    ]
+        kind = "added or trained parameters" if is_adapter(facts.folder) else "parameters"
+        known += [f"{facts.parameters:,} {kind}"]
+    lines = [f"{what} ({', '.join(known)}), made with Plainformer {__version__}."]
     if facts.task_name is not None:
         lines.append(f"It {WORDINGS[facts.task_name].does}.")
     elif any(name.endswith("MaskedLM") for name in named_architectures(facts.config)):
@@ -135,10 +139,11 @@ def described(data: Data) -> str:
 
 def usage(facts: Facts) -> str:
     """Show how the model is opened here and, where that is known to work, elsewhere."""
-    own, other = own_loading(facts), other_loading(facts)
-    parts = [block(f"pip install {own.package}"), block(own.code, "python")]
-    if other is not None:
-        parts += [f"In {other.package.split()[0]}:", block(other.code, "python")]
+    parts = []
+    for number, one in enumerate(loadings(facts)):
+        if number:
+            parts.append(f"With {NAMES.get(one.library, one.library)}:")
+        parts += [block(f"pip install {one.package}"), block(one.code, "python")]
     return "\n\n".join(parts)
 
 
@@ -160,7 +165,7 @@ def limits(facts: Facts) -> str:
         )
     if facts.config.get(FIELD):
         found.append("Its weights are in 8 bits, in a layout that only Plainformer opens.")
-    elif family_of(facts.config) is NATIVE:
+    elif facts.shape is not None and family_of(facts.config) is NATIVE:
         found.append("`transformers` has no model of its shape: only Plainformer opens it.")
     return "\n".join(f"- {line}" for line in found) or "- None are recorded."
 
@@ -187,11 +192,6 @@ def task_limits(facts: Facts) -> list[str]:
     if facts.task_name in ("relation", "prompt"):
         found.append("Plainformer marks the text or fills the template; elsewhere do so yourself.")
     return found
-
-
-def architecture(facts: Facts) -> str:
-    """Return the name of the architecture, or the family's."""
-    return next(iter(named_architectures(facts.config)), family_of(facts.config).model_type)
 
 
 def source(data: Data, part: str) -> str:

@@ -18,11 +18,13 @@ from plainformer.base import UserError, read_json
 from plainformer.commands import evaluate, finetune, pretrain
 from plainformer.deploy.card import CARD, Facts, card_text, write_card
 from plainformer.deploy.card.front_matter import as_yaml
-from plainformer.deploy.card.loading import other_loading, own_loading
+from plainformer.deploy.card.loading import EXPORTED, loadings, other_loading, own_loading
 from plainformer.deploy.card.text import code, plain, table
 from plainformer.deploy.card.write import front_of, is_ours, with_fields
-from plainformer.encoder import Encoder, SequenceClassifier, TokenClassifier
+from plainformer.encoder import Encoder, SentenceEncoder, SequenceClassifier, TokenClassifier
+from plainformer.encoder.static import StaticEncoder
 from plainformer.encoder.weights.save import save
+from plainformer.encoder.weights.sentence_layout import SentenceLayout
 from plainformer.encoder.weights.storage import Storage
 from plainformer.finetune import FinetuneConfig, Predictor
 from plainformer.finetune.tasks.tagging.crf import ChainTagger
@@ -190,6 +192,12 @@ def test_transformers_is_named_where_it_opens_a_folder(models, tokenizer, tmp_pa
     assert found["int8"] is found["alibi"] is None
     assert found["half"] is not None
     run_lines(found["half"].code, tmp_path / "half")
+    (tmp_path / "half" / "onnx").mkdir()
+    (tmp_path / "half" / EXPORTED).touch()
+    libraries = [one.library for one in loadings(Facts.of(tmp_path / "half"))]
+    assert libraries == ["plainformer", "transformers", "onnx"]
+    fields = hub.ModelCard(card_text(Facts.of(tmp_path / "half"))).data
+    assert fields.library_name == "transformers" and "onnx" in fields.tags
     text = card_text(Facts.of(tmp_path / "alibi"))
     assert (
         "only Plainformer opens it" in text
@@ -201,6 +209,17 @@ def test_transformers_is_named_where_it_opens_a_folder(models, tokenizer, tmp_pa
     tokenizer.save(tmp_path / "adapter")
     facts = Facts.of(tmp_path / "adapter")
     assert other_loading(facts) is None  # its base model is in a folder of its author
+
+
+def test_static_vectors(tokenizer, tmp_path: Path) -> None:
+    table = StaticEncoder(torch.randn(tokenizer.vocab_size, 4))
+    SentenceEncoder(table, SentenceLayout(is_static=True)).save_pretrained(tmp_path)
+    tokenizer.save(tmp_path)
+    own, other = loadings(Facts.of(tmp_path))
+    assert other.library == "sentence-transformers"
+    run_lines(own.code, tmp_path)
+    run_lines(other.code, tmp_path)
+    assert f"{4 * tokenizer.vocab_size} parameters" in card_text(Facts.of(tmp_path))
 
 
 def test_a_tagger_with_a_crf_says_what_others_leave_out(tokenizer, tmp_path: Path) -> None:
