@@ -55,13 +55,14 @@ class ItemOf:
         return self.item.num_tokens
 
 
-@dataclass(frozen=True)
-class Computed:
+class Computed(PretrainedModel):
     """A model whose outputs are known."""
 
-    outputs: Any
+    def __init__(self, outputs: Any) -> None:
+        super().__init__()
+        self.outputs = outputs
 
-    def __call__(self, *_: Any) -> Any:
+    def forward(self, *_: Any) -> Any:
         """Return the outputs."""
         return self.outputs
 
@@ -141,7 +142,7 @@ def compute_mixed(parts: Mapping[Served, Sequence[Item]]) -> dict[Served, list[A
     for served, batch, given in zip(parts, batches, outputs.values(), strict=True):
         assert served.predictor is not None
         task = served.predictor.task
-        known = task.outputs(cast(PretrainedModel, Computed(given)), batch)
+        known = task.outputs(Computed(given), batch)
         check_finite(known)
         found[served] = list(task.predict(known, batch))
     return found

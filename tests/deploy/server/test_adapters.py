@@ -87,6 +87,24 @@ def test_answers_of_a_mixed_batch_are_those_of_each_alone(adapters, monkeypatch)
     assert 3 in sizes
 
 
+def test_a_batch_of_several_adapters(adapters):
+    loaded = module.load_adapters(adapters)
+    items = [
+        module.ItemOf(one, item)
+        for start in range(3)
+        for one in loaded.values()
+        for item in one.read(TEXTS[start::3])[1]
+    ]
+    found = module.compute_items(items)
+    for one in items:
+        (alone,) = one.served.compute([one.item])
+        close(as_json(found.pop(0)), as_json(alone))
+
+
+def as_json(prediction: Any) -> Any:
+    return json.loads(json.dumps(prediction.to_json()))
+
+
 def test_the_base_is_in_memory_once(adapters):
     models = load_models(list(adapters.values()))
     bases = [running.served.model.base for running in models.running.values()]
