@@ -1,17 +1,18 @@
-"""Export a fine-tuned or pretrained folder to ONNX, and compare the result before it is kept.
+"""Export a fine-tuned or pretrained folder, and compare the result before it is kept.
 
     OUT/onnx/model.onnx              as transformers.js and optimum read it
     OUT/onnx/model_quantized.onnx    with --int8
+    OUT/torch/model.pt2              with --format torch, instead
     OUT/config.json, model.safetensors, tokenizer.json, task.json, README.md …
 
-The exported model runs in ONNX Runtime on real text, in batches of many lengths, beside the packed
-model. A difference above the tolerance is an error, and nothing is written.
+The exported model runs in ONNX Runtime, or in torch, on real text, in batches of many lengths,
+beside the packed model. A difference above the tolerance is an error, and nothing is written.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from plainformer.deploy.card import Data, Facts, Result, write_card
 from plainformer.deploy.onnx_export import export_onnx, silence
 from plainformer.deploy.onnx_model import OnnxModel
 from plainformer.deploy.opened import Opened
+from plainformer.deploy.torch_export import TorchModel, export_torch
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights.added import split_state
 from plainformer.encoder.weights.family import headed
@@ -30,7 +32,15 @@ from plainformer.finetune.data.batch import Batch, by_length
 from plainformer.finetune.prediction.predictor import measure
 from plainformer.finetune.task_file import save_task
 
+Format = Literal["onnx", "torch"]
 WHOLE, QUANTISED = "model.onnx", "model_quantized.onnx"
+FILES: dict[Format, str] = {"onnx": WHOLE, "torch": "model.pt2"}
+"""Format, which is the name of its folder, too -> its file."""
+MADE: dict[Format, tuple[str, str]] = {
+    "onnx": ("as ONNX", "ONNX Runtime"),
+    "torch": ("as a program of torch.export", "torch"),
+}
+"""Format -> what a card says of it."""
 SENTENCES = (
     "Plain text.",
     "An exported model is trusted when its numbers are those of the model itself.",
@@ -60,13 +70,15 @@ def export_folder(
     data: str | None = None,
     int8: bool = False,
     tolerance: float = 1e-5,
+    format: Format = "onnx",
 ) -> list[Exported]:
-    """Write the model of `folder` to `out` as ONNX, compared on `data` or on built-in sentences.
+    """Write the model of `folder` to `out`, compared on `data` or on built-in sentences.
 
     Returns what was measured: of the model itself, then of each file. Raises `UserError` for a
     folder that cannot be exported, and where an output differs by more than `tolerance`.
     """
-    need("onnx", "onnxscript", "onnxruntime", extra="export", purpose="exporting to ONNX")
+    if format == "onnx":
+        need("onnx", "onnxscript", "onnxruntime", extra="export", purpose="exporting to ONNX")
     opened = Opened.of(folder)
     pairs = opened.items(data, SENTENCES)
     batches = [Batch.of([item for _, item in some]) for some in by_length([i for _, i in pairs])]
@@ -77,7 +89,8 @@ def export_folder(
         return measure(opened.task, model, pairs).scores()
 
     def measured(path: Path) -> Exported:
-        model = OnnxModel(path, opened.model.config)
+        kind = OnnxModel if format == "onnx" else TorchModel
+        model = kind(path, opened.model.config)
         found = [difference(opened.model, model, batch) for batch in batches]
         largest = float(torch.tensor(found).max())
         return Exported(path.name, path.stat().st_size / 1e6, largest, scores(model))
@@ -85,10 +98,11 @@ def export_folder(
     size = sum(p.numel() * p.element_size() for p in opened.model.parameters())
     results = [Exported("the model", size / 1e6, None, scores(opened.model))]
     with replaced_folder(out, "export") as unfinished:
-        (unfinished / "onnx").mkdir()
+        (unfinished / format).mkdir()
         write_beside(opened, unfinished)
-        whole = unfinished / "onnx" / WHOLE
-        export_onnx(opened.model, whole)
+        whole = unfinished / format / FILES[format]
+        export = export_onnx if format == "onnx" else export_torch
+        export(opened.model, whole)
         results.append(measured(whole))
         largest = results[-1].difference
         if largest is None or not largest <= tolerance:
@@ -99,7 +113,7 @@ def export_folder(
         if int8:
             quantise(whole, unfinished / "onnx" / QUANTISED)
             results.append(measured(unfinished / "onnx" / QUANTISED))
-        found = facts_of(unfinished, folder, data, int8, len(pairs), results)
+        found = facts_of(unfinished, folder, data, format, int8, len(pairs), results)
         write_card(unfinished, found, before=out)
     return results
 
@@ -108,6 +122,7 @@ def facts_of(
     unfinished: Path,
     folder: str | Path,
     data: str | None,
+    format: Format,
     int8: bool,
     count: int,
     results: Sequence[Exported],
@@ -119,13 +134,14 @@ def facts_of(
         part = "test part" if source.known else ""
         words += ["--data", source.name]
         measured = [Result(source, part, count, one.scores, model=one.name) for one in results[1:]]
-    words += [*["--int8"] * int8, "--out", "DIR"]
+    words += [*["--format", "torch"] * (format == "torch"), *["--int8"] * int8, "--out", "DIR"]
     on = "on a few built-in sentences" if data is None else f"on {count:,} examples"
+    made, runtime = MADE[format]
     note = (
-        "`plainformer export` wrote it as ONNX. In ONNX Runtime its outputs differ from the "
+        f"`plainformer export` wrote it {made}. In {runtime} its outputs differ from the "
         f"model's by at most {whole.difference:.2g} {on}, as a share of the largest."
     )
-    return Facts.of_made(unfinished, folder, "as ONNX", words, measured, note)
+    return Facts.of_made(unfinished, folder, made, words, measured, note)
 
 
 @torch.no_grad()

@@ -36,7 +36,7 @@ COMMANDS = {
     "fill-mask": "DIR --text …: predict the tokens at [MASK]",
     "embed": "DIR --text … | --file F --out F.npy: encode sentences as vectors",
     "compare": "DIR: compare with transformers, layer by layer",
-    "export": "DIR --out DIR: export to ONNX, checked against the model",
+    "export": "DIR --out DIR: export to ONNX or torch.export, checked against the model",
     "shrink": "RUN --data F --out DIR: make it smaller or faster, measured against the run",
     "static": "DIR --out DIR: distil an encoder of sentences into static token vectors",
     "serve": "RUN …: answer over HTTP, the texts of all clients in shared batches",

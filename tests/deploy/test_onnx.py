@@ -3,8 +3,6 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -17,26 +15,17 @@ from plainformer.encoder import (
     Discriminator,
     PairedMaskedLM,
     SentenceEncoder,
-    Sequences,
     quantize_int8,
 )
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune import FinetuneConfig, Predictor, finetune
 from plainformer.training import LoopConfig
+from tests.deploy.ragged import batch_of
 from tests.encoder.families import CONFIGS, OURS, pair
 from tests.encoder.tools import bert, modern, randomise
 
 pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.usefixtures("tracing")
-
-
-def batch_of(lengths: list[int], vocab_size: int, types: int) -> Any:
-    """Random tokens, of two types in each text where the model has them."""
-    sequences = Sequences.of(sorted(lengths))
-    generator = torch.Generator().manual_seed(sum(lengths))
-    ids = torch.randint(4, vocab_size, (sum(lengths),), generator=generator)
-    type_ids = (sequences.positions >= 3).long() * (types > 1)
-    return SimpleNamespace(input_ids=ids, token_type_ids=type_ids, sequences=sequences)
 
 
 def check(model: PretrainedModel, path: Path, bound: float = 1e-5) -> OnnxModel:
