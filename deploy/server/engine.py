@@ -115,11 +115,13 @@ class Engine:
                 self._forget_given_up()
             if self._texts + len(items) > self._queue:
                 raise QueueFull
-            if not self._requests:
+            is_first = not self._requests
+            if is_first:
                 self._since = monotonic()
             self._requests.append(request)
             self._count(items, 1)
-            self._changed.notify()
+            if is_first or self._tokens >= self._batch_tokens:  # else the thread waits for more
+                self._changed.notify()
         return request.done
 
     def close(self) -> None:
