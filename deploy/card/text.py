@@ -132,7 +132,7 @@ def described(data: Data) -> str:
         return f"Data: the file or folder {code(data.name)} of its author."
     known = data.known
     return (
-        f"Data: {code(data.name)}, {plain(known.title)}. {linked(known.citation)} "
+        f"Data: {code(data.name)}, {plain(known.title)}. {linked(known.citation.rstrip('.'))}. "
         f"Licence of the data: {plain(known.licence)}."
     )
 
