@@ -30,6 +30,7 @@ from plainformer.unparse import words_of
 OPTIONS, METRICS, SUMMARY = "options.json", "metrics.json", "summary.json"
 TASKS = "tasks.json"
 """Names the tasks of a run on several, in the folder that holds those of its tasks."""
+SEVERAL = "It was trained together with other tasks, or after them: `multitask`, `continual`."
 TEXTS = {"columns", "template", "templates", "verbaliser"}
 """Options with text in which a slash means no path."""
 LONGEST_CHAIN = 16
@@ -125,6 +126,7 @@ class Facts:
             stage.train,
             tuple(stage.results(run)),
             () if is_one_of_several else stage.commands,
+            notes=(SEVERAL,) if is_one_of_several else (),
             is_chosen=stage.kind is FinetuneConfig and bool(options.get("select", True)),
         )
 
