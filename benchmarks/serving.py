@@ -3,9 +3,10 @@
     python benchmarks/serving.py [--material runs/bench/serving] [--rounds 5] [--seconds 3]
                                  [--clients 64] [--threads 2] [--contenders NAME …] [--seed 0]
 
-On an idle machine, with `pip install '.[bench,serve,export,openvino]' uvloop httptools`: the whole
-takes about 6 minutes, and 2 more for the first time, in which MiniLM is fine-tuned on TREC for one
-epoch and exported (`--material` keeps it; no network is needed after that).
+On an idle machine, with `pip install '.[bench,serve,export,openvino]'`, the whole takes about 5
+minutes, and 2 more the first time, in which MiniLM is fine-tuned on TREC for one epoch and exported
+(`--material` keeps it; no network is needed after that). `--threads` is what each server computes
+with, beside the thread that speaks HTTP: by default as many as there are cores.
 
 Every contender is a process of its own with the same weights: ours with each runtime in fp32 and
 int8, and those of `serving_baselines.py`. The clients are one other process, in which 64 keep-alive
