@@ -72,8 +72,10 @@ def test_chinese_prose_is_set_as_chinese_is(chapter: str) -> None:
     assert slips("\n\n".join(texts)) == []
 
 
-def test_the_chinese_index_is_set_as_chinese_is() -> None:
-    assert slips((ROOT / "walkthrough/README.zh-CN.md").read_text(encoding="utf-8")) == []
+@pytest.mark.parametrize("page", ["README", "site/live/page"])
+def test_other_chinese_pages_are_set_as_chinese_is(page: str) -> None:
+    text = (ROOT / "walkthrough" / f"{page}.zh-CN.md").read_text(encoding="utf-8")
+    assert slips(text) == []
 
 
 @pytest.mark.parametrize(

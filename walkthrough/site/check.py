@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, sync_playwright
 
 from plainformer.base import plural
 from walkthrough.chapters import HERE
@@ -131,7 +131,10 @@ def _check_page(browser: Browser, path: Path) -> Iterator[str]:
     if (width := page.evaluate("document.documentElement.scrollWidth")) > 375:
         faults.append(f"{width} px wide on a phone of 375 px")
     faults += _violations(page, "phone", rules=["scrollable-region-focusable"])
-    faults += check_live(page)
+    try:
+        faults += check_live(page)
+    except Error as error:
+        faults.append(f"live: {error.message.splitlines()[0]}")
     context.close()
     yield from faults
 

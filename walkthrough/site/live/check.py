@@ -38,6 +38,7 @@ def check_live(page: Page) -> Iterator[str]:
         yield f"a changed context does not change {part}"
     if len(_guesses(page)) != 5:
         yield "the hidden word is lost when other words are typed"
+        return
     yield from _check_attention(page)
     first = _part(page, "guesses").locator("button").first
     guess = first.locator(".name").inner_text().removeprefix("##")

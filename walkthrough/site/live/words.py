@@ -3,11 +3,11 @@
 from typing import Any
 
 EXAMPLES = (
-    "A large *fish* found in the rivers of South America.",
-    "A man is playing a *guitar*.",
-    "One who *writes* books.",
-    "What is the *capital* of France?",
-    "To *cut* with a sharp knife.",
+    "A *dog* is running in the snow.",
+    "An *instrument* for measuring the force of the wind.",
+    "A man is *playing* a guitar.",
+    "A small *animal* with a long tail.",
+    "What is the capital *of* France?",
 )
 """Between asterisks: the word that is hidden at first."""
 
