@@ -6,6 +6,7 @@ The hook comes before the first import.
 import os
 import random
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -37,6 +38,15 @@ def seed_all() -> None:
 def seeded() -> None:
     """Let a test draw the same numbers alone and after others."""
     seed_all()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def without_pictures() -> Iterator[None]:
+    """Let a run draw nothing but where a test says `with pictures()`."""
+    from tests.pictures import no_pictures  # not at the top: it imports torch
+
+    with no_pictures():
+        yield
 
 
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef) -> None:

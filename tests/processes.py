@@ -1,4 +1,4 @@
-"""Run a module of the tests in a process of its own, or on several, as torchrun starts them.
+"""Run a module or a script in a process of its own, or on several, as torchrun starts them.
 
 They are forked from a process that has imported torch: to import it takes longer than most runs.
 """
@@ -28,9 +28,12 @@ server.set_forkserver_preload(list(IMPORTED))
 
 
 def run_in_process(
-    module: str, arguments: Sequence[str], timeout: float, folder: Path = ROOT
+    module: str, arguments: Sequence[str], timeout: float = 600, folder: Path = ROOT
 ) -> tuple[int, str]:
-    """Run `python -m module` in `folder`; return its exit code, and what it has printed."""
+    """Run `python -m module`, or a script, in `folder`; return its exit code and what it printed.
+
+    The code is that of `subprocess`: −9 for a process that was killed.
+    """
     return _run([{}], module, arguments, timeout, folder)
 
 
@@ -102,7 +105,7 @@ def _wait(processes: Sequence[ForkServerProcess], timeout: float) -> bool:
 def _become(
     module: str, arguments: list[str], environment: dict[str, str], folder: Path, printed: Path
 ) -> None:
-    """Be the process that `python -m module` would be, with what it prints in a file."""
+    """Be the process that `python -m module` or `python module.py` would be; print to a file."""
     file = os.open(printed, os.O_WRONLY | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -110,4 +113,8 @@ def _become(
     os.environ.clear()
     os.environ.update(environment, PYTHONPATH=str(ROOT))
     sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    if module.endswith(".py"):
+        sys.path.insert(0, str(Path(module).parent))
+        runpy.run_path(module, run_name="__main__")
+    else:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)

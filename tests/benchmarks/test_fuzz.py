@@ -1,30 +1,20 @@
 """Damaged files and lines are read or refused; and the fuzzer sees what is neither."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from plainformer.base import UserError
-
-ROOT = Path(__file__).parents[2]
+from tests.processes import ROOT, run_in_process
 
 
 def test_what_is_damaged_is_read_or_refused() -> None:
-    script = [sys.executable, "benchmarks/fuzz.py", "--cases", "120", "--seed", "13"]
-    done = subprocess.run(
-        [*script, "--processes", "1"],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "120 cases, 0 faults" in done.stdout
+    options = ["--cases", "120", "--seed", "13", "--processes", "1"]
+    code, output = run_in_process(str(ROOT / "benchmarks" / "fuzz.py"), options)
+    assert code == 0, output
+    assert "120 cases, 0 faults" in output
 
 
 def test_a_fault_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

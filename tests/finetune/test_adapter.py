@@ -251,12 +251,10 @@ def run(models, files, one_thread, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("run") / "tuned"
     training = LoopConfig(learning_rate=2e-2, device="cpu")
     config = FinetuneConfig(models["modern"], files("train"), out, valid=files("valid"), epochs=2)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
-        finetune(
-            replace(config, training=training, tuning=TuningOptions(lora=8, lora_targets=("all",))),
-            quiet=True,
-        )
+    finetune(
+        replace(config, training=training, tuning=TuningOptions(lora=8, lora_targets=("all",))),
+        quiet=True,
+    )
     return out
 
 

@@ -2,7 +2,6 @@
 
 import math
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,16 +49,8 @@ def config(models, files, synonyms, tmp_path_factory) -> FinetuneConfig:
     )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_pictures() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
-        patch.setattr("plainformer.finetune.run.figures", lambda _: {})
-        yield
-
-
 @pytest.fixture(scope="module")
-def finished(one_thread, no_pictures, config) -> Outcome:
+def finished(one_thread, config) -> Outcome:
     training = replace(config.training, checkpoint_every=1, eval_every=4)
     outcome = finetune(replace(config, training=training), quiet=True)
     assert isinstance(outcome, Outcome)

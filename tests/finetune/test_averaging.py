@@ -5,8 +5,6 @@
 trains a sharded model and keeps its average.
 """
 
-import os
-import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -32,7 +30,7 @@ from plainformer.finetune.robust.averaging import (
 from plainformer.training import train
 from tests.finetune import test_distributed as distributed
 from tests.finetune.test_robust import settings
-from tests.processes import run_on_processes
+from tests.processes import run_in_process, run_on_processes
 from tests.training import test_several_losses as several
 
 ROOT = Path(__file__).parents[2]
@@ -112,10 +110,8 @@ def last(run: Path, name: str = "best") -> dict[str, Tensor]:
 def unbroken(models, files, one_thread, tmp_path_factory) -> dict[str, Path]:
     """A run of each average."""
     folder = tmp_path_factory.mktemp("averages")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
-        for name, robust in AVERAGES.items():
-            finetune(settings(models, files, folder / name, **robust), quiet=True)
+    for name, robust in AVERAGES.items():
+        finetune(settings(models, files, folder / name, **robust), quiet=True)
     return {name: folder / name for name in AVERAGES}
 
 
@@ -149,12 +145,10 @@ def test_swa_of_a_run_is_the_mean_of_its_checkpoints(models, files, tmp_path):
 def test_a_killed_run_goes_on_with_its_average(models, files, unbroken, tmp_path, name):
     config = settings(models, files, tmp_path / "run", **AVERAGES[name])
     write_json(tmp_path / "options.json", asdict(config))
-    command = [sys.executable, "-m", "tests.programs.killed_finetuning"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    killed = subprocess.run(
-        [*command, str(tmp_path / "options.json")], cwd=ROOT, env=environment, check=False
-    )
-    assert killed.returncode == -9 and not (tmp_path / "run" / "model.safetensors").exists()
+    options = str(tmp_path / "options.json")
+    code, output = run_in_process("tests.programs.killed_finetuning", [options])
+    assert code == -9, output
+    assert not (tmp_path / "run" / "model.safetensors").exists()
     finetune(replace(config, resume=True), quiet=True)
     for file in ("model.safetensors", "log.jsonl", "metrics.json"):
         assert (tmp_path / "run" / file).read_bytes() == (unbroken[name] / file).read_bytes(), file
@@ -177,8 +171,7 @@ def sharded(out: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_average_of_a_sharded_model_is_that_of_a_whole_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
+def test_the_average_of_a_sharded_model_is_that_of_a_whole_one(tmp_path):
     sharded(tmp_path / "one")
     run_on_processes(2, "tests.finetune.test_averaging", [str(tmp_path / "two")], timeout=120)
     names = [f"step-{step:08d}" for step in range(1, several.STEPS + 1)]

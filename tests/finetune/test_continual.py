@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,17 +66,8 @@ def settings(models, tasks: Path, out: Path, **changes: Any) -> ContinualConfig:
     )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def no_pictures() -> Iterator[None]:
-    """Draw no curves, and no figures of the metrics."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
-        patch.setattr("plainformer.finetune.multitask.outcome.figures", lambda _: {})
-        yield
-
-
 @pytest.fixture(scope="module")
-def run(models, tasks, one_thread, no_pictures, tmp_path_factory) -> Path:
+def run(models, tasks, one_thread, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "all"
     continual(settings(models, tasks, out), quiet=True)
     return out

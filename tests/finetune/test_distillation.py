@@ -200,10 +200,7 @@ def teacher(tokenizer, tmp_path_factory) -> Path:
 def unbroken(models, files, teacher, one_thread, tmp_path_factory) -> Path:
     """A run that nothing interrupted."""
     out = tmp_path_factory.mktemp("distilled") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
-        patch.setattr("plainformer.finetune.run.figures", lambda _: {})
-        finetune(settings(models, files, out, teacher), quiet=True)
+    finetune(settings(models, files, out, teacher), quiet=True)
     return out
 
 
@@ -227,10 +224,8 @@ def test_the_run_learns_from_the_teacher_and_saves_the_student_alone(unbroken, t
 
 
 def test_a_run_that_is_resumed_goes_on_with_its_projection(
-    models, files, teacher, unbroken, tmp_path, monkeypatch
+    models, files, teacher, unbroken, tmp_path
 ):
-    monkeypatch.setattr("plainformer.finetune.run.figures", lambda _: {})
-    monkeypatch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
     out = distributed.begun(unbroken, tmp_path / "run", steps=4)
     finetune(settings(models, files, out, teacher, resume=True), quiet=True)
     for file in ("model.safetensors", "log.jsonl", "metrics.json"):

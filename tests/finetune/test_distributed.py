@@ -97,25 +97,23 @@ def begun(run: Path, out: Path, steps: int) -> Path:
 def runs(models, files, one_thread, tmp_path_factory) -> Path:
     """A run on one process, on two and on four, and begun on two and ended on one; folds."""
     folder = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
-        finetune(settings(models, files, folder / "one"), quiet=True)
-        finetune(in_folds(models, files, folder / "folds-one"), quiet=True)
-        two = [
-            settings(models, files, folder / "two"),
-            in_folds(models, files, folder / "folds-two"),
-        ]
-        text = folder / "texts.txt"
-        text.write_text("".join(f"{line}\n" for line in tiny.sentences(1500, 5)))
-        for name in ("one", "two"):
-            (folder / f"out-{name}").mkdir()
-        for command in commands(folder / "one", text, files("test"), folder / "out-one"):
-            assert main(command) == 0
-        on_two = commands(folder / "one", text, files("test"), folder / "out-two")
-        run_on(2, two, folder, on_two)
-        run_on(4, [settings(models, files, folder / "four")], folder)
-        resumed = begun(folder / "two", folder / "two-one", 8)
-        finetune(settings(models, files, resumed, resume=True), quiet=True)
+    finetune(settings(models, files, folder / "one"), quiet=True)
+    finetune(in_folds(models, files, folder / "folds-one"), quiet=True)
+    two = [
+        settings(models, files, folder / "two"),
+        in_folds(models, files, folder / "folds-two"),
+    ]
+    text = folder / "texts.txt"
+    text.write_text("".join(f"{line}\n" for line in tiny.sentences(1500, 5)))
+    for name in ("one", "two"):
+        (folder / f"out-{name}").mkdir()
+    for command in commands(folder / "one", text, files("test"), folder / "out-one"):
+        assert main(command) == 0
+    on_two = commands(folder / "one", text, files("test"), folder / "out-two")
+    run_on(2, two, folder, on_two)
+    run_on(4, [settings(models, files, folder / "four")], folder)
+    resumed = begun(folder / "two", folder / "two-one", 8)
+    finetune(settings(models, files, resumed, resume=True), quiet=True)
     return folder
 
 

@@ -223,22 +223,19 @@ def runs(models, files, one_thread, tmp_path_factory) -> list[Path]:
     """A run of LoRA and one of all weights, from one model."""
     root = tmp_path_factory.mktemp("runs")
     found = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
-        patch.setattr("plainformer.finetune.run.figures", lambda _: {})
-        for seed, lora in enumerate((4, 0)):
-            config = FinetuneConfig(
-                model=models["bert"],
-                train=files("train"),
-                valid=files("valid"),
-                out=root / f"{seed}",
-                epochs=0.1,
-                max_length=32,
-                tuning=TuningOptions(lora=lora),
-                training=LoopConfig(seed=seed, learning_rate=1e-2, eval_every=0),
-            )
-            finetune(config, quiet=True)
-            found.append(config.out)
+    for seed, lora in enumerate((4, 0)):
+        config = FinetuneConfig(
+            model=models["bert"],
+            train=files("train"),
+            valid=files("valid"),
+            out=root / f"{seed}",
+            epochs=0.1,
+            max_length=32,
+            tuning=TuningOptions(lora=lora),
+            training=LoopConfig(seed=seed, learning_rate=1e-2, eval_every=0),
+        )
+        finetune(config, quiet=True)
+        found.append(config.out)
     return found
 
 

@@ -89,13 +89,11 @@ def test_layers_are_unfrozen_from_the_top_down() -> None:
 def runs(models, files, one_thread, tmp_path_factory) -> Path:
     """A run of each method, and half of one ended by another."""
     folder = tmp_path_factory.mktemp("frozen")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
-        for name, tuning in METHODS.items():
-            config = run_of(models, files, folder / "one" / name, **tuning)
-            finetune(config, quiet=True)
-            begun = distributed.begun(folder / "one" / name, folder / "resumed" / name, 4)
-            finetune(replace(config, out=begun, resume=True), quiet=True)
+    for name, tuning in METHODS.items():
+        config = run_of(models, files, folder / "one" / name, **tuning)
+        finetune(config, quiet=True)
+        begun = distributed.begun(folder / "one" / name, folder / "resumed" / name, 4)
+        finetune(replace(config, out=begun, resume=True), quiet=True)
     return folder
 
 

@@ -30,6 +30,7 @@ from plainformer.finetune.metrics import LabelsMetric
 from plainformer.finetune.tasks.multi_label import LabelsExample, LabelsPrediction, MultiLabel
 from plainformer.training import LoopConfig
 from tests.finetune.conftest import config_of
+from tests.pictures import pictures
 from tests.pretrain import tiny
 
 NAMES = ("a", "b", "c", "d")
@@ -246,19 +247,20 @@ def test_from_rows_to_a_folder_that_transformers_opens(models, tokenizer, tmp_pa
 
     run = tmp_path / "run"
     test = write(tmp_path / "test.jsonl", 40, 2)
-    outcome = finetune(
-        config(
-            model=models["modern"],
-            train=write(tmp_path / "train.jsonl", 200, 0),
-            valid=write(tmp_path / "valid.jsonl", 40, 1),
-            out=run,
-            epochs=6,
-            batch_size=16,
-            max_length=24,
-            training=LoopConfig(learning_rate=3e-3, eval_every=0, checkpoint_every=0),
-        ),
-        quiet=True,
-    )
+    with pictures():
+        outcome = finetune(
+            config(
+                model=models["modern"],
+                train=write(tmp_path / "train.jsonl", 200, 0),
+                valid=write(tmp_path / "valid.jsonl", 40, 1),
+                out=run,
+                epochs=6,
+                batch_size=16,
+                max_length=24,
+                training=LoopConfig(learning_rate=3e-3, eval_every=0, checkpoint_every=0),
+            ),
+            quiet=True,
+        )
     assert outcome.score > 0.95
     assert outcome.result is not None
     assert outcome.result.best["micro_f1"] == outcome.score, "thresholds are tuned in training, too"

@@ -3,7 +3,6 @@
 import copy
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -204,16 +203,6 @@ def test_where_there_are_no_hard_links_the_encoder_is_copied(models, tmp_path, m
 
 
 # Runs
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_pictures() -> Iterator[None]:
-    """Pictures take longer than the runs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
-        for module in ("run", "multitask.outcome"):
-            patch.setattr(f"plainformer.finetune.{module}.figures", lambda _: {})
-        yield
 
 
 def tag_file(path: Path, count: int, seed: int) -> Path:

@@ -30,6 +30,7 @@ from plainformer.finetune.run import build
 from plainformer.finetune.tasks.regression import Regression, ScoreExample
 from plainformer.training import LoopConfig
 from tests.finetune.conftest import config_of
+from tests.pictures import pictures
 from tests.pretrain import tiny
 
 
@@ -213,7 +214,8 @@ def test_from_rows_to_a_folder_that_transformers_opens(models, tokenizer, tmp_pa
         "max_length": 24,
         "training": LoopConfig(learning_rate=5e-3, eval_every=0, checkpoint_every=0),
     }
-    outcome = finetune(config(**settings, out=run, epochs=5), quiet=True)
+    with pictures():
+        outcome = finetune(config(**settings, out=run, epochs=5), quiet=True)
     assert outcome.score > 0.95
     assert outcome.metric.scores()["mse"] < 0.3, "the numbers are met, not their order alone"
     assert evaluate_folder(run, valid, quiet=True).metric.scores() == outcome.metric.scores()

@@ -1,11 +1,8 @@
 """The second stage from end to end: what is learned is what is saved, and what predicts."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +30,9 @@ from plainformer.finetune.run import build
 from plainformer.finetune.tasks.classification import Classification
 from plainformer.tokenizer import load_tokenizer
 from plainformer.training import LoopConfig
+from tests.pictures import pictures
 from tests.pretrain import tiny
+from tests.processes import run_in_process
 
 ROOT = Path(__file__).parents[2]
 TRAINING = LoopConfig(learning_rate=1e-2, eval_every=0, checkpoint_every=0)
@@ -59,7 +58,8 @@ def settings(models, files, out: Path, architecture: str = "modern", **changes) 
 def trained(request, one_thread, models, files, tmp_path_factory) -> tuple[FinetuneConfig, Outcome]:
     out = tmp_path_factory.mktemp("runs") / request.param
     config = settings(models, files, out, request.param)
-    return config, finetune(config, quiet=True)
+    with pictures():
+        return config, finetune(config, quiet=True)
 
 
 def test_the_task_is_learned(trained):
@@ -181,14 +181,9 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(models, files, tmp_path):
     finetune(config, quiet=True)
     other = replace(config, out=tmp_path / "b")
     write_json(tmp_path / "options.json", asdict(other))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable,
-        "-m",
-        "tests.programs.killed_finetuning",
-        str(tmp_path / "options.json"),
-    ]
-    assert subprocess.run(command, cwd=ROOT, env=environment).returncode == -signal.SIGKILL
+    options = str(tmp_path / "options.json")
+    code, output = run_in_process("tests.programs.killed_finetuning", [options])
+    assert code == -signal.SIGKILL, output
     assert (tmp_path / "b" / "checkpoints" / "step-00000020").is_dir()
     assert not (tmp_path / "b" / "model.safetensors").exists()
     finetune(replace(other, resume=True), quiet=True)

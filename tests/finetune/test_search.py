@@ -23,6 +23,7 @@ from plainformer.finetune.search.space import Choices, Range, default_space, rea
 from plainformer.finetune.search.study import SharedStudy, distribution, hold, storage_of
 from plainformer.finetune.search.trials import reporting
 from plainformer.training import LoopConfig
+from tests.processes import run_in_process
 
 ROOT = Path(__file__).parents[2]
 TRAINING = LoopConfig(learning_rate=1e-3, eval_every=0, checkpoint_every=0)
@@ -191,9 +192,9 @@ def test_a_trial_that_was_killed_goes_on_from_its_checkpoint(searched, tmp_path)
     config, found = searched
     config = replace(config, out=tmp_path / "run", training=replace(TRAINING, checkpoint_every=1))
     write_json(tmp_path / "options.json", asdict(config))
-    command = [sys.executable, "-m", "tests.programs.killed_search", str(tmp_path / "options.json")]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == -signal.SIGKILL
+    options = str(tmp_path / "options.json")
+    code, output = run_in_process("tests.programs.killed_search", [options])
+    assert code == -signal.SIGKILL, output
     (left,) = (config.out / "trials").glob("*.lock")
     assert (left.with_suffix("") / "checkpoints" / "step-00000001").is_dir()
     assert outcomes(run_search(config, quiet=True)) == outcomes(found)

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import plainformer.finetune.run
-import plainformer.training.run_log
 from plainformer.base import UserError, nan_to_null, write_text
 from plainformer.commands.finetune import run as command
 from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
@@ -29,15 +26,6 @@ from tests.finetune.conftest import rows
 
 TRAINING = LoopConfig(learning_rate=1e-2, seed=3, checkpoint_every=0, patience=5, eval_every=0)
 WEIGHTS = "model.safetensors"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def without_curves() -> Iterator[None]:
-    """Pictures take ten times as long as these runs, and are looked at elsewhere."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plainformer.training.run_log, "draw_curve", lambda *_: None)
-        patch.setattr(plainformer.finetune.run, "figures", lambda _: {})
-        yield
 
 
 @pytest.fixture(scope="module")

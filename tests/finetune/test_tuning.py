@@ -51,13 +51,11 @@ def settings(models, files, out: Path, **tuning: Any) -> FinetuneConfig:
 def runs(models, files, one_thread, tmp_path_factory) -> Path:
     """A run of each method, and half of one ended by another."""
     folder = tmp_path_factory.mktemp("tuned")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
-        for name, tuning in METHODS.items():
-            finetune(settings(models, files, folder / "one" / name, **tuning), quiet=True)
-            begun = distributed.begun(folder / "one" / name, folder / "resumed" / name, 4)
-            resumed = settings(models, files, begun, **tuning)
-            finetune(replace(resumed, resume=True), quiet=True)
+    for name, tuning in METHODS.items():
+        finetune(settings(models, files, folder / "one" / name, **tuning), quiet=True)
+        begun = distributed.begun(folder / "one" / name, folder / "resumed" / name, 4)
+        resumed = settings(models, files, begun, **tuning)
+        finetune(replace(resumed, resume=True), quiet=True)
     return folder
 
 

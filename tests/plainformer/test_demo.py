@@ -8,12 +8,14 @@ import pytest
 from plainformer.__main__ import main
 from plainformer.demo import DemoLog
 from plainformer.finetune import Predictor
+from tests.pictures import pictures
 
 
 @pytest.mark.slow
 def test_the_demo_runs_every_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "demo"
-    assert main(["demo", "--out", str(out), "--minutes", "0.3", "--seeds", "2"]) == 0
+    with pictures():
+        assert main(["demo", "--out", str(out), "--minutes", "0.3", "--seeds", "2"]) == 0
     printed = capsys.readouterr().out
     assert "held-out loss" in printed
     assert "points of accuracy" in printed

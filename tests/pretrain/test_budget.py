@@ -279,7 +279,6 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> PretrainConfig:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plainformer.training.step_time, "SECONDS", 0.0)
-    monkeypatch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
 
 
 def test_a_resumed_run_keeps_its_plan(

@@ -84,19 +84,17 @@ def cut(run: Path, out: Path) -> Path:
 def runs(config, one_thread, tmp_path_factory) -> Path:
     """Every run on one process and on two; and begun on one, gone on with on two or four."""
     folder = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
-        for name in RUNS:
-            pretrain(settings(config, name, folder / "one" / name), quiet=True)
-        two = [settings(config, name, folder / "two" / name) for name in RUNS]
-        for engine in ("ddp", "fsdp"):
-            begun = cut(folder / "one" / f"muon-{engine}", folder / "one-two" / engine)
-            two.append(replace(settings(config, f"muon-{engine}", begun), resume=True))
-        run_on(2, two, folder)
-        begun = cut(folder / "two" / "mlm-fsdp", folder / "two-four")
-        run_on(4, [replace(settings(config, "mlm-fsdp", begun), resume=True)], folder)
-        begun = cut(folder / "two" / "muon-fsdp", folder / "two-one")
-        pretrain(replace(settings(config, "muon-ddp", begun), resume=True), quiet=True)
+    for name in RUNS:
+        pretrain(settings(config, name, folder / "one" / name), quiet=True)
+    two = [settings(config, name, folder / "two" / name) for name in RUNS]
+    for engine in ("ddp", "fsdp"):
+        begun = cut(folder / "one" / f"muon-{engine}", folder / "one-two" / engine)
+        two.append(replace(settings(config, f"muon-{engine}", begun), resume=True))
+    run_on(2, two, folder)
+    begun = cut(folder / "two" / "mlm-fsdp", folder / "two-four")
+    run_on(4, [replace(settings(config, "mlm-fsdp", begun), resume=True)], folder)
+    begun = cut(folder / "two" / "muon-fsdp", folder / "two-one")
+    pretrain(replace(settings(config, "muon-ddp", begun), resume=True), quiet=True)
     return folder
 
 

@@ -62,7 +62,6 @@ def run(name: str, config: PretrainConfig, out: Path, **changes: Any) -> Pretrai
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_broken_run_goes_on_as_if_it_had_not_been(name, config, tmp_path, monkeypatch):
-    monkeypatch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
     whole = run(name, config, tmp_path / "whole")
     pretrain(whole, quiet=True)
     rows = [json.loads(line) for line in (whole.out / "log.jsonl").read_text().splitlines()]
@@ -105,10 +104,9 @@ def short(config: PretrainConfig, name: str, out: Path, **changes: Any) -> Pretr
         ("rtd", Discriminator, "ElectraForPreTraining"),
     ],
 )
-def test_the_folder_opens_in_transformers(name, cls, theirs, config, tmp_path, monkeypatch):
+def test_the_folder_opens_in_transformers(name, cls, theirs, config, tmp_path):
     import transformers
 
-    monkeypatch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
     pretrain(short(config, name, tmp_path), quiet=True)
     assert json.loads((tmp_path / "config.json").read_text())["architectures"] == [theirs]
     text = ("the red cat", "eats the red fish .")
@@ -132,9 +130,8 @@ def test_the_folder_opens_in_transformers(name, cls, theirs, config, tmp_path, m
         assert load_tokenizer(tmp_path / "generator").vocab_size == generator.config.vocab_size
 
 
-def test_held_out_text_is_measured_alike_however_one_trains(config, tmp_path, monkeypatch):
+def test_held_out_text_is_measured_alike_however_one_trains(config, tmp_path):
     """Other masks, another ratio, a teacher: the same held-out loss before anything is learned."""
-    monkeypatch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
     lazy = replace(config.training, steps=1, learning_rate=1e-12, eval_every=0)
     losses = set()
     for number, changes in enumerate(
@@ -151,7 +148,6 @@ def test_held_out_text_is_measured_alike_however_one_trains(config, tmp_path, mo
 
 def test_steps_that_come_of_a_budget_are_those_of_the_ratio(config, tmp_path, monkeypatch):
     """The share of masked tokens reaches its end at the last step, however many there are."""
-    monkeypatch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
     monkeypatch.setattr("plainformer.pretrain.plan.seconds_per_step", lambda *_: 0.5)
     asked: list[float] = []
     call = MaskedBatches.__call__

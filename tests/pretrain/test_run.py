@@ -3,10 +3,7 @@
 import io
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
 from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +21,9 @@ from plainformer.pretrain.objectives import MaskedLMObjective, no_token_targets
 from plainformer.pretrain.plateau import PlateauWatch
 from plainformer.tokenizer import load_tokenizer
 from plainformer.training import TrainingConfig
+from tests.pictures import pictures
 from tests.pretrain import tiny
+from tests.processes import run_in_process
 
 ROOT = Path(__file__).parents[2]
 TRAINING = TrainingConfig(
@@ -64,7 +63,7 @@ def said() -> io.StringIO:
 
 @pytest.fixture(scope="module")
 def finished(config, said, one_thread) -> PretrainConfig:
-    with redirect_stderr(said):
+    with redirect_stderr(said), pictures():
         run(config, quiet=True)
     return config
 
@@ -138,16 +137,9 @@ def test_the_folder_opens_in_transformers(finished):
 def test_a_killed_run_goes_on_as_if_it_had_not_been(finished, tmp_path):
     """Started from the options of the finished run, killed in its third epoch, resumed."""
     out = tmp_path / "killed"
-    command = [
-        sys.executable,
-        "-m",
-        "tests.programs.killed_pretraining",
-        str(finished.out / "options.json"),
-        str(out),
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    killed = subprocess.run(command, cwd=ROOT, env=environment)
-    assert killed.returncode == -signal.SIGKILL
+    arguments = [str(finished.out / "options.json"), str(out)]
+    code, output = run_in_process("tests.programs.killed_pretraining", arguments)
+    assert code == -signal.SIGKILL, output
     assert (out / "checkpoints" / "step-00000050").is_dir()
     assert not (out / "model.safetensors").exists()
     run(replace(finished, out=out, resume=True), quiet=True)

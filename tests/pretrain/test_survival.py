@@ -1,12 +1,8 @@
 """Whatever ends a pretraining run before its time, it is resumed as if nothing had been."""
 
-import os
 import resource
-import subprocess
-import sys
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +10,8 @@ from plainformer.base import UserError
 from plainformer.pretrain import PretrainConfig, pretrain
 from plainformer.training import TrainingConfig
 from tests.pretrain import tiny
+from tests.processes import ROOT, run_in_process
 
-ROOT = Path(__file__).parents[2]
 FILES = "model.safetensors", "log.jsonl", "metrics.json"
 
 
@@ -71,11 +67,9 @@ def test_a_full_disk_at_any_moment(whole, tmp_path):
 
 
 def soak(*options: str) -> None:
-    command = [sys.executable, "benchmarks/soak.py", *options]
-    here = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=here, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "are the same, byte for byte" in done.stdout
+    code, output = run_in_process(str(ROOT / "benchmarks" / "soak.py"), options)
+    assert code == 0, output
+    assert "are the same, byte for byte" in output
 
 
 @pytest.mark.parametrize(

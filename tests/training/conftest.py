@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.pictures import pictures
 from tests.training import toy
 
 
@@ -19,5 +20,6 @@ def one_thread():
 def unbroken(one_thread, tmp_path_factory) -> Path:
     """The folder of a run that nothing has stopped."""
     out = tmp_path_factory.mktemp("unbroken") / "run"
-    toy.run(out)
+    with pictures():
+        toy.run(out)
     return out

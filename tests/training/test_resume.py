@@ -7,7 +7,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from torch import nn
 
 from plainformer.base import UserError
 from plainformer.training import Loss
+from tests.processes import run_in_process
 from tests.training import toy
 
 ROOT = Path(__file__).parents[2]
@@ -24,8 +24,8 @@ RANDOM = random.Random(7)
 
 
 def kill_child(out: Path, where: str, when: int) -> None:
-    command = [sys.executable, "-m", "tests.programs.killed_training", str(out), where, str(when)]
-    assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL
+    code, output = run_in_process("tests.programs.killed_training", [str(out), where, str(when)])
+    assert code == -signal.SIGKILL, output
 
 
 @pytest.mark.parametrize(

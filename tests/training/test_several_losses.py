@@ -205,10 +205,8 @@ def run(out: Path, name: str, resume: bool = False, **changes: Any) -> MaskedLM:
 def runs(one_thread, tmp_path_factory) -> Path:
     """Every run on one process and on two."""
     folder = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
-        for name in RUNS:
-            run(folder / "one" / name, name)
+    for name in RUNS:
+        run(folder / "one" / name, name)
     two = [str(folder / "two")]
     run_on_processes(2, "tests.training.test_several_losses", two, timeout=120)
     return folder
@@ -247,8 +245,7 @@ def test_two_processes_are_as_one(runs, name):
             torch.testing.assert_close(others[key], tensor, rtol=1e-3, atol=1e-4, msg=key)
 
 
-def test_a_resumed_run_is_bit_for_bit_an_unbroken_one(runs, tmp_path, monkeypatch):
-    monkeypatch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
+def test_a_resumed_run_is_bit_for_bit_an_unbroken_one(runs, tmp_path):
 
     def signalling(step: int) -> list[Batch]:
         if step == 2:

@@ -95,12 +95,6 @@ def test_at_first_only_what_is_no_number_is_a_spike():
     assert not spikes.see(loss=1.0) and not spikes.see(loss=1e9) and spikes.see(loss=math.inf)
 
 
-@pytest.fixture(autouse=True)
-def no_picture(monkeypatch):
-    """Drawing takes longer than training here."""
-    monkeypatch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
-
-
 @pytest.mark.parametrize("factor", [math.nan, 1e4])
 def test_a_skipped_step_leaves_weights_and_optimizer_as_they_were(tmp_path, factor):
     config = replace(SKIP, schedule="constant", steps=80)

@@ -18,11 +18,6 @@ from tests.training import toy
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    monkeypatch.setattr("plainformer.training.run_log.draw_curve", lambda *_: None)
-
-
 def test_the_peak_is_that_of_a_large_product(monkeypatch):
     monkeypatch.setattr(peak, "SECONDS", 0.2)
     peak_flops.cache_clear()

@@ -1,10 +1,7 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import plainformer.finetune.run
-import plainformer.training.run_log
 from plainformer.base import write_text
 from plainformer.training import LoopConfig
 from tests.pretrain import tiny
@@ -14,15 +11,6 @@ LABELS = ("tame", "wild")
 TRAINING = LoopConfig(
     learning_rate=1e-2, seed=3, checkpoint_every=0, patience=0, eval_every=8, device="cpu"
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def without_pictures() -> Iterator[None]:
-    """Pictures take ten times as long as these runs, and are looked at elsewhere."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plainformer.training.run_log, "draw_curve", lambda *_: None)
-        patch.setattr(plainformer.finetune.run, "figures", lambda _: {})
-        yield
 
 
 @pytest.fixture(scope="package")
