@@ -8,7 +8,7 @@ from plainformer.encoder import heads
 from plainformer.encoder.model import Encoder
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import family_of, named_architectures, read_tensors
-from plainformer.encoder.weights.family import Names
+from plainformer.encoder.weights.family import Family
 
 
 def load_declared(folder: Path) -> tuple[PretrainedModel, str | None, str]:
@@ -24,14 +24,20 @@ def load_declared(folder: Path) -> tuple[PretrainedModel, str | None, str]:
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
     for architecture in named:
-        for kind, names in family.heads.items():
-            if family.architectures[kind] == architecture and holds(there, names):
+        for kind in family.heads:
+            if family.architectures[kind] == architecture and holds(there, family, kind):
                 return getattr(heads, kind).from_pretrained(folder), architecture, ""
     without = f", without the head of {named[0]}" if named else ""
     return Encoder.from_pretrained(folder), None, without
 
 
-def holds(there: Iterable[str], head: Names) -> bool:
-    """Tell whether the tensors `there` are those of a model with this head."""
+def holds(there: Iterable[str], family: Family, kind: str) -> bool:
+    """Tell whether the tensors `there` are those of a model with this head.
+
+    Our own family names its head in full, so that any tensor outside the encoder is one of it.
+    """
+    if not family.names:
+        return not all(name.startswith(family.prefix) for name in there)
+    head = family.heads[kind]
     sign = head.get("classifier", head.get("head.dense"))
     return any(name == f"{sign}.weight" for name in there)

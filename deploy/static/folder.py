@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from plainformer.base import UserError, find_folder, replaced_folder
+from plainformer.deploy.card import Data, Facts, Result, write_card
+from plainformer.deploy.card.front_matter import metric_name
 from plainformer.deploy.measured import Measured, measure_both, refuse_loss
 from plainformer.deploy.opened import Opened, task_of
 from plainformer.deploy.shrink import trim_vocabulary
@@ -42,7 +44,7 @@ def distil_folder(
     before the result is judged. Raises `UserError` for an encoder that has no such vectors, and
     where the first score falls by more than the tolerance: then nothing is written.
     """
-    folder = find_folder(folder)
+    given, folder = folder, find_folder(folder)
     task = open_task(folder, data, columns)
     encoder = Embedder.load(folder)
     refuse_other_encoders(folder, encoder)
@@ -53,7 +55,7 @@ def distil_folder(
     assert isinstance(opened.model, SentenceEncoder)
     table = distil(opened.model, opened.tokenizer, size)
     static = SentenceEncoder(StaticEncoder(table), SentenceLayout(is_static=True))
-    results = []
+    results: list[Measured] = []
     with replaced_folder(out, "static") as unfinished:
         static.save_pretrained(unfinished)
         opened.tokenizer.with_max_length(None).save(unfinished)
@@ -68,7 +70,30 @@ def distil_folder(
             results = measure_both(predictors, (folder, unfinished), data, columns)
             report(results)
             refuse_loss(results, tolerance, "")
+        write_card(unfinished, facts_of(unfinished, given, size, data, results), before=out)
     return results
+
+
+def facts_of(
+    folder: Path, model: str | Path, size: int, data: str | None, results: Sequence[Measured]
+) -> Facts:
+    """Collect what the card of the static vectors says."""
+    words, found = ["static", "MODEL", "--size", str(size)], list[Result]()
+    note = "`plainformer static` distilled it: a vector of each token, in place of the encoder"
+    if data is not None:
+        before, after = results
+        source = Data.of(data)
+        part = "test part" if source.known else ""
+        found = [Result(source, part, after.examples, after.scores)]
+        words += ["--data", source.name]
+        name, score = next(iter(before.scores.items()))
+        note += (
+            f". From {before.speed:,.0f} to {after.speed:,.0f} examples a second on the same "
+            f"machine, and in {metric_name(name)} from {score:.4f} to {after.scores[name]:.4f} on "
+            "the same examples"
+        )
+    made = "as static token vectors"
+    return Facts.of_made(folder, model, made, [*words, "--out", "DIR"], found, f"{note}.")
 
 
 def open_task(folder: Path, data: str | None, columns: Sequence[str]) -> SentenceEmbedding:
