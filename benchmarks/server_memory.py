@@ -21,25 +21,7 @@ from plainformer.base.allocator import keep_memory, limit_kernel_cache, return_m
 
 SETTINGS = {"keep": keep_memory, "return": return_memory, "glibc": lambda: None}
 LARGEST = 4096
-WORDS = [
-    "the",
-    "of",
-    "a",
-    "red",
-    "hen",
-    "pecks",
-    "who",
-    "wrote",
-    "this",
-    "question",
-    "about",
-    "some",
-    "old",
-    "river",
-    "and",
-    "its",
-    "name",
-]
+SENTENCE = "the red hen pecks who wrote this question about some old river and its name"
 
 
 def resident() -> float:
@@ -58,7 +40,9 @@ def measure(folder: Path, tokens: int, layers: int) -> str:
     object.__setattr__(base.config, "num_hidden_layers", layers)
     trim_memory()
     loaded, seen, total = resident(), [], 0
-    texts = [" ".join(rng.choices(WORDS, k=int(200 ** rng.random()))) for _ in range(500)]
+    texts = [
+        " ".join(rng.choices(SENTENCE.split(), k=int(200 ** rng.random()))) for _ in range(500)
+    ]
     pool = [item for text in texts for item in served.read_texts([text])]
 
     def run() -> None:

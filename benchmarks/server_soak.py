@@ -8,7 +8,7 @@ of 10 MB, control characters, connections closed in the middle, slow clients, un
 methods, too many texts, pipelining, garbage. Every good answer is compared with the one that the
 model gives alone; one in five is about words that never came before. A bar shows rate and time
 left; a million requests at 500 a second take 33 minutes. `memory.jsonl` and `memory.png` in `--out`
-are the resident memory, sampled each second.
+are the resident memory, sampled each second; `server.log` is what the server said.
 The exit code is 1 where an answer was wrong or missing, or the memory grew by 1 % or more from the
 first to the last tenth after warm-up (a fifth of the requests).
 """
@@ -88,12 +88,13 @@ def new_words(tokenizer: Tokenizer, rng: random.Random) -> Question:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[tuple[int, Server]]:
+def serving(folder: Path, log: Path) -> Iterator[tuple[int, Server]]:
     """Start the server; yield its process id and its address; check that it stops in peace."""
     command = [sys.executable, "-m", "plainformer", "serve", str(folder), "--port", "0"]
-    process = subprocess.Popen(
-        [*command, "--timeout", str(TIMEOUT)], stdout=subprocess.PIPE, text=True
-    )
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [*command, "--timeout", str(TIMEOUT)], stdout=subprocess.PIPE, stderr=errors, text=True
+        )
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
@@ -236,7 +237,10 @@ def main() -> None:
         TimeRemainingColumn(elapsed_when_finished=True),
         TextColumn("{task.fields[rate]}  {task.fields[memory]}  {task.fields[faults]} faults"),
     )
-    with serving(folder) as (pid, server), Progress(*columns) as progress:
+    with (
+        serving(folder, options.out / "server.log") as (pid, server),
+        Progress(*columns) as progress,
+    ):
         limits = options.requests, options.rate, options.seed
         soak = Soak(server, pid, questions, served.tokenizer, *limits)
         asyncio.run(soak.run(options.clients, progress))
