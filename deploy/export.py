@@ -12,15 +12,15 @@ beside the packed model. A difference above the tolerance is an error, and nothi
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor
 
 from plainformer.base import UserError, replaced_folder, write_json
 from plainformer.base.extras import need
 from plainformer.deploy.card import Data, Facts, Result, write_card
-from plainformer.deploy.onnx_export import export_onnx, silence
+from plainformer.deploy.difference import SENTENCES, difference
+from plainformer.deploy.onnx_export import QUANTISED, WHOLE, export_onnx, silence
 from plainformer.deploy.onnx_model import OnnxModel
 from plainformer.deploy.opened import Opened
 from plainformer.deploy.torch_export import TorchModel, export_torch
@@ -33,7 +33,6 @@ from plainformer.finetune.prediction.predictor import measure
 from plainformer.finetune.task_file import save_task
 
 Format = Literal["onnx", "torch"]
-WHOLE, QUANTISED = "model.onnx", "model_quantized.onnx"
 FILES: dict[Format, str] = {"onnx": WHOLE, "torch": "model.pt2"}
 """Format, which is the name of its folder, too -> its file."""
 MADE: dict[Format, tuple[str, str]] = {
@@ -41,14 +40,6 @@ MADE: dict[Format, tuple[str, str]] = {
     "torch": ("as a program of torch.export", "torch"),
 }
 """Format -> what a card says of it."""
-SENTENCES = (
-    "Plain text.",
-    "An exported model is trusted when its numbers are those of the model itself.",
-    "The naïve façade of the café on Straße 42 didn't survive 1,000,000 visitors!",
-    "我们在中国学习语言模型。",
-    "unbelievably, 「quoted」 text – with dashes … and an emoji 😀 at the end",
-    "x",
-)
 
 
 @dataclass(frozen=True)
@@ -142,22 +133,6 @@ def facts_of(
         f"model's by at most {whole.difference:.2g} {on}, as a share of the largest."
     )
     return Facts.of_made(unfinished, folder, made, words, measured, note)
-
-
-@torch.no_grad()
-def difference(ours: PretrainedModel, exported: PretrainedModel, batch: Batch[Any]) -> float:
-    """Return max |o − e| / max(1, largest |o|), over the outputs of a packed batch."""
-    inputs = batch.input_ids, None, batch.token_type_ids, batch.sequences
-    pairs = zip(tensors(ours(*inputs)), tensors(exported(*inputs)), strict=True)
-    found = [(o - e).abs().max() / o.abs().max().clamp_min(1) for o, e in pairs]
-    return float(torch.stack(found).max())  # torch keeps a NaN, and Python's max may lose it
-
-
-def tensors(outputs: Any) -> tuple[Tensor, ...]:
-    """Return the outputs of a model as a tuple of tensors."""
-    if isinstance(outputs, Tensor):
-        return (outputs,)
-    return outputs if isinstance(outputs, tuple) else (outputs.last_hidden_state,)
 
 
 def quantise(whole: Path, path: Path) -> None:

@@ -39,6 +39,8 @@ from plainformer.encoder.pretrained import PretrainedModel
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OPSET = 18
+WHOLE, QUANTISED = "model.onnx", "model_quantized.onnx"
+"""The files in the folder `onnx/` of an exported model, as `optimum` names them."""
 MOST_BYTES = 2**31 - 2**20
 """The largest size of an ONNX file, which is a protocol buffer."""
 EXAMPLE_SHAPE = (2, 5)

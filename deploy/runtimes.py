@@ -19,8 +19,8 @@ import torch
 
 from plainformer.base import UserError
 from plainformer.base.extras import need
-from plainformer.deploy.export import QUANTISED, SENTENCES, WHOLE, difference
-from plainformer.deploy.onnx_export import output_names
+from plainformer.deploy.difference import SENTENCES, difference
+from plainformer.deploy.onnx_export import QUANTISED, WHOLE, output_names
 from plainformer.deploy.onnx_model import OnnxModel
 from plainformer.deploy.openvino_model import OpenVinoModel
 from plainformer.encoder import TokenClassifier

@@ -10,7 +10,8 @@ import torch
 from plainformer.base import UserError
 from plainformer.deploy import OnnxModel, export_onnx
 from plainformer.deploy import export as module
-from plainformer.deploy.export import difference, export_folder
+from plainformer.deploy.difference import difference
+from plainformer.deploy.export import export_folder
 from plainformer.encoder import (
     Discriminator,
     PairedMaskedLM,

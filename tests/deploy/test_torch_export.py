@@ -8,7 +8,8 @@ import torch
 
 from plainformer.base import UserError
 from plainformer.deploy import TorchModel, export_torch
-from plainformer.deploy.export import difference, export_folder
+from plainformer.deploy.difference import difference
+from plainformer.deploy.export import export_folder
 from plainformer.encoder import PairedMaskedLM, SentenceEncoder, quantize_int8
 from plainformer.encoder.pretrained import PretrainedModel
 from tests.deploy.ragged import batch_of
