@@ -235,7 +235,8 @@ assert max(gradient_ranks) <= inputs["attention_mask"].sum()
 # If the change is of low rank anyway, why not write it as one from the start? **LoRA**, *low-rank
 # adaptation*, freezes $W$ and trains two thin matrices instead:
 #
-# $$y = W x + b + s \cdot B A x, \qquad A: r \times \text{columns}, \quad B: \text{rows} \times r$$
+# $$y = W x + b + s \cdot B A x,
+# \qquad A:\, r \times \text{columns}, \quad B:\, \text{rows} \times r$$
 #
 # The product $BA$ is as large as $W$, yet each of its rows is a mix of the $r$ rows of $A$. This is
 # how it looks for a rank of 2:
@@ -621,7 +622,7 @@ def exercise_2() -> None:
     add_dora(model, rank=4, alpha=8, targets=("output",))
     layer = model.base.blocks[0].attention.output
     W, m = layer.weight.detach(), layer.m["output"]
-    torch.testing.assert_close(dora(W, 0 * W, m.detach()), W)  # at the start m has the lengths of W
+    torch.testing.assert_close(dora(W, 0 * W, m.detach()), W)  # m starts as the lengths of W
     torch.nn.init.normal_(layer.b["output"])
     torch.nn.init.uniform_(m, 0.5, 2.0)
     change = 8 / 4 * (layer.b["output"] @ layer.a["output"]).detach()

@@ -393,7 +393,7 @@ assert together < one_by_one
 def per_token(layers: list[nn.Module], n: int) -> float:
     """Measure layers that take turns on n tokens, in microseconds a token."""
     turns, x = cycle(layers), vectors[n]
-    return 1e6 * seconds(lambda: next(turns)(x), 6 if n > 64 else 40) / n
+    return 1e6 * seconds(lambda: next(turns)(x), max(6, min(40, 320 // n))) / n
 
 
 counts = [n for n in vectors if n <= 256]
