@@ -212,7 +212,7 @@ function drawAttention() {
     const weight = chosen === null ? 0 : rows[chosen][position];
     const [bar, name, share] = fill(keys[position], 3, "span");
     bar.className = "bar";
-    bar.style.width = percent(weight);
+    bar.style.width = percent(weight < 0.005 ? 0 : weight);
     name.textContent = piece;
     share.className = "share";
     share.textContent = chosen === null || weight < 0.005 ? "" : percent(weight);
