@@ -10,7 +10,8 @@ model gives alone; one in five is about words that never came before. A bar show
 left; a million requests at 500 a second take 33 minutes. `memory.jsonl` and `memory.png` in `--out`
 are the resident memory, sampled each second; `server.log` is what the server said.
 The exit code is 1 where an answer was wrong or missing, or the memory grew by 1 % or more from the
-first to the last tenth after warm-up (a fifth of the requests).
+first to the last tenth after warm-up: a fifth of the requests, and at least 10,000, which fill the
+caches of words. Fewer than 20,000 are too few to tell.
 """
 
 import argparse
@@ -48,7 +49,8 @@ SENTENCE = (
 )
 WORDS = SENTENCE.split()
 SHARE_OF_BAD, SHARE_OF_NEW = 0.1, 0.2
-WARM_UP = 0.2
+WARM_UP = 10_000
+"""Requests until the caches of words are full."""
 MOST_GROWTH = 0.01
 TIMEOUT = 30.0
 """Seconds after which the server gives up a body that does not arrive."""
@@ -108,6 +110,11 @@ def serving(folder: Path, log: Path) -> Iterator[tuple[int, Server]]:
             raise SystemExit(f"the server ended with exit code {process.returncode}")
 
 
+def warm_up(requests: int) -> float:
+    """Return the number of requests after which memory should not grow: at most a half."""
+    return min(max(WARM_UP, requests / 5), requests / 2)
+
+
 def resident(pid: int) -> int:
     """Return the resident bytes of a process."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
@@ -125,6 +132,8 @@ class Soak:
     requests: int
     rate: float
     seed: int
+    log: Path
+    """The file of the samples of memory."""
     sent: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
@@ -184,6 +193,8 @@ class Soak:
         """Add a sample, and print it."""
         done, bytes_ = self.counts.total(), resident(self.pid)
         self.memory.append((done, bytes_))
+        with self.log.open("a") as file:
+            file.write(json.dumps({"requests": done, "bytes": bytes_}) + "\n")
         rate = done / max(time.monotonic() - self.began, 1e-9)
         progress.update(
             task,
@@ -200,7 +211,8 @@ class Soak:
             inside = (b for n, b in self.memory if begin <= n / self.requests <= end)
             return median(list(inside) or [self.memory[-1][1]])
 
-        return of(WARM_UP, WARM_UP + 0.1), of(0.9, 1.0)
+        warm = warm_up(self.requests) / self.requests
+        return of(warm, warm + 0.1), of(0.9, 1.0)
 
 
 def draw(memory: list[tuple[int, int]], path: Path) -> None:
@@ -210,7 +222,7 @@ def draw(memory: list[tuple[int, int]], path: Path) -> None:
     figure = Figure(figsize=(8, 3.5), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([n for n, _ in memory], [b / 1e6 for _, b in memory])
-    axes.axvline(WARM_UP * memory[-1][0], linestyle=":", color="grey")
+    axes.axvline(warm_up(memory[-1][0]), linestyle=":", color="grey")
     axes.set(xlabel="requests", ylabel="resident memory, MB", ylim=(0, None))
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=150)
@@ -227,6 +239,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/soak"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    log = options.out / "memory.jsonl"
+    log.unlink(missing_ok=True)
     folder = Path(options.model)
     served = Served.load(folder)
     served.tokenizer.limit_caches(CACHED_WORDS)
@@ -241,11 +255,9 @@ def main() -> None:
         serving(folder, options.out / "server.log") as (pid, server),
         Progress(*columns) as progress,
     ):
-        limits = options.requests, options.rate, options.seed
+        limits = options.requests, options.rate, options.seed, log
         soak = Soak(server, pid, questions, served.tokenizer, *limits)
         asyncio.run(soak.run(options.clients, progress))
-    lines = (json.dumps({"requests": n, "bytes": b}) for n, b in soak.memory)
-    (options.out / "memory.jsonl").write_text("".join(f"{line}\n" for line in lines))
     draw(soak.memory, options.out / "memory.png")
     before, after = soak.growth()
     for kind, count in soak.counts.most_common():
