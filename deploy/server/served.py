@@ -96,6 +96,12 @@ class Served:
         return part.model
 
     @property
+    def num_layers(self) -> int:
+        """Return the number of layers; 0 for static vectors."""
+        is_static = self.embedder is not None and self.embedder.model.layout.is_static
+        return 0 if is_static else self.model.config.num_hidden_layers
+
+    @property
     def max_length(self) -> int:
         """Return the tokens of the longest sequence."""
         if self.predictor is not None:

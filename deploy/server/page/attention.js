@@ -11,7 +11,7 @@ export class AttentionView {
   // `chosen` remembers layer and head; `changed` asks for the attention of another layer.
   constructor(model, chosen, changed) {
     Object.assign(this, { model, chosen, changed });
-    chosen.layer = Math.min(chosen.layer, model.layers - 1);
+    chosen.layer = Math.max(0, Math.min(chosen.layer, model.layers - 1)); // static vectors have none
     chosen.head = Math.min(chosen.head, model.heads - 1);
     this.sequence = 0;
     this.figure = element("div", { class: "figure" });

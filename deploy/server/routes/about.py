@@ -86,7 +86,7 @@ def about(one: Running) -> dict[str, Any]:
         "labels": list(getattr(task, "labels", ())),
         "columns": [] if task is None else list(task.COLUMNS),
         "max_length": served.max_length,
-        "layers": config.num_hidden_layers,
+        "layers": served.num_layers,
         "heads": config.num_attention_heads,
         "mask": None if served.masked is None else special.get("mask"),
         "vector_size": None if served.embedder is None else served.embedder.model.size,

@@ -58,7 +58,9 @@ def attention_router(models: Models) -> APIRouter:
     async def attention(body: AttentionBody) -> Response:
         """Compute the attention between the words of an input, in one layer."""
         with models.using(body.model) as one:
-            layers = one.served.model.config.num_hidden_layers
+            layers = one.served.num_layers
+            if not layers:
+                raise UserError("static vectors are looked up, and no word attends to another")
             if body.layer >= layers:
                 raise UserError(
                     f"layer: the model has {plural(layers, 'layer')}, and the first is 0"
