@@ -142,12 +142,15 @@ class Facts:
     ) -> "Facts":
         """Read the facts of the model in `folder`, which a command made of the one in `run`.
 
-        `words` are those of the command; `results` what was measured, if anything was.
+        `words` are those of the command, with RUN for that model; `results` what was measured, if
+        anything was.
         """
         place = find_folder(run)
         facts = cls.of(folder, place)
         if not (place / OPTIONS).is_file():
             facts = replace(facts, start=hub_id(run) or file_name(str(run)), base=hub_id(run))
+        if not facts.commands and facts.start is not None:
+            words = [facts.start if word == "RUN" else word for word in words]
         return replace(
             facts,
             made=made,

@@ -176,11 +176,11 @@ def task_limits(facts: Facts) -> list[str]:
     assert task is not None
     if task.overflow == "windows":
         found.append(
-            f"A text of more than {task.max_length} tokens is read in windows by Plainformer; "
+            f"A text of more than {task.max_length:,} tokens is read in windows by Plainformer; "
             "other libraries cut it."
         )
-    else:
-        found.append(f"Of a text the first {task.max_length} tokens are read.")
+    elif facts.shape is not None:
+        found.append(f"Of a text the first {task.max_length:,} tokens are read.")
     thresholds = getattr(task, "thresholds", ()) or getattr(task, "positive", None)
     if thresholds:
         found.append("Labels have tuned thresholds (`task.json`), which only Plainformer applies.")

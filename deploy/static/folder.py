@@ -78,7 +78,7 @@ def facts_of(
     folder: Path, model: str | Path, size: int, data: str | None, results: Sequence[Measured]
 ) -> Facts:
     """Collect what the card of the static vectors says."""
-    words, found = ["static", "MODEL", "--size", str(size)], list[Result]()
+    words, found = ["static", "RUN", "--size", str(size)], list[Result]()
     note = "`plainformer static` distilled it: a vector of each token, in place of the encoder"
     if data is not None:
         before, after = results

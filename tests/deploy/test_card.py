@@ -219,7 +219,10 @@ def test_static_vectors(tokenizer, tmp_path: Path) -> None:
     assert other.library == "sentence-transformers"
     run_lines(own.code, tmp_path)
     run_lines(other.code, tmp_path)
-    assert f"{4 * tokenizer.vocab_size} parameters" in card_text(Facts.of(tmp_path))
+    facts = Facts.of_made(tmp_path, tmp_path, "as a table", ["static", "RUN"], [], "So it was.")
+    text = card_text(facts)
+    assert f"{4 * tokenizer.vocab_size} parameters" in text and "So it was." in text
+    assert f"plainformer static {tmp_path.name}\n" in text  # nothing of ours made it: no RUN
 
 
 def test_a_tagger_with_a_crf_says_what_others_leave_out(tokenizer, tmp_path: Path) -> None:
