@@ -29,7 +29,8 @@ class ServeOptions:
 
     run: Positional[tuple[Path, ...]]
     """Folders of models: fine-tuned ones, sentence encoders, adapters. A request names one by the
-    name of its folder; the first is the default."""
+    name of its folder; the default is the first that can answer it. Adapters of one base share its
+    weights."""
 
     host: str = "127.0.0.1"
     """The address to listen on. By default only this machine reaches the server; 0.0.0.0: others
