@@ -109,7 +109,7 @@ def test_measured_kept_and_evaluated_again(models, tmp_path):
     assert seen == [before, after]
     assert after.megabytes < before.megabytes
     assert evaluate_folder(out, data).metric.scores() == after.scores
-    assert "plainformer static MODEL --size 8 --data pairs.tsv" in (out / "README.md").read_text()
+    assert "plainformer static bert --size 8 --data pairs.tsv" in (out / "README.md").read_text()
     with pytest.raises(UserError, match=r"spearman fell from .* tolerance of 0: nothing is"):
         distil_folder(models["bert"], tmp_path / "worse", 1, data, tolerance=0)
     assert not (tmp_path / "worse").exists()
