@@ -133,14 +133,21 @@ class Prompt(Classification):
             raise UserError(f"{example.source}: {one} pair, and the template has {other} {PAIR}")
         return (self.filled(example.text, example.pair, tokenizer),)
 
-    def filled(self, text: str, pair: str | None, tokenizer: Tokenizer) -> Encoding:
-        """Encode the template with text and pair in it; the longer of them is cut first."""
+    def fill(
+        self, text: str, pair: str | None, tokenizer: Tokenizer
+    ) -> tuple[str, dict[str, tuple[int, int]]]:
+        """Return the template with text, pair and mask in it, and the span of each part."""
         values = {TEXT: text, PAIR: pair or "", MASK: tokenizer.special_tokens["mask"]}
         whole = ""
         spans: dict[str, tuple[int, int]] = {}
         for part in PARTS.split(self.template):
             begin, whole = len(whole), whole + values.get(part, part)
             spans[part] = begin, len(whole)
+        return whole, spans
+
+    def filled(self, text: str, pair: str | None, tokenizer: Tokenizer) -> Encoding:
+        """Encode the template with text and pair in it; the longer of them is cut first."""
+        whole, spans = self.fill(text, pair, tokenizer)
         tokens = tokenizer.tokens(whole)
 
         def inside(part: str) -> list[int]:

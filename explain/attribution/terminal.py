@@ -1,0 +1,39 @@
+"""Print explanations in a terminal: the texts with coloured words, and the words that decide."""
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from plainformer.explain.attribution.explainer import Explanation
+from plainformer.explain.attribution.page import quality, summary
+
+FIRST_WORDS = 5
+
+
+def print_explanation(one: Explanation, console: Console) -> None:
+    """Print one explanation."""
+    console.print(f"[bold]{escape(one.decision)}[/]   {escape(summary(one))}")
+    for text in range(len(one.texts)):
+        console.print(coloured(one, text))
+    table = Table("word", "attribution", box=None, pad_edge=False)
+    table.columns[1].justify = "right"
+    order = np.argsort(-np.abs(one.attributions), kind="stable")[:FIRST_WORDS]
+    for place in order:
+        table.add_row(escape(one.words[place].string), f"{one.attributions[place]:+.3f}")
+    console.print(table)
+    console.print(f"[dim]{escape(quality(one))}[/]\n")
+
+
+def coloured(one: Explanation, text: int) -> Text:
+    """Return a text whose words are orange for the decision, and blue underlined against it."""
+    found = Text(one.texts[text])
+    largest = float(np.abs(one.attributions).max()) or 1.0
+    for word, score in zip(one.words, one.attributions, strict=True):
+        strength = abs(float(score)) / largest
+        if word.text == text and strength >= 0.1:
+            bold = "bold " if strength >= 0.5 else ""
+            colour = "dark_orange" if score >= 0 else "dodger_blue1 underline"
+            found.stylize(bold + colour, word.start, word.end)
+    return found

@@ -1,0 +1,81 @@
+"""`plainformer explain RUN --text … | --file F`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from plainformer.base import UserError, at_least, check_bounds
+from plainformer.line import Positional
+from plainformer.options import parse
+
+Method = Literal["integrated-gradients", "gradient-x-input", "occlusion", "rollout", "lime", "shap"]
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """Explain what a fine-tuned model decides: how much each word speaks for it or against it.
+
+    Each explanation is judged: does the decision fall when its first words are masked
+    (comprehensiveness), and do they suffice alone (sufficiency)? A random order stands beside it.
+    """
+
+    run: Positional[Path]
+    """Folder of the fine-tuned model."""
+
+    text: tuple[str, ...] = ()
+    """One or more texts to explain the decisions for."""
+
+    file: str | None = None
+    """File or URL of texts, one per line, or of rows with the columns of the task (.jsonl .csv .tsv
+    .parquet); - is standard input."""
+
+    columns: tuple[str, ...] = ()
+    """Read these columns of the file: --columns text=review. By default as in training."""
+
+    method: Method = "integrated-gradients"
+    """How to attribute. integrated-gradients: the sum is what masking all words changes, by up to
+    512 points; gradient-x-input: its first order, in one pass; occlusion: mask each word; rollout:
+    the way of attention, without a sign; lime and shap: many random maskings, by their libraries
+    (pip install 'plainformer[explain]')."""
+
+    limit: int = 100
+    """Explain at most this many inputs of the file."""
+
+    seed: int = 0
+    """Seed of what is random: lime, shap, and the random orders."""
+
+    out: Path | None = None
+    """Write one HTML page with all explanations to this file, too."""
+
+    def __post_init__(self) -> None:
+        """Check the options before any work is done."""
+        check_bounds(self, limit=at_least(1), seed=at_least(0))
+        if self.out is not None and self.out.suffix.lower() not in (".html", ".htm"):
+            raise UserError(f"{self.out} must end in .html: it is a page")
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Explain, and print an explanation for each decision."""
+    options = parse(ExplainOptions, "explain", arguments)
+    from rich.console import Console
+
+    from plainformer.explain.attribution import Explainer
+    from plainformer.explain.attribution.page import write_page
+    from plainformer.explain.attribution.terminal import print_explanation
+    from plainformer.finetune.prediction.inputs import Inputs
+
+    inputs = Inputs(options.text, options.file)
+    explainer = Explainer.load(options.run)
+    task = explainer.predictor.task
+    columns = task.naming(options.columns, task.columns)
+    rows = (row for portion in inputs.portions(task, columns) for row in portion)
+    console, kept = Console(highlight=False), []
+    for found in explainer.explain_rows(islice(rows, options.limit), options.method, options.seed):
+        for one in found:
+            print_explanation(one, console)
+        kept.append(found)
+    if options.out is not None:
+        write_page(options.out, options.run.name or options.run.resolve().name, kept)
+        console.print(f"{options.out} is written")
