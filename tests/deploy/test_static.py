@@ -10,7 +10,6 @@ import torch
 
 from plainformer.base import UserError
 from plainformer.deploy.export import export_folder
-from plainformer.deploy.server.served import Served
 from plainformer.deploy.static import distil_folder, principal_components, sif_weights
 from plainformer.deploy.static.vectors import ordinary_ids
 from plainformer.encoder import Encoder, SentenceEncoder
@@ -81,7 +80,6 @@ def test_vectors_here_by_hand_and_in_sentence_transformers(kind, tmp_path, monke
     np.testing.assert_allclose(ours, by_hand(folder, TEXTS), atol=1e-5)
     theirs = sentence_transformers.SentenceTransformer(str(out), device="cpu").encode(TEXTS)
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
-    assert Served.load(out).num_layers == 0
     # Written again, it is the same.
     model = SentenceEncoder.from_pretrained(out)
     assert isinstance(model.encoder, StaticEncoder)
@@ -113,6 +111,17 @@ def test_measured_kept_and_evaluated_again(models, tmp_path):
     with pytest.raises(UserError, match=r"spearman fell from .* tolerance of 0: nothing is"):
         distil_folder(models["bert"], tmp_path / "worse", 1, data, tolerance=0)
     assert not (tmp_path / "worse").exists()
+
+
+def test_served(models, tmp_path):
+    pytest.importorskip("fastapi")
+    from plainformer.deploy.server.served import Served
+
+    distil_folder(models["bert"], tmp_path / "static", SIZE)
+    served = Served.load(tmp_path / "static")
+    vectors = np.concatenate(served.compute(served.read_texts(TEXTS)))
+    np.testing.assert_allclose(vectors, Embedder.load(tmp_path / "static")(TEXTS), atol=1e-6)
+    assert served.num_layers == 0
 
 
 def test_a_vocabulary_of_a_text(models, tmp_path):
