@@ -1,16 +1,13 @@
 """What the README shows, runs: the Python of both languages, on a small model made here."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from plainformer.encoder import EncoderConfig, MaskedLM, SequenceClassifier
 from plainformer.tokenizer import train_tokenizer
-
-ROOT = Path(__file__).parent.parent
+from tests.processes import ROOT, run_in_process
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +37,10 @@ def test_the_python_of_the_readme_runs(name: str, demo: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text("utf-8"), re.DOTALL)
     assert len(blocks) >= 2
     for block in blocks:
-        done = subprocess.run(
-            [sys.executable, "-c", block],
-            cwd=demo,
-            env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": ""},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout
+        (demo / "block.py").write_text(block, encoding="utf-8")
+        code, printed = run_in_process(str(demo / "block.py"), [], folder=demo)
+        assert code == 0, printed
+        assert printed
 
 
 def test_the_two_languages_keep_pace() -> None:
