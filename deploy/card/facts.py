@@ -28,8 +28,8 @@ from plainformer.pretrain import PretrainConfig
 from plainformer.unparse import words_of
 
 OPTIONS, METRICS, SUMMARY = "options.json", "metrics.json", "summary.json"
-TASKS = "tasks.json"
-"""Names the tasks of a run on several, in the folder that holds those of its tasks."""
+TASKS = "tasks"
+"""The option of a run on several tasks, whose folders are within its own."""
 SEVERAL = "It was trained together with other tasks, or after them: `multitask`, `continual`."
 TEXTS = {"columns", "template", "templates", "verbaliser"}
 """Options with text in which a slash means no path."""
@@ -111,7 +111,7 @@ class Facts:
         layout = read_layout(folder)
         is_static = layout is not None and layout.is_static
         config = {} if is_static else read_config(folder)
-        is_one_of_several = (run.parent / TASKS).is_file()
+        is_one_of_several = TASKS in object_in(run.parent / OPTIONS)
         stage = Stage.of(options)
         model = options.get("model")
         start = None if options.get("from_scratch") or not model else str(model)
@@ -148,9 +148,9 @@ class Facts:
         place = find_folder(run)
         facts = cls.of(folder, place)
         if not (place / OPTIONS).is_file():
-            facts = replace(facts, start=hub_id(run) or file_name(str(run)), base=hub_id(run))
-        if not facts.commands and facts.start is not None:
-            words = [facts.start if word == "RUN" else word for word in words]
+            start = hub_id(run) or file_name(str(run))
+            facts = replace(facts, start=start, base=hub_id(run))
+            words = [start if word == "RUN" else word for word in words]
         return replace(
             facts,
             made=made,
