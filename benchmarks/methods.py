@@ -15,6 +15,8 @@ of TREC, with 500 labels of a seed of their own; the others have that of plain f
 20 steps on TREC in a process of its own, on one thread, methods in turns.
 
 Every line of `--out` is one result. What is there is not run again, so the three can be stopped.
+Several processes share the work by `--part 1/4 --out part-1.jsonl`, each with a copy of the file
+that has the rates; the lines of all parts together are the results.
 """
 
 import argparse
@@ -258,12 +260,12 @@ def choose_rates(results: Results) -> None:
             results.add("rate", name, rate, score=next(iter(scores.values())))
 
 
-def score_all(results: Results, seeds: int) -> None:
-    """Train with each method on each set, seed by seed."""
+def score_all(results: Results, seeds: int, part: int = 0, parts: int = 1) -> None:
+    """Train with each method on each set, seed by seed; of several parts, do one."""
     for seed in range(seeds):
         for title, of in SETS.items():
-            for name in METHODS:
-                if ("score", title, name, seed) in results.found:
+            for number, name in enumerate(METHODS):
+                if ("score", title, name, seed) in results.found or number % parts != part:
                     continue
                 with TemporaryDirectory() as folder:
                     rate = results.rate(name)
@@ -273,7 +275,8 @@ def score_all(results: Results, seeds: int) -> None:
                     scores = run(config, of, seed, "test")
                 (monitor, score), *_ = scores.items()
                 results.add("score", title, name, seed, score=score, monitor=monitor, rate=rate)
-            score_together(results, title, seed)
+            if part == len(METHODS) % parts:
+                score_together(results, title, seed)
 
 
 def score_together(results: Results, title: str, seed: int) -> None:
@@ -344,6 +347,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--method", choices=list(METHODS), default="plain")
+    parser.add_argument("--part", default="1/1", help="this part of so many: 2/4")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     if options.what == "one":
@@ -352,7 +356,8 @@ def main() -> None:
     results = Results(options.out)
     choose_rates(results)
     if options.what == "scores":
-        score_all(results, options.seeds)
+        part, parts = map(int, options.part.split("/"))
+        score_all(results, options.seeds, part - 1, parts)
     if options.what == "costs":
         measure_costs(results, options.rounds)
 
