@@ -15,7 +15,10 @@ from plainformer.encoder.config import EncoderConfig
 
 
 class OnnxModel(RuntimeModel):
-    """An exported model in ONNX Runtime, on a CPU."""
+    """An exported model in ONNX Runtime, on a CPU.
+
+    A batch is computed on so many `threads`, by default on all of them.
+    """
 
     def __init__(self, path: Path, config: EncoderConfig, threads: int = 0) -> None:
         super().__init__(config)
@@ -23,6 +26,8 @@ class OnnxModel(RuntimeModel):
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
+        # Threads that wait must not spin: other batches need the processor.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         self.session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]

@@ -3,6 +3,7 @@
 model = OpenVinoModel(folder / "onnx/model.onnx", config)
 """
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,19 +16,23 @@ from plainformer.encoder.config import EncoderConfig
 
 
 class OpenVinoModel(RuntimeModel):
-    """An exported model in OpenVINO, on a CPU, in fp32: by default it may round to bf16."""
+    """An exported model in OpenVINO, on a CPU, in fp32: by default it may round to bf16.
+
+    A batch is computed on so many `threads`, by default on all of them.
+    """
 
     def __init__(self, path: Path, config: EncoderConfig, threads: int = 0) -> None:
         super().__init__(config)
         import openvino
 
+        every = torch.get_num_threads()
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
-            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": every,
+            "NUM_STREAMS": every // (threads or every),
         }
         compiled = openvino.compile_model(str(path), "CPU", settings)
-        self.request = compiled.create_infer_request()
+        self._compiled, self._of_thread = compiled, threading.local()
         self.input_names = [value.get_any_name() for value in compiled.inputs]
         self.output_names = [value.get_any_name() for value in compiled.outputs]
         self.is_of_tokens = [value.partial_shape[1].is_dynamic for value in compiled.outputs]
@@ -36,5 +41,8 @@ class OpenVinoModel(RuntimeModel):
         self, inputs: dict[str, Int[np.ndarray, "sequences length"]]
     ) -> Sequence[Shaped[np.ndarray, "sequences ..."]]:
         """Compute the outputs of padded texts."""
-        found = self.request.infer([inputs[name] for name in self.input_names], share_inputs=True)
+        request = getattr(self._of_thread, "request", None)
+        if request is None:  # one can compute a single batch at a time
+            request = self._of_thread.request = self._compiled.create_infer_request()
+        found = request.infer([inputs[name] for name in self.input_names], share_inputs=True)
         return [found[index] for index in range(len(self.output_names))]

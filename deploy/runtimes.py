@@ -101,7 +101,7 @@ def load(
         )
     if model.device.type != "cpu":
         raise UserError(f"{name} runs on the CPU, and the model is on a GPU: take --runtime torch")
-    exported = MODELS[name](path, model.config)
+    exported = MODELS[name](path, model.config, threads=1)  # the server computes several at once
     wanted = output_names(model)
     if exported.output_names != list(wanted):
         given = ", ".join(exported.output_names)
@@ -130,8 +130,10 @@ def mixed_lengths(tokenizer: Tokenizer, max_length: int) -> Batch[Item]:
 def measured(models: Mapping[Runtime, PretrainedModel], batch: Batch[Any]) -> dict[Runtime, float]:
     """Time a batch of each model, in turns, for about a second in all; return the shortest times.
 
-    A first turn warms them up.
+    Each computes on one thread, as it does for many clients. A first turn warms them up.
     """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     times: dict[Runtime, list[float]] = {name: [] for name in models}
     end = perf_counter() + SECONDS
     while len(next(iter(times.values()))) < 2 or perf_counter() < end:
@@ -139,4 +141,5 @@ def measured(models: Mapping[Runtime, PretrainedModel], batch: Batch[Any]) -> di
             begin = perf_counter()
             model(batch.input_ids, None, batch.token_type_ids, batch.sequences)
             times[name].append(perf_counter() - begin)
+    torch.set_num_threads(threads)
     return {name: min(found[1:]) for name, found in times.items()}

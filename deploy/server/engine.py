@@ -1,12 +1,13 @@
-"""Compute the texts of all clients in shared batches: one queue, one thread for each model.
+"""Compute the texts of all clients in shared batches: for each model a queue, and its threads.
 
     engine = Engine(compute)                      # compute: items → a result for each
     results = engine.submit(items).result()       # in the order of the items
 
 A batch takes an item of each waiting request in turn, up to a number of tokens, so a long request
 delays no short one. The first item waits a few milliseconds for others, unless they already fill a
-batch. Where a batch fails, its requests are computed one by one, and only the faulty one fails. A
-request whose future was cancelled is not computed.
+batch. Several threads may take batches from the queue: those that are free share what waits. Where
+a batch fails, its requests are computed one by one, and only the faulty one fails. A request whose
+future was cancelled is not computed.
 """
 
 import threading
@@ -70,7 +71,7 @@ Parts = list[tuple[Request, int]]
 
 
 class Engine:
-    """A queue of requests, and the thread that computes them."""
+    """A queue of requests, and the threads that compute them."""
 
     def __init__(
         self,
@@ -79,6 +80,7 @@ class Engine:
         wait: float = 0.002,
         queue: int = 4096,
         on_batch: OnBatch | None = None,
+        workers: int = 1,
     ) -> None:
         self._compute, self._on_batch = compute, on_batch
         self._batch_tokens, self._wait, self._queue = batch_tokens, wait, queue
@@ -87,17 +89,26 @@ class Engine:
         """Of the items that wait."""
         self._since = 0.0
         """The time at which the first waiting item came."""
-        self._waited = 0.0
-        """The seconds that the first item of the last batch waited."""
+        self._free = workers
+        """The number of threads that wait for a batch."""
         self._closing = False
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="model", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"model-{number}", daemon=True)
+            for number in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def waiting(self) -> int:
         """Return the number of texts that wait."""
         return self._texts
+
+    @property
+    def busy(self) -> int:
+        """Return the number of threads that compute."""
+        return len(self._threads) - self._free
 
     def submit(self, items: Sequence[Sized]) -> "Future[list[Any]]":
         """Queue the items of a request; return the future of their results, in order.
@@ -125,14 +136,15 @@ class Engine:
         return request.done
 
     def close(self) -> None:
-        """Refuse new requests; the thread ends when it has computed those that wait."""
+        """Refuse new requests; the threads end when they have computed those that wait."""
         with self._changed:
             self._closing = True
-            self._changed.notify()
+            self._changed.notify_all()
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait for the end of the thread."""
-        self._thread.join(timeout)
+        """Wait for the end of the threads."""
+        for thread in self._threads:
+            thread.join(timeout)
 
     def _count(self, items: Sequence[Sized], sign: int) -> None:
         self._texts += sign * len(items)
@@ -145,31 +157,41 @@ class Engine:
             self._requests.remove(request)
 
     def _run(self) -> None:
-        while (parts := self._next()) is not None:
+        while (batch := self._next()) is not None:
+            parts, waited = batch
             if parts:
-                self._answer(parts)
-            del parts  # their texts are not kept until the next batch
+                self._answer(parts, waited)
+            del batch, parts  # their texts are not kept until the next batch
+            with self._changed:
+                self._free += 1
 
-    def _next(self) -> Parts | None:
-        """Wait for a batch; None when the engine is closed and all is computed."""
+    def _next(self) -> tuple[Parts, float] | None:
+        """Wait for a batch, and return it with the seconds that its first text waited.
+
+        None when the engine is closed and all is computed.
+        """
         with self._changed:
-            while not self._requests:
-                if self._closing:
-                    return None
-                self._changed.wait()
-            while self._tokens < self._batch_tokens and not self._closing:
+            while True:
+                while not self._requests:
+                    if self._closing:
+                        return None
+                    self._changed.wait()
                 left = self._since + self._wait - monotonic()
-                if left <= 0:
+                if self._tokens >= self._batch_tokens or self._closing or left <= 0:
                     break
                 self._changed.wait(left)
-            return self._pick()
+            waited = monotonic() - self._since
+            parts = self._pick(-(-self._texts // self._free))
+            self._free -= 1
+            if self._requests and self._free:
+                self._changed.notify()
+            return parts, waited
 
-    def _pick(self) -> Parts:
-        """Take an item of each request in turn, until the batch is full."""
+    def _pick(self, most: int) -> Parts:
+        """Take an item of each request in turn, until the batch is full or has `most` items."""
         parts: Parts = []
         tokens = 0
-        self._waited = monotonic() - self._since
-        while self._requests:
+        while self._requests and len(parts) < most:
             request = self._requests[0]
             if request.done.done():  # given up, or failed
                 self._forget_given_up()
@@ -186,10 +208,10 @@ class Engine:
                 self._requests.append(request)
         return parts
 
-    def _answer(self, parts: Parts) -> None:
+    def _answer(self, parts: Parts, waited: float) -> None:
         """Compute a batch, and hand out its results or its error."""
         items = [request.items[index] for request, index in parts]
-        begin, waited = monotonic(), self._waited
+        begin = monotonic()
         try:
             results = list(self._compute(items))
             if len(results) != len(items):
@@ -197,13 +219,15 @@ class Engine:
         except BaseException as error:  # a panic in a Rust library is not an Exception
             requests = list(dict.fromkeys(request for request, _ in parts))
             if len(requests) == 1:
-                requests[0].fail(error)
+                with self._changed:
+                    requests[0].fail(error)
             else:
                 for one in requests:
-                    self._answer([part for part in parts if part[0] is one])
+                    self._answer([part for part in parts if part[0] is one], waited)
             return
         if self._on_batch is not None:
             tokens = sum(item.num_tokens for item in items)
             self._on_batch(len(items), tokens, waited, monotonic() - begin)
-        for (request, index), result in zip(parts, results, strict=True):
-            request.put(index, result)
+        with self._changed:  # two batches may hold texts of one request
+            for (request, index), result in zip(parts, results, strict=True):
+                request.put(index, result)

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from plainformer.base import UserError, did_you_mean
 from plainformer.base.allocator import trim_memory
 from plainformer.deploy.runtimes import Runtime
@@ -31,6 +33,8 @@ T = TypeVar("T")
 
 CACHED_WORDS = 1 << 13
 """Words whose tokens are kept in memory. Texts of all clients bring ever new ones."""
+LONG = 128
+"""Tokens from which on a single text is worth several threads."""
 SHORT = 4096
 """Characters that are encoded at once; more are encoded in a thread, since that takes longer than
 to start one, and others would wait."""
@@ -147,11 +151,21 @@ def load_group(folders: Mapping[str, Path], int8: bool, runtime: Runtime) -> dic
 def start(loaded: Mapping[str, Served], limits: Limits, metrics: Metrics) -> dict[str, Running]:
     """Start the engine of a model, or of the adapters of one base."""
     (first, *others) = loaded.values()
+    compute = compute_items if others else first.compute
+    threads = 1 if others or first.model.device.type != "cpu" else torch.get_num_threads()
+
+    def with_threads(items: Sequence[Item]) -> Sequence[Any]:
+        """Compute a batch on one thread, since others do so; a long text alone on all of them."""
+        is_long = len(items) == 1 and items[0].num_tokens >= LONG and engine.busy == 1
+        torch.set_num_threads(threads if is_long else 1)  # in this thread of Python
+        return first.compute(items)
+
     engine = Engine(
-        compute_items if others else first.compute,
+        with_threads if threads > 1 else compute,
         wait=limits.wait_ms / 1000,
         queue=limits.queue,
         on_batch=metrics.of_batch,
+        workers=threads,
     )
     group: list[Running] = []
     for name, served in loaded.items():

@@ -134,4 +134,4 @@ def test_an_adapter_that_was_damaged_leaves_all_as_they_are(adapters, tmp_path, 
     assert "is reloaded" in capsys.readouterr().err
     models.close()
     before["labels"].engine.join(10)
-    assert not before["labels"].engine._thread.is_alive()
+    assert not any(t.is_alive() for t in before["labels"].engine._threads)

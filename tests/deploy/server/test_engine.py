@@ -51,11 +51,12 @@ class Paused:
 @given(
     st.lists(st.lists(st.integers(1, 9), max_size=12), min_size=1, max_size=12),
     st.sampled_from([0.0, 0.001]),
+    st.sampled_from([1, 3]),
 )
-def test_nothing_is_lost_or_reordered(requests, wait):
+def test_nothing_is_lost_or_reordered(requests, wait, workers):
     """Random requests of several threads, of items of many sizes; no batch is too large."""
     sizes = []
-    engine = Engine(squares, batch_tokens=10, wait=wait, on_batch=lambda n, t, *_: sizes.append(t))
+    engine = Engine(squares, 10, wait, on_batch=lambda n, t, *_: sizes.append(t), workers=workers)
     with ThreadPoolExecutor(4) as pool:
         submitted = pool.map(lambda some: engine.submit([item(v, v) for v in some]), requests)
         for values, future in zip(requests, submitted, strict=True):
@@ -64,6 +65,22 @@ def test_nothing_is_lost_or_reordered(requests, wait):
     engine.join(10)
     assert engine.waiting == 0 and max(sizes, default=0) <= 10
     assert sum(sizes) == sum(map(sum, requests))
+
+
+def test_free_threads_share_what_waits():
+    """The first batch leaves half of the texts to the other thread, which computes meanwhile."""
+    compute = Paused()
+    engine = Engine(compute, batch_tokens=100, wait=0.1, workers=2)
+    future = engine.submit([item(v) for v in range(6)])
+    for _ in range(2):
+        assert compute.begun.acquire(timeout=10)
+    assert engine.busy == 2
+    assert sorted(map(len, compute.batches)) == [3, 3]
+    compute.go_on.release(2)
+    assert future.result(10) == [v**2 for v in range(6)]
+    engine.close()
+    engine.join(10)
+    assert engine.busy == 0
 
 
 def test_a_long_request_delays_no_short_one():

@@ -228,7 +228,7 @@ def test_what_was_accepted_is_finished(runs):
         with pytest.raises(httpx.ConnectError):
             WEB.post(address + ROUTE, json=FINE)
     engine.join(10)
-    assert not engine._thread.is_alive()
+    assert not any(thread.is_alive() for thread in engine._threads)
 
 
 def test_a_failure_of_the_model_is_said_and_ends_that_request_alone(runs):

@@ -77,7 +77,8 @@ def ready(page, tab):
         """tab => document.querySelector(`#tab-${tab}[aria-selected=true]`)
             && document.querySelector('.status').textContent === ''
             && document.querySelector('#panel > div > *')
-            && !document.querySelector('#panel .attention .figure:empty')""",
+            && !document.querySelector('#panel .attention .figure:empty')
+            && !document.querySelector('#panel .masking:empty')""",
         arg=tab,
     )
 
