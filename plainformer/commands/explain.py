@@ -75,6 +75,8 @@ def run(arguments: Sequence[str]) -> None:
     for found in explainer.explain_rows(islice(rows, options.limit), options.method, options.seed):
         for one in found:
             print_explanation(one, console)
+        if not found:
+            console.print("no decision to explain: every word has the tag O\n")
         kept.append(found)
     if options.out is not None:
         write_page(options.out, options.run.name or options.run.resolve().name, kept)
