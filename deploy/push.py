@@ -101,7 +101,7 @@ def check_repository(repository: str) -> None:
 
 @dataclass(frozen=True)
 class There:
-    """What is known of a repository before anything is sent."""
+    """The state of a repository on the hub before the upload."""
 
     exists: bool
     private: bool

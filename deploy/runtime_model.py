@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
+from plainformer.base import UserError
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.packing import Sequences
 from plainformer.encoder.pretrained import PretrainedModel
@@ -55,9 +56,12 @@ class RuntimeModel(PretrainedModel):
         target_positions: Int[Tensor, " targets"] | None = None,
         skip: int = 0,
     ) -> Any:
-        """Compute the outputs of packed texts: of each token, or one for each text."""
+        """Compute the outputs of packed texts: of each token, or one for each text.
+
+        Raises `UserError` for tokens to skip in pooling: the graph pools every one.
+        """
         if skip:
-            raise NotImplementedError("the graph pools every token")
+            raise UserError("an exported model pools every token, also those of a prompt")
         types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         bounds = sequences.cu_seqlens.tolist()
         found: list[list[Tensor]] = []

@@ -79,7 +79,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a model."""
+    """The facts that a card states about a model."""
 
     folder: Path
     config: Mapping[str, Any]
@@ -99,7 +99,7 @@ class Facts:
     is_chosen: bool = False
     """True where the weights were chosen by the validation scores."""
     made: str = ""
-    """What the model was made after its training: "as ONNX"."""
+    """The conversion after training, as a title names it: "as ONNX"; empty for none."""
     notes: tuple[str, ...] = ()
     """Sentences on how that was done, in Markdown."""
 

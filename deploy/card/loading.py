@@ -21,7 +21,7 @@ WEIGHTS = (
     *("model.safetensors", "model_int8.safetensors", "model.safetensors.index.json"),
     "adapter_model.safetensors",
 )
-"""Files of which a folder with a model has one."""
+"""The files of weights; a model folder has one of them."""
 EXPORTED = "onnx/model.onnx"
 OF_PEFT = ("LORA", "ADALORA", "IA3")
 """The methods of adapters that `peft` opens."""
@@ -34,7 +34,7 @@ class Loading:
     library: str
     """The hub's name of the library."""
     package: str
-    """What pip installs for it."""
+    """The packages that pip installs to run the code."""
     code: str
 
 

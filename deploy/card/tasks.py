@@ -10,7 +10,7 @@ class Wording:
     tag: str
     """The hub's name of the task."""
     does: str
-    """What the model does: "It …"."""
+    """The predicate of the sentence that describes the model: "It …"."""
     example: str
     """An input of `Predictor`, as Python."""
 

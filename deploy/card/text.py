@@ -40,7 +40,7 @@ def card_text(facts: Facts) -> str:
 
 
 def title_of(facts: Facts) -> str:
-    """Name the model by what it began with and what it learned from."""
+    """Return the title of the card: the starting model, and the training data."""
     begin = (facts.start or facts.architecture).rpartition("/")[2]
     data = " and ".join(data.name for data in facts.train[:2])
     verb = "pretrained" if facts.task is None else "fine-tuned"

@@ -40,7 +40,7 @@ class Served:
     masked: MaskedLM | None = None
     """The model that predicts masked tokens; None for a folder without that head."""
     runtime: Runtime = "torch"
-    """What computes the batches."""
+    """The name of the runtime that computes the batches."""
     exported: PretrainedModel | None = None
     """The exported model in that runtime; None: the model itself computes the batches."""
 

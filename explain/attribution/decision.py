@@ -44,7 +44,7 @@ Numbers = Callable[[Any, Batch[Any]], Float[Tensor, " items"]]
 
 @dataclass(frozen=True)
 class Decision:
-    """What a model decides about an input; `name` says it to a reader."""
+    """A decision of a model about one input, as two numbers to compute again for its variants."""
 
     name: str
     value: Numbers

@@ -29,7 +29,7 @@ from plainformer.training import choose_device
 
 @dataclass(frozen=True)
 class Explanation:
-    """What each word of an input did for one decision."""
+    """The attribution of one decision to the words of its input, and how good it is."""
 
     decision: str
     value: float

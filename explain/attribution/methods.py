@@ -20,11 +20,12 @@ Table = Float[np.ndarray, "decisions words"]
 
 @dataclass(frozen=True)
 class Attributed:
-    """What a method found."""
+    """The attributions of a method, with the measures of their quality that it has."""
 
     attributions: Table
     gaps: Float[np.ndarray, " decisions"] | None = None
-    """How far the sum is from what it should be, as a share of that; None: no promise."""
+    """The error of the sum of the attributions, as a share of F(x) − F(b); None for a method that
+    promises no sum."""
     stability: Float[np.ndarray, " decisions"] | None = None
     """The rank correlation of two seeds; None: no chance in it."""
 

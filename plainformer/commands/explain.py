@@ -35,10 +35,10 @@ class ExplainOptions:
     """Read these columns of the file: --columns text=review. By default as in training."""
 
     method: Method = "integrated-gradients"
-    """How to attribute. integrated-gradients: the sum is what masking all words changes, by up to
-    512 points; gradient-x-input: its first order, in one pass; occlusion: mask each word; rollout:
-    the way of attention, without a sign; lime and shap: many random maskings, by their libraries
-    (pip install 'plainformer[explain]')."""
+    """The method of attribution. integrated-gradients: the sum is what masking all words changes,
+    by up to 513 points; gradient-x-input: its first order, in one pass; occlusion: mask each word;
+    rollout: the way of attention, without a sign; lime and shap: many random maskings, by their
+    libraries (pip install 'plainformer[explain]')."""
 
     limit: int = 100
     """Explain at most this many inputs of the file."""

@@ -67,9 +67,9 @@ class ServeOptions:
     effect on the scores."""
 
     runtime: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto"
-    """What computes the batches. ONNX Runtime and OpenVINO read the onnx/ of a folder that
-    `plainformer export` wrote; auto measures those that are there for a second at the start, and
-    takes the fastest."""
+    """The runtime that computes the batches. ONNX Runtime and OpenVINO read the onnx/ of a folder
+    that `plainformer export` wrote; auto measures those that are there for a second at the start,
+    and takes the fastest."""
 
     def __post_init__(self) -> None:
         """Check the options before any work is done."""

@@ -10,7 +10,6 @@ import torch
 from plainformer.base import UserError
 from plainformer.deploy import OnnxModel, export_onnx
 from plainformer.deploy import export as module
-from plainformer.deploy.difference import difference
 from plainformer.deploy.export import export_folder
 from plainformer.encoder import (
     Discriminator,
@@ -21,7 +20,7 @@ from plainformer.encoder import (
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune import FinetuneConfig, Predictor, finetune
 from plainformer.training import LoopConfig
-from tests.deploy.ragged import batch_of
+from tests.deploy.ragged import assert_is_packed, batch_of
 from tests.encoder.families import CONFIGS, OURS, pair
 from tests.encoder.tools import bert, modern, randomise
 
@@ -32,9 +31,7 @@ pytestmark = pytest.mark.usefixtures("tracing")
 def check(model: PretrainedModel, path: Path, bound: float = 1e-5) -> OnnxModel:
     export_onnx(model, path)
     exported = OnnxModel(path, model.config)
-    for lengths in ([3, 17, 1, 9, 30, 9], [1], [7, 7], [38]):
-        batch = batch_of(lengths, model.config.vocab_size, model.config.type_vocab_size)
-        assert difference(model, exported, batch) <= bound
+    assert_is_packed(exported, model, bound)
     return exported
 
 

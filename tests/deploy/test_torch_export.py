@@ -8,11 +8,10 @@ import torch
 
 from plainformer.base import UserError
 from plainformer.deploy import TorchModel, export_torch
-from plainformer.deploy.difference import difference
 from plainformer.deploy.export import export_folder
 from plainformer.encoder import PairedMaskedLM, SentenceEncoder, quantize_int8
 from plainformer.encoder.pretrained import PretrainedModel
-from tests.deploy.ragged import batch_of
+from tests.deploy.ragged import assert_is_packed
 from tests.encoder.families import CONFIGS, OURS, pair
 from tests.encoder.tools import bert, padded, randomise
 
@@ -22,9 +21,7 @@ pytestmark = pytest.mark.usefixtures("tracing")
 def check(model, path, bound: float = 1e-5) -> TorchModel:
     export_torch(model, path)
     exported = TorchModel(path, model.config)
-    for lengths in ([3, 17, 1, 9, 30, 9], [1], [7, 7], [38]):
-        batch = batch_of(lengths, model.config.vocab_size, model.config.type_vocab_size)
-        assert difference(model, exported, batch) <= bound
+    assert_is_packed(exported, model, bound)
     return exported
 
 

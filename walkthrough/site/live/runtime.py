@@ -21,7 +21,7 @@ SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRM
 
 @dataclass(frozen=True)
 class Runtime:
-    """What runs an ONNX graph in a browser."""
+    """The two files of ONNX Runtime Web: its JavaScript, and its WebAssembly."""
 
     module: bytes
     """The JavaScript module, for WebAssembly alone."""
