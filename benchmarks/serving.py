@@ -29,7 +29,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -42,9 +41,9 @@ from typing import Any
 import numpy as np
 import torch
 from machine import surroundings
+from serving_material import prepare
 
 from plainformer.base import atomic_path, write_json, write_text
-from plainformer.corpora import fetch
 from plainformer.finetune import Predictor
 
 HERE = Path(__file__).parent
@@ -117,78 +116,6 @@ class Server:
         """End the process."""
         self.process.kill()
         self.process.wait()
-
-
-def prepare(material: Path) -> None:
-    """Make what is missing: the run, its export, and the files of the others."""
-
-    def call(*arguments: str) -> None:
-        print("plainformer", *arguments, flush=True)
-        command = [sys.executable, "-m", "plainformer", *arguments]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-    material.mkdir(parents=True, exist_ok=True)
-    run, exported, theirs = (material / name for name in ("trec", "exported", "theirs"))
-    if not run.exists():
-        names = ("--model", "minilm", "--train", "trec", "--epochs", "1", "--seed", "0")
-        call("finetune", "classification", *names, "--out", str(run))
-    if not exported.exists():
-        call("export", str(run), "--out", str(exported), "--int8", "--data", "trec")
-    if not (theirs / "plain_int8.onnx").exists():
-        export_theirs(exported, theirs)
-    if not (material / "texts.json").exists():
-        lines = (fetch("trec") / "test.jsonl").read_text(encoding="utf-8").splitlines()
-        write_json(material / "texts.json", [json.loads(line)["text"] for line in lines])
-
-
-def export_theirs(folder: Path, theirs: Path) -> None:
-    """Export by transformers: as it comes, with operators fused for BERT, and each in int8."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-    from onnxruntime.transformers.optimizer import optimize_model
-    from transformers import AutoModelForSequenceClassification
-
-    print(f"exporting with transformers to {theirs}", flush=True)
-    shutil.rmtree(theirs, ignore_errors=True)
-    theirs.mkdir()
-    # The fusion recognises only the pattern of the older exporter with eager attention.
-    model = AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation="eager")
-    ids = torch.ones(2, 8, dtype=torch.long)
-    names = ["input_ids", "attention_mask", "token_type_ids"]
-    dynamic = {name: {0: "batch", 1: "seq"} for name in names} | {"logits": {0: "batch"}}
-    torch.onnx.export(
-        OnlyLogits(model).eval(),
-        (ids, ids, ids),
-        str(theirs / "plain.onnx"),
-        input_names=names,
-        output_names=["logits"],
-        dynamic_axes=dynamic,
-        opset_version=17,
-        dynamo=False,
-    )
-    heads, hidden = model.config.num_attention_heads, model.config.hidden_size
-    fused = optimize_model(str(theirs / "plain.onnx"), "bert", num_heads=heads, hidden_size=hidden)
-    fused.save_model_to_file(str(theirs / "fused.onnx"))
-    for source, target in (("fused", "int8"), ("plain", "plain_int8")):
-        quantize_dynamic(
-            theirs / f"{source}.onnx",
-            theirs / f"{target}.onnx",
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            extra_options={"DefaultTensorType": 1},  # it does not know the fused operators
-        )
-
-
-class OnlyLogits(torch.nn.Module):
-    """A classifier of transformers that returns only its logits."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
-        """Return the logits of a padded batch."""
-        logits: torch.Tensor = self.model(ids, attention_mask=mask, token_type_ids=types).logits
-        return logits
 
 
 def ask(server: Server, material: Path, options: argparse.Namespace, seed: int) -> dict[str, Any]:
