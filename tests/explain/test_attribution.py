@@ -212,8 +212,8 @@ def test_every_family_as_captum(family: str) -> None:
 
 
 @pytest.mark.parametrize("name", tasks())
-def test_rollout_of_one_layer_is_its_attention(name: str) -> None:
-    """With one layer R = ½ (I + Ā); what arrives adds up to 1 with the special tokens'."""
+def test_rollout_gives_shares(name: str) -> None:
+    """None is negative, and with those of the special tokens they add up to 1 for a sequence."""
     of, _, _ = variants(name)
     found = rollout(of)
     assert (found >= -1e-7).all() and (found.sum(1) <= len(of.item.encodings) + 1e-5).all()
