@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from plainformer.deploy.static.pca import principal_components
+from plainformer.base.pca import principal_components
 from plainformer.encoder import SentenceEncoder
 from plainformer.encoder.heads.sentence import UnitLength, pool_all
 from plainformer.finetune.data.batch import BATCH_TOKENS, Batch, Item

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from plainformer.base import UserError
+from plainformer.base.errors import UserError
 
 
 def principal_components(
