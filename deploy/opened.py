@@ -15,7 +15,7 @@ from plainformer.finetune.data.batch import Item
 from plainformer.finetune.data.examples import read_examples
 from plainformer.finetune.prediction.predictor import encode_all
 from plainformer.finetune.task import AnyTask
-from plainformer.finetune.task_file import load_task
+from plainformer.finetune.task_file import task_of
 from plainformer.finetune.tuning import merge_added
 from plainformer.tokenizer import Tokenizer, load_tokenizer
 
@@ -59,13 +59,3 @@ class Opened:
         naming = self.task.naming((), self.task.columns)
         examples = read_examples(type(self.task), source, "test", naming)
         return list(encode_all(self.task, self.tokenizer, examples))
-
-
-def task_of(folder: Path) -> AnyTask | None:
-    """Load the task of a model folder; None for a model that was only pretrained."""
-    try:
-        return load_task(folder)
-    except UserError:
-        if (folder / "task.json").exists() or not (folder / "config.json").exists():
-            raise
-        return None

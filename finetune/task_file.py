@@ -58,6 +58,16 @@ def load_task(folder: Path) -> AnyTask:
     return task
 
 
+def task_of(folder: Path) -> AnyTask | None:
+    """Load the task of a model folder; None for a model that was only pretrained."""
+    try:
+        return load_task(folder)
+    except UserError:
+        if (folder / "task.json").exists() or not (folder / "config.json").exists():
+            raise
+        return None
+
+
 def foreign_task(folder: Path) -> AnyTask:
     """Derive the task of a folder without `task.json`; raise `UserError` for an unknown head."""
     if (folder / "config.json").exists() or is_adapter(folder):

@@ -36,6 +36,7 @@ COMMANDS = {
     "fill-mask": "DIR --text …: predict the tokens at [MASK]",
     "embed": "DIR --text … | --file F --out F.npy: encode sentences as vectors",
     "explain": "RUN --text … | --file F: how much each word speaks for what it decides",
+    "inspect": "VIEW RUN …: look inside a model: where its heads attend",
     "compare": "DIR: compare with transformers, layer by layer",
     "export": "DIR --out DIR: export to ONNX or torch.export, checked against the model",
     "shrink": "RUN --data F --out DIR: make it smaller or faster, measured against the run",

@@ -10,7 +10,6 @@ from urllib.parse import urlparse
 from plainformer.base import Fields, UserError, find_folder, read_json
 from plainformer.base.hub import hub_id
 from plainformer.corpora import Dataset, catalogue, is_set
-from plainformer.deploy.opened import task_of
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.weights import (
     Adapter,
@@ -23,6 +22,7 @@ from plainformer.encoder.weights import (
 from plainformer.encoder.weights.sentence import read_layout
 from plainformer.finetune import FinetuneConfig
 from plainformer.finetune.task import AnyTask
+from plainformer.finetune.task_file import task_of
 from plainformer.finetune.tasks import name_of
 from plainformer.pretrain import PretrainConfig
 from plainformer.unparse import words_of

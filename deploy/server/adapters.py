@@ -16,7 +16,6 @@ from typing import Any, cast
 import torch
 
 from plainformer.base import find_folder
-from plainformer.deploy.opened import task_of
 from plainformer.deploy.server.served import Served
 from plainformer.encoder import (
     HeadedModel,
@@ -33,6 +32,7 @@ from plainformer.encoder.weights.added import HasAddedParameters
 from plainformer.finetune.data.batch import BATCH_TOKENS, Batch, Item
 from plainformer.finetune.ensemble import Finetuned
 from plainformer.finetune.prediction.predictor import Predictor
+from plainformer.finetune.task_file import task_of
 from plainformer.finetune.tasks.sentence_embedding import SentenceEmbedding
 from plainformer.finetune.tuning.layers import TunedLinear
 from plainformer.finetune.tuning.several import mixed, share_base

@@ -12,7 +12,6 @@ from jaxtyping import Float
 
 from plainformer.base import UserError, find_folder, nan_to_null
 from plainformer.corpora import Row
-from plainformer.deploy.opened import task_of
 from plainformer.deploy.runtimes import Runtime, choose_runtime
 from plainformer.encoder import Encoder, MaskedLM, check_finite
 from plainformer.encoder.pretrained import PretrainedModel
@@ -22,6 +21,7 @@ from plainformer.finetune.embedder import Embedder
 from plainformer.finetune.ensemble import outputs_of
 from plainformer.finetune.prediction.outputs import answer
 from plainformer.finetune.prediction.predictor import Predictor, encode_all
+from plainformer.finetune.task_file import task_of
 from plainformer.finetune.tasks import name_of
 from plainformer.finetune.tasks.sentence_embedding import SentenceEmbedding, SentencePrediction
 from plainformer.finetune.tasks.tagging.task import Tagging

@@ -5,7 +5,6 @@ shrink(run, "test.csv", out, ShrinkOptions(units=0.3, train="train.csv"))
 
 from plainformer.deploy.measured import Measured
 from plainformer.deploy.shrink.folder import shrink
-from plainformer.deploy.shrink.importance import Importance, by_gradient, by_magnitude
 from plainformer.deploy.shrink.options import ShrinkOptions
 from plainformer.deploy.shrink.prune import (
     keep_zeros,
@@ -15,6 +14,7 @@ from plainformer.deploy.shrink.prune import (
     prune_weights,
 )
 from plainformer.deploy.shrink.vocabulary import keep_tokens, trim_vocabulary
+from plainformer.finetune.importance import Importance, by_gradient, by_magnitude
 
 __all__ = [
     "Importance",

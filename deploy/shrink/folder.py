@@ -14,7 +14,6 @@ from plainformer.deploy.card.facts import public
 from plainformer.deploy.card.front_matter import metric_name
 from plainformer.deploy.measured import Measured, measure_both, refuse_loss
 from plainformer.deploy.opened import Opened
-from plainformer.deploy.shrink.importance import Importance, by_gradient, by_magnitude
 from plainformer.deploy.shrink.options import ShrinkOptions
 from plainformer.deploy.shrink.prune import (
     prune_heads,
@@ -31,6 +30,7 @@ from plainformer.encoder.weights.save import save
 from plainformer.encoder.weights.storage import Storage
 from plainformer.finetune.data.batch import Item
 from plainformer.finetune.data.examples import read_examples
+from plainformer.finetune.importance import Importance, by_gradient, by_magnitude
 from plainformer.finetune.prediction.predictor import Predictor, encode_all
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.task_file import save_task

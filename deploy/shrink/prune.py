@@ -20,11 +20,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from plainformer.base import UserError
-from plainformer.deploy.shrink.importance import blocks_of
 from plainformer.encoder.attention import MultiHeadAttention
 from plainformer.encoder.feedforward import FeedForward, GatedFeedForward
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.finetune.importance import blocks_of
 
 
 def most_important(scores: Float[Tensor, " parts"], count: int) -> Int[Tensor, " kept"]:

@@ -12,7 +12,7 @@ from plainformer.base import UserError, find_folder, replaced_folder
 from plainformer.deploy.card import Data, Facts, Result, write_card
 from plainformer.deploy.card.front_matter import metric_name
 from plainformer.deploy.measured import Measured, measure_both, refuse_loss
-from plainformer.deploy.opened import Opened, task_of
+from plainformer.deploy.opened import Opened
 from plainformer.deploy.shrink import trim_vocabulary
 from plainformer.deploy.static.vectors import distil
 from plainformer.encoder import SentenceEncoder
@@ -22,7 +22,7 @@ from plainformer.encoder.weights.sentence_layout import SentenceLayout
 from plainformer.finetune.data.examples import read_examples
 from plainformer.finetune.embedder import Embedder
 from plainformer.finetune.prediction.predictor import Predictor
-from plainformer.finetune.task_file import save_task
+from plainformer.finetune.task_file import save_task, task_of
 from plainformer.finetune.tasks.sentence_embedding import SentenceEmbedding
 
 TOLERANCE = 0.2

@@ -12,6 +12,7 @@ from plainformer.commands.corpus import CorpusOptions
 from plainformer.commands.embed import EmbedOptions
 from plainformer.commands.export import ExportOptions
 from plainformer.commands.fill_mask import FillMaskOptions
+from plainformer.commands.inspect.attention import AttentionOptions
 from plainformer.commands.propose import ProposeOptions
 from plainformer.commands.serve import ServeOptions
 from plainformer.commands.tokenizer import TrainOptions
@@ -160,6 +161,7 @@ NUMBERS: dict[type[Any], dict[str, Any]] = {
     EmbedOptions: {"model": Path("m"), "out": Path("o.npy"), "text": ("a",)},
     FillMaskOptions: {"model": Path("m"), "text": ("a",)},
     CompareOptions: {"model": Path("m")},
+    AttentionOptions: {},
     DemoOptions: {},
 }
 """the commands that take numbers, and what must be given beside these"""

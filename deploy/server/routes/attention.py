@@ -11,8 +11,13 @@ from plainformer.deploy.server.errors import Refused
 from plainformer.deploy.server.models import Models, Running
 from plainformer.deploy.server.routes.body import OfModel, strict_router
 from plainformer.deploy.server.routes.predict import Pair, size
-from plainformer.deploy.server.words import spelling, token_attention, word_attention, words_of
 from plainformer.finetune.data.batch import Item
+from plainformer.finetune.prediction.attention import (
+    spelling,
+    token_attention,
+    word_attention,
+    words_of,
+)
 
 MOST_TOKENS = 128
 """Tokens of an input: an answer has heads × words² numbers."""
@@ -91,7 +96,7 @@ def answer(one: Running, item: Item, layer: int) -> Response:
     sequences = []
     for encoding in item.encodings:
         positions = words_of(encoding)
-        weights = word_attention(token_attention(encoder, encoding, layer), positions)
+        weights = word_attention(token_attention(encoder, encoding)[layer], positions)
         ids, special = encoding.ids, encoding.special_tokens_mask
         words = [
             {"text": spelling(tokenizer, [ids[i] for i in word]), "special": bool(special[word[0]])}

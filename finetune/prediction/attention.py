@@ -35,21 +35,19 @@ def spelling(tokenizer: Tokenizer, ids: list[int]) -> str:
 
 
 @torch.no_grad()
-def token_attention(
-    encoder: Encoder, encoding: Encoding, layer: int
-) -> Float[Tensor, "heads seq seq"]:
-    """Compute the attention weights of a layer between the tokens of a text, of all its heads."""
+def token_attention(encoder: Encoder, encoding: Encoding) -> Float[Tensor, "layers heads seq seq"]:
+    """Compute the attention weights between the tokens of a text, of all heads."""
     ids = torch.tensor([encoding.ids], device=encoder.device)  # (1, seq)
     types = torch.tensor([encoding.type_ids], device=encoder.device)
     output = encoder(ids, token_type_ids=types, output_attentions=True)
-    weights: Float[Tensor, "heads seq seq"] = output.attentions[layer][0].float().cpu()
+    weights: Tensor = torch.cat(output.attentions).float().cpu()
     check_finite(weights)
     return weights
 
 
 def word_attention(
-    weights: Float[Tensor, "heads seq seq"], words: list[list[int]]
-) -> Float[Tensor, "heads words words"]:
+    weights: Float[Tensor, "*heads seq seq"], words: list[list[int]]
+) -> Float[Tensor, "*heads words words"]:
     """Compute the weights between words from those between tokens: W = D⁻¹ Mᵀ A M.
 
     M has a 1 where a token belongs to a word, and D the number of tokens of each word.
@@ -57,5 +55,5 @@ def word_attention(
     member = torch.zeros(weights.shape[-1], len(words))  # (seq, words)
     for word, positions in enumerate(words):
         member[positions, word] = 1
-    found: Float[Tensor, "heads words words"] = member.T @ weights @ member
+    found: Float[Tensor, "*heads words words"] = member.T @ weights @ member
     return found / member.sum(0)[:, None]

@@ -1,0 +1,56 @@
+"""`plainformer inspect attention RUN --text … | --file F`."""
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from plainformer.base import at_least, check_bounds
+from plainformer.commands.inspect.view import ViewOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionOptions(ViewOptions):
+    """Show where each head attends in given texts: a summary of each head."""
+
+    name: Literal["attention"] = "attention"
+
+    text: tuple[str, ...] = ()
+    """One or more texts."""
+
+    file: str | None = None
+    """File or URL of texts, one per line, or of rows with the columns of the task (.jsonl .csv .tsv
+    .parquet); - is standard input."""
+
+    columns: tuple[str, ...] = ()
+    """Read these columns of the file: --columns text=review. By default as in training."""
+
+    limit: int = 20
+    """Read at most this many inputs of the file."""
+
+    def __post_init__(self) -> None:
+        """Check the options before any work is done."""
+        check_bounds(self, limit=at_least(1))
+
+
+def show(run: Path, options: AttentionOptions) -> None:
+    """Print the summary of each head."""
+    from plainformer.explain.inside.attention import STATISTICS, attention_of_rows, head_statistics
+    from plainformer.explain.inside.opened import open_model
+    from plainformer.finetune import Table
+    from plainformer.finetune.prediction.inputs import Inputs
+    from plainformer.tables import print_table
+
+    inputs = Inputs(options.text, options.file)
+    predictor = open_model(run)
+    task = predictor.task
+    columns = task.naming(options.columns, task.columns)
+    rows = (row for portion in inputs.portions(task, columns) for row in portion)
+    found = attention_of_rows(predictor, islice(rows, options.limit))
+    statistics = head_statistics(found).permute(1, 2, 0).tolist()  # by layer and head
+    lines = [
+        [f"{layer}.{head}", *numbers]
+        for layer, heads in enumerate(statistics, 1)
+        for head, numbers in enumerate(heads, 1)
+    ]
+    print_table(Table("heads", ("layer.head", *STATISTICS), lines))
