@@ -26,8 +26,15 @@ from plainformer.tokenizer import Encoding, Tokenizer
 
 MOST_TOKENS = 128
 """Tokens of a sequence: the weights are layers × heads × tokens² numbers."""
-STATISTICS = ("entropy", "first", "separators", "previous", "next", "same word")
-"""The numbers by which a head is summarised."""
+STATISTICS = {
+    "entropy": "entropy",
+    "first": "to the first token",
+    "separators": "to separators",
+    "previous": "to the token before",
+    "next": "to the token after",
+    "same word": "within the word",
+}
+"""The numbers by which a head is summarised, with their names in full."""
 
 
 @dataclass(frozen=True)

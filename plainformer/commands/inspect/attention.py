@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from plainformer.base import at_least, check_bounds
-from plainformer.commands.inspect.view import ViewOptions
+from plainformer.commands.inspect.view import ViewOptions, refuse_no_page
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionOptions(ViewOptions):
-    """Show where each head attends in given texts: a summary of each head."""
+    """Show where each head attends in given texts: a summary of each head, and a page of all."""
 
     name: Literal["attention"] = "attention"
 
@@ -28,14 +28,19 @@ class AttentionOptions(ViewOptions):
     limit: int = 20
     """Read at most this many inputs of the file."""
 
+    out: Path | None = None
+    """Write an HTML page to this file, too: maps of all heads, and lines between the words."""
+
     def __post_init__(self) -> None:
         """Check the options before any work is done."""
         check_bounds(self, limit=at_least(1))
+        refuse_no_page(self.out)
 
 
 def show(run: Path, options: AttentionOptions) -> None:
     """Print the summary of each head."""
     from plainformer.explain.inside.attention import STATISTICS, attention_of_rows, head_statistics
+    from plainformer.explain.inside.attention_page import write_attention_page
     from plainformer.explain.inside.opened import open_model
     from plainformer.finetune import Table
     from plainformer.finetune.prediction.inputs import Inputs
@@ -54,3 +59,6 @@ def show(run: Path, options: AttentionOptions) -> None:
         for head, numbers in enumerate(heads, 1)
     ]
     print_table(Table("heads", ("layer.head", *STATISTICS), lines))
+    if options.out is not None:
+        write_attention_page(options.out, run.name or run.resolve().name, found)
+        print(f"{options.out} is written")
