@@ -1,62 +1,31 @@
 """Write explanations as one HTML page that can be sent to a colleague.
 
-The page has no script and fetches nothing; it follows the browser's setting of light or dark. All
-text from users is escaped. Words that speak for the decision are orange, words against it blue and
-underlined with dashes, so that the difference shows without colour, too.
+Words that speak for the decision are orange, words against it blue and underlined with dashes, so
+that the difference shows without colour, too.
 """
 
-import html
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
-from plainformer.base import write_text
 from plainformer.explain.attribution.explainer import Explanation
-from plainformer.finetune.report.page import UNSHOWABLE
+from plainformer.explain.page import shown, write_html
 
 STYLE = """
-:root { color-scheme: light dark; --text: #1a202c; --faint: #5a6577; --line: #dde3ea;
-  --page: #fff; --for: 221 107 32; --against: 43 108 176; }
-@media (prefers-color-scheme: dark) { :root { --text: #e6e9ee; --faint: #9aa5b5; --line: #333c48;
-  --page: #14181e; --for: 237 137 54; --against: 99 160 220; } }
-body { margin: 0; background: var(--page); color: var(--text);
-  font: 16px/1.6 system-ui, sans-serif; }
-main { max-width: 50rem; margin: 0 auto; padding: 2rem 1.2rem 4rem; }
-h1 { font-size: 1.5rem; margin: 0 0 .3rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.1rem; margin: 0 0 .4rem; overflow-wrap: anywhere; }
-article { border-top: 1px solid var(--line); padding: 1.6rem 0; }
-.faint, figcaption { color: var(--faint); margin: 0; font-size: .9rem; }
-.text { font-size: 1.1rem; line-height: 2; margin: .6rem 0; overflow-wrap: anywhere;
-  white-space: pre-wrap; }
 .for, .against { border-radius: .25rem; padding: .1rem 0; }
 .for { background: rgb(var(--for) / var(--size)); }
 .against { background: rgb(var(--against) / var(--size)); border-bottom: 2px dashed
   rgb(var(--against)); }
-summary { cursor: pointer; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin-top: .5rem; }
-th, td { padding: .2rem 1.2rem .2rem 0; text-align: end; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: start; }
 """
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def write_page(path: Path, model: str, found: Iterable[Sequence[Explanation]]) -> None:
     """Write the explanations of some inputs to an HTML file, which appears when it is complete."""
     articles = [article(one) for explanations in found for one in explanations]
-    title = f"Why {shown(model)} says so"
-    write_text(
-        path,
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f'<h1>{title}</h1>\n<p class="faint">Orange words speak for the decision; blue words, '
-        "underlined with dashes, against it.</p>\n"
-        + "\n".join(articles)
-        + "\n</main>\n</body>\n</html>\n",
-    )
+    about = "Orange words speak for the decision; blue words, underlined with dashes, against it."
+    write_html(path, f"Why {model} says so", about, "\n".join(articles), STYLE)
 
 
 def article(one: Explanation) -> str:
@@ -119,8 +88,3 @@ def quality(one: Explanation) -> str:
     if one.stability is not None:
         parts.append(f"stability over two seeds {one.stability:.2f}")
     return "; ".join(parts)
-
-
-def shown(text: str) -> str:
-    """Escape a text for HTML."""
-    return html.escape(UNSHOWABLE.sub("\ufffd", text))

@@ -1,0 +1,54 @@
+"""Write one self-contained HTML page that can be sent to a colleague.
+
+    write_html(Path("page.html"), "Title", "What is to be seen.", "<p>…</p>")
+
+The page has no script and fetches nothing; it follows the browser's setting of light or dark. What
+users wrote goes through `shown`.
+"""
+
+import html
+from pathlib import Path
+
+from plainformer.base import write_text
+from plainformer.finetune.report.page import UNSHOWABLE
+
+__all__ = ["POLICY", "shown", "write_html"]
+
+STYLE = """
+:root { color-scheme: light dark; --text: #1a202c; --faint: #5a6577; --line: #dde3ea;
+  --page: #fff; --for: 221 107 32; --against: 43 108 176; }
+@media (prefers-color-scheme: dark) { :root { --text: #e6e9ee; --faint: #9aa5b5; --line: #333c48;
+  --page: #14181e; --for: 237 137 54; --against: 99 160 220; } }
+body { margin: 0; background: var(--page); color: var(--text);
+  font: 16px/1.6 system-ui, sans-serif; }
+main { max-width: 50rem; margin: 0 auto; padding: 2rem 1.2rem 4rem; }
+h1 { font-size: 1.5rem; margin: 0 0 .3rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.1rem; margin: 0 0 .4rem; overflow-wrap: anywhere; }
+article { border-top: 1px solid var(--line); padding: 1.6rem 0; }
+.faint, figcaption { color: var(--faint); margin: 0; font-size: .9rem; }
+.text { font-size: 1.1rem; line-height: 2; margin: .6rem 0; overflow-wrap: anywhere;
+  white-space: pre-wrap; }
+summary { cursor: pointer; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin-top: .5rem; }
+th, td { padding: .2rem 1.2rem .2rem 0; text-align: end; border-bottom: 1px solid var(--line); }
+th:first-child, td:first-child { text-align: start; }
+"""
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def write_html(path: Path, title: str, about: str, body: str, style: str = "") -> None:
+    """Write a page to a file, which appears when it is complete; `body` and `style` are HTML."""
+    write_text(
+        path,
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{shown(title)}</title>\n<style>{STYLE}{style}</style>\n</head>\n<body>\n<main>\n"
+        f'<h1>{shown(title)}</h1>\n<p class="faint">{shown(about)}</p>\n{body}'
+        "\n</main>\n</body>\n</html>\n",
+    )
+
+
+def shown(text: str) -> str:
+    """Escape a text for HTML."""
+    return html.escape(UNSHOWABLE.sub("\ufffd", text))
