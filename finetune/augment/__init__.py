@@ -14,11 +14,13 @@ from plainformer.finetune.augment.guesser import Guesser
 from plainformer.finetune.augment.options import AugmentOptions
 from plainformer.finetune.augment.swap import swap_words
 from plainformer.finetune.augment.synonyms import Synonyms, read_synonyms, replace_synonyms
+from plainformer.finetune.augment.whole_words import WholeWords
 
 __all__ = [
     "AugmentOptions",
     "Guesser",
     "Synonyms",
+    "WholeWords",
     "agreeing",
     "augmented",
     "delete_words",

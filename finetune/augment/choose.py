@@ -17,8 +17,8 @@ def free_places(words: Sequence[Word]) -> list[int]:
 
 
 def number_of(words: Sequence[Word], share: float) -> int:
-    """Return how many words are `share` of those that may be changed, at least one."""
-    return max(1, round(share * len(free_places(words))))
+    """Return how many words are `share` of those that may be changed; at least one, if any."""
+    return max(1, round(share * len(free_places(words)))) if share else 0
 
 
 def replaced(word: Word, text: str) -> list[Word]:

@@ -5,15 +5,15 @@
 A guess is a word that is one token of the vocabulary, drawn from these by their probabilities.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from plainformer.base.words import is_of_letters, unspaced_edges
 from plainformer.encoder import MaskedLM, check_finite
+from plainformer.finetune.augment.whole_words import WholeWords
 from plainformer.finetune.data.words import Word, join_text
 from plainformer.tokenizer import Tokenizer, load_tokenizer
 
@@ -29,17 +29,14 @@ class Guesser:
 
     model: MaskedLM
     tokenizer: Tokenizer
-    spelling: Tokenizer
-    """The tokenizer as it spells a word behind a space."""
-    known: dict[int, str] = field(default_factory=dict)
-    """The word that each token is, of those that were looked at."""
+    words: WholeWords
 
     @classmethod
     def load(cls, folder: str | Path, device: torch.device | None = None) -> "Guesser":
         """Load a model; raise `UserError` for a folder without a masked language model."""
         tokenizer, model = load_tokenizer(folder), MaskedLM.from_pretrained(folder)
         tokenizer.check_vocabulary(model.config.vocab_size)
-        return cls(model.to(device).eval(), tokenizer, tokenizer.for_words())
+        return cls(model.to(device).eval(), tokenizer, WholeWords.of(tokenizer))
 
     @torch.no_grad()
     def guesses(self, words: list[Word], masked: list[int]) -> dict[int, Float[Tensor, " vocab"]]:
@@ -71,17 +68,9 @@ class Guesser:
         found = [
             (other, probability)
             for id, probability in zip(ids[:TRIED].tolist(), p[:TRIED].tolist(), strict=True)
-            if (other := self.whole_word(id)) and other.lower() != word.lower()
+            if (other := self.words.word(id)) and other.lower() != word.lower()
         ][:TOP]
         if not found:
             return word
         weights = torch.tensor([probability for _, probability in found], dtype=torch.float64)
         return found[int(torch.multinomial(weights, 1, generator=generator))][0]
-
-    def whole_word(self, id: int) -> str:
-        """Return the word that a token is; an empty string for a part of a word, or a sign."""
-        if id not in self.known:
-            text = self.tokenizer.decode([id]).strip()
-            is_whole = all(unspaced_edges(text)) or self.spelling.whole_word_id(text) == id
-            self.known[id] = text if is_of_letters(text) and is_whole else ""
-        return self.known[id]

@@ -15,6 +15,7 @@ from plainformer.encoder import MaskedLM, SequenceClassifier
 from plainformer.finetune import Predictor
 from plainformer.finetune.augment import (
     Guesser,
+    WholeWords,
     agreeing,
     delete_words,
     guess_words,
@@ -213,7 +214,7 @@ TOKENIZER = tiny.make_tokenizer()
 def guesser() -> Guesser:
     torch.manual_seed(0)
     model = randomise(MaskedLM(tiny.shape("bert", TOKENIZER)))
-    return Guesser(model.eval(), TOKENIZER, TOKENIZER)
+    return Guesser(model.eval(), TOKENIZER, WholeWords.of(TOKENIZER))
 
 
 def test_guesses_are_drawn_as_the_model_predicts_the_masked_word(guesser):
