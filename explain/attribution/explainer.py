@@ -41,8 +41,8 @@ class Explanation:
     words: tuple[WordOf, ...]
     attributions: Float[np.ndarray, " words"]
     gap: float | None
-    """By how much the sum of the attributions misses what it promises to be, as a share of it; None
-    for a method that promises none."""
+    """By how much the sum of the attributions misses what it should be, as a share of it; None for
+    a method without such a sum."""
     stability: float | None
     """The rank correlation of two seeds; None for a method without chance."""
     judged: Judged

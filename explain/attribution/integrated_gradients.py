@@ -41,8 +41,7 @@ def integrated_gradients(variants: Variants) -> Integrated:
     n, products = FIRST, products_at(variants, points(FIRST))  # (points, decisions, words)
     while True:
         attributions = np.einsum("a,adw->dw", weights(n), products)
-        off = np.abs(attributions.sum(-1) - change)
-        gaps = off / np.maximum(np.abs(change), SMALL)
+        gaps = share_missing(attributions.sum(-1), change)
         if gaps.max(initial=0.0) <= TOLERANCE or n >= MOST:
             return Integrated(attributions, gaps, n + 1)
         n *= 2
@@ -51,15 +50,21 @@ def integrated_gradients(variants: Variants) -> Integrated:
         products = both
 
 
+def share_missing(
+    sums: Float[np.ndarray, " decisions"], whole: Float[np.ndarray, " decisions"]
+) -> Float[np.ndarray, " decisions"]:
+    """Compute by how much the sums of attributions miss what they should be, as a share of it."""
+    found: Float[np.ndarray, " decisions"] = np.abs(sums - whole) / np.maximum(np.abs(whole), SMALL)
+    return found
+
+
 def products_at(
     variants: Variants, alphas: Float[np.ndarray, " points"]
 ) -> Float[np.ndarray, "points decisions words"]:
     """Compute (x − b) · ∂F/∂x at b + α (x − b), for each α; memory does not grow with them."""
-    x, b = variants.vectors
-    size = max(1, BATCH_TOKENS // len(x))
+    size = max(1, BATCH_TOKENS // variants.item.num_tokens)
     some = [alphas[start : start + size].tolist() for start in range(0, len(alphas), size)]
-    found = [variants.of_words((variants.gradients(part) * (x - b)).sum(-1)) for part in some]
-    return np.concatenate(found)
+    return np.concatenate([variants.products(part) for part in some])
 
 
 def points(n: int) -> Float[np.ndarray, " points"]:

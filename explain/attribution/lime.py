@@ -42,8 +42,8 @@ def lime(variants: Variants, seed: int = 0) -> Float[np.ndarray, "decisions word
 
 def neighbours(words: int, seed: int) -> np.ndarray:
     """Draw which words each neighbour keeps, as LIME does for texts; the first keeps all."""
-    random = np.random.default_rng(seed)
+    random = np.random.RandomState(seed)  # the library's generator: the same neighbours
     kept = np.ones((SAMPLES, words), bool)
-    for row in kept[1:]:
-        row[random.choice(words, random.integers(1, words + 1), replace=False)] = False
+    for row, size in zip(kept[1:], random.randint(1, words + 1, SAMPLES - 1), strict=True):
+        row[random.choice(words, size, replace=False)] = False
     return kept

@@ -7,12 +7,16 @@ import numpy as np
 from jaxtyping import Float
 
 from plainformer.explain.attribution.gradients import gradient_x_input
-from plainformer.explain.attribution.integrated_gradients import integrated_gradients
+from plainformer.explain.attribution.integrated_gradients import (
+    integrated_gradients,
+    share_missing,
+)
 from plainformer.explain.attribution.judge import agreement
 from plainformer.explain.attribution.lime import lime
 from plainformer.explain.attribution.occlusion import occlusion
+from plainformer.explain.attribution.relevance import relevance
 from plainformer.explain.attribution.rollout import rollout
-from plainformer.explain.attribution.shapley import kernel_shap
+from plainformer.explain.attribution.shapley import kernel_shap, partition_shap
 from plainformer.explain.attribution.variants import Variants
 
 Table = Float[np.ndarray, "decisions words"]
@@ -24,8 +28,8 @@ class Attributed:
 
     attributions: Table
     gaps: Float[np.ndarray, " decisions"] | None = None
-    """The error of the sum of the attributions, as a share of F(x) − F(b); None for a method that
-    promises no sum."""
+    """The error of the sum of the attributions, as a share of what it should be; None for a method
+    without such a sum."""
     stability: Float[np.ndarray, " decisions"] | None = None
     """The rank correlation of two seeds; None: no chance in it."""
 
@@ -42,6 +46,12 @@ class Method:
 def _integrated(variants: Variants, _seed: int) -> Attributed:
     found = integrated_gradients(variants)
     return Attributed(found.attributions, found.gaps)
+
+
+def _relevance(variants: Variants, _seed: int) -> Attributed:
+    found, sums = relevance(variants)
+    value = variants.values(np.ones((1, len(variants.words)), bool))[0]
+    return Attributed(found, share_missing(sums, value))
 
 
 def _plain(attribute: Callable[[Variants], Table]) -> Callable[[Variants, int], Attributed]:
@@ -62,6 +72,8 @@ METHODS: dict[str, Method] = {
     "gradient-x-input": Method(_plain(gradient_x_input), needs_gradients=True),
     "occlusion": Method(_plain(occlusion)),
     "rollout": Method(_plain(rollout), needs_gradients=True),
+    "relevance": Method(_relevance, needs_gradients=True),
     "lime": Method(_drawn(lime)),
     "shap": Method(_drawn(kernel_shap)),
+    "partition-shap": Method(_plain(partition_shap)),
 }

@@ -84,7 +84,7 @@ def quality(one: Explanation) -> str:
         "better)",
     ]
     if one.gap is not None:
-        parts.append(f"the sum misses its promise by {100 * one.gap:.2f} %")
+        parts.append(f"completeness gap {100 * one.gap:.2f} %")
     if one.stability is not None:
         parts.append(f"stability over two seeds {one.stability:.2f}")
     return "; ".join(parts)

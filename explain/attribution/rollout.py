@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from plainformer.explain.attribution.gradients import at_output_of
 from plainformer.explain.attribution.variants import Variants
 from plainformer.finetune.data.batch import Batch
 
@@ -42,21 +43,7 @@ def rollout(variants: Variants) -> Float[np.ndarray, "decisions words"]:
 
 def reading(variants: Variants, batch: Batch[Any]) -> Float[Tensor, "decisions tokens"]:
     """Compute the share of each token of the last layer in what each decision reads."""
-    kept: list[Tensor] = []
-
-    def keep(_module: object, _inputs: object, output: Tensor) -> Tensor:
-        kept.append(output.detach().requires_grad_())
-        return kept[0]
-
     last = variants.model.base.final_norm
-    handle = last.register_forward_hook(keep)
-    try:
-        with torch.enable_grad():
-            outputs = variants.task.outputs(variants.model, batch)
-            numbers = [one.value(outputs, batch).sum() for one in variants.decisions]
-            found = [torch.autograd.grad(n, kept[0], retain_graph=True)[0] for n in numbers]
-    finally:
-        handle.remove()
-    lengths = torch.stack(found).norm(dim=-1)  # (decisions, tokens)
+    lengths = at_output_of(last, variants, batch, lambda _, gradient: gradient.norm(dim=-1))
     shares: Tensor = lengths / lengths.sum(-1, keepdim=True).clamp(min=1e-12)
     return shares

@@ -2,7 +2,7 @@
 
 variants = Variants(task, model, item, words, decisions, mask_id)
 variants.values(kept)             # (variants, decisions), with the words that are not kept masked
-variants.gradients([0.5])         # of the decisions, by the vector of each token
+variants.products([0.5])          # gradient × (input − baseline), halfway between both
 """
 
 from collections.abc import Sequence
@@ -104,8 +104,8 @@ class Variants:
             rows.append(table(torch.tensor(ids, device=self.model.device)).detach())
         return rows[0], rows[1]
 
-    def gradients(self, alphas: Sequence[float]) -> Float[Tensor, "alphas decisions tokens size"]:
-        """Compute the gradients of the decisions at b + α (x − b), for each α.
+    def products(self, alphas: Sequence[float]) -> Float[np.ndarray, "alphas decisions words"]:
+        """Compute (x − b) · ∂F/∂x of each word at b + α (x − b), for each α and each decision F.
 
         x are the token vectors of the input, and b those of its baseline.
         """
@@ -113,14 +113,21 @@ class Variants:
         batch = self.batch(len(alphas))
         steps = torch.tensor(alphas, dtype=x.dtype, device=x.device)
         points = (b + steps[:, None, None] * (x - b)).flatten(0, 1)  # (alphas · tokens, size)
-        rows = points[self.packed_order(batch)].requires_grad_()
+        order = self.packed_order(batch)
+        rows, change = points[order].requires_grad_(), (x - b).repeat(len(alphas), 1)[order]
+        found = []
         with torch.enable_grad(), embedding_rows(self.model, rows):
-            outputs = self.task.outputs(self.model, batch)
-            numbers = [one.value(outputs, batch).sum() for one in self.decisions]
-            found = [torch.autograd.grad(n, rows, retain_graph=True)[0] for n in numbers]
-        gradients = self.unpacked(torch.stack(found).transpose(1, 2), batch)
-        shape = len(self.decisions), len(alphas), *x.shape
-        return gradients.transpose(1, 2).reshape(shape).transpose(0, 1)
+            for number in self.numbers(batch):
+                (gradient,) = torch.autograd.grad(number, rows, retain_graph=True)
+                found.append(self.unpacked((gradient * change).sum(-1), batch))
+        # (decisions, alphas · tokens) → (alphas, decisions, tokens)
+        tokens = torch.stack(found).view(len(self.decisions), len(alphas), -1)
+        return self.of_words(tokens.transpose(0, 1))
+
+    def numbers(self, batch: Batch[Any]) -> list[Float[Tensor, ""]]:
+        """Compute the sum over a batch of each number that is attributed."""
+        outputs = self.task.outputs(self.model, batch)
+        return [one.value(outputs, batch).sum() for one in self.decisions]
 
     def packed_order(self, batch: Batch[Any]) -> Int[Tensor, " tokens"]:
         """Return, for each token of the packed batch, its index in the order of the items."""

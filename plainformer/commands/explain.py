@@ -10,7 +10,16 @@ from plainformer.base import UserError, at_least, check_bounds
 from plainformer.line import Positional
 from plainformer.options import parse
 
-Method = Literal["integrated-gradients", "gradient-x-input", "occlusion", "rollout", "lime", "shap"]
+Method = Literal[
+    "integrated-gradients",
+    "gradient-x-input",
+    "occlusion",
+    "rollout",
+    "relevance",
+    "lime",
+    "shap",
+    "partition-shap",
+]
 
 
 @dataclass(frozen=True)
@@ -37,8 +46,9 @@ class ExplainOptions:
     method: Method = "integrated-gradients"
     """The method of attribution. integrated-gradients: the sum is what masking all words changes,
     by up to 513 points; gradient-x-input: its first order, in one pass; occlusion: mask each word;
-    rollout: the way of attention, without a sign; lime and shap: many random maskings, by their
-    libraries (pip install 'plainformer[explain]')."""
+    rollout: the way of attention, without a sign; relevance: the decision, passed down layer by
+    layer; lime, shap and partition-shap: 512 maskings, by their libraries (pip install
+    'plainformer[explain]')."""
 
     limit: int = 100
     """Explain at most this many inputs of the file."""
