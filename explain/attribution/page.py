@@ -1,7 +1,7 @@
 """Write explanations as one HTML page that can be sent to a colleague.
 
 Words that speak for the decision are orange, words against it blue and underlined with dashes, so
-that the difference shows without colour, too.
+that the difference shows without colour, too. The keyboard goes through them: see `words.js`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,26 +14,33 @@ from plainformer.explain.attribution.explainer import Explanation
 from plainformer.explain.page import shown, write_html
 
 STYLE = """
-.for, .against { border-radius: .25rem; padding: .1rem 0; }
+[role=listbox] { outline-offset: .3rem; border-radius: .25rem; }
+[role=option] { cursor: default; border-radius: .25rem; padding: .1rem 0; }
+[role=option][aria-selected=true] { outline: 2px solid var(--text); }
 .for { background: rgb(var(--for) / var(--size)); }
 .against { background: rgb(var(--against) / var(--size)); border-bottom: 2px dashed
   rgb(var(--against)); }
+.said { min-height: 1.6em; font-variant-numeric: tabular-nums; }
 """
+FAINT = 0.03
+"""Words that count less than this, of the one that counts most, are not coloured."""
 
 
 def write_page(path: Path, model: str, found: Iterable[Sequence[Explanation]]) -> None:
     """Write the explanations of some inputs to an HTML file, which appears when it is complete."""
-    articles = [article(one) for explanations in found for one in explanations]
-    about = "Orange words speak for the decision; blue words, underlined with dashes, against it."
-    write_html(path, f"Why {model} says so", about, "\n".join(articles), STYLE)
-
-
-def article(one: Explanation) -> str:
-    """Return one explanation as HTML: the texts with coloured words, and a table of all words."""
-    texts = "\n".join(
-        f'<p class="text" dir="auto">{coloured(one, number)}</p>'
-        for number in range(len(one.texts))
+    every = [one for explanations in found for one in explanations]
+    articles = "\n".join(article(one, number) for number, one in enumerate(every, start=1))
+    about = (
+        "Orange words speak for the decision; blue words, underlined with dashes, against it. Tab "
+        "goes from text to text, the arrow keys from word to word."
     )
+    script = Path(__file__).with_name("words.js").read_text(encoding="utf-8")
+    write_html(path, f"Why {model} says so", about, articles, STYLE, script)
+
+
+def article(one: Explanation, number: int) -> str:
+    """Return one explanation as HTML: the texts with coloured words, and a table of all words."""
+    texts = "\n".join(words_of_text(one, text, number) for text in range(len(one.texts)))
     rows = "".join(
         f'<tr><td dir="auto">{shown(word.string)}</td><td>{score:+.3f}</td>'
         f"<td>{word.text + 1}: {word.start}–{word.end}</td></tr>"
@@ -42,29 +49,44 @@ def article(one: Explanation) -> str:
     return (
         f'<article>\n<h2 dir="auto">{shown(one.decision)}</h2>\n'
         f'<p class="faint">{shown(summary(one))}</p>\n{texts}\n'
+        f'<p class="said" role="status"></p>\n'
         f"<details><summary>Every word</summary>\n<table><thead><tr><th>word</th>"
         f"<th>attribution</th><th>text: characters</th></tr></thead>\n<tbody>{rows}</tbody></table>"
         f'\n<p class="faint">{shown(quality(one))}</p></details>\n</article>'
     )
 
 
-def coloured(one: Explanation, text: int) -> str:
-    """Return a text with a mark around each of its words, as strong as its attribution."""
+def words_of_text(one: Explanation, text: int, number: int) -> str:
+    """Return a text whose words can be chosen, if it has any."""
+    if all(word.text != text for word in one.words):
+        return f'<p class="text" dir="auto">{shown(one.texts[text])}</p>'
+    return (
+        f'<div class="text" dir="auto" role="listbox" aria-orientation="horizontal" tabindex="0" '
+        f'aria-label="Words of text {text + 1} of explanation {number}">'
+        f"{coloured(one, text, f'w{number}-{text}')}</div>"
+    )
+
+
+def coloured(one: Explanation, text: int, name: str) -> str:
+    """Return a text with an element around each of its words, as strong as its attribution."""
     whole, parts, last = one.texts[text], [], 0
     largest = float(np.abs(one.attributions).max()) or 1.0
-    words = zip(one.words, one.attributions, strict=True)
-    pieces = sorted((w.start, w.end, float(a)) for w, a in words if w.text == text)
+    ranks = np.argsort(np.argsort(-one.attributions, kind="stable")) + 1
+    words = zip(one.words, one.attributions, ranks, strict=True)
+    pieces = sorted((w.start, w.end, float(a), int(n)) for w, a, n in words if w.text == text)
     for (start, end), same in groupby(pieces, key=lambda piece: piece[:2]):
-        score = sum(score for *_, score in same)
+        scores, places = zip(*((score, rank) for *_, score, rank in same), strict=True)
         if start < last or start == end:
             continue
-        kind = "for" if score >= 0 else "against"
+        score = sum(scores)
         size = round(0.85 * abs(score) / largest, 2)
-        mark = f'<span class="{kind}" style="--size:{size}" title="{score:+.3f}">'
-        word = (
-            f"{mark}{shown(whole[start:end])}</span>" if size >= 0.03 else shown(whole[start:end])
-        )
-        parts += [shown(whole[last:start]), word]
+        kind = "" if size < FAINT else f' class="{"for" if score >= 0 else "against"}"'
+        parts += [
+            shown(whole[last:start]),
+            f'<span role="option" aria-selected="false" id="{name}-{start}"{kind} '
+            f'style="--size:{size}" title="{score:+.3f}, number {min(places)} of {len(ranks)}">'
+            f"{shown(whole[start:end])}</span>",
+        ]
         last = end
     return "".join([*parts, shown(whole[last:])])
 

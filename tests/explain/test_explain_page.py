@@ -39,12 +39,74 @@ def test_what_users_wrote_stays_text(tmp_path: Path) -> None:
     write_page(tmp_path / "why.html", "<script>", found)
     page = Page()
     page.feed(source := (tmp_path / "why.html").read_text(encoding="utf-8"))
-    assert not page.tags & {"img", "script", "link", "iframe"} and "<script>" in page.text
+    assert not page.tags & {"img", "link", "iframe"} and source.count("</script>") == 1
+    assert "Why <script> says so" in page.text
     assert evil.replace("\x00", "\ufffd") in page.text
     assert "http" not in source.replace("http-equiv", "")
     console = Console(record=True, width=200)
     print_explanation(found[0][0], console)
     assert "[bold]" in console.export_text()
+
+
+def test_the_page_in_a_browser(tmp_path: Path) -> None:
+    """Tab goes from text to text, the arrows from word to word; light, dark, and on a phone."""
+    pytest.importorskip("playwright")
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    from playwright.sync_api import sync_playwright
+
+    from walkthrough.site.check import FLAGS, chromium
+
+    try:
+        program = chromium()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    _, explainer, _ = variants("sentence-embedding")
+    pairs = [("the red hen", "猫吃鱼 😀 hen"), ("hen " * 40, "ant")]
+    found = list(explainer.explain(pairs, "occlusion"))
+    path = tmp_path / "why.html"
+    write_page(path, "<b>model</b>", found)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        page = browser.new_page(color_scheme="dark")
+        page.set_default_timeout(20_000)
+        asked, errors = [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda said: said.type == "error" and errors.append(said.text))
+        page.goto(path.as_uri())
+
+        keys, said = page.keyboard, page.locator(".said")
+        (first,) = found[0]
+        own = [[w.string for w in first.words if w.text == text] for text in (0, 1)]
+        keys.press("Tab")
+        assert said.first.inner_text().startswith(f"{own[0][0]}: ")
+        keys.press("ArrowRight")
+        assert said.first.inner_text().startswith(f"{own[0][1]}: {first.attributions[1]:+.3f}")
+        keys.press("Tab")
+        keys.press("End")
+        rank = [w for w, _ in first.ranked()].index(first.words[-1]) + 1
+        ending = f"{first.attributions[-1]:+.3f}, number {rank} of {len(first.words)}"
+        assert said.first.inner_text() == f"{own[1][-1]}: {ending}"
+        assert "😀" in page.locator(".text").nth(1).inner_text()
+        keys.press("ArrowDown")  # the next explanation
+        assert said.nth(1).inner_text().startswith("hen: ")
+        keys.press("ArrowUp")
+        keys.press("Tab")
+        keys.press("Enter")
+        assert page.locator("table").first.is_visible()
+        page.locator("[role=option]").first.click()
+        assert said.first.inner_text().startswith("the: ")
+
+        page.evaluate(axe.axe_script)
+        for scheme, width in (("dark", 1200), ("light", 375)):
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            faults = page.evaluate("axe.run().then(found => found.violations)")
+            assert [(one["id"], one["nodes"][0]["html"]) for one in faults] == []
+        assert errors == [] and asked == [path.as_uri()]
+        assert page.title() == "Why <b>model</b> says so"
+        browser.close()
 
 
 def test_methods_of_the_command_are_those_of_the_library() -> None:
