@@ -1,27 +1,32 @@
 """Write attention as one HTML page: small maps of all heads, and the chosen head by its words.
 
-The page fetches nothing, and its policy lets no script run but its own. It holds the texts as JSON
-in which no character can end the element, and its script shows them as text.
+It holds the texts as JSON in which no character can end the element; its script shows them as text.
 """
 
 import base64
-import hashlib
-import html
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from plainformer.base import write_text
 from plainformer.explain.inside.attention import STATISTICS, SequenceAttention, head_statistics
-from plainformer.finetune.report.page import UNSHOWABLE
+from plainformer.explain.page import write_html
 
 PARTS = Path(__file__).parent / "page"
+ABOUT = (
+    "Each small map is a head, and each row of maps a layer: the stronger the colour, the more a "
+    "word (down) looks at another (across). Choose a head by a click or by the arrow keys."
+)
+BODY = """<div id="choices"></div>
+<div id="views">
+<div id="heads" role="group" aria-label="Heads"></div>
+<section id="head" aria-labelledby="name"></section>
+</div>
+<script type="application/json" id="data">{}</script>"""
 
 
 def write_attention_page(path: Path, model: str, found: Sequence[SequenceAttention]) -> None:
@@ -33,21 +38,11 @@ def write_attention_page(path: Path, model: str, found: Sequence[SequenceAttenti
         "names": list(STATISTICS.values()),
         "sequences": [sequence(one) for one in found],
     }
-    style, script = (part(name) for name in ("attention.css", "attention.js"))
-    digest = base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()
-    page = Template(part("attention.html")).substitute(
-        title=html.escape(UNSHOWABLE.sub("\ufffd", f"Attention in {model}")),
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
-        style=style,
-        script=script,
-        data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
+    written = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    style, script = (
+        (PARTS / f"attention.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")
     )
-    write_text(path, page)
-
-
-def part(name: str) -> str:
-    """Read a file of the page."""
-    return (PARTS / name).read_text(encoding="utf-8")
+    write_html(path, f"Attention in {model}", ABOUT, BODY.format(written), style, script)
 
 
 def sequence(one: SequenceAttention) -> dict[str, Any]:
