@@ -20,6 +20,7 @@ from torch import nn
 from plainformer.base import UserError, find_folder
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import tokenizer_folder
+from plainformer.finetune.calibration import Calibration
 from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.label_order import with_label_order
 from plainformer.finetune.task import AnyTask
@@ -30,7 +31,7 @@ from plainformer.tokenizer import Tokenizer, load_tokenizer
 Folders = str | Path | Sequence[str | Path]
 """The folder of a fine-tuned model, or those of an ensemble."""
 
-OWN = {"labels", "columns", "threshold", "thresholds", "words", "word_ids"}
+OWN = {"labels", "columns", "threshold", "thresholds", "words", "word_ids", "calibration"}
 """Fields of a task in which the members of an ensemble may differ."""
 READING = {"template", "mask_id", "prompt", "lower_case"}
 """Fields of a task that say what a text looks like to the model, whatever its length."""
@@ -117,9 +118,10 @@ def joined(members: Sequence[Finetuned]) -> Finetuned:
 def mean_task(members: Sequence[Finetuned]) -> AnyTask:
     """Return the task of the first member with the mean of the thresholds of all.
 
+    Each member has its own temperature; sets, and when to abstain, are of one model alone.
     Raises `UserError` where some have a threshold, and others none.
     """
-    task = members[0].task
+    task = replace(members[0].task, calibration=Calibration())
     for name in ("threshold", "thresholds"):
         values = [getattr(member.task, name, None) for member in members]
         pairs = zip(members, values, strict=True)

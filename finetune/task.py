@@ -9,7 +9,7 @@ Training, evaluation and prediction use a task by this class alone; each file of
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -19,6 +19,7 @@ from torch import Tensor
 from plainformer.base import UserError, at_least, check_bounds
 from plainformer.corpora import Columns, File, Row, read_columns, read_rows
 from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.finetune.calibration import Calibrated
 from plainformer.finetune.data.batch import BATCH_TOKENS, Batch, ItemT
 from plainformer.finetune.data.example import ExampleT, Prediction
 from plainformer.finetune.metrics import Metric
@@ -36,7 +37,7 @@ PredictionT = TypeVar("PredictionT", bound=Prediction)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task(ABC, Generic[ExampleT, ItemT, PredictionT]):
+class Task(Calibrated, ABC, Generic[ExampleT, ItemT, PredictionT]):
     """A task: its data, its head, its loss and its metric.
 
     Its fields are saved in `task.json`, beside the model, except those with `compare=False`, which
@@ -64,6 +65,7 @@ class Task(ABC, Generic[ExampleT, ItemT, PredictionT]):
             for number in numbers:
                 if isinstance(number, float) and not math.isfinite(number):
                     raise UserError(f"{field.name} must be a finite number, not {number}")
+        self.check_calibration()
 
     # Data: rows → examples → the task
 
@@ -186,8 +188,11 @@ class Task(ABC, Generic[ExampleT, ItemT, PredictionT]):
         """Predict each item of a batch, in order."""
 
     def decide(self, prediction: PredictionT) -> PredictionT:
-        """Apply the thresholds of this task to a prediction; by default there are none."""
-        return prediction
+        """Apply the thresholds of this task to a prediction; by default that of abstaining."""
+        least = self.calibration.least_confidence
+        if least is None:
+            return prediction
+        return replace(prediction, abstained=prediction.confidence < least)
 
     def tune(
         self, results: Sequence[tuple[ExampleT, PredictionT]]

@@ -4,7 +4,7 @@ A folder that was fine-tuned elsewhere has no such file; its `config.json` names
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ def save_task(task: AnyTask, folder: Path) -> None:
     """
     names = {kind: name for name, kind in TASKS.items()}
     saved = next(kind for kind in type(task).__mro__ if kind in names)
-    name, values = names[saved], {f.name: getattr(task, f.name) for f in fields(saved) if f.compare}
+    every = asdict(task)
+    name, values = names[saved], {f.name: every[f.name] for f in fields(saved) if f.compare}
     write_json(folder / FILE, {"task": name, **values})
 
 

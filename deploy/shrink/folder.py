@@ -97,7 +97,7 @@ def open_run(run: Path, options: ShrinkOptions) -> tuple[Opened, AnyTask]:
         raise UserError(f"{run} has {config.num_hidden_layers} layers: {options.layers} is more")
     if options.heads:
         refuse_heads(opened.model)
-    return opened, opened.task
+    return opened, opened.task.at(1.0)  # a smaller model is calibrated anew
 
 
 def training_items(

@@ -1,6 +1,6 @@
 """Define the base classes of the examples and predictions of a task."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from plainformer.finetune.data.words import Words
@@ -55,11 +55,18 @@ class Example:
 
 
 ExampleT = TypeVar("ExampleT", bound=Example)
+LAST = ("interval", "set", "abstained")
+"""The fields of a prediction that a calibration adds."""
 
 
 @dataclass(frozen=True)
 class Prediction:
     """The prediction of a task for one example."""
+
+    set: tuple[str, ...] | None = field(default=None, kw_only=True)
+    """The prediction set; None where the model was not calibrated for sets."""
+    abstained: bool | None = field(default=None, kw_only=True)
+    """True where the model is too unsure to answer; None where it always answers."""
 
     @property
     def confidence(self) -> float:
@@ -67,8 +74,10 @@ class Prediction:
         return 1.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as a JSON object."""
-        return asdict(self)
+        """Return the fields as a JSON object, set and abstaining last, where there are any."""
+        found = asdict(self)
+        last = {name: found.pop(name) for name in LAST if name in found}
+        return found | {name: value for name, value in last.items() if value is not None}
 
 
 def known(label: T | None) -> T:

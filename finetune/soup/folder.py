@@ -1,6 +1,7 @@
 """Make a soup of the runs in folders, where that is allowed, and write it as a folder."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,12 @@ def soup(runs: Folders, out: Path, data: str | None = None, columns: Sequence[st
 
 
 def load_members(folders: Sequence[Path]) -> list[Finetuned]:
-    """Load runs whose weights can be averaged, with their labels in one order."""
+    """Load runs whose weights can be averaged, with their labels in one order, uncalibrated."""
     if len(folders) < 2:
         raise UserError("a soup needs at least two runs")
     first, *others = map(Finetuned.load, folders)
     members = [first, *(other.like(first) for other in others)]
+    members = [replace(member, task=member.task.at(1.0)) for member in members]
     for member in members:
         if is_adapter(member.folder):
             merge_added(member.model)

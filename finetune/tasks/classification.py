@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -22,6 +22,7 @@ from plainformer.corpora import Row
 from plainformer.encoder import SentenceEncoder
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights.sentence import MODULES
+from plainformer.finetune.calibration import moved
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.data.example import Prediction, known
 from plainformer.finetune.data.remarks import of_labels, of_texts
@@ -83,6 +84,7 @@ class OneLabel(SequenceTask[ClassExampleT, ClassPrediction], Generic[ClassExampl
     """A task that chooses one label for an example."""
 
     problem_type: ClassVar = "single_label_classification"
+    has_sets: ClassVar = True
 
     labels: tuple[str, ...]
     weights: tuple[float, ...] = field(default=(), compare=False)
@@ -155,12 +157,27 @@ class OneLabel(SequenceTask[ClassExampleT, ClassPrediction], Generic[ClassExampl
         return self.decide(ClassPrediction(self.labels[ranked[0]], probabilities))
 
     def decide(self, prediction: ClassPrediction) -> ClassPrediction:
-        """Choose one of two labels by the threshold, if there is one."""
-        if self.positive is None:
-            return prediction
-        (other,) = set(self.labels) - {self.positive}
-        taken = prediction.probabilities[self.positive] >= self.threshold
-        return replace(prediction, label=self.positive if taken else other)
+        """Choose one of two labels by the threshold, if there is one; add the set of labels."""
+        p = prediction.probabilities
+        if self.positive is not None:
+            (other,) = set(self.labels) - {self.positive}
+            taken = p[self.positive] >= self.threshold
+            prediction = replace(prediction, label=self.positive if taken else other)
+        if self.calibration.set_threshold is not None:
+            likely = self.calibration.set_of(tuple(p), tuple(p.values()))
+            prediction = replace(prediction, set=likely)
+        return super().decide(prediction)
+
+    def scaled(
+        self, outputs: Float[Tensor, "items labels"], temperature: float
+    ) -> Float[Tensor, "items labels"]:
+        """Divide the logits by a temperature."""
+        return outputs / temperature
+
+    def at(self, temperature: float) -> Self:
+        """Return the task at another temperature, with its threshold moved."""
+        threshold = moved(self.threshold, self.calibration.temperature, temperature)
+        return replace(super().at(temperature), threshold=threshold)
 
     def tune(
         self, results: Sequence[tuple[ClassExampleT, ClassPrediction]]

@@ -10,7 +10,7 @@ labels are rare the loss may be weighted or focal: `finetune/losses/class_imbala
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from plainformer.base import UserError
 from plainformer.corpora import Row
+from plainformer.finetune.calibration import moved
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.data.example import Prediction, known
 from plainformer.finetune.data.remarks import of_labels, of_texts
@@ -194,7 +195,19 @@ class MultiLabel(SequenceTask[LabelsExample, LabelsPrediction]):
         thresholds = self.thresholds or (0.5,) * len(self.labels)
         least = dict(zip(self.labels, thresholds, strict=True))
         given = (label for label, p in prediction.probabilities.items() if p >= least[label])
-        return replace(prediction, labels=tuple(given))
+        return super().decide(replace(prediction, labels=tuple(given)))
+
+    def scaled(
+        self, outputs: Float[Tensor, "items labels"], temperature: float
+    ) -> Float[Tensor, "items labels"]:
+        """Divide the logits by a temperature."""
+        return outputs / temperature
+
+    def at(self, temperature: float) -> Self:
+        """Return the task at another temperature, with its thresholds moved."""
+        before = self.calibration.temperature
+        thresholds = tuple(moved(t, before, temperature) for t in self.thresholds)
+        return replace(super().at(temperature), thresholds=thresholds)
 
     def tune(self, results: Sequence[tuple[LabelsExample, LabelsPrediction]]) -> "MultiLabel":
         """Choose the threshold of each label with its best F1."""

@@ -95,6 +95,7 @@ class MultipleChoice(Task[ChoiceExample, Choice, ChoicePrediction]):
 
     Options: ClassVar[type[TaskOptions]] = MultipleChoiceOptions
     COLUMNS: ClassVar[tuple[str, ...]] = ("text", "options", "label")
+    has_sets: ClassVar = True
 
     @classmethod
     def fit(cls, config: "FinetuneConfig", examples: Sequence[ChoiceExample]) -> "MultipleChoice":
@@ -134,7 +135,13 @@ class MultipleChoice(Task[ChoiceExample, Choice, ChoicePrediction]):
         self, model: PretrainedModel, batch: Batch[Choice]
     ) -> Float[Tensor, "items options"]:
         """Compute a row of scores for each example, one per option, padded by the lowest number."""
-        return by_item(super().outputs(model, batch).float(), batch)
+        return by_item(self.calibrated(super().outputs(model, batch).float()), batch)
+
+    def scaled(
+        self, outputs: Float[Tensor, "rows options"], temperature: float
+    ) -> Float[Tensor, "rows options"]:
+        """Divide the scores by a temperature."""
+        return outputs / temperature
 
     def loss(self, outputs: Float[Tensor, "items options"], batch: Batch[Choice]) -> Loss:
         """Compute the cross-entropy of the right options, and how many win ("accuracy")."""
@@ -164,9 +171,19 @@ class MultipleChoice(Task[ChoiceExample, Choice, ChoicePrediction]):
         """Predict by the softmax over each example's options."""
         rows = outputs.detach().softmax(-1).cpu().numpy()
         return [
-            prediction(item.options, row[: len(item.options)])
+            self._prediction(item.options, row[: len(item.options)])
             for item, row in zip(batch.items, rows, strict=True)
         ]
+
+    def _prediction(
+        self, options: tuple[str, ...], row: Float[np.ndarray, " options"]
+    ) -> ChoicePrediction:
+        """Choose the first of the most probable options."""
+        number = int(row.argmax())
+        found = ChoicePrediction(options[number], number, tuple(row.tolist()))
+        if self.calibration.set_threshold is not None:
+            found = replace(found, set=self.calibration.set_of(options, found.probabilities))
+        return self.decide(found)
 
     def pseudo_label(self, example: ChoiceExample, prediction: ChoicePrediction) -> ChoiceExample:
         """Return the example with the predicted option for the right one."""
@@ -197,12 +214,6 @@ def by_item(
     table = outputs.new_full((len(batch.counts), max(batch.counts)), torch.finfo(outputs.dtype).min)
     there = torch.arange(table.shape[1]) < torch.tensor(batch.counts)[:, None]
     return table.masked_scatter(there.to(table.device), batch.in_order(outputs))
-
-
-def prediction(options: tuple[str, ...], row: Float[np.ndarray, " options"]) -> ChoicePrediction:
-    """Choose the first of the most probable options."""
-    number = int(row.argmax())
-    return ChoicePrediction(options[number], number, tuple(row.tolist()))
 
 
 def read_options(row: Row) -> tuple[str, ...]:

@@ -175,7 +175,7 @@ class Prompt(Classification):
         logits: Float[Tensor, "sequences vocab"] = model(
             batch.input_ids, None, batch.token_type_ids, batch.sequences, target_positions=gaps
         )
-        return batch.in_order(logits[:, list(self.word_ids)].float())
+        return self.calibrated(batch.in_order(logits[:, list(self.word_ids)].float()))
 
 
 def check_template(template: str) -> None:

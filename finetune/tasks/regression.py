@@ -54,6 +54,8 @@ class ScorePrediction(Prediction):
     """The predicted score of a text."""
 
     score: float
+    interval: tuple[float, float] | None = None
+    """The interval of the true score; None where the model was not calibrated for intervals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,7 @@ class Regression(SequenceTask[ScoreExample, ScorePrediction]):
     Options: ClassVar[type[TaskOptions]] = RegressionOptions
     COLUMNS: ClassVar[tuple[str, ...]] = ("text", "pair", "score")
     problem_type: ClassVar = "regression"
+    has_sets: ClassVar = True
 
     mean: float = field(default=0.0, compare=False)
     """Mean of the training scores."""
@@ -134,8 +137,13 @@ class Regression(SequenceTask[ScoreExample, ScorePrediction]):
     def predict(
         self, outputs: Float[Tensor, "items 1"], batch: Batch[Item]
     ) -> list[ScorePrediction]:
-        """Return the output as the score."""
-        return [ScorePrediction(score) for score in outputs.detach().squeeze(-1).tolist()]
+        """Return the output as the score, with its interval."""
+        scores = outputs.detach().squeeze(-1).tolist()
+        return [ScorePrediction(score, self._interval(score)) for score in scores]
+
+    def _interval(self, score: float) -> tuple[float, float] | None:
+        q = self.calibration.set_threshold
+        return None if q is None else (score - q, score + q)
 
     def pseudo_label(self, example: ScoreExample, prediction: ScorePrediction) -> ScoreExample:
         """Return the example with the predicted score."""

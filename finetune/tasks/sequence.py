@@ -86,7 +86,7 @@ class SequenceTask(Task[TextT, Item, PredictionT]):
 
     def outputs(self, model: PretrainedModel, batch: Batch[Item]) -> Float[Tensor, "items outputs"]:
         """Compute the outputs of each text: the mean over its windows."""
-        return batch.mean(super().outputs(model, batch).float())
+        return self.calibrated(batch.mean(super().outputs(model, batch).float()))
 
 
 def label_number(label: str, labels: tuple[str, ...], source: str) -> int:

@@ -70,6 +70,10 @@ class Chain:
         parts = [(chain.start, chain.transitions, chain.end) for chain in chains]
         return cls(*(torch.stack(scores).mean(0) for scores in zip(*parts, strict=True)))
 
+    def scaled(self, factor: float | Float[Tensor, ""]) -> "Chain":
+        """Multiply all scores by a factor."""
+        return Chain(self.start * factor, self.transitions * factor, self.end * factor)
+
     def like(self, x: Tensor) -> "Chain":
         """Convert the chain to the data type and device of `x`."""
         return Chain(self.start.to(x), self.transitions.to(x), self.end.to(x))
@@ -164,10 +168,13 @@ class Posterior:
         tags = chain.best(x, sequences)
         return cls(chain, x, sequences, tags, alpha, beta, (alpha + beta).logsumexp(-1))
 
+    def marginals(self) -> Scores:
+        """Compute p(yₜ | x) of each tag of each word: exp(α + β) / Z."""
+        return (self.alpha + self.beta - self.log_partition[:, None]).exp()
+
     def of_tags(self) -> list[float]:
-        """Compute the marginal p(yₜ | x) of each word's tag: exp(α + β) / Z."""
-        both = (self.alpha + self.beta).gather(1, self.tags[:, None])[:, 0]
-        return (both - self.log_partition).exp().tolist()
+        """Compute the marginal p(yₜ | x) of each word's tag."""
+        return self.marginals().gather(1, self.tags[:, None])[:, 0].tolist()
 
     def of_spans(
         self, spans: Sequence[tuple[int, int]], continues: Bool[Tensor, "labels labels"]

@@ -243,7 +243,12 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
     def outputs(self, model: PretrainedModel, batch: Batch[TaggedItem]) -> WordScores:
         """Compute the logits of the words' first tokens."""
         chain = model.crf.chain if isinstance(model, ChainTagger) else self._chain
-        return self.of_words(super().outputs(model, batch), batch, chain)
+        return self.calibrated(self.of_words(super().outputs(model, batch), batch, chain))
+
+    def scaled(self, outputs: WordScores, temperature: float) -> WordScores:
+        """Divide the logits and the scores of a chain by a temperature: the best tags stay."""
+        chain = outputs.chain.scaled(1 / temperature)
+        return replace(outputs, logits=outputs.logits / temperature, chain=chain)
 
     def of_words(
         self,
@@ -307,7 +312,7 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
             probabilities, numbers = logits.softmax(-1).max(-1)
             scores, tags = probabilities.tolist(), [self.labels[n] for n in numbers.tolist()]
             return [
-                plain_tags(item.sentence, tags[begin:end], scores[begin:end])
+                self.decide(plain_tags(item.sentence, tags[begin:end], scores[begin:end]))
                 for item, (begin, end) in zip(items, pairwise(starts), strict=True)
             ]
         chain = outputs.chain.like(logits)
@@ -321,7 +326,9 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
         ]
         sure = iter(posterior.of_spans(bounds, self._continues))
         return [
-            entity_tags(item.sentence, scores[begin:end], [(span, next(sure)) for span in some])
+            self.decide(
+                entity_tags(item.sentence, scores[begin:end], [(span, next(sure)) for span in some])
+            )
             for item, (begin, end), some in zip(items, pairwise(starts), found, strict=True)
         ]
 
