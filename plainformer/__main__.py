@@ -37,6 +37,7 @@ COMMANDS = {
     "embed": "DIR --text … | --file F --out F.npy: encode sentences as vectors",
     "explain": "RUN --text … | --file F: how much each word speaks for what it decides",
     "inspect": "VIEW RUN …: look inside a model: where its heads attend",
+    "calibrate": "RUN --data F: make probabilities honest; sets of labels, abstaining",
     "compare": "DIR: compare with transformers, layer by layer",
     "export": "DIR --out DIR: export to ONNX or torch.export, checked against the model",
     "shrink": "RUN --data F --out DIR: make it smaller or faster, measured against the run",

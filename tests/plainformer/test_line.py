@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from plainformer.base import UserError
+from plainformer.commands.calibrate import CalibrateOptions
 from plainformer.commands.compare import CompareOptions
 from plainformer.commands.corpus import CorpusOptions
 from plainformer.commands.embed import EmbedOptions
@@ -151,6 +152,7 @@ NUMBERS: dict[type[Any], dict[str, Any]] = {
     SearchConfig: {"model": Path("m"), "train": "t", "out": Path("o")},
     MultitaskConfig: {"model": Path("m"), "tasks": Path("t"), "out": Path("o")},
     ContinualConfig: {"model": Path("m"), "tasks": Path("t"), "out": Path("o")},
+    CalibrateOptions: {"run": Path("r"), "data": "d"},
     ProposeOptions: {"run": Path("r"), "file": "f", "out": Path("o")},
     ExportOptions: {"model": Path("m"), "out": Path("o")},
     ShrinkOptions: {"layers": 1, "train": "t"},

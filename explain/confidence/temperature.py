@@ -1,0 +1,85 @@
+"""Fit the temperature at which a model's probabilities are the most likely.
+
+    T = argmin −Σ log softmax(z / T)[y]                        (Guo et al. 2017, arXiv:1706.04599)
+
+In β = 1 / T the sum is convex, with the slope
+
+    Σ ( Σₖ softmax(β z)ₖ zₖ − z_y )
+
+which grows with β: T is its only root. Each word of a tagger, and each label of several, is a term
+of its own. A tagger with a CRF divides all scores, those of transitions too, and its terms are
+whole sentences: −log p(tags | words), as in its training.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+
+from plainformer.base import UserError, plural
+from plainformer.explain.confidence.answered import Answered, softmax
+from plainformer.finetune.calibration import HIGHEST, LOWEST
+from plainformer.finetune.tasks.tagging.task import Tagging
+
+Slope = Callable[[float], float]
+
+
+def fit_temperature(answered: Answered) -> float:
+    """Fit the temperature of a model; raise `UserError` where no temperature is the best."""
+    if isinstance(answered.task, Tagging) and answered.task.decoding == "crf":
+        return solved(slope_of_sentences(answered), len(answered.examples))
+    logits, truth = answered.logits(), answered.truth
+    return best_temperature(logits, truth)
+
+
+def best_temperature(
+    logits: Float[np.ndarray, "questions answers"], truth: Int64[np.ndarray, " questions"]
+) -> float:
+    """Compute the temperature with the least −log p of the true answers."""
+    of_truth = np.take_along_axis(logits, truth[:, None], 1)[:, 0]
+
+    def slope(beta: float) -> float:
+        expected = (softmax(beta * logits) * logits).sum(1)
+        return float((expected - of_truth).sum())
+
+    return solved(slope, len(truth))
+
+
+def slope_of_sentences(answered: Answered) -> Slope:
+    """Return the slope of −log p(tags | words) in β, summed over the sentences."""
+
+    def slope(beta: float) -> float:
+        total = 0.0
+        for _, batch, outputs in answered.batches:
+            logits, tags = outputs.logits.double(), batch.targets[outputs.places]
+            factor = logits.new_tensor(beta).requires_grad_()
+            chain = outputs.chain.like(logits).scaled(factor)
+            scores = chain.log_likelihood(logits * factor, tags, outputs.sentences)
+            (gradient,) = torch.autograd.grad(-scores.sum(), factor)
+            total += float(gradient)
+        return total
+
+    return slope
+
+
+def solved(slope: Slope, count: int) -> float:
+    """Return 1 / β at the root of a slope that grows with β.
+
+    Raises `UserError` where it has none: the sum falls as T goes to 0, or to infinity.
+    """
+    from scipy.optimize import brentq
+
+    few, many = np.log(1 / HIGHEST), np.log(1 / LOWEST)
+    if slope(1 / LOWEST) <= 0:
+        raise UserError(
+            f"the model is right, or nearly, in all of {plural(count, 'answer')} that the "
+            "temperature is fitted to: give more rows"
+        )
+    if slope(1 / HIGHEST) >= 0:
+        raise UserError(
+            "the true answers are not more probable than others: no temperature helps; is "
+            "this the right data?"
+        )
+    root = brentq(lambda log_beta: slope(float(np.exp(log_beta))), few, many, xtol=1e-13)
+    return float(np.exp(-root))
