@@ -12,7 +12,7 @@ low, high = proportion(successes=7, trials=100)
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
 from plainformer.base import UserError
 
@@ -30,13 +30,29 @@ def bootstrap(
 ) -> Interval:
     """Compute the percentile interval of a statistic, a function of row numbers.
 
-    Samples for which the statistic is undefined (NaN) are left out; without any other the
-    interval is NaN.
+    Samples for which the statistic is undefined (NaN) are left out; without rows, or without any
+    other sample, the interval is NaN.
     """
+    if not rows:
+        return float("nan"), float("nan")
+    (interval,) = bootstrap_all(lambda drawn: np.array([statistic(drawn)]), rows, samples, seed)
+    return interval
+
+
+def bootstrap_all(
+    statistics: Callable[[Int64[np.ndarray, " rows"]], Float64[np.ndarray, " statistics"]],
+    rows: int,
+    samples: int = 1000,
+    seed: int = 0,
+) -> list[Interval]:
+    """Compute the percentile intervals of several statistics on the same samples of some rows."""
     generator = np.random.default_rng(seed)
-    drawn = (generator.integers(0, rows, rows) for _ in range(samples if rows else 0))
-    values = np.array([statistic(sample) for sample in drawn], np.float64)
-    known = values[~np.isnan(values)]
+    drawn = (generator.integers(0, rows, rows) for _ in range(samples))
+    values = np.stack([statistics(sample) for sample in drawn])
+    return [_percentiles(column[~np.isnan(column)]) for column in values.T]
+
+
+def _percentiles(known: Float64[np.ndarray, " samples"]) -> Interval:
     if not len(known):
         return float("nan"), float("nan")
     low, high = np.percentile(known, [100 * TAIL, 100 * (1 - TAIL)])

@@ -38,6 +38,7 @@ COMMANDS = {
     "explain": "RUN --text … | --file F: how much each word speaks for what it decides",
     "inspect": "VIEW RUN …: look inside a model: where its heads attend",
     "calibrate": "RUN --data F: make probabilities honest; sets of labels, abstaining",
+    "fairness": "RUN --data F --group COLUMN | --swap LIST: for whom it fails, whom it favours",
     "compare": "DIR: compare with transformers, layer by layer",
     "export": "DIR --out DIR: export to ONNX or torch.export, checked against the model",
     "shrink": "RUN --data F --out DIR: make it smaller or faster, measured against the run",

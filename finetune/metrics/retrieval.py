@@ -14,7 +14,7 @@ from collections import deque
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from plainformer.finetune.metrics.base import Metric, Mistake, ratio
 
@@ -62,10 +62,7 @@ class RetrievalMetric(Metric):
         numbers: dict[str, int] = {}
         names = np.array([numbers.setdefault(pair, len(numbers)) for _, pair, _ in given])
         own = np.arange(len(given))[-self._waiting :]
-        cosines = texts[own] @ pairs.T
-        found = np.where(names[own, None] == names, -np.inf, cosines)
-        least = cosines[np.arange(len(own)), own] - TOLERANCE
-        ranks = 1 + (found >= least[:, None]).sum(1)
+        found, ranks = rank_pairs(texts[own], pairs, names[own, None] == names, own)
         self._sums += [*((ranks <= depth).sum() for depth in DEPTHS), (1 / ranks).sum()]
         nearest = found.argmax(1)
         for row in np.flatnonzero(ranks > 1):
@@ -87,3 +84,19 @@ class RetrievalMetric(Metric):
         """Return the mistakes with the highest confidence, the worst first."""
         self._measure()
         return super().mistakes
+
+
+def rank_pairs(
+    texts: Float[np.ndarray, "own size"],
+    pairs: Float[np.ndarray, "block size"],
+    is_right: Bool[np.ndarray, "own block"],
+    own: Int[np.ndarray, " own"],
+) -> tuple[Float[np.ndarray, "own block"], Int[np.ndarray, " own"]]:
+    """Rank the paired text of each text, `pairs[own]`, among the pairs of a block.
+
+    Also returns the cosines of the pairs, −∞ for those that are right.
+    """
+    cosines = texts @ pairs.T
+    found = np.where(is_right, -np.inf, cosines)
+    least = cosines[np.arange(len(own)), own] - TOLERANCE
+    return found, 1 + (found >= least[:, None]).sum(1)

@@ -12,6 +12,7 @@ from plainformer.commands.compare import CompareOptions
 from plainformer.commands.corpus import CorpusOptions
 from plainformer.commands.embed import EmbedOptions
 from plainformer.commands.export import ExportOptions
+from plainformer.commands.fairness import FairnessOptions
 from plainformer.commands.fill_mask import FillMaskOptions
 from plainformer.commands.inspect.attention import AttentionOptions
 from plainformer.commands.propose import ProposeOptions
@@ -161,6 +162,7 @@ NUMBERS: dict[type[Any], dict[str, Any]] = {
     TrainOptions: {"files": ("a",), "out": Path("o")},
     CorpusOptions: {"files": ("a",), "tokenizer": Path("t"), "out": Path("o")},
     EmbedOptions: {"model": Path("m"), "out": Path("o.npy"), "text": ("a",)},
+    FairnessOptions: {"run": Path("r"), "data": "f", "group": ("g",)},
     FillMaskOptions: {"model": Path("m"), "text": ("a",)},
     CompareOptions: {"model": Path("m")},
     AttentionOptions: {},

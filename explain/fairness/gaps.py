@@ -1,0 +1,196 @@
+"""Compare groups: the value of each measure in each group, and how far apart the groups are.
+
+    difference(m) = max_g m(g) − min_g m(g)          ratio(m) = min_g m(g) / max_g m(g)
+
+    demographic parity of a label     m is its selection rate          (Dwork et al. 2012,
+                                                                        arXiv:1104.3913)
+    equalised odds of a label         the larger difference, and the smaller ratio, of its recall
+                                      and its false alarms             (Hardt et al. 2016,
+                                                                        arXiv:1610.02413)
+
+Intervals are those of the bootstrap over all rows, in which groups keep their rows. A difference of
+groups is never below 0, and so is no end of its interval: whether it is more than chance is said by
+`chance`, the share of 1,000 random permutations of the rows' groups whose difference is as large.
+
+A value whose denominator in a group has fewer than `smallest` rows is left out, with its group, of
+the differences: a recall of two texts says nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from plainformer.explain.fairness.label_results import FALSE_ALARMS, RECALL, SELECTED
+from plainformer.explain.fairness.results import Measure, Results
+from plainformer.explain.intervals import bootstrap_all
+
+SAMPLES = 1000
+TOLERANCE = 1e-12
+"""The difference up to which two values count as equal."""
+PARITY, ODDS = "demographic parity", "equalised odds"
+
+Table = Float64[np.ndarray, "groups measures"]
+Numbers = Int64[np.ndarray, " rows"]
+
+
+class Pair(NamedTuple):
+    """A gap to compute: the columns of two measures of which the larger gap counts, or of one."""
+
+    name: str
+    label: str | None
+    first: int
+    second: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How far apart groups are in one measure, or in two of which the larger gap counts."""
+
+    name: str
+    label: str | None
+    difference: Estimate
+    ratio: float
+    """NaN where it has no meaning: 0 / 0, or a value below 0."""
+    lowest: str
+    """The group with the lowest value."""
+    highest: str
+    chance: float
+    """The share of random groupings of the same sizes with a difference at least as large."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The measures of some groups, of all rows together, and the gaps."""
+
+    measures: tuple[Measure, ...]
+    groups: dict[str, list[Estimate]]
+    """For each group an estimate of each measure; NaN where it is undefined or of too few rows."""
+    whole: list[Estimate]
+    gaps: list[Gap]
+
+    @property
+    def worst(self) -> str:
+        """Return the group with the worst first score."""
+        sign = self.measures[0].better
+        scores = {group: sign * found[0].value for group, found in self.groups.items()}
+        return min(scores, key=lambda group: (np.isnan(scores[group]), scores[group]))
+
+
+def compare(
+    results: Results,
+    groups: Sequence[str],
+    of_rows: Numbers,
+    smallest: int = 1,
+    seed: int = 0,
+    advance: Callable[[int], None] = lambda count: None,
+) -> Compared:
+    """Compare the groups of some rows: `of_rows` is the number of each row's group, −1 for none.
+
+    `advance` is called with 1 after each of the 2 · `SAMPLES` samples.
+    """
+    gaps, every = gaps_of(results.measures), np.arange(results.count)
+    counts = [results.values(np.flatnonzero(of_rows == g))[1] for g in range(len(groups))]
+    is_shown = np.stack(counts) >= smallest
+
+    def table(rows: Numbers, numbers: Numbers) -> Table:
+        """Compute the measures of each group of some rows."""
+        found = [results.values(rows[numbers == group])[0] for group in range(len(groups))]
+        return np.where(is_shown, np.stack(found), np.nan)
+
+    def statistics(rows: Numbers) -> Float64[np.ndarray, " statistics"]:
+        """Compute the measures of each group and of all rows, and the differences."""
+        advance(1)
+        values = table(rows, of_rows[rows])
+        return np.concatenate([values.ravel(), results.values(rows)[0], differences(values, gaps)])
+
+    def permuted(generator: np.random.Generator) -> Float64[np.ndarray, " gaps"]:
+        """Compute the differences of random groups of the same sizes."""
+        advance(1)
+        numbers, inside = of_rows.copy(), of_rows >= 0
+        numbers[inside] = generator.permutation(of_rows[inside])
+        return differences(table(every, numbers), gaps)
+
+    values = table(every, of_rows)
+    points = np.concatenate([values.ravel(), results.values(every)[0], differences(values, gaps)])
+    intervals = bootstrap_all(statistics, results.count, SAMPLES, seed)
+    estimates = [Estimate(float(x), *ends) for x, ends in zip(points, intervals, strict=True)]
+    generator = np.random.default_rng(seed)
+    random = np.stack([permuted(generator) for _ in range(SAMPLES)])
+    at_least = (~(random < points[-len(gaps) :] - TOLERANCE)).sum(0)  # NaN counts as large
+    width = len(results.measures)
+    parts = [estimates[start : start + width] for start in range(0, len(estimates), width)]
+    return Compared(
+        measures=results.measures,
+        groups=dict(zip(groups, parts, strict=False)),
+        whole=parts[len(groups)],
+        gaps=[
+            _gap(gap, values, groups, estimate, float(1 + count) / (1 + SAMPLES))
+            for gap, estimate, count in zip(
+                gaps, estimates[-len(gaps) :], at_least.tolist(), strict=True
+            )
+        ],
+    )
+
+
+def gaps_of(measures: Sequence[Measure]) -> list[Pair]:
+    """List the gaps of all scores, then of the labels."""
+    at = {(one.name, one.label): column for column, one in enumerate(measures)}
+    found = [Pair(one.name, None, n, n) for n, one in enumerate(measures) if one.label is None]
+    for label in dict.fromkeys(one.label for one in measures if one.label is not None):
+        recall = at[RECALL, label]
+        if (SELECTED, label) in at:
+            selected, false = at[SELECTED, label], at[FALSE_ALARMS, label]
+            found += [Pair(PARITY, label, selected, selected), Pair(ODDS, label, recall, false)]
+        else:
+            found.append(Pair(RECALL, label, recall, recall))
+    return found
+
+
+def differences(values: Table, gaps: Sequence[Pair]) -> Float64[np.ndarray, " gaps"]:
+    """Compute the difference of each gap; NaN where no two groups have a value."""
+    known = ~np.isnan(values)
+    highest = np.where(known, values, -np.inf).max(0)
+    lowest = np.where(known, values, np.inf).min(0)
+    with np.errstate(invalid="ignore"):
+        apart = np.where(known.sum(0) > 1, highest - lowest, np.nan)
+    columns = np.array([(gap.first, gap.second) for gap in gaps])
+    larger: Float64[np.ndarray, " gaps"] = np.fmax(apart[columns[:, 0]], apart[columns[:, 1]])
+    return larger
+
+
+def ratio(values: Float64[np.ndarray, " groups"]) -> float:
+    """Compute the ratio of the lowest to the highest value; NaN where it has no meaning."""
+    known = values[~np.isnan(values)]
+    if len(known) < 2 or known.min() < 0 or known.max() == 0:
+        return float("nan")
+    return float(known.min() / known.max())
+
+
+def _gap(gap: Pair, values: Table, groups: Sequence[str], estimate: Estimate, chance: float) -> Gap:
+    if np.isnan(estimate.value):
+        return Gap(gap.name, gap.label, estimate, float("nan"), "", "", float("nan"))
+    columns = [gap.first, gap.second]
+    apart = differences(values, [Pair("", None, column, column) for column in columns])
+    widest = values[:, columns[int(np.nanargmax(apart))]]
+    ratios = np.array([ratio(values[:, column]) for column in columns])
+    return Gap(
+        gap.name,
+        gap.label,
+        estimate,
+        float(np.fmin(*ratios)),
+        groups[int(np.nanargmin(widest))],
+        groups[int(np.nanargmax(widest))],
+        chance,
+    )

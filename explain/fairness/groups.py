@@ -1,0 +1,126 @@
+"""Read the group of each row: the value of one column, or of several crossed.
+
+A row without a value, or with a cell such as NA that may stand for none, is in no group.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Int64
+
+from plainformer.base import UserError, did_you_mean
+from plainformer.corpora import Row, WordsRow
+from plainformer.corpora.rows import Doubtful, is_missing
+
+CROSSED = " × "
+LISTED = 5
+"""The most groups that a message names."""
+
+
+@dataclass
+class Groups:
+    """The groups of a column, or of several crossed, in the order of the rows."""
+
+    columns: tuple[str, ...]
+    of_rows: list[str | None] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Return the name of the column, or of all."""
+        return CROSSED.join(self.columns)
+
+    def add(self, row: Row) -> None:
+        """Add a row."""
+        values = [value_of(row, column) for column in self.columns]
+        known = [value for value in values if value is not None]
+        self.of_rows.append(CROSSED.join(known) if len(known) == len(values) else None)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return the number of rows of each group, the largest first."""
+        counts = Counter(group for group in self.of_rows if group is not None)
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    @property
+    def missing(self) -> int:
+        """Return the number of rows without a group."""
+        return self.of_rows.count(None)
+
+    def large(self, smallest: int) -> tuple[str, ...]:
+        """Return the groups of at least `smallest` rows; raise `UserError` unless there are two."""
+        counts = self.counts
+        found = tuple(group for group, count in counts.items() if count >= smallest)
+        if not counts:
+            raise UserError(f"no row has a value in column {self.name!r}: there are no groups")
+        if len(counts) == 1:
+            raise UserError(
+                f"every row has {next(iter(counts))!r:.60} in column {self.name!r}: there is "
+                "nothing to compare"
+            )
+        if len(found) < 2:
+            first = ", ".join(f"{group!r:.40} {n}" for group, n in [*counts.items()][:LISTED])
+            raise UserError(
+                f"column {self.name!r} has {len(counts)} values, of which fewer than two have "
+                f"{smallest} rows ({first}{', …' * (len(counts) > LISTED)}): take a column of "
+                "fewer values, more rows, or another --smallest"
+            )
+        return found
+
+    def numbers(self, groups: Sequence[str]) -> Int64[np.ndarray, " rows"]:
+        """Return the number of each row's group among `groups`, −1 for others."""
+        index = {group: number for number, group in enumerate(groups)}
+        return np.array([index.get(group or "", -1) for group in self.of_rows], np.int64)
+
+
+def groups_of(columns: Sequence[str], rows: Iterable[Row]) -> list[Groups]:
+    """Read the groups of each column and, of several columns, those of all crossed.
+
+    Raises `UserError` for a column that no row has.
+    """
+    names = tuple(dict.fromkeys(columns))
+    every = [Groups((name,)) for name in names]
+    if len(names) > 1:
+        every.append(Groups(names))
+    first, absent = None, set(names)
+    for row in rows:
+        first = first or row
+        absent -= row.fields.keys()
+        for groups in every:
+            groups.add(row)
+    for name in (name for name in names if name in absent and first is not None):
+        assert first is not None
+        raise UserError(no_column(first, name))
+    return every
+
+
+def no_column(row: Row, column: str) -> str:
+    """Return the message for a column that does not exist, naming those there are."""
+    there = row.columns or tuple(row.fields)
+    if isinstance(row, WordsRow) and {*there} <= {"words", "tags"}:
+        return (
+            f"{row.file}: a file of this kind has no column for groups: write the sentences as "
+            f".jsonl, with the lists words and tags, and {column}"
+        )
+    return f"{row.file}: no column {column!r}; columns: {', '.join(there)}" + did_you_mean(
+        column, there
+    )
+
+
+def value_of(row: Row, column: str) -> str | None:
+    """Return the value of a column as text; None for a missing one.
+
+    A sentence whose words are rows has the value that all its words have. Raises `UserError` for a
+    value that is no text or number.
+    """
+    value = row.fields.get(column)
+    if isinstance(row, WordsRow) and isinstance(value, list):
+        if len({*value}) > 1:
+            raise UserError(f"{row.source}: the words of a sentence differ in column {column!r}")
+        value = value[0]
+    if isinstance(value, list | dict):
+        raise UserError(f"{row.source}: column {column!r} is not one value: {value!r:.40}")
+    if is_missing(value) or isinstance(value, Doubtful) or not str(value).strip():
+        return None
+    return str(value).strip()

@@ -1,0 +1,180 @@
+"""Score labels by their counts: true positives, false positives and false negatives, over rows.
+
+    selected = (tp + fp) / n        recall = tp / (tp + fn)        false alarms = fp / (n − tp − fn)
+
+These are the rates of one label against all others. Selected is what demographic parity compares
+(Dwork et al. 2012, arXiv:1104.3913), the other two what equalised odds do (Hardt et al. 2016,
+arXiv:1610.02413). A label is an entity's type where entities are tagged; they have a recall only.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from plainformer.explain.fairness.results import Measure, Results, Rows, Values
+from plainformer.finetune.data.example import known
+from plainformer.finetune.tasks.tagging.iob import spans
+
+SELECTED, RECALL, FALSE_ALARMS = "selected", "recall", "false alarms"
+Names = Iterable[str]
+Scores = dict[str, tuple[float, float]]
+"""A score and its denominator, by name."""
+Tally = Int64[np.ndarray, "3 labels"]
+"""True positives, false positives and false negatives of each label."""
+
+
+class LabelResults(Results):
+    """Scores of labels: they are functions of three counts of each label, summed over rows."""
+
+    def __init__(
+        self,
+        labels: Names,
+        read: Callable[[Any, Any], tuple[Names, Names, Names]],
+        scores: Callable[[tuple[str, ...], Tally, int, int], Scores],
+        rates: tuple[str, ...] = (SELECTED, RECALL, FALSE_ALARMS),
+    ) -> None:
+        super().__init__()
+        self.labels = tuple(labels)
+        """Those of the task; where it has none, those that occur or were predicted."""
+        self._read, self._scores, self._rates = read, scores, rates
+        self._rows: list[tuple[Counter[str], Counter[str], Counter[str]]] = []
+
+    def add(self, example: Any, prediction: Any) -> None:
+        """Count the labels that are right, wrong and missed."""
+        right, wrong, missed = self._read(example, prediction)
+        self._rows.append((Counter(right), Counter(wrong), Counter(missed)))
+        self.count += 1
+
+    def finish(self) -> None:
+        """Write the counts into a table of rows, kinds and labels."""
+        if not self.labels:
+            seen = {name for row in self._rows for counts in row for name in counts}
+            self.labels = tuple(sorted(seen))
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        self.table = np.zeros((len(self._rows), 3, len(self.labels)), np.int32)
+        for row, kinds in enumerate(self._rows):
+            for kind, counts in enumerate(kinds):
+                for name, count in counts.items():
+                    self.table[row, kind, numbers[name]] = count
+        self.exact: Bool[np.ndarray, " rows"] = self.table[:, 1:].sum((1, 2)) == 0
+        self._rows = []
+        names = tuple(self._of(np.arange(0)))
+        self.measures = (
+            *(Measure(name, better=1) for name in names),
+            *(
+                Measure(rate, label, better={RECALL: 1, FALSE_ALARMS: -1}.get(rate, 0))
+                for rate in self._rates
+                for label in self.labels
+            ),
+        )
+
+    def values(self, rows: Rows) -> tuple[Values, Values]:
+        """Compute the scores, then each rate of each label."""
+        right, wrong, missed = self._tally(rows).astype(np.float64)
+        true, said = right + missed, right + wrong
+        others = len(rows) - true
+        rates = {
+            SELECTED: (said, np.full(len(true), float(len(rows)))),
+            RECALL: (right, true),
+            FALSE_ALARMS: (wrong, others),
+        }
+        scores = np.array([*self._of(rows).values()], np.float64).reshape(-1, 2)
+        values, wholes = [scores[:, 0]], [scores[:, 1]]
+        for name in self._rates:
+            part, whole = rates[name]
+            values.append(np.where(whole > 0, part / np.maximum(whole, 1), np.nan))
+            wholes.append(whole)
+        return np.concatenate(values), np.concatenate(wholes)
+
+    def _tally(self, rows: Rows) -> Tally:
+        tally: Tally = self.table[rows].sum(0, dtype=np.int64)
+        return tally
+
+    def _of(self, rows: Rows) -> Scores:
+        return self._scores(self.labels, self._tally(rows), int(self.exact[rows].sum()), len(rows))
+
+
+def of_label(example: Any, prediction: Any) -> tuple[Names, Names, Names]:
+    """Return the right, the wrong and the missed label of one label."""
+    true, said = known(example.label), prediction.label
+    return ([true], [], []) if true == said else ([], [said], [true])
+
+
+def of_labels(example: Any, prediction: Any) -> tuple[Names, Names, Names]:
+    """Return the right, the wrong and the missed labels of several."""
+    true, said = {*known(example.labels)}, {*prediction.labels}
+    return true & said, said - true, true - said
+
+
+def of_entities(example: Any, prediction: Any) -> tuple[Names, Names, Names]:
+    """Return the types of the right, the wrong and the missed entities."""
+    true, said = {*spans(known(example.tags))}, {*spans(prediction.tags)}
+    right, wrong, missed = (true & said, said - true, true - said)
+    return [s.type for s in right], [s.type for s in wrong], [s.type for s in missed]
+
+
+def of_tags(example: Any, prediction: Any) -> tuple[Names, Names, Names]:
+    """Return the right tags, those predicted in place of others, and those missed."""
+    pairs = [*zip(known(example.tags), prediction.tags, strict=True)]
+    wrong = [(true, said) for true, said in pairs if true != said]
+    right = [true for true, said in pairs if true == said]
+    return right, [said for _, said in wrong if said], [true for true, _ in wrong]
+
+
+def _f1(tally: Tally) -> Float64[np.ndarray, " labels"]:
+    right, wrong, missed = tally
+    f1: Float64[np.ndarray, " labels"] = 2 * right / np.maximum(2 * right + wrong + missed, 1)
+    return f1
+
+
+def _macro_f1(tally: Tally) -> float:
+    """Average F1 over the labels that occur or were predicted."""
+    seen = tally.sum(0) > 0
+    return float(_f1(tally)[seen].mean()) if seen.any() else float("nan")
+
+
+def _part(part: float, whole: float) -> tuple[float, float]:
+    return (part / whole if whole else float("nan")), whole
+
+
+def class_scores(labels: tuple[str, ...], tally: Tally, exact: int, rows: int) -> Scores:
+    """Compute accuracy and macro F1, as `ClassMetric` does."""
+    right, _, missed = tally.sum(1).tolist()
+    accuracy = _part(right, right + missed)
+    return {"accuracy": accuracy, "macro_f1": (_macro_f1(tally), accuracy[1])}
+
+
+def relation_scores(negative: str | None) -> Callable[[tuple[str, ...], Tally, int, int], Scores]:
+    """Return the scores of relations, as `RelationMetric` computes them."""
+
+    def compute(labels: tuple[str, ...], tally: Tally, exact: int, rows: int) -> Scores:
+        """Compute micro F1 over the relations, then the scores of a classifier."""
+        kept = np.array([label != negative for label in labels])
+        right, wrong, missed = tally[:, kept].sum(1).tolist()
+        micro = _part(2 * right, 2 * right + wrong + missed)[0], float(rows)
+        return {"micro_f1": micro, **class_scores(labels, tally, exact, rows)}
+
+    return compute
+
+
+def multi_label_scores(labels: tuple[str, ...], tally: Tally, exact: int, rows: int) -> Scores:
+    """Compute F1 over all decisions and exact matches, as `LabelsMetric` does."""
+    right, wrong, missed = tally.sum(1).tolist()
+    return {
+        "micro_f1": (_part(2 * right, 2 * right + wrong + missed)[0], rows),
+        "macro_f1": (float(_f1(tally).mean()), rows),
+        "exact_match": _part(exact, rows),
+    }
+
+
+def entity_scores(labels: tuple[str, ...], tally: Tally, exact: int, rows: int) -> Scores:
+    """Compute F1, precision and recall over all entities, as `EntityMetric` does."""
+    right, wrong, missed = tally.sum(1).tolist()
+    return {
+        "f1": (_part(2 * right, 2 * right + wrong + missed)[0], rows),
+        "precision": (_part(right, right + wrong)[0], rows),
+        "recall": _part(right, right + missed),
+    }
