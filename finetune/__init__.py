@@ -6,6 +6,7 @@ from plainformer.finetune.data.examples import few_of_each, read_examples
 from plainformer.finetune.distillation.options import DistillationOptions
 from plainformer.finetune.embedder import Embedder
 from plainformer.finetune.evaluation import Evaluation, evaluate_folder
+from plainformer.finetune.fair import FairOptions
 from plainformer.finetune.few_labels import UnlabelledOptions
 from plainformer.finetune.metrics import Metric, Mistake, Table
 from plainformer.finetune.outcome import Outcome
@@ -34,6 +35,7 @@ __all__ = [
     "DistillationOptions",
     "Embedder",
     "Evaluation",
+    "FairOptions",
     "FinetuneConfig",
     "Metric",
     "Mistake",

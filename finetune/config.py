@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 from plainformer.base import OneOf, UserError, above, at_least, between, check_bounds
 from plainformer.finetune.augment.options import AugmentOptions
 from plainformer.finetune.distillation.options import DistillationOptions
+from plainformer.finetune.fair.options import FairOptions
 from plainformer.finetune.few_labels.options import UnlabelledOptions
 from plainformer.finetune.robust.options import RobustOptions
 from plainformer.finetune.task import AnyTask
@@ -113,6 +114,9 @@ class FinetuneConfig:
     robust: RobustOptions = field(default_factory=RobustOptions)
     """Objectives around the task's loss."""
 
+    fair: FairOptions = field(default_factory=FairOptions)
+    """Groups of examples that are looked at apart."""
+
     distillation: DistillationOptions = field(default_factory=DistillationOptions)
     """Teachers to learn from."""
 
@@ -155,6 +159,7 @@ class FinetuneConfig:
         self.task.check(self)
         self.tuning.check(self)
         self.robust.check(self)
+        self.fair.check(self)
         self.distillation.check(self)
         self.augmentation.check(self)
         self.unlabelled.check(self)

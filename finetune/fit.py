@@ -10,6 +10,7 @@ from plainformer.finetune.config import FinetuneConfig
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.data.fingerprint import Fingerprints, remember
 from plainformer.finetune.distillation import distillation, remove_projection
+from plainformer.finetune.fair import fair_objective, remove_fair, update_weights
 from plainformer.finetune.lr_decay import layer_multipliers
 from plainformer.finetune.metrics import Metric
 from plainformer.finetune.micro_batches import micro_batches
@@ -59,6 +60,7 @@ def fit(
     """Train on `items`; with `select`, restore the weights that scored best on `held_out`."""
     multipliers = multipliers_of(model, config, quiet)
     distil = distillation(task, model, config)
+    fair = fair_objective(task, model, items, config)
     order = by_items(len(items), config.batch_size, seed=config.training.seed)
     if new is not None:
         if is_main():
@@ -76,7 +78,7 @@ def fit(
 
     result = fit_batches(
         model,
-        robust_objective(task, config.robust, distil),
+        robust_objective(task, config.robust, lambda objective: distil(fair(objective))),
         batches,
         order.steps(epochs=1),
         config,
@@ -85,8 +87,10 @@ def fit(
         task.monitor,
         quiet,
         watch,
+        after_step=update_weights if config.fair.group_dro else None,
     )
     remove_projection(model)
+    remove_fair(model)
     return result
 
 
@@ -114,12 +118,13 @@ def fit_batches(
     quiet: bool,
     watch: Watch | None = None,
     before_step: Callable[[ModelT, int], None] | None = None,
+    after_step: Callable[[ModelT, int], None] | None = None,
 ) -> Result | None:
     """Train on `batches` with the methods of `config`, and average the weights if it says so.
 
     With `select`, the weights with the best `monitor` of `evaluate` are restored. `before_step` is
     called with the model and the step when the gradients are complete, after the methods of
-    `config`.
+    `config`; `after_step` with the model and the number of steps so far, after each one.
     """
     if config.epochs == 0:
         return None
@@ -150,6 +155,8 @@ def fit_batches(
             ranks.after(model, step)
         if weight is not None:
             update_average(model, weight(step))
+        if after_step is not None:
+            after_step(model, step)
 
     def watch_score(step: int, metrics: Mapping[str, float]) -> None:
         if watch is not None:

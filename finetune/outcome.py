@@ -20,7 +20,7 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     """Reasons to doubt the score."""
     tables: tuple[Table, ...] = ()
-    """The scores of the stages, where there were several."""
+    """The scores of the stages, where there were several, or of the groups."""
 
     @property
     def score(self) -> float:

@@ -26,6 +26,7 @@ from plainformer.finetune.data.fingerprint import (
 from plainformer.finetune.data.leakage import NAMED, Overlap
 from plainformer.finetune.data.split import hold_out
 from plainformer.finetune.distillation import check_teachers
+from plainformer.finetune.fair.groups import group_scores, group_tables, with_groups
 from plainformer.finetune.few_labels import train_with_unlabelled
 from plainformer.finetune.few_labels.contrastive import pairs_of, similarity_task, with_classifier
 from plainformer.finetune.fit import Watch, fit, tune_and_score
@@ -171,6 +172,7 @@ def finetune_on(
     num_cut = sum(item.is_cut for item in items)
     copies = augmented(examples, config, quiet)
     items += [item for _, item in encode_all(task, tokenizer, copies)]
+    items = with_groups(task, items, [*examples, *copies], config)
     new = with_copies(new, copies, config.out)
     held_out_items = list(encode_all(task, tokenizer, held_out))
     similarity = similarity_task(task, config) if contrastive_of(config.task) else None
@@ -189,6 +191,7 @@ def finetune_on(
         result = fit(similarity, model, pairs, [], config, new, quiet)
         model = with_classifier(model, similarity, items, task)
     task, metric = tune_and_score(task, model, held_out_items, config.select)
+    groups = group_scores(task, model, held_out_items, config)
     never = never_predicted(metric, config)
     say((f"warning: {warning}" for warning in never), quiet)
     if is_main():
@@ -196,10 +199,12 @@ def finetune_on(
             base = config.model if config.tuning.is_on else None
             write_folder(config.out, task, model, tokenizer, base)
             if held_out:
-                write_json(config.out / "metrics.json", nan_to_null({"valid": metric.to_json()}))
+                found = {"valid": metric.to_json(), **({"groups": groups} if groups else {})}
+                write_json(config.out / "metrics.json", nan_to_null(found))
                 for name, figure in figures(metric).items():
                     save_png(figure, config.out / f"{name}.png")
-    return Outcome(result, metric, num_cut, task.max_length, (*warnings, *never))
+    warnings = (*warnings, *never)
+    return Outcome(result, metric, num_cut, task.max_length, warnings, group_tables(groups))
 
 
 def train_in_folder(

@@ -181,6 +181,15 @@ class Task(Calibrated, ABC, Generic[ExampleT, ItemT, PredictionT]):
         """Return what each item of a batch adds to the count of `loss`: by default 1."""
         return (1,) * len(batch.items)
 
+    def select(
+        self, outputs: Any, batch: Batch[ItemT], places: Sequence[int]
+    ) -> tuple[Any, Batch[ItemT]]:
+        """Select the outputs of some of the items, and their batch, so that `loss` is theirs alone.
+
+        By default the outputs are a tensor with a row for each item. `places` are in order.
+        """
+        return outputs[list(places)], batch.select(places)
+
     # Outputs → predictions → scores
 
     @abstractmethod

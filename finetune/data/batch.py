@@ -31,6 +31,10 @@ class Item:
     """The sequences of the example, in order."""
     targets: tuple[Shaped[np.ndarray, "..."], ...] = ()
     """The targets of each sequence: (1, …), or (length, …) for its tokens; () if unlabelled."""
+    group: str = ""
+    """The group of the example, where training looks at groups apart: see `finetune.fair`."""
+    category: str | None = None
+    """The label of the example, where it has a group, and exactly one label."""
 
     @property
     def num_tokens(self) -> int:
@@ -117,6 +121,10 @@ class Batch(Generic[ItemT]):
             sequences = Sequences.of(list(lengths[first:last]), self.input_ids.device)
             yield self.input_ids[some], self.token_type_ids[some], sequences
             first, token = last, token + size
+
+    def select(self, places: Sequence[int]) -> "Batch[ItemT]":
+        """Pack some of the items, in the same order, as a batch of their own."""
+        return Batch.of([self.items[place] for place in places]).to(self.input_ids.device)
 
     def in_order(self, x: Tensor) -> Tensor:
         """Reorder packed `(sequences, …)` to the order of the items."""

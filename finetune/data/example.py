@@ -40,8 +40,8 @@ class Example:
         return self.category or ""
 
     @property
-    def group(self) -> str:
-        """Return the group of the example: splits keep a group in one part. By default its text."""
+    def split_key(self) -> str:
+        """Return the text that splits keep in one part; by default that of the example."""
         return self.preview
 
     def to_words(self) -> Words:

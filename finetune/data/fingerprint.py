@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from plainformer.base import UserError, read_json, write_json
 from plainformer.finetune.data.examples import read_examples
 from plainformer.finetune.data.unlabelled import read_unlabelled
+from plainformer.finetune.fair.groups import read_groups
 from plainformer.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ Fingerprints = Mapping[str, str]
 FILE = "data.json"
 COPIES = "copies"
 """The name of the fingerprint of the changed copies."""
+GROUPS = "groups"
+"""The name of the fingerprint of the groups of the training examples."""
 WHERE = {"source", "lines"}
 """Fields of an example for its file and line, which are not hashed."""
 
@@ -72,6 +75,8 @@ def fingerprints(config: "FinetuneConfig") -> Fingerprints:
         remembered = config.kind.naming((), config.columns)
         unlabelled = read_unlabelled(config.kind, config.unlabelled.unlabelled, remembered)
         examples["unlabelled"] = unlabelled
+    if config.fair.group:
+        examples[GROUPS] = read_groups(config).items()
     for name, some in examples.items():
         fingerprint = Fingerprint()
         for _ in fingerprint.watch(some):
@@ -93,6 +98,7 @@ def refuse_changes(found: Fingerprints, out: Path, config: "FinetuneConfig") -> 
         "train": config.train,
         "valid": config.valid,
         "unlabelled": config.unlabelled.unlabelled,
+        GROUPS: config.train,
     }
     for name, value in found.items():
         if saved.get(name) != value:

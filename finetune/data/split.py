@@ -30,7 +30,7 @@ def hold_out(
     The first text of each label is a training text. Raises `UserError` where no text can be held
     out.
     """
-    texts = [fingerprint(example.group) for example in examples]
+    texts = [fingerprint(example.split_key) for example in examples]
     drawn = sorted(range(len(examples)), key=lambda i: unit(str(texts[i]), SALT))
     order = spread(examples, drawn, texts)
     held: set[int] = set()
@@ -57,7 +57,7 @@ def folds(examples: Sequence[Example], count: int, seed: int) -> list[int]:
     Two folds differ by at most one text, in all and for each stratum. Examples of equal texts are
     in the same fold. Raises `UserError` for more folds than different texts.
     """
-    texts = [fingerprint(example.group) for example in examples]
+    texts = [fingerprint(example.split_key) for example in examples]
     drawn = np.random.default_rng(seed).permutation(len(examples)).tolist()
     order = spread(examples, drawn, texts)
     if len(order) < count:

@@ -62,13 +62,13 @@ def new_texts(
     Raises:
         UserError: none is left.
     """
-    valid = {fingerprint(example.group) for example in held_out}
+    valid = {fingerprint(example.split_key) for example in held_out}
     seen = {fingerprint(example.preview) for example in examples}
     found: list[ExampleT] = []
     num_valid = 0
     for example in unlabelled:
         text = fingerprint(example.preview)
-        if fingerprint(example.group) in valid:
+        if fingerprint(example.split_key) in valid:
             num_valid += 1
         elif example.preview.strip() and text not in seen:
             seen.add(text)

@@ -3,8 +3,8 @@
     objective = fgm(rdrop(task_objective(task), weight=1.0), epsilon=1.0)
 
 `robust_objective` nests what the options choose, in this order from the inside out: the loss of the
-task, or mixup; distillation; R-Drop; SMART; one of FGM, PGD and FreeLB. `weight_in_average`
-chooses EMA or SWA.
+task, or mixup; what weighs groups (`finetune.fair`); distillation; R-Drop; SMART; one of FGM, PGD
+and FreeLB. `weight_in_average` chooses EMA or SWA.
 """
 
 from collections.abc import Callable
@@ -47,14 +47,14 @@ __all__ = [
 def robust_objective(
     task: AnyTask,
     options: RobustOptions,
-    distil: Callable[[TaskObjective], TaskObjective] = lambda objective: objective,
+    inner: Callable[[TaskObjective], TaskObjective] = lambda objective: objective,
 ) -> TrainingObjective[PretrainedModel, Batch[Any]]:
-    """Nest the chosen methods around the loss of `task`; `distil` adds that of a teacher."""
+    """Nest the chosen methods around the loss of `task`; `inner` does to it what comes first."""
     objective = task_objective(task)
     if options.mixup:
         assert isinstance(task, SequenceTask)
         objective = mixup(task, options.mixup)
-    objective = distil(objective)
+    objective = inner(objective)
     if options.rdrop:
         objective = rdrop(objective, options.rdrop)
     if options.smart:

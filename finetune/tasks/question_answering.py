@@ -74,7 +74,7 @@ class QuestionExample(Example):
         return bool(self.answers)
 
     @property
-    def group(self) -> str:
+    def split_key(self) -> str:
         """Return the passage, shared by all its questions."""
         return self.context
 
@@ -293,6 +293,15 @@ class QuestionAnswering(Task[QuestionExample, Passage, AnswerPrediction]):
         """Compute the mean logits, since scores of different windows are compared."""
         start, end = (torch.stack(logits).mean(0) for logits in zip(*outputs, strict=True))
         return start, end
+
+    def select(
+        self, outputs: Logits, batch: Batch[Passage], places: Sequence[int]
+    ) -> tuple[tuple[Float[Tensor, " _"], Float[Tensor, " _"]], Batch[Passage]]:
+        """Select the logits of all tokens of some of the items: windows keep their packed order."""
+        owners = torch.empty_like(batch.owners).index_put((batch.places,), batch.owners)
+        chosen = torch.isin(owners, owners.new_tensor(places))[batch.sequences.sequence_ids]
+        start, end = outputs
+        return (start[chosen], end[chosen]), batch.select(places)
 
     def item_counts(self, batch: Batch[Passage]) -> Sequence[int]:
         """Return the number of windows of each passage."""

@@ -260,6 +260,13 @@ class SentenceEmbedding(Task[SentenceExample, Item, SentencePrediction]):
             distances = apart.square().mean(-1)
         return Loss((distances / counts[batch.owners]).sum(), len(batch.counts))
 
+    def select(
+        self, outputs: Float[Tensor, "texts size"], batch: Batch[Item], places: Sequence[int]
+    ) -> tuple[Float[Tensor, "_ size"], Batch[Item]]:
+        """Select the vectors of all texts of some of the items."""
+        chosen = torch.isin(batch.owners, batch.owners.new_tensor(places))
+        return outputs[chosen], batch.select(places)
+
     def average(
         self, outputs: Sequence[Float[Tensor, "texts _"]], temperature: float = 1.0
     ) -> Float[Tensor, "texts _"]:

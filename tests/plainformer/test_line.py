@@ -23,6 +23,7 @@ from plainformer.deploy.shrink.options import ShrinkOptions
 from plainformer.finetune import (
     AugmentOptions,
     DistillationOptions,
+    FairOptions,
     FinetuneConfig,
     RobustOptions,
     TuningOptions,
@@ -147,6 +148,7 @@ NUMBERS: dict[type[Any], dict[str, Any]] = {
     AugmentOptions: {},
     DistillationOptions: {"teacher": (Path("t"),)},
     RobustOptions: {},
+    FairOptions: {"group": "g"},
     TuningOptions: {},
     UnlabelledOptions: {"unlabelled": "f"},
     ContinualOptions: {},

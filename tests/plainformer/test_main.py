@@ -65,8 +65,8 @@ def test_the_help_of_a_task_has_its_options_in_groups(call):
     out = call("finetune", "tagging", "--help").out
     heads = [line for line in out.splitlines() if line.endswith(":") and line[0] != " "]
     groups = ["data", "task", "optimisation", "evaluation", "run"]
-    groups += ["parameter-efficient fine-tuning", "robustness", "distillation"]
-    groups += ["data augmentation", "unlabelled texts"]
+    groups += ["parameter-efficient fine-tuning", "robustness", "groups of examples"]
+    groups += ["distillation", "data augmentation", "unlabelled texts"]
     assert heads == [f"{group}:" for group in groups]
     assert "--[no-]crf" in out and "Add a linear-chain CRF" in out
     assert "--balance" not in out and "--steps" not in out and "multi-label   " not in out

@@ -257,9 +257,7 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
         chain: Chain | None = None,
     ) -> WordScores:
         """Select the logits of the words' first tokens."""
-        places, lengths = word_places(batch)
-        at = torch.tensor(places, dtype=torch.int64, device=logits.device)
-        sentences = Sequences.of([length for length in lengths if length], logits.device)
+        at, sentences = words_of(batch)
         return WordScores(logits[at].float(), at, sentences, chain or self._chain)
 
     def loss(self, outputs: WordScores, batch: Batch[TaggedItem]) -> Loss:
@@ -299,6 +297,17 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
             return replace(outputs[0], logits=mixture(logits, temperature))
         mean = torch.stack(logits).mean(0)
         return replace(outputs[0], logits=mean, chain=Chain.mean([o.chain for o in outputs]))
+
+    def select(
+        self, outputs: WordScores, batch: Batch[TaggedItem], places: Sequence[int]
+    ) -> tuple[WordScores, Batch[TaggedItem]]:
+        """Select the logits of the words of some of the sentences."""
+        counts = torch.tensor(self.item_counts(batch))
+        owners = torch.repeat_interleave(counts).to(outputs.logits.device)
+        chosen = torch.isin(owners, owners.new_tensor(places))
+        some = batch.select(places)
+        at, sentences = words_of(some)
+        return WordScores(outputs.logits[chosen], at, sentences, outputs.chain), some
 
     def item_counts(self, batch: Batch[TaggedItem]) -> Sequence[int]:
         """Return the number of words of each sentence, without those that were cut."""
@@ -371,6 +380,14 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
         return torch.tensor(
             [[continues(tag, before) for tag in self.labels] for before in self.labels]
         )
+
+
+def words_of(batch: Batch[TaggedItem]) -> tuple[Int[Tensor, " words"], Sequences]:
+    """Return the packed position of each word's first token, and the boundaries of sentences."""
+    places, lengths = word_places(batch)
+    device = batch.input_ids.device
+    at = torch.tensor(places, dtype=torch.int64, device=device)
+    return at, Sequences.of([length for length in lengths if length], device)
 
 
 def word_places(batch: Batch[TaggedItem]) -> tuple[list[int], list[int]]:
