@@ -51,7 +51,8 @@ def parse(
     others = {} if choice is None else options_of_others(options, choice)
     values = merged(given, read_line(options, arguments, others))
     if lacking := missing(options, values):
-        raise UserError(f"missing {', '.join(lacking)} (see plainformer {command} --help)")
+        named = command if choice is None or not choice.is_given else f"{command} {choice.name}"
+        raise UserError(f"missing {', '.join(lacking)} (see plainformer {named} --help)")
     return from_json(kind, values)
 
 

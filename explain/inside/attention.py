@@ -49,6 +49,8 @@ class SequenceAttention:
     special: tuple[bool, ...]
     """True for each token that the tokenizer adds."""
     weights: Float[Tensor, "layers heads tokens tokens"]
+    is_cut: bool = False
+    """True where the end of the text was cut off."""
 
 
 def attention_of(predictor: Predictor, inputs: Iterable[Input]) -> list[SequenceAttention]:
@@ -60,8 +62,8 @@ def attention_of(predictor: Predictor, inputs: Iterable[Input]) -> list[Sequence
 def attention_of_rows(predictor: Predictor, rows: Iterable[Row]) -> list[SequenceAttention]:
     """Compute the attention in each sequence of each row: an option of a choice is one.
 
-    Raises `UserError` for a sequence of more than `MOST_TOKENS` tokens, a row that cannot be read,
-    no row at all, and a model without attention.
+    Raises `UserError` for a sequence of more than `MOST_TOKENS` tokens, an empty text, a row that
+    cannot be read, no row at all, and a model without attention.
     """
     model = predictor.model
     if isinstance(model, SentenceEncoder) and model.layout.is_static:
@@ -75,6 +77,8 @@ def attention_of_rows(predictor: Predictor, rows: Iterable[Row]) -> list[Sequenc
                     f"{example.source}: {len(encoding):,} tokens, more than {MOST_TOKENS}: "
                     "shorten the text"
                 )
+            if all(encoding.special_tokens_mask):
+                raise UserError(f"{example.source}: the text is empty: give one with words")
             weights = token_attention(model.base, encoding)
             found.append(with_names(weights, encoding, predictor.tokenizer))
     if not found:
@@ -93,6 +97,7 @@ def with_names(
         spellings=tuple(spelling(tokenizer, [ids[i] for i in word]) for word in words),
         special=tuple(map(bool, encoding.special_tokens_mask)),
         weights=weights,
+        is_cut=bool(encoding.dropped),
     )
 
 

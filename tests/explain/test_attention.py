@@ -1,5 +1,6 @@
 """Attention of each head: against `transformers` for every family, and its summary by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,12 @@ import torch
 
 from plainformer.__main__ import main
 from plainformer.base import UserError
+from plainformer.encoder import SequenceClassifier
 from plainformer.explain.inside import attention_of, head_statistics, open_model
 from plainformer.explain.inside.attention import STATISTICS, SequenceAttention
+from plainformer.finetune import Predictor
 from tests.encoder.families import CONFIGS, pair
-from tests.explain.test_attribution import FIRST, SECOND, TOKENIZER, variants
+from tests.explain.test_attribution import FIRST, SECOND, SHAPE, TOKENIZER, tasks, variants
 
 
 @pytest.mark.parametrize("family", CONFIGS)
@@ -67,9 +70,23 @@ def test_statistics_by_hand() -> None:
     torch.testing.assert_close(twice, head_statistics([one]))
 
 
+def test_long_texts_are_cut_by_the_task_and_refused_by_the_view() -> None:
+    task, *_ = tasks()["regression"]
+    model = SequenceClassifier(replace(SHAPE, max_position_embeddings=200), ("score",)).eval()
+    long = " ".join([FIRST] * 40)
+    (found,) = attention_of(Predictor(task, model, TOKENIZER), [long])
+    assert found.is_cut and len(found.tokens) == task.max_length
+    with pytest.raises(UserError, match="input:1: 200 tokens, more than 128"):
+        attention_of(Predictor(replace(task, max_length=200), model, TOKENIZER), [long])
+
+
 def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, explainer, _ = variants("regression")
-    for given, fault in [([], "there is no text"), ([{"id": 1}], "no column 'text'")]:
+    for given, fault in [
+        ([], "there is no text"),
+        ([{"id": 1}], "no column 'text'"),
+        ([FIRST, " "], "input:2: the text is empty"),
+    ]:
         with pytest.raises(UserError, match=fault):
             attention_of(explainer.predictor, given)
     for line, fault in [

@@ -15,6 +15,7 @@ from plainformer.commands.export import ExportOptions
 from plainformer.commands.fairness import FairnessOptions
 from plainformer.commands.fill_mask import FillMaskOptions
 from plainformer.commands.inspect.attention import AttentionOptions
+from plainformer.commands.inspect.heads import HeadsOptions
 from plainformer.commands.propose import ProposeOptions
 from plainformer.commands.serve import ServeOptions
 from plainformer.commands.tokenizer import TrainOptions
@@ -168,6 +169,7 @@ NUMBERS: dict[type[Any], dict[str, Any]] = {
     FillMaskOptions: {"model": Path("m"), "text": ("a",)},
     CompareOptions: {"model": Path("m")},
     AttentionOptions: {},
+    HeadsOptions: {"data": "f"},
     DemoOptions: {},
 }
 """the commands that take numbers, and what must be given beside these"""

@@ -8,20 +8,18 @@ from typing import Annotated
 
 from plainformer.base import OneOf
 from plainformer.commands.inspect.attention import AttentionOptions
+from plainformer.commands.inspect.heads import HeadsOptions
 from plainformer.commands.inspect.view import ViewOptions
 from plainformer.line import Positional
 from plainformer.options import parse
 
-VIEWS: dict[str, type[ViewOptions]] = {"attention": AttentionOptions}
+VIEWS: dict[str, type[ViewOptions]] = {"attention": AttentionOptions, "heads": HeadsOptions}
 """Name of a view -> its options."""
 
 
 @dataclass(frozen=True)
 class InspectOptions:
-    """Look inside a model.
-
-    plainformer inspect attention runs/labels --text 'who wrote this?' --out attention.html
-    """
+    """Look inside a model: where its heads attend, and which of them it needs."""
 
     run: Positional[Path]
     """Folder of the model."""

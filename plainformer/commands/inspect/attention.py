@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from plainformer.base import at_least, check_bounds
+from plainformer.base import at_least, check_bounds, plural
 from plainformer.commands.inspect.view import ViewOptions, refuse_no_page
 
 
@@ -59,6 +59,8 @@ def show(run: Path, options: AttentionOptions) -> None:
         for head, numbers in enumerate(heads, 1)
     ]
     print_table(Table("heads", ("layer.head", *STATISTICS), lines))
+    if cut := sum(one.is_cut for one in found):
+        print(f"{plural(cut, 'text was', 'texts were')} cut to {task.max_length} tokens")
     if options.out is not None:
         write_attention_page(options.out, run.name or run.resolve().name, found)
         print(f"{options.out} is written")
