@@ -9,7 +9,7 @@
 |                   |                      | words of a tag           |                     |
 | a span            | its place            | 1 for any answer         |                     |
 | a score           |                      | the score                | the score           |
-| vectors of a pair |                      | the cosine               | the cosine          |
+| vectors of a pair |                      | the cosine, or the score | the same            |
 
 Two labels are one decision: the second of them is counted. Of single probabilities of float32,
 those within 2⁻²⁴ of 0 or 1 count as that far from it.
@@ -46,6 +46,8 @@ class Answer:
     """What is answered, by label: more of it may be answered for one version."""
     strengths: Mapping[str, float] = field(default_factory=dict)
     """How strongly, by label: log-odds, or the number itself."""
+    unit: str = "log-odds"
+    """What the strengths are."""
 
 
 def answer_of(task: AnyTask, prediction: Any, edits: Edits = (), context: str = "") -> Answer:
@@ -66,7 +68,8 @@ def answer_of(task: AnyTask, prediction: Any, edits: Edits = (), context: str = 
     if isinstance(task, SentenceEmbedding):
         if len(prediction.vectors) < 2:
             raise UserError("a vector decides nothing: give a text and its pair, whose cosine does")
-        return _number("cosine", prediction.cosine)
+        if task.scale is None:
+            return _number("cosine", prediction.cosine)
     return _number("score", prediction.score)
 
 
@@ -87,7 +90,7 @@ def _label(task: OneLabel[Any], prediction: Any) -> Answer:
 
 
 def _number(name: str, value: float) -> Answer:
-    return Answer(f"{value:.4g}", None, {name: value}, {name: value})
+    return Answer(f"{value:.4g}", None, {name: value}, {name: value}, name)
 
 
 def _tags(prediction: Any) -> Answer:
@@ -97,7 +100,7 @@ def _tags(prediction: Any) -> Answer:
     else:
         counts = Counter(entity.type for entity in prediction.entities)
         shown = ", ".join(f"{e.type}: {e.text}" for e in prediction.entities) or "–"
-    return Answer(shown, prediction.tags, dict(counts), dict(counts))
+    return Answer(shown, prediction.tags, dict(counts), dict(counts), "number")
 
 
 def _span(prediction: Any, edits: Edits, context: str) -> Answer:

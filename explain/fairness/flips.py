@@ -63,6 +63,8 @@ class Sides:
     share: Estimate | None
     directions: list[Direction]
     """The most one-sided first."""
+    unit: str
+    """What changes: log-odds, a score, a cosine, a number of tags."""
     examples: list[Flip]
 
 
@@ -117,6 +119,7 @@ def compare_sides(
         flips=flips,
         share=share,
         directions=directions(pairs, seed),
+        unit=pairs[0][0].unit,
         examples=examples_of(every, at),
     )
 

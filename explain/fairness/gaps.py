@@ -8,9 +8,10 @@
                                       and its false alarms             (Hardt et al. 2016,
                                                                         arXiv:1610.02413)
 
-Intervals are those of the bootstrap over all rows, in which groups keep their rows. A difference of
-groups is never below 0, and so is no end of its interval: whether it is more than chance is said by
-`chance`, the share of 1,000 random permutations of the rows' groups whose difference is as large.
+Intervals are those of the bootstrap over all rows, in which groups keep their rows; that of a
+difference is of the two groups that are farthest apart in the rows given, so it may reach below 0.
+Of many groups two are always far apart: whether that is more than chance is said by `chance`, the
+share of 1,000 random permutations of the rows' groups whose difference is as large.
 
 A value whose denominator in a group has fewer than `smallest` rows is left out, with its group, of
 the differences: a recall of two texts says nothing.
@@ -113,7 +114,8 @@ def compare(
         """Compute the measures of each group and of all rows, and the differences."""
         advance(1)
         values = table(rows, of_rows[rows])
-        return np.concatenate([values.ravel(), results.values(rows)[0], differences(values, gaps)])
+        apart = values[highest, columns] - values[lowest, columns]
+        return np.concatenate([values.ravel(), results.values(rows)[0], apart])
 
     def permuted(generator: np.random.Generator) -> Float64[np.ndarray, " gaps"]:
         """Compute the differences of random groups of the same sizes."""
@@ -123,12 +125,15 @@ def compare(
         return differences(table(every, numbers), gaps)
 
     values = table(every, of_rows)
-    points = np.concatenate([values.ravel(), results.values(every)[0], differences(values, gaps)])
+    columns, lowest, highest = farthest(values, gaps)
+    found = differences(values, gaps)
+    points = np.concatenate([values.ravel(), results.values(every)[0], found])
     intervals = bootstrap_all(statistics, results.count, SAMPLES, seed)
     estimates = [Estimate(float(x), *ends) for x, ends in zip(points, intervals, strict=True)]
     generator = np.random.default_rng(seed)
     random = np.stack([permuted(generator) for _ in range(SAMPLES)])
-    at_least = (~(random < points[-len(gaps) :] - TOLERANCE)).sum(0)  # NaN counts as large
+    at_least = (~(random < found - TOLERANCE)).sum(0)  # NaN counts as large
+    chances = np.where(np.isnan(found), np.nan, (1 + at_least) / (1 + SAMPLES))
     width = len(results.measures)
     parts = [estimates[start : start + width] for start in range(0, len(estimates), width)]
     return Compared(
@@ -136,10 +141,16 @@ def compare(
         groups=dict(zip(groups, parts, strict=False)),
         whole=parts[len(groups)],
         gaps=[
-            _gap(gap, values, groups, estimate, float(1 + count) / (1 + SAMPLES))
-            for gap, estimate, count in zip(
-                gaps, estimates[-len(gaps) :], at_least.tolist(), strict=True
+            Gap(
+                name=gap.name,
+                label=gap.label,
+                difference=estimates[n - len(gaps)],
+                ratio=min_ratio(values, gap),
+                lowest=groups[lowest[n]],
+                highest=groups[highest[n]],
+                chance=float(chances[n]),
             )
+            for n, gap in enumerate(gaps)
         ],
     )
 
@@ -160,37 +171,42 @@ def gaps_of(measures: Sequence[Measure]) -> list[Pair]:
 
 def differences(values: Table, gaps: Sequence[Pair]) -> Float64[np.ndarray, " gaps"]:
     """Compute the difference of each gap; NaN where no two groups have a value."""
-    known = ~np.isnan(values)
-    highest = np.where(known, values, -np.inf).max(0)
-    lowest = np.where(known, values, np.inf).min(0)
-    with np.errstate(invalid="ignore"):
-        apart = np.where(known.sum(0) > 1, highest - lowest, np.nan)
-    columns = np.array([(gap.first, gap.second) for gap in gaps])
-    larger: Float64[np.ndarray, " gaps"] = np.fmax(apart[columns[:, 0]], apart[columns[:, 1]])
+    apart = _apart(values)
+    first, second = np.array([(gap.first, gap.second) for gap in gaps]).T
+    larger: Float64[np.ndarray, " gaps"] = np.fmax(apart[first], apart[second])
     return larger
 
 
-def ratio(values: Float64[np.ndarray, " groups"]) -> float:
-    """Compute the ratio of the lowest to the highest value; NaN where it has no meaning."""
-    known = values[~np.isnan(values)]
-    if len(known) < 2 or known.min() < 0 or known.max() == 0:
-        return float("nan")
-    return float(known.min() / known.max())
+def farthest(values: Table, gaps: Sequence[Pair]) -> tuple[Numbers, Numbers, Numbers]:
+    """Return the column of each gap's difference, and its groups with the lowest and highest value.
 
-
-def _gap(gap: Pair, values: Table, groups: Sequence[str], estimate: Estimate, chance: float) -> Gap:
-    if np.isnan(estimate.value):
-        return Gap(gap.name, gap.label, estimate, float("nan"), "", "", float("nan"))
-    columns = [gap.first, gap.second]
-    apart = differences(values, [Pair("", None, column, column) for column in columns])
-    widest = values[:, columns[int(np.nanargmax(apart))]]
-    ratios = np.array([ratio(values[:, column]) for column in columns])
-    return Gap(
-        gap.name,
-        gap.label,
-        estimate,
-        float(np.fmin(*ratios)),
-        groups[int(np.nanargmin(widest))],
-        groups[int(np.nanargmax(widest))],
-        chance,
+    Where no two groups have a value they are the first column and group.
+    """
+    apart = _apart(values)
+    columns = np.array(
+        [gap.second if apart[gap.second] > apart[gap.first] else gap.first for gap in gaps]
     )
+    known = ~np.isnan(values)
+    lowest = np.where(known, values, np.inf).argmin(0)
+    highest = np.where(known, values, -np.inf).argmax(0)
+    return columns, lowest[columns], highest[columns]
+
+
+def _apart(values: Table) -> Float64[np.ndarray, " measures"]:
+    """Compute the difference of each measure; NaN where no two groups have a value."""
+    known = ~np.isnan(values)
+    highest = np.where(known, values, -np.inf).max(0)
+    lowest = np.where(known, values, np.inf).min(0)
+    apart: Float64[np.ndarray, " measures"] = np.full(values.shape[1], np.nan)
+    np.subtract(highest, lowest, out=apart, where=known.sum(0) > 1)
+    return apart
+
+
+def min_ratio(values: Table, gap: Pair) -> float:
+    """Compute the smaller ratio of the lowest to the highest value; NaN where it has no meaning."""
+    found = []
+    for column in (gap.first, gap.second):
+        known = values[~np.isnan(values[:, column]), column]
+        if len(known) > 1 and known.min() >= 0 and known.max() > 0:
+            found.append(float(known.min() / known.max()))
+    return min(found, default=float("nan"))

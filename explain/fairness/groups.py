@@ -17,6 +17,8 @@ from plainformer.corpora.rows import Doubtful, is_missing
 CROSSED = " × "
 LISTED = 5
 """The most groups that a message names."""
+LONGEST = 30
+"""The most characters of a group that a message shows."""
 
 
 @dataclass
@@ -56,11 +58,11 @@ class Groups:
             raise UserError(f"no row has a value in column {self.name!r}: there are no groups")
         if len(counts) == 1:
             raise UserError(
-                f"every row has {next(iter(counts))!r:.60} in column {self.name!r}: there is "
+                f"every row has {clipped(next(iter(counts)))} in column {self.name!r}: there is "
                 "nothing to compare"
             )
         if len(found) < 2:
-            first = ", ".join(f"{group!r:.40} {n}" for group, n in [*counts.items()][:LISTED])
+            first = ", ".join(f"{clipped(group)} {n}" for group, n in [*counts.items()][:LISTED])
             raise UserError(
                 f"column {self.name!r} has {len(counts)} values, of which fewer than two have "
                 f"{smallest} rows ({first}{', …' * (len(counts) > LISTED)}): take a column of "
@@ -72,6 +74,11 @@ class Groups:
         """Return the number of each row's group among `groups`, −1 for others."""
         index = {group: number for number, group in enumerate(groups)}
         return np.array([index.get(group or "", -1) for group in self.of_rows], np.int64)
+
+
+def clipped(group: str) -> str:
+    """Return the name of a group in quotes, cut where it is long."""
+    return repr(group if len(group) <= LONGEST else f"{group[: LONGEST - 1]}…")
 
 
 def groups_of(columns: Sequence[str], rows: Iterable[Row]) -> list[Groups]:

@@ -112,9 +112,10 @@ class Fairness:
         naming = type(task).naming(columns, task.columns)
 
         def examples() -> Iterator[Any]:
-            rows = source_rows(type(task), source, "test", naming)
             if source.endswith(".txt") and not isinstance(task, Tagging):
                 rows = file_rows(type(task), source, naming)
+            else:
+                rows = source_rows(type(task), source, "test", naming)
             return (task.read(row, labelled=False) for row in bounded(with_texts(task, rows)))
 
         found = []

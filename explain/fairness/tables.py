@@ -69,7 +69,7 @@ def gap_table(report: GroupReport, gaps: Sequence[Gap]) -> Table:
                 gap.ratio,
                 gap.lowest,
                 gap.highest,
-                spoken(gap.chance),
+                chance_of(gap.chance),
             ]
             for gap in gaps
         ],
@@ -120,9 +120,7 @@ def flips_found(sides: Sides) -> str:
 def direction_table(report: SwapReport, sides: Sides, directions: Sequence[Direction]) -> Table:
     """Return which labels are answered more for which side."""
     columns = ("label", f"more for {sides.first}", f"more for {sides.second}", "p")
-    change = f"change of log-odds to {sides.second}"
-    if sides.flips is None:
-        change = f"change to {sides.second}"
+    change = f"change of {sides.unit} to {sides.second}"
     has_change = any(one.change is not None for one in directions)
     return Table(
         f"{report.name}: {sides.first} / {sides.second}",
@@ -132,7 +130,7 @@ def direction_table(report: SwapReport, sides: Sides, directions: Sequence[Direc
                 one.label,
                 one.first,
                 one.second,
-                one.p,
+                chance_of(one.p),
                 *([value_of(one.change)] if one.change is not None else []),
             ]
             for one in directions
@@ -145,6 +143,11 @@ def value_of(estimate: Estimate) -> str:
     if estimate.value != estimate.value:
         return DASH
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def chance_of(p: float) -> str:
+    """Write a probability; a small one as below 0.001."""
+    return "<0.001" if p < 0.001 else spoken(p)
 
 
 def spaced(name: str) -> str:

@@ -237,10 +237,27 @@ def test_a_planted_bias_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     compared = compare(found, ("f", "m"), of_rows)
     accuracy = found_gap(compared, "accuracy")
     assert compared.worst == accuracy.lowest == "f" and accuracy.highest == "m"
-    assert accuracy.difference.low <= 0.2 <= accuracy.difference.high
+    assert 0 < accuracy.difference.low <= 0.2 <= accuracy.difference.high
     assert accuracy.chance <= 0.01
     fair = compare(planted({"f": 0.2, "m": 0.2})[0], ("f", "m"), of_rows)
-    assert found_gap(fair, "accuracy").chance > 0.05
+    gap = found_gap(fair, "accuracy")
+    assert gap.chance > 0.05 and gap.difference.low < 0
+
+
+def test_the_interval_of_a_difference_is_that_of_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two samples, drawn apart: ours are drawn together, so they differ by chance alone."""
+    monkeypatch.setattr(gaps, "SAMPLES", 1000)
+    found, of_rows = planted({"f": 0.3, "m": 0.1})
+    right = [found.values(np.array([row]))[0][0] for row in range(400)]
+    theirs = scipy.stats.bootstrap(
+        (right[200:], right[:200]),
+        lambda a, b, axis: np.mean(a, axis) - np.mean(b, axis),
+        n_resamples=4000,
+        method="percentile",
+        rng=0,
+    ).confidence_interval
+    ours = found_gap(compare(found, ("f", "m"), of_rows), "accuracy").difference
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.015)
 
 
 def test_chance_is_that_of_a_permutation_test(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -236,8 +236,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_planted_bias_is_found(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_planted_bias_is_found(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is wrong in the south, and that colours are answered differently."""
+    monkeypatch.setattr(gaps, "SAMPLES", 300)
     command = ["fairness", str(run / "run"), "--data", str(run / "test.tsv"), "--group", "place"]
     command += ["--swap", str(run / "swaps.txt"), "--out"]
     assert main([*command, str(run / "out.json")]) == 0
