@@ -36,7 +36,7 @@ COMMANDS = {
     "fill-mask": "DIR --text …: predict the tokens at [MASK]",
     "embed": "DIR --text … | --file F --out F.npy: encode sentences as vectors",
     "explain": "RUN --text … | --file F: how much each word speaks for what it decides",
-    "inspect": "VIEW RUN …: look inside a model: where its heads attend, which it needs",
+    "inspect": "VIEW RUN …: look inside a model: heads, layers, vectors, training examples",
     "calibrate": "RUN --data F: make probabilities honest; sets of labels, abstaining",
     "fairness": "RUN --data F --group COLUMN | --swap LIST: for whom it fails, whom it favours",
     "compare": "DIR: compare with transformers, layer by layer",

@@ -16,11 +16,15 @@ MAX_ITERATIONS = 2000
 
 
 def logistic_regression(
-    vectors: Float[Tensor, "texts size"], targets: Int[Tensor, " texts"], c: float = 1.0
+    vectors: Float[Tensor, "texts size"],
+    targets: Int[Tensor, " texts"],
+    c: float = 1.0,
+    tolerance: float = 1e-9,
 ) -> tuple[Float[Tensor, "labels size"], Float[Tensor, " labels"]]:
     """Return the weights and the bias of the best classifier, in float64.
 
-    `targets` number the labels from 0, and every label occurs.
+    `targets` number the labels from 0, and every label occurs. It stops where no number of the
+    gradient of the loss is above `tolerance`.
     """
     x, labels = vectors.detach().double(), int(targets.max()) + 1
     rows = 1 if labels == 2 else labels
@@ -30,7 +34,7 @@ def logistic_regression(
         [weight, bias],
         max_iter=MAX_ITERATIONS,
         max_eval=2 * MAX_ITERATIONS,
-        tolerance_grad=1e-9,
+        tolerance_grad=tolerance,
         tolerance_change=1e-14,
         line_search_fn="strong_wolfe",
     )

@@ -16,6 +16,10 @@ from plainformer.commands.fairness import FairnessOptions
 from plainformer.commands.fill_mask import FillMaskOptions
 from plainformer.commands.inspect.attention import AttentionOptions
 from plainformer.commands.inspect.heads import HeadsOptions
+from plainformer.commands.inspect.influence import InfluenceOptions
+from plainformer.commands.inspect.layers import LayersOptions
+from plainformer.commands.inspect.map import MapOptions
+from plainformer.commands.inspect.neighbours import NeighboursOptions
 from plainformer.commands.propose import ProposeOptions
 from plainformer.commands.serve import ServeOptions
 from plainformer.commands.tokenizer import TrainOptions
@@ -170,6 +174,10 @@ NUMBERS: dict[type[Any], dict[str, Any]] = {
     CompareOptions: {"model": Path("m")},
     AttentionOptions: {},
     HeadsOptions: {"data": "f"},
+    InfluenceOptions: {},
+    LayersOptions: {"data": "f"},
+    MapOptions: {"data": "f", "out": Path("o.png")},
+    NeighboursOptions: {},
     DemoOptions: {},
 }
 """the commands that take numbers, and what must be given beside these"""

@@ -9,17 +9,28 @@ from typing import Annotated
 from plainformer.base import OneOf
 from plainformer.commands.inspect.attention import AttentionOptions
 from plainformer.commands.inspect.heads import HeadsOptions
+from plainformer.commands.inspect.influence import InfluenceOptions
+from plainformer.commands.inspect.layers import LayersOptions
+from plainformer.commands.inspect.map import MapOptions
+from plainformer.commands.inspect.neighbours import NeighboursOptions
 from plainformer.commands.inspect.view import ViewOptions
 from plainformer.line import Positional
 from plainformer.options import parse
 
-VIEWS: dict[str, type[ViewOptions]] = {"attention": AttentionOptions, "heads": HeadsOptions}
+VIEWS: dict[str, type[ViewOptions]] = {
+    "attention": AttentionOptions,
+    "heads": HeadsOptions,
+    "layers": LayersOptions,
+    "map": MapOptions,
+    "neighbours": NeighboursOptions,
+    "influence": InfluenceOptions,
+}
 """Name of a view -> its options."""
 
 
 @dataclass(frozen=True)
 class InspectOptions:
-    """Look inside a model: where its heads attend, and which of them it needs."""
+    """Look inside a model: its heads, its layers, and the training examples behind its answers."""
 
     run: Positional[Path]
     """Folder of the model."""
