@@ -9,7 +9,7 @@ With A the weights of a head between the n tokens of a sequence, each row of whi
 (Clark et al. 2019, arXiv:1906.04341). Over several sequences both are means over all tokens.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -56,19 +56,18 @@ class SequenceAttention:
 def attention_of(predictor: Predictor, inputs: Iterable[Input]) -> list[SequenceAttention]:
     """Compute the attention in each sequence of each text, pair or row."""
     task = predictor.task
-    return attention_of_rows(predictor, task.naming((), task.columns).of(as_rows(inputs)))
+    return list(attention_of_rows(predictor, task.naming((), task.columns).of(as_rows(inputs))))
 
 
-def attention_of_rows(predictor: Predictor, rows: Iterable[Row]) -> list[SequenceAttention]:
-    """Compute the attention in each sequence of each row: an option of a choice is one.
+def attention_of_rows(predictor: Predictor, rows: Iterable[Row]) -> Iterator[SequenceAttention]:
+    """Yield the attention in each sequence of each row: an option of a choice is one.
 
     Raises `UserError` for a sequence of more than `MOST_TOKENS` tokens, an empty text, a row that
-    cannot be read, no row at all, and a model without attention.
+    cannot be read, and a model without attention.
     """
     model = predictor.model
     if isinstance(model, SentenceEncoder) and model.layout.is_static:
         raise UserError("static vectors are looked up, and no word attends to another")
-    found = []
     examples = (predictor.task.read(row, labelled=False) for row in bounded(rows))
     for example, item in encode_all(predictor.task, predictor.tokenizer, examples):
         for encoding in item.encodings:
@@ -80,10 +79,7 @@ def attention_of_rows(predictor: Predictor, rows: Iterable[Row]) -> list[Sequenc
             if all(encoding.special_tokens_mask):
                 raise UserError(f"{example.source}: the text is empty: give one with words")
             weights = token_attention(model.base, encoding)
-            found.append(with_names(weights, encoding, predictor.tokenizer))
-    if not found:
-        raise UserError("there is no text: give at least one")
-    return found
+            yield with_names(weights, encoding, predictor.tokenizer)
 
 
 def with_names(
@@ -102,11 +98,19 @@ def with_names(
 
 
 def head_statistics(
-    found: Sequence[SequenceAttention],
+    found: Iterable[SequenceAttention],
 ) -> Float[Tensor, "statistics layers heads"]:
-    """Summarise each head over all sequences: see `STATISTICS`."""
-    sums = [statistic_sums(one) for one in found]
-    return torch.stack(sums).sum(0) / sum(len(one.tokens) for one in found)
+    """Summarise each head over all sequences: see `STATISTICS`.
+
+    Raises `UserError` where there is no sequence.
+    """
+    sums, tokens = [], 0
+    for one in found:  # whose weights need not be there at once
+        sums.append(statistic_sums(one))
+        tokens += len(one.tokens)
+    if not sums:
+        raise UserError("there is no text: give at least one")
+    return torch.stack(sums).sum(0) / tokens
 
 
 def statistic_sums(one: SequenceAttention) -> Float[Tensor, "statistics layers heads"]:

@@ -13,9 +13,12 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from plainformer.base import UserError
 from plainformer.explain.inside.attention import STATISTICS, SequenceAttention, head_statistics
 from plainformer.explain.page import write_html
 
+MOST_NUMBERS = 2**24
+"""Weights that a page can hold: 45 MB."""
 PARTS = Path(__file__).parent / "page"
 ABOUT = (
     "Each small map is a head, and each row of maps a layer: the stronger the colour, the more a "
@@ -43,6 +46,12 @@ def write_attention_page(path: Path, model: str, found: Sequence[SequenceAttenti
         (PARTS / f"attention.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")
     )
     write_html(path, f"Attention in {model}", ABOUT, BODY.format(written), style, script)
+
+
+def refuse_large_page(found: Sequence[SequenceAttention]) -> None:
+    """Raise `UserError` for more weights than a page can hold."""
+    if sum(one.weights.numel() for one in found) > MOST_NUMBERS:
+        raise UserError("the page would be larger than 45 MB: give fewer texts, or shorter ones")
 
 
 def sequence(one: SequenceAttention) -> dict[str, Any]:

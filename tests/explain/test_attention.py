@@ -12,6 +12,7 @@ from plainformer.base import UserError
 from plainformer.encoder import SequenceClassifier
 from plainformer.explain.inside import attention_of, head_statistics, open_model
 from plainformer.explain.inside.attention import STATISTICS, SequenceAttention
+from plainformer.explain.inside.attention_page import MOST_NUMBERS, refuse_large_page
 from plainformer.finetune import Predictor
 from tests.encoder.families import CONFIGS, pair
 from tests.explain.test_attribution import FIRST, SECOND, SHAPE, TOKENIZER, tasks, variants
@@ -83,12 +84,16 @@ def test_long_texts_are_cut_by_the_task_and_refused_by_the_view() -> None:
 def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, explainer, _ = variants("regression")
     for given, fault in [
-        ([], "there is no text"),
         ([{"id": 1}], "no column 'text'"),
         ([FIRST, " "], "input:2: the text is empty"),
     ]:
         with pytest.raises(UserError, match=fault):
             attention_of(explainer.predictor, given)
+    with pytest.raises(UserError, match="there is no text"):
+        head_statistics(attention_of(explainer.predictor, []))
+    found = attention_of(explainer.predictor, [FIRST])
+    with pytest.raises(UserError, match="fewer texts"):
+        refuse_large_page(found * (1 + MOST_NUMBERS // found[0].weights.numel()))
     for line, fault in [
         (["attention", "nowhere", "--text", "a"], "nowhere"),
         (["attention", "nowhere", "--limit", "0"], "limit"),

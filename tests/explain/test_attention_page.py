@@ -67,11 +67,13 @@ def test_the_page_in_a_browser(written: tuple) -> None:
         keys.press("ArrowRight")
         assert page.inner_text("h2") == "Layer 2, head 2"
         keys.press("Tab")  # the words
-        keys.press("ArrowDown")
-        weights = word_attention(first.weights[1, 1], list(map(list, first.words)))[1]
+        word = next(number for number, tokens in enumerate(first.words) if len(tokens) > 1)
+        for _ in range(word):
+            keys.press("ArrowDown")
+        weights = word_attention(first.weights[1, 1], list(map(list, first.words)))[word]
         shown = page.locator(".to output").all_inner_texts()
         wanted = [f"{100 * w:.1f} %" if w >= 0.02 else "" for w in weights.tolist()]
-        assert shown == wanted and page.inner_text(".said").startswith(first.spellings[1])
+        assert shown == wanted and page.inner_text(".said").startswith(first.spellings[word])
 
         page.select_option("#text", "1")
         page.check("[value=tokens]")

@@ -1,5 +1,6 @@
 """`plainformer inspect attention RUN --text … | --file F`."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -39,8 +40,14 @@ class AttentionOptions(ViewOptions):
 
 def show(run: Path, options: AttentionOptions) -> None:
     """Print the summary of each head."""
-    from plainformer.explain.inside.attention import STATISTICS, attention_of_rows, head_statistics
-    from plainformer.explain.inside.attention_page import write_attention_page
+    from plainformer.base.progress import counting
+    from plainformer.explain.inside.attention import (
+        STATISTICS,
+        SequenceAttention,
+        attention_of_rows,
+        head_statistics,
+    )
+    from plainformer.explain.inside.attention_page import refuse_large_page, write_attention_page
     from plainformer.explain.inside.opened import open_model
     from plainformer.finetune import Table
     from plainformer.finetune.prediction.inputs import Inputs
@@ -50,17 +57,30 @@ def show(run: Path, options: AttentionOptions) -> None:
     predictor = open_model(run)
     task = predictor.task
     columns = task.naming(options.columns, task.columns)
-    rows = (row for portion in inputs.portions(task, columns) for row in portion)
-    found = attention_of_rows(predictor, islice(rows, options.limit))
-    statistics = head_statistics(found).permute(1, 2, 0).tolist()  # by layer and head
+    rows = islice((row for some in inputs.portions(task, columns) for row in some), options.limit)
+    kept: list[SequenceAttention] = []
+    cut = 0
+
+    def found() -> Iterator[SequenceAttention]:
+        nonlocal cut
+        for one in attention_of_rows(predictor, rows):
+            cut += one.is_cut
+            if options.out is not None:
+                kept.append(one)
+                refuse_large_page(kept)
+            yield one
+            advance(1)
+
+    with counting("attention") as advance:
+        statistics = head_statistics(found()).permute(1, 2, 0).tolist()  # by layer and head
     lines = [
         [f"{layer}.{head}", *numbers]
         for layer, heads in enumerate(statistics, 1)
         for head, numbers in enumerate(heads, 1)
     ]
     print_table(Table("heads", ("layer.head", *STATISTICS), lines))
-    if cut := sum(one.is_cut for one in found):
+    if cut:
         print(f"{plural(cut, 'text was', 'texts were')} cut to {task.max_length} tokens")
     if options.out is not None:
-        write_attention_page(options.out, run.name or run.resolve().name, found)
+        write_attention_page(options.out, run.name or run.resolve().name, kept)
         print(f"{options.out} is written")
