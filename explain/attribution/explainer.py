@@ -1,7 +1,8 @@
 """Explain what a fine-tuned model predicts, by one of several methods of attribution."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,23 @@ from plainformer.explain.attribution.words import WordOf, words_of
 from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.data.rows import Input, as_rows, bounded
 from plainformer.finetune.ensemble import Finetuned
-from plainformer.finetune.prediction.predictor import Predictor, encode_all
+from plainformer.finetune.prediction.predictor import (
+    Predictor,
+    Progress,
+    encode_all,
+    no_progress,
+)
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.tasks.prompt import Prompt
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import choose_device
+
+Watch = Callable[[int], AbstractContextManager[Progress]]
+
+
+def unwatched(_number: int) -> AbstractContextManager[Progress]:
+    """Report nothing."""
+    return nullcontext(no_progress)
 
 
 @dataclass(frozen=True)
@@ -74,9 +87,16 @@ class Explainer:
         return self.explain_rows(task.naming((), task.columns).of(as_rows(inputs)), method, seed)
 
     def explain_rows(
-        self, rows: Iterable[Row], method: str = "integrated-gradients", seed: int = 0
+        self,
+        rows: Iterable[Row],
+        method: str = "integrated-gradients",
+        seed: int = 0,
+        watch: Watch = unwatched,
     ) -> Iterator[list[Explanation]]:
         """Yield the explanations of each row: one for each decision.
+
+        `watch` is called with the number of each row, from 1; within the context that it returns,
+        the work on that row is reported.
 
         Raises `UserError` for an unknown method, a row without words, and where a method needs
         gradients that the model has not.
@@ -84,12 +104,17 @@ class Explainer:
         chosen = method_of(method)
         if chosen.needs_gradients and is_int8(self.predictor.model):
             raise UserError(f"{method} needs gradients, and int8 has none: take occlusion")
-        for row in bounded(rows):
+        for number, row in enumerate(bounded(rows), start=1):
             example = self.predictor.task.read(row, labelled=False)
-            yield self._explain(example, method, chosen, seed)
+            with watch(number) as progress:
+                found = self._explain(example, method, chosen, seed, progress)
+            yield found
 
-    def _explain(self, example: Any, name: str, method: Method, seed: int) -> list[Explanation]:
+    def _explain(
+        self, example: Any, name: str, method: Method, seed: int, progress: Progress
+    ) -> list[Explanation]:
         variants, texts = self.variants_of(example)
+        variants = replace(variants, progress=progress)
         if not variants.decisions:
             return []
         found = method.attribute(variants, seed)

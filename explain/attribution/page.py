@@ -52,7 +52,7 @@ def article(one: Explanation, number: int) -> str:
         f'<p class="said" role="status"></p>\n'
         f"<details><summary>Every word</summary>\n<table><thead><tr><th>word</th>"
         f"<th>attribution</th><th>text: characters</th></tr></thead>\n<tbody>{rows}</tbody></table>"
-        f'\n<p class="faint">{shown(quality(one))}</p></details>\n</article>'
+        f'\n<p class="faint">{shown("; ".join(quality(one)))}</p></details>\n</article>'
     )
 
 
@@ -96,17 +96,17 @@ def summary(one: Explanation) -> str:
     return f"certainty {one.certainty:.3f}, value {one.value:+.3f}, by {one.method}"
 
 
-def quality(one: Explanation) -> str:
+def quality(one: Explanation) -> list[str]:
     """Say how good the explanation is, beside a random one."""
     judged = one.judged
-    parts = [
+    lines = [
         f"comprehensiveness {judged.comprehensiveness:.3f} (random "
         f"{judged.random_comprehensiveness:.3f}; higher is better)",
         f"sufficiency {judged.sufficiency:.3f} (random {judged.random_sufficiency:.3f}; lower is "
         "better)",
     ]
     if one.gap is not None:
-        parts.append(f"completeness gap {100 * one.gap:.2f} %")
+        lines.append(f"completeness gap {100 * one.gap:.2f} %")
     if one.stability is not None:
-        parts.append(f"stability over two seeds {one.stability:.2f}")
-    return "; ".join(parts)
+        lines.append(f"stability over two seeds {one.stability:.2f}")
+    return lines

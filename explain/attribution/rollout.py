@@ -43,7 +43,11 @@ def rollout(variants: Variants) -> Float[np.ndarray, "decisions words"]:
 
 def reading(variants: Variants, batch: Batch[Any]) -> Float[Tensor, "decisions tokens"]:
     """Compute the share of each token of the last layer in what each decision reads."""
-    last = variants.model.base.final_norm
+    encoder, sequences = variants.model.base, batch.sequences
+    last = encoder.final_norm
     lengths = at_output_of(last, variants, batch, lambda _, gradient: gradient.norm(dim=-1))
+    if encoder.soft_prompt is not None:  # whose vectors the layers see as tokens
+        longer = sequences.prefixed(encoder.prompt_length)
+        lengths = encoder.soft_prompt.remove(lengths.T, longer, sequences).T
     shares: Tensor = lengths / lengths.sum(-1, keepdim=True).clamp(min=1e-12)
     return shares

@@ -19,6 +19,8 @@ from plainformer.explain.attribution.words import WordOf
 
 SAMPLES = 512
 """Sets of words that are drawn, or tried."""
+SAMPLES_PER_WORD = 4
+"""Kernel SHAP draws at least as many for each word: it solves for one number a word."""
 
 
 def kernel_shap(variants: Variants, seed: int = 0) -> Float[np.ndarray, "decisions words"]:
@@ -34,8 +36,9 @@ def kernel_shap(variants: Variants, seed: int = 0) -> Float[np.ndarray, "decisio
         explainer = shap.KernelExplainer(
             lambda kept: variants.values(kept.astype(bool)), np.zeros((1, words))
         )
+        samples = max(SAMPLES, SAMPLES_PER_WORD * words)
         values = explainer.shap_values(
-            np.ones((1, words)), nsamples=SAMPLES, l1_reg=False, silent=True
+            np.ones((1, words)), nsamples=samples, l1_reg=False, silent=True
         )
     finally:
         np.random.set_state(state)  # noqa: NPY002

@@ -23,7 +23,7 @@ def print_explanation(one: Explanation, console: Console) -> None:
     for place in order:
         table.add_row(escape(one.words[place].string), f"{one.attributions[place]:+.3f}")
     console.print(table)
-    console.print(f"[dim]{escape(quality(one))}[/]\n")
+    console.print("".join(f"[dim]{escape(line)}[/]\n" for line in quality(one)))
 
 
 def coloured(one: Explanation, text: int) -> Text:

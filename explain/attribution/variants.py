@@ -20,6 +20,7 @@ from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.explain.attribution.decision import Decision
 from plainformer.explain.attribution.words import WordOf
 from plainformer.finetune.data.batch import BATCH_TOKENS, Batch, Item
+from plainformer.finetune.prediction.predictor import Progress, no_progress
 from plainformer.finetune.task import AnyTask
 from plainformer.tokenizer import Encoding, Tokens
 
@@ -37,6 +38,8 @@ class Variants:
     decisions: Sequence[Decision]
     mask_id: int
     """The token that stands for what is taken away."""
+    progress: Progress = no_progress
+    """Called with the number of variants computed since its last call."""
 
     @cached_property
     def places(self) -> tuple[Int[Tensor, " places"], Int[Tensor, " places"]]:
@@ -77,6 +80,7 @@ class Variants:
             outputs = self.task.outputs(self.model, batch)
             numbers = [getattr(one, kind)(outputs, batch) for one in self.decisions]
             found.append(torch.stack(numbers, -1).double().cpu().numpy())
+            self.progress(len(batch.items))
         return np.concatenate(found)
 
     def masked(self, kept: Bool[np.ndarray, " words"]) -> Item:
@@ -120,6 +124,7 @@ class Variants:
             for number in self.numbers(batch):
                 (gradient,) = torch.autograd.grad(number, rows, retain_graph=True)
                 found.append(self.unpacked((gradient * change).sum(-1), batch))
+        self.progress(len(alphas))
         # (decisions, alphas · tokens) → (alphas, decisions, tokens)
         tokens = torch.stack(found).view(len(self.decisions), len(alphas), -1)
         return self.of_words(tokens.transpose(0, 1))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Literal, TypeVar
 
@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 ItemT = TypeVar("ItemT")
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BEFORE_A_BAR = 2.0
 ITEMS_BETWEEN_UPDATES = 1000
 
 
@@ -79,6 +80,24 @@ def counting(
         bar.update(done + added, describe_pace(done, added, total, time.monotonic() - start, unit))
 
     with ProgressBar(label, total, quiet=quiet) as bar:
+        yield advance
+
+
+@contextmanager
+def late_bar(label: str, unit: str) -> Iterator[Callable[[int], None]]:
+    """Yield a function that adds to a count of `unit`; a bar shows it if the work takes long."""
+    start, done = time.monotonic(), 0
+    bar: ProgressBar | None = None
+
+    def advance(count: int) -> None:
+        nonlocal bar, done
+        done += count
+        if bar is None and time.monotonic() - start >= SECONDS_BEFORE_A_BAR:
+            bar = stack.enter_context(ProgressBar(label, None))
+        if bar is not None:
+            bar.update(done, f"{done:,} {unit}")
+
+    with ExitStack() as stack:
         yield advance
 
 

@@ -1,6 +1,7 @@
 """`plainformer explain RUN --text … | --file F`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -71,6 +72,7 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(ExplainOptions, "explain", arguments)
     from rich.console import Console
 
+    from plainformer.base.progress import late_bar
     from plainformer.explain.attribution import Explainer
     from plainformer.explain.attribution.page import write_page
     from plainformer.explain.attribution.terminal import print_explanation
@@ -82,7 +84,12 @@ def run(arguments: Sequence[str]) -> None:
     columns = task.naming(options.columns, task.columns)
     rows = (row for portion in inputs.portions(task, columns) for row in portion)
     console, kept = Console(highlight=False), []
-    for found in explainer.explain_rows(islice(rows, options.limit), options.method, options.seed):
+    some = islice(rows, options.limit)
+
+    def watch(number: int) -> AbstractContextManager[Callable[[int], None]]:
+        return late_bar(f"text {number}", "passes")
+
+    for found in explainer.explain_rows(some, options.method, options.seed, watch):
         for one in found:
             print_explanation(one, console)
         if not found:

@@ -1,8 +1,6 @@
-"""Attributions: against captum and by hand, on all tasks and families, and with planted causes."""
+"""Attributions: against captum and by hand, on all tasks and families."""
 
 from dataclasses import replace
-from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -36,9 +34,10 @@ from plainformer.explain.attribution.occlusion import occlusion
 from plainformer.explain.attribution.rollout import rollout
 from plainformer.explain.attribution.shapley import kernel_shap
 from plainformer.explain.attribution.variants import Variants
-from plainformer.finetune import FinetuneConfig, Predictor, finetune
+from plainformer.finetune import Predictor
+from plainformer.finetune.data.batch import BATCH_TOKENS
 from plainformer.finetune.task import AnyTask
-from plainformer.finetune.tasks.classification import Classification, ClassificationOptions
+from plainformer.finetune.tasks.classification import Classification
 from plainformer.finetune.tasks.multi_label import MultiLabel
 from plainformer.finetune.tasks.multiple_choice import MultipleChoice
 from plainformer.finetune.tasks.prompt import Prompt
@@ -47,8 +46,8 @@ from plainformer.finetune.tasks.regression import Regression
 from plainformer.finetune.tasks.relation import Relation
 from plainformer.finetune.tasks.sentence_embedding import SentenceEmbedding
 from plainformer.finetune.tasks.tagging.task import Tagging
+from plainformer.finetune.tuning.soft_prompt import add_soft_prompt
 from plainformer.tokenizer import train_tokenizer
-from plainformer.training import LoopConfig
 from tests.encoder.families import CONFIGS
 from tests.encoder.tools import randomise
 from tests.pretrain import tiny
@@ -234,6 +233,18 @@ def test_rollout_by_hand() -> None:
     np.testing.assert_allclose(rollout(of)[0], of.of_words(torch.tensor(flow[read])), atol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["rollout", "relevance", "integrated-gradients"])
+def test_vectors_before_a_text_are_no_words(method: str) -> None:
+    """A soft prompt of its own tokens takes part of the decision, and no word gets it."""
+    of, explainer, given = variants("classification")
+    words = len(of.words)
+    add_soft_prompt(of.model, length=3)
+    (found,) = explainer.explain([given], method)
+    assert len(found[0].attributions) == words
+    if method == "integrated-gradients":
+        assert found[0].gap is not None and found[0].gap < 1e-3
+
+
 def test_few_words_have_their_exact_shapley_values() -> None:
     """SHAP draws no sets where all of them are few: the sum over all orders of the words."""
     pytest.importorskip("shap")
@@ -260,6 +271,30 @@ def test_lime_finds_the_weights_of_a_linear_model() -> None:
 
     linear = Linear(of.task, of.model, of.item, of.words, of.decisions, of.mask_id)
     np.testing.assert_allclose(lime(linear)[0], np.arange(len(of.words)), rtol=0.03, atol=0.03)
+
+
+class Counting(Variants):
+    """Variants that note the tokens of each batch."""
+
+    def batch(self, copies: int) -> Any:
+        BATCHES.append(copies * self.item.num_tokens)
+        return super().batch(copies)
+
+
+BATCHES: list[int] = []
+
+
+def test_memory_does_not_grow_with_the_points() -> None:
+    """More points are more batches, and none is larger than that of other work."""
+    of, _, _ = variants("tagging")
+    of = Counting(of.task, of.model, of.item, of.words, of.decisions[:1], of.mask_id)
+    most = []
+    for n in (128, 512):
+        BATCHES.clear()
+        products = products_at(of, points(n))
+        most.append(max(BATCHES))
+        assert products.shape == (n + 1, 1, len(of.words)) and sum(BATCHES) > n
+    assert most[0] == most[1] <= BATCH_TOKENS and len(BATCHES) > 4
 
 
 def test_a_perfect_order_is_judged_better_than_chance() -> None:
@@ -305,61 +340,3 @@ def test_refusals() -> None:
 def test_the_baseline_is_the_mask_unless_the_answer_is_there() -> None:
     assert baseline_id(tasks()["tagging"][0], TOKENIZER) == TOKENIZER.mask_id
     assert baseline_id(tasks()["prompt"][0], TOKENIZER) == TOKENIZER.unk_id
-
-
-def planted(count: int, seed: int) -> list[tuple[str, str, str]]:
-    """Texts of colours, food and masks, with an animal or none: text, label, animal.
-
-    Some have none, or one animal could be all that is learned; some words are masks, since a mask
-    that was never learned is no word that says nothing.
-    """
-    random = Random(seed)
-    found = []
-    for _ in range(count):
-        label, animal = random.choice([("bird", "hen"), ("beast", "cow"), ("none", "[MASK]")])
-        words = random.choices((*tiny.COLOURS, *tiny.FOOD, *["[MASK]"] * 8), k=7)
-        words.insert(random.randrange(8), animal)
-        found.append((" ".join(words), label, animal))
-    return found
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("architecture", "rate", "examples", "epochs"),
-    [
-        ("bert", 3e-3, 1500, 10),
-        ("modern", 1e-2, 400, 20),
-    ],
-)
-def test_a_planted_cause_is_found(
-    architecture: str, rate: float, examples: int, epochs: int, tmp_path: Path
-) -> None:
-    """The animal alone decides; both methods rank it first in 99 of 100 texts."""
-    file = tmp_path / "train.tsv"
-    lines = [f"{text}\t{label}\n" for text, label, _ in planted(examples, 0)]
-    file.write_text("text\tlabel\n" + "".join(lines))
-    loop = LoopConfig(learning_rate=rate, eval_every=0, checkpoint_every=0)
-    config = FinetuneConfig(
-        model=tiny.save_untrained(tmp_path / "base", architecture, TOKENIZER),
-        train=str(file),
-        out=tmp_path / "run",
-        epochs=epochs,
-        batch_size=32,
-        select=False,
-        task=ClassificationOptions(),
-        training=loop,
-    )
-    finetune(config, quiet=True)
-    explainer = Explainer.load(config.out)
-    found = {"integrated": 0, "occlusion": 0}
-    texts = [one for one in planted(150, 7) if one[1] != "none"]
-    for row, (_, label, animal) in zip(rows([text for text, *_ in texts]), texts, strict=True):
-        of, _ = explainer.variants_of(explainer.predictor.task.read(row, labelled=False))
-        assert of.decisions[0].name == label
-        strings = [word.string for word in of.words]
-        for name, scores in (
-            ("integrated", integrated_with(of, 16)),
-            ("occlusion", occlusion(of)[0]),
-        ):
-            found[name] += strings[int(np.abs(scores).argmax())] == animal
-    assert min(found.values()) >= 0.99 * len(texts)
