@@ -182,10 +182,8 @@ def farthest(values: Table, gaps: Sequence[Pair]) -> tuple[Numbers, Numbers, Num
 
     Where no two groups have a value they are the first column and group.
     """
-    apart = _apart(values)
-    columns = np.array(
-        [gap.second if apart[gap.second] > apart[gap.first] else gap.first for gap in gaps]
-    )
+    apart = np.nan_to_num(_apart(values), nan=-1.0)
+    columns = np.array([max(gap.first, gap.second, key=apart.__getitem__) for gap in gaps])
     known = ~np.isnan(values)
     lowest = np.where(known, values, np.inf).argmin(0)
     highest = np.where(known, values, -np.inf).argmax(0)

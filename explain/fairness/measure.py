@@ -16,7 +16,7 @@ from plainformer.explain.fairness.by_task import results_of
 from plainformer.explain.fairness.flips import SwapReport, Versions, compare_versions
 from plainformer.explain.fairness.gaps import SAMPLES, Compared, compare
 from plainformer.explain.fairness.groups import Groups, groups_of
-from plainformer.explain.fairness.swap import edits_of, has_words, texts_of, version
+from plainformer.explain.fairness.swap import edits_of, side_of, texts_of, version
 from plainformer.explain.fairness.swap_lists import SwapList, load_list
 from plainformer.finetune.data.examples import source_rows
 from plainformer.finetune.data.rows import bounded
@@ -118,42 +118,45 @@ class Fairness:
                 rows = source_rows(type(task), source, "test", naming)
             return (task.read(row, labelled=False) for row in bounded(with_texts(task, rows)))
 
-        found = []
+        reports = []
         with counting("reading", quiet=quiet) as advance:
             rows, texts = 0, [0] * len(lists)
             for example in watched(examples(), advance):
                 rows += 1
-                texts = [n + has_words(example, one) for n, one in zip(texts, lists, strict=True)]
+                found = [side_of(example, swaps) is not None for swaps in lists]
+                texts = [n + there for n, there in zip(texts, found, strict=True)]
         for swaps, count in zip(lists, texts, strict=True):
             label, total = f"predicting {swaps.name}", count * len(swaps.sides)
             with counting(label, total, quiet=quiet) as advance:
-                some = (example for example in examples() if has_words(example, swaps))
-                every = [*self.versions(some, swaps, advance)]
-            found.append(compare_versions(swaps.name, swaps.sides, rows, every, seed))
-        return found
+                every = [*self.versions(examples(), swaps, advance)]
+            reports.append(compare_versions(swaps.name, swaps.sides, rows, every, seed))
+        return reports
 
     def versions(
         self, examples: Iterable[Any], swaps: SwapList, advance: Progress = no_progress
     ) -> Iterator[Versions]:
-        """Yield the versions of each example for each side, with the answers to them."""
-        task, waiting = self.predictor.task, deque[Any]()
+        """Yield the versions of each example that has a word of the list, and their answers."""
+        task, waiting = self.predictor.task, deque[tuple[Any, int]]()
 
         def all_versions() -> Iterator[Any]:
             for example in examples:
-                waiting.append(example)
-                for side in range(len(swaps.sides)):
-                    yield version(example, swaps, side)
+                own = side_of(example, swaps)
+                if own is not None:
+                    waiting.append((example, own))
+                    for side in range(len(swaps.sides)):
+                        yield version(example, swaps, (own, side))
 
         predicted = self.predictor.predict_examples(all_versions(), advance)
         while some := [*islice(predicted, len(swaps.sides))]:
-            example = waiting.popleft()
+            example, own = waiting.popleft()
             context = texts_of(example)[-1]
+            edits = [edits_of(context, swaps, (own, side)) for side in range(len(some))]
             yield Versions(
                 example.source,
                 tuple(one.preview for one, _, _ in some),
                 tuple(
-                    answer_of(task, prediction, edits_of(context, swaps, side), context)
-                    for side, (_, _, prediction) in enumerate(some)
+                    answer_of(task, prediction, changes, context)
+                    for (_, _, prediction), changes in zip(some, edits, strict=True)
                 ),
             )
 

@@ -25,8 +25,8 @@ STYLE = """
 main { max-width: 68rem; }
 h3 { font-size: 1rem; margin: 1.2rem 0 0; }
 .scroll { overflow-x: auto; }
-td { vertical-align: top; }
-td:first-child { overflow-wrap: anywhere; }
+th, td { vertical-align: top; white-space: nowrap; }
+td:first-child { white-space: normal; min-width: 6rem; }
 .flip { border-inline-start: 3px solid var(--line); padding-inline-start: .8rem; margin: .8rem 0; }
 .flip p { margin: 0; overflow-wrap: anywhere; }
 """
@@ -85,7 +85,7 @@ def group_article(report: GroupReport) -> str:
     rates = "".join(table(rate_table(report, label)) for label in labels)
     details = f"<details><summary>Rates of each label</summary>{rates}</details>" if labels else ""
     return (
-        f'<article>\n<h2 dir="auto">{shown(report.groups.name)}</h2>\n'
+        f'<article>\n<h2 dir="auto">Groups of {shown(report.groups.name)}</h2>\n'
         + "".join(f'<p class="faint" dir="auto">{shown(s)}</p>' for s in group_sentences(report))
         + table(score_table(report))
         + table(gap_table(report, report.compared.gaps))
@@ -101,7 +101,7 @@ def swap_article(report: SwapReport) -> str:
         parts.append(f'<p class="faint" dir="auto">{shown(flips_found(sides))}</p>')
         parts += [flip(one) for one in sides.examples]
     return (
-        f'<article>\n<h2 dir="auto">{shown(report.name)}</h2>\n'
+        f'<article>\n<h2 dir="auto">Words swapped: {shown(report.name)}</h2>\n'
         f'<p class="faint">{shown(words_found(report))}</p>' + "".join(parts) + "</article>"
     )
 

@@ -1,11 +1,13 @@
 """Write a text, or an example of any task, as if it were about another side of a list of words.
 
-    He lost his bag; it is his.       →  he, she:      She lost her bag; it is hers.
+    He lost his bag; his wife found it.      →  he, she:     She lost her bag; her husband found it.
 
-A version of a text for a side has the words of this side in place of those of all others; the other
-words stay. English her is both his and him, and his is both her and hers. Where a noun may follow
-(anything but a sign, the end, or one of `NOT_OWNED`), the word is taken to own it. That is right in
-most sentences, not in all: "gave her flowers" becomes "gave his flowers".
+A text is of the side of its first word of the list. In its version for another side these two sides
+are exchanged; the other words stay, and the version for its own side is the text itself.
+
+English her is both his and him, and his is both her and hers. Where a noun may follow (anything but
+a sign, the end, or one of `NOT_OWNED`), the word is taken to own it. That is right in most
+sentences, not in all: "gave her flowers" becomes "gave his flowers".
 """
 
 from collections.abc import Sequence
@@ -50,15 +52,16 @@ class Edit(NamedTuple):
 Edits = Sequence[Edit]
 
 
-def edits_of(text: str, swaps: SwapList, side: int) -> list[Edit]:
-    """Return the changes that make the version of a text for a side."""
+def edits_of(text: str, swaps: SwapList, sides: tuple[int, int]) -> list[Edit]:
+    """Return the changes that exchange two sides in a text; none of a side with itself."""
     found = []
     for match in swaps.pattern.finditer(text):
         word = match.group()
-        if swaps.side_of.get(word.casefold(), -1) not in (-1, side):
-            found.append(
-                Edit(match.start(), match.end(), in_case_of(word, counterpart(match, swaps, side)))
-            )
+        own = swaps.side_of.get(word.casefold(), -1)
+        if own in sides and sides[0] != sides[1]:
+            other = sides[0] if own == sides[1] else sides[1]
+            new = in_case_of(word, counterpart(match, swaps, other))
+            found.append(Edit(match.start(), match.end(), new))
     return found
 
 
@@ -124,18 +127,19 @@ def texts_of(example: Any) -> tuple[str, ...]:
     return texts
 
 
-def has_words(example: Any, swaps: SwapList) -> bool:
-    """Tell whether an example has a word that has a side."""
-    return any(
-        swaps.side_of.get(match.group().casefold(), -1) >= 0
-        for text in texts_of(example)
-        for match in swaps.pattern.finditer(text)
-    )
+def side_of(example: Any, swaps: SwapList) -> int | None:
+    """Return the side of the first word of the list in an example; None where there is none."""
+    for text in texts_of(example):
+        for match in swaps.pattern.finditer(text):
+            side = swaps.side_of.get(match.group().casefold(), -1)
+            if side >= 0:
+                return side
+    return None
 
 
-def version(example: Any, swaps: SwapList, side: int) -> Any:
-    """Return the version of an example for a side."""
-    every = [edits_of(text, swaps, side) for text in texts_of(example)]
+def version(example: Any, swaps: SwapList, sides: tuple[int, int]) -> Any:
+    """Return the example with two sides exchanged."""
+    every = [edits_of(text, swaps, sides) for text in texts_of(example)]
     texts = [apply(text, edits) for text, edits in zip(texts_of(example), every, strict=True)]
     if isinstance(example, Sentence):
         return _sentence(example, every[0])

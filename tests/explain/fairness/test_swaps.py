@@ -12,11 +12,19 @@ import scipy.stats
 
 from plainformer.__main__ import main
 from plainformer.base import UserError
-from plainformer.explain.fairness import BUILT_IN, Fairness, gaps, load_list
+from plainformer.explain.fairness import BUILT_IN, Fairness, SwapList, gaps, load_list
 from plainformer.explain.fairness.answers import Answer, answer_of
 from plainformer.explain.fairness.flips import Versions, compare_sides, compare_versions
 from plainformer.explain.fairness.page import write_report
-from plainformer.explain.fairness.swap import apply, edits_of, inverse, moved, texts_of, version
+from plainformer.explain.fairness.swap import (
+    apply,
+    edits_of,
+    inverse,
+    moved,
+    side_of,
+    texts_of,
+    version,
+)
 from plainformer.finetune import FinetuneConfig, Predictor, finetune
 from plainformer.finetune.data.rows import as_rows
 from plainformer.finetune.tasks.classification import (
@@ -40,6 +48,7 @@ VERSIONS = [
     ('he took his "new" hat', 'she took her "new" hat'),
     ("John's brother says he's here, there", "Mary's sister says she's here, there"),
     ("his", "hers"),
+    ("He told her about his wife", "She told him about her husband"),
     ("他说他的父亲和其他人会弹吉他。", "她说她的母亲和其他人会弹吉他。"),
     ("王先生首先生产了他们的车", "王女士首先生产了她们的车"),
     ("小明和小红书", "小红和小红书"),
@@ -50,15 +59,32 @@ VERSIONS = [
 
 @pytest.mark.parametrize(("he", "she"), VERSIONS)
 def test_a_text_is_written_for_either_side(he: str, she: str) -> None:
-    for text, side, wanted in ((he, SHE, she), (she, HE, he), (he, HE, he), (she, SHE, she)):
-        edits = edits_of(text, GENDER, side)
+    for text, sides, wanted in (
+        (he, (HE, SHE), she),
+        (she, (SHE, HE), he),
+        (he, (HE, HE), he),
+        (she, (SHE, SHE), she),
+    ):
+        edits = edits_of(text, GENDER, sides)
         assert apply(text, edits) == wanted
         assert apply(wanted, inverse(edits, text)) == text
 
 
 def test_what_stands_for_several_words_is_the_first() -> None:
-    assert apply("Ms Lee", edits_of("Ms Lee", GENDER, HE)) == "Mr Lee"
-    assert apply("Ms Lee", edits_of("Ms Lee", GENDER, SHE)) == "Ms Lee"
+    assert apply("Ms Lee", edits_of("Ms Lee", GENDER, (SHE, HE))) == "Mr Lee"
+    assert apply("Mr Lee", edits_of("Mr Lee", GENDER, (HE, SHE))) == "Mrs Lee"
+
+
+def test_a_text_is_of_the_side_of_its_first_word() -> None:
+    three = SwapList(
+        "l", ("x", "y", "z"), {"x": 0, "y": 1, "z": 2}, dict.fromkeys("xyz", tuple("xyz"))
+    )
+    example = read("classification", "a y met an X, z and y")
+    assert side_of(example, three) == 1
+    found = [version(example, three, (1, side)).text for side in range(3)]
+    assert found == ["a x met an Y, z and x", example.text, "a z met an X, y and z"]
+    assert side_of(read("classification", ("nobody", "she")), GENDER) == SHE
+    assert side_of(read("classification", "其他"), GENDER) is None
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -68,8 +94,8 @@ def test_each_word_of_a_built_in_list_has_a_way_back(name: str) -> None:
     for word, side in swaps.side_of.items():
         (found,) = swaps.pattern.finditer(word)
         assert found.group() == word
-        other = apply(word, edits_of(word, swaps, 1 - side)) if side >= 0 else word
-        assert side < 0 or swaps.side_of[other.casefold()] == 1 - side
+        other = apply(word, edits_of(word, swaps, (HE, SHE)))
+        assert (other == word) if side < 0 else swaps.side_of[other.casefold()] == 1 - side
 
 
 def test_signs_that_fold_to_letters_do_no_harm(tmp_path: Path) -> None:
@@ -77,7 +103,7 @@ def test_signs_that_fold_to_letters_do_no_harm(tmp_path: Path) -> None:
     swaps = load_list(str(tmp_path / "list.txt"))
     for text in ("ſhe İSHE she", "STRASSE Straße", "\u212aelvin", "she\u0301"):
         for side in range(3):
-            assert apply(text, edits_of(text, swaps, side))
+            assert apply(text, edits_of(text, swaps, (side, (side + 1) % 3)))
 
 
 @pytest.mark.parametrize(
@@ -106,20 +132,22 @@ def read(name: str, given: Any) -> Any:
 def test_the_parts_of_an_example_are_swapped() -> None:
     text = "Then John Smith met his boss"
     relation = version(
-        read("relation", {"text": text, "head": [5, 15], "tail": [20, 28]}), GENDER, SHE
+        read("relation", {"text": text, "head": [5, 15], "tail": [20, 28]}), GENDER, (HE, SHE)
     )
     assert relation.text[slice(*relation.head)] == "Mary Smith"
     assert relation.text[slice(*relation.tail)] == "her boss"
     words = ["He", "'s", "John-Paul", "先", "生", "男朋友"]
-    tagged = version(read("tagging", {"words": words}), GENDER, SHE)
+    tagged = version(read("tagging", {"words": words}), GENDER, (HE, SHE))
     assert tagged.words == ("She", "'s", "Mary-Margaret", "女", "士", "女朋友")
     assert [tagged.text[a:b] for a, b in tagged.offsets] == list(tagged.words)
     choice = version(
-        read("multiple-choice", {"text": "he ran", "options": ["his", "b"]}), GENDER, SHE
+        read("multiple-choice", {"text": "he ran", "options": ["his", "b"]}), GENDER, (HE, SHE)
     )
     assert texts_of(choice) == ("she ran", "hers", "b")
     asked = version(
-        read("question-answering", {"question": "who is he", "context": "he is Adam"}), GENDER, SHE
+        read("question-answering", {"question": "who is he", "context": "he is Adam"}),
+        GENDER,
+        (HE, SHE),
     )
     assert texts_of(asked) == ("who is she", "she is Emma")
 
@@ -129,7 +157,7 @@ def test_an_answer_is_found_at_the_place_it_had() -> None:
     task, *_ = tasks()["question-answering"]
 
     def answer(side: int, start: int, end: int) -> Answer:
-        edits = edits_of(context, GENDER, side)
+        edits = edits_of(context, GENDER, (HE, side))
         span = Span("", *moved((start, end), edits), 1.0)
         return answer_of(task, AnswerPrediction((span,), None, 0.0, False), edits, context)
 
