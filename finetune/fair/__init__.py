@@ -13,9 +13,9 @@ from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Item
 from plainformer.finetune.fair.adversarial import NAME as ADVERSARY
 from plainformer.finetune.fair.adversarial import add_adversary, adversarial
-from plainformer.finetune.fair.cells import cell
+from plainformer.finetune.fair.cells import cell, shares_of
 from plainformer.finetune.fair.dro import NAME as WEIGHTS
-from plainformer.finetune.fair.dro import GroupWeights, group_dro, shares_of, update_weights
+from plainformer.finetune.fair.dro import GroupWeights, group_dro, update_weights
 from plainformer.finetune.fair.options import FairOptions
 from plainformer.finetune.fair.reweight import cell_weights, reweight
 from plainformer.finetune.task import AnyTask

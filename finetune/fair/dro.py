@@ -15,8 +15,7 @@ and processes. They are a buffer within the model, `model.group_weights`, so tha
 them, sharded or not, and a resumed run goes on with them. A step costs what a plain one costs.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,18 +23,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plainformer.encoder.pretrained import PretrainedModel
-from plainformer.finetune.data.batch import Batch, Item
-from plainformer.finetune.fair.cells import Cell, cell, losses_by_cell
+from plainformer.finetune.data.batch import Batch
+from plainformer.finetune.fair.cells import Cell, losses_by_cell
 from plainformer.finetune.micro_batches import Uncounted, counted
-from plainformer.finetune.prediction.predictor import chunks
-from plainformer.finetune.task import AnyTask
 from plainformer.finetune.task_objective import TaskObjective
 from plainformer.training import Loss, all_reduce_sum
 from plainformer.training.distributed import all_reduce_sum_tensors
 
 NAME = "group_weights"
-CHUNK = 1000
-"""The number of items that are counted at a time."""
 
 
 class GroupWeights(nn.Module):
@@ -94,12 +89,3 @@ def update_weights(model: PretrainedModel, step: int) -> None:
     state = model.get_submodule(NAME)
     assert isinstance(state, GroupWeights)
     state.update()
-
-
-def shares_of(task: AnyTask, items: Sequence[Item]) -> dict[Cell, float]:
-    """Compute the share of each cell in what the loss of the training items counts."""
-    counts: Counter[Cell] = Counter()
-    for some in chunks(items, CHUNK):
-        for item, count in zip(some, task.item_counts(Batch.of(some)), strict=True):
-            counts[cell(item)] += count
-    return {key: count / counts.total() for key, count in sorted(counts.items()) if count}

@@ -37,8 +37,8 @@ class FairOptions:
     the losses (group DRO: 0.01 to 0.1 is usual, more for few steps); 0: off."""
 
     group_adversarial: float = 0.0
-    """Train a second head to tell the group from the vector of a text, and the encoder against it:
-    the weight of its reversed gradient (0.1 to 1 is usual); 0: off."""
+    """Train a second head to tell the group from the vector of a text and its label, and the
+    encoder to confuse it: the weight of that loss (1 is usual); 0: off."""
 
     def __post_init__(self) -> None:
         """Check the options before any work is done."""
