@@ -39,6 +39,7 @@ COMMANDS = {
     "inspect": "VIEW RUN …: look inside a model: heads, layers, vectors, training examples",
     "calibrate": "RUN --data F: make probabilities honest; sets of labels, abstaining",
     "fairness": "RUN --data F --group COLUMN | --swap LIST: for whom it fails, whom it favours",
+    "stress": "RUN --data F: what typos, other letters, distractors and worse do to its answers",
     "compare": "DIR: compare with transformers, layer by layer",
     "export": "DIR --out DIR: export to ONNX or torch.export, checked against the model",
     "shrink": "RUN --data F --out DIR: make it smaller or faster, measured against the run",

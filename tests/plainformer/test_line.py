@@ -22,6 +22,7 @@ from plainformer.commands.inspect.map import MapOptions
 from plainformer.commands.inspect.neighbours import NeighboursOptions
 from plainformer.commands.propose import ProposeOptions
 from plainformer.commands.serve import ServeOptions
+from plainformer.commands.stress import StressOptions
 from plainformer.commands.tokenizer import TrainOptions
 from plainformer.demo import DemoOptions
 from plainformer.deploy.shrink.options import ShrinkOptions
@@ -179,6 +180,7 @@ NUMBERS: dict[type[Any], dict[str, Any]] = {
     MapOptions: {"data": "f", "out": Path("o.png")},
     NeighboursOptions: {},
     DemoOptions: {},
+    StressOptions: {"run": Path("r"), "data": "d"},
 }
 """the commands that take numbers, and what must be given beside these"""
 

@@ -1,0 +1,25 @@
+"""Write words twice.
+
+    the capital of Ohio    →    the the capital of Ohio    →    the the capital of of Ohio
+
+The copy has the tag of its word, and is a part of the same entity.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from plainformer.base.words import are_joined
+from plainformer.explain.stress.choose import some
+from plainformer.finetune.augment.choose import free_places
+
+
+def double_words(example: Any, share: float, generator: torch.Generator) -> Any:
+    """Write a share of the words twice."""
+    words = list(example.to_words())
+    for place in sorted(some(free_places(words), share, generator), reverse=True):
+        word = words[place]
+        space = "" if are_joined(word.text, word.text) else " "
+        words.insert(place + 1, replace(word, space=space))
+    return example.with_words(tuple(words))

@@ -1,0 +1,99 @@
+"""Report what changes do to a model: tables of kinds and groups, and an example of each kind."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import takewhile
+from typing import Any
+
+import numpy as np
+
+from plainformer.explain.fairness.answers import answer_of
+from plainformer.explain.intervals import Interval
+from plainformer.explain.stress.effects import Drop, Effect
+from plainformer.explain.stress.measure import Measured
+from plainformer.finetune.metrics import Table
+from plainformer.finetune.metrics.base import spoken
+
+EVERY = "all"
+"""The name of the group of all examples."""
+CONTEXT = 60
+"""Characters of a shown text before the first change."""
+LONGEST_SHOWN = 160
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An example, and how it was changed."""
+
+    kind: str
+    before: str
+    after: str
+    answers: tuple[str, str]
+
+    def lines(self) -> list[str]:
+        """Return a few lines around the first change."""
+        texts = [text.replace("\n", " ") for text in (self.before, self.after)]
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False))
+        start = max(0, sum(1 for _ in same) - CONTEXT)
+        texts = ["…" * (start > 0) + text[start : start + LONGEST_SHOWN] for text in texts]
+        one, other = (f"{t}   [{a:.60}]" for t, a in zip(texts, self.answers, strict=True))
+        return [f"  {self.kind:<16}{one}", f"{'→':>17} {other}"]
+
+
+def tables_of(effects: Sequence[Effect], names: Sequence[str], metric: str) -> list[Table]:
+    """Write the effects as a table; of two models the second has a table of its own.
+
+    `names` are those of the models.
+    """
+    has_groups = any(effect.group != EVERY for effect in effects)
+    first = ("change", *(("group", "examples") if has_groups else ()))
+    heads = [(e.kind, *((e.group, e.examples) if has_groups else ())) for e in effects]
+    columns = (metric, "after", "drop", "95 %", "flipped")
+    rows = [(*h, e.words, *cells(e.own)) for h, e in zip(heads, effects, strict=True)]
+    tables = [Table(names[0], (*first, "words", *columns), rows)]
+    if len(names) > 1:
+        others = [
+            (*head, *cells(effect.other), effect.won_back.value, between(effect.won_back.interval))
+            for head, effect in zip(heads, effects, strict=True)
+            if effect.other is not None and effect.won_back is not None
+        ]
+        tables.append(Table(names[1], (*first, *columns, "won back", "95 %"), others))
+    return tables
+
+
+def cells(drop: Drop) -> tuple[float | str, ...]:
+    """Return the cells of a drop."""
+    return drop.before, drop.after, drop.drop, between(drop.interval), drop.flipped
+
+
+def between(interval: Interval) -> str:
+    """Format an interval."""
+    return " to ".join(map(spoken, interval))
+
+
+def examples_of(found: Sequence[Measured]) -> list[Shown]:
+    """Return an example of each kind: the first whose answer is another, or else the first."""
+    shown = []
+    for one in found:
+        own = one.models[0]
+        places = np.flatnonzero(own.changed).tolist()
+        flipped = [place for place in places if own.flipped[place] == 1]
+        for place in (flipped or places)[:1]:
+            texts = [side.examples[place].preview for side in (own.before, own.after)]
+            task = own.before.predictor.task
+            said = [
+                answer_of(task, side.predictions[place]).shown for side in (own.before, own.after)
+            ]
+            shown.append(Shown(one.kind, texts[0], texts[1], (said[0], said[1])))
+    return shown
+
+
+def as_json(
+    effects: Sequence[Effect], shown: Sequence[Shown], about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the whole report as a JSON object."""
+    return {
+        **about,
+        "changes": [asdict(effect) for effect in effects],
+        "shown": [asdict(one) for one in shown],
+    }
