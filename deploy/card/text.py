@@ -12,6 +12,7 @@ from plainformer.deploy.card.tasks import WORDINGS
 from plainformer.encoder.weights import family_of, is_adapter, named_architectures
 from plainformer.encoder.weights.native import NATIVE
 from plainformer.encoder.weights.storage import FIELD
+from plainformer.finetune.calibration import UNCALIBRATED
 
 MOST_LABELS, MOST_SCORES = 30, 8
 """Labels that are named, and columns of scores of one table."""
@@ -184,6 +185,8 @@ def task_limits(facts: Facts) -> list[str]:
     thresholds = getattr(task, "thresholds", ()) or getattr(task, "positive", None)
     if thresholds:
         found.append("Labels have tuned thresholds (`task.json`), which only Plainformer applies.")
+    if task.calibration != UNCALIBRATED:
+        found.append("Its confidence is calibrated (`task.json`), which only Plainformer applies.")
     if getattr(task, "decoding", "each") != "each":
         with_crf = " with the CRF of `crf.safetensors`" * (getattr(task, "decoding", "") == "crf")
         found.append(

@@ -7,7 +7,7 @@ Binomial(n, r) is at most k with a probability of at most δ. The thresholds are
 the other, the surest examples first, up to the first that is not refuted; so all tests together
 err with a probability of δ (fixed sequence testing: Angelopoulos et al. 2021, arXiv:2110.01052;
 the error by the share that is answered: Geifman & El-Yaniv 2017, arXiv:1705.08500). The tests are
-at the numbers n at which one error more becomes allowed.
+at the numbers n at which one error more becomes allowed, from a tenth of the examples on.
 """
 
 import numpy as np
@@ -42,14 +42,17 @@ def least_confidence(
 
 
 def numbers_to_test(count: int, risk: float) -> Int64[np.ndarray, " tests"]:
-    """Return the numbers of examples at which one error more is allowed, and all of them."""
+    """Return the numbers of examples at which one error more is allowed, and all of them.
+
+    Those below a tenth are left out: there a single error would end the tests.
+    """
     from scipy.stats import binom
 
     numbers = np.arange(1, count + 1)
     allowed = binom.ppf(DELTA, numbers, risk)  # one error more than is allowed; 0: not even none
     (grows,) = np.nonzero(np.diff(allowed, prepend=0) > 0)
     tested: Int64[np.ndarray, " tests"] = np.unique([*numbers[grows], count])
-    return tested
+    return tested[tested >= count / 10]
 
 
 def risk_curve(

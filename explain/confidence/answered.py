@@ -102,7 +102,7 @@ class Answered:
             scores = self.task.scaled(outputs, temperature)
             logits = scores.logits.double().cpu()
             posterior = Posterior.of(scores.chain.like(logits), logits, scores.sentences.to("cpu"))
-            found.append(posterior.marginals().numpy())
+            found.append(posterior.log_marginals().exp().numpy())
         return np.compress(self._known, stacked(found), 0)
 
     @property

@@ -6,9 +6,10 @@ In β = 1 / T the sum is convex, with the slope
 
     Σ ( Σₖ softmax(β z)ₖ zₖ − z_y )
 
-which grows with β: T is its only root. Each word of a tagger, and each label of several, is a term
-of its own. A tagger with a CRF divides all scores, those of transitions too, and its terms are
-whole sentences: −log p(tags | words), as in its training.
+which grows with β: T is its only root. Each label of several, and each word of a tagger, is a term
+of its own. A tagger of entities divides all scores, those of a CRF's transitions too, and a word's
+term is what it predicts: the marginal −log p(tag | words) of its legal sequences, whose slope is
+computed backwards.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from jaxtyping import Float, Int64
 from plainformer.base import UserError, plural
 from plainformer.explain.confidence.answered import Answered, softmax
 from plainformer.finetune.calibration import HIGHEST, LOWEST
+from plainformer.finetune.losses.label_smoothing import IGNORED
+from plainformer.finetune.tasks.tagging.crf import Posterior
 from plainformer.finetune.tasks.tagging.task import Tagging
 
 Slope = Callable[[float], float]
@@ -27,10 +30,10 @@ Slope = Callable[[float], float]
 
 def fit_temperature(answered: Answered) -> float:
     """Fit the temperature of a model; raise `UserError` where no temperature is the best."""
-    if isinstance(answered.task, Tagging) and answered.task.decoding == "crf":
-        return solved(slope_of_sentences(answered), len(answered.examples))
-    logits, truth = answered.logits(), answered.truth
-    return best_temperature(logits, truth)
+    truth = answered.truth
+    if isinstance(answered.task, Tagging) and answered.task.marks_entities:
+        return solved(slope_of_marginals(answered), len(truth))
+    return best_temperature(answered.logits(), truth)
 
 
 def best_temperature(
@@ -46,17 +49,19 @@ def best_temperature(
     return solved(slope, len(truth))
 
 
-def slope_of_sentences(answered: Answered) -> Slope:
-    """Return the slope of −log p(tags | words) in β, summed over the sentences."""
+def slope_of_marginals(answered: Answered) -> Slope:
+    """Return the slope of −log p(tag | words) in β, summed over the words."""
 
     def slope(beta: float) -> float:
         total = 0.0
         for _, batch, outputs in answered.batches:
             logits, tags = outputs.logits.double(), batch.targets[outputs.places]
+            known = tags != IGNORED
             factor = logits.new_tensor(beta).requires_grad_()
-            chain = outputs.chain.like(logits).scaled(factor)
-            scores = chain.log_likelihood(logits * factor, tags, outputs.sentences)
-            (gradient,) = torch.autograd.grad(-scores.sum(), factor)
+            chain, scores = outputs.chain.like(logits).scaled(factor), logits * factor
+            logs = Posterior.of(chain, scores, outputs.sentences).log_marginals()[known]
+            losses = -logs.gather(1, tags[known][:, None])
+            (gradient,) = torch.autograd.grad(losses.sum(), factor)
             total += float(gradient)
         return total
 

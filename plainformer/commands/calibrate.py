@@ -57,6 +57,7 @@ class CalibrateOptions:
 def run(arguments: Sequence[str]) -> None:
     """Calibrate, and print the tables."""
     options = parse(CalibrateOptions, "calibrate", arguments)
+    from plainformer.deploy.card import refresh_card
     from plainformer.explain.confidence import Wanted, calibrate
     from plainformer.tables import print_table
 
@@ -67,6 +68,7 @@ def run(arguments: Sequence[str]) -> None:
         Wanted(options.coverage, options.sets, options.risk),
         columns=options.columns,
     )
+    refresh_card(options.run)
     for table in report.tables():
         print_table(table)
     for warning in report.warnings:
@@ -74,4 +76,6 @@ def run(arguments: Sequence[str]) -> None:
     print(report.sentence)
     if report.scaling is not None:
         print(f"the temperature is {report.calibration.temperature:.4g}")
-    print(f"it is kept in {options.run / 'task.json'}; the report is in {options.run}/calibration")
+    if report.calibration.least_confidence is not None:
+        print(f"it answers from a confidence of {report.calibration.least_confidence:.4g} on")
+    print(f"{options.run / 'task.json'} has it; the report is in {options.run / 'calibration'}")

@@ -18,6 +18,7 @@ from scipy.stats import betabinom
 
 from plainformer.__main__ import main
 from plainformer.base import UserError
+from plainformer.deploy.card import Facts, card_text
 from plainformer.deploy.export import export_folder, write_beside
 from plainformer.deploy.opened import Opened
 from plainformer.deploy.server.served import Served
@@ -56,7 +57,7 @@ from plainformer.finetune.tasks.multiple_choice import MultipleChoice
 from plainformer.finetune.tasks.question_answering import QuestionAnswering
 from plainformer.finetune.tasks.regression import Regression
 from plainformer.finetune.tasks.sentence_embedding import SentenceEmbedding
-from plainformer.finetune.tasks.tagging.crf import ChainTagger
+from plainformer.finetune.tasks.tagging.crf import ChainTagger, Posterior
 from plainformer.finetune.tasks.tagging.task import Tagging
 from tests.encoder.tools import randomise
 from tests.pretrain import tiny
@@ -185,6 +186,7 @@ def test_the_coverage_of_many_splits_is_beta_binomial(score: Any, coverage: floa
 
 def test_too_few_rows_for_a_coverage() -> None:
     assert rank(99, 0.9) == 90 and rank(19, 0.95) == 19
+    assert set_threshold(np.arange(19.0)[::-1], 0.5) == 9  # the tenth of 19
     with pytest.raises(UserError, match=r"a coverage of 0\.95 needs 19 calibration rows"):
         rank(18, 0.95)
 
@@ -195,6 +197,7 @@ def test_too_few_rows_for_a_coverage() -> None:
 def test_the_numbers_to_test_are_those_of_clopper_and_pearson() -> None:
     """59 without an error, 93 with one, 124 with two: the tables of quality control."""
     assert numbers_to_test(130, 0.05).tolist() == [59, 93, 124, 130]
+    assert numbers_to_test(1000, 0.05)[:2].tolist() == [124, 153]
 
 
 def test_the_error_among_the_answered_is_at_most_the_risk_in_95_of_100_splits() -> None:
@@ -331,7 +334,7 @@ def test_a_known_temperature_is_found_and_obeyed(
 
 
 @pytest.mark.parametrize("name", ["tags", "legal", "crf"])
-def test_the_temperature_of_a_tagger_is_the_minimum_of_its_loss(
+def test_the_temperature_of_a_tagger_is_that_of_what_it_says_of_words(
     name: str, made: Callable[[str], tuple[Path, Path]]
 ) -> None:
     run, data = made(name)
@@ -344,11 +347,11 @@ def test_the_temperature_of_a_tagger_is_the_minimum_of_its_loss(
     def loss(log_t: float) -> float:
         total = 0.0
         for _, batch, outputs in answered.batches:
-            hot = task.scaled(outputs, 1.0)
-            hot = replace(
-                hot, logits=hot.logits.double(), chain=hot.chain.like(hot.logits.double())
-            )
-            total += float(task.loss(task.scaled(hot, float(np.exp(log_t))), batch).total)
+            x = outputs.logits.double()
+            hot = replace(outputs, logits=x, chain=outputs.chain.like(x))
+            hot = task.scaled(hot, float(np.exp(log_t)))
+            logs = Posterior.of(hot.chain, hot.logits, hot.sentences).log_marginals()
+            total -= float(logs.gather(1, batch.targets[hot.places][:, None]).sum())
         return total
 
     least = minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-9})
@@ -456,6 +459,13 @@ def test_the_calibrated_folder_is_served_copied_and_opened_by_others(
     for row, prediction in zip(logits / 1.7, Predictor.load(hot)(TEXTS), strict=True):
         p = dict(zip(LABELS, row.softmax(-1).tolist(), strict=True))
         assert p == pytest.approx(prediction.probabilities, abs=1e-5)
+
+
+def test_the_card_says_that_others_do_not_apply_it(hot: Path) -> None:
+    cards = [card_text(Facts.of(hot))]
+    save_task(load_task(hot).at(1.0), hot)
+    cards.append(card_text(Facts.of(hot)))
+    assert ["calibrated" in card for card in cards] == [True, False]
 
 
 def test_a_calibrated_head_among_several(hot: Path, tmp_path: Path) -> None:

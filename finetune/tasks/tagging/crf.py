@@ -168,13 +168,13 @@ class Posterior:
         tags = chain.best(x, sequences)
         return cls(chain, x, sequences, tags, alpha, beta, (alpha + beta).logsumexp(-1))
 
-    def marginals(self) -> Scores:
-        """Compute p(yₜ | x) of each tag of each word: exp(α + β) / Z."""
-        return (self.alpha + self.beta - self.log_partition[:, None]).exp()
+    def log_marginals(self) -> Scores:
+        """Compute log p(yₜ | x) of each tag of each word: α + β − log Z."""
+        return self.alpha + self.beta - self.log_partition[:, None]
 
     def of_tags(self) -> list[float]:
         """Compute the marginal p(yₜ | x) of each word's tag."""
-        return self.marginals().gather(1, self.tags[:, None])[:, 0].tolist()
+        return self.log_marginals().gather(1, self.tags[:, None])[:, 0].exp().tolist()
 
     def of_spans(
         self, spans: Sequence[tuple[int, int]], continues: Bool[Tensor, "labels labels"]
