@@ -102,9 +102,9 @@ def test_scores_are_those_of_the_metric(name: str) -> None:
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("family", ["bert", "albert", "mpnet", "modernbert"])
 def test_the_planted_head_is_the_one_that_counts(family: str) -> None:
-    """Of every family: all others give nothing, so without them nothing is lost."""
+    """Norm after and before, shared layers, relative bias: all other heads give nothing."""
     torch.manual_seed(1)
     config = replace(FAMILIES[family].read_config(CONFIGS[family]), vocab_size=TOKENIZER.vocab_size)
     model = randomise(SequenceClassifier(config, LABELS)).eval()
