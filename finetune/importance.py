@@ -83,9 +83,10 @@ def by_gradient(task: AnyTask, model: PretrainedModel, items: Sequence[Item]) ->
         with _Activations(blocks, importance) as seen:
             loss = task.loss(model_outputs(task, model, batch), batch)[0]
         gradients = torch.autograd.grad(loss, [node for node, _, _ in seen.added])
+        sequences = batch.sequences.prefixed(model.base.prompt_length)  # a soft prompt attends, too
         for (_, added, scores), gradient in zip(seen.added, gradients, strict=True):
             products = (added * gradient).view(len(added), len(scores), -1)  # (tokens, parts, _)
-            scores += per_text(products.sum(-1), batch.sequences).abs().sum(0)
+            scores += per_text(products.sum(-1), sequences).abs().sum(0)
     return importance
 
 

@@ -7,6 +7,8 @@ With A the weights of a head between the n tokens of a sequence, each row of whi
                                                  before i, the one after it, those of the same word
 
 (Clark et al. 2019, arXiv:1906.04341). Over several sequences both are means over all tokens.
+What goes to the learned vectors of a prefix or of a soft prompt is left out: with them a row adds
+up to less.
 """
 
 from collections.abc import Iterable, Iterator

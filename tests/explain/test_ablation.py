@@ -19,10 +19,12 @@ from plainformer.explain.inside.ablation import ablated
 from plainformer.explain.inside.ablation_figure import ablation_figure
 from plainformer.explain.intervals import bootstrap
 from plainformer.finetune import Predictor
+from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.data.rows import as_rows
 from plainformer.finetune.prediction.predictor import encode_all, measure
 from plainformer.finetune.task_file import save_task
 from plainformer.finetune.tasks.classification import Classification
+from plainformer.finetune.tuning.soft_prompt import add_soft_prompt
 from tests.encoder.families import CONFIGS
 from tests.encoder.tools import bert, modern, padded, randomise
 from tests.explain.test_attribution import LABELS, TOKENIZER, tasks
@@ -190,3 +192,21 @@ def test_order_and_figure() -> None:
     found = replace(found, low=low, high=low + 0.1)
     axes = ablation_figure(found).axes[0]
     assert axes.collections[0].get_offsets().tolist() == [[2, 1]]
+
+
+def test_a_soft_prompt_attends_too() -> None:
+    """Importance is the derivative by a gate at the head, of the prompt's vectors as well."""
+    task, model, _ = tasks()["classification"]
+    add_soft_prompt(randomise(model), length=5)
+    (example,) = labelled("classification", task, 1)
+    predictor = Predictor(task, model.eval(), TOKENIZER)
+    found = ablate_heads(predictor, [example], samples=5, quiet=True)
+    gate = torch.ones(2, requires_grad=True)
+    output = model.base.blocks[0].attention.output
+    output.register_forward_pre_hook(
+        lambda _, x: ((x[0].unflatten(-1, (2, -1)) * gate[:, None]).flatten(-2),)
+    )
+    batch = Batch.of([item for _, item in encode_all(task, TOKENIZER, [example])])
+    task.loss(task.outputs(model, batch), batch)[0].backward()
+    assert gate.grad is not None
+    np.testing.assert_allclose(found.importance[0], gate.grad.abs(), rtol=1e-4, atol=1e-6)
