@@ -81,6 +81,7 @@ def test_the_wheel_holds_one_package(installed: Path) -> None:
     page = Path("deploy", "server", "page")
     shipped = {file.name for file in (installed / "plainformer" / page).iterdir()}
     assert shipped == {file.name for file in (ROOT / page).iterdir()} and "index.html" in shipped
+    assert (installed / "plainformer" / "explain" / "fairness" / "words" / "names.txt").is_file()
     assert all((installed / "plainformer" / name / "__init__.py").is_file() for name in NAMES)
 
 

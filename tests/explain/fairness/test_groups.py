@@ -284,6 +284,22 @@ def test_a_rate_of_too_few_rows_is_left_out(monkeypatch: pytest.MonkeyPatch) -> 
     assert np.isnan([odds.difference.value, odds.ratio, odds.chance]).all()
 
 
+def test_a_rate_that_is_left_out_leaves_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gaps, "SAMPLES", 2)
+    random = np.random.default_rng(0)
+    pairs = [classified(random, LABELS) for _ in range(60)]  # 10 in a group have label a, 20 others
+    found = results(Classification(labels=LABELS, **KEPT), pairs)
+    compared = compare(found, ("f", "m"), np.arange(60) % 2, smallest=15)
+    odds = found_gap(compared, gaps.ODDS, "a")
+    columns = [(one.name, one.label) for one in compared.measures]
+    values = [x[columns.index(("false alarms", "a"))].value for x in compared.groups.values()]
+    assert np.isnan(
+        [x[columns.index(("recall", "a"))].value for x in compared.groups.values()]
+    ).all()
+    assert odds.difference.value == pytest.approx(np.ptp(values)) and odds.difference.value > 0
+    assert {odds.lowest, odds.highest} == {"f", "m"} and np.isfinite(odds.difference.low)
+
+
 def rows(*values: Any, column: str = "sex") -> list[Row]:
     return [Row({"text": "t", column: value}, "f.csv", n) for n, value in enumerate(values, 2)]
 
