@@ -40,28 +40,27 @@ class LabelResults(Results):
         self.labels = tuple(labels)
         """Those of the task; where it has none, those that occur or were predicted."""
         self._read, self._scores, self._rates = read, scores, rates
-        self._rows: list[tuple[Counter[str], Counter[str], Counter[str]]] = []
+        self._counted: list[tuple[int, int, str, int]] = []  # row, kind, label, count
+        self._exact: list[bool] = []
 
     def add(self, example: Any, prediction: Any) -> None:
         """Count the labels that are right, wrong and missed."""
-        right, wrong, missed = self._read(example, prediction)
-        self._rows.append((Counter(right), Counter(wrong), Counter(missed)))
+        kinds = [Counter(names) for names in self._read(example, prediction)]
+        for kind, counts in enumerate(kinds):
+            self._counted += [(self.count, kind, name, n) for name, n in counts.items()]
+        self._exact.append(not any(kinds[1:]))
         self.count += 1
 
     def finish(self) -> None:
-        """Write the counts into a table of rows, kinds and labels."""
-        if not self.labels:
-            seen = {name for row in self._rows for counts in row for name in counts}
-            self.labels = tuple(sorted(seen))
-        numbers = {label: number for number, label in enumerate(self.labels)}
-        self.table = np.zeros((len(self._rows), 3, len(self.labels)), np.int32)
-        for row, kinds in enumerate(self._rows):
-            for kind, counts in enumerate(kinds):
-                for name, count in counts.items():
-                    self.table[row, kind, numbers[name]] = count
-        self.exact: Bool[np.ndarray, " rows"] = self.table[:, 1:].sum((1, 2)) == 0
-        self._rows = []
-        names = tuple(self._of(np.arange(0)))
+        """Write what was counted as arrays of rows, cells and counts: most counts are 0."""
+        seen = {name for _, _, name, _ in self._counted}
+        self.labels = self.labels or tuple(sorted(seen))
+        size, numbers = len(self.labels), {name: n for n, name in enumerate(self.labels)}
+        counted = [(row, kind * size + numbers[name], n) for row, kind, name, n in self._counted]
+        self._rows, self._cells, self._counts = np.array(counted, np.int64).reshape(-1, 3).T
+        self._is_exact: Bool[np.ndarray, " rows"] = np.array(self._exact, bool)
+        self._counted = []
+        names = self._scores(self.labels, self._tally(np.arange(0)), 0, 0)
         self.measures = (
             *(Measure(name, better=1) for name in names),
             *(
@@ -73,28 +72,30 @@ class LabelResults(Results):
 
     def values(self, rows: Rows) -> tuple[Values, Values]:
         """Compute the scores, then each rate of each label."""
-        right, wrong, missed = self._tally(rows).astype(np.float64)
+        tally = self._tally(rows)
+        exact = int(np.count_nonzero(self._is_exact[rows]))
+        scores = self._scores(self.labels, tally, exact, len(rows)).values()
+        values, wholes = (np.array(column, np.float64) for column in zip(*scores, strict=True))
+        right, wrong, missed = tally
         true, said = right + missed, right + wrong
-        others = len(rows) - true
         rates = {
-            SELECTED: (said, np.full(len(true), float(len(rows)))),
+            SELECTED: (said, np.full(len(true), len(rows))),
             RECALL: (right, true),
-            FALSE_ALARMS: (wrong, others),
+            FALSE_ALARMS: (wrong, len(rows) - true),
         }
-        scores = np.array([*self._of(rows).values()], np.float64).reshape(-1, 2)
-        values, wholes = [scores[:, 0]], [scores[:, 1]]
         for name in self._rates:
             part, whole = rates[name]
-            values.append(np.where(whole > 0, part / np.maximum(whole, 1), np.nan))
-            wholes.append(whole)
-        return np.concatenate(values), np.concatenate(wholes)
+            values = np.append(values, np.where(whole > 0, part / np.maximum(whole, 1), np.nan))
+            wholes = np.append(wholes, whole)
+        return values, wholes
 
     def _tally(self, rows: Rows) -> Tally:
-        tally: Tally = self.table[rows].sum(0, dtype=np.int64)
+        """Add up the counts of some rows, each as often as it is among them."""
+        times = np.bincount(rows, minlength=self.count)[self._rows]
+        size = 3 * len(self.labels)
+        sums = np.bincount(self._cells, times * self._counts, minlength=size)
+        tally: Tally = sums.astype(np.int64).reshape(3, -1)
         return tally
-
-    def _of(self, rows: Rows) -> Scores:
-        return self._scores(self.labels, self._tally(rows), int(self.exact[rows].sum()), len(rows))
 
 
 def of_label(example: Any, prediction: Any) -> tuple[Names, Names, Names]:

@@ -1,5 +1,6 @@
 """Groups compared: against fairlearn, the metrics of the tasks, and planted bias."""
 
+from dataclasses import replace
 from typing import Any
 
 import fairlearn.metrics as fairlearn
@@ -333,3 +334,10 @@ def test_what_is_no_group_is_said(given: list[Row], fault: str) -> None:
         for groups in groups_of(["sex"], given):
             groups.large(2)
     assert fault in str(error.value)
+
+
+def test_sentences_without_entities_have_no_recall() -> None:
+    task, pairs = some("entities")
+    none = replace(pairs[0][1], tags=("O",) * 5)
+    found = results(task, [(sentence(5, ("O",) * 5), none)] * 3)
+    assert np.isnan(found.values(np.arange(3))[0]).all() and len(found.measures) == 3
