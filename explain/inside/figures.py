@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MOST_NAMES = 10
 """Labels with a colour of their own; the rarer ones share a grey."""
 MARKERS = "osD^vP*Xph"
+COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5", "C6", "C8", "C9", "black")
+"""A marker and a colour for each of them; C7 is grey."""
 MOST_CHARACTERS = 24
 """Characters of a label in the legend."""
 
@@ -48,12 +50,13 @@ def draw_map(found: Projection) -> "Figure":
     right.set_title("t-SNE")
     right.set_xticks([])
     right.set_yticks([])
-    scores = as_numbers([one.label for one in found.shown])
+    groups = [one.group for one in found.shown]
+    scores = as_numbers(groups)
     for axes, places in ((left, found.pca), (right, found.tsne)):
         if scores is not None:
             dots = axes.scatter(places[:, 0], places[:, 1], c=scores, s=9, cmap="viridis")
         else:
-            scatter_names(axes, places, [one.label for one in found.shown])
+            scatter_names(axes, places, groups)
     if scores is not None:
         figure.colorbar(dots, ax=right)
     elif (handles := left.get_legend_handles_labels())[0]:
@@ -86,7 +89,7 @@ def scatter_names(
     for number, name in enumerate(sorted(named)):
         some = places[np.array(labels) == name]
         shown = name if len(name) <= MOST_CHARACTERS else f"{name[:MOST_CHARACTERS]}…"
-        colour, marker = f"C{number}", MARKERS[number]
+        colour, marker = COLOURS[number], MARKERS[number]
         axes.scatter(
             some[:, 0], some[:, 1], s=9, color=colour, marker=marker, label=shown, linewidths=0
         )

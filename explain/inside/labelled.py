@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from plainformer.base import UserError
+from plainformer.base import UserError, plural
 from plainformer.corpora import has_rows
+from plainformer.explain.inside.training import without_label
 from plainformer.finetune.data.batch import Item
 from plainformer.finetune.data.examples import read_examples, source_rows
 from plainformer.finetune.embedder import as_declared
@@ -25,6 +26,8 @@ from plainformer.tokenizer import Tokenizer
 
 WORDS = {"words", "tags", "word", "tag"}
 """Fields that only sentences of tagged words have."""
+FEWEST = 8
+"""The fewest different texts that are shared out."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,7 @@ class Labelled:
 
     def items(self) -> list[Item]:
         """Encode the examples, without their labels: the model may have learned others."""
-        label = "tags" if isinstance(self.task, Tagging) else "label"
-        bare = (replace(example, **{label: None}) for example in self.examples)
+        bare = map(without_label, self.examples)
         return [item for _, item in encode_all(self.task, self.tokenizer, bare)]
 
     def labels_of(self, example: Any) -> tuple[str, ...]:
@@ -60,8 +62,8 @@ def read_labelled(
 ) -> Labelled:
     """Draw whole examples with about `limit` labels from a file, or the test split of a set.
 
-    Raises `UserError` for a file that cannot be read, by file and line, and for one in which
-    every label is the same.
+    Raises `UserError` for a file that cannot be read, by file and line, too few texts, and for
+    one in which every label is the same.
     """
     own = predictor.task
     task = reading_task(own, source, columns)
@@ -77,7 +79,13 @@ def read_labelled(
     if len(names) < 2:
         said = f"every label is {min(names)!r}" if names else "there is no label"
         raise UserError(f"{source}: {said}: two different ones are needed")
-    return replace(every, examples=tuple(drawn(every, limit, seed)))
+    some = drawn(every, limit, seed)
+    if len({example.preview for example in some}) < FEWEST:
+        raise UserError(
+            f"{source}: {plural(len(some), 'text')} with --limit {limit}: at least {FEWEST} "
+            "different ones are needed to learn from some and measure on others"
+        )
+    return replace(every, examples=tuple(some))
 
 
 def drawn(every: Labelled, limit: int, seed: int) -> list[Any]:

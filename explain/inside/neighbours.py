@@ -23,7 +23,7 @@ from plainformer.base.progress import counting
 from plainformer.corpora import Row
 from plainformer.encoder import check_finite
 from plainformer.explain.inside.last_layer import run_last_layer
-from plainformer.explain.inside.training import Shown
+from plainformer.explain.inside.training import Shown, without_label
 from plainformer.finetune.data.batch import Batch, by_length
 from plainformer.finetune.data.rows import Input, as_rows, bounded
 from plainformer.finetune.prediction.predictor import Predictor, encode_all
@@ -83,7 +83,8 @@ def pooled_vectors(
 ) -> Float[np.ndarray, "examples size"]:
     """Compute the vector of each example: the mean of what the last layer reads."""
     task, model = predictor.task, predictor.model
-    items = [item for _, item in encode_all(task, predictor.tokenizer, examples)]
+    bare = map(without_label, examples)
+    items = [item for _, item in encode_all(task, predictor.tokenizer, bare)]
     found: list[Float[np.ndarray, " size"]] = [np.zeros(0)] * len(items)
     with counting("reading vectors", len(items), quiet=quiet) as advance:
         for numbered in by_length(items):

@@ -48,12 +48,13 @@ class Layer:
 
 
 def probe_layers(
-    states: States, seed: int = 0, advance: Callable[[int], None] = lambda count: None
+    states: States, seed: int = 0, watch: Callable[[int], None] = lambda done: None
 ) -> list[Layer]:
     """Fit a probe and its control on each layer, and measure both on the held-out examples.
 
-    The intervals are of resampled examples: the words of a sentence stay together. Raises
-    `UserError` where one label alone is left to learn.
+    The intervals are of resampled examples: the words of a sentence stay together. `watch` is
+    called with the number of layers done. Raises `UserError` where one label alone is left to
+    learn.
     """
     held_out = states.held_out
     _, labels = np.unique(states.labels, return_inverse=True)
@@ -71,7 +72,7 @@ def probe_layers(
         accuracy, interval = share(right, totals, seed)
         gain, gain_interval = share(right - guessed, totals, seed)
         found.append(Layer(number, accuracy, interval, accuracy - gain, gain, gain_interval))
-        advance(1)
+        watch(number + 1)
     return found
 
 

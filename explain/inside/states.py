@@ -43,7 +43,7 @@ def hidden_states(
 ) -> States:
     """Compute the states of all texts or words of the examples; words that were cut have none.
 
-    Raises `UserError` for a model without layers, and too few different texts to hold some out.
+    Raises `UserError` for a model without layers.
     """
     parts = np.array(folds(labelled.examples, PARTS, seed))
     encoder = predictor.model.base

@@ -1,7 +1,7 @@
 """Read the training examples of a model, with the label of each as a text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,11 @@ from plainformer.finetune.tasks.multiple_choice import ChoiceExample
 from plainformer.finetune.tasks.question_answering import QuestionExample
 from plainformer.finetune.tasks.regression import ScoreExample
 from plainformer.finetune.tasks.sentence_embedding import SentenceEmbedding, SentenceExample
-from plainformer.finetune.tasks.tagging.iob import are_entities, spans
+from plainformer.finetune.tasks.tagging.iob import OUTSIDE, are_entities, spans
 from plainformer.finetune.tasks.tagging.sentences import Sentence
+
+LABELS = {"label", "labels", "score", "right", "answers", "tags"}
+"""The fields of examples that are learned."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,13 @@ class Shown:
         """Return the text of the example."""
         shown: str = self.example.preview
         return shown
+
+    @property
+    def group(self) -> str:
+        """Return what examples of one kind share: the label, or the types of the entities."""
+        if isinstance(self.example, Sentence):
+            return " ".join(self.example.stratum) or OUTSIDE
+        return self.label
 
 
 def training_of(
@@ -78,6 +88,13 @@ def labelled_texts(
     if not found:
         raise UserError(f"{source}: there are no examples")
     return found
+
+
+def without_label(example: Any) -> Any:
+    """Return an example as one to predict: its label may be one that the model does not know."""
+    nothing = {"labelled": False} if isinstance(example, SentenceExample) else {}
+    names = [field.name for field in fields(example) if field.name in LABELS]
+    return replace(example, **dict.fromkeys(names), **nothing)
 
 
 def label_text(example: Example) -> str:

@@ -103,7 +103,7 @@ def test_states_are_those_of_each_text_and_word(word_file: str, tmp_path: Path) 
         torch.testing.assert_close(layer[:3], expected[0, first], rtol=0, atol=1e-5)
 
     long = f"{FIRST} {SECOND}"
-    lines = "".join(f"{letter} {long}\t{letter}\n" for letter in "abcde")
+    lines = "".join(f"{letter} {long}\t{letter}\n" for letter in "abcdefgh")
     write_text(tmp_path / "texts.tsv", "text\tlabel\n" + lines)
     texts = read_labelled(predictor, str(tmp_path / "texts.tsv"))
     (one, *_), (item, *_) = texts.examples, texts.items()
@@ -142,7 +142,7 @@ def test_words_and_texts_are_told_apart(
         ("text\tlabel\na\tx\nb\tx\n", "every label is 'x'"),
         ("text\tkind\na\tx\n", "no column 'label'"),
         ("text\tlabel\n", "no rows"),
-        ("text\tlabel\na\tx\nb\ty\n", "need as many different examples"),
+        ("text\tlabel\na\tx\nb\ty\n", "2 texts with --limit 5000: at least 8"),
     ],
 )
 def test_refusals(tmp_path: Path, content: str, fault: str) -> None:

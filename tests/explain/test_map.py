@@ -36,6 +36,13 @@ def test_pca_is_that_of_scikit_learn(texts: str) -> None:
     np.testing.assert_allclose(found.explained, theirs.explained_variance_ratio_, atol=1e-6)
 
 
+def test_labels_that_the_model_does_not_know_have_colours(texts: str) -> None:
+    predictor = variants("classification")[1].predictor
+    shown = labelled_texts(predictor, texts, "test")
+    assert not {one.group for one in shown} & {*predictor.task.labels}
+    assert len(project(predictor, shown[:6]).tsne) == 6
+
+
 def test_groups_stay_together() -> None:
     rng = np.random.default_rng(0)
     groups = np.arange(60) % 3

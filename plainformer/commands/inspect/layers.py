@@ -40,7 +40,7 @@ class LayersOptions(ViewOptions):
 def show(run: Path, options: LayersOptions) -> None:
     """Print what a probe finds in each layer."""
     from plainformer.base.figures import save_png
-    from plainformer.base.progress import counting
+    from plainformer.base.progress import ProgressBar
     from plainformer.explain.inside.figures import draw_layers
     from plainformer.explain.inside.labelled import read_labelled
     from plainformer.explain.inside.opened import open_model
@@ -52,8 +52,13 @@ def show(run: Path, options: LayersOptions) -> None:
     predictor = open_model(run)
     labelled = read_labelled(predictor, options.data, options.columns, options.limit, options.seed)
     states = hidden_states(predictor, labelled, options.seed, quiet=False)
-    with counting("fitting probes", len(states.states)) as advance:
-        layers = probe_layers(states, options.seed, advance)
+    count = len(states.states)
+    with ProgressBar("fitting probes", count) as bar:
+
+        def watch(done: int) -> None:
+            bar.update(done, f"{done} of {count} layers")
+
+        layers = probe_layers(states, options.seed, watch)
     rows = [
         (
             str(layer.number),
