@@ -20,6 +20,7 @@ from plainformer.base import (
     check_bounds,
     find_folder,
     nan_to_null,
+    plural,
     replaced_folder,
     write_json,
 )
@@ -33,8 +34,10 @@ from plainformer.explain.confidence.report import Abstaining, Coverage, Report, 
 from plainformer.explain.confidence.temperature import fit_temperature
 from plainformer.finetune import Predictor, read_examples
 from plainformer.finetune.calibration import SetScore
+from plainformer.finetune.data.leakage import fingerprint
 from plainformer.finetune.data.split import folds
 from plainformer.finetune.evaluation import against_training
+from plainformer.finetune.prediction.predictor import Progress
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.task_file import load_task, save_task
 from plainformer.finetune.tasks import name_of
@@ -89,7 +92,8 @@ def calibrate(
         predictor = Predictor.load(folder)
         with counting("predicting", sum(map(len, rows.values())), quiet=quiet) as advance:
             answered = {what: Answered.of(predictor, some, advance) for what, some in rows.items()}
-        task = fitted(task, answered, wanted)
+        with counting("fitting", quiet=quiet) as advance:
+            task = fitted(task, answered, wanted, advance)
         report = measured(task, answered, wanted, warnings)
         write_json(out / "calibration.json", nan_to_null(report.to_json()))
         if task.has_probabilities:
@@ -105,7 +109,7 @@ def parts_of(task: AnyTask, wanted: Wanted, has_test: bool) -> list[str]:
     """Return what the rows of the data serve for; raise `UserError` where nothing makes sense."""
     name = name_of(type(task))
     if not task.has_probabilities and not task.has_sets:
-        raise UserError(f"{name} predicts no probabilities of answers: nothing can be calibrated")
+        raise UserError(f"{name} has no probabilities of labels, tags or options to calibrate")
     if not task.has_probabilities and wanted.risk is not None:
         raise UserError(f"{name} predicts no probabilities: it cannot abstain by --risk")
     if not task.has_probabilities and wanted.coverage is None:
@@ -143,8 +147,10 @@ def read_rows(
             raise UserError(f"{source}: there are no rows")
     for example in (*examples, *tests):
         overlap.add(example)
-    if len(examples) < len(parts):
-        raise UserError(f"{data}: {len(examples)} rows cannot {', '.join(parts)}: give more")
+    texts = len({fingerprint(example.split_key) for example in examples})
+    if texts < len(parts):
+        found = plural(texts, "different text")
+        raise UserError(f"{data}: {found} cannot be shared out to {', '.join(parts)}: give more")
     numbers = folds(examples, len(parts), seed=0)
     rows: dict[str, list[Any]] = {part: [] for part in parts}
     for example, number in zip(examples, numbers, strict=True):
@@ -154,10 +160,12 @@ def read_rows(
     return rows, overlap.warnings() if trained else ()
 
 
-def fitted(task: AnyTask, answered: dict[str, Answered], wanted: Wanted) -> AnyTask:
+def fitted(
+    task: AnyTask, answered: dict[str, Answered], wanted: Wanted, progress: Progress
+) -> AnyTask:
     """Fit the temperature, and choose the thresholds at it."""
     if task.has_probabilities:
-        task = task.at(fit_temperature(answered[FIT]))
+        task = task.at(fit_temperature(answered[FIT], progress))
     if CHOOSE not in answered:
         return task
     of = answered[CHOOSE]

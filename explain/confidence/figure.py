@@ -31,10 +31,9 @@ def draw(
         bins = binned(p.max(1), p.argmax(1) == answered.truth)
         sizes = 20 + 200 * bins.counts / bins.counts.sum()
         label = f"{name}: off by {bins.error:.1%}"
-        reliability.plot(bins.confidence, bins.accuracy, color=colour, linewidth=1)
-        reliability.scatter(
-            bins.confidence, bins.accuracy, s=sizes, color=colour, marker=marker, label=label
-        )
+        x, y = bins.confidence, bins.accuracy
+        reliability.plot(x, y, color=colour, marker=marker, linewidth=1, label=label)
+        reliability.scatter(x, y, s=sizes, color=colour, marker=marker, alpha=0.7)
     reliability.set(xlim=(0, 1.02), ylim=(0, 1.02))
     reliability.set_xlabel("probability of the most probable answer")
     reliability.set_ylabel("fraction that is right")

@@ -22,17 +22,18 @@ from plainformer.base import UserError, plural
 from plainformer.explain.confidence.answered import Answered, softmax
 from plainformer.finetune.calibration import HIGHEST, LOWEST
 from plainformer.finetune.losses.label_smoothing import IGNORED
+from plainformer.finetune.prediction.predictor import Progress, no_progress
 from plainformer.finetune.tasks.tagging.crf import Posterior
 from plainformer.finetune.tasks.tagging.task import Tagging
 
 Slope = Callable[[float], float]
 
 
-def fit_temperature(answered: Answered) -> float:
+def fit_temperature(answered: Answered, progress: Progress = no_progress) -> float:
     """Fit the temperature of a model; raise `UserError` where no temperature is the best."""
     truth = answered.truth
     if isinstance(answered.task, Tagging) and answered.task.marks_entities:
-        return solved(slope_of_marginals(answered), len(truth))
+        return solved(slope_of_marginals(answered, progress), len(truth))
     return best_temperature(answered.logits(), truth)
 
 
@@ -49,12 +50,12 @@ def best_temperature(
     return solved(slope, len(truth))
 
 
-def slope_of_marginals(answered: Answered) -> Slope:
+def slope_of_marginals(answered: Answered, progress: Progress) -> Slope:
     """Return the slope of −log p(tag | words) in β, summed over the words."""
 
     def slope(beta: float) -> float:
         total = 0.0
-        for _, batch, outputs in answered.batches:
+        for examples, batch, outputs in answered.batches:
             logits, tags = outputs.logits.double(), batch.targets[outputs.places]
             known = tags != IGNORED
             factor = logits.new_tensor(beta).requires_grad_()
@@ -63,6 +64,7 @@ def slope_of_marginals(answered: Answered) -> Slope:
             losses = -logs.gather(1, tags[known][:, None])
             (gradient,) = torch.autograd.grad(losses.sum(), factor)
             total += float(gradient)
+            progress(len(examples))
         return total
 
     return slope
