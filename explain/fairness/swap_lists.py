@@ -7,6 +7,7 @@
     其他                     a word alone is left as it is: no 他 is found in it
     # a remark
 
+Tabs may stand for commas, and words in quotes, as tables have them.
 Words are found whole, in any case, and keep it: HE becomes SHE. Characters of scripts without
 spaces have no whole words; there the longest word of the list counts.
 """
@@ -70,7 +71,7 @@ def read_list(name: str, files: Sequence[Path]) -> SwapList:
     counterparts: dict[str, tuple[str, ...]] = {}
     for file in files:
         for number, line in read_lines(file):
-            words = tuple(word.strip() for word in line.replace("\t", ",").split(","))
+            words = tuple(w.strip(' "\r\n') for w in line.replace("\t", ",").split(","))
             if line.lstrip().startswith("#") or not line.strip():
                 continue
             place = f"{file}:{number}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plainformer.base import UserError, at_least, check_bounds
+from plainformer.base import UserError, at_least, check_bounds, refuse_same_file
 from plainformer.line import Positional
 from plainformer.options import parse
 
@@ -67,6 +67,8 @@ def run(arguments: Sequence[str]) -> None:
     from plainformer.explain.fairness import Fairness, load_list
     from plainformer.explain.fairness.page import write_report
 
+    if options.out is not None:
+        refuse_same_file(options.out, options.data)
     lists = [load_list(name) for name in dict.fromkeys(options.swap)]
     fairness = Fairness.load(options.run)
     source, columns, seed = options.data, options.columns, options.seed

@@ -99,8 +99,9 @@ def test_each_word_of_a_built_in_list_has_a_way_back(name: str) -> None:
 
 
 def test_signs_that_fold_to_letters_do_no_harm(tmp_path: Path) -> None:
-    (tmp_path / "list.txt").write_text("she, straße, Kelvin\n")
-    swaps = load_list(str(tmp_path / "list.txt"))
+    (tmp_path / "list.csv").write_text('\ufeff"she","straße",Kelvin\r\n', encoding="utf-8")
+    swaps = load_list(str(tmp_path / "list.csv"))
+    assert swaps.sides == ("she", "straße", "Kelvin")
     for text in ("ſhe İSHE she", "STRASSE Straße", "\u212aelvin", "she\u0301"):
         for side in range(3):
             assert apply(text, edits_of(text, swaps, (side, (side + 1) % 3)))
