@@ -24,6 +24,7 @@ from plainformer.deploy.opened import Opened
 from plainformer.deploy.server.served import Served
 from plainformer.encoder import (
     ChoiceScorer,
+    MaskedLM,
     QuestionAnswerer,
     SentenceEncoder,
     SequenceClassifier,
@@ -45,6 +46,8 @@ from plainformer.explain.confidence.conformal import expected_coverage, rank
 from plainformer.explain.confidence.temperature import fit_temperature
 from plainformer.finetune import Predictor, evaluate_folder
 from plainformer.finetune.calibration import UNCALIBRATED, Calibrated, set_scores
+from plainformer.finetune.data.batch import Batch
+from plainformer.finetune.data.rows import as_rows
 from plainformer.finetune.ensemble import Finetuned
 from plainformer.finetune.metrics import ClassMetric
 from plainformer.finetune.multitask import SeveralHeads, load_several, save_heads
@@ -54,6 +57,7 @@ from plainformer.finetune.tasks import TASKS, name_of
 from plainformer.finetune.tasks.classification import Classification
 from plainformer.finetune.tasks.multi_label import MultiLabel
 from plainformer.finetune.tasks.multiple_choice import MultipleChoice
+from plainformer.finetune.tasks.prompt import Prompt
 from plainformer.finetune.tasks.question_answering import QuestionAnswering
 from plainformer.finetune.tasks.regression import Regression
 from plainformer.finetune.tasks.sentence_embedding import SentenceEmbedding
@@ -232,6 +236,17 @@ def tasks() -> dict[str, tuple[AnyTask, Any]]:
         "legal": (Tagging(labels=TAGS, decoding="legal", **LENGTH), TokenClassifier(SHAPE, TAGS)),
         "crf": (Tagging(labels=TAGS, decoding="crf", **LENGTH), ChainTagger(crf)),
         "choice": (MultipleChoice(**LENGTH), ChoiceScorer(SHAPE)),
+        "words": (
+            Prompt(
+                labels=LABELS,
+                template="{text} [MASK]",
+                words=LABELS,
+                word_ids=(7, 8, 9),
+                mask_id=TOKENIZER.mask_id,
+                **LENGTH,
+            ),
+            MaskedLM(SHAPE),
+        ),
         "score": (Regression(**LENGTH), SequenceClassifier(SHAPE, ("LABEL_0",))),
         "answers": (QuestionAnswering(**LENGTH), QuestionAnswerer(SHAPE)),
         "vectors": (SentenceEmbedding(scale=(0.0, 5.0), **LENGTH), SentenceEncoder(SHAPE)),
@@ -301,6 +316,23 @@ def labelled(task: AnyTask, run: Path, count: int) -> list[dict[str, Any]]:
 
 def normal(p: Any) -> np.ndarray:
     return np.array(p) / np.sum(p)
+
+
+@pytest.mark.parametrize("name", ["labels", "topics", "words", "tags", "legal", "crf", "choice"])
+def test_every_task_divides_its_outputs(name: str) -> None:
+    task, model = tasks()[name]
+    randomise(model)
+    rows: list[Any] = [
+        {"text": text, "options": ["a", "b", "c"][: 2 + n % 2]} for n, text in enumerate(TEXTS)
+    ]
+    items = [task.encode(task.read(row, labelled=False), TOKENIZER) for row in as_rows(rows)]
+    batch = Batch.of(items)
+    before, after = (one.outputs(model, batch) for one in (task, task.at(4.0)))
+    if isinstance(task, Tagging):
+        assert torch.allclose(before.chain.transitions / 4, after.chain.transitions)
+        before, after = before.logits, after.logits
+    there = before > -1e30  # the others are padding
+    assert torch.allclose(before[there] / 4, after[there]) and before.std() > 0
 
 
 @pytest.mark.parametrize("name", ["labels", "topics", "choice"])
