@@ -43,7 +43,16 @@ export function show(model, answer) {
   else if (Array.isArray(answer.probabilities)) box.append(shares(options(answer)));
   else if (answer.probabilities) box.append(shares(labels(answer)));
   else box.append(number(say.score, answer.score));
+  box.append(...doubts(answer).map((text) => element("p", { class: "hint" }, text)));
   return box;
+}
+
+// What a calibrated model says of how sure it is.
+function doubts(answer) {
+  const found = answer.abstained ? [say.abstained] : [];
+  if (answer.set) found.push(say.set(answer.set.join(say.listed)));
+  if (answer.interval) found.push(say.interval(...answer.interval.map((x) => x.toFixed(3))));
+  return found;
 }
 
 export function number(name, value) {

@@ -1,7 +1,9 @@
 """The page in a browser: every task, attention, masks, the keyboard, Chinese, dark, the token."""
 
 import re
+import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from playwright.sync_api import sync_playwright
 
 from plainformer.deploy.server import load_models
 from plainformer.encoder import MaskedLM
+from plainformer.finetune.calibration import Calibration
+from plainformer.finetune.task_file import load_task, save_task
 from plainformer.pretrain import fill_mask
 from plainformer.tokenizer import load_tokenizer
 from tests.deploy.server.conftest import WEB, served
@@ -200,6 +204,23 @@ def test_the_keyboard_is_enough_in_chinese_and_dark(browser, address, models, po
             ready(page, tab)
             assert faults(page) == []
             assert page.evaluate("document.documentElement.scrollWidth") == 375
+
+
+def test_a_calibrated_model_says_how_sure_it_is(browser, runs, tmp_path):
+    for name, calibration in (
+        ("labels", Calibration(set_threshold=1.0, least_confidence=1.0)),
+        ("score", Calibration(set_threshold=0.5)),
+    ):
+        shutil.copytree(runs[name], tmp_path / name)
+        save_task(replace(load_task(runs[name]), calibration=calibration), tmp_path / name)
+    models = load_models([tmp_path / "labels", tmp_path / "score"])
+    with served(models) as address, visit(browser, address) as page:
+        page.wait_for_selector(".hint:has-text('The model abstains')")
+        for label in ("beast", "bird", "fish"):
+            page.wait_for_selector(f".hint:has-text('Likely answers'):has-text('{label}')")
+        page.select_option("#model", "score")
+        page.wait_for_selector(".hint:has-text('Likely from')")
+        assert not faults(page)
 
 
 def test_a_model_without_that_head_says_so(browser, address):
