@@ -2,6 +2,7 @@
 
 from plainformer.finetune.augment import AugmentOptions
 from plainformer.finetune.config import FinetuneConfig
+from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.data.examples import few_of_each, read_examples
 from plainformer.finetune.distillation.options import DistillationOptions
 from plainformer.finetune.embedder import Embedder
@@ -31,6 +32,7 @@ from plainformer.finetune.tuning import TuningOptions
 __all__ = [
     "TASKS",
     "AugmentOptions",
+    "Batch",
     "ClassificationOptions",
     "DistillationOptions",
     "Embedder",
