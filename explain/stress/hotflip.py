@@ -1,9 +1,8 @@
 """Swap words by the gradient: those whose embeddings raise the loss most (HotFlip, Ebrahimi et al.
 2018, arXiv:1712.06751).
 
-    gain(w → v) = Σ (e_v − e_t) · ∂L/∂e_t    over the tokens t at which w stands        first order
-
-    1   of all words w of the text and v of the vocabulary, take the 8 swaps of the highest gain
+    1   of all words of the text and of the vocabulary, take the 8 swaps of the highest gain,
+        the first-order change of the loss (`gains.py`)
     2   compute the loss of each; keep the best, if it raises the loss
     3   go on with the other words, until a share of them is swapped
 
@@ -13,29 +12,22 @@ few words can do: unlike a typo, a swap may well change what the text says.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from plainformer.base import UserError
 from plainformer.base.words import unspaced_edges
-from plainformer.encoder import SentenceEncoder
-from plainformer.encoder.embedding_rows import embedding_rows
-from plainformer.encoder.int8 import is_int8
-from plainformer.encoder.pretrained import PretrainedModel
-from plainformer.explain.attribution.words import WordOf, words_of
+from plainformer.explain.stress.gains import aligned, can_flip, gains_of, loss_of
 from plainformer.finetune.augment import WholeWords
 from plainformer.finetune.augment.choose import number_of, replaced
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.data.words import Word, Words
 from plainformer.finetune.prediction.predictor import Predictor, encode_all
-from plainformer.finetune.task import AnyTask
-from plainformer.finetune.tasks.sentence_embedding import SentenceEmbedding
 
 TRIED = 8
 """Swaps whose loss is computed, of the highest gain."""
@@ -73,7 +65,7 @@ class HotFlip:
 
     def swaps(self, example: Any, words: list[Word], swapped: set[int]) -> list[tuple[int, str]]:
         """Return the swaps of the highest gain, (place, text), the highest first."""
-        found, gains = self.gains(example)
+        found, gains = gains_of(self.predictor, example, self.vocabulary[0])
         places = aligned(words, found)
         rows = [
             n for n, place in places.items() if place not in swapped and _may_swap(words[place])
@@ -86,29 +78,10 @@ class HotFlip:
             word = words[places[n]].text
             table[row, scripts != script(word)] = -np.inf
             table[row, self.spellings.get(word.lower(), [])] = -np.inf
-        best = np.argsort(-table, axis=None, kind="stable")[:TRIED]
+        best = np.argpartition(-table, min(TRIED, table.size - 1), axis=None)[:TRIED]
+        best = best[np.argsort(-table.flat[best], kind="stable")]
         pairs = [divmod(int(index), table.shape[1]) for index in best if table.flat[index] > 0]
         return [(places[rows[row]], texts[column]) for row, column in pairs]
-
-    def gains(self, example: Any) -> tuple[list[WordOf], Float[np.ndarray, "words vocabulary"]]:
-        """Compute the gain of each word of one token, for each word of the vocabulary."""
-        task, model, tokenizer = self.predictor.task, self.predictor.model, self.predictor.tokenizer
-        ((_, item),) = encode_all(task, tokenizer, [example])
-        words = [w for w in words_of(task, example, item, tokenizer)[1] if _is_one_token(w)]
-        batch = Batch.of([item]).to(model.device)
-        table = model.base.embeddings.tokens.weight.detach()
-        vectors = table[batch.input_ids].requires_grad_()
-        with torch.enable_grad(), embedding_rows(model, vectors):
-            loss = loss_of(task, task.outputs(model, batch), batch)
-            (gradient,) = torch.autograd.grad(loss, vectors)
-        starts = np.cumsum([0, *batch.sequences.lengths])[batch.places.cpu().numpy()]
-        tokens = [[int(starts[s]) + position for s, position in word.places] for word in words]
-        size = gradient.shape[-1]
-        sums = torch.stack([gradient[t].sum(0) for t in tokens] or [gradient.new_zeros(size)])
-        products = (gradient * vectors.detach()).sum(-1)
-        own = torch.stack([products[t].sum() for t in tokens] or [gradient.new_zeros(())])
-        new = sums @ table[self.vocabulary[0]].T  # (words, vocabulary)
-        return words, (new - own[:, None]).double().cpu().numpy()
 
     @torch.no_grad()
     def losses(self, examples: Iterable[Any]) -> list[float]:
@@ -147,39 +120,9 @@ class HotFlip:
         return found
 
 
-def can_flip(model: PretrainedModel) -> bool:
-    """Tell whether a model has gradients to follow."""
-    is_static = isinstance(model, SentenceEncoder) and model.layout.is_static
-    return not is_int8(model) and not is_static
-
-
-def loss_of(task: AnyTask, outputs: Any, batch: Batch[Any]) -> Float[Tensor, ""]:
-    """Compute the loss of labelled items; of texts that are to find their pairs, −cosine."""
-    if isinstance(task, SentenceEmbedding) and task.scale is None:
-        return -torch.nn.functional.cosine_similarity(outputs[0], outputs[1], dim=-1)
-    total: Float[Tensor, ""] = task.loss(outputs, batch)[0]
-    return total
-
-
-def aligned(words: list[Word], found: list[WordOf]) -> dict[int, int]:
-    """Match words of the model's input with those of the example: index in `found` -> place.
-
-    They differ where a template or marks stand between them, or the tokenizer splits otherwise.
-    """
-    texts = [word.text.lower() for word in words]
-    strings = [word.string.lower() for word in found]
-    blocks = SequenceMatcher(None, strings, texts, autojunk=False).get_matching_blocks()
-    return {a + n: b + n for a, b, size in blocks for n in range(size)}
-
-
 def script(word: str) -> int:
     """Return 0 for a word of ASCII letters, 1 for one of a script without spaces, or else 2."""
     return 0 if word.isascii() else 2 - all(unspaced_edges(word))
-
-
-def _is_one_token(word: WordOf) -> bool:
-    """Tell whether a word is one token in each sequence that holds it."""
-    return len({sequence for sequence, _ in word.places}) == len(word.places)
 
 
 def _may_swap(word: Word) -> bool:

@@ -11,7 +11,7 @@ from plainformer.base import UserError, nan_to_null, write_json
 from plainformer.explain.attribution import Explainer
 from plainformer.explain.fairness.groups import Groups, groups_of
 from plainformer.explain.stress.effects import Effect, effects_of
-from plainformer.explain.stress.hotflip import can_flip
+from plainformer.explain.stress.gains import can_flip
 from plainformer.explain.stress.measure import Settings, measure
 from plainformer.explain.stress.page import write_page
 from plainformer.explain.stress.report import EVERY, Shown, as_json, examples_of, tables_of

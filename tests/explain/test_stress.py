@@ -15,10 +15,10 @@ from plainformer.base import UserError, write_text
 from plainformer.commands import stress as command
 from plainformer.encoder import quantize_int8
 from plainformer.explain.fairness.number_results import MeanResults
-from plainformer.explain.stress import KINDS, HotFlip, Settings, measure, stress
+from plainformer.explain.stress import KINDS, HotFlip, Settings, effects, measure, stress
 from plainformer.explain.stress.answers import is_flipped
 from plainformer.explain.stress.effects import differences, effects_of
-from plainformer.explain.stress.hotflip import loss_of
+from plainformer.explain.stress.gains import gains_of, loss_of
 from plainformer.explain.stress.measure import Answers, Comparison, Measured, answers
 from plainformer.explain.stress.report import examples_of
 from plainformer.finetune.augment.choose import free_places
@@ -98,8 +98,8 @@ def test_the_gain_is_the_first_order_change_of_the_loss(name: str) -> None:
     """By the gradient of the table of embeddings, which adds up the places where a word stands."""
     predictor, examples = prepared(name)
     task, model, example = predictor.task, predictor.model, examples[0]
-    words, gains = HotFlip(predictor).gains(example)
     ids, _, _ = HotFlip(predictor).vocabulary
+    words, gains = gains_of(predictor, example, ids)
     table = model.base.embeddings.tokens.weight.requires_grad_()
     ((_, item),) = encode_all(task, TOKENIZER, [example])
     batch = Batch.of([item])
@@ -188,7 +188,10 @@ def test_the_interval_of_a_drop_is_that_of_the_paired_bootstrap() -> None:
     assert found.own.drop == pytest.approx(float((right - after)[:, 0].mean()))
 
 
-def test_two_models_see_the_same_changes_and_the_gain_is_the_difference() -> None:
+def test_two_models_see_the_same_changes_and_the_gain_is_the_difference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(effects, "SAMPLES", 100)
     one, examples = prepared("classification")
     other, _ = prepared("classification", seed=1)
     (found,) = measure([one, other], examples, Settings(("typos",), 0.5), quiet=True)
@@ -234,6 +237,7 @@ def test_the_command_in_whole(
     write_text(data, "".join(f"{json.dumps(row)}\n" for row in rows))
     write_text(tmp_path / "list.txt", "the, a\n")
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(effects, "SAMPLES", 100)
     line = ["stress", str(runs[0]), "--data", str(data), "--against", str(runs[1])]
     line += ["--kinds", "homophones", "paraphrases", "--limit", "8"]
     line += ["--group", "sex", "--smallest", "3"]

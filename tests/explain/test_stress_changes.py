@@ -147,10 +147,11 @@ def test_punctuation_goes_and_comes():
     assert CHANGES["punctuation"](plain, 1.0, generator()) == plain
 
 
-def test_a_doubled_word_is_in_the_same_entity():
+def test_a_doubled_word_has_its_tag():
     after = CHANGES["doubled"](sentence(["Ada", "met", "我"], ["B-P", "O", "O"]), 1.0, generator())
-    assert after.words == ("Ada", "Ada", "met", "met", "我", "我")
-    assert after.tags == ("B-P", "I-P", "O", "O", "O", "O")
+    assert after.words == ("Ada", "met", "met", "我", "我") and after.tags == ("B-P", *["O"] * 4)
+    after = CHANGES["doubled"](sentence(["Ada", "met"], ["NNP", "VBD"]), 1.0, generator())
+    assert after.tags == ("NNP", "NNP", "VBD", "VBD")
     assert CHANGES["doubled"](text_of("我 met"), 1.0, generator()).text == "我我 met met"
 
 
