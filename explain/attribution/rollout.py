@@ -15,13 +15,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from plainformer.base import UserError
 from plainformer.explain.attribution.gradients import at_output_of
 from plainformer.explain.attribution.variants import Variants
 from plainformer.finetune.data.batch import Batch
 
 
 def rollout(variants: Variants) -> Float[np.ndarray, "decisions words"]:
-    """Compute the attribution of each word to each decision; none is negative."""
+    """Compute the attribution of each word to each decision; none is negative.
+
+    Raises `UserError` for a model without attention.
+    """
+    if not len(variants.model.base.blocks):
+        raise UserError("rollout follows attention, and static vectors have none: take occlusion")
     batch = variants.batch(1)
     encoder = variants.model.base
     with torch.no_grad():

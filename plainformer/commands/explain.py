@@ -95,6 +95,8 @@ def run(arguments: Sequence[str]) -> None:
         if not found:
             console.print("no decision to explain: every word has the tag O\n")
         kept.append(found)
+    if not kept:
+        raise UserError("there is no text to explain")
     if options.out is not None:
         write_page(options.out, options.run.name or options.run.resolve().name, kept)
         console.print(f"{options.out} is written")

@@ -18,7 +18,9 @@ from plainformer.encoder import (
     TokenClassifier,
     quantize_int8,
 )
+from plainformer.encoder.static import StaticEncoder
 from plainformer.encoder.weights import FAMILIES
+from plainformer.encoder.weights.sentence_layout import SentenceLayout
 from plainformer.explain.attribution import METHODS, Explainer
 from plainformer.explain.attribution.decision import log_odds
 from plainformer.explain.attribution.explainer import baseline_id
@@ -328,6 +330,10 @@ def test_refusals() -> None:
         list(explainer.explain(["a"], "oclusion"))
     with pytest.raises(UserError, match="the text is empty"):
         list(explainer.explain([" "], "occlusion"))
+    static = SentenceEncoder(StaticEncoder(torch.randn(60, 8)), SentenceLayout(is_static=True))
+    task = SentenceEmbedding(scale=None, max_length=30)
+    with pytest.raises(UserError, match="static vectors have none"):
+        list(Explainer(Predictor(task, static, TOKENIZER)).explain([(FIRST, SECOND)], "rollout"))
     _, embedding, _ = variants("sentence-embedding")
     with pytest.raises(UserError, match="give a text and its pair"):
         list(embedding.explain(["a"], "occlusion"))
