@@ -585,7 +585,7 @@ claim(100 * float(np.mean([1 / len(one.words) for one in exposing])), "6 %", wit
 brief = min(exposing, key=lambda one: abs(len(one.words) - 9))
 show(
     word_map({"integrated-gradients": brief}, 8),
-    "A favourable review of nine words: the attribution of the last one, continued, is far "
+    "A short favourable review: the attribution of the last one, continued, is far "
     "larger than those of all others.",
 )
 
