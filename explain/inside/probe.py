@@ -7,7 +7,7 @@
 
 (Hewitt & Liang 2019, arXiv:1909.03368.) A probe that learns the control task has memorised words;
 what a layer knows is what the probe can do beyond that. Both are measured on held-out examples. W
-is that of logistic regression.
+and b are those of the least mean −log p + |W|² / 60.
 
 predictor = open_model("runs/labels")
 layers = probe_layers(hidden_states(predictor, read_labelled(predictor, "trec")))
@@ -27,8 +27,8 @@ from plainformer.explain.inside.states import States
 from plainformer.explain.intervals import Interval, bootstrap
 from plainformer.finetune.few_labels.logistic_regression import logistic_regression
 
-C = 0.01
-"""The weight of the loss of one label against the penalty ½ |W|²."""
+C = 30.0
+"""The weight of the mean loss against the penalty ½ |W|²."""
 TOLERANCE = 1e-2
 """The gradient at which a fit stops: the loss is a sum over thousands of labels."""
 
@@ -108,7 +108,9 @@ def predict(
     z = ((x - mean) / deviation).double()
     if len(seen) < 2:  # of a control task with rare labels
         return np.repeat(seen, held_out.sum())
-    weight, bias = logistic_regression(z[learned], torch.from_numpy(targets), C, TOLERANCE)
+    weight, bias = logistic_regression(
+        z[learned], torch.from_numpy(targets), C / len(targets), TOLERANCE
+    )
     best = (z[~learned] @ weight.T + bias).argmax(-1).numpy()
     found: Int64[np.ndarray, " held_out"] = seen[best]
     return found

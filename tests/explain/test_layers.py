@@ -58,7 +58,7 @@ def test_a_probe_is_that_of_scikit_learn() -> None:
     for x in states.states:
         learned = ~states.held_out
         scaler = StandardScaler().fit(x[learned].numpy())
-        theirs = LogisticRegression(C=C, tol=1e-9, max_iter=5000)
+        theirs = LogisticRegression(C=C / learned.sum(), tol=1e-9, max_iter=5000)
         theirs.fit(scaler.transform(x[learned].numpy()), labels[learned])
         expected = theirs.predict(scaler.transform(x[states.held_out].numpy()))
         assert (predict(x, labels, states.held_out) == expected).mean() > 0.98
@@ -155,8 +155,8 @@ def test_refusals(tmp_path: Path, content: str, fault: str) -> None:
 def test_other_tasks_and_sentence_vectors_are_probed(word_file: str) -> None:
     for task in ("tagging", "sentence-embedding", "multiple-choice"):
         predictor = variants(task)[1].predictor
-        found = hidden_states(predictor, read_labelled(predictor, word_file, limit=60))
-        assert found.states.shape[1] == len(found.labels) >= 60
+        found = hidden_states(predictor, read_labelled(predictor, word_file, limit=120))
+        assert found.states.shape[1] == len(found.labels) >= 120
 
 
 def test_the_command(word_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
