@@ -9,7 +9,7 @@ import numpy as np
 
 from plainformer.explain.fairness.answers import answer_of
 from plainformer.explain.intervals import Interval
-from plainformer.explain.stress.effects import Drop, Effect
+from plainformer.explain.stress.effects import Drop, Effect, Gain
 from plainformer.explain.stress.measure import Measured
 from plainformer.finetune.metrics import Table
 from plainformer.finetune.metrics.base import spoken
@@ -48,27 +48,37 @@ def tables_of(effects: Sequence[Effect], names: Sequence[str], metric: str) -> l
     has_groups = any(effect.group != EVERY for effect in effects)
     first = ("change", *(("group", "examples") if has_groups else ()))
     heads = [(e.kind, *((e.group, e.examples) if has_groups else ())) for e in effects]
-    columns = (metric, "after", "drop", "95 %", "flipped")
-    rows = [(*h, e.words, *cells(e.own)) for h, e in zip(heads, effects, strict=True)]
-    tables = [Table(names[0], (*first, "words", *columns), rows)]
+    columns = (*first, "words", metric, "after", "drop", "95 %", "flipped")
+    rows = [
+        (*head, e.words, *cells(e.own), between(e.own.interval), e.own.flipped)
+        for head, e in zip(heads, effects, strict=True)
+    ]
+    tables = [Table(names[0], columns, rows)]
     if len(names) > 1:
+        columns = (*first, metric, "after", "drop", "won back", "95 %", "flipped")
         others = [
-            (*head, *cells(effect.other), effect.won_back.value, between(effect.won_back.interval))
-            for head, effect in zip(heads, effects, strict=True)
-            if effect.other is not None and effect.won_back is not None
+            (*head, *cells(e.other), *won(e.won_back), e.other.flipped)
+            for head, e in zip(heads, effects, strict=True)
+            if e.other is not None and e.won_back is not None
         ]
-        tables.append(Table(names[1], (*first, *columns, "won back", "95 %"), others))
+        tables.append(Table(names[1], columns, others))
     return tables
 
 
-def cells(drop: Drop) -> tuple[float | str, ...]:
-    """Return the cells of a drop."""
-    return drop.before, drop.after, drop.drop, between(drop.interval), drop.flipped
+def cells(drop: Drop) -> tuple[float, float, float]:
+    """Return the scores before and after, and the drop."""
+    return drop.before, drop.after, drop.drop
+
+
+def won(gain: Gain) -> tuple[float, str]:
+    """Return what is won back, and its interval."""
+    return gain.value, between(gain.interval)
 
 
 def between(interval: Interval) -> str:
-    """Format an interval."""
-    return " to ".join(map(spoken, interval))
+    """Format an interval; what rounds to 0 has no sign."""
+    low, high = (spoken(round(end, 3) + 0.0) for end in interval)
+    return f"{low} to {high}"
 
 
 def examples_of(found: Sequence[Measured]) -> list[Shown]:
