@@ -227,6 +227,11 @@ def test_the_commands(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = str(run.parent / "train.tsv")
     assert main(["inspect", "neighbours", str(base), "--text", "a red hen", "--train", train]) == 0
     assert "bird" in capsys.readouterr().out
+    write_text(run.parent / "other.csv", f"t,l\n{PLANTED},bird\na,beast\n")
+    columns = ["--columns", "text=t", "label=l", "--count", "1"]
+    line = ["inspect", "influence", str(run), "--text", PLANTED, *columns]
+    assert main([*line, "--train", str(run.parent / "other.csv")]) == 0
+    assert f"bird  {PLANTED}" in capsys.readouterr().out
 
 
 def test_too_few_checkpoints_are_refused(tmp_path: Path) -> None:

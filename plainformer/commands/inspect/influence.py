@@ -23,7 +23,7 @@ class InfluenceOptions(ViewOptions):
     .parquet); - is standard input."""
 
     columns: tuple[str, ...] = ()
-    """Read these columns of the file: --columns text=review. By default as in training."""
+    """Read these columns of both files: --columns text=review. By default as in training."""
 
     train: str | None = None
     """Search in this file or set instead of what the run was trained on."""
@@ -60,7 +60,7 @@ def show(run: Path, options: InfluenceOptions) -> None:
     naming = task.naming(options.columns, task.columns)
     rows = (row for portion in inputs.portions(task, naming) for row in portion)
     examples = queries(predictor, islice(rows, options.limit))
-    training = training_of(run, predictor, options.train)
+    training = training_of(run, predictor, options.train, options.columns)
     found = influences_on(predictor, examples, training, checkpoints, quiet=False)
     for example, some in zip(examples, found, strict=True):
         print(shortened(example.preview, TEXT))
