@@ -44,7 +44,7 @@ from plainformer.finetune import FairOptions, FinetuneConfig, Predictor, finetun
 from plainformer.training import LoopConfig
 
 OUT = Path(__file__).parent / "results" / "fair.jsonl"
-EXAMPLES, BATCH, EPOCHS, TEST_EXAMPLES = 1600, 16, 3.0, 800
+EXAMPLES, BATCH, EPOCHS, TEST_EXAMPLES = 1000, 16, 3.0, 500
 AGREE = 0.8
 RATES = {"minilm": 3e-4, "splade": 1e-3}
 """The models, with the learning rate of each."""

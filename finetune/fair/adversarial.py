@@ -6,11 +6,11 @@
 f(x) is the vector of a text, c the head of the task, and a the adversary: a head with one hidden
 layer that predicts the group. The encoder learns to confuse it, until it answers as one that knows
 the label alone, by the shares of the training examples (domain confusion: Tzeng et al. 2015,
-arXiv:1510.02192, eq. 3 to 5, where these are equal). What a vector says of the group beyond the
-label is what equalised odds forbid (Zhang et al. 2018, arXiv:1801.07593); where an example has not
-one label, y is left out. Both steps are one backward pass, as with a reversed gradient (Ganin &
-Lempitsky 2015, arXiv:1409.7495), which would reward vectors for misleading the adversary, and so
-for a group that can be told the wrong way round: see benchmarks/LOG.md.
+arXiv:1510.02192, where all shares are equal). What a vector says of the group beyond the label is
+what equalised odds forbid (Zhang et al. 2018, arXiv:1801.07593); where an example has not one
+label, y is left out. Both steps are one backward pass, as with a reversed gradient (Ganin &
+Lempitsky 2015, arXiv:1409.7495), which rewards vectors for misleading the adversary, and so for
+betraying the group the wrong way round: see benchmarks/LOG.md.
 
 The vector is what the classifier reads; in tasks with other heads, the mean of the token vectors.
 CE and KL count a text as often as L does: once, or for each of its words or windows. The adversary
@@ -86,16 +86,16 @@ def adversarial(objective: TaskObjective, strength: float = 1.0) -> TaskObjectiv
         with sequence_vectors(model, batch) as found:
             outputs, plain = objective.compute(model, batch)
         vectors = batch.mean(found[0])
-        counts = vectors.new_tensor(objective.task.item_counts(batch))
         groups = numbers([item.group for item in batch.items], adversary.groups, vectors.device)
         labels = numbers([item.category for item in batch.items], adversary.labels, vectors.device)
         guessed = adversary(vectors.detach(), labels)
-        against = cross_entropy(guessed, groups, reduction="none") @ counts
+        against = cross_entropy(guessed, groups, reduction="none")
+        counts = against.new_tensor(objective.task.item_counts(batch))
         frozen = {name: p.detach() for name, p in adversary.named_parameters()}
         logs = functional_call(adversary, frozen, (vectors, labels)).log_softmax(-1)
-        apart = kl_div(logs, adversary.shares[labels], reduction="none").sum(-1) @ counts
-        metrics = {**plain.metrics, "adversary": against.detach()}
-        total = plain.total + against + strength * apart
+        apart = kl_div(logs, adversary.shares[labels], reduction="none").sum(-1)
+        total = plain.total + ((against + strength * apart) * counts).sum()
+        metrics = {**plain.metrics, "adversary": (against.detach() * counts).sum()}
         return outputs, counted(Loss(total, plain.items, metrics), batch)
 
     return TaskObjective(objective.task, compute)

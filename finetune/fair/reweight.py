@@ -2,10 +2,9 @@
 
     loss = Σᵢ w(gᵢ, yᵢ) Lᵢ,    w(g, y) = P(g) P(y) / P(g, y)
 
-P are shares of the training examples (Knowledge and Information Systems 33,
-doi:10.1007/s10115-011-0463-8, §4.3). Weighed so, group and label are independent: what is rarer
-than that counts more. In tasks without one label an example all groups weigh the same:
-w(g) = 1 / (k P(g)), with k groups. A step costs what a plain one costs.
+P are shares of the training examples (doi:10.1007/s10115-011-0463-8). Weighed so, group and label
+are independent: what is rarer than that counts more. In tasks without one label an example all
+groups weigh the same: w(g) = 1 / (k P(g)), with k groups. A step costs what a plain one costs.
 """
 
 from collections import Counter
