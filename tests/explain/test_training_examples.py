@@ -12,8 +12,9 @@ from torch.func import functional_call
 
 from plainformer.__main__ import main
 from plainformer.base import UserError, write_text
-from plainformer.encoder import MaskedLM, use_backend
+from plainformer.encoder import MaskedLM, SequenceClassifier, use_backend
 from plainformer.encoder.pretrained import PretrainedModel
+from plainformer.encoder.weights import FAMILIES
 from plainformer.explain.inside import Shown, influences, neighbours, open_model, training_of
 from plainformer.explain.inside.influence import (
     checkpoints_of,
@@ -28,8 +29,9 @@ from plainformer.finetune import FinetuneConfig, finetune
 from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.data.rows import as_rows
 from plainformer.finetune.prediction.predictor import Predictor, encode_all
-from plainformer.finetune.tasks.classification import ClassificationOptions
+from plainformer.finetune.tasks.classification import Classification, ClassificationOptions
 from plainformer.training import LoopConfig
+from tests.encoder.families import CONFIGS
 from tests.encoder.tools import randomise
 from tests.explain.test_attribution import FIRST, SECOND, SHAPE, TOKENIZER, tasks, variants
 from tests.pretrain import tiny
@@ -117,6 +119,19 @@ def test_a_vector_is_what_the_last_layer_reads(name: str) -> None:
         expected = task.outputs(predictor.model, batch)
         found = linear_of(predictor.model)(vectors)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_every_family_has_a_last_layer(family: str) -> None:
+    config = replace(FAMILIES[family].read_config(CONFIGS[family]), vocab_size=TOKENIZER.vocab_size)
+    task = Classification(labels=("a", "b"), max_length=30)
+    model = randomise(SequenceClassifier(config, task.labels)).eval()
+    predictor = Predictor(task, model, TOKENIZER)
+    examples = queries(predictor, as_rows([FIRST, SECOND, (FIRST, SECOND)]))
+    batch = Batch.of([item for _, item in encode_all(task, TOKENIZER, examples)])
+    with torch.no_grad():
+        found = linear_of(model)(torch.from_numpy(pooled_vectors(predictor, examples)))
+        torch.testing.assert_close(found, task.outputs(model, batch), rtol=0, atol=1e-5)
 
 
 OTHERS = {
