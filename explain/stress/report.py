@@ -46,7 +46,7 @@ def tables_of(effects: Sequence[Effect], names: Sequence[str], metric: str) -> l
     `names` are those of the models.
     """
     has_groups = any(effect.group != EVERY for effect in effects)
-    first = ("change", *(("group", "examples") if has_groups else ()))
+    first = ("change", *(("group", "rows") if has_groups else ()))
     heads = [(e.kind, *((e.group, e.examples) if has_groups else ())) for e in effects]
     columns = (*first, "words", metric, "after", "drop", "95 %", "flipped")
     rows = [

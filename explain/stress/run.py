@@ -64,7 +64,8 @@ class Stressed:
             write_json(path, nan_to_null(as_json(self.effects, self.shown, about)))
         else:
             title = f"What changes do to {names_of(self.folders)[0]}"
-            write_page(path, title, self.about, self.tables, self.shown)
+            lead = "; ".join([self.about, *self.notes])
+            write_page(path, title, lead, self.tables, self.shown)
 
 
 def stress(

@@ -110,7 +110,7 @@ def run(arguments: Sequence[str]) -> None:
         smallest=options.smallest,
         limit=options.limit,
     )
-    for table in found.tables:
+    for table in found.tables if found.effects else ():
         print(table.title)
         print_table(table)
         print()
