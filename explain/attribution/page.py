@@ -20,6 +20,7 @@ STYLE = """
 .for { background: rgb(var(--for) / var(--size)); }
 .against { background: rgb(var(--against) / var(--size)); border-bottom: 2px dashed
   rgb(var(--against)); }
+main > .faint { margin-bottom: 1.2rem; }
 .said { min-height: 1.6em; font-variant-numeric: tabular-nums; }
 """
 FAINT = 0.03
