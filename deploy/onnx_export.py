@@ -8,8 +8,8 @@
                prediction_logits, seq_relationship_logits   PairedMaskedLM
                attentions          last, where asked for: (batch, layers, heads, queries, keys)
 
-The graph is that of the padded form of the forward pass (`PaddedSequences`), for any batch size and
-any length up to the model's: no shape depends on the texts. A row of the batch needs a token.
+The graph takes any batch size, and any length up to the model's. It packs the batch by itself
+(`TracedSequences`): padding costs no more than its place in attention. A row needs a token.
 """
 
 import contextlib
@@ -27,10 +27,10 @@ from plainformer.base import UserError, atomic_path
 from plainformer.base.extras import need
 from plainformer.encoder import (
     Encoder,
-    PaddedSequences,
     PairedMaskedLM,
     QuestionAnswerer,
     SentenceEncoder,
+    TracedSequences,
     use_backend,
 )
 from plainformer.encoder.inputs import pack_inputs
@@ -38,7 +38,8 @@ from plainformer.encoder.int8 import is_int8
 from plainformer.encoder.pretrained import PretrainedModel
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-OPSET = 18
+OPSET = 20
+"""The first with GELU as one operation."""
 WHOLE, QUANTISED = "model.onnx", "model_quantized.onnx"
 """The files in the folder `onnx/` of an exported model, as `optimum` names them."""
 MOST_BYTES = 2**31 - 2**20
@@ -62,12 +63,15 @@ class PaddedModel(nn.Module):
         token_type_ids: Int[Tensor, "batch seq"] | None = None,
     ) -> tuple[Float[Tensor, "batch *rest"], ...]:
         """Compute the outputs, in the order of `output_names`."""
-        model, sequences = self.model, PaddedSequences(attention_mask.bool())
+        model, sequences = self.model, TracedSequences(attention_mask.bool())
         wanted = {"output_attentions": self.attentions}
         if isinstance(model, SentenceEncoder):
             inputs = pack_inputs(input_ids, None, token_type_ids, sequences)
-            found = model.encoder(input_ids, None, token_type_ids, sequences, **wanted)
-            outputs: Any = (found.last_hidden_state, model.apply_head(found, inputs))
+            found = model.encoder(
+                inputs.input_ids, None, inputs.token_type_ids, sequences, **wanted
+            )
+            pooled = model.apply_head(found, inputs)
+            outputs: Any = (inputs.unpack(found.last_hidden_state), pooled)
         else:
             found = model(input_ids, None, token_type_ids, sequences, **wanted)
             outputs = getattr(found, "logits", found)

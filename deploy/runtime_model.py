@@ -3,8 +3,9 @@
     model = OnnxModel(folder / "onnx/model.onnx", config)         # or OpenVinoModel
     outputs = model(batch.input_ids, None, batch.token_type_ids, batch.sequences)
 
-So tasks, metrics and the server use it as they use the model itself. The graph reads padded texts.
-Packed sequences are sorted by length: they are run in groups of like length, with little padding.
+So tasks, metrics and the server use it as they use the model itself. The graph reads padded texts,
+and packs them by itself, but for attention. Packed sequences are sorted by length: they are run in
+groups of like length, with little padding there.
 """
 
 from abc import abstractmethod
@@ -21,8 +22,8 @@ from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.packing import Sequences
 from plainformer.encoder.pretrained import PretrainedModel
 
-MOST_PADDING = 32
-"""Tokens of padding in a group: about what it costs to run one more."""
+MOST_PADDING = 1 << 13
+"""Pairs of a query and a key in the padding of a group: about what it costs to run one more."""
 
 
 class RuntimeModel(PretrainedModel):
@@ -93,10 +94,13 @@ class RuntimeModel(PretrainedModel):
 
 
 def like_lengths(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield the bounds of groups of adjacent sequences that need little padding together."""
+    """Yield the bounds of groups of adjacent sequences that need little padding together.
+
+    n sequences of at most L tokens have n L² pairs of a query and a key.
+    """
     first = padding = 0
     for index in range(1, len(lengths)):
-        padding += (index - first) * (lengths[index] - lengths[index - 1])
+        padding += (index - first) * (lengths[index] ** 2 - lengths[index - 1] ** 2)
         if padding > MOST_PADDING:
             yield first, index
             first, padding = index, 0

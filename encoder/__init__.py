@@ -44,6 +44,7 @@ from plainformer.encoder.positions import (
     rotary_angles,
 )
 from plainformer.encoder.prepack import prepack_weights
+from plainformer.encoder.traced import TracedSequences
 from plainformer.encoder.weights import load_added, save_added
 from plainformer.encoder.word_vectors import load_word_vectors
 
@@ -77,6 +78,7 @@ __all__ = [
     "Sequences",
     "SinusoidalPositions",
     "TokenClassifier",
+    "TracedSequences",
     "check_finite",
     "embedding_offset",
     "extend_vocabulary",

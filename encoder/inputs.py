@@ -1,7 +1,7 @@
 """Pack the inputs of a model, and return its outputs in the layout of the inputs.
 
 A batch comes padded, `(batch, seq)`, or packed, `(tokens,)` with its `sequences`. Everything
-between works on the packed form.
+between works on the packed form. `TracedSequences` pack a padded batch within a traced graph.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from plainformer.base import UserError
 from plainformer.encoder.packing import Packing, PaddedSequences, Sequences
+from plainformer.encoder.traced import TracedSequences
 
 Ids = Int[Tensor, "batch seq"] | Int[Tensor, " tokens"]
 Mask = Bool[Tensor, "batch seq"] | Int[Tensor, "batch seq"]
@@ -26,7 +27,7 @@ class PackedInputs:
     inputs_embeds: Float[Tensor, "*tokens size"] | None
     token_type_ids: Int[Tensor, "*tokens"] | None
     sequences: Sequences | PaddedSequences
-    packing: Packing | None
+    packing: Packing | TracedSequences | None
     """The packing of a padded batch; None: the batch came with `sequences`."""
 
     def unpack(self, x: Tensor, padding: float = 0.0) -> Tensor:
@@ -60,11 +61,15 @@ def pack_inputs(
     tokens = input_ids if inputs_embeds is None else inputs_embeds
     if tokens is None or (input_ids is not None and inputs_embeds is not None):
         raise UserError("a model needs either input_ids or inputs_embeds")
-    if sequences is not None:
+    is_padded = tokens.ndim == (2 if inputs_embeds is None else 3)
+    if isinstance(sequences, TracedSequences) and is_padded:
+        packing: Packing | TracedSequences = sequences
+    elif sequences is not None:
         return PackedInputs(input_ids, inputs_embeds, token_type_ids, sequences, None)
-    if attention_mask is None:
-        attention_mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-    packing = Packing.of(attention_mask)
+    else:
+        if attention_mask is None:
+            attention_mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        packing = Packing.of(attention_mask)
 
     def pack(x: Tensor | None) -> Tensor | None:
         return None if x is None else packing.pack(x)

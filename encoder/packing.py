@@ -197,9 +197,8 @@ class PaddedSequences:
         """Compute the largest entry of each column over the tokens of each sequence."""
         return self.fill_padding(x, -torch.inf).amax(1)
 
-    @staticmethod
     def _select(
-        x: Shaped[Tensor, "batch seq *rest"], column: Int[Tensor, " batch"]
+        self, x: Shaped[Tensor, "batch seq *rest"], column: Int[Tensor, " batch"]
     ) -> Shaped[Tensor, "batch *rest"]:
         """Select the entry of one column of each row."""
         # x.shape[0], since len(x) would be a constant in an exported graph.

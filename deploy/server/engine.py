@@ -181,7 +181,7 @@ class Engine:
                     break
                 self._changed.wait(left)
             waited = monotonic() - self._since
-            parts = self._pick(-(-self._texts // self._free))
+            parts = self._pick(-(-self._texts // len(self._threads)))
             self._free -= 1
             if self._requests and self._free:
                 self._changed.notify()

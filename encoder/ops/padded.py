@@ -27,7 +27,8 @@ def attention(query: Heads, key: Keys, value: Keys, mask: AttentionMask, dropout
         y = scaled_dot_product_attention(q, k, v, dense_mask(mask, query.dtype), dropout)
         # A copy, since kernels lay out y in different ways: an exported graph must not depend on
         # the one that ran.
-        return y.transpose(1, 2).clone(memory_format=torch.contiguous_format)
+        y = y.transpose(1, 2).clone(memory_format=torch.contiguous_format)
+        return mask.sequences.unpad(y)
     y = sliding_window.attention(q, k, v, mask, dropout, mask.sequences.is_token)
     return mask.sequences.unpad(y.transpose(1, 2))
 
