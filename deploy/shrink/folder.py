@@ -10,8 +10,8 @@ from pathlib import Path
 
 from plainformer.base import UserError, find_folder, replaced_folder
 from plainformer.deploy.card import Data, Facts, Result, write_card
-from plainformer.deploy.card.facts import public
 from plainformer.deploy.card.front_matter import metric_name
+from plainformer.deploy.card.stage import public
 from plainformer.deploy.measured import Measured, measure_both, refuse_loss
 from plainformer.deploy.opened import Opened
 from plainformer.deploy.shrink.options import ShrinkOptions
