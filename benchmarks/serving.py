@@ -9,7 +9,8 @@ minutes, and 2 more the first time, in which MiniLM is fine-tuned on TREC for on
 with, beside the thread that speaks HTTP: by default as many as there are cores.
 
 Every contender is a process of its own with the same weights: ours with each runtime in fp32 and
-int8, and those of `serving_baselines.py`. The clients are one other process, in which 64 keep-alive
+int8, and those of `serving_baselines.py`, whose int8 is dynamic in ONNX Runtime, and that of NNCF
+with SmoothQuant in OpenVINO. The clients are one other process, in which 64 keep-alive
 connections each send a question of TREC's test set, wait for the answer, and send the next.
 
 1. Each server is warmed up, and then takes its turn in each round, which another one begins. Those
@@ -48,7 +49,16 @@ from plainformer.finetune import Predictor
 
 HERE = Path(__file__).parent
 BASELINES = HERE / "serving_baselines.py"
-PACKAGES = ("onnxruntime", "openvino", "fastapi", "pydantic", "uvicorn", "uvloop", "httptools")
+PACKAGES = (
+    "onnxruntime",
+    "openvino",
+    "nncf",
+    "fastapi",
+    "pydantic",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+)
 SERVE = ("-m", "plainformer", "serve", "{run}", "--port", "0", "--runtime")
 CONTENDERS: Mapping[str, Sequence[str]] = {
     "Plainformer, torch": (*SERVE, "torch"),
@@ -61,7 +71,7 @@ CONTENDERS: Mapping[str, Sequence[str]] = {
     "FastAPI + ONNX Runtime": (str(BASELINES), "onnxruntime", "{run}", "{theirs}/fused.onnx"),
     "FastAPI + ONNX Runtime int8": (str(BASELINES), "onnxruntime", "{run}", "{theirs}/int8.onnx"),
     "FastAPI + OpenVINO": (str(BASELINES), "openvino", "{run}", "{theirs}/plain.onnx"),
-    "FastAPI + OpenVINO int8": (str(BASELINES), "openvino", "{run}", "{theirs}/plain_int8.onnx"),
+    "FastAPI + OpenVINO int8": (str(BASELINES), "openvino", "{run}", "{theirs}/smooth.xml"),
 }
 WITHIN = 1e-3
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")

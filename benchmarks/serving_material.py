@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from plainformer.base import write_json
@@ -27,15 +28,17 @@ def prepare(material: Path) -> None:
         call("finetune", "classification", *names, "--out", str(run))
     if not exported.exists():
         call("export", str(run), "--out", str(exported), "--int8", "--data", "trec")
-    if not (theirs / "plain_int8.onnx").exists():
+    if not (theirs / "int8.onnx").exists():
         export_theirs(exported, theirs)
+    if not (theirs / "smooth.xml").exists():
+        smooth(exported, theirs)
     if not (material / "texts.json").exists():
         lines = (fetch("trec") / "test.jsonl").read_text(encoding="utf-8").splitlines()
         write_json(material / "texts.json", [json.loads(line)["text"] for line in lines])
 
 
 def export_theirs(folder: Path, theirs: Path) -> None:
-    """Export by transformers: as it comes, with operators fused for BERT, and each in int8."""
+    """Export by transformers: as it comes, with operators fused for BERT, and that in int8."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.transformers.optimizer import optimize_model
     from transformers import AutoModelForSequenceClassification
@@ -61,14 +64,34 @@ def export_theirs(folder: Path, theirs: Path) -> None:
     heads, hidden = model.config.num_attention_heads, model.config.hidden_size
     fused = optimize_model(str(theirs / "plain.onnx"), "bert", num_heads=heads, hidden_size=hidden)
     fused.save_model_to_file(str(theirs / "fused.onnx"))
-    for source, target in (("fused", "int8"), ("plain", "plain_int8")):
-        quantize_dynamic(
-            theirs / f"{source}.onnx",
-            theirs / f"{target}.onnx",
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            extra_options={"DefaultTensorType": 1},  # it does not know the fused operators
-        )
+    quantize_dynamic(
+        theirs / "fused.onnx",
+        theirs / "int8.onnx",
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        extra_options={"DefaultTensorType": 1},  # it does not know the fused operators
+    )
+
+
+def smooth(folder: Path, theirs: Path) -> None:
+    """Quantise weights and inputs for OpenVINO: NNCF's SmoothQuant on 300 training questions."""
+    import nncf
+    import openvino
+    from tokenizers import Tokenizer
+
+    print("quantising with NNCF", flush=True)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    lines = (fetch("trec") / "train.jsonl").read_text(encoding="utf-8").splitlines()[:300]
+
+    def feed(line: str) -> dict[str, np.ndarray]:
+        ids = np.array([tokenizer.encode(json.loads(line)["text"]).ids])
+        mask, types = np.ones_like(ids), np.zeros_like(ids)
+        return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+
+    model = openvino.Core().read_model(theirs / "plain.onnx")
+    kind = nncf.ModelType.TRANSFORMER
+    quantised = nncf.quantize(model, nncf.Dataset(lines, feed), model_type=kind)
+    openvino.save_model(quantised, theirs / "smooth.xml")
 
 
 class OnlyLogits(torch.nn.Module):
