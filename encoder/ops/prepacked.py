@@ -51,7 +51,9 @@ def fused_linear(
     bias: Float[Tensor, " rows"] | None,
     act: str | None = None,
 ) -> Float[Tensor, "*batch rows"]:
-    """Compute act(x Wᵀ + b) in one call of oneDNN."""
+    """Compute act(x Wᵀ + b) in one call of oneDNN, which knows no gradient."""
+    if x.requires_grad and torch.is_grad_enabled():
+        return plain_linear(x, weight, bias, act)
     _, (name, kind) = ACTIVATIONS[act]
     y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, name, [], kind)
     return y

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from plainformer.encoder import Encoder, MaskedLM, prepack_weights
 from plainformer.encoder.linear import Linear
@@ -59,3 +59,21 @@ def test_nothing_is_learned_afterwards() -> None:
     model = prepack_weights(Encoder(bert()))
     with pytest.raises(RuntimeError):
         model(**padded([3])).last_hidden_state.sum().backward()
+
+
+@pytest.mark.parametrize("act", ["gelu", "relu"])
+def test_gradients_reach_the_inputs(act: str) -> None:
+    """Those of an attack or an attribution: through the weights, not around them."""
+    model = randomise(Encoder(bert(hidden_act=act))).eval()
+    batch = padded([7, 3, 12])
+    vectors = model.embeddings.tokens(batch.pop("input_ids")).detach()
+
+    def gradient() -> Tensor:
+        x = vectors.clone().requires_grad_()
+        model(inputs_embeds=x, **batch).last_hidden_state.square().sum().backward()
+        assert x.grad is not None
+        return x.grad
+
+    expected = gradient()
+    prepack_weights(model)
+    assert_relative(gradient(), expected, 1e-5)
