@@ -5,9 +5,9 @@
 
 A batch takes an item of each waiting request in turn, up to a number of tokens, so a long request
 delays no short one. The first item waits a few milliseconds for others, unless they already fill a
-batch. Several threads may take batches from the queue, and share what waits. Where
-a batch fails, its requests are computed one by one, and only the faulty one fails. A request whose
-future was cancelled is not computed.
+batch. Several threads may take batches from the queue, and share what waits. Where a batch fails,
+its requests are computed one by one, and only the faulty one fails. A request whose future was
+cancelled is not computed.
 """
 
 import threading
