@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-from plainformer.deploy.card.facts import Facts, Result
+from plainformer.deploy.card.facts import Facts
 from plainformer.deploy.card.loading import EXPORTED, library_of
+from plainformer.deploy.card.results import Result
 from plainformer.deploy.card.tasks import WORDINGS
 from plainformer.encoder.weights import named_architectures
 

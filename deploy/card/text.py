@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterable, Sequence
 
 from plainformer import __version__
-from plainformer.deploy.card.facts import Data, Facts, Result
+from plainformer.deploy.card.facts import Facts
 from plainformer.deploy.card.front_matter import as_yaml, front_matter, metric_name
 from plainformer.deploy.card.loading import loadings
+from plainformer.deploy.card.results import Data, Result
 from plainformer.deploy.card.tasks import WORDINGS
 from plainformer.encoder.weights import family_of, is_adapter, named_architectures
 from plainformer.encoder.weights.native import NATIVE
