@@ -81,6 +81,14 @@ class TracedSequences(PaddedSequences):
         """Count the true `flags` of each sequence, up to each token and with it."""
         return self.unpad(super().cumsum(self.pad(flags)))
 
+    def first(self, x: Shaped[Tensor, "tokens *rest"]) -> Shaped[Tensor, "batch *rest"]:
+        """Select the entry of the first token of each sequence."""
+        return self._select(x, self.is_token.int().argmax(1))
+
+    def last(self, x: Shaped[Tensor, "tokens *rest"]) -> Shaped[Tensor, "batch *rest"]:
+        """Select the entry of the last token of each sequence."""
+        return self._select(x, self.is_token.cumsum(1).argmax(1))
+
     def sum(self, x: Shaped[Tensor, "tokens size"]) -> Shaped[Tensor, "batch size"]:
         """Add up the entries of the tokens of each sequence."""
         return self.unpack(x).sum(1)
