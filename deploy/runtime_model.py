@@ -64,12 +64,14 @@ class RuntimeModel(PretrainedModel):
         if skip:
             raise UserError("an exported model pools every token, also those of a prompt")
         types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
-        bounds = sequences.cu_seqlens.tolist()
+        packed = {"input_ids": input_ids.numpy(), "token_type_ids": types.numpy()}
+        lengths, begin = np.array(sequences.lengths), 0
         found: list[list[Tensor]] = []
         for first, last in like_lengths(sequences.lengths):
-            tokens = slice(bounds[first], bounds[last])
-            part = Sequences.of(sequences.lengths[first:last])
-            found.append(self._run_group(input_ids[tokens], types[tokens], part))
+            end = begin + int(lengths[first:last].sum())
+            part = {name: x[begin:end] for name, x in packed.items()}
+            found.append(self._run_group(part, lengths[first:last]))
+            begin = end
         outputs = [torch.cat(parts) for parts in zip(*found, strict=True)]
         if self.output_names[-1] == "sentence_embedding":
             return outputs[-1]
@@ -78,17 +80,21 @@ class RuntimeModel(PretrainedModel):
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def _run_group(
-        self, ids: Int[Tensor, " tokens"], types: Int[Tensor, " tokens"], sequences: Sequences
+        self, packed: dict[str, Int[np.ndarray, " tokens"]], lengths: Int[np.ndarray, " sequences"]
     ) -> list[Tensor]:
-        """Compute the outputs of some sequences: pad them, run the graph, and unpad."""
-        padded = {  # (sequences, length)
-            "input_ids": sequences.pad(ids),
-            "attention_mask": sequences.is_token.long(),
-            "token_type_ids": sequences.pad(types),
-        }
-        found = self.run({name: padded[name].numpy() for name in self.input_names})
+        """Compute the outputs of some sequences: pad them, run the graph, and unpad.
+
+        All in NumPy: each operation of torch gives up the interpreter's lock, which other threads
+        of a server may keep for longer than the operation takes.
+        """
+        is_token = np.arange(lengths.max()) < lengths[:, None]  # (sequences, length)
+        padded = {"attention_mask": is_token.astype(np.int64)}
+        for name, values in packed.items():
+            padded[name] = np.zeros(is_token.shape, np.int64)
+            padded[name][is_token] = values
+        found = self.run({name: padded[name] for name in self.input_names})
         return [
-            sequences.unpad(torch.from_numpy(x)) if of_tokens else torch.from_numpy(x)
+            torch.from_numpy(x[is_token] if of_tokens else x)
             for x, of_tokens in zip(found, self.is_of_tokens, strict=True)
         ]
 

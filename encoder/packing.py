@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
@@ -45,10 +46,11 @@ class Sequences:
         causal: bool = False,
     ) -> "Sequences":
         """Compute the boundaries of sequences of these `lengths` (each at least 1)."""
-        sizes = torch.tensor(lengths, dtype=torch.int64)
-        cu_seqlens = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
-        positions = torch.arange(int(cu_seqlens[-1])) - cu_seqlens[:-1].repeat_interleave(sizes)
-        sequences = cls(tuple(lengths), cu_seqlens.int(), positions, causal)
+        sizes = np.array(lengths, np.int64)
+        cu_seqlens = np.concatenate([[0], sizes.cumsum()])
+        positions = np.arange(cu_seqlens[-1]) - cu_seqlens[:-1].repeat(sizes)
+        bounds = torch.from_numpy(cu_seqlens.astype(np.int32))
+        sequences = cls(tuple(lengths), bounds, torch.from_numpy(positions), causal)
         return sequences if device is None else sequences.to(device)
 
     def to(self, device: torch.device | str) -> "Sequences":

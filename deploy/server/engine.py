@@ -5,9 +5,9 @@
 
 A batch takes an item of each waiting request in turn, up to a number of tokens, so a long request
 delays no short one. The first item waits a few milliseconds for others, unless they already fill a
-batch. Several threads may take batches from the queue, and share what waits. Where a batch fails,
-its requests are computed one by one, and only the faulty one fails. A request whose future was
-cancelled is not computed.
+batch. Several threads may take batches from the queue: those that are free share what waits. Where
+a batch fails, its requests are computed one by one, and only the faulty one fails. A request whose
+future was cancelled is not computed.
 """
 
 import threading
@@ -19,8 +19,6 @@ from typing import Any, Protocol
 
 from plainformer.finetune.data.batch import BATCH_TOKENS
 
-FEW = 16
-"""Texts of a batch that costs no more for each than a larger one."""
 Compute = Callable[[Sequence[Any]], Sequence[Any]]
 OnBatch = Callable[[int, int, float, float], None]
 """A function that is called with the texts and tokens of a batch, the seconds that its first text
@@ -183,19 +181,11 @@ class Engine:
                     break
                 self._changed.wait(left)
             waited = monotonic() - self._since
-            parts = self._pick(self._share())
+            parts = self._pick(-(-self._texts // self._free))
             self._free -= 1
             if self._requests and self._free:
                 self._changed.notify()
             return parts, waited
-
-    def _share(self) -> int:
-        """Return the texts of the next batch: what waits is shared among the threads that are free.
-
-        More than a few are shared with those that compute, too, which then need not wait for work.
-        """
-        all_threads, waiting = len(self._threads), self._texts
-        return max(-(-waiting // all_threads), min(-(-waiting // self._free), FEW))
 
     def _pick(self, most: int) -> Parts:
         """Take an item of each request in turn, until the batch is full or has `most` items."""
