@@ -65,7 +65,7 @@ class Guard:
         is_counted = scope["method"] == "POST" and route in self._counted
         status = 500
         if is_counted:
-            self._metrics.count.labels(route).inc()
+            self._metrics.of_arrival(route)
         try:
             await self._answer(scope, receive, sent)
             status = sent.status
@@ -91,26 +91,33 @@ class Guard:
                 return {"type": "http.request", "body": body, "more_body": False}
             return await receive()
 
-        work = asyncio.ensure_future(self._app(scope, replay, sent))
-        gone = asyncio.ensure_future(disconnected(receive))
+        task, is_gone = asyncio.current_task(), False
+        assert task is not None
+
+        async def watch() -> None:
+            nonlocal is_gone
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            if not sent.complete:
+                is_gone = True
+                task.cancel()
+
+        watcher = asyncio.ensure_future(watch())
         try:
-            await asyncio.wait(
-                {work, gone},
-                timeout=self._limits.timeout,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if not work.done() and not sent.complete:
-                raise (
-                    Refused(GONE, "the client closed the connection")
-                    if gone.done()
-                    else Refused(504, f"not answered within {self._limits.timeout:g} s: try again")
-                )
-            await work
+            async with asyncio.timeout(self._limits.timeout):
+                await self._app(scope, replay, sent)
+        except TimeoutError:
+            if sent.complete:
+                raise
+            late = f"not answered within {self._limits.timeout:g} s: try again"
+            raise Refused(504, late) from None
+        except asyncio.CancelledError:
+            if not is_gone:  # the server ends
+                raise
+            task.uncancel()
+            raise Refused(GONE, "the client closed the connection") from None
         finally:
-            gone.cancel()
-            if not work.done():
-                work.cancel()
-                await asyncio.wait({work})
+            watcher.cancel()
 
     def _check_token(self, scope: Scope) -> None:
         if self._token is None or scope["path"] in self._open:
@@ -145,9 +152,3 @@ class Guard:
         if size > most:
             raise too_large
         return bytes(body)
-
-
-async def disconnected(receive: Receive) -> None:
-    """Wait until the client closes the connection."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

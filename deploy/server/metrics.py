@@ -17,6 +17,7 @@ Names and meanings are those of text-embeddings-inference, which counts by `meth
 """
 
 import re
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.process_collector import ProcessCollector
@@ -41,6 +42,7 @@ class Metrics:
         self.count = counter("te_request_count", "Requests.", "route")
         self.success = counter("te_request_success", "Answered requests.", "route")
         self.failure = counter("te_request_failure", "Failed requests.", "route", "err")
+        self._count, self._success = cache(self.count.labels), cache(self.success.labels)
         self.duration = histogram("te_request_duration", "Seconds of a request.", SECONDS)
         self.queue_duration = histogram(
             "te_request_queue_duration", "Seconds that a batch waited.", SECONDS
@@ -59,10 +61,14 @@ class Metrics:
         self.queue_duration.observe(waited)
         self.inference_duration.observe(seconds)
 
+    def of_arrival(self, route: str) -> None:
+        """Count a request that has come."""
+        self._count(route).inc()
+
     def of_request(self, route: str, failure: str | None, seconds: float) -> None:
         """Count a request that has ended."""
         if failure is None:
-            self.success.labels(route).inc()
+            self._success(route).inc()
             self.duration.observe(seconds)
         else:
             self.failure.labels(route, failure).inc()

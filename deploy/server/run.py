@@ -39,6 +39,7 @@ def make_server(app: Guard, limits: Limits, keep_alive: int = 75) -> uvicorn.Ser
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         lifespan="on",
         timeout_keep_alive=keep_alive,
         timeout_graceful_shutdown=int(limits.timeout) + 5,
