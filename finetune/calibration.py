@@ -34,7 +34,7 @@ class Calibration:
     """A temperature, and the thresholds of prediction sets and of abstaining."""
 
     temperature: float = 1.0
-    """What outputs are divided by before they become probabilities."""
+    """The number that outputs are divided by before they become probabilities."""
     set_score: SetScore = "lac"
     """The score of an answer, which is in the set up to `set_threshold`."""
     set_threshold: float | None = None

@@ -49,7 +49,7 @@ FIT, CHOOSE, MEASURE = "fit the temperature", "choose the thresholds", "measure"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is calibrated, beside the temperature."""
+    """The prediction sets and the abstaining to calibrate, beside the temperature."""
 
     coverage: float | None = None
     """How often a set or an interval holds the true answer; None: no sets."""

@@ -26,7 +26,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Scaling:
-    """What the temperature changes."""
+    """The measures of the probabilities before and after the temperature."""
 
     before: Measures
     after: Measures
@@ -157,7 +157,7 @@ class Report:
     task: str
     calibration: Calibration
     rows: dict[str, int]
-    """What was fitted or measured -> the number of its rows."""
+    """The use of the rows: "fit the temperature", "measure", … -> the number of rows."""
     scaling: Scaling | None
     coverage: Coverage | None
     abstaining: Abstaining | None

@@ -43,11 +43,11 @@ class Answer:
     key: Hashable
     """Equal for the same answers; None where answers are numbers, which never flip."""
     counts: Mapping[str, float] = field(default_factory=dict)
-    """What is answered, by label: more of it may be answered for one version."""
+    """Label -> how often it is answered, such as the number of its tags."""
     strengths: Mapping[str, float] = field(default_factory=dict)
     """How strongly, by label: log-odds, or the number itself."""
     unit: str = "log-odds"
-    """What the strengths are."""
+    """The unit of the strengths: log-odds, score, cosine."""
 
 
 def answer_of(task: AnyTask, prediction: Any, edits: Edits = (), context: str = "") -> Answer:

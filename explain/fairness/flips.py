@@ -29,7 +29,7 @@ KEPT = 10
 
 @dataclass(frozen=True)
 class Direction:
-    """What changes for one label from the first to the second side."""
+    """The change of one label from the first to the second side."""
 
     label: str
     first: int
@@ -64,13 +64,13 @@ class Sides:
     directions: list[Direction]
     """The most one-sided first."""
     unit: str
-    """What changes: log-odds, a score, a cosine, a number of tags."""
+    """The unit of the changes: log-odds, a score, a cosine, a number of tags."""
     examples: list[Flip]
 
 
 @dataclass(frozen=True)
 class SwapReport:
-    """What was found with one list of words."""
+    """The result of one list of words."""
 
     name: str
     rows: int

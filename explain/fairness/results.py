@@ -21,7 +21,7 @@ Values = Float64[np.ndarray, " measures"]
 
 @dataclass(frozen=True)
 class Measure:
-    """What is measured of a group: a score of the task, or a rate of one label."""
+    """A measure of some examples: a score of the task, or a rate of one label."""
 
     name: str
     label: str | None = None
@@ -30,7 +30,7 @@ class Measure:
 
 
 class Results(ABC):
-    """What is kept of some examples with their predictions, and the measures of any of them."""
+    """The kept examples and predictions, and the measures of any selection of them."""
 
     measures: tuple[Measure, ...]
     """The first is the score by which groups are compared first."""

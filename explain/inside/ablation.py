@@ -42,7 +42,7 @@ PerHead = Float64[np.ndarray, "layers heads"]
 
 @dataclass(frozen=True)
 class HeadAblation:
-    """What the score loses without each head, beside the importance by gradient."""
+    """The drop of the score without each head, beside the importance by gradient."""
 
     metric: str
     """The name of the score: the first of the task's metric."""

@@ -35,7 +35,7 @@ TOLERANCE = 1e-2
 
 @dataclass(frozen=True)
 class Layer:
-    """What a probe on a layer predicts of held-out labels, with 95 % intervals."""
+    """The accuracy of a probe on one layer on held-out labels, with 95 % intervals."""
 
     number: int
     """0: the embeddings."""

@@ -23,7 +23,7 @@ SAMPLES = 1000
 
 @dataclass(frozen=True)
 class Drop:
-    """What a change costs one model."""
+    """The drop of one model's score by a kind of change."""
 
     before: float
     after: float
@@ -35,7 +35,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class Gain:
-    """What another model wins back of a drop."""
+    """The part of a drop that another model wins back."""
 
     value: float
     interval: Interval

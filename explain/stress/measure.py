@@ -27,7 +27,7 @@ from plainformer.finetune.prediction.predictor import Predictor, Progress
 
 @dataclass(frozen=True)
 class Settings:
-    """What is changed, and how much of it."""
+    """The kinds of change, and their strength."""
 
     kinds: tuple[str, ...]
     strength: float = 0.2
@@ -38,7 +38,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model answers to some examples."""
+    """The predictions of a model for some examples."""
 
     predictor: Predictor
     examples: Sequence[Any]

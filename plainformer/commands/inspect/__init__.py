@@ -36,7 +36,7 @@ class InspectOptions:
     """Folder of the model."""
 
     view: Annotated[ViewOptions, OneOf(VIEWS)] = field(default_factory=AttentionOptions)
-    """What to look at."""
+    """The view: attention, heads, layers, map, neighbours, or influence."""
 
 
 def run(arguments: Sequence[str]) -> None:
