@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from plainformer.explain.fairness.swap import edits_of, side_of, texts_of, versi
 from plainformer.explain.fairness.swap_lists import SwapList, load_list
 from plainformer.finetune.data.examples import source_rows
 from plainformer.finetune.data.rows import bounded
-from plainformer.finetune.prediction.inputs import file_rows, with_texts
+from plainformer.finetune.prediction.inputs import Inputs, with_texts
 from plainformer.finetune.prediction.predictor import Predictor, Progress, no_progress
 from plainformer.finetune.tasks.tagging.task import Tagging
 
@@ -113,7 +113,8 @@ class Fairness:
 
         def examples() -> Iterator[Any]:
             if source.endswith(".txt") and not isinstance(task, Tagging):
-                rows = file_rows(type(task), source, naming)
+                portions = Inputs((), source, tuple(columns)).portions(task)
+                rows: Iterable[Row] = chain.from_iterable(portions)
             else:
                 rows = source_rows(type(task), source, "test", naming)
             return (task.read(row, labelled=False) for row in bounded(with_texts(task, rows)))

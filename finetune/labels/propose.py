@@ -56,16 +56,17 @@ def propose(
         UserError: the run, the file or the labelled examples cannot be read, or the task has no
             probabilities.
     """
+    inputs = Inputs((), file).shared(columns, labelled)
     predictor = Predictor.load(run)
     task = predictor.task
     if by != "coreset":
         check_answers(task)
-    naming = task.naming(columns, task.columns)
-    rows = list(bounded(chain.from_iterable(Inputs((), file).portions(task, naming))))
+    rows = list(bounded(chain.from_iterable(inputs.portions(task))))
     if not rows:
         raise UserError(f"{file}: there is nothing to choose from")
     pool = [task.read(row, labelled=False) for row in rows]
     if by == "coreset":
+        naming = task.naming(columns, task.columns)
         known = labelled_examples(Path(run), task, labelled, naming)
         chosen = k_center(vectors(run, pool), vectors(run, known), count)
     else:

@@ -14,9 +14,9 @@ not wait for others, and lines that arrive together share a batch.
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,19 +39,29 @@ class Inputs:
     """The inputs of predictions: some texts or a file; without both, standard input.
 
     Raises:
-        UserError: there are both, or none and standard input is a terminal.
+        UserError: there are both, or none and standard input is a terminal; or there are columns
+            of what has none.
     """
 
     texts: tuple[str, ...] = ()
     file: str | None = None
+    columns: tuple[str, ...] = ()
+    """The columns of the file, as NAME=COLUMN; by default as in training."""
 
     def __post_init__(self) -> None:
-        """Check that there is one source."""
+        """Check that there is one source, and that it has columns if some are named."""
         if self.texts and self.file is not None:
             raise UserError("give either --text or --file, not both")
         is_piped = sys.stdin is not None and not sys.stdin.isatty()
         if not self.texts and self.file is None and not is_piped:
             raise UserError("give --text or --file, or pipe texts into standard input")
+        if self.columns and not self.has_columns:
+            lines = f"{self.file} is read as a text in each line, which has no columns: leave "
+            raise UserError(
+                "--columns names columns of a file, and --text has none: leave one of them out"
+                if self.texts
+                else f"{lines}--columns out, or give rows ({' '.join(OF_ROWS)})"
+            )
 
     @property
     def is_stream(self) -> bool:
@@ -63,8 +73,25 @@ class Inputs:
         path = Path(str(self.file))
         return path.is_fifo() or path.is_char_device()
 
-    def portions(self, task: AnyTask, columns: Columns) -> Iterator[Iterable[Row]]:
+    @property
+    def has_columns(self) -> bool:
+        """Tell whether the inputs are rows, or may be: those of a stream."""
+        if self.texts:
+            return False
+        return self.is_stream or suffix_of(str(self.file)) in OF_ROWS
+
+    def shared(self, columns: Sequence[str], other: str | None) -> "Inputs":
+        """Return the inputs with columns that they share with another file, if there is one.
+
+        Inputs without columns leave them to the other file.
+        """
+        if other is not None and not self.has_columns:
+            return self
+        return replace(self, columns=tuple(columns))
+
+    def portions(self, task: AnyTask) -> Iterator[Iterable[Row]]:
         """Yield the rows in portions; each is predicted before the next is read."""
+        columns = task.naming(self.columns, task.columns)
         if self.texts:
             yield as_rows(self.texts)
         elif self.file in (None, "-"):
@@ -77,13 +104,13 @@ class Inputs:
         else:
             yield with_texts(task, file_rows(type(task), str(self.file), columns))
 
-    def count(self, task: AnyTask, columns: Columns) -> int | None:
+    def count(self, task: AnyTask) -> int | None:
         """Count the rows, up to one that cannot be read; None for a stream."""
         if self.is_stream or "://" in (self.file or ""):
             return None
         number = 0
         with suppress(UserError):
-            for portion in self.portions(task, columns):
+            for portion in self.portions(task):
                 for _ in portion:
                     number += 1
         return number

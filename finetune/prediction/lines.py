@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,14 +27,12 @@ def predict_lines(
     folder: Folders,
     inputs: Inputs,
     out: Path | None = None,
-    columns: Sequence[str] = (),
     int8: bool = False,
 ) -> Written:
     """Predict with the model in `folder`, and write to `out`, by default to standard output.
 
     Several folders are an ensemble. A stream is answered as it arrives. Of several processes each
-    computes a part, and the main one writes. `columns` maps fields to columns ("text=review"); by
-    default as in training.
+    computes a part, and the main one writes.
 
     Raises:
         UserError: names file and line of an input that cannot be read, or the fault of `out`.
@@ -48,9 +45,8 @@ def predict_lines(
     target = out if is_main() else Path(os.devnull)
     predictor = Predictor.load(folder, int8=int8)
     task = predictor.task
-    naming = task.naming(columns, task.columns)
     quiet = not is_main() or (out is None and sys.stdout.isatty())
-    total = None if quiet else inputs.count(task, naming)
+    total = None if quiet else inputs.count(task)
     num_answers = num_cut = 0
     with (
         processes(),
@@ -58,7 +54,7 @@ def predict_lines(
         counting("predicting", total, quiet=quiet) as advance,
     ):
         write = writer(file, "" if out is None else out.suffix)
-        for portion in inputs.portions(task, naming):
+        for portion in inputs.portions(task):
             for row, item, prediction in predictor.predict_rows(portion, advance):
                 write(row, prediction)
                 num_answers += 1

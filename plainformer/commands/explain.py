@@ -78,11 +78,9 @@ def run(arguments: Sequence[str]) -> None:
     from plainformer.explain.attribution.terminal import print_explanation
     from plainformer.finetune.prediction.inputs import Inputs
 
-    inputs = Inputs(options.text, options.file)
+    inputs = Inputs(options.text, options.file, options.columns)
     explainer = Explainer.load(options.run)
-    task = explainer.predictor.task
-    columns = task.naming(options.columns, task.columns)
-    rows = (row for portion in inputs.portions(task, columns) for row in portion)
+    rows = (row for portion in inputs.portions(explainer.predictor.task) for row in portion)
     console, kept = Console(highlight=False), []
     some = islice(rows, options.limit)
 

@@ -54,9 +54,8 @@ def run(arguments: Sequence[str]) -> None:
 
     written = predict_lines(
         options.run,
-        Inputs(options.text, options.file),
+        Inputs(options.text, options.file, options.columns),
         options.out,
-        columns=options.columns,
         int8=options.int8,
     )
     if written.num_cut and is_main():

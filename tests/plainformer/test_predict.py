@@ -206,6 +206,18 @@ def test_texts_come_from_one_place(refused, classifier, tmp_path):
     assert "give either --text or --file" in refused("predict", classifier, *arguments)
 
 
+@pytest.mark.parametrize(
+    "command", [["predict"], ["explain"], *(["inspect", v] for v in ("attention", "neighbours"))]
+)
+@pytest.mark.parametrize(
+    ("given", "fault"), [("--text", "--text has none"), ("--file", "text in each line")]
+)
+def test_columns_of_what_has_none_are_refused(refused, classifier, tmp_path, command, given, fault):
+    (tmp_path / "a.txt").write_text("the cat\n")
+    line = [*command, classifier, given, tmp_path / "a.txt", "--columns", "text=review"]
+    assert fault in refused(*line)
+
+
 def test_a_person_at_the_keyboard_is_asked_for_texts(refused, classifier, monkeypatch):
     ours, theirs = pty.openpty()
     with os.fdopen(ours), os.fdopen(theirs) as keyboard:

@@ -53,11 +53,10 @@ def show(run: Path, options: AttentionOptions) -> None:
     from plainformer.finetune.prediction.inputs import Inputs
     from plainformer.tables import print_table
 
-    inputs = Inputs(options.text, options.file)
+    inputs = Inputs(options.text, options.file, options.columns)
     predictor = open_model(run)
     task = predictor.task
-    columns = task.naming(options.columns, task.columns)
-    rows = islice((row for some in inputs.portions(task, columns) for row in some), options.limit)
+    rows = islice((row for some in inputs.portions(task) for row in some), options.limit)
     kept: list[SequenceAttention] = []
     cut = 0
 

@@ -23,7 +23,8 @@ class InfluenceOptions(ViewOptions):
     .parquet); - is standard input."""
 
     columns: tuple[str, ...] = ()
-    """Read these columns of both files: --columns text=review. By default as in training."""
+    """Read these columns of both files: --columns text=review. By default as in training. With
+    --text, of the file of --train."""
 
     train: str | None = None
     """Search in this file or set instead of what the run was trained on."""
@@ -52,13 +53,12 @@ def show(run: Path, options: InfluenceOptions) -> None:
     from plainformer.explain.inside.training import training_of
     from plainformer.finetune.prediction.inputs import Inputs
 
-    inputs = Inputs(options.text, options.file)
+    inputs = Inputs(options.text, options.file).shared(options.columns, options.train)
     checkpoints = checkpoints_of(run) if options.checkpoints else ()
     predictor = open_model(run)
     task = predictor.task
     check_last_layer(task)
-    naming = task.naming(options.columns, task.columns)
-    rows = (row for portion in inputs.portions(task, naming) for row in portion)
+    rows = (row for portion in inputs.portions(task) for row in portion)
     examples = queries(predictor, islice(rows, options.limit))
     training = training_of(run, predictor, options.train, options.columns)
     found = influences_on(predictor, examples, training, checkpoints, quiet=False)
