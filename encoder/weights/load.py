@@ -21,7 +21,13 @@ from plainformer.encoder.weights.family import Family, Tensors, headed, listed
 from plainformer.encoder.weights.folder import find, read_tensors
 from plainformer.encoder.weights.labels import read_labels
 from plainformer.encoder.weights.settings import read_settings
-from plainformer.encoder.weights.storage import activations_of, dequantised, load_int8
+from plainformer.encoder.weights.storage import (
+    INT8_FILE,
+    activations_of,
+    dequantised,
+    load_int8,
+    refuse_other_storage,
+)
 
 if TYPE_CHECKING:
     from plainformer.encoder.pretrained import PretrainedModel
@@ -57,6 +63,7 @@ def load(
         family = family_of(raw)
         config, activations = family.read_config(raw), activations_of(raw)
         found = read_tensors(folder) if adapter is None else adapter.base_tensors()
+        refuse_other_storage(found, activations, (folder / INT8_FILE).is_file())
         stored = family.with_prefix(found)
         tensors = dequantised(stored) if activations else dict(stored)
         more = {} if adapter is None else family.with_prefix(adapter.tensors)

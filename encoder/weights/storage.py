@@ -94,6 +94,24 @@ def quantization_config(activations: Activations) -> dict[str, Any]:
     return {FIELD: {"quant_method": METHOD, "activations": activations}}
 
 
+def refuse_other_storage(
+    stored: Tensors, activations: Activations | None, int8_beside: bool
+) -> None:
+    """Raise `UserError` where the numbers of a file are not stored as `config.json` says."""
+    is_int8 = any(tensor.dtype == torch.int8 for tensor in stored.values())
+    if is_int8 == (activations is not None):
+        return
+    if is_int8:
+        raise UserError(
+            f"the weights are in int8, and config.json says nothing of it ({FIELD}): it is of "
+            "another model; save the model anew"
+        )
+    raise UserError(
+        f"config.json says that the weights are in int8 ({FIELD}), and those of {FLOAT_FILE} are "
+        + (f"not: remove it, {INT8_FILE} is there" if int8_beside else "not: save the model anew")
+    )
+
+
 def dequantised(stored: Tensors) -> Tensors:
     """Return scale · W_q for each matrix of integers, and the other tensors as they are."""
     tensors = dict(stored)

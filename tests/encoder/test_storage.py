@@ -1,6 +1,7 @@
 """Weights in fewer bits: a folder reloads to the same numbers, and `transformers` is not misled."""
 
 import copy
+import shutil
 
 import pytest
 import torch
@@ -105,6 +106,26 @@ def test_transformers_refuses_int8(tmp_path):
         for kind in (transformers.AutoModel, transformers.BertModel):
             with pytest.raises(OSError, match=r"no file named model\.safetensors"):
                 kind.from_pretrained(tmp_path / folder)
+
+
+@pytest.mark.parametrize("says", ["int8", "float"])
+def test_weights_of_another_config_are_refused(says, tmp_path):
+    model = randomise(Encoder(bert()))
+    save(model, tmp_path / "whole")
+    int8 = Storage(int8=True) if says == "float" else Storage()
+    save(quantize_int8(model) if says == "int8" else model, tmp_path / "small", int8)
+    weights, fewer = "model.safetensors", "model_int8.safetensors"
+    whole, small = tmp_path / "whole", tmp_path / "small"
+    shutil.copy(whole / weights, small / weights)
+    with pytest.raises(UserError, match=r"those of model\.safetensors are not: remove it"):
+        Encoder.from_pretrained(small)
+    shutil.move(small / fewer, whole / fewer)
+    with pytest.raises(UserError, match=r"those of model\.safetensors are not: save the model"):
+        Encoder.from_pretrained(small)
+    Encoder.from_pretrained(whole)  # its own file comes first
+    (whole / weights).unlink()
+    with pytest.raises(UserError, match=r"in int8, and config\.json says nothing of it"):
+        Encoder.from_pretrained(whole)
 
 
 def test_what_is_refused(tmp_path):
