@@ -98,7 +98,7 @@ def refuse_other_storage(
     stored: Tensors, activations: Activations | None, int8_beside: bool
 ) -> None:
     """Raise `UserError` where the numbers of a file are not stored as `config.json` says."""
-    is_int8 = any(tensor.dtype == torch.int8 for tensor in stored.values())
+    is_int8 = any(t.dtype == torch.int8 and _scale(name) in stored for name, t in stored.items())
     if is_int8 == (activations is not None):
         return
     if is_int8:
