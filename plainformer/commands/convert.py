@@ -26,9 +26,11 @@ class ConvertOptions:
 def run(arguments: Sequence[str]) -> None:
     """Convert, and print the number of tensors."""
     options = parse(ConvertOptions, "convert", arguments)
+    from plainformer.deploy.card import converted_card
     from plainformer.encoder.weights import is_adapter
 
-    if is_adapter(options.model):
+    is_merged = is_adapter(options.model)
+    if is_merged:
         from plainformer.finetune.merged_folder import merge_folder
 
         count = merge_folder(options.model, options.out)
@@ -36,4 +38,5 @@ def run(arguments: Sequence[str]) -> None:
         from plainformer.encoder.weights.convert import convert
 
         count = convert(options.model, options.out)
+    converted_card(options.out, options.model, is_merged)
     print(f"{count:,} tensors, and the files beside them, are in {options.out}")

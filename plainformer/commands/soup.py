@@ -34,10 +34,15 @@ class SoupOptions:
 def run(arguments: Sequence[str]) -> None:
     """Average, and print the score of each run and of the soup."""
     options = parse(SoupOptions, "soup", arguments)
+    from plainformer.deploy.card import soup_card
     from plainformer.finetune import Table, soup
     from plainformer.tables import print_table
 
     found = soup(options.run, options.out, options.data, options.columns)
+    scores, examples = {}, None
+    if found.metric is not None:
+        scores, examples = found.metric.scores(), found.metric.count
+    soup_card(options.out, found.used, options.data, scores, examples)
     if found.metric is not None:
         name, score = next(iter(found.metric.scores().items()))
         rows = [

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import yaml
 from markdown_it import MarkdownIt
 
 from plainformer.base import UserError, read_json
-from plainformer.commands import evaluate, finetune, pretrain
+from plainformer.commands import evaluate, finetune, pretrain, soup
 from plainformer.deploy.card import CARD, Facts, card_text, write_card
 from plainformer.deploy.card.front_matter import as_yaml
 from plainformer.deploy.card.loading import EXPORTED, loadings, other_loading, own_loading
@@ -131,6 +132,21 @@ def test_the_command_of_a_card_repeats_the_run(run: Path) -> None:
     assert (program, command) == ("plainformer", "finetune")
     assert (config.epochs, config.max_length, config.valid_share) == (0.1, 12, 0.5)
     assert (config.out, config.model) == (Path("RUN"), Path("bert"))
+
+
+def test_a_soup_says_of_what_it_is_the_mean(run: Path, tmp_path: Path) -> None:
+    twin, out = tmp_path / "twin", tmp_path / "out"
+    shutil.copytree(run, twin)
+    with redirect_stdout(io.StringIO()):
+        soup.run([str(run), str(twin), "--out", str(out), "--data", str(run.parent / "test.jsonl")])
+    card = (out / CARD).read_text()
+    assert "averaged the weights of 2 runs" in card
+    trained, mixed = re.findall(r"^plainformer .*$", card, re.MULTILINE)[-2:]
+    assert trained.startswith("plainformer finetune")
+    assert mixed == "plainformer soup RUN twin --data test.jsonl --out DIR"
+    score = json.loads((out / "metrics.json").read_text())["valid"]["accuracy"]
+    assert f"{score:.4f}" in card
+    assert str(tmp_path) not in card
 
 
 def test_a_card_that_was_edited_is_kept(run: Path, tmp_path: Path, capsys) -> None:
