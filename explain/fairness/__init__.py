@@ -6,10 +6,8 @@ found = Fairness.load("runs/labels").of_groups("test.csv", ["gender"])
 flips = Fairness.load("runs/labels").of_swaps("test.csv", ["pronouns"])
 """
 
-from plainformer.explain.fairness.by_task import results_of
 from plainformer.explain.fairness.flips import SwapReport
 from plainformer.explain.fairness.gaps import Compared, compare
-from plainformer.explain.fairness.groups import Groups, groups_of
 from plainformer.explain.fairness.measure import Fairness, GroupReport
 from plainformer.explain.fairness.swap_lists import BUILT_IN, SwapList, load_list
 from plainformer.explain.fairness.tables import direction_table, gap_table, rate_table, score_table
@@ -19,15 +17,12 @@ __all__ = [
     "Compared",
     "Fairness",
     "GroupReport",
-    "Groups",
     "SwapList",
     "SwapReport",
     "compare",
     "direction_table",
     "gap_table",
-    "groups_of",
     "load_list",
     "rate_table",
-    "results_of",
     "score_table",
 ]

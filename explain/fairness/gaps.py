@@ -24,9 +24,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from plainformer.explain.fairness.label_results import FALSE_ALARMS, RECALL, SELECTED
-from plainformer.explain.fairness.results import Measure, Results
 from plainformer.explain.intervals import bootstrap_all
+from plainformer.explain.results import Measure, Results
+from plainformer.explain.results.label_results import FALSE_ALARMS, RECALL, SELECTED
 
 SAMPLES = 1000
 TOLERANCE = 1e-12

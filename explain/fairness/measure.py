@@ -12,12 +12,12 @@ from plainformer.base import UserError
 from plainformer.base.progress import ProgressBar, counting, watched
 from plainformer.corpora import Row
 from plainformer.explain.fairness.answers import answer_of
-from plainformer.explain.fairness.by_task import results_of
 from plainformer.explain.fairness.flips import SwapReport, Versions, compare_versions
 from plainformer.explain.fairness.gaps import SAMPLES, Compared, compare
-from plainformer.explain.fairness.groups import Groups, groups_of
 from plainformer.explain.fairness.swap import edits_of, side_of, texts_of, version
 from plainformer.explain.fairness.swap_lists import SwapList, load_list
+from plainformer.explain.groups import Groups, groups_of
+from plainformer.explain.results import results_of
 from plainformer.finetune.data.examples import source_rows
 from plainformer.finetune.data.rows import bounded
 from plainformer.finetune.prediction.inputs import Inputs, with_texts

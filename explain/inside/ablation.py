@@ -23,9 +23,8 @@ from plainformer.base import UserError
 from plainformer.base.progress import counting
 from plainformer.encoder.attention import MultiHeadAttention
 from plainformer.encoder.int8 import is_int8
-from plainformer.explain.fairness.by_task import results_of
-from plainformer.explain.fairness.results import Results, Rows
 from plainformer.explain.intervals import bootstrap_all
+from plainformer.explain.results import Results, Rows, results_of
 from plainformer.finetune.data.batch import Item
 from plainformer.finetune.importance import blocks_of, by_gradient
 from plainformer.finetune.metrics.regression import spearman

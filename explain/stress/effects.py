@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from plainformer.explain.fairness.measure import resampling
-from plainformer.explain.fairness.results import Rows
 from plainformer.explain.intervals import Interval, bootstrap_all
+from plainformer.explain.results import Rows
 from plainformer.explain.stress.measure import Comparison, Measured
 from plainformer.finetune.prediction.predictor import Progress
 

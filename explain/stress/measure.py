@@ -15,8 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from plainformer.base.progress import counting
-from plainformer.explain.fairness.by_task import results_of
-from plainformer.explain.fairness.results import Results, Rows
+from plainformer.explain.results import Results, Rows, results_of
 from plainformer.explain.stress.answers import is_flipped
 from plainformer.explain.stress.changes import KINDS, change_of
 from plainformer.explain.stress.choose import Change

@@ -9,7 +9,7 @@ import numpy as np
 
 from plainformer.base import UserError, nan_to_null, write_json
 from plainformer.explain.attribution import Explainer
-from plainformer.explain.fairness.groups import Groups, groups_of
+from plainformer.explain.groups import Groups, groups_of
 from plainformer.explain.stress.effects import Effect, effects_of
 from plainformer.explain.stress.gains import can_flip
 from plainformer.explain.stress.measure import Settings, measure

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from plainformer.base import UserError, did_you_mean
+from plainformer.base import UserError
 from plainformer.corpora import Row, is_set
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import ItemT
 from plainformer.finetune.data.examples import source_rows
+from plainformer.finetune.data.groups import group_of, no_column
 from plainformer.finetune.fair.options import UNEQUAL
 from plainformer.finetune.metrics import Table
 from plainformer.finetune.prediction.predictor import measure
@@ -42,7 +43,7 @@ def read_groups(config: "FinetuneConfig", source: str | None = None, part: str =
     column, kind = config.fair.group, config.kind
     assert column is not None
     rows = source_rows(kind, source or config.train, part, kind.naming(config.columns))
-    groups = {row.source: group_of(row, column) for row in rows}
+    groups = {row.source: required_group(row, column) for row in rows}
     if source is None and not 2 <= len(names := set(groups.values())) <= MOST:
         many = f"only {min(names)!r}" if len(names) == 1 else f"{len(names):,} different values"
         raise UserError(
@@ -52,20 +53,17 @@ def read_groups(config: "FinetuneConfig", source: str | None = None, part: str =
     return groups
 
 
-def group_of(row: Row, column: str) -> str:
+def required_group(row: Row, column: str) -> str:
     """Return the group of a row; raise `UserError` with file and line where there is none."""
     if column not in row.fields:
-        there = row.columns or tuple(row.fields)
-        near = did_you_mean(column, there)
-        raise UserError(
-            f"{row.source}: no column {column!r} with the group; columns: {', '.join(there)}{near}"
-        )
-    if not row.has(column):
+        raise UserError(f"{row.source}: {no_column(row, column)}")
+    group = group_of(row, column)
+    if group is None:
         raise UserError(
             f"{row.source}: no group in column {column!r}: write one, such as unknown, or leave "
             "the row out"
         )
-    return row.string(column).strip()
+    return group
 
 
 def with_groups(

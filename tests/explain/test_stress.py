@@ -14,7 +14,7 @@ from plainformer.__main__ import main
 from plainformer.base import UserError, write_text
 from plainformer.commands import stress as command
 from plainformer.encoder import quantize_int8
-from plainformer.explain.fairness.number_results import MeanResults
+from plainformer.explain.results.number_results import MeanResults
 from plainformer.explain.stress import KINDS, HotFlip, Settings, effects, measure, stress
 from plainformer.explain.stress.answers import is_flipped
 from plainformer.explain.stress.effects import differences, effects_of

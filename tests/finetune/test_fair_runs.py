@@ -172,7 +172,7 @@ def test_changed_groups_are_not_resumed(models, write, tmp_path):
     [
         ({"sauce": "x", "source": None}, r"jsonl:2: no group in column 'source'"),
         ({"source": ""}, r"jsonl:2: no group in column 'source': write one"),
-        ({"source": ["red"]}, r"jsonl:2: column 'source' is not one text"),
+        ({"source": ["red"]}, r"jsonl:2: column 'source' is not one value"),
     ],
 )
 def test_an_example_without_a_group_is_named(models, write, tmp_path, change, said):
@@ -187,7 +187,7 @@ def test_an_example_without_a_group_is_named(models, write, tmp_path, change, sa
 def test_a_column_that_names_no_groups_is_refused(models, write, tmp_path):
     config = settings(models, write, tmp_path / "run")
     for column, said in {
-        "sauce": r"no column 'sauce' with the group; columns: text, label, source, score",
+        "sauce": r"no column 'sauce'; columns: text, label, source, score",
         "score": r"column 'score' has 52 different values: name one that parts the examples",
         "same": r"column 'same' has only 'x'",
     }.items():

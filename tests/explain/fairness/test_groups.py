@@ -12,10 +12,9 @@ from plainformer.base import UserError
 from plainformer.corpora import Row, WordsRow
 from plainformer.corpora.rows import Doubtful
 from plainformer.explain.fairness import gaps
-from plainformer.explain.fairness.by_task import results_of
 from plainformer.explain.fairness.gaps import Compared, Gap, compare
-from plainformer.explain.fairness.groups import groups_of
-from plainformer.explain.fairness.results import Results
+from plainformer.explain.groups import groups_of
+from plainformer.explain.results import Results, results_of
 from plainformer.finetune.data.example import Prediction
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.tasks.classification import (
@@ -161,7 +160,7 @@ def test_scores_are_those_of_the_metric_of_the_task(name: str) -> None:
 
 
 def test_ranks_are_those_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    from plainformer.explain.fairness import number_results
+    from plainformer.explain.results import number_results
     from plainformer.finetune.metrics import retrieval
 
     for module in (number_results, retrieval):

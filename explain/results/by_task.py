@@ -1,7 +1,7 @@
 """Choose what is kept and measured for a task."""
 
 from plainformer.base import UserError
-from plainformer.explain.fairness.label_results import (
+from plainformer.explain.results.label_results import (
     RECALL,
     LabelResults,
     class_scores,
@@ -13,14 +13,14 @@ from plainformer.explain.fairness.label_results import (
     of_tags,
     relation_scores,
 )
-from plainformer.explain.fairness.number_results import (
+from plainformer.explain.results.number_results import (
     MeanResults,
     NumberResults,
     RankResults,
     answer_f1,
     answer_match,
 )
-from plainformer.explain.fairness.results import Results
+from plainformer.explain.results.results import Results
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.tasks.classification import OneLabel
 from plainformer.finetune.tasks.multi_label import MultiLabel

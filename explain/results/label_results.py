@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from plainformer.explain.fairness.results import Measure, Results, Rows, Values
+from plainformer.explain.results.results import Measure, Results, Rows, Values
 from plainformer.finetune.data.example import known
 from plainformer.finetune.tasks.tagging.iob import spans
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from plainformer.explain.fairness.results import Measure, Results, Rows, Values
+from plainformer.explain.results.results import Measure, Results, Rows, Values
 from plainformer.finetune.data.example import known
 from plainformer.finetune.metrics.regression import pearson, spearman
 from plainformer.finetune.metrics.retrieval import BLOCK, rank_pairs

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Int64
 
-from plainformer.base import UserError, did_you_mean
-from plainformer.corpora import Row, WordsRow
-from plainformer.corpora.rows import Doubtful, is_missing
+from plainformer.base import UserError
+from plainformer.corpora import Row
+from plainformer.finetune.data.groups import group_of, no_column
 
 CROSSED = " × "
 LISTED = 5
@@ -35,7 +35,7 @@ class Groups:
 
     def add(self, row: Row) -> None:
         """Add a row."""
-        values = [value_of(row, column) for column in self.columns]
+        values = [group_of(row, column) for column in self.columns]
         known = [value for value in values if value is not None]
         self.of_rows.append(CROSSED.join(known) if len(known) == len(values) else None)
 
@@ -98,36 +98,5 @@ def groups_of(columns: Sequence[str], rows: Iterable[Row]) -> list[Groups]:
             groups.add(row)
     for name in (name for name in names if name in absent and first is not None):
         assert first is not None
-        raise UserError(no_column(first, name))
+        raise UserError(f"{first.file}: {no_column(first, name)}")
     return every
-
-
-def no_column(row: Row, column: str) -> str:
-    """Return the message for a column that does not exist, naming those there are."""
-    there = row.columns or tuple(row.fields)
-    if isinstance(row, WordsRow) and {*there} <= {"words", "tags"}:
-        return (
-            f"{row.file}: a file of this kind has no column for groups: write the sentences as "
-            f".jsonl, with the lists words and tags, and {column}"
-        )
-    return f"{row.file}: no column {column!r}; columns: {', '.join(there)}" + did_you_mean(
-        column, there
-    )
-
-
-def value_of(row: Row, column: str) -> str | None:
-    """Return the value of a column as text; None for a missing one.
-
-    A sentence whose words are rows has the value that all its words have. Raises `UserError` for a
-    value that is no text or number.
-    """
-    value = row.fields.get(column)
-    if isinstance(row, WordsRow) and isinstance(value, list):
-        if len({*value}) > 1:
-            raise UserError(f"{row.source}: the words of a sentence differ in column {column!r}")
-        value = value[0]
-    if isinstance(value, list | dict):
-        raise UserError(f"{row.source}: column {column!r} is not one value: {value!r:.40}")
-    if is_missing(value) or isinstance(value, Doubtful) or not str(value).strip():
-        return None
-    return str(value).strip()
