@@ -18,7 +18,8 @@ from plainformer.explain.inside.labelled import Labelled
 from plainformer.finetune.data.batch import Batch, Item, by_length
 from plainformer.finetune.data.split import folds
 from plainformer.finetune.prediction.predictor import Predictor
-from plainformer.finetune.tasks.tagging.task import Tagging, word_places
+from plainformer.finetune.tasks.tagging.task import Tagging
+from plainformer.finetune.tasks.tagging.words import word_places
 
 PARTS = 4
 """One of so many parts is held out."""

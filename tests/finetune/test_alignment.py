@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.tasks.tagging.iob import iob2, spans
 from plainformer.finetune.tasks.tagging.sentences import Sentence, Tags
-from plainformer.finetune.tasks.tagging.task import IGNORED, TaggedItem, Tagging
+from plainformer.finetune.tasks.tagging.task import IGNORED, Tagging
+from plainformer.finetune.tasks.tagging.words import TaggedItem
 from tests.finetune.sentences import PLAIN, TOKENIZERS, sentence, task
 
 TYPES = ("A", "B")

@@ -31,7 +31,7 @@ from plainformer.base import UserError, find_folder, read_json
 from plainformer.corpora import Columns, File, Row
 from plainformer.encoder import Sequences, TokenClassifier, ops
 from plainformer.encoder.pretrained import PretrainedModel
-from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.losses.divergence import kl_divergence
 from plainformer.finetune.losses.label_smoothing import IGNORED, smoothed
 from plainformer.finetune.losses.mixture import mixture
@@ -50,6 +50,7 @@ from plainformer.finetune.tasks.tagging.sentences import (
     read_sentence,
     sentence_rows,
 )
+from plainformer.finetune.tasks.tagging.words import TaggedItem, max_context, words_of
 from plainformer.finetune.tasks.texts import OVERLAP
 from plainformer.finetune.tuning.adapter import add_tensors
 from plainformer.tokenizer import Tokenizer, load_tokenizer
@@ -60,15 +61,6 @@ if TYPE_CHECKING:
     from plainformer.finetune.config import FinetuneConfig
 
 Decoding = Literal["each", "legal", "crf"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaggedItem(Item):
-    """An encoded sentence: one sequence, or its windows."""
-
-    sentence: Sentence
-    places: tuple[tuple[int, int], ...]
-    """Sequence and position of the first token of each word, without the words that were cut."""
 
 
 @dataclass(frozen=True)
@@ -380,39 +372,3 @@ class Tagging(Task[Sentence, TaggedItem, Tags]):
         return torch.tensor(
             [[continues(tag, before) for tag in self.labels] for before in self.labels]
         )
-
-
-def words_of(batch: Batch[TaggedItem]) -> tuple[Int[Tensor, " words"], Sequences]:
-    """Return the packed position of each word's first token, and the boundaries of sentences."""
-    places, lengths = word_places(batch)
-    device = batch.input_ids.device
-    at = torch.tensor(places, dtype=torch.int64, device=device)
-    return at, Sequences.of([length for length in lengths if length], device)
-
-
-def word_places(batch: Batch[TaggedItem]) -> tuple[list[int], list[int]]:
-    """Return the packed position of each word's first token, and the word count of each item."""
-    starts = np.cumsum([0, *batch.sequences.lengths])[batch.places.cpu().numpy()].tolist()
-    places, lengths, first = [], [], 0
-    for item, count in zip(batch.items, batch.counts, strict=True):
-        places += [starts[first + sequence] + place for sequence, place in item.places]
-        lengths.append(len(item.places))
-        first += count
-    return places, lengths
-
-
-def max_context(word_ids: Sequence[int], cuts: Sequence[slice]) -> list[tuple[int, int]]:
-    """Return for each word the window with the most context, and its first token in the sentence.
-
-    The context is the distance to the nearer end of the window; of equal windows, the first is
-    chosen. Words that begin in no window because they were cut are left out.
-    """
-    best: dict[int, tuple[int, int, int]] = {}
-    for window, cut in enumerate(cuts):
-        for first in range(cut.start, cut.stop):
-            word = word_ids[first]
-            if first == 0 or word_ids[first - 1] != word:
-                context = min(first - cut.start, cut.stop - 1 - first)
-                if word not in best or context > best[word][0]:
-                    best[word] = context, window, first
-    return [(window, first) for _, window, first in best.values()]
