@@ -22,7 +22,6 @@ from plainformer.encoder.weights.folder import find, read_tensors
 from plainformer.encoder.weights.labels import read_labels
 from plainformer.encoder.weights.settings import read_settings
 from plainformer.encoder.weights.storage import (
-    INT8_FILE,
     activations_of,
     dequantised,
     load_int8,
@@ -63,7 +62,7 @@ def load(
         family = family_of(raw)
         config, activations = family.read_config(raw), activations_of(raw)
         found = read_tensors(folder) if adapter is None else adapter.base_tensors()
-        refuse_other_storage(found, activations, (folder / INT8_FILE).is_file())
+        refuse_other_storage(found, activations, folder)
         stored = family.with_prefix(found)
         tensors = dequantised(stored) if activations else dict(stored)
         more = {} if adapter is None else family.with_prefix(adapter.tensors)

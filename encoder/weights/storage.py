@@ -14,6 +14,7 @@ finds no weights in such a folder and says so.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -94,22 +95,19 @@ def quantization_config(activations: Activations) -> dict[str, Any]:
     return {FIELD: {"quant_method": METHOD, "activations": activations}}
 
 
-def refuse_other_storage(
-    stored: Tensors, activations: Activations | None, int8_beside: bool
-) -> None:
+def refuse_other_storage(stored: Tensors, activations: Activations | None, folder: Path) -> None:
     """Raise `UserError` where the numbers of a file are not stored as `config.json` says."""
     is_int8 = any(t.dtype == torch.int8 and _scale(name) in stored for name, t in stored.items())
     if is_int8 == (activations is not None):
         return
+    there = [name for name in (FLOAT_FILE, INT8_FILE) if (folder / name).is_file()]
+    file = there[0] if there else "the file of weights"  # in shards, or of a model with an adapter
     if is_int8:
-        raise UserError(
-            f"the weights are in int8, and config.json says nothing of it ({FIELD}): it is of "
-            "another model; save the model anew"
-        )
-    raise UserError(
-        f"config.json says that the weights are in int8 ({FIELD}), and those of {FLOAT_FILE} are "
-        + (f"not: remove it, {INT8_FILE} is there" if int8_beside else "not: save the model anew")
-    )
+        fault = f"{file} is in int8, and config.json says nothing of it ({FIELD})"
+    else:
+        fault = f"config.json says that the weights are in int8 ({FIELD}), and {file} is not"
+    remedy = f"remove {FLOAT_FILE}" if len(there) == 2 else "save the model anew"
+    raise UserError(f"{fault}: one of the two is of another model; {remedy}")
 
 
 def dequantised(stored: Tensors) -> Tensors:
