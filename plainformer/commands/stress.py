@@ -18,7 +18,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class StressOptions:
-    """Measure how a fine-tuned model stands changed texts: typos, other letters, distractors, …
+    """Measure a fine-tuned model on changed texts: typos, other letters, distractors, …
 
     Each kind of change is measured beside the same examples unchanged, with a 95 % interval of the
     drop (paired bootstrap) and the share of flipped answers. Tags, answers and labels follow.
