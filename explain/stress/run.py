@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from plainformer.base import UserError, nan_to_null, write_json
+from plainformer.base import UserError, nan_to_null, plural, write_json
 from plainformer.explain.attribution import Explainer
 from plainformer.explain.groups import Groups, groups_of
 from plainformer.explain.stress.effects import Effect, effects_of
@@ -94,7 +94,8 @@ def stress(
         members |= {name: np.flatnonzero(numbers == n) for n, name in enumerate(large)}
         if len(large) < len(groups.counts):
             notes.append(
-                f"{len(groups.counts) - len(large)} groups have fewer than {smallest} rows"
+                f"too small, with fewer than {smallest} rows: "
+                f"{plural(len(groups.counts) - len(large), 'group')}"
             )
     if "hotflip" in settings.kinds and not all(can_flip(each.model) for each in predictors):
         notes.append("without hotflip: the model has no gradients to follow")
