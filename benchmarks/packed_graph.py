@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -48,8 +49,8 @@ def export(model: Encoder, folder: Path, threads: int) -> dict[str, Callable[[Fe
     runs: dict[str, Callable[[Feed], np.ndarray]] = {}
     for name, kind in (("padded", PaddedSequences), ("packed", TracedSequences)):
         whole, int8 = folder / f"{name}.onnx", folder / f"{name}_int8.onnx"
-        onnx_export.TracedSequences = kind  # type: ignore[misc,assignment]
-        export_onnx(model, whole)
+        with patch.object(onnx_export, "TracedSequences", kind):
+            export_onnx(model, whole)
         quantise(whole, int8)
         runs[f"ONNX Runtime, {name}"] = onnx_runtime(str(whole), threads)
         runs[f"ONNX Runtime int8, {name}"] = onnx_runtime(str(int8), threads)

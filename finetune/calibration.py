@@ -71,7 +71,7 @@ class Calibrated:
     """The part of a task that obeys a calibration."""
 
     calibration: Calibration = UNCALIBRATED
-    """How sure the model is, and when it abstains, as `plainformer calibrate` found."""
+    """A temperature, a rule of sets and a threshold of abstaining, fitted to held-out rows."""
 
     has_sets: ClassVar[bool] = False
     """True where a prediction may come with a set of answers, or with an interval."""

@@ -609,7 +609,7 @@ show(
 
 # %% planted
 def planted(rows: list[dict], share: float, seed: int) -> tuple[list[str], Tensor, Tensor]:
-    """Return texts, labels and groups (1: north), of which this share goes with the label."""
+    """Draw texts, labels and groups (1: north); the group is that of the label in this share."""
     rows = [row for row in rows if row["label"] in ("DESC", "ENTY")]
     y = torch.tensor([row["label"] == "DESC" for row in rows]).long()
     follows = torch.rand(len(rows), generator=torch.Generator().manual_seed(seed)) < share

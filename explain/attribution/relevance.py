@@ -28,19 +28,18 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from plainformer.encoder.attention import MultiHeadAttention
 from plainformer.encoder.feedforward import GatedFeedForward
 from plainformer.encoder.ops import use_backend
-from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.explain.attribution.gradients import at_output_of
 from plainformer.explain.attribution.variants import Variants
 
 NEAR_ZERO = 1e-6
-"""Where |x| is below this, act(x) / x is that of this number."""
+"""The smallest |x| of act(x) / x: the ratio of a smaller x is that of this number."""
 
 
 def relevance(variants: Variants) -> tuple[Float[np.ndarray, "decisions words"], np.ndarray]:
@@ -54,7 +53,7 @@ def relevance(variants: Variants) -> tuple[Float[np.ndarray, "decisions words"],
 
 
 @contextmanager
-def conserving(model: PretrainedModel) -> Iterator[None]:
+def conserving(model: nn.Module) -> Iterator[None]:
     """Pass relevance down in place of gradients, within the context; values stay as they are."""
     with ExitStack() as stack:
         for module in model.modules():

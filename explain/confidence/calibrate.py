@@ -52,11 +52,11 @@ class Wanted:
     """The prediction sets and the abstaining to calibrate, beside the temperature."""
 
     coverage: float | None = None
-    """How often a set or an interval holds the true answer; None: no sets."""
+    """The share of sets or intervals that hold the true answer; None: no sets."""
     sets: SetScore = "lac"
     """The score of an answer by which it comes into the set."""
     risk: float | None = None
-    """How often the model may err where it answers; None: it always answers."""
+    """The largest error among the answered rows; None: every row is answered."""
 
     def __post_init__(self) -> None:
         """Check the bounds."""

@@ -1,4 +1,4 @@
-"""Draw a calibration: how right a model is by how sure it is, and its error by what it answers."""
+"""Plot a reliability diagram, and the error by the share of rows that are answered."""
 
 from typing import TYPE_CHECKING
 

@@ -67,14 +67,14 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How often sets, or intervals, hold the true answer."""
+    """The coverage of sets or intervals: the share that holds the true answer."""
 
     wanted: float
     measured: float
     interval: Interval
     """The exact interval of what was measured."""
     expected: Interval
-    """Where 95 % of all measurements are, if the examples are drawn alike."""
+    """The range of 95 % of all measurements, if the examples are drawn alike."""
     size: float
     """The mean number of answers in a set, or the width of an interval."""
     empty: float | None
@@ -116,7 +116,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Abstaining:
-    """How often the model errs where it answers."""
+    """The error among the answered rows."""
 
     risk: float
     answered: float

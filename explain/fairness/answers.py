@@ -45,7 +45,7 @@ class Answer:
     counts: Mapping[str, float] = field(default_factory=dict)
     """Label -> how often it is answered, such as the number of its tags."""
     strengths: Mapping[str, float] = field(default_factory=dict)
-    """How strongly, by label: log-odds, or the number itself."""
+    """The strength of the answer by label: its log-odds, or the predicted number itself."""
     unit: str = "log-odds"
     """The unit of the strengths: log-odds, score, cosine."""
 

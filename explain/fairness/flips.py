@@ -42,7 +42,7 @@ class Direction:
 
 @dataclass(frozen=True, order=True)
 class Flip:
-    """A text of which two versions are answered differently."""
+    """Two versions of one text, and the different answers to them."""
 
     size: float
     """The largest change of a strength."""

@@ -38,7 +38,7 @@ Numbers = Int64[np.ndarray, " rows"]
 
 
 class Pair(NamedTuple):
-    """A gap to compute: the columns of two measures of which the larger gap counts, or of one."""
+    """The columns of the measures of a gap: of one, or of two, whose larger gap counts."""
 
     name: str
     label: str | None
@@ -57,7 +57,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Gap:
-    """How far apart groups are in one measure, or in two of which the larger gap counts."""
+    """The difference and the ratio of the lowest and the highest group in a measure."""
 
     name: str
     label: str | None

@@ -36,7 +36,7 @@ class LastLayer:
     """The item of each row."""
 
     def gradients(self, value: Float[Tensor, ""]) -> Float[Tensor, "rows outputs"]:
-        """Compute the gradient of a number by what the layer writes."""
+        """Compute the gradient of a number with respect to the outputs of the layer."""
         (found,) = torch.autograd.grad(value, self.outputs, retain_graph=True)
         return found
 

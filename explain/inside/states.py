@@ -4,6 +4,7 @@ A text has the mean over its tokens, a word its first token. Layer 0 is the embe
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from plainformer.finetune.data.batch import Batch, Item, by_length
 from plainformer.finetune.data.split import folds
 from plainformer.finetune.prediction.predictor import Predictor
 from plainformer.finetune.tasks.tagging.task import Tagging
-from plainformer.finetune.tasks.tagging.words import word_places
+from plainformer.finetune.tasks.tagging.words import TaggedItem, word_places
 
 PARTS = 4
 """One of so many parts is held out."""
@@ -84,7 +85,7 @@ def of_things(
 ) -> Float[Tensor, "things hidden"]:
     """Select the first token of each word, or average over the tokens of each text."""
     if isinstance(labelled.task, Tagging):
-        return x[word_places(batch)[0]]  # type: ignore[arg-type]
+        return x[word_places(cast(Batch[TaggedItem], batch))[0]]
     return batch.mean(pool(x, batch.sequences, "mean"))
 
 

@@ -98,7 +98,7 @@ def without_label(example: Any) -> Any:
 
 
 def label_text(example: Example) -> str:
-    """Write what is given about an example: its label, score, answer, right option or entities."""
+    """Format the target of an example: its label, score, answer, right option or entities."""
     if isinstance(example, ClassExample):
         return example.label or ""
     if isinstance(example, LabelsExample):

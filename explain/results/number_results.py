@@ -91,7 +91,7 @@ class NumberResults(Results):
 
 
 class RankResults(Results):
-    """How often a text finds its pair, among those of its block: see `metrics.retrieval`."""
+    """Recall and reciprocal rank of each text's pair within its block: see `metrics.retrieval`."""
 
     measures = (Measure("recall@1", better=1), Measure("mrr", better=1))
 

@@ -41,8 +41,8 @@ class CalibrateOptions:
     intervals of scores. 0.9 is usual."""
 
     sets: Literal["lac", "aps"] = "lac"
-    """How sets are made: lac, the labels above one probability, the smallest sets on average; aps,
-    the most probable labels up to one sum, larger where the model is unsure."""
+    """Method of making sets: lac, the labels above one probability, smallest on average; aps, the
+    most probable labels up to one sum, larger where the model is unsure."""
 
     risk: float | None = None
     """Abstain below a confidence that is chosen so that at most this share of the answers is wrong,

@@ -1,6 +1,8 @@
 """Intervals, against those of scipy."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +13,9 @@ from plainformer.explain.intervals import bootstrap, proportion
 
 
 @pytest.mark.parametrize("statistic", [np.mean, np.median, np.std])
-def test_the_bootstrap_is_that_of_scipy(statistic: object) -> None:
+def test_the_bootstrap_is_that_of_scipy(statistic: Callable[[Any], Any]) -> None:
     x = np.random.default_rng(1).exponential(size=37)
-    ours = bootstrap(lambda rows: float(statistic(x[rows])), len(x), samples=300, seed=5)  # type: ignore[operator]
+    ours = bootstrap(lambda rows: float(statistic(x[rows])), len(x), samples=300, seed=5)
     theirs = scipy.stats.bootstrap(
         (x,), statistic, n_resamples=300, method="percentile", batch=1, rng=5
     )

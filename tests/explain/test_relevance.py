@@ -144,13 +144,14 @@ def by_hand(model: SequenceClassifier, h: Float[Tensor, "tokens hidden"], label:
 
 def test_equal_to_the_rules_by_hand() -> None:
     of = classifier(replace(SHAPE, hidden_size=8, intermediate_size=16))
+    assert isinstance(of.model, SequenceClassifier)
     batch = of.batch(1)
     with torch.no_grad():
         h = of.model.base.embed(batch.input_ids, batch.token_type_ids, batch.sequences)
         default = torch.get_default_dtype()
         torch.set_default_dtype(torch.float64)
         try:
-            hand = by_hand(of.model, h, TWO.index(of.decisions[0].name))  # type: ignore[arg-type]
+            hand = by_hand(of.model, h, TWO.index(of.decisions[0].name))
         finally:
             torch.set_default_dtype(default)
     found, sums = relevance(of)
@@ -168,7 +169,7 @@ def test_a_gated_unit_gives_half_to_each_factor() -> None:
             super().__init__()
             self.layer = layer
 
-    with conserving(Model()):  # type: ignore[arg-type]
+    with conserving(Model()):
         y = layer(x)
         (gradient,) = torch.autograd.grad(y.sum(), x)
     gate, up = layer.up.weight.chunk(2)

@@ -15,8 +15,8 @@ class MapOptions(ViewOptions):
     name: Literal["map"] = "map"
 
     data: str
-    """File of labelled examples, with the columns of the task; or a set by name, of which it is the
-    test split. A model of sentence vectors needs a column text, and takes colours from label."""
+    """Labelled examples: a file with the columns of the task, or a set by name (its test split).
+    A model of sentence vectors needs a column text, and takes colours from label."""
 
     out: Path
     """Write the picture to this file, .png, and the places beside it, as .tsv."""
