@@ -1,6 +1,5 @@
 """The page of explanations and the command: what users wrote stays text, and nothing is fetched."""
 
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import get_args
 
@@ -12,23 +11,9 @@ from plainformer.commands.explain import Method
 from plainformer.explain.attribution import METHODS
 from plainformer.explain.attribution.page import write_page
 from plainformer.explain.attribution.terminal import print_explanation
+from tests.explain.page_text import Page
 from tests.explain.test_attribution import variants
 from tests.pretrain import tiny
-
-
-class Page(HTMLParser):
-    """The tags of a page, and its text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self.tags.add(tag)
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def test_what_users_wrote_stays_text(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Counterfactual swaps: the words, the versions of examples, the counts, and whole runs."""
 
 import json
-from html.parser import HTMLParser
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -35,6 +34,7 @@ from plainformer.finetune.tasks.classification import (
 from plainformer.finetune.tasks.question_answering import AnswerPrediction, Span
 from plainformer.training import LoopConfig
 from tests.encoder.tools import randomise
+from tests.explain.page_text import Page
 from tests.explain.test_attribution import TOKENIZER, tasks
 from tests.pretrain import tiny
 
@@ -283,21 +283,6 @@ def test_planted_bias_is_found(
     assert pair["texts"] == 121 and pair["flips"] > 90 and pair["share"]["low"] > 0.7
     (yes,) = pair["directions"]
     assert yes["label"] == "yes" and yes["first"] > 90 and yes["p"] < 1e-5
-
-
-class Page(HTMLParser):
-    """The tags of a page, and its text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self.tags.add(tag)
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def test_what_users_wrote_stays_text_on_the_page(
