@@ -3,6 +3,7 @@
 signed error = mean (predicted − true)        above 0: the group is scored too high
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -16,23 +17,38 @@ from plainformer.finetune.metrics.retrieval import BLOCK, rank_pairs
 from plainformer.finetune.metrics.spans import exact_match, word_f1
 
 
-class MeanResults(Results):
+class TableResults(Results):
+    """Some numbers for each row, of which the scores are computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: list[list[float]] = []
+
+    @abstractmethod
+    def numbers(self, example: Any, prediction: Any) -> list[float]:
+        """Compute the numbers of a row."""
+
+    def add(self, example: Any, prediction: Any) -> None:
+        """Keep the numbers of the example."""
+        self._rows.append(self.numbers(example, prediction))
+        self.count += 1
+
+    def finish(self) -> None:
+        """Write the numbers into a table."""
+        self.table = np.array(self._rows, np.float64)
+
+
+class MeanResults(TableResults):
     """Scores that are means of one number for each row."""
 
     def __init__(self, scores: dict[str, Callable[[Any, Any], float]]) -> None:
         super().__init__()
         self._scores = scores
-        self._rows: list[list[float]] = []
         self.measures = tuple(Measure(name, better=1) for name in scores)
 
-    def add(self, example: Any, prediction: Any) -> None:
-        """Keep the scores of the example."""
-        self._rows.append([score(example, prediction) for score in self._scores.values()])
-        self.count += 1
-
-    def finish(self) -> None:
-        """Write the scores into a table."""
-        self.table = np.array(self._rows, np.float64)
+    def numbers(self, example: Any, prediction: Any) -> list[float]:
+        """Compute the scores of the example."""
+        return [score(example, prediction) for score in self._scores.values()]
 
     def values(self, rows: Rows) -> tuple[Values, Values]:
         """Average the scores."""
@@ -52,7 +68,7 @@ def answer_match(example: Any, prediction: Any) -> float:
     return exact_match(prediction.answer, [answer.text for answer in known(example.answers)])
 
 
-class NumberResults(Results):
+class NumberResults(TableResults):
     """Errors and correlations of one number for each row.
 
     The signed error is the mean of predicted − true: above 0 the group is scored too high.
@@ -66,18 +82,9 @@ class NumberResults(Results):
         Measure("mean_predicted"),
     )
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._rows: list[tuple[float, float]] = []
-
-    def add(self, example: Any, prediction: Any) -> None:
-        """Keep the true and the predicted number."""
-        self._rows.append((known(example.score), prediction.score))
-        self.count += 1
-
-    def finish(self) -> None:
-        """Write the numbers into a table."""
-        self.table = np.array(self._rows, np.float64)
+    def numbers(self, example: Any, prediction: Any) -> list[float]:
+        """Return the true and the predicted number."""
+        return [known(example.score), prediction.score]
 
     def values(self, rows: Rows) -> tuple[Values, Values]:
         """Compute the correlations, then the errors."""
