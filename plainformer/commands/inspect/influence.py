@@ -6,28 +6,15 @@ from pathlib import Path
 from typing import Literal
 
 from plainformer.base import at_least, check_bounds
-from plainformer.commands.inspect.view import TEXT, ViewOptions, print_examples, shortened
+from plainformer.commands.inspect.training import TrainingOptions
+from plainformer.commands.inspect.view import TEXT, print_examples, shortened
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfluenceOptions(ViewOptions):
+class InfluenceOptions(TrainingOptions):
     """List the training examples that pulled a decision most, by the weights of the last layer."""
 
     name: Literal["influence"] = "influence"
-
-    text: tuple[str, ...] = ()
-    """One or more texts."""
-
-    file: str | None = None
-    """File or URL of texts, one per line, or of rows with the columns of the task (.jsonl .csv .tsv
-    .parquet); - is standard input."""
-
-    columns: tuple[str, ...] = ()
-    """Read these columns of both files: --columns text=review. By default as in training. With
-    --text, of the file of --train."""
-
-    train: str | None = None
-    """Search in this file or set instead of what the run was trained on."""
 
     checkpoints: bool = False
     """Take the mean over the checkpoints of the run: what is well learned at its end pulls no more.
@@ -36,12 +23,10 @@ class InfluenceOptions(ViewOptions):
     count: int = 5
     """List this many that pulled towards each decision, and as many that pulled away."""
 
-    limit: int = 20
-    """Read at most this many inputs of the file."""
-
     def __post_init__(self) -> None:
         """Check the options before any work is done."""
-        check_bounds(self, count=at_least(1), limit=at_least(1))
+        super().__post_init__()
+        check_bounds(self, count=at_least(1))
 
 
 def show(run: Path, options: InfluenceOptions) -> None:
