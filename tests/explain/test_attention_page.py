@@ -12,6 +12,7 @@ from plainformer.explain.inside.attention_page import write_attention_page
 from plainformer.finetune import Predictor
 from plainformer.finetune.prediction.attention import word_attention
 from tests.encoder.tools import randomise
+from tests.explain.browser import check_access, watched
 from tests.explain.test_attribution import FIRST, SHAPE, TOKENIZER, tasks
 
 EVIL = "</script><img src=x onerror=\"document.title='run'\"> hen \u2028 &lt; 我"
@@ -37,28 +38,9 @@ def test_the_page_holds_no_other_element_and_no_address(written: tuple) -> None:
 
 
 def test_the_page_in_a_browser(written: tuple) -> None:
-    pytest.importorskip("playwright")
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    from playwright.sync_api import sync_playwright
-
-    from walkthrough.site.check import FLAGS, chromium
-
-    try:
-        program = chromium()
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
     path: Path = written[0]
     first, second = written[1]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        page = browser.new_page(color_scheme="dark")
-        page.set_default_timeout(20_000)
-        asked, errors = [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda said: said.type == "error" and errors.append(said.text))
-        page.goto(path.as_uri())
-
+    with watched(path) as (page, errors):
         keys = page.keyboard
         keys.press("Tab")  # the texts
         keys.press("Tab")  # words or tokens
@@ -81,15 +63,10 @@ def test_the_page_in_a_browser(written: tuple) -> None:
         assert page.locator("main img").count() == 0
         assert page.title() == "Attention in <b>model</b>"
 
-        page.evaluate(axe.axe_script)
-        for scheme, width in (("dark", 1200), ("light", 375)):
-            page.emulate_media(color_scheme=scheme)
-            page.set_viewport_size({"width": width, "height": 800})
-            assert page.evaluate("document.documentElement.scrollWidth") == width
-            assert page.evaluate("axe.run().then(found => found.violations.map(v => v.id))") == []
-        assert errors == [] and asked == [path.as_uri()]
+        check_access(page)
         injected = "() => { const s = document.createElement('script');"
         injected += " s.textContent = 'document.title = 1'; document.body.append(s); }"
+        assert errors == []
         page.evaluate(injected)
         assert page.title() == "Attention in <b>model</b>"  # the policy lets no other script run
-        browser.close()
+        assert "Content Security Policy" in errors.pop()

@@ -11,6 +11,7 @@ from plainformer.commands.explain import Method
 from plainformer.explain.attribution import METHODS
 from plainformer.explain.attribution.page import write_page
 from plainformer.explain.attribution.terminal import print_explanation
+from tests.explain.browser import check_access, watched
 from tests.explain.page_text import Page
 from tests.explain.test_attribution import variants
 from tests.pretrain import tiny
@@ -35,31 +36,12 @@ def test_what_users_wrote_stays_text(tmp_path: Path) -> None:
 
 def test_the_page_in_a_browser(tmp_path: Path) -> None:
     """Tab goes from text to text, the arrows from word to word; light, dark, and on a phone."""
-    pytest.importorskip("playwright")
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    from playwright.sync_api import sync_playwright
-
-    from walkthrough.site.check import FLAGS, chromium
-
-    try:
-        program = chromium()
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
     _, explainer, _ = variants("sentence-embedding")
     pairs = [("the red hen", "猫吃鱼 😀 hen"), ("hen " * 40, "ant")]
     found = list(explainer.explain(pairs, "occlusion"))
     path = tmp_path / "why.html"
     write_page(path, "<b>model</b>", found)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        page = browser.new_page(color_scheme="dark")
-        page.set_default_timeout(20_000)
-        asked, errors = [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda said: said.type == "error" and errors.append(said.text))
-        page.goto(path.as_uri())
-
+    with watched(path) as (page, _):
         keys, said = page.keyboard, page.locator(".said")
         (first,) = found[0]
         own = [[w.string for w in first.words if w.text == text] for text in (0, 1)]
@@ -82,16 +64,8 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
         page.locator("[role=option]").first.click()
         assert said.first.inner_text().startswith("the: ")
 
-        page.evaluate(axe.axe_script)
-        for scheme, width in (("dark", 1200), ("light", 375)):
-            page.emulate_media(color_scheme=scheme)
-            page.set_viewport_size({"width": width, "height": 800})
-            assert page.evaluate("document.documentElement.scrollWidth") == width
-            faults = page.evaluate("axe.run().then(found => found.violations)")
-            assert [(one["id"], one["nodes"][0]["html"]) for one in faults] == []
-        assert errors == [] and asked == [path.as_uri()]
+        check_access(page)
         assert page.title() == "Why <b>model</b> says so"
-        browser.close()
 
 
 def test_methods_of_the_command_are_those_of_the_library() -> None:
