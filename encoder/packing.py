@@ -257,5 +257,8 @@ class Packing:
 
 
 def to_device(x: Tensor, device: torch.device | str) -> Tensor:
-    """Copy `x` to `device`: to a GPU without waiting, to a CPU with: it could read too early."""
-    return x.to(device, non_blocking=torch.device(device).type != "cpu")
+    """Copy `x` to `device`; only CUDA and XPU need not be waited for.
+
+    A CPU could read too early, and MPS copies from memory that may be free by then.
+    """
+    return x.to(device, non_blocking=torch.device(device).type in ("cuda", "xpu"))

@@ -1,10 +1,10 @@
 """Compute the operations of `encoder.ops.plain` with torch's fast kernels.
 
 Attention has several forms. On CUDA in half precision `varlen_attn` reads the packed tokens as they
-are; with dropout or a bias, which it lacks, and in fp32, sequences of unequal length are padded for
-one call. On a CPU each run of sequences of equal length is one `scaled_dot_product_attention` on a
-view of the packed tokens: no padding, no copy. In a sliding window there is one call for each block
-of queries, with the keys that some of them see.
+are. With dropout or a bias, which it lacks, in fp32, and on other GPUs, sequences of unequal length
+are padded for one call. On a CPU each run of sequences of equal length is one
+`scaled_dot_product_attention` on a view of the packed tokens: no padding, no copy. In a sliding
+window there is one call for each block of queries, with the keys that some of them see.
 """
 
 import torch
@@ -36,7 +36,7 @@ def attention(
     # The kernel counts a prefix among the positions: a window or causality would shift.
     is_shifted = mask.prefix > 0 and (mask.window is not None or mask.causal)
     is_varlen = mask.bias is None and dropout == 0.0 and not is_shifted
-    if query.is_cuda and _is_half(query) and is_varlen:
+    if is_varlen and has_varlen(query):
         from torch.nn.attention.varlen import varlen_attn
 
         back = -1 if mask.window is None else mask.window
@@ -52,7 +52,7 @@ def attention(
         )
         assert isinstance(heads, Tensor)
         return heads
-    if query.is_cuda and len(sequences.runs) > 1:
+    if query.device.type != "cpu" and len(sequences.runs) > 1:
         return padded.attention(query, key, value, mask, dropout)
 
     def attend(count: int, *parts: Tensor) -> Tensor:
@@ -101,5 +101,7 @@ def gelu_tanh(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return F.gelu(x, approximate="tanh")
 
 
-def _is_half(x: Tensor) -> bool:
-    return x.dtype in (torch.float16, torch.bfloat16)
+def has_varlen(x: Tensor) -> bool:
+    """Return whether `varlen_attn` serves `x`: in half precision, on CUDA from capability 8 on."""
+    is_half = x.dtype in (torch.float16, torch.bfloat16)
+    return is_half and x.is_cuda and torch.cuda.get_device_properties(x.device).major >= 8

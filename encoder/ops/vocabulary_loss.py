@@ -19,7 +19,7 @@ def cross_entropy(
     logits: Float[Tensor, "items classes"], labels: Int[Tensor, " items"]
 ) -> Float[Tensor, ""]:
     """Compute Σ −log softmax(logits)[label] over the items whose label is not −100."""
-    if logits.is_cuda or torch.compiler.is_compiling():
+    if logits.device.type != "cpu" or torch.compiler.is_compiling():
         return F.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
     apply: Callable[..., Tensor] = _CrossEntropy.apply
     is_half = logits.dtype in (torch.float16, torch.bfloat16)
