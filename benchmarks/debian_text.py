@@ -57,13 +57,16 @@ def prose(page: str) -> str:
 
 
 def fetch(package: str, out: Path) -> int:
-    """Write `out`/PACKAGE.jsonl; return its number of characters."""
+    """Write `out`/PACKAGE.jsonl of `package`, a name or name=version; return its characters."""
     characters = 0
     with tempfile.TemporaryDirectory() as temporary:
         subprocess.run(["apt-get", "download", "-qq", package], cwd=temporary, check=True)
         (archive,) = Path(temporary).glob("*.deb")
         subprocess.run(["dpkg", "-x", archive.name, "."], cwd=temporary, check=True)
-        with atomic_path(out / f"{package}.jsonl") as path, path.open("w") as file:
+        with (
+            atomic_path(out / f"{package.partition('=')[0]}.jsonl") as path,
+            path.open("w") as file,
+        ):
             for page in sorted(Path(temporary, "usr/share/doc").rglob("*.html")):
                 text = prose(page.read_text(encoding="utf-8", errors="replace"))
                 characters += len(text)
