@@ -15,6 +15,7 @@ from plainformer.deploy.server.guard import Guard
 from plainformer.deploy.server.models import Models
 from plainformer.deploy.server.routes.about import about_router
 from plainformer.deploy.server.routes.attention import attention_router
+from plainformer.deploy.server.routes.body import StrictRoute
 from plainformer.deploy.server.routes.embed import embed_router
 from plainformer.deploy.server.routes.fill import fill_router
 from plainformer.deploy.server.routes.page import FILES, page_router
@@ -64,9 +65,10 @@ def create_app(models: Models, token: str | None = None) -> Guard:
         lifespan=lifespan,
     )
     add_handlers(app)
-    for router in ROUTERS:
-        app.include_router(router(models))
-    page = app.openapi()
-    state_limits(page, models.limits)
-    posted = {path for path, methods in page["paths"].items() if "post" in methods}
-    return Guard(app, models.limits, models.metrics, posted, token, OPEN)
+    strict: dict[str, StrictRoute] = {}
+    for make in ROUTERS:
+        router = make(models)
+        app.include_router(router)
+        strict |= {one.path: one for one in router.routes if isinstance(one, StrictRoute)}
+    state_limits(app.openapi(), models.limits)
+    return Guard(app, models.limits, models.metrics, strict, token, OPEN)

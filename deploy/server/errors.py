@@ -8,11 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
-
-from plainformer.base import UserError
 
 KINDS = {
     400: "bad_request",
@@ -54,27 +51,22 @@ def error_reply(status: int, message: str, headers: Any = None) -> Response:
     return reply({"error": {"message": message, "type": kind}}, status, headers)
 
 
+def internal_error(error: Exception) -> Response:
+    """Make the response of a fault in the server."""
+    return error_reply(500, f"internal error ({type(error).__name__}): see the server's log")
+
+
 def add_handlers(app: FastAPI) -> None:
     """Let an app answer each kind of error in this form."""
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
-        message = error.detail
-        if error.status_code in (404, 405) and not isinstance(error, Refused):
-            message = f"there is no {request.method} {request.url.path}: see /openapi.json"
+        message = f"there is no {request.method} {request.url.path}: see /openapi.json"
         return error_reply(error.status_code, message, error.headers)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return error_reply(422, describe(error.errors()))
-
-    @app.exception_handler(UserError)
-    async def users(request: Request, error: UserError) -> Response:
-        return error_reply(422, str(error))
 
     @app.exception_handler(Exception)
     async def internal(request: Request, error: Exception) -> Response:
-        return error_reply(500, f"internal error ({type(error).__name__}): see the server's log")
+        return internal_error(error)
 
 
 def describe(errors: Sequence[Any]) -> str:
@@ -82,7 +74,8 @@ def describe(errors: Sequence[Any]) -> str:
     first = errors[0]
     kind, place = first["type"], first["loc"]
     alike = [error for error in errors if error["loc"][: len(place) - 1] == place[:-1]]
-    if kind not in ("missing", "extra_forbidden") and len(alike) > 1:  # of several forms, none
+    is_one_of_forms = len(place) > 1 and len(alike) > 1
+    if kind not in ("missing", "extra_forbidden") and is_one_of_forms:
         return f"{name_of(place[:-1])} has a form that is not among those of /openapi.json"
     if kind == "missing":
         return f"the field {name_of(place)} is missing"
@@ -93,4 +86,4 @@ def describe(errors: Sequence[Any]) -> str:
 
 def name_of(place: Sequence[str | int]) -> str:
     """Return the name of a field, by its place in the body: inputs.0"""
-    return ".".join(map(str, place[1:]))
+    return ".".join(map(str, place))

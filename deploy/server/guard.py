@@ -2,20 +2,23 @@
 
     token → body (size, time) → route, until it answers, its time is over, or the client is gone
 
+A route that takes JSON is called by itself, any other in the layers of FastAPI.
 A body that is too long is read to its end, but not kept: a client hears the reason only once it has
 sent its request. What a route has begun is cancelled, so that texts still waiting are not computed.
 """
 
 import asyncio
 import hmac
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from time import monotonic
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from plainformer.deploy.server.errors import KINDS, Refused, error_reply
+from plainformer.deploy.server.errors import KINDS, Refused, error_reply, internal_error
 from plainformer.deploy.server.limits import Limits
 from plainformer.deploy.server.metrics import Metrics
+from plainformer.deploy.server.routes.body import StrictRoute
 
 GONE = 499
 
@@ -45,13 +48,13 @@ class Guard:
         app: ASGIApp,
         limits: Limits,
         metrics: Metrics,
-        counted: Collection[str],
+        routes: Mapping[str, StrictRoute],
         token: str | None = None,
         open_to_all: Collection[str] = (),
     ) -> None:
         self._app, self._limits, self._metrics = app, limits, metrics
-        self._counted = counted
-        """The routes whose requests are counted."""
+        self._routes = routes
+        """The routes that take JSON, by their paths; their requests are counted."""
         self._open = open_to_all
         """The routes that need no token."""
         self._token = None if token is None else f"Bearer {token}".encode()
@@ -61,13 +64,13 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begin, sent, route = monotonic(), Sent(send), scope["path"]
-        is_counted = scope["method"] == "POST" and route in self._counted
+        begin, sent, path = monotonic(), Sent(send), scope["path"]
+        route = self._routes.get(path) if scope["method"] == "POST" else None
         status = 500
-        if is_counted:
-            self._metrics.of_arrival(route)
+        if route is not None:
+            self._metrics.of_arrival(path)
         try:
-            await self._answer(scope, receive, sent)
+            await self._answer(scope, receive, sent, route)
             status = sent.status
         except Refused as error:
             status = error.status_code
@@ -75,22 +78,15 @@ class Guard:
                 response = error_reply(status, str(error.detail), error.headers)
                 await response(scope, receive, sent)
         finally:
-            if is_counted:
+            if route is not None:
                 failure = None if status == 200 else KINDS.get(status, "error")
-                self._metrics.of_request(route, failure, monotonic() - begin)
+                self._metrics.of_request(path, failure, monotonic() - begin)
 
-    async def _answer(self, scope: Scope, receive: Receive, sent: Sent) -> None:
+    async def _answer(
+        self, scope: Scope, receive: Receive, sent: Sent, route: StrictRoute | None
+    ) -> None:
         self._check_token(scope)
         body = await self._body(scope, receive)
-        is_first = True
-
-        async def replay() -> Message:
-            nonlocal is_first
-            if is_first:
-                is_first = False
-                return {"type": "http.request", "body": body, "more_body": False}
-            return await receive()
-
         task, is_gone = asyncio.current_task(), False
         assert task is not None
 
@@ -105,7 +101,10 @@ class Guard:
         watcher = asyncio.ensure_future(watch())
         try:
             async with asyncio.timeout(self._limits.timeout):
-                await self._app(scope, replay, sent)
+                if route is not None:
+                    await respond(route, scope, receive, sent, body)
+                else:
+                    await self._app(scope, receive, sent)
         except TimeoutError:
             if sent.complete:
                 raise
@@ -152,3 +151,15 @@ class Guard:
         if size > most:
             raise too_large
         return bytes(body)
+
+
+async def respond(
+    route: StrictRoute, scope: Scope, receive: Receive, sent: Sent, body: bytes
+) -> None:
+    """Send the answer of a route; send that there is a fault in it, and raise the fault."""
+    try:
+        response = await route.answer(Headers(scope=scope), body)
+    except Exception as error:
+        await internal_error(error)(scope, receive, sent)
+        raise
+    await response(scope, receive, sent)

@@ -1,6 +1,6 @@
 """Define the base classes of the examples and predictions of a task."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from plainformer.finetune.data.words import Words
@@ -75,7 +75,7 @@ class Prediction:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as a JSON object, set and abstaining last, where there are any."""
-        found = asdict(self)
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
         last = {name: found.pop(name) for name in LAST if name in found}
         return found | {name: value for name, value in last.items() if value is not None}
 

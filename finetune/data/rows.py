@@ -10,6 +10,8 @@ from plainformer.tokenizer.inputs import LONGEST_TEXT, check_text
 
 Input = str | tuple[str, str] | list[str] | Mapping[str, Any]
 """The input of a prediction: a text, a text and its pair, or the fields of a row."""
+INPUT = Path("input")
+"""The file that errors name."""
 
 
 def bounded(rows: Iterable[Row]) -> Iterator[Row]:
@@ -32,7 +34,7 @@ def as_rows(inputs: Iterable[Input]) -> Iterator[Row]:
 
 def _row(number: int, given: Input) -> Row:
     if isinstance(given, Mapping):
-        return Row(dict(given), Path("input"), number)
+        return Row(dict(given), INPUT, number)
     text, pair = text_and_pair(given, f"input {number}")
     fields = {"text": text} if pair is None else {"text": text, "pair": pair}
-    return Row(fields, Path("input"), number)
+    return Row(fields, INPUT, number)

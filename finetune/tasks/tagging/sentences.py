@@ -12,7 +12,7 @@ An unlabelled row may have `text` in place of words and tags.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from plainformer.base import UserError, plural
@@ -135,7 +135,11 @@ class Tags(Prediction):
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as a JSON object, without `entities` for plain labels."""
-        return {name: value for name, value in super().to_json().items() if value is not None}
+        found = super().to_json()
+        if self.entities is None:
+            del found["entities"]
+            return found
+        return found | {"entities": [asdict(entity) for entity in self.entities]}
 
 
 def sentence_rows(path: File, columns: Columns) -> Iterator[Row]:

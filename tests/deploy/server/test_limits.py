@@ -125,7 +125,7 @@ def test_what_is_too_much_is_not_kept():
     async def send(message):
         sent.append(message)
 
-    guard = Guard(None, Limits(max_body=100_000), Metrics(), {ROUTE})
+    guard = Guard(None, Limits(max_body=100_000), Metrics(), {})
     scope = {"type": "http", "method": "POST", "path": ROUTE, "headers": []}
     tracemalloc.start()
     asyncio.run(guard(scope, receive, send))
