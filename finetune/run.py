@@ -43,12 +43,12 @@ from plainformer.finetune.task_options import balance_of, contrastive_of, per_la
 from plainformer.finetune.tuning import save_adapter
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import (
-    choose_device,
     full_disk,
     is_main,
     main_first,
     run_folder,
     saved_options,
+    training_device,
 )
 
 RESUMED_MAY_DIFFER = {"out", "resume", "training"}  # the checkpoint checks those of training
@@ -97,7 +97,7 @@ def is_new_run(config: FinetuneConfig) -> bool:
     if (config.out / SUMMARY).exists():
         raise UserError(f"{config.out} holds several runs: choose another folder for this one")
     saved = saved_options(config, config.out, resume=config.resume, may_differ=RESUMED_MAY_DIFFER)
-    choose_device(config.training.device)
+    training_device(config.training)
     return saved is None
 
 

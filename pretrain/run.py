@@ -23,7 +23,6 @@ from plainformer.pretrain.start import Start, build_model, new_start
 from plainformer.training import (
     Objective,
     Result,
-    choose_device,
     full_disk,
     is_main,
     local_indices,
@@ -32,6 +31,7 @@ from plainformer.training import (
     save_options,
     saved_options,
     train,
+    training_device,
 )
 
 MAY_DIFFER = {"out", "tokenizer", "workers", "resume", "training"}
@@ -61,7 +61,7 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
     """
     may_differ = MAY_DIFFER | left_open(config)
     saved = saved_options(config, config.out, resume=config.resume, may_differ=may_differ)
-    choose_device(config.training.device)
+    training_device(config.training)
     if config.budget and saved and not saved["budget"]:
         config = resume_plan(config, saved)
 

@@ -6,9 +6,15 @@ train(model, objective, batches, config, out)
 """
 
 from plainformer.training.checkpoint import full_disk
-from plainformer.training.config import LoopConfig, TrainingConfig
+from plainformer.training.config import LoopConfig, Precision, TrainingConfig
 from plainformer.training.curve import curve_figure
-from plainformer.training.device import autocast, choose_device, number_format
+from plainformer.training.device import (
+    autocast,
+    choose_device,
+    format_name,
+    number_format,
+    training_device,
+)
 from plainformer.training.distributed import (
     all_reduce_sum,
     broadcast_from_main,
@@ -41,6 +47,7 @@ __all__ = [
     "Loss",
     "Objective",
     "Order",
+    "Precision",
     "Replay",
     "Result",
     "Shuffle",
@@ -57,6 +64,7 @@ __all__ = [
     "curve_figure",
     "distributed_map",
     "evaluate",
+    "format_name",
     "full_disk",
     "is_main",
     "learning_rate",
@@ -71,6 +79,7 @@ __all__ = [
     "saved_options",
     "seconds_per_step",
     "train",
+    "training_device",
     "weighted_sum",
     "world_size",
 ]

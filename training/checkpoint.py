@@ -42,6 +42,7 @@ from plainformer.base import (
 from plainformer.base.tensors import save_tensors
 from plainformer.training.config import TrainingConfig
 from plainformer.training.distributed import is_main
+from plainformer.training.loss_scale import LossScale
 from plainformer.training.optimizer import optimizer_tensors, restore_optimizer
 from plainformer.training.parallel import assign, full_state_dict
 from plainformer.training.spikes import Spikes
@@ -69,6 +70,7 @@ class State:
     log_bytes: int = 0
     speed_bytes: int = 0
     spikes: Spikes = field(default_factory=Spikes)
+    loss_scale: LossScale = field(default_factory=LossScale)
 
 
 class Checkpoints:

@@ -7,6 +7,9 @@ from typing import ClassVar, Literal
 
 from plainformer.base import UserError, above, at_least, between, check_bounds
 
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+"""Name of a number format; auto: the one that suits the device."""
+
 DEVICES = r"cpu|(?:cuda|mps|xpu)(?::\d{1,3})?"
 """The accepted names of devices."""
 
@@ -79,14 +82,17 @@ class LoopConfig:
     """Keep this many of the newest checkpoints, besides the best one."""
 
     device: str = "auto"
-    """Compute on this device: auto (a GPU if there is one), cpu, cuda, cuda:1 …"""
+    """Compute on this device: auto (a GPU if there is one: CUDA, MPS of Apple, XPU of Intel), cpu,
+    cuda, cuda:1, mps, xpu …"""
 
     track: tuple[Literal["tensorboard", "wandb"], ...] = ()
     """Report the metrics to TensorBoard or Weights & Biases, too (WANDB_MODE=offline needs no
     network)."""
 
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Number format of matrix products: auto is bf16 on a GPU that supports it, else fp32."""
+    precision: Precision = "auto"
+    """Number format of matrix products. auto: bf16 on a GPU that has it, fp16 on CUDA of compute
+    capability 7 (T4, V100), else fp32. fp16 scales the loss, and leaves out steps whose gradients
+    overflow."""
 
     compile: bool = False
     """Compile the layers with torch.compile: the first steps take a minute, all others less
@@ -116,7 +122,9 @@ class LoopConfig:
             keep=at_least(1),
         )
         if not re.fullmatch(f"auto|{DEVICES}", self.device):
-            raise UserError(f"device must be auto, cpu, cuda, cuda:1 …, not {self.device[:40]!r}")
+            raise UserError(
+                f"device must be auto, cpu, cuda, cuda:1, mps, xpu …, not {self.device[:40]!r}"
+            )
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
             raise UserError("warmup and decay together must not exceed 1")
 

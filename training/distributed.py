@@ -22,6 +22,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from plainformer.base import UserError
 from plainformer.base.environment import rank_and_world_size
+from plainformer.training.accelerator import accelerator
 
 Key = TypeVar("Key")
 ItemT = TypeVar("ItemT")
@@ -73,7 +74,7 @@ def processes() -> Iterator[None]:
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         _store = PrefixStore(f"attempt {attempt}, block {next(_turns)}", store)
         distributed.init_process_group(
-            "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+            _backends(accelerator()),
             store=_store,
             rank=number,
             world_size=size,
@@ -95,6 +96,13 @@ def processes() -> Iterator[None]:
         ) from None
     distributed.destroy_process_group()
     _store = None
+
+
+def _backends(kind: str | None) -> str:
+    """Name the engines that exchange tensors: one for CPUs, and NCCL or XCCL for GPUs."""
+    if kind is None or kind == "mps":
+        return "gloo"
+    return f"cpu:gloo,{kind}:{distributed.get_default_backend_for_device(kind)}"
 
 
 def _faults(more: int) -> int:

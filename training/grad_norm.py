@@ -12,23 +12,25 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float
 from torch import Tensor, distributed
 
+from plainformer.training.accelerator import widest_float
 from plainformer.training.parallel import is_sharded
 
 ROW = 512
 
 
 @torch.no_grad()
-def gradient_norm(gradients: Sequence[Tensor]) -> Float64[Tensor, ""]:
+def gradient_norm(gradients: Sequence[Tensor]) -> Float[Tensor, ""]:
     """Compute the norm over all gradients; with sharding, every process must call it."""
     if not gradients:
         return torch.zeros((), dtype=torch.float64)
-    square_sum = _square_sum_by_rows if gradients[0].device.type == "cpu" else _square_sum_by_trees
+    square_sum = _square_sum_by_rows if gradients[0].is_cpu else _square_sum_by_trees
     whole = [g for g in gradients if not is_sharded(g)]
     sharded = [local_part(g) for g in gradients if is_sharded(g)]
-    total = torch.zeros((), dtype=torch.float64, device=gradients[0].device)
+    device = gradients[0].device
+    total = torch.zeros((), dtype=widest_float(device), device=device)
     if sharded:
         total = square_sum(sharded)
         distributed.all_reduce(total)
@@ -36,7 +38,7 @@ def gradient_norm(gradients: Sequence[Tensor]) -> Float64[Tensor, ""]:
 
 
 @torch.no_grad()
-def clip_gradients(gradients: Sequence[Tensor], norm: Float64[Tensor, ""], max_norm: float) -> None:
+def clip_gradients(gradients: Sequence[Tensor], norm: Float[Tensor, ""], max_norm: float) -> None:
     """Scale the gradients in place to a norm of at most `max_norm`."""
     if gradients:
         factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
@@ -49,11 +51,11 @@ def local_part(tensor: Tensor) -> Tensor:
     return part
 
 
-def _square_sum_by_rows(tensors: Sequence[Tensor]) -> Float64[Tensor, ""]:
+def _square_sum_by_rows(tensors: Sequence[Tensor]) -> Float[Tensor, ""]:
     return torch.stack([_square_sum_of(x) for x in tensors]).sum()
 
 
-def _square_sum_of(x: Tensor) -> Float64[Tensor, ""]:
+def _square_sum_of(x: Tensor) -> Float[Tensor, ""]:
     flat = x.flatten()
     rows = flat[: len(flat) // ROW * ROW].view(-1, ROW)
     rest = flat[rows.numel() :].double()
@@ -61,6 +63,7 @@ def _square_sum_of(x: Tensor) -> Float64[Tensor, ""]:
     return row_norms.square().sum() + rest.square().sum()
 
 
-def _square_sum_by_trees(tensors: Sequence[Tensor]) -> Float64[Tensor, ""]:
+def _square_sum_by_trees(tensors: Sequence[Tensor]) -> Float[Tensor, ""]:
     """Add the squares on a GPU, which sums in a tree: one launch for many tensors."""
-    return torch.stack(torch._foreach_norm(list(tensors))).double().square().sum()
+    norms = torch.stack(torch._foreach_norm(list(tensors)))
+    return norms.to(widest_float(norms.device)).square().sum()

@@ -20,7 +20,7 @@ import torch
 from plainformer.base import UserError, write_json
 from plainformer.training.checkpoint import Checkpoints, State, full_disk, load_tensors, tensors
 from plainformer.training.config import TrainingConfig
-from plainformer.training.device import autocast, choose_device, number_format
+from plainformer.training.device import autocast, number_format, training_device
 from plainformer.training.distributed import (
     all_reduce_sum,
     broadcast_from_main,
@@ -109,7 +109,8 @@ def train(
     """
     if (monitor and not evaluate) or (config.patience and not monitor):
         raise ValueError("patience needs a monitor, and a monitor needs evaluate")
-    device = choose_device(config.device)
+    device = training_device(config)
+    form = number_format(device, config.precision)
     model_call = to_device(model, device, config.parallel)
     trained: ModelT = model_call.model
     optimizer = build_optimizer(trained, config, lr_multipliers)
@@ -123,7 +124,7 @@ def train(
         state = (checkpoints.restore() if resume else None) or State()
     saved = state.step, state.evaluated
 
-    form = number_format(device, config.precision)
+    loss_scale = state.loss_scale if form == torch.float16 else None
     peak = peak_flops(device, form) * world_size() if flops else None
 
     with (
@@ -183,7 +184,16 @@ def train(
                 break
 
             step = take_step(
-                call, objective, batches, optimizer, config, state.step, flops, state.spikes, hook
+                call,
+                objective,
+                batches,
+                optimizer,
+                config,
+                state.step,
+                flops,
+                state.spikes,
+                hook,
+                loss_scale,
             )
             state.step, state.tokens = state.step + 1, state.tokens + step.tokens
             if after_step:

@@ -17,8 +17,10 @@ CGROUP = Path("/sys/fs/cgroup")
 
 def available_memory(device: torch.device) -> int | None:
     """Return the free bytes on `device`; None where the system does not report them."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type in ("cuda", "xpu"):
+        return int(torch.accelerator.get_memory_info(device)[0])
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     found = [_meminfo(), _cgroup()]
     return min((size for size in found if size is not None), default=None)
 

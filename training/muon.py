@@ -10,8 +10,8 @@ matrix products:
     X ← aX + (bA + cA²) X,   A = X Xᵀ,   from X = (G + μM) / ‖G + μM‖
 
 All other parameters (embeddings, heads, norms, biases) are updated by AdamW, at its own learning
-rate. `torch.optim.Muon` takes the same step in bf16; here only GPUs compute in bf16, and CPUs, most
-of which are slow at it, in fp32.
+rate. `torch.optim.Muon` takes the same step in bf16; here only GPUs compute in half precision, and
+CPUs, most of which are slow at it, in fp32.
 """
 
 import math
@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from plainformer.training.accelerator import half_format
 from plainformer.training.parallel import blocks_of, shard_like, unshard
 
 A, B, C = 3.4445, -4.7750, 2.0315
@@ -32,7 +33,7 @@ def orthogonal(x: Float[Tensor, "matrices rows columns"]) -> Float[Tensor, "matr
     """Compute U Vᵀ of each matrix U Σ Vᵀ in `x`, with singular values of 0.7 to 1.2 for 1."""
     wide = x.mT if x.shape[-2] > x.shape[-1] else x
     y = wide / wide.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
-    y = y.bfloat16() if y.is_cuda else y
+    y = y.to(half_format(x.device) or x.dtype)
     for _ in range(ITERATIONS):
         gram = y @ y.mT
         factor = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)

@@ -66,7 +66,7 @@ def build_optimizer(
         }
         for (multiplier, is_matrix, by_muon, parts), group in groups.items()
     ]
-    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in trained)
+    fused = all(parameter.device.type in ("cpu", "cuda", "mps", "xpu") for parameter in trained)
     if config.optimizer == "sgd":
         return torch.optim.SGD(param_groups, momentum=config.momentum, fused=fused)
     kind = Muon if config.optimizer == "muon" else torch.optim.AdamW

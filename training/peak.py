@@ -46,5 +46,5 @@ def peak_flops(
 
 def synchronize(device: torch.device) -> None:
     """Wait until all operations on `device` are done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

@@ -127,6 +127,8 @@ class Record:
                 "grad_norm": norm,
                 "tokens": tokens,
             }
+            if step.loss_scale:
+                row["loss_scale"] = step.loss_scale
             if step.skipped:
                 row["skipped"] = True
             self._log.write(row)
@@ -170,7 +172,13 @@ class Record:
         what = f"step {step.step}: the loss is {loss:g}, the gradient norm {norm:g}"
         advice = "try a lower learning rate, a longer warm-up or --precision fp32"
         spikes = self._state.spikes
-        if step.skipped:
+        if step.skipped and step.loss_scale and not math.isfinite(norm):
+            count = self._state.loss_scale.overflows
+            self._display.say(
+                f"{what}, too large for fp16: it is left out ({count} so far), and the loss scale "
+                f"of {step.loss_scale:g} halved"
+            )
+        elif step.skipped:
             self._display.say(f"{what}: it is left out")
             if spikes.in_a_row == IN_A_ROW:
                 raise UserError(f"{what}: {IN_A_ROW} steps in a row were left out: {advice}")

@@ -12,11 +12,13 @@ from statistics import median
 import torch
 
 from plainformer.training.config import TrainingConfig
-from plainformer.training.device import choose_device
+from plainformer.training.device import number_format, training_device
 from plainformer.training.distributed import broadcast_from_main
+from plainformer.training.loss_scale import LossScale
 from plainformer.training.objective import Batches, BatchT, ModelT, TrainingObjective
 from plainformer.training.optimizer import build_optimizer
 from plainformer.training.parallel import layers_in_training, to_device, wrap_ddp
+from plainformer.training.peak import synchronize
 from plainformer.training.step import take_step
 
 SECONDS = 3.0
@@ -35,7 +37,9 @@ def seconds_per_step(
     The first step allocates memory and does not count, unless it takes more than `limit` seconds:
     then it is the result.
     """
-    device = choose_device(config.device)
+    device = training_device(config)
+    is_fp16 = number_format(device, config.precision) == torch.float16
+    loss_scale = LossScale() if is_fp16 else None
     model_call = to_device(model.train(), device, config.parallel)
     trained: ModelT = model_call.model
     optimizer = build_optimizer(trained, config)
@@ -48,9 +52,16 @@ def seconds_per_step(
         while len(times) < 2 or (sum(times[1:]) < SECONDS and times[0] <= limit):
             own = batches(len(times))[:micro_batches]
             start = time.perf_counter()
-            take_step(call, objective, lambda _: own, optimizer, config, len(times))  # noqa: B023
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            take_step(
+                call,
+                objective,
+                lambda _: own,  # noqa: B023
+                optimizer,
+                config,
+                len(times),
+                loss_scale=loss_scale,
+            )
+            synchronize(device)
             times.append(broadcast_from_main({"seconds": time.perf_counter() - start})["seconds"])
             if times[0] > limit:
                 return times[0]

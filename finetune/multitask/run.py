@@ -36,7 +36,6 @@ from plainformer.finetune.run import (
 )
 from plainformer.training import (
     by_items,
-    choose_device,
     is_main,
     local_indices,
     main_first,
@@ -44,6 +43,7 @@ from plainformer.training import (
     run_folder,
     save_options,
     saved_options,
+    training_device,
 )
 
 MONITOR = "score"
@@ -80,7 +80,7 @@ def new_data(
     """
     may_differ = {*RESUMED_MAY_DIFFER, "tasks"}
     saved = saved_options(config, config.out, resume=config.resume, may_differ=may_differ)
-    choose_device(config.training.device)
+    training_device(config.training)
     found = {name: fingerprints(one) for name, one in settings.items()}
     if saved is None:
         return found

@@ -25,7 +25,7 @@ from plainformer.finetune.search.options import SearchConfig
 from plainformer.finetune.search.report import BEST, Found, described, write_report
 from plainformer.finetune.search.space import with_values
 from plainformer.finetune.search.study import SCORE, Claim, SharedStudy
-from plainformer.training import choose_device
+from plainformer.training import training_device
 
 RUNGS = 10
 """The parts of a run, at whose ends trials are compared."""
@@ -36,7 +36,7 @@ def run_trials(config: SearchConfig, quiet: bool = False) -> Found:
     """Make trials until there are `config.trials`, and report what was found."""
     refuse_model_folder(config)
     config = replace(config, max_length=with_length(config.given).max_length)
-    choose_device(config.training.device)
+    training_device(config.training)
     study = SharedStudy(config, fingerprints(config))
     while (claim := study.claim()) is not None:
         begun = "goes on with one that was left: " if claim.is_continued else ""

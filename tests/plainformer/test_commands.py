@@ -174,7 +174,7 @@ def test_a_vocabulary_too_large_for_the_text(refused, corpus, tmp_path, kind):
         (["--max-length", 2], "max_length must be at least 3, not 2"),
         (["--mask-ratio", 1.5], "mask_ratio must be between 0 and 1, not 1.5"),
         (["--steps", 0], "steps must be at least 1, not 0"),
-        (["--device", "gpu"], "device must be auto, cpu, cuda, cuda:1 …, not 'gpu'"),
+        (["--device", "gpu"], "device must be auto, cpu, cuda, cuda:1, mps, xpu …, not 'gpu'"),
         (["--valid-share", 1e-9], "the valid part of the text holds no tokens"),
         (["--learning-rate", 1e9], "try a lower learning rate"),
     ],

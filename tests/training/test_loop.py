@@ -242,6 +242,7 @@ def test_precision_is_what_is_asked_for():
         ("auto", torch.float32),
         ("fp32", torch.float32),
         ("bf16", torch.bfloat16),
+        ("fp16", torch.float16),
     ):
         with autocast(cpu, precision):
             assert (x @ x).dtype == dtype
