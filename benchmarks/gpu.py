@@ -1,122 +1,77 @@
-"""Check correctness and measure speed on a GPU, in one command of a few minutes.
+"""Check and measure training and inference on a GPU, in one command that can be continued.
 
-    python benchmarks/gpu.py --minutes 9                  # needs a CUDA device; no network
-    python benchmarks/gpu.py --device cpu --tiny          # the same script on a CPU, small shapes
+    python benchmarks/gpu.py --out runs/gpu --minutes 9       needs a CUDA device; no network
+    python benchmarks/gpu.py --out runs/gpu --minutes 5       goes on with the rows that are missing
+    python benchmarks/gpu.py --out runs/gpu-trial --device cpu --size tiny       a trial anywhere
 
-The items run in order of importance, each only if the time left is enough. `--out` is written after
-each item, so that an interruption keeps the figures so far.
+Rows are measured in order of importance, each only if the time left is enough for it:
 
-1. `card`   the device, the versions, the measured peak of a matrix product in fp32, bf16 and fp16;
-2. `right`  `gpu_checks.py`: every family and head, attention, dropout, DDP, FSDP and resume against
-            the formulas in float64 on the CPU, or against the unwrapped run;
-3. `fast`   `gpu_speed.py`: tokens a second and utilisation beside `transformers` on the same
-            weights and the same batches: pretraining, fine-tuning, inference; compiled and not.
+    card          `gpu_card.py`: the peak of matrix products in each number format
+    checks        `gpu_checks.py`, `gpu_attention_checks.py`, `gpu_training_checks.py`: the numbers
+                  of every family, head, mask and precision, and of training, against references
+    speed         `gpu_speed.py`: pretraining, fine-tuning and inference beside `transformers`
+    pretraining   `gpu_pretraining.py`: held-out loss over minutes, before the least important rows
 
-Utilisation is the ratio of the operations counted by `encoder/flops.py` to `--peak` (989 TFLOP/s,
-the published bf16 peak of an H100 without sparsity). The exit code is 1 when an item of `right` is
-wrong, or fails.
+Utilisation is the ratio of the operations on real tokens (`encoder/flops.py`) to the measured peak,
+and to the published one. `--out` receives gpu.json after each row, gpu.md, gpu.png and
+pretraining.png; a row is run again when its entry in gpu.json is deleted. What the machine lacks is
+left out with a note. A row that kills its process, or never ends, is noted, and the others still
+run. The exit code is 1 when a check is wrong, or plainformer cannot do a work.
 """
 
 import argparse
 import os
+import subprocess
 import sys
 import time
-import traceback
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-os.environ.setdefault(
-    "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-)  # must be set before CUDA starts, for exact resume
-
-import gpu_checks
-import gpu_speed
-import torch
-from gpu_speed import Bench
-from machine import surroundings
-
-from plainformer.base import nan_to_null, write_json
-from plainformer.encoder import ops
-from plainformer.training.peak import peak_flops
-
-DEFAULT_PEAK = 989e12
-Item = tuple[str, str, float, Any]
-"""Section, name, the least seconds it needs, and the function that measures it."""
+HERE = Path(__file__).parent
+SECTIONS = ("card", "checks", "speed", "pretraining")
+RUNNING = "running"
+"""The file that names the row being measured."""
+DEAD = 3
+"""The exit code of a process that has lost its device."""
 
 
-def card(bench: Bench) -> dict[str, Any]:
-    """Measure the peak of a matrix product in each number format."""
-    found: dict[str, Any] = {}
-    formats = [torch.float32] if bench.device.type == "cpu" else gpu_checks.FORMATS
-    for number_format in formats:
-        with torch.no_grad():
-            peak = peak_flops(bench.device, number_format, ops.linear)
-        found[f"peak of {gpu_checks.name_of(number_format)}"] = f"{peak / 1e12:.4g} TFLOP/s"
-    if bench.device.type == "cuda":
-        properties = torch.cuda.get_device_properties(bench.device)
-        found["memory"] = f"{properties.total_memory / 2**30:.0f} GiB"
-        found["capability"] = ".".join(map(str, torch.cuda.get_device_capability(bench.device)))
-        found["cuda"] = torch.version.cuda
-    return found
-
-
-def items(bench: Bench) -> Iterator[Item]:
-    """List the measurements, most important first."""
-    yield "card", "card", 0, lambda: card(bench)
-    for name, check in gpu_checks.checks(bench.device, tiny=bench.tiny):
-        yield "right", name, 5, check
-    for name, seconds, measure in gpu_speed.measurements(bench):
-        yield "fast", name, seconds, measure
-
-
-def show(name: str, result: dict[str, Any]) -> None:
-    """Print the result of a measurement."""
-    print(f"{name}", flush=True)
-    for key, value in result.items():
-        text = f"{value:.4g}" if isinstance(value, float) else str(value)
-        print(f"    {key:<40} {text}", flush=True)
+def parser() -> argparse.ArgumentParser:
+    """Define the options."""
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("--out", type=Path, default=HERE.parent / "runs" / "gpu")
+    options.add_argument("--minutes", type=float, default=9.0, help="time for the whole command")
+    options.add_argument("--device", default="cuda")
+    options.add_argument("--size", choices=("full", "tiny"), default="full")
+    options.add_argument("--sections", nargs="*", choices=SECTIONS, default=list(SECTIONS))
+    options.add_argument("--text", nargs="*", default=[], help="for pretraining: files, or a name")
+    options.add_argument("--until", type=float, help=argparse.SUPPRESS)
+    return options
 
 
 def main() -> int:
-    """Run the items that fit into the time; return the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=9.0, help="time for the whole script")
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--tiny", action="store_true", help="small shapes and few steps: a trial")
-    parser.add_argument("--sections", nargs="*", choices=("card", "right", "fast"), default=[])
-    parser.add_argument("--peak", type=float, default=DEFAULT_PEAK, help="operations a second")
-    parser.add_argument("--out", type=Path, help="default: benchmarks/results/gpu.json")
-    options = parser.parse_args()
-    if options.device.startswith("cuda") and not torch.cuda.is_available():
-        parser.error("there is no CUDA device here: try the script with --device cpu --tiny")
-    out = options.out or Path(__file__).parent / "results" / "gpu.json"
-    deadline = time.monotonic() + 60 * options.minutes
-    device = torch.device(options.device)
-    bench = Bench(device, tiny=options.tiny, peak=options.peak, deadline=deadline)
-    report: dict[str, Any] = {"run": surroundings(device), "card": {}, "right": {}, "fast": {}}
-    wrong = []
-    for section, name, seconds, measure in items(bench):
-        if options.sections and section not in options.sections:
-            continue
-        if time.monotonic() + seconds > deadline:
-            result = {"not run": f"it needs {seconds:.0f} seconds, more than are left"}
-        else:
-            begin = time.monotonic()
-            try:
-                result = measure()
-            except Exception as error:  # reported, and the other items still run
-                traceback.print_exc()
-                reason = (str(error).splitlines() or [""])[0][:200]
-                result = {"failed": f"{type(error).__name__}: {reason}"}
-            result["seconds"] = round(time.monotonic() - begin, 1)
-        if section == "right" and ("failed" in result or result.get("right") is False):
-            wrong.append(name)
-        report[section][name] = result
-        show(name, result)
-        write_json(out, nan_to_null(report))
-    print(f"\nwrong: {', '.join(wrong) or 'nothing'}; every figure is in {out}")
-    return 1 if wrong else 0
+    """Run `gpu_run.py`, and run it again when it dies, as long as time is left."""
+    options = parser().parse_args()
+    until = time.monotonic() + 60 * options.minutes
+    running = options.out / RUNNING
+    running.unlink(missing_ok=True)  # of a command that was stopped: its row is run again
+    # A clone need not be installed. The workspace makes matrix products repeatable, for resume.
+    paths = [str(HERE.parent), str(HERE), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    }
+    python = [sys.executable]
+    command = [*python, str(HERE / "gpu_run.py"), *sys.argv[1:], "--until", str(until)]
+    while True:
+        try:
+            left = max(1.0, until - time.monotonic())
+            code = subprocess.run(command, env=environment, timeout=left).returncode
+        except subprocess.TimeoutExpired:  # the row under way is run again by the next command
+            running.unlink(missing_ok=True)
+            draw = [*python, str(HERE / "gpu_report.py"), str(options.out)]
+            return subprocess.run(draw, env=environment).returncode
+        if code != DEAD and not running.exists():
+            return code
 
 
 if __name__ == "__main__":

@@ -13,24 +13,28 @@ from typing import Any
 from plainformer.base import atomic_path, write_json, write_text
 
 SERIES = {
-    "transformers sdpa": r"transformers sdpa(, as called)?",
+    "transformers sdpa": r"transformers sdpa(, as called|, 32 at a time)?",
     "transformers sdpa, sorted": r"transformers sdpa, sorted",
     "transformers sdpa, compiled": r"transformers sdpa, compiled.*",
     "transformers FlashAttention-2": r"transformers FlashAttention-2.*",
     "pipeline or sentence-transformers": r"transformers pipeline|sentence-transformers .*",
     "torch TransformerEncoder": r"torch TransformerEncoder.*",
+    "packed-encoders": r"packed-encoders",
     "ONNX Runtime": r"ONNX Runtime.*",
     "tokenizers, in Rust": r"tokenizers .*",
 }
 """The series of the plot and their contenders; a workload shows the fastest of each."""
 TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20)
 COLUMNS = ("", "real tokens/s", "ms a call", "of peak", "× plainformer is faster", "peak MiB")
+NOMINAL = "of nominal"
+"""The column after `of peak`, where the published peak of a device is known."""
 
 
 def table(work: Mapping[str, Any]) -> str:
     """Return a workload as a Markdown table, fastest first, with notes on omitted contenders."""
-    rows = [COLUMNS, ("---", *["---:"] * (len(COLUMNS) - 1)), *map(cells, ranked(work))]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
+    columns = (*COLUMNS[:4], NOMINAL, *COLUMNS[4:]) if work.get("nominal_flops") else COLUMNS
+    rows = [columns, ("---", *["---:"] * (len(columns) - 1)), *map(cells, ranked(work))]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
     lines = [
         "| " + " | ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)) + " |"
         for row in rows
@@ -59,6 +63,7 @@ def cells(named: tuple[str, Mapping[str, Any]]) -> tuple[str, ...]:
     """Return the cells of one row."""
     name, note = named
     peak = f"{100 * note['of_peak']:.0f} %" if "of_peak" in note else ""
+    nominal = [f"{100 * note['of_nominal']:.1f} %"] if "of_nominal" in note else []
     memory = f"{note['peak_bytes'] / 2**20:,.0f}" if note.get("peak_bytes") else ""
     if "spearman" in note:
         name = f"{name} (Spearman {note['spearman']:.4f})"
@@ -67,6 +72,7 @@ def cells(named: tuple[str, Mapping[str, Any]]) -> tuple[str, ...]:
         ranged(note["tokens_per_second"], ",.0f"),
         ranged(note["milliseconds_per_call"], ",.1f"),
         peak,
+        *nominal,
         ranged(note["ours_is_faster"], ".2f"),
         memory,
     )
