@@ -15,7 +15,7 @@ output is zeros.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 
@@ -37,6 +37,11 @@ class Sequences:
     """Position of each token in its sequence, from 0."""
     causal: bool = False
     """Hide from each token those that come after it."""
+    max_length: int = field(init=False)
+    """Number of tokens of the longest sequence: a field, so that compiled code reads no lengths."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "max_length", max(self.lengths, default=0))
 
     @classmethod
     def of(
@@ -67,11 +72,6 @@ class Sequences:
     def counts(self) -> Int[Tensor, " sequences"]:
         """Return the number of tokens of each sequence, on the device."""
         return self.cu_seqlens.diff()
-
-    @property
-    def max_length(self) -> int:
-        """Return the number of tokens of the longest sequence."""
-        return max(self.lengths, default=0)
 
     @cached_property
     def runs(self) -> list[tuple[int, int]]:

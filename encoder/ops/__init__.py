@@ -17,7 +17,6 @@ from torch import Tensor
 
 from plainformer.base import UserError
 from plainformer.encoder.ops import fused, int8, plain, prepacked
-from plainformer.encoder.ops.compile_disable import disable_compile
 
 Backend = Literal["plain", "fused"]
 P = ParamSpec("P")
@@ -53,7 +52,7 @@ def _switch(plain_form: Callable[P, R], fused_form: Callable[P, R]) -> Callable[
     return operation
 
 
-attention = _switch(plain.attention, disable_compile(fused.attention))
+attention = _switch(plain.attention, fused.attention)
 attention_with_weights = plain.attention_with_weights  # no fast kernel gives the weights
 rotate = _switch(plain.rotate, fused.rotate)
 linear = _switch(plain.linear, fused.linear)

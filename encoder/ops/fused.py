@@ -1,11 +1,18 @@
 """Compute the operations of `encoder.ops.plain` with torch's fast kernels.
 
-Attention has several forms. On CUDA in half precision `varlen_attn` reads the packed tokens as they
-are. With dropout or a bias, which it lacks, in fp32, and on other GPUs, sequences of unequal length
-are padded for one call. On a CPU each run of sequences of equal length is one
-`scaled_dot_product_attention` on a view of the packed tokens: no padding, no copy. In a sliding
-window there is one call for each block of queries, with the keys that some of them see.
+Attention has three forms; `attention_form` says which one serves a device and a mask:
+
+| form   | serves                                             | computes                           |
+|--------|----------------------------------------------------|------------------------------------|
+| varlen | CUDA from capability 8 on, half precision, no bias | packed tokens, in one call         |
+| padded | all else on a GPU: a bias, fp32, T4, MPS, XPU;     | sequences padded to one length,    |
+|        | a batch that comes padded                          | in one call                        |
+| runs   | the CPU; on a GPU, sequences of one length         | each run of sequences of a length  |
+
+Of the forms compiled code contains `varlen`; the others depend on the lengths of a batch.
 """
+
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -13,11 +20,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plainformer.encoder.attention_mask import AttentionMask
-from plainformer.encoder.ops import batched, onednn, padded, plain, sliding_window, vocabulary_loss
+from plainformer.encoder.ops import (
+    batched,
+    onednn,
+    padded,
+    plain,
+    sliding_window,
+    varlen,
+    vocabulary_loss,
+)
+from plainformer.encoder.ops.compile_disable import disable_compile
 from plainformer.encoder.packing import PaddedSequences
 
 Heads = Float[Tensor, "*tokens heads head_size"]
 Keys = Float[Tensor, "*keys heads head_size"]
+AttentionForm = Literal["varlen", "padded", "runs"]
 
 rotate = plain.rotate  # torch has no kernel for it
 linear = onednn.linear
@@ -28,32 +45,55 @@ def attention(
     query: Heads, key: Keys, value: Keys, mask: AttentionMask, dropout: float = 0.0
 ) -> Heads:
     """Compute softmax(Q Kᵀ / √d + B) V in each sequence: see `plain.attention_with_weights`."""
-    sequences, keys = mask.sequences, mask.keys
-    if isinstance(sequences, PaddedSequences) or isinstance(keys, PaddedSequences):
-        return padded.attention(query, key, value, mask, dropout)
-    if len(query) == 0:  # kernels refuse an empty batch
-        return value
+    if is_varlen(query, mask) and len(query) > 0:  # kernels refuse an empty batch
+        return varlen.attention(query, key, value, mask, dropout)
+    return _attention(query, key, value, mask, dropout)
+
+
+def attention_form(query: Heads, mask: AttentionMask) -> AttentionForm:
+    """Return the form in which `attention` is computed."""
+    sequences = mask.sequences
+    if isinstance(sequences, PaddedSequences):
+        return "padded"
+    if is_varlen(query, mask):
+        return "varlen"
+    return "padded" if query.device.type != "cpu" and len(sequences.runs) > 1 else "runs"
+
+
+def is_varlen(query: Heads, mask: AttentionMask) -> bool:
+    """Return whether FlashAttention computes this attention on packed tokens."""
+    size = query.shape[-1]  # larger ones have no backward pass on some GPUs
+    if not has_varlen(query) or mask.bias is not None or size % 8 or size > 192:
+        return False
     # The kernel counts a prefix among the positions: a window or causality would shift.
     is_shifted = mask.prefix > 0 and (mask.window is not None or mask.causal)
-    is_varlen = mask.bias is None and dropout == 0.0 and not is_shifted
-    if is_varlen and has_varlen(query):
-        from torch.nn.attention.varlen import varlen_attn
+    return not is_shifted and not isinstance(mask.sequences, PaddedSequences)
 
-        back = -1 if mask.window is None else mask.window
-        heads = varlen_attn(
-            query,
-            key,
-            value,
-            sequences.cu_seqlens,
-            keys.cu_seqlens,
-            sequences.max_length,
-            keys.max_length,
-            window_size=(back, 0 if mask.causal else back),
-        )
-        assert isinstance(heads, Tensor)
-        return heads
-    if query.device.type != "cpu" and len(sequences.runs) > 1:
+
+def has_varlen(x: Tensor) -> bool:
+    """Return whether FlashAttention reads `x`: half precision, on CUDA from capability 8 on."""
+    is_half = x.dtype in (torch.float16, torch.bfloat16)
+    return is_half and x.is_cuda and torch.cuda.get_device_properties(x.device).major >= 8
+
+
+@disable_compile
+def _attention(query: Heads, key: Keys, value: Keys, mask: AttentionMask, dropout: float) -> Heads:
+    if attention_form(query, mask) == "padded":
         return padded.attention(query, key, value, mask, dropout)
+    if len(query) == 0:
+        return value
+    return _attention_by_runs(query, key, value, mask, dropout)
+
+
+def _attention_by_runs(
+    query: Heads, key: Keys, value: Keys, mask: AttentionMask, dropout: float
+) -> Heads:
+    """Attend in a view of each run of sequences of equal length: no padding, no copy.
+
+    In a sliding window there is one call for each block of queries, with the keys that some see.
+    """
+    sequences, keys = mask.sequences, mask.keys
+    assert not isinstance(sequences, PaddedSequences) and not isinstance(keys, PaddedSequences)
 
     def attend(count: int, *parts: Tensor) -> Tensor:
         # (count · length, heads, head_size) → (count, heads, length, head_size)
@@ -99,9 +139,3 @@ def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 def gelu_tanh(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Compute x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))."""
     return F.gelu(x, approximate="tanh")
-
-
-def has_varlen(x: Tensor) -> bool:
-    """Return whether `varlen_attn` serves `x`: in half precision, on CUDA from capability 8 on."""
-    is_half = x.dtype in (torch.float16, torch.bfloat16)
-    return is_half and x.is_cuda and torch.cuda.get_device_properties(x.device).major >= 8

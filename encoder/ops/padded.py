@@ -1,8 +1,8 @@
 """Compute attention over sequences of unequal length in one call, padded and masked.
 
-On a GPU this is faster than one kernel launch for each length. It serves what `varlen_attn` lacks:
-dropout, a bias, fp32. For a batch that is padded already, one mask over all pairs of tokens keeps
-every shape static.
+On a GPU this is faster than one kernel launch for each length. It serves what the `varlen` form
+does not: a bias, fp32, GPUs without that kernel. For a batch that is padded already, one mask over
+all pairs of tokens keeps every shape static.
 """
 
 import torch

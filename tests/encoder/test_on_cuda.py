@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn.attention import varlen
 
-from plainformer.encoder import MaskedLM, Sequences
+from plainformer.encoder import AttentionMask, MaskedLM, Sequences
+from plainformer.encoder.ops import fused, varlen
 from tests.encoder.tools import bert, modern
 
 CUDA = "cuda" if torch.backends.cuda.is_built() else "cpu"
@@ -22,19 +22,19 @@ CUDA = "cuda" if torch.backends.cuda.is_built() else "cpu"
     ("device", "major", "is_varlen"),
     [(CUDA, 8, CUDA == "cuda"), (CUDA, 7, False), ("meta", 0, False)],
 )
-@pytest.mark.parametrize("config", [bert(), modern()])
+@pytest.mark.parametrize("config", [bert(), modern(), bert(attention_dropout=0.1)])
 def test_no_number_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, config, device: str, major: int, is_varlen: bool
 ) -> None:
     """To read one would stop the host until the GPU has caught up; here it raises an error."""
     calls: list[torch.dtype] = []
-    attend = varlen.varlen_attn
+    attend = varlen.attention
 
-    def watched(query: torch.Tensor, *rest: Any, **settings: Any) -> Any:
+    def watched(query: torch.Tensor, *rest: Any) -> Any:
         calls.append(query.dtype)
-        return attend(query, *rest, **settings)
+        return attend(query, *rest)
 
-    monkeypatch.setattr(varlen, "varlen_attn", watched)
+    monkeypatch.setattr(varlen, "attention", watched)
     properties = SimpleNamespace(major=major)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
     monkeypatch.setattr(torch.nn.init, "trunc_normal_", lambda x, **_: x)  # it reads what it drew
@@ -53,3 +53,34 @@ def test_no_number_is_waited_for(
         logits = model(ids, sequences=there, target_positions=at)
     assert logits.device.type == device and logits.shape == (3, config.vocab_size)
     assert calls == [torch.bfloat16] * (config.num_hidden_layers if is_varlen else 0)
+
+
+FORMS = [
+    ("cuda", 9, torch.bfloat16, {}, "varlen"),
+    ("cuda", 8, torch.float16, {"window": 2}, "varlen"),
+    ("cuda", 9, torch.float32, {}, "padded"),
+    ("cuda", 7, torch.float16, {}, "padded"),
+    ("cuda", 9, torch.bfloat16, {"window": 2, "prefix": 1}, "padded"),
+    ("meta", 0, torch.float16, {}, "padded"),
+    ("cpu", 0, torch.bfloat16, {}, "runs"),
+]
+
+
+@pytest.mark.parametrize(("device", "major", "dtype", "kind", "form"), FORMS)
+def test_the_form_of_attention(
+    monkeypatch: pytest.MonkeyPatch, device: str, major: int, dtype: torch.dtype, kind, form: str
+) -> None:
+    """A build for the CPU alone has tensors of CUDA too, as long as none is indexed or copied."""
+    properties = SimpleNamespace(major=major)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        bounds = torch.zeros(4, dtype=torch.int32, device=device)
+        positions = torch.zeros(12, dtype=torch.long, device=device)
+        sequences = Sequences((2, 5, 5), bounds, positions)
+        q = torch.zeros(12, 2, 16, dtype=dtype, device=device)
+        mask = AttentionMask(sequences, **kind)
+        assert fused.attention_form(q, mask) == form
+        if form == "varlen":
+            for dropout in (0.0, 0.1):
+                y = fused.attention(q, q, q, mask, dropout)
+                assert (y.shape, y.dtype, y.device.type) == (q.shape, dtype, device)
