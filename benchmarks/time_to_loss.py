@@ -48,10 +48,12 @@ RATES: dict[str, dict[int, tuple[float, ...]]] = {
 """The learning rates of the sweep, by model and sequences per step; no best one is the last."""
 SWEPT = {"hf-bert": 2.0, "hf-modern": 1.5}
 """Millions of tokens of each run of the sweep."""
+TOKENS = (0.15, 0.3, 0.5, 0.8)
+"""Millions of tokens of the runs of ours."""
 RECIPE = Candidate(
     "modern",
     learning_rate=2e-3,
-    tokens=0.5,
+    tokens=0.3,
     optimizer="muon",
     matrix_learning_rate=0.015,
     schedule="wsd",
@@ -59,6 +61,7 @@ RECIPE = Candidate(
     weight_decay=0.1,
     mask_ratio=0.4,
     initializer_range=0.049,
+    neighbours=True,
 )
 CHANGES: dict[str, dict[str, Any]] = {
     "nothing": {},
@@ -70,6 +73,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "15 % masked": {"mask_ratio": 0.15},
     "weight decay 0.01": {"weight_decay": 0.01},
     "σ = 0.02 at the start": {"initializer_range": 0.02},
+    "random heads at the start": {"neighbours": False},
     "the vocabulary scored everywhere": {"dense_head": True},  # the same loss, more slowly
 }
 """Ablations of the recipe: each but the first removes one part."""
@@ -164,7 +168,7 @@ def groups(material: Material) -> dict[str, list[Candidate]]:
         "modernbert-sweep": sweep(MODERNBERT),
         "bert": best(BERT),
         "modernbert": best(MODERNBERT),
-        "ours": [replace(RECIPE, tokens=t, seed=s) for t in (0.3, 0.5, 0.8, 1.0) for s in SEEDS],
+        "ours": [replace(RECIPE, tokens=t, seed=s) for t in TOKENS for s in SEEDS],
         "ablations": [
             *(replace(RECIPE, seed=seed) for seed in SEEDS),
             *(replace(RECIPE, **change) for change in CHANGES.values() if change),

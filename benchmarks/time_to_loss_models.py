@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from plainformer.encoder import EncoderConfig, MaskedLM
 from plainformer.pretrain.batch import MaskedBatch
+from plainformer.pretrain.neighbours import add_neighbour_heads
 from plainformer.pretrain.objectives import masked_lm
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import Loss, TrainingConfig
@@ -36,6 +37,7 @@ class Candidate:
     matrix_learning_rate: float = 0.01  # with Muon
     initializer_range: float = 0.02
     seed: int = 0
+    neighbours: bool = False  # begin with neighbour heads
     dense_head: bool = False  # compute logits at every position, not at masked ones alone
 
     @property
@@ -173,4 +175,6 @@ def build(
         initializer_range=candidate.initializer_range,
     )
     model = MaskedLM(shape, dropout=candidate.dropout)
+    if candidate.neighbours:
+        add_neighbour_heads(model.encoder)
     return model, dense if candidate.dense_head else masked_lm

@@ -2,8 +2,9 @@
 
 run.py                    one run from end to end: read it first
 config.py, recipes.py     its options, and sets of options that belong together
-start.py                  the model that it starts from: a new one, or (continue_pretraining.py)
-                          a pretrained one, whose vocabulary may grow
+start.py                  the model that it starts from: a new one, whose first heads look at
+                          neighbours (neighbours.py), or (continue_pretraining.py) a pretrained
+                          one, whose vocabulary may grow
 corpus/, datasets.py      text → token shards
 data.py, batch.py         shards → chunks of documents → packed batches
 objectives/, masking.py   the targets and the loss, an object for each objective

@@ -9,6 +9,7 @@ import torch
 from plainformer.encoder import EncoderConfig
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.pretrain.config import PretrainConfig
+from plainformer.pretrain.neighbours import add_neighbour_heads
 from plainformer.pretrain.objectives import PretrainingObjective
 from plainformer.pretrain.plan import sizes
 from plainformer.tokenizer import Tokenizer, load_tokenizer
@@ -46,4 +47,5 @@ def build_model(
     shape.check_max_length(config.max_length, preset)
     torch.manual_seed(config.training.seed)
     model: PretrainedModel = objective.build(config, shape)
+    add_neighbour_heads(model.base)
     return model
