@@ -96,7 +96,7 @@ def test_an_entry_is_run_timed_and_judged(
     material = Material(text)
     monkeypatch.setattr(speedrun, "FIXED", speedrun.fingerprints(material, material.held_out()))
     entry = text / "short.py"
-    entry.write_text(speedrun.BASELINE.read_text().replace("TOKENS = 0.55", "TOKENS = 0.003"))
+    entry.write_text(speedrun.BASELINE.read_text().replace("tokens=0.55", "tokens=0.003"))
     monkeypatch.setattr(speedrun, "BASELINE", entry)
     monkeypatch.setattr(speedrun, "commit", lambda: "0123456789ab")
     with pytest.raises(UserError, match="none yet"):
