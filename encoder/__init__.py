@@ -31,6 +31,7 @@ from plainformer.encoder.heads import (
     pool,
 )
 from plainformer.encoder.int8 import quantize_int8
+from plainformer.encoder.int8_static import quantize_static
 from plainformer.encoder.model import Encoder, EncoderOutput
 from plainformer.encoder.new_tokens import extend_vocabulary
 from plainformer.encoder.norm import LayerNorm, RMSNorm
@@ -87,6 +88,7 @@ __all__ = [
     "pool",
     "prepack_weights",
     "quantize_int8",
+    "quantize_static",
     "rotary_angles",
     "save_added",
     "use_backend",

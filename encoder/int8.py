@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from plainformer.base import UserError
 from plainformer.encoder.int8_linear import Int8Linear
+from plainformer.encoder.int8_static_linear import StaticLinear
 from plainformer.encoder.merge import replace_linear
 from plainformer.encoder.pretrained import PretrainedModel
 
@@ -29,7 +30,7 @@ def quantize_int8(model: Model) -> Model:
 
 def is_int8(model: PretrainedModel) -> bool:
     """Tell whether layers of a model were quantised."""
-    return any(isinstance(module, Int8Linear) for module in model.modules())
+    return any(isinstance(module, Int8Linear | StaticLinear) for module in model.modules())
 
 
 def refuse_int8(model: PretrainedModel) -> None:

@@ -25,10 +25,12 @@ from plainformer.deploy.shrink.prune import (
 from plainformer.deploy.shrink.train import train_pruned
 from plainformer.deploy.shrink.vocabulary import trim_vocabulary
 from plainformer.encoder.int8 import is_int8, quantize_int8
+from plainformer.encoder.int8_static import quantize_static
+from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import is_adapter
 from plainformer.encoder.weights.save import save
 from plainformer.encoder.weights.storage import Storage
-from plainformer.finetune.data.batch import Item
+from plainformer.finetune.data.batch import Batch, Item, by_length
 from plainformer.finetune.data.examples import read_examples
 from plainformer.finetune.importance import Importance, by_gradient, by_magnitude
 from plainformer.finetune.prediction.predictor import Predictor, encode_all
@@ -39,6 +41,8 @@ from plainformer.unparse import words_of
 
 SCORED_ITEMS = 1024
 """Examples at most by which parts are scored, evenly spread over those of `train`."""
+TEXTS = 512
+"""Examples at most on which ranges of activations are found, evenly spread."""
 
 
 def shrink(
@@ -65,12 +69,15 @@ def shrink(
     opened, task = open_run(run, options)
     if options.vocabulary:
         opened = trim_vocabulary(opened, task, options.vocabulary, columns)
-    items = training_items(opened, task, options.train, columns)
+    items = encoded(opened, task, options.train, "train", columns) if options.train else []
     with replaced_folder(out, "shrink") as folder:
         remove_parts(opened, task, items, options)
         if items and options.epochs and options.removes:
             with tempfile.TemporaryDirectory() as log:
                 train_pruned(opened.model, task, items, options, Path(log), quiet)
+        if options.int8 == "static":
+            texts = items or encoded(opened, task, data, "test", columns)
+            quantise_on(opened.model, texts[:: -(-len(texts) // TEXTS) or 1])
         write_model(opened, task, options, folder)
         both = run, folder
         results = measure_both([Predictor.load(each) for each in both], both, data, columns)
@@ -100,14 +107,12 @@ def open_run(run: Path, options: ShrinkOptions) -> tuple[Opened, AnyTask]:
     return opened, opened.task.at(1.0)  # a smaller model is calibrated anew
 
 
-def training_items(
-    opened: Opened, task: AnyTask, train: str | None, columns: Sequence[str]
+def encoded(
+    opened: Opened, task: AnyTask, source: str, split: str, columns: Sequence[str]
 ) -> list[Item]:
-    """Read and encode the examples of `train`; none without it."""
-    if train is None:
-        return []
+    """Read and encode labelled examples: of a file, or of this split of a named set."""
     naming = task.naming(columns, task.columns)
-    examples = read_examples(type(task), train, "train", naming)
+    examples = read_examples(type(task), source, split, naming)
     return [item for _, item in encode_all(task, opened.tokenizer, examples)]
 
 
@@ -130,6 +135,22 @@ def remove_parts(
         prune_units(model, importance().units, options.units)
     if options.zeros:
         prune_weights(model, options.zeros)
+
+
+def quantise_on(model: PretrainedModel, items: Sequence[Item]) -> None:
+    """Quantise a model to int8, with ranges of activations found on some texts."""
+    batches = [Batch.of([item for _, item in some]) for some in by_length(items)]
+    quantize_static(
+        model,
+        [
+            {
+                "input_ids": batch.input_ids,
+                "token_type_ids": batch.token_type_ids,
+                "sequences": batch.sequences,
+            }
+            for batch in (one.to(model.device) for one in batches)
+        ],
+    )
 
 
 def write_model(opened: Opened, task: AnyTask, options: ShrinkOptions, folder: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from plainformer.base import UserError
-from plainformer.encoder.ops import fused, int8, plain, prepacked
+from plainformer.encoder.ops import fused, int8, int8_static, plain, prepacked
 
 Backend = Literal["plain", "fused"]
 P = ParamSpec("P")
@@ -62,6 +62,8 @@ gelu = _switch(plain.gelu, fused.gelu)
 gelu_tanh = _switch(plain.gelu_tanh, fused.gelu_tanh)
 cross_entropy = _switch(plain.cross_entropy, fused.cross_entropy)
 int8_linear = _switch(int8.plain_linear, int8.fused_linear)
+quantise = _switch(int8_static.plain_quantise, int8_static.fused_quantise)
+static_linear = _switch(int8_static.plain_linear, int8_static.fused_linear)
 prepacked_linear = _switch(prepacked.plain_linear, prepacked.fused_linear)
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -157,8 +157,13 @@ class Family:
         return tuple(prefix + t.format(*layer) + suffix for t in templates)
 
     def split(self, name: str, tensor: Tensor, class_name: str) -> Tensors:
-        """Return views of the tensor `name`: the parts that Hugging Face keeps, by their names."""
+        """Return views of the tensor `name`: the parts that Hugging Face keeps, by their names.
+
+        What describes the input of a layer belongs to each of its parts, whole.
+        """
         names = self.hf_names(name, class_name)
+        if name.endswith((".input_scale", ".input_zero")):
+            return dict.fromkeys(names, tensor)
         return dict(zip(names, tensor.chunk(len(names)), strict=True))
 
     def to_hf(self, state: Mapping[str, Tensor], class_name: str) -> Tensors:

@@ -85,8 +85,8 @@ def load(
         with skip_init():
             model = cls(config, **arguments)
         model.newly_initialised = copy_tensors(tensors, model, family, missing)
-        if activations == "int8":
-            load_int8(model, stored, family)
+        if activations in ("int8", "static"):
+            load_int8(model, stored, family, activations)
         if add is not None and adapter is not None:
             model.newly_initialised = names_of(model, family, own)
             heads = family.head_prefixes

@@ -19,6 +19,8 @@ from plainformer.encoder.weights.storage import (
     DTYPES,
     FLOAT_FILE,
     INT8_FILE,
+    RANGES,
+    Activations,
     Storage,
     quantization_config,
 )
@@ -40,7 +42,9 @@ def save(model: "PretrainedModel", folder: Path, storage: Storage = AS_IT_IS) ->
     tensors, config = saved_tensors(model, storage), hf_config(model)
     is_int8 = any(not tensor.is_floating_point() for tensor in tensors.values())
     if is_int8:
-        config |= quantization_config("float" if storage.int8 else "int8")
+        is_static = any(name.endswith(RANGES) for name in tensors)
+        made: Activations = "static" if is_static else "int8"
+        config |= quantization_config("float" if storage.int8 else made)
     elif storage.weights:
         config["dtype"] = str(DTYPES[storage.weights]).removeprefix("torch.")
     try:
@@ -62,7 +66,8 @@ def saved_tensors(model: "PretrainedModel", storage: Storage = AS_IT_IS) -> Tens
     tensors = hf_tensors(model, storage.apply(dict(state)))
     if model.has_decoder and not model.config.tie_word_embeddings:
         tensors = family_that_writes(model).with_second_bias(tensors)
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+    shared = (".input_scale", ".input_zero")  # by the parts of a fused product
+    return {n: t.clone() if n.endswith(shared) else t.contiguous() for n, t in tensors.items()}
 
 
 def family_that_writes(model: "PretrainedModel") -> Family:

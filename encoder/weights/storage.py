@@ -8,8 +8,9 @@
 
 `activations` says how a model in int8 computes: `int8`, as `encoder.quantize_int8` made it, whose
 layers multiply integers (LLM.int8, Dettmers et al. 2022, arXiv:2208.07339, without its outliers);
-`float`, whose matrices become floating-point numbers again when they are loaded. `transformers`
-finds no weights in such a folder and says so.
+`static`, as `encoder.quantize_static` made it: X.input_scale, X.input_zero and X.correction are the
+ranges of its activations (see `int8_static_linear`); `float`, whose matrices become floating-point
+numbers again when they are loaded. `transformers` finds no weights in such a folder and says so.
 """
 
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ import torch
 
 from plainformer.base import Fields, UserError
 from plainformer.encoder.int8_linear import Int8Linear
+from plainformer.encoder.int8_static_linear import StaticLinear, join_feed_forward
 from plainformer.encoder.merge import replace_linear
 from plainformer.encoder.ops.int8 import to_int8
 from plainformer.encoder.weights.family import Family, Tensors, headed
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from plainformer.encoder.pretrained import PretrainedModel
 
 Precision = Literal["fp32", "bf16", "fp16"]
-Activations = Literal["int8", "float"]
+Activations = Literal["int8", "static", "float"]
 DTYPES: dict[Precision, torch.dtype] = {
     "fp32": torch.float32,
     "bf16": torch.bfloat16,
@@ -39,6 +41,9 @@ FLOAT_FILE, INT8_FILE = "model.safetensors", "model_int8.safetensors"
 FIELD, METHOD = "quantization_config", "plainformer"
 TABLES = ("encoder.blocks.", "encoder.embeddings.")
 """The modules whose matrices are rounded to int8; heads keep theirs."""
+RANGES = (".input_scale", ".input_zero", ".correction")
+"""What a layer with static activations has beside weight, scale and bias."""
+EXACT = (".scale", *RANGES)
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Storage:
             if self.int8 and tensor.dim() == 2 and name.startswith(TABLES):
                 stored[name], scale = to_int8(tensor.detach().float())
                 stored[_scale(name)] = scale.squeeze(-1)
-            elif self.weights and tensor.is_floating_point() and not name.endswith(".scale"):
+            elif self.weights and tensor.is_floating_point() and not name.endswith(EXACT):
                 stored[name] = _rounded(name, tensor, DTYPES[self.weights])
             else:
                 stored[name] = tensor
@@ -86,7 +91,7 @@ def activations_of(raw: Mapping[str, Any]) -> Activations | None:
     settings = Fields(raw, "config.json").fields(FIELD)
     if settings.text("quant_method", None) != METHOD:
         raise UserError(f"{FIELD} is not supported: save the model without it")
-    choice: Activations = settings.choice("activations", ("int8", "float"))
+    choice: Activations = settings.choice("activations", ("int8", "static", "float"))
     return choice
 
 
@@ -98,11 +103,15 @@ def quantization_config(activations: Activations) -> dict[str, Any]:
 def refuse_other_storage(stored: Tensors, activations: Activations | None, folder: Path) -> None:
     """Raise `UserError` where the numbers of a file are not stored as `config.json` says."""
     is_int8 = any(t.dtype == torch.int8 and _scale(name) in stored for name, t in stored.items())
-    if is_int8 == (activations is not None):
+    is_static = any(name.endswith(RANGES) for name in stored)
+    if is_int8 == (activations is not None) and is_static == (activations == "static"):
         return
     there = [name for name in (FLOAT_FILE, INT8_FILE) if (folder / name).is_file()]
     file = there[0] if there else "the file of weights"  # in shards, or of a model with an adapter
-    if is_int8:
+    if is_int8 and activations is not None:
+        whose = "has ranges" if is_static else "has no ranges"
+        fault = f"config.json says that activations are {activations}, and {file} {whose} of them"
+    elif is_int8:
         fault = f"{file} is in int8, and config.json says nothing of it ({FIELD})"
     else:
         fault = f"config.json says that the weights are in int8 ({FIELD}), and {file} is not"
@@ -112,18 +121,37 @@ def refuse_other_storage(stored: Tensors, activations: Activations | None, folde
 
 def dequantised(stored: Tensors) -> Tensors:
     """Return scale · W_q for each matrix of integers, and the other tensors as they are."""
-    tensors = dict(stored)
+    tensors = {name: tensor for name, tensor in stored.items() if not name.endswith(RANGES)}
     for name, tensor in stored.items():
         if tensor.dtype == torch.int8 and _scale(name) in tensors:
             tensors[name] = tensor.float() * tensors.pop(_scale(name))[:, None]
     return tensors
 
 
-def load_int8(model: "PretrainedModel", stored: Tensors, family: Family) -> None:
-    """Make the linear layers in the blocks those of integers, with the `stored` numbers."""
-    replace_linear(model.base.blocks, Int8Linear)
+def load_int8(
+    model: "PretrainedModel", stored: Tensors, family: Family, activations: Activations
+) -> None:
+    """Make the linear layers in the blocks those of integers, with the `stored` numbers.
+
+    Raises `UserError` for numbers that are missing, of another shape, NaN or infinite.
+    """
+    is_static = activations == "static"
+    replace_linear(model.base.blocks, _empty_static if is_static else Int8Linear)
     for name, tensor in headed(model).state_dict().items():
-        if name.endswith((".weight", ".scale")) and name.startswith("encoder.blocks."):
+        if name.endswith((".weight", *EXACT)) and name.startswith("encoder.blocks."):
             for part, target in family.split(name, tensor, model.class_name).items():
-                target.copy_(stored[part])
+                found = stored.get(part)
+                if found is None or found.shape != target.shape or not found.isfinite().all():
+                    raise UserError(f"{part} is missing or damaged: take another copy")
+                target.copy_(found)
+    if is_static:
+        for layer in model.base.blocks.modules():
+            if isinstance(layer, StaticLinear):
+                layer.settle()
+        join_feed_forward(model.base.blocks, model.config.hidden_act)
     model.requires_grad_(False)
+
+
+def _empty_static(weight: torch.Tensor, bias: torch.Tensor | None) -> StaticLinear:
+    columns = weight.shape[1]
+    return StaticLinear(weight, bias, torch.ones(columns), torch.zeros(columns), 0.0)

@@ -19,6 +19,7 @@ from plainformer.deploy.shrink import (
     prune_weights,
     shrink,
 )
+from plainformer.deploy.shrink.folder import quantise_on
 from plainformer.deploy.shrink.prune import best_in_order
 from plainformer.encoder import Encoder, SequenceClassifier, quantize_int8
 from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
@@ -198,6 +199,21 @@ def test_pruned_trained_and_opened_by_transformers(run, files, tmp_path):
     inputs = {k: batch[k] for k in ("input_ids", "attention_mask")}
     with torch.no_grad():
         assert_close(ours(**inputs), theirs(**inputs).logits, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("given", ["data", "train"])
+def test_static_int8_is_the_run_rounded_on_its_texts(run, files, tmp_path, given):
+    rounded = Opened.of(run)
+    split = "train" if given == "train" else "test"
+    quantise_on(rounded.model, [item for _, item in rounded.items(files(split), ())])
+    train = files("train") if given == "train" else None
+    options = ShrinkOptions(int8="static", train=train, tolerance=1.0)
+    shrink(run, files("test"), tmp_path / "int8", options, quiet=True)
+    loaded = Predictor.load(tmp_path / "int8")
+    batch = Batch.of([item for _, item in rounded.items(files("test"), ())])
+    with torch.no_grad():
+        one, two = (loaded.task.outputs(m, batch) for m in (loaded.model, rounded.model))
+    assert torch.equal(one, two)
 
 
 def test_int8_is_the_rounded_run(run, files, tmp_path):
