@@ -22,7 +22,6 @@ import torch
 from torch import Tensor, nn
 from workloads import Case
 
-from plainformer.encoder import SentenceEncoder
 from plainformer.finetune import Embedder
 
 BATCH = 32
@@ -38,11 +37,8 @@ class LeftOut(Exception):
 def plainformer(case: Case) -> Embed:
     """Return `finetune.Embedder`."""
     longest, device = case.workload.longest, case.device
-    embedder = Embedder.load(case.folder, max_length=longest, device=str(device))
-    if case.precision == "fp32":
-        return embedder
-    return replace(
-        embedder, model=SentenceEncoder.from_pretrained(case.folder).to(device, case.dtype)
+    return Embedder.load(
+        case.folder, max_length=longest, device=str(device), precision=case.precision
     )
 
 

@@ -45,7 +45,7 @@ def sentences(rows: list[dict[str, str]]) -> list[str]:
 
 def likeness(folder: Path, rows: list[dict[str, str]]) -> float:
     """Return Spearman's correlation with the human scores."""
-    embedder = Embedder.load(folder)
+    embedder = Embedder.load(folder, precision="fp32")
     first, second = (embedder([row[name] for row in rows]) for name in ("text", "pair"))
     cosines = np.einsum("ij,ij->i", first, second)
     return float(spearmanr(cosines, [row["score"] for row in rows]).statistic)

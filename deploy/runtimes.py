@@ -26,6 +26,7 @@ from plainformer.deploy.openvino_model import OpenVinoModel
 from plainformer.encoder import TokenClassifier
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.placement import precision_of
 from plainformer.finetune.tasks.tagging.crf import ChainTagger
 from plainformer.tokenizer import Tokenizer
 
@@ -61,7 +62,7 @@ def choose_runtime(
     if runtime != "auto":
         need(runtime, extra=EXTRAS[runtime], purpose=f"--runtime {runtime}")
         return runtime, load(runtime, path, model, batch, int8)
-    if not path.is_file() or model.device.type != "cpu":
+    if not path.is_file() or model.device.type != "cpu" or is_half(model):
         return "torch", model
     there: dict[Runtime, PretrainedModel] = {"torch": model}
     for name in MODELS:
@@ -101,6 +102,8 @@ def load(
         )
     if model.device.type != "cpu":
         raise UserError(f"{name} runs on the CPU, and the model is on a GPU: take --runtime torch")
+    if is_half(model):
+        raise UserError(f"{name} computes in fp32: leave out --precision, or take --runtime torch")
     exported = MODELS[name](path, model.config, threads=1)  # the server computes several at once
     wanted = output_names(model)
     if exported.output_names != list(wanted):
@@ -117,6 +120,11 @@ def load(
         whole.crf = model.crf
         return whole.eval()
     return exported
+
+
+def is_half(model: PretrainedModel) -> bool:
+    """Return whether the weights of a model are in half precision."""
+    return precision_of(model) in ("bf16", "fp16")
 
 
 def mixed_lengths(tokenizer: Tokenizer, max_length: int) -> Batch[Item]:

@@ -19,15 +19,17 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from plainformer.base import UserError, find_folder
-from plainformer.encoder import SentenceEncoder, check_finite, prepack_weights, quantize_int8
+from plainformer.base import Inference, UserError, find_folder
+from plainformer.base.inference import Precision
+from plainformer.encoder import SentenceEncoder, check_finite
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import tokenizer_folder
 from plainformer.encoder.weights.sentence_layout import Mode, SentenceLayout
 from plainformer.finetune.data.batch import Batch, Item, by_length
+from plainformer.finetune.placement import Placement
 from plainformer.finetune.tuning.adapter import add_tensors
 from plainformer.tokenizer import Encoding, Tokenizer, as_list, load_tokenizer, text_and_pair
-from plainformer.training import choose_device, distributed_map
+from plainformer.training import distributed_map
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,19 @@ class Embedder:
         int8: bool = False,
         device: str = "auto",
         prompt: str | None = None,
+        precision: Precision = "auto",
     ) -> "Embedder":
         """Load the encoder of a model folder, with or without a head.
 
         None means what the folder declares: `pooling`, scaling to length 1 (`normalise`), the
         `max_length` to which texts are cut, and the default prompt. `prompt` names another prompt
-        of the folder; an empty name is no prompt. On a CPU the weights are prepacked (see
-        `encoder.prepack_weights`); `int8` rounds them and chooses the CPU (see
-        `encoder.quantize_int8`).
+        of the folder; an empty name is no prompt. The other options are those of
+        `base.Inference`: on a GPU the weights are in half precision, on a CPU they are prepacked
+        (see `encoder.prepack_weights`), or rounded (see `encoder.quantize_int8`).
         Raises `UserError` when the folder has no model or no tokenizer, they do not belong
         together, or the folder declares what is not supported.
         """
+        placement = Placement.of(Inference(device, precision, int8))
         folder = find_folder(folder)
         model = SentenceEncoder.from_pretrained(
             folder, add=add_tensors, pooling=pooling, normalise=normalise
@@ -72,9 +76,7 @@ class Embedder:
             max_length = longest(model.layout, tokenizer, positions)
         model.config.check_max_length(max_length, f"the model in {folder}", prompted)
         before = model.layout.prompt if prompt is None else model.layout.named(prompt)
-        model.to(choose_device("cpu" if int8 else device))
-        model = quantize_int8(model) if int8 else prepack_weights(model)
-        return cls(model, tokenizer, max_length, before)
+        return cls(placement.prepare(model), tokenizer, max_length, before)
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str | tuple[str, str]]) -> Float[np.ndarray, "texts size"]:

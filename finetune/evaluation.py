@@ -5,11 +5,11 @@ examples, and once to predict. Memory does not grow with their number.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from plainformer.base import Fields, UserError, read_json
+from plainformer.base import AUTO, Fields, Inference, UserError, read_json
 from plainformer.base.progress import counting, watched
 from plainformer.corpora import cache_folder, catalogue
 from plainformer.finetune.data.examples import read_examples
@@ -18,6 +18,7 @@ from plainformer.finetune.data.fingerprint import Fingerprint
 from plainformer.finetune.data.leakage import Overlap
 from plainformer.finetune.ensemble import Folders, folders_of
 from plainformer.finetune.metrics import Metric
+from plainformer.finetune.placement import placement_of
 from plainformer.finetune.prediction.predictor import Predictor, Progress
 from plainformer.finetune.task import AnyTask
 
@@ -34,23 +35,25 @@ class Evaluation:
     """The training examples with which the set was compared; None where they are gone."""
     warnings: tuple[str, ...]
     """Reasons to doubt the scores."""
+    placement: str = "on cpu in fp32"
+    """Where the model computed, and in which numbers."""
 
 
 def evaluate_folder(
     folder: Folders,
     source: str,
     quiet: bool = False,
-    int8: bool = False,
+    inference: Inference = AUTO,
     columns: Sequence[str] = (),
 ) -> Evaluation:
     """Evaluate the model in `folder` on the examples of a file, or of a set's test split.
 
     Several folders are an ensemble; the training examples are those of the first.
-    `columns` maps fields to columns of the file ("text=review"); by default as in training. `int8`
-    rounds the blocks first: see `encoder.quantize_int8`. Raises `UserError` for a folder without
+    `columns` maps fields to columns of the file ("text=review"); by default as in training.
+    Raises `UserError` for a folder without
     such a model, and examples that cannot be read.
     """
-    predictor = Predictor.load(folder, int8=int8)
+    predictor = Predictor.load(folder, **asdict(inference))
     task = predictor.task
     kind = type(task)
     naming = kind.naming(columns, task.columns)
@@ -59,13 +62,13 @@ def evaluate_folder(
         for example in watched(read_examples(kind, source, "test", naming), advance):
             overlap.add(example)
         warnings = overlap.warnings() if training else ()
-    metric, num_cut = task.metric(), 0
+    metric, num_cut, where = task.metric(), 0, placement_of(predictor.model)
     with counting("evaluating", overlap.count, quiet=quiet) as advance:
         examples = read_examples(kind, source, "test", naming)
         for example, item, prediction in predictor.predict_examples(examples, advance):
             task.add_to(metric, example, prediction)
             num_cut += item.is_cut
-    return Evaluation(metric, num_cut, task.max_length, training, warnings)
+    return Evaluation(metric, num_cut, task.max_length, training, warnings, where)
 
 
 def against_training(

@@ -6,7 +6,7 @@ train(model, objective, batches, config, out)
 """
 
 from plainformer.training.checkpoint import full_disk
-from plainformer.training.config import LoopConfig, Precision, TrainingConfig
+from plainformer.training.config import LoopConfig, TrainingConfig
 from plainformer.training.curve import curve_figure
 from plainformer.training.device import (
     autocast,
@@ -47,7 +47,6 @@ __all__ = [
     "Loss",
     "Objective",
     "Order",
-    "Precision",
     "Replay",
     "Result",
     "Shuffle",

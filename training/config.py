@@ -1,17 +1,11 @@
 """Define the settings of the training loop."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from plainformer.base import UserError, above, at_least, between, check_bounds
-
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-"""Name of a number format; auto: the one that suits the device."""
-
-DEVICES = r"cpu|(?:cuda|mps|xpu)(?::\d{1,3})?"
-"""The accepted names of devices."""
+from plainformer.base.inference import Precision, check_device_name
 
 
 @dataclass(frozen=True)
@@ -121,10 +115,7 @@ class LoopConfig:
             checkpoint_every=at_least(0),
             keep=at_least(1),
         )
-        if not re.fullmatch(f"auto|{DEVICES}", self.device):
-            raise UserError(
-                f"device must be auto, cpu, cuda, cuda:1, mps, xpu …, not {self.device[:40]!r}"
-            )
+        check_device_name(self.device)
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
             raise UserError("warmup and decay together must not exceed 1")
 

@@ -7,8 +7,9 @@ import torch
 
 from plainformer.base import UserError
 from plainformer.base.environment import number_from_environment
+from plainformer.base.inference import DEVICES, Precision
 from plainformer.training.accelerator import accelerator, half_format, has_bf16
-from plainformer.training.config import DEVICES, LoopConfig, Precision
+from plainformer.training.config import LoopConfig
 from plainformer.training.distributed import world_size
 
 FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

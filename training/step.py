@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plainformer.training.config import Precision, TrainingConfig
+from plainformer.base.inference import Precision
+from plainformer.training.config import TrainingConfig
 from plainformer.training.device import autocast
 from plainformer.training.distributed import (
     all_reduce_sum,

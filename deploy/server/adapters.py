@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import torch
 
-from plainformer.base import find_folder
+from plainformer.base import AUTO, Inference, find_folder
 from plainformer.deploy.server.served import Served
 from plainformer.encoder import (
     HeadedModel,
@@ -31,12 +31,12 @@ from plainformer.encoder.weights import Adapter, is_adapter
 from plainformer.encoder.weights.added import HasAddedParameters
 from plainformer.finetune.data.batch import BATCH_TOKENS, Batch, Item
 from plainformer.finetune.ensemble import Finetuned
+from plainformer.finetune.placement import Placement
 from plainformer.finetune.prediction.predictor import Predictor
 from plainformer.finetune.task_file import task_of
 from plainformer.finetune.tasks.sentence_embedding import SentenceEmbedding
 from plainformer.finetune.tuning.layers import TunedLinear
 from plainformer.finetune.tuning.several import mixed, share_base
-from plainformer.training import choose_device
 
 MIXED = (SequenceClassifier, TokenClassifier, QuestionAnswerer)
 """The heads that are computed from a mixed batch."""
@@ -83,13 +83,14 @@ def base_of(folder: Path) -> Path | None:
     return Adapter.of(found).base.resolve()
 
 
-def load_adapters(folders: Mapping[str, Path]) -> dict[str, Served]:
+def load_adapters(folders: Mapping[str, Path], inference: Inference = AUTO) -> dict[str, Served]:
     """Load adapters of one base; raise `UserError` for a folder that is none."""
+    placement = Placement.of(inference)
     loaded: dict[str, Served] = {}
     first: HeadedModel | None = None
     for name, folder in folders.items():
         one = Finetuned.load(folder)
-        model = cast(HeadedModel, one.model.to(choose_device("auto")))
+        model = cast(HeadedModel, placement.move(one.model))
         if first is None:
             first = model
         else:

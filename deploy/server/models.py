@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from plainformer.base import UserError, did_you_mean
+from plainformer.base import AUTO, Inference, UserError, did_you_mean
 from plainformer.base.allocator import trim_memory
 from plainformer.deploy.runtimes import Runtime
 from plainformer.deploy.server.adapters import ItemOf, compute_items, groups_of, load_adapters
@@ -86,7 +86,7 @@ class Models:
     running: dict[str, Running]
     limits: Limits
     metrics: Metrics
-    int8: bool = False
+    inference: Inference = AUTO
     aside: Aside = field(default_factory=Aside)
     """Computes what shares no batch."""
     _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -122,7 +122,7 @@ class Models:
                 runtime = old[0].served.runtime
                 names = ", ".join(named)
                 try:
-                    new = await asyncio.to_thread(load_group, named, self.int8, runtime)
+                    new = await asyncio.to_thread(load_group, named, self.inference, runtime)
                 except Exception as error:
                     print(f"{names} is not reloaded: {error}", file=sys.stderr, flush=True)
                     continue
@@ -141,11 +141,13 @@ class Models:
             one.engine.join(self.limits.timeout)
 
 
-def load_group(folders: Mapping[str, Path], int8: bool, runtime: Runtime) -> dict[str, Served]:
+def load_group(
+    folders: Mapping[str, Path], inference: Inference, runtime: Runtime
+) -> dict[str, Served]:
     """Load one folder, or the adapters of one base together."""
     if len(folders) > 1:
-        return load_adapters(folders)
-    return {name: Served.load(folder, int8, runtime) for name, folder in folders.items()}
+        return load_adapters(folders, inference)
+    return {name: Served.load(folder, inference, runtime) for name, folder in folders.items()}
 
 
 def start(loaded: Mapping[str, Served], limits: Limits, metrics: Metrics) -> dict[str, Running]:
@@ -177,7 +179,7 @@ def start(loaded: Mapping[str, Served], limits: Limits, metrics: Metrics) -> dic
 def load_models(
     folders: Sequence[str | Path],
     limits: Limits | None = None,
-    int8: bool = False,
+    inference: Inference = AUTO,
     runtime: Runtime = "auto",
 ) -> Models:
     """Load the models of some folders, by the folders' names; `runtime` computes their batches.
@@ -191,11 +193,11 @@ def load_models(
         if name in named:
             raise UserError(f"{named[name]} and {folder} have the same name: rename one")
         named[name] = folder
-    is_whole = int8 or runtime not in ("auto", "torch")  # adapters are merged then
+    is_whole = inference.int8 or runtime not in ("auto", "torch")  # adapters are merged then
     groups = [{n: f} for n, f in named.items()] if is_whole else groups_of(named)
-    loaded = [load_group(group, int8, runtime) for group in groups]
+    loaded = [load_group(group, inference, runtime) for group in groups]
     started: dict[str, Running] = {}
     for group in loaded:
         started |= start(group, limits, metrics)
     trim_memory()
-    return Models({name: started[name] for name in named}, limits, metrics, int8)
+    return Models({name: started[name] for name in named}, limits, metrics, inference)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import uvicorn
 
-from plainformer.base import UserError
+from plainformer.base import AUTO, Inference, UserError
 from plainformer.deploy.runtimes import Runtime
 from plainformer.deploy.server.app import create_app
 from plainformer.deploy.server.connection import PatientConnection
@@ -53,7 +53,7 @@ def serve(
     port: int,
     limits: Limits,
     token: str | None = None,
-    int8: bool = False,
+    inference: Inference = AUTO,
     runtime: Runtime = "auto",
 ) -> None:
     """Load the models, and serve them until a signal says to stop.
@@ -63,7 +63,7 @@ def serve(
     if hasattr(signal, "SIGHUP"):  # until there is something to reload
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with listen(host, port) as listener:
-        models = load_models(folders, limits, int8, runtime)
+        models = load_models(folders, limits, inference, runtime)
         server = make_server(create_app(models, token), limits)
         if host not in LOOPBACK and token is None:
             print(

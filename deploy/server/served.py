@@ -1,7 +1,7 @@
 """Hold one model: how it reads the inputs of a request, and what it computes of a batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from plainformer.base import UserError, find_folder, nan_to_null
+from plainformer.base import AUTO, Inference, UserError, find_folder, nan_to_null
 from plainformer.corpora import Row
 from plainformer.deploy.runtimes import Runtime, choose_runtime
 from plainformer.encoder import Encoder, MaskedLM, check_finite
@@ -45,33 +45,33 @@ class Served:
     """The exported model in that runtime; None: the model itself computes the batches."""
 
     @classmethod
-    def load(cls, folder: Path, int8: bool = False, runtime: Runtime = "auto") -> "Served":
+    def load(cls, folder: Path, inference: Inference = AUTO, runtime: Runtime = "auto") -> "Served":
         """Load a folder, and choose what computes its batches: see `deploy.runtimes`.
 
         Raises `UserError` for a folder without a model, and a runtime that cannot be chosen.
         """
-        one = cls._load(folder, int8)
+        one = cls._load(folder, inference)
         if one.embedder is not None and one.embedder.skipped:  # the graph pools every token
             if runtime not in ("auto", "torch"):
                 raise UserError(f"{folder} has a prompt that is not pooled: take --runtime torch")
             return one
         taken, model = choose_runtime(
-            runtime, find_folder(folder), one.model, one.tokenizer, one.max_length, int8
+            runtime, find_folder(folder), one.model, one.tokenizer, one.max_length, inference.int8
         )
         return replace(one, runtime=taken, exported=None if taken == "torch" else model)
 
     @classmethod
-    def _load(cls, folder: Path, int8: bool) -> "Served":
+    def _load(cls, folder: Path, inference: Inference) -> "Served":
         """Load a folder; a pretrained encoder gives sentence vectors, without a task."""
         found = find_folder(folder)
         task = task_of(found)
         if task is None or isinstance(task, SentenceEmbedding):
-            embedder = Embedder.load(found, int8=int8)
+            embedder = Embedder.load(found, **asdict(inference))
             if task is None:
                 inner = found / embedder.model.layout.encoder
                 return cls(folder, None, embedder, masked_lm(inner, embedder.model.base))
             return cls(folder, Predictor(task, embedder.model, embedder.tokenizer), embedder)
-        return cls.of_task(folder, Predictor.load(found, int8=int8))
+        return cls.of_task(folder, Predictor.load(found, **asdict(inference)))
 
     @classmethod
     def of_task(cls, folder: Path, predictor: Predictor) -> "Served":
@@ -167,7 +167,7 @@ def masked_lm(folder: Path, encoder: Encoder) -> MaskedLM | None:
     except UserError:
         return None
     model.encoder = encoder
-    return model.to(encoder.device).requires_grad_(False)
+    return model.to(next(encoder.parameters())).requires_grad_(False)
 
 
 def cosines(

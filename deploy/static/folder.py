@@ -46,11 +46,11 @@ def distil_folder(
     """
     given, folder = folder, find_folder(folder)
     task = open_task(folder, data, columns)
-    encoder = Embedder.load(folder)
+    encoder = Embedder.load(folder, precision="fp32")
     refuse_other_encoders(folder, encoder)
     opened = Opened(task, encoder.model, encoder.tokenizer)
     if vocabulary:  # cuts the model, and the whole one is measured
-        whole = Embedder.load(folder)
+        whole = Embedder.load(folder, precision="fp32")
         opened = trim_vocabulary(replace(opened, model=whole.model), task, vocabulary, columns)
     assert isinstance(opened.model, SentenceEncoder)
     table = distil(opened.model, opened.tokenizer, size)

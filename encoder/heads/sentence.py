@@ -50,16 +50,18 @@ class Projection(nn.Module):
 
     def forward(self, x: Float[Tensor, "texts size"]) -> Float[Tensor, "texts out"]:
         """Project each vector."""
+        x = x.to(self.linear.weight.dtype)
         y: Tensor = self.act(self.linear(x))
         return y + self.residual(x) if self.use_residual else y
 
 
 class UnitLength(nn.Module):
-    """Scale each vector to length 1: x / |x|."""
+    """Scale each vector to length 1: x / |x|. Half precision would round that length, too."""
 
     def forward(self, x: Float[Tensor, "texts size"]) -> Float[Tensor, "texts size"]:
         """Scale each vector."""
-        return torch.nn.functional.normalize(x, dim=-1)
+        single = x.to(torch.promote_types(x.dtype, torch.float32))
+        return torch.nn.functional.normalize(single, dim=-1)
 
 
 class SentenceEncoder(HeadedModel):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from plainformer.base import UserError, did_you_mean
+from plainformer.base import Inference, UserError, did_you_mean
 from plainformer.corpora import Row
 from plainformer.encoder.int8 import is_int8
 from plainformer.explain.attribution.decision import decisions_of
@@ -21,6 +21,7 @@ from plainformer.explain.attribution.words import WordOf, words_of
 from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.data.rows import Input, as_rows, bounded
 from plainformer.finetune.ensemble import Finetuned
+from plainformer.finetune.placement import Placement
 from plainformer.finetune.prediction.predictor import (
     Predictor,
     Progress,
@@ -30,7 +31,6 @@ from plainformer.finetune.prediction.predictor import (
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.tasks.prompt import Prompt
 from plainformer.tokenizer import Tokenizer
-from plainformer.training import choose_device
 
 Watch = Callable[[int], AbstractContextManager[Progress]]
 
@@ -75,8 +75,9 @@ class Explainer:
     @classmethod
     def load(cls, folder: str | Path, device: str = "auto") -> "Explainer":
         """Load a fine-tuned model; raise `UserError` for a folder without one."""
+        placement = Placement.of(Inference(device, "fp32"))  # gradients need its range
         found = Finetuned.load(folder)
-        model = found.model.to(choose_device(device)).requires_grad_(False)
+        model = placement.move(found.model).requires_grad_(False)
         return cls(Predictor(found.task, model, found.tokenizer))
 
     def explain(

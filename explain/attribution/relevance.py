@@ -49,7 +49,7 @@ def relevance(variants: Variants) -> tuple[Float[np.ndarray, "decisions words"],
         embeddings = variants.model.base.embeddings
         found = at_output_of(embeddings, variants, batch, lambda h, g: (h * g).sum(-1))
     tokens = variants.unpacked(found, batch)
-    return variants.of_words(tokens), tokens.double().sum(-1).cpu().numpy()
+    return variants.of_words(tokens), tokens.cpu().double().sum(-1).numpy()
 
 
 @contextmanager

@@ -56,7 +56,7 @@ class Variants:
         self, of_tokens: Float[Tensor, "*rest tokens"]
     ) -> Float[np.ndarray, "*rest words"]:
         """Add up the numbers of the tokens of each word; special tokens are left out."""
-        (tokens, words), numbers = self.places, of_tokens.double().cpu()
+        (tokens, words), numbers = self.places, of_tokens.cpu().double()
         sums = numbers.new_zeros(*numbers.shape[:-1], len(self.words))
         found: Float[np.ndarray, "*rest words"] = sums.index_add(
             -1, words, numbers[..., tokens]
@@ -79,7 +79,7 @@ class Variants:
             batch = Batch.of(items[start : start + size]).to(self.model.device)
             outputs = self.task.outputs(self.model, batch)
             numbers = [getattr(one, kind)(outputs, batch) for one in self.decisions]
-            found.append(torch.stack(numbers, -1).double().cpu().numpy())
+            found.append(torch.stack(numbers, -1).cpu().double().numpy())
             self.progress(len(batch.items))
         return np.concatenate(found)
 

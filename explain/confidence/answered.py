@@ -100,7 +100,7 @@ class Answered:
         found = []
         for _, _, outputs in self.batches:
             scores = self.task.scaled(outputs, temperature)
-            logits = scores.logits.double().cpu()
+            logits = scores.logits.cpu().double()
             posterior = Posterior.of(scores.chain.like(logits), logits, scores.sentences.to("cpu"))
             found.append(posterior.log_marginals().exp().numpy())
         return np.compress(self._known, stacked(found), 0)
@@ -139,9 +139,9 @@ class Answered:
 def logits_of(task: AnyTask, outputs: Any) -> Rows:
     """Return the logits of a batch: of a label that is or is not given, 0 and its logit."""
     if isinstance(task, Tagging):
-        words: Rows = outputs.logits.double().cpu().numpy()
+        words: Rows = outputs.logits.cpu().double().numpy()
         return words
-    rows: Rows = outputs.double().cpu().numpy()
+    rows: Rows = outputs.cpu().double().numpy()
     if isinstance(task, MultiLabel):
         return np.stack([np.zeros_like(rows), rows], -1).reshape(-1, 2)  # (items · labels, 2)
     return rows

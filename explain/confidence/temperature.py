@@ -25,6 +25,7 @@ from plainformer.finetune.losses.label_smoothing import IGNORED
 from plainformer.finetune.prediction.predictor import Progress, no_progress
 from plainformer.finetune.tasks.tagging.crf import Posterior
 from plainformer.finetune.tasks.tagging.task import Tagging
+from plainformer.training.accelerator import widest_float
 
 Slope = Callable[[float], float]
 
@@ -56,7 +57,8 @@ def slope_of_marginals(answered: Answered, progress: Progress) -> Slope:
     def slope(beta: float) -> float:
         total = 0.0
         for examples, batch, outputs in answered.batches:
-            logits, tags = outputs.logits.double(), batch.targets[outputs.places]
+            logits = outputs.logits.to(widest_float(outputs.logits.device))
+            tags = batch.targets[outputs.places]
             known = tags != IGNORED
             factor = logits.new_tensor(beta).requires_grad_()
             chain, scores = outputs.chain.like(logits).scaled(factor), logits * factor

@@ -120,7 +120,7 @@ def ablate_heads(
         low=per_head([low for low, _ in intervals]),
         high=per_head([high for _, high in intervals]),
         loss_rise=per_head([lost - loss for _, lost in without]),
-        importance=importance.double().cpu().numpy(),
+        importance=importance.cpu().double().numpy(),
     )
 
 

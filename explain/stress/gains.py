@@ -47,7 +47,7 @@ def gains_of(
     products = (gradient * vectors.detach()).sum(-1)
     own = torch.stack([products[t].sum() for t in tokens])
     new = sums @ table[ids].T  # (words, vocabulary)
-    return words, (new - own[:, None]).double().cpu().numpy()
+    return words, (new - own[:, None]).cpu().double().numpy()
 
 
 def can_flip(model: PretrainedModel) -> bool:

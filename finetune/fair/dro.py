@@ -28,6 +28,7 @@ from plainformer.finetune.fair.cells import Cell, losses_by_cell
 from plainformer.finetune.micro_batches import Uncounted, counted
 from plainformer.finetune.task_objective import TaskObjective
 from plainformer.training import Loss, all_reduce_sum
+from plainformer.training.accelerator import widest_float
 from plainformer.training.distributed import all_reduce_sum_tensors
 
 NAME = "group_weights"
@@ -52,7 +53,8 @@ class GroupWeights(nn.Module):
     def add(self, losses: Mapping[Cell, Loss]) -> None:
         """Add the losses of the cells in a micro-batch."""
         for key, loss in losses.items():
-            self._losses[key] = self._losses[key] + loss.total.detach().double()
+            total = loss.total.detach()
+            self._losses[key] = self._losses[key] + total.to(widest_float(total.device))
             self._count += loss.items
 
     @torch.no_grad()

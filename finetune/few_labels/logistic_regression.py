@@ -12,6 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from plainformer.training.accelerator import widest_float
+
 MAX_ITERATIONS = 2000
 
 
@@ -26,7 +28,7 @@ def logistic_regression(
     `targets` number the labels from 0, and every label occurs. It stops where no number of the
     gradient of the loss is above `tolerance`.
     """
-    x, labels = vectors.detach().double(), int(targets.max()) + 1
+    x, labels = vectors.detach().to(widest_float(vectors.device)), int(targets.max()) + 1
     rows = 1 if labels == 2 else labels
     weight = x.new_zeros(rows, x.shape[1], requires_grad=True)
     bias = x.new_zeros(rows, requires_grad=True)

@@ -59,13 +59,13 @@ def answers_of(task: AnyTask, outputs: Any, batch: Batch[Any]) -> list[Answers]:
     Tags have the distributions of their words, without the transitions between tags.
     """
     if isinstance(task, MultiLabel):
-        has = outputs.double().sigmoid()  # (items, labels)
-        return list(torch.stack([1 - has, has], -1).cpu().numpy())
+        has = outputs.cpu().double().sigmoid()  # (items, labels)
+        return list(torch.stack([1 - has, has], -1).numpy())
     if isinstance(task, Tagging):
-        rows = outputs.logits.double().softmax(-1).cpu().numpy()  # (words, tags)
+        rows = outputs.logits.cpu().double().softmax(-1).numpy()  # (words, tags)
         ends = np.cumsum([0, *(len(item.places) for item in batch.items)]).tolist()
         return [rows[start:end] for start, end in pairwise(ends)]
-    rows = outputs.double().softmax(-1).cpu().numpy()  # (items, labels)
+    rows = outputs.cpu().double().softmax(-1).numpy()  # (items, labels)
     if isinstance(task, MultipleChoice):
         pairs = zip(rows, batch.items, strict=True)
         return [row[None, : len(item.options)] for row, item in pairs]

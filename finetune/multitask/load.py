@@ -9,12 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from plainformer.base import Fields, UserError, find_folder, read_json
-from plainformer.encoder import prepack_weights
+from plainformer.base import Fields, Inference, UserError, find_folder, read_json
 from plainformer.finetune.ensemble import Finetuned
 from plainformer.finetune.multitask.several_heads import SeveralHeads
+from plainformer.finetune.placement import Placement
 from plainformer.finetune.prediction.predictor import Predictor
-from plainformer.training import choose_device
 
 TASKS_FILE = "tasks.json"
 """The file that names the tasks, beside their folders."""
@@ -26,6 +25,7 @@ def load_several(folder: str | Path, device: str = "auto") -> dict[str, Predicto
     Raises `UserError` for a folder without several heads, and for heads that were trained on
     different encoders.
     """
+    placement = Placement.of(Inference(device))
     folder = find_folder(folder)
     if not (folder / TASKS_FILE).is_file():
         raise UserError(
@@ -43,5 +43,5 @@ def load_several(folder: str | Path, device: str = "auto") -> dict[str, Predicto
             )
         state |= own
     model = SeveralHeads({name: one.model for name, one in found.items()})
-    prepack_weights(model.to(choose_device(device)))
+    placement.prepare(model)
     return {name: Predictor(one.task, one.model, one.tokenizer) for name, one in found.items()}

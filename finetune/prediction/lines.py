@@ -2,12 +2,13 @@
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from plainformer.base import UserError, refuse_same_file
+from plainformer.base import AUTO, Inference, UserError, refuse_same_file
 from plainformer.base.progress import counting
 from plainformer.finetune.ensemble import Folders
+from plainformer.finetune.placement import placement_of
 from plainformer.finetune.prediction.inputs import Inputs
 from plainformer.finetune.prediction.outputs import check_format, open_output, writer
 from plainformer.finetune.prediction.predictor import Predictor
@@ -21,13 +22,15 @@ class Written:
     num_answers: int
     num_cut: int
     max_length: int
+    placement: str
+    """Where the model computed, and in which numbers."""
 
 
 def predict_lines(
     folder: Folders,
     inputs: Inputs,
     out: Path | None = None,
-    int8: bool = False,
+    inference: Inference = AUTO,
 ) -> Written:
     """Predict with the model in `folder`, and write to `out`, by default to standard output.
 
@@ -43,7 +46,7 @@ def predict_lines(
     if world_size() > 1 and inputs.is_stream:
         raise UserError("a stream cannot be shared out among processes: give a file")
     target = out if is_main() else Path(os.devnull)
-    predictor = Predictor.load(folder, int8=int8)
+    predictor = Predictor.load(folder, **asdict(inference))
     task = predictor.task
     quiet = not is_main() or (out is None and sys.stdout.isatty())
     total = None if quiet else inputs.count(task)
@@ -59,4 +62,4 @@ def predict_lines(
                 write(row, prediction)
                 num_answers += 1
                 num_cut += item.is_cut
-    return Written(num_answers, num_cut, task.max_length)
+    return Written(num_answers, num_cut, task.max_length, placement_of(predictor.model))

@@ -11,18 +11,20 @@ from typing import Any, TypeVar
 
 import torch
 
-from plainformer.base import UserError
+from plainformer.base import Inference, UserError
+from plainformer.base.inference import Precision
 from plainformer.corpora import Row
-from plainformer.encoder import check_finite, prepack_weights, quantize_int8
+from plainformer.encoder import check_finite
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item, ItemT, by_length
 from plainformer.finetune.data.example import ExampleT
 from plainformer.finetune.data.rows import Input, as_rows, bounded
 from plainformer.finetune.ensemble import Finetuned, Folders, folders_of, joined, outputs_of
 from plainformer.finetune.metrics import Metric
+from plainformer.finetune.placement import Placement
 from plainformer.finetune.task import AnyTask, PredictionT, Task
 from plainformer.tokenizer import Tokenizer
-from plainformer.training import choose_device, distributed_map
+from plainformer.training import distributed_map
 
 T = TypeVar("T")
 
@@ -45,17 +47,24 @@ class Predictor:
     tokenizer: Tokenizer
 
     @classmethod
-    def load(cls, folder: Folders, device: str = "auto", int8: bool = False) -> "Predictor":
+    def load(
+        cls,
+        folder: Folders,
+        device: str = "auto",
+        int8: bool = False,
+        precision: Precision = "auto",
+    ) -> "Predictor":
         """Load a fine-tuned model, or the ensemble of those in several folders.
 
-        On a CPU the weights of its blocks are prepacked: see `encoder.prepack_weights`. `int8`
-        rounds them and chooses the CPU: see `encoder.quantize_int8`. Raises `UserError` for a
-        folder without a model, and for several of different tasks, labels or tokenizers.
+        The options are those of `base.Inference`: on a GPU the weights are in half precision, on a
+        CPU those of the blocks are prepacked (see `encoder.prepack_weights`), or rounded (see
+        `encoder.quantize_int8`). Raises `UserError` for a folder without a model, and for several
+        of different tasks, labels or tokenizers.
         """
+        placement = Placement.of(Inference(device, precision, int8))
         members = [Finetuned.load(each) for each in folders_of(folder)]
         for member in members:
-            model = member.model.to(choose_device("cpu" if int8 else device))
-            quantize_int8(model) if int8 else prepack_weights(model)
+            placement.prepare(member.model)
         whole = joined(members)
         return cls(whole.task, whole.model, whole.tokenizer)
 

@@ -97,6 +97,7 @@ def facts(evaluation: Evaluation, folders: Sequence[Path], source: str) -> dict[
         "examples": evaluation.metric.count,
         "cut texts": evaluation.num_cut,
         "longest sequence": evaluation.max_length,
+        "computed": evaluation.placement,
         "compared with training examples": evaluation.training,
         "warnings": list(evaluation.warnings),
         "date": datetime.now().astimezone().isoformat(" ", "seconds"),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from plainformer.base import UserError, find_folder, replaced_folder
+from plainformer.base import AUTO, Inference, UserError, find_folder, replaced_folder
 from plainformer.finetune.ensemble import Folders, folders_of
 from plainformer.finetune.evaluation import Evaluation, evaluate_folder
 from plainformer.finetune.report.page import write_report
@@ -16,7 +16,7 @@ def evaluate_and_report(
     data: str,
     out: Path | None = None,
     columns: Sequence[str] = (),
-    int8: bool = False,
+    inference: Inference = AUTO,
 ) -> tuple[Evaluation, Path]:
     """Evaluate the model in `run` on `data`; return the evaluation and the path of its report page.
 
@@ -30,10 +30,10 @@ def evaluate_and_report(
         find_folder(each)
     name = Path(data.partition("?")[0]).name  # without the query of a URL
     kind = "evaluation" if len(runs) == 1 else f"ensemble-of-{len(runs)}"
-    out = out or runs[0] / f"{kind}-{name}{'-int8' if int8 else ''}"
+    out = out or runs[0] / f"{kind}-{name}{'-int8' if inference.int8 else ''}"
     if out.resolve() in (each.resolve() for each in runs):
         raise UserError(f"{out} is the folder of the model: choose another --out")
     with processes(), replaced_folder(out, "evaluate") if is_main() else nullcontext() as folder:
-        evaluation = evaluate_folder(run, data, quiet=not is_main(), int8=int8, columns=columns)
+        evaluation = evaluate_folder(run, data, not is_main(), inference, columns)
         page = out if folder is None else out / write_report(folder, evaluation, run, data).name
     return evaluation, page

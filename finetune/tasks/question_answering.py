@@ -309,7 +309,7 @@ class QuestionAnswering(Task[QuestionExample, Passage, AnswerPrediction]):
 
     def predict(self, outputs: Logits, batch: Batch[Passage]) -> list[AnswerPrediction]:
         """Predict the best spans of each passage, over all its windows."""
-        logits = batch.split(torch.stack(outputs, -1).double().cpu())
+        logits = batch.split(torch.stack(outputs, -1).cpu().double())
         return [
             self._prediction(item, [window.numpy() for window in windows])
             for item, windows in zip(batch.items, logits, strict=True)

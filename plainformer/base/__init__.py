@@ -17,6 +17,7 @@ from plainformer.base.files import (
 )
 from plainformer.base.from_json import OneOf, from_json
 from plainformer.base.hub import find_folder
+from plainformer.base.inference import AUTO, Inference
 from plainformer.base.json_reader import (
     Fields,
     NotJSON,
@@ -30,7 +31,9 @@ from plainformer.base.output_folder import output_folder, replaced_folder
 from plainformer.base.scratch import clear_leftovers
 
 __all__ = [
+    "AUTO",
     "Fields",
+    "Inference",
     "NotJSON",
     "OneOf",
     "UserError",

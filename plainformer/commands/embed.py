@@ -2,11 +2,11 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from plainformer.base import UserError, at_least, check_bounds, is_stream, plural
+from plainformer.base import Inference, UserError, at_least, check_bounds, is_stream, plural
 from plainformer.line import Positional
 from plainformer.options import parse
 
@@ -47,9 +47,7 @@ class EmbedOptions:
     """Name of a prompt in the sentence-transformers folder, such as `query`, to put before each
     text; '' for none. By default the folder's default prompt, if it has one."""
 
-    int8: bool = False
-    """Quantize the matrices of the blocks to int8: faster on a CPU. `evaluate --int8` shows the
-    effect on the scores."""
+    inference: Inference = field(default_factory=Inference)
 
     def __post_init__(self) -> None:
         """Check the options before any work is done."""
@@ -62,6 +60,7 @@ def run(arguments: Sequence[str]) -> None:
     """Embed, and write the vectors."""
     options = parse(EmbedOptions, "embed", arguments)
     from plainformer.finetune import Embedder
+    from plainformer.finetune.placement import placement_of
     from plainformer.finetune.prediction.vectors import (
         check_vector_file,
         read_texts_or_pairs,
@@ -76,13 +75,14 @@ def run(arguments: Sequence[str]) -> None:
         pooling=None if options.pooling == "declared" else options.pooling,
         normalise={"declared": None, "yes": True, "no": False}[options.normalise],
         max_length=options.max_length,
-        int8=options.int8,
         prompt=options.prompt,
+        **asdict(options.inference),
     )
     size = write_vectors(embedder, texts, options.out)
     if not is_main():
         return
     verb = "is" if len(texts) == 1 else "are"
     message = f"{plural(len(texts), 'vector')} of {size} numbers {verb} in {options.out}"
+    message += f", computed {placement_of(embedder.model)}"
     # Where the vectors go to standard output, the message must not.
     print(message, file=sys.stderr if is_stream(options.out) else sys.stdout)

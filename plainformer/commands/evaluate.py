@@ -2,10 +2,10 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from plainformer.base import find_folder, plural
+from plainformer.base import Inference, find_folder, plural
 from plainformer.base.allocator import limit_kernel_cache
 from plainformer.line import Positional
 from plainformer.options import parse
@@ -29,8 +29,7 @@ class EvaluateOptions:
     """Read these columns of the file: --columns text=review label=stars. By default those of
     training."""
 
-    int8: bool = False
-    """Quantize the matrices of the blocks to int8 first, to see the effect on the scores."""
+    inference: Inference = field(default_factory=Inference)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -43,7 +42,7 @@ def run(arguments: Sequence[str]) -> None:
     from plainformer.training import is_main
 
     evaluation, page = evaluate_and_report(
-        options.run, options.data, options.out, columns=options.columns, int8=options.int8
+        options.run, options.data, options.out, options.columns, options.inference
     )
     if not is_main():
         return
@@ -55,4 +54,4 @@ def run(arguments: Sequence[str]) -> None:
     if evaluation.num_cut:
         cut = plural(evaluation.num_cut, "text was", "texts were")
         print(f"{cut} cut to {evaluation.max_length} tokens")
-    print(f"the report is {page}")
+    print(f"computed {evaluation.placement}; the report is {page}")

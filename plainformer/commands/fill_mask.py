@@ -1,10 +1,10 @@
 """`plainformer fill-mask DIR --text …`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from plainformer.base import at_least, check_bounds
+from plainformer.base import Inference, at_least, check_bounds
 from plainformer.line import Positional
 from plainformer.options import parse
 
@@ -22,6 +22,8 @@ class FillMaskOptions:
     top: int = 5
     """Number of tokens to show for each [MASK]."""
 
+    inference: Inference = field(default_factory=Inference)
+
     def __post_init__(self) -> None:
         """Check the options before any work is done."""
         check_bounds(self, top=at_least(1))
@@ -31,10 +33,12 @@ def run(arguments: Sequence[str]) -> None:
     """Predict, and print a line for each [MASK]."""
     options = parse(FillMaskOptions, "fill-mask", arguments)
     from plainformer.encoder import MaskedLM
+    from plainformer.finetune.placement import Placement
     from plainformer.pretrain import fill_mask
     from plainformer.tokenizer import load_tokenizer
 
-    tokenizer, model = load_tokenizer(options.model), MaskedLM.from_pretrained(options.model)
+    placement, tokenizer = Placement.of(options.inference), load_tokenizer(options.model)
+    model = placement.prepare(MaskedLM.from_pretrained(options.model))
     for text in options.text:
         print(text)
         for guesses in fill_mask(model, tokenizer, text, options.top):

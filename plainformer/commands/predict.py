@@ -2,10 +2,10 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from plainformer.base import plural
+from plainformer.base import Inference, plural
 from plainformer.base.allocator import limit_kernel_cache
 from plainformer.line import Positional
 from plainformer.options import parse
@@ -38,9 +38,7 @@ class PredictOptions:
     """Write to this .jsonl, .csv or .tsv file instead of printing; it appears when it is
     complete."""
 
-    int8: bool = False
-    """Quantize the matrices of the blocks to int8: faster on a CPU. `evaluate --int8` shows the
-    effect on the scores."""
+    inference: Inference = field(default_factory=Inference)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -56,8 +54,10 @@ def run(arguments: Sequence[str]) -> None:
         options.run,
         Inputs(options.text, options.file, options.columns),
         options.out,
-        int8=options.int8,
+        options.inference,
     )
+    if is_main() and written.placement != "on cpu in fp32":
+        print(f"predicted {written.placement}", file=sys.stderr)
     if written.num_cut and is_main():
         cut = plural(written.num_cut, "text was", "texts were")
         print(f"{cut} cut to {written.max_length} tokens", file=sys.stderr)

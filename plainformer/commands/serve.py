@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from plainformer.base import UserError, between, check_bounds
+from plainformer.base import Inference, UserError, between, check_bounds
 from plainformer.base.allocator import limit_kernel_cache, return_memory
 from plainformer.base.extras import need
 from plainformer.line import Positional
@@ -62,9 +62,7 @@ class ServeOptions:
     """Milliseconds that a text waits for others to share its batch. 0: none, for a single client;
     2 to 10 for many."""
 
-    int8: bool = False
-    """Quantize the matrices of the blocks to int8: faster on a CPU. `evaluate --int8` shows the
-    effect on the scores."""
+    inference: Inference = field(default_factory=Inference)
 
     runtime: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto"
     """The runtime that computes the batches. ONNX Runtime and OpenVINO read the onnx/ of a folder
@@ -108,6 +106,6 @@ def run(arguments: Sequence[str]) -> None:
         options.port,
         options.limits,
         token,
-        options.int8,
+        options.inference,
         options.runtime,
     )

@@ -89,7 +89,7 @@ def test_a_model_with_a_head_lends_its_encoder(tmp_path: Path) -> None:
 def test_what_cannot_be_embedded_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no folder"):
         Embedder.load(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="there is no device 'moon'"):
+    with pytest.raises(UserError, match=r"device must be auto, cpu.*not 'moon'"):
         Embedder.load(folder, device="moon")
     with pytest.raises(UserError, match="max_length 41 is more than the 40"):
         Embedder.load(folder, max_length=41)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from plainformer.base import Inference
 from plainformer.finetune import Predictor, evaluate_folder
 from plainformer.finetune.prediction.predictor import CHUNK
 from plainformer.finetune.tasks.classification import ClassExample
@@ -39,7 +40,9 @@ def run(classifier, tmp_path) -> Path:
 def test_in_int8_it_leaves_a_report_of_its_own(call, run, examples):
     assert call("evaluate", run, "--data", examples, "--int8").code == 0
     report = json.loads((run / "evaluation-examples.tsv-int8" / "metrics.json").read_text())
-    rounded = evaluate_folder(run, str(examples), quiet=True, int8=True).metric.scores()
+    rounded = evaluate_folder(
+        run, str(examples), quiet=True, inference=Inference(int8=True)
+    ).metric.scores()
     whole = evaluate_folder(run, str(examples), quiet=True).metric.scores()
     assert report["calibration_error"] == rounded["calibration_error"]
     assert 0 < abs(whole["calibration_error"] - rounded["calibration_error"]) < 0.01

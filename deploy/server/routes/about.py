@@ -10,6 +10,7 @@ from plainformer.deploy.server.errors import reply
 from plainformer.deploy.server.models import Models, Running
 from plainformer.deploy.server.routes.body import ERRORS
 from plainformer.finetune.data.batch import BATCH_TOKENS
+from plainformer.finetune.placement import precision_of
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -28,6 +29,8 @@ class About(BaseModel):
     """The spelling of a mask for /fill; null for a model without that head."""
     vector_size: int | None
     device: str
+    precision: str
+    """The number format of the weights: fp32, bf16, fp16 or int8."""
 
 
 class Info(BaseModel):
@@ -91,4 +94,5 @@ def about(one: Running) -> dict[str, Any]:
         "mask": None if served.masked is None else special.get("mask"),
         "vector_size": None if served.embedder is None else served.embedder.model.size,
         "device": served.model.device.type,
+        "precision": precision_of(served.model),
     }

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from plainformer.base import UserError
+from plainformer.base import Inference, UserError
 from plainformer.deploy import runtimes
 from plainformer.deploy.export import export_folder
 from plainformer.deploy.runtime_model import MOST_PADDING, like_lengths
@@ -93,7 +93,7 @@ def test_vectors_and_the_choice(runs, tmp_path, capsys, monkeypatch):
     assert said.startswith(f"out runs in {chosen.runtime}: 16 texts take ")
     assert all(name in said for name in ("torch", *there()))
     with pytest.raises(UserError, match=r"no onnx/model_quantized.onnx: run .* --int8`"):
-        Served.load(out, int8=True, runtime="onnxruntime")
+        Served.load(out, Inference(int8=True), runtime="onnxruntime")
     monkeypatch.setattr(runtimes, "find_spec", lambda name: None)
     assert Served.load(out).runtime == "torch" and not capsys.readouterr().err
     weights = load_file(out / "model.safetensors")
