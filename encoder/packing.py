@@ -119,6 +119,8 @@ class Sequences:
 
     def sum(self, x: Shaped[Tensor, "tokens size"]) -> Shaped[Tensor, "sequences size"]:
         """Add up the entries of the tokens of each sequence."""
+        if len(self.lengths) == 1:  # in one operation
+            return x.sum(0, keepdim=True)
         return x.new_zeros(len(self.lengths), x.shape[-1]).index_add(0, self.sequence_ids, x)
 
     def max(self, x: Shaped[Tensor, "tokens size"]) -> Shaped[Tensor, "sequences size"]:

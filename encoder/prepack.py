@@ -2,7 +2,8 @@
 
 oneDNN copies a matrix into its own layout before each product; here it is copied once. Nothing is
 rounded and no memory is added. The activation of a feed-forward layer becomes part of the product
-before it. The model cannot be trained afterwards; saving it writes the weights in their own layout.
+before it, and a block of BERT becomes one function (`prepacked_block.py`). The model cannot be
+trained afterwards; saving it writes the weights in their own layout.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from plainformer.encoder import ops
 from plainformer.encoder.feedforward import FeedForward
 from plainformer.encoder.merge import Mergeable, linear_layers, replace_linear
 from plainformer.encoder.ops.prepacked import can_prepack, prepack
+from plainformer.encoder.prepacked_block import join_parts
 from plainformer.encoder.pretrained import PretrainedModel
 
 Model = TypeVar("Model", bound=PretrainedModel)
@@ -51,7 +53,7 @@ def prepack_weights(model: Model) -> Model:
     """
     if all(can_prepack(parameter) for parameter in model.parameters()):
         replace_linear(model.base.blocks, PrepackedLinear)
-        _move_activations(model)
+        _join(model)
     return model.requires_grad_(False).eval()
 
 
@@ -72,11 +74,16 @@ def prepack_together(models: Sequence[PretrainedModel]) -> None:
                 made[key] = PrepackedLinear(layer.weight, layer.bias)
             setattr(parent, path.rpartition(".")[2], made[key])
     for model in models:
-        _move_activations(model)
+        _join(model)
         model.requires_grad_(False).eval()
 
 
-def _move_activations(model: PretrainedModel) -> None:
-    for layer in model.base.blocks.modules():
+def _join(model: PretrainedModel) -> None:
+    """Move activations into the products before them, and join the parts of BERT's blocks."""
+    act, blocks = model.config.hidden_act, model.base.blocks
+    for layer in blocks.modules():
         if isinstance(layer, FeedForward) and isinstance(layer.up, PrepackedLinear):
-            layer.up.act, layer.act = model.config.hidden_act, nn.Identity()
+            layer.up.act, layer.act = act, nn.Identity()
+    for number, block in enumerate(blocks):
+        if not any(linear_layers(block, "block")):  # all are prepacked
+            blocks[number] = join_parts(block, act)

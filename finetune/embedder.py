@@ -78,7 +78,7 @@ class Embedder:
         before = model.layout.prompt if prompt is None else model.layout.named(prompt)
         return cls(placement.prepare(model), tokenizer, max_length, before)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def __call__(self, texts: Sequence[str | tuple[str, str]]) -> Float[np.ndarray, "texts size"]:
         """Return one float32 vector for each text (or pair), in order.
 
@@ -106,7 +106,7 @@ class Embedder:
                 raise UserError(f"text {number} has no {what}: leave it out")
         return [Item((encoding,)) for encoding in encodings]
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def vectors(
         self, items: Sequence[Item], exported: PretrainedModel | None = None
     ) -> Float[np.ndarray, "sequences size"]:

@@ -41,13 +41,16 @@ def use_backend(backend: Backend, override: bool = True) -> Iterator[None]:
         _chosen.reset(token)
 
 
+def is_plain() -> bool:
+    """Return whether the plain forms run; a compiler, which cannot trace this, gets the others."""
+    return not torch.compiler.is_compiling() and _chosen.get() == "plain"
+
+
 def _switch(plain_form: Callable[P, R], fused_form: Callable[P, R]) -> Callable[P, R]:
     """Return an operation that calls one of two forms of equal signature, as the backend says."""
 
     def operation(*args: P.args, **kwargs: P.kwargs) -> R:
-        # A compiler cannot trace a context variable: it compiles the fused form.
-        is_plain = not torch.compiler.is_compiling() and _chosen.get() == "plain"
-        return (plain_form if is_plain else fused_form)(*args, **kwargs)
+        return (plain_form if is_plain() else fused_form)(*args, **kwargs)
 
     return operation
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from plainformer.encoder import Encoder, MaskedLM, prepack_weights
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.prepack import PrepackedLinear
+from plainformer.encoder.prepacked_block import PrepackedBlock
 from tests.encoder.tools import assert_relative, bert, modern, padded, randomise
 
 
@@ -39,6 +40,44 @@ def test_a_model_gives_the_same_answers(config) -> None:
     after = model.state_dict()
     assert after.keys() == before.keys()
     assert all(tensor.equal(before[name]) for name, tensor in after.items())
+
+
+@pytest.mark.parametrize("lengths", [[9], [5, 5, 5], [7, 3, 12]])
+@pytest.mark.parametrize("changes", [{}, {"positions": "alibi"}, {"attention_size": 16}])
+def test_a_joined_block_computes_what_its_parts_compute(lengths, changes) -> None:
+    model = randomise(Encoder(bert(**changes))).eval()
+    batch = padded(lengths)
+    with torch.no_grad():
+        expected = model(**batch, output_attentions=True)
+        prepack_weights(model)
+        assert all(isinstance(block, PrepackedBlock) for block in model.blocks)
+        assert_relative(model(**batch).last_hidden_state, expected.last_hidden_state, 1e-5)
+        found = model(**batch, output_attentions=True)
+        assert_relative(found.last_hidden_state, expected.last_hidden_state, 1e-5)
+        for one, other in zip(found.attentions, expected.attentions, strict=True):
+            assert_relative(one, other, 1e-5)
+
+
+@pytest.mark.parametrize("part", ["attention", "attention.output", "feed_forward_norm"])
+def test_a_hook_on_a_part_of_a_joined_block_is_called(part: str) -> None:
+    model = prepack_weights(randomise(Encoder(bert())))
+    batch = padded([9])
+    with torch.no_grad():
+        before = model(**batch).last_hidden_state
+        module = model.blocks[1].get_submodule(part)
+
+        def twice(_: nn.Module, __: object, output: object) -> object:
+            return (2 * output[0], None) if isinstance(output, tuple) else 2 * output
+
+        handle = module.register_forward_hook(twice)
+        assert not model(**batch).last_hidden_state.allclose(before)
+        handle.remove()
+        assert model(**batch).last_hidden_state.equal(before)
+
+
+@pytest.mark.parametrize("config", [modern(), bert(norm_order="pre"), bert(norm="rms_norm")])
+def test_other_blocks_are_not_joined(config) -> None:
+    assert PrepackedBlock not in kinds(prepack_weights(Encoder(config))).values()
 
 
 def test_what_is_saved_are_the_weights(tmp_path) -> None:
