@@ -1,4 +1,4 @@
-"""The models of `time_to_loss.py`, 4 layers × 128, ours and those of transformers."""
+"""The models of `time_to_loss.py`, ours and those of transformers."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,7 +16,8 @@ from plainformer.training import Loss, TrainingConfig
 
 LENGTH = 128
 VOCABULARY = 8192
-SHAPE = {"vocab_size": VOCABULARY, "hidden_size": 128, "num_hidden_layers": 4}
+WIDTHS = {"bert": {128: 512, 256: 1024}, "modern": {128: 256, 256: 384}}
+"""Entries of the feed-forward layer, by model and hidden size: those of the presets."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Candidate:
     matrix_learning_rate: float = 0.01  # with Muon
     initializer_range: float = 0.02
     seed: int = 0
+    layers: int = 4
+    hidden: int = 128
     neighbours: bool = False  # begin with neighbour heads
     dense_head: bool = False  # compute logits at every position, not at masked ones alone
 
@@ -52,8 +55,20 @@ class Candidate:
     @property
     def timing_key(self) -> str:
         """Return the settings that determine the time of a step."""
-        settings = (self.model, self.sequences, self.optimizer, self.mask_ratio, self.dense_head)
-        return " ".join(map(str, (*settings, self.dropout)))
+        settings = (self.model, self.layers, self.hidden, self.sequences, self.optimizer)
+        return " ".join(map(str, (*settings, self.mask_ratio, self.dense_head, self.dropout)))
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """Return the sizes of the model, under the names of its config."""
+        return {
+            "vocab_size": VOCABULARY,
+            "hidden_size": self.hidden,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.hidden // 64,
+            "intermediate_size": WIDTHS[self.model.removeprefix("hf-")][self.hidden],
+            "max_position_embeddings": LENGTH,
+        }
 
     @property
     def config(self) -> TrainingConfig:
@@ -77,30 +92,22 @@ DEFAULTS = {name: field.default for name, field in Candidate.__dataclass_fields_
 class Theirs(nn.Module):
     """A masked language model of transformers that takes a packed batch and pads it."""
 
-    def __init__(self, kind: str, dropout: float | None) -> None:
+    def __init__(self, candidate: Candidate) -> None:
         super().__init__()
         import transformers
 
-        if kind == "hf-bert":
+        dropout = candidate.dropout
+        if candidate.model == "hf-bert":
             shares = (
                 {}
                 if dropout is None
                 else {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
             )
-            config = transformers.BertConfig(
-                **SHAPE,
-                num_attention_heads=2,
-                intermediate_size=512,
-                max_position_embeddings=LENGTH,
-                **shares,
-            )
+            config = transformers.BertConfig(**candidate.shape, **shares)
             self.model = transformers.BertForMaskedLM(config)
         else:
             config = transformers.ModernBertConfig(
-                **SHAPE,
-                num_attention_heads=2,
-                intermediate_size=256,
-                max_position_embeddings=LENGTH,
+                **candidate.shape,
                 sparse_prediction=True,
                 pad_token_id=0,
                 cls_token_id=2,
@@ -162,15 +169,11 @@ def build(
     """Build a model and its loss: `as_called` by its users, or the faster equivalent."""
     torch.manual_seed(candidate.seed)
     if candidate.model.startswith("hf-"):
-        return Theirs(candidate.model, candidate.dropout), theirs if as_called else theirs_at_masked
+        return Theirs(candidate), theirs if as_called else theirs_at_masked
     preset = {"bert": "bert-mini", "modern": "modern-tiny"}[candidate.model]
-    width = {"bert": 512, "modern": 256}[candidate.model]
     shape = EncoderConfig.preset(
         preset,
-        **SHAPE,
-        num_attention_heads=2,
-        intermediate_size=width,
-        max_position_embeddings=LENGTH,
+        **candidate.shape,
         pad_token_id=tokenizer.pad_id,
         initializer_range=candidate.initializer_range,
     )
