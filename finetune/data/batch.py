@@ -59,6 +59,8 @@ class Batch(Generic[ItemT]):
     sequences: Sequences
     places: Int[Tensor, " sequences"]
     """The packed index of each sequence, in the order of the items."""
+    order: tuple[int, ...]
+    """The same indices on the host: reading them does not wait for a GPU."""
     counts: tuple[int, ...]
     """The number of sequences of each item."""
     targets: Tensor
@@ -80,6 +82,7 @@ class Batch(Generic[ItemT]):
             token_type_ids=torch.tensor([i for encoding in packed for i in encoding.type_ids]),
             sequences=Sequences.of([len(encoding) for encoding in packed]),
             places=torch.from_numpy(places),
+            order=tuple(places.tolist()),
             counts=tuple(len(item.encodings) for item in items),
             targets=torch.from_numpy(known),
             items=tuple(items),
@@ -90,10 +93,14 @@ class Batch(Generic[ItemT]):
         """Return the number of tokens."""
         return len(self.input_ids)
 
+    def on_device(self, numbers: Sequence[int]) -> Int[Tensor, " _"]:
+        """Copy numbers to the device of the batch, without waiting for it."""
+        return to_device(torch.tensor(numbers, dtype=torch.int64), self.places.device)
+
     @property
     def owners(self) -> Int[Tensor, " sequences"]:
         """Return the item's index for each sequence, in the order of the items."""
-        counts = torch.tensor(self.counts, device=self.places.device)
+        counts = self.on_device(self.counts)
         return torch.repeat_interleave(counts, output_size=len(self.places))
 
     def to(self, device: torch.device) -> "Batch[ItemT]":
@@ -132,8 +139,8 @@ class Batch(Generic[ItemT]):
 
     def first(self, x: Tensor) -> Tensor:
         """Select the first sequence of each item: packed `(sequences, …)` → `(items, …)`."""
-        starts = np.cumsum([0, *self.counts[:-1]])
-        return x[self.places[torch.from_numpy(starts).to(self.places.device)]]
+        starts = np.cumsum([0, *self.counts[:-1]]).tolist()
+        return x[self.on_device([self.order[start] for start in starts])]
 
     def mean(self, x: Tensor) -> Tensor:
         """Average over the sequences of each item: packed `(sequences, …)` → `(items, …)`."""
@@ -141,13 +148,13 @@ class Batch(Generic[ItemT]):
             return self.in_order(x)
         sums = x.new_zeros((len(self.counts), *x.shape[1:]))
         sums = sums.index_add(0, self.owners, self.in_order(x))
-        counts = torch.tensor(self.counts, device=x.device)
+        counts = self.on_device(self.counts)
         return sums / counts.view(-1, *[1] * (x.dim() - 1))
 
     def split(self, x: Tensor) -> list[list[Tensor]]:
         """Split packed `(tokens, …)` into `(length, …)` for each sequence of each item."""
         pieces = torch.split(x, list(self.sequences.lengths))
-        ordered = [pieces[place] for place in self.places.tolist()]
+        ordered = [pieces[place] for place in self.order]
         bounds = np.cumsum([0, *self.counts])
         return [ordered[begin:end] for begin, end in pairwise(bounds)]
 

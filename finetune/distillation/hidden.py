@@ -95,5 +95,5 @@ def hidden_distance(
     ).mean(0)  # (tokens,)
     sequences = batch.sequences
     means = sequences.sum(squares[:, None]) / sequences.counts[:, None]  # (sequences, 1)
-    weights = squares.new_tensor(counts)
+    weights = batch.on_device(counts)
     return (weights * batch.mean(means).squeeze(-1)).sum()

@@ -29,6 +29,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy, kl_div, one_hot
 
 from plainformer.encoder.linear import Linear
+from plainformer.encoder.packing import to_device
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.fair.cells import cell
@@ -90,7 +91,7 @@ def adversarial(objective: TaskObjective, strength: float = 1.0) -> TaskObjectiv
         labels = numbers([item.category for item in batch.items], adversary.labels, vectors.device)
         guessed = adversary(vectors.detach(), labels)
         against = cross_entropy(guessed, groups, reduction="none")
-        counts = against.new_tensor(objective.task.item_counts(batch))
+        counts = batch.on_device(objective.task.item_counts(batch))
         frozen = {name: p.detach() for name, p in adversary.named_parameters()}
         logs = functional_call(adversary, frozen, (vectors, labels)).log_softmax(-1)
         apart = kl_div(logs, adversary.shares[labels], reduction="none").sum(-1)
@@ -105,4 +106,4 @@ def numbers(
     values: Sequence[str | None], names: Sequence[str | None], device: torch.device
 ) -> Int[Tensor, " items"]:
     """Return the index of each value in `names`."""
-    return torch.tensor([names.index(value) for value in values], device=device)
+    return to_device(torch.tensor([names.index(value) for value in values]), device)

@@ -16,11 +16,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from plainformer.encoder import ops
+from plainformer.encoder.packing import to_device
 
 GAMMA = 2.0
 """Exponent of the focal loss."""
@@ -51,7 +53,7 @@ def cross_entropy(
     log_p = logits.float().log_softmax(-1).gather(-1, labels[:, None]).squeeze(-1)
     losses = -((1 - log_p.exp()) ** gamma) * log_p
     if weights:
-        losses = losses * losses.new_tensor(weights)[labels]
+        losses = losses * to_device(torch.tensor(weights), losses.device)[labels]
     return losses.sum()
 
 
@@ -69,7 +71,8 @@ def binary_cross_entropy(
     log_p = logsigmoid(logits.float() * (2 * truth - 1))
     losses = -((1 - log_p.exp()) ** gamma) * log_p
     if weights:
-        losses = losses * truth * losses.new_tensor(weights) + losses * (1 - truth)
+        weight = to_device(torch.tensor(weights), losses.device)
+        losses = losses * truth * weight + losses * (1 - truth)
     return losses.mean(-1).sum()
 
 

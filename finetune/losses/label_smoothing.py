@@ -9,8 +9,11 @@ weights, is that of its −log p in both terms.
 
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from plainformer.encoder.packing import to_device
 
 IGNORED = -100
 """The label of what is not counted, as in PyTorch."""
@@ -26,7 +29,8 @@ def smoothed(
     """Smooth the labels of a cross-entropy, which is summed over the items; 0: leave it alone."""
     if not smoothing:
         return loss
-    losses = -logits[labels != IGNORED].float().log_softmax(-1)
+    losses = -logits.float().log_softmax(-1)
     if weights:
-        losses = losses * losses.new_tensor(weights)
-    return (1 - smoothing) * loss + smoothing * losses.mean(-1).sum()
+        losses = losses * to_device(torch.tensor(weights), losses.device)
+    counted = losses.mean(-1).where(labels != IGNORED, 0.0)  # to select them would wait for a GPU
+    return (1 - smoothing) * loss + smoothing * counted.sum()

@@ -212,8 +212,10 @@ def by_item(
 ) -> Float[Tensor, "items options"]:
     """Put the scores of each item's options in a row, padded by the lowest number."""
     table = outputs.new_full((len(batch.counts), max(batch.counts)), torch.finfo(outputs.dtype).min)
-    there = torch.arange(table.shape[1]) < torch.tensor(batch.counts)[:, None]
-    return table.masked_scatter(there.to(table.device), batch.in_order(outputs))
+    there = (
+        torch.arange(table.shape[1], device=table.device) < batch.on_device(batch.counts)[:, None]
+    )
+    return table.masked_scatter(there, batch.in_order(outputs))
 
 
 def read_options(row: Row) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -171,11 +172,14 @@ class Prompt(Classification):
 
     def outputs(self, model: PretrainedModel, batch: Batch[Item]) -> Float[Tensor, "items labels"]:
         """Compute the logits of the labels' words at [MASK]; no other token is projected."""
-        gaps = (batch.input_ids == self.mask_id).nonzero().squeeze(1)
+        is_mask = batch.input_ids == self.mask_id  # once in each sequence
+        index = torch.arange(len(is_mask), device=is_mask.device)
+        gaps = batch.sequences.sum((index * is_mask)[:, None]).squeeze(1)
         logits: Float[Tensor, "sequences vocab"] = model(
             batch.input_ids, None, batch.token_type_ids, batch.sequences, target_positions=gaps
         )
-        return self.calibrated(batch.in_order(logits[:, list(self.word_ids)].float()))
+        words = batch.on_device(self.word_ids)
+        return self.calibrated(batch.in_order(logits[:, words].float()))
 
 
 def check_template(template: str) -> None:

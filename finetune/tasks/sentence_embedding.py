@@ -231,13 +231,14 @@ class SentenceEmbedding(Task[SentenceExample, Item, SentencePrediction]):
     def loss(self, outputs: Float[Tensor, "texts size"], batch: Batch[Item]) -> Loss:
         """Compute the squared error of the cosines, or the contrastive loss of the pairs."""
         vectors = torch.nn.functional.normalize(outputs, dim=-1)
-        starts = torch.tensor([0, *accumulate(batch.counts[:-1])], device=vectors.device)
+        first = [0, *accumulate(batch.counts[:-1])]
+        starts = batch.on_device(first)
         texts, pairs = vectors[starts], vectors[starts + 1]
         if self.scale is not None:
             errors = (texts * pairs).sum(-1) - batch.first(batch.targets)
             return Loss(errors.square().sum(), len(errors))
-        has_negative = torch.tensor(batch.counts, device=vectors.device) == 3
-        others = vectors[starts[has_negative] + 2]
+        with_negative = zip(first, batch.counts, strict=True)
+        others = vectors[batch.on_device([start + 2 for start, n in with_negative if n == 3])]
         return in_batch(texts, torch.cat([pairs, others]))
 
     def divergence(
@@ -252,7 +253,7 @@ class SentenceEmbedding(Task[SentenceExample, Item, SentencePrediction]):
         Vectors of different sizes have none: it is then that of the cosines of a text with each
         text of the batch, as a mean (Tung and Mori 2019, arXiv:1907.09682).
         """
-        counts = torch.tensor(batch.counts, device=outputs.device)
+        counts = batch.on_device(batch.counts)
         if outputs.shape[-1] == others.shape[-1]:
             distances = ((outputs - others) / temperature).square().sum(-1)
         else:

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from plainformer.base import UserError, find_folder
 from plainformer.encoder import Discriminator, Encoder, EncoderConfig, MaskedLM
 from plainformer.encoder.flops import discriminator_flops, masked_lm_flops
+from plainformer.encoder.packing import to_device
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.pretrain.batch import Corruption, MaskedBatch
 from plainformer.pretrain.masking import Masking
@@ -133,9 +134,10 @@ class ReplacedTokens:
 
     def draw(self, logits: Float[Tensor, "targets vocab"]) -> Int[Tensor, " targets"]:
         """Draw a token for each row from softmax(logits)."""
-        special = torch.tensor(sorted(self.special_ids), device=logits.device)
+        special = to_device(torch.tensor(sorted(self.special_ids)), logits.device)
         chances = logits.float().index_fill(-1, special, float("-inf")).softmax(-1)
-        return chances.multinomial(1).squeeze(1)
+        # As `multinomial`, which waits for a GPU to check the probabilities.
+        return (chances / torch.empty_like(chances).exponential_()).argmax(-1)
 
 
 class ReplacedTokenObjective(PretrainingObjective[Electra]):

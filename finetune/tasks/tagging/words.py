@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -25,14 +24,13 @@ class TaggedItem(Item):
 def words_of(batch: Batch[TaggedItem]) -> tuple[Int[Tensor, " words"], Sequences]:
     """Return the packed position of each word's first token, and the boundaries of sentences."""
     places, lengths = word_places(batch)
-    device = batch.input_ids.device
-    at = torch.tensor(places, dtype=torch.int64, device=device)
-    return at, Sequences.of([length for length in lengths if length], device)
+    sentences = Sequences.of([length for length in lengths if length], batch.input_ids.device)
+    return batch.on_device(places), sentences
 
 
 def word_places(batch: Batch[TaggedItem]) -> tuple[list[int], list[int]]:
     """Return the packed position of each word's first token, and the word count of each item."""
-    starts = np.cumsum([0, *batch.sequences.lengths])[batch.places.cpu().numpy()].tolist()
+    starts = np.cumsum([0, *batch.sequences.lengths])[list(batch.order)].tolist()
     places, lengths, first = [], [], 0
     for item, count in zip(batch.items, batch.counts, strict=True):
         places += [starts[first + sequence] + place for sequence, place in item.places]
