@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -175,7 +175,7 @@ def onnx_runtime(case: Case, is_int8: bool = False) -> Embed:
         raise LeftOut(f"this onnxruntime has no {provider}")
     if case.precision != "fp32":
         raise LeftOut("the exported model is in fp32")
-    model = str(exported(case, is_int8))
+    model = str(exported(case, "int8" if is_int8 else "fused"))
     session = onnxruntime.InferenceSession(model, options, providers=[provider])
     names = [wanted.name for wanted in session.get_inputs()]
 
@@ -186,14 +186,14 @@ def onnx_runtime(case: Case, is_int8: bool = False) -> Embed:
     return pooled(case, states, is_sorted=True)
 
 
-def exported(case: Case, is_int8: bool) -> Path:
-    """Export the model to ONNX beside its weights, once."""
+def exported(case: Case, kind: Literal["plain", "fused", "int8"]) -> Path:
+    """Export the model to ONNX beside its weights, once; plain, or for ONNX Runtime."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.transformers.optimizer import optimize_model
 
     plain, fused, int8 = (case.folder / f"{name}.onnx" for name in ("plain", "fused", "int8"))
-    if not fused.exists():
+    if not plain.exists():
         # The fusion recognises only the pattern of the older exporter with eager attention.
         model = their_model(replace(case, device=torch.device("cpu"), precision="fp32"), "eager")
         ids = torch.ones(2, 8, dtype=torch.long)
@@ -208,18 +208,18 @@ def exported(case: Case, is_int8: bool) -> Path:
             opset_version=17,
             dynamo=False,
         )
-        heads, hidden = model.config.num_attention_heads, model.config.hidden_size
+    if kind != "plain" and not fused.exists():
+        heads, hidden = case.config.num_attention_heads, case.config.hidden_size
         better = optimize_model(str(plain), "bert", num_heads=heads, hidden_size=hidden)
         better.save_model_to_file(str(fused))
-        plain.unlink()
-    if is_int8 and not int8.exists():
+    if kind == "int8" and not int8.exists():
         floats = {
             "DefaultTensorType": onnx.TensorProto.FLOAT
         }  # it does not know the fused operators
         quantize_dynamic(
             fused, int8, per_channel=True, weight_type=QuantType.QInt8, extra_options=floats
         )
-    return int8 if is_int8 else fused
+    return case.folder / f"{kind}.onnx"
 
 
 class States(nn.Module):

@@ -21,6 +21,7 @@ SERIES = {
     "torch TransformerEncoder": r"torch TransformerEncoder.*",
     "packed-encoders": r"packed-encoders",
     "ONNX Runtime": r"ONNX Runtime.*",
+    "OpenVINO": r"OpenVINO.*|sentence-transformers, OpenVINO",
     "tokenizers, in Rust": r"tokenizers .*",
 }
 """The series of the plot and their contenders; a workload shows the fastest of each."""
@@ -50,7 +51,23 @@ def table(work: Mapping[str, Any]) -> str:
         f"{work['model']}; peak {work['peak_flops'] / 1e9:,.0f} GFLOP/s "
         f"(`torch.mm` {work['torch_mm_flops'] / 1e9:,.0f})"
     )
-    return "\n".join([head, "", *lines, *([""] if left_out else []), *left_out])
+    lengths = lengths_table(work) if work.get("lengths") else []
+    return "\n".join([head, "", *lines, *lengths, *([""] if left_out else []), *left_out])
+
+
+def lengths_table(work: Mapping[str, Any]) -> list[str]:
+    """Return the lines of the milliseconds of a call at each length: median, 95th percentile."""
+    lines = ["", "ms a call, p50 and p95 (× plainformer is faster), by tokens:", ""]
+    lines += ["| | " + " | ".join(map(str, work["lengths"])) + " |"]
+    lines += ["| --- |" + " ---: |" * len(work["lengths"])]
+    for name, note in ranked(work):
+        cells = [
+            f"{row['p50']:.1f} ({row['p50_ours_is_faster']:.2f}), "
+            f"{row['p95']:.1f} ({row['p95_ours_is_faster']:.2f})"
+            for row in note["by_length"].values()
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
 
 
 def ranked(work: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -66,7 +83,8 @@ def cells(named: tuple[str, Mapping[str, Any]]) -> tuple[str, ...]:
     nominal = [f"{100 * note['of_nominal']:.1f} %"] if "of_nominal" in note else []
     memory = f"{note['peak_bytes'] / 2**20:,.0f}" if note.get("peak_bytes") else ""
     if "spearman" in note:
-        name = f"{name} (Spearman {note['spearman']:.4f})"
+        cosine = f", lowest cosine {note['lowest_cosine']:.4f}" if "lowest_cosine" in note else ""
+        name = f"{name} (Spearman {note['spearman']:.4f}{cosine})"
     return (
         name,
         ranged(note["tokens_per_second"], ",.0f"),
@@ -142,7 +160,7 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
             ],
             fmt="o",
             markersize=5,
-            color=colormaps["Dark2"](number),
+            color=colormaps["tab10"](number),
             elinewidth=0.8,
             label=name,
         )

@@ -6,8 +6,9 @@
                                [--contenders "ONNX Runtime, sorted" …]
 
 `workloads.py` defines the workloads with their texts and models; the contenders are in
-`embedding_contenders.py`, `tokenizer_contenders.py` and `training_contenders.py`. Missing files of
-`--material` are fetched or made first; after that no network is needed. For each workload
+`embedding_contenders.py`, `openvino_contenders.py`, `tokenizer_contenders.py` and
+`training_contenders.py`. Missing files of `--material` are fetched or made first; after that no
+network is needed. For each workload
 
 1. every contender loads the same weights and runs the whole workload twice, as a warm-up. A
    contender whose first results differ from plainformer's is left out: unit vectors to 1e-4 in each
@@ -15,7 +16,8 @@
    Spearman on STS-B within half a point of fp32;
 2. the contenders take turns for `--rounds` rounds, each round started by another one; `×` is the
    speed-up of plainformer, the ratio of the two times in each round;
-3. medians and quartiles are printed. Padding does not count as tokens. "Of peak" is the ratio of
+3. medians and quartiles are printed, and where texts have given lengths (`lengths`) median and
+   95th percentile of the calls of each. Padding does not count as tokens. "Of peak" is the ratio of
    the operations of the real tokens (`encoder/flops.py`) to the machine's matrix-multiply peak,
    measured in the same number format before and after the rounds.
 
@@ -27,10 +29,8 @@ keep their earlier figures in FILE.json.
 """
 
 import argparse
-import gc
 import importlib.util
 import json
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -39,6 +39,7 @@ from typing import Any
 
 import embedding_contenders
 import numpy as np
+import openvino_contenders
 import tokenizer_contenders
 import torch
 import training_contenders
@@ -46,14 +47,13 @@ from machine import peaks, surroundings
 from memory import peak_memory
 from report import conditions, table, write
 from scipy.stats import spearmanr
+from turns import by_length, spread, take_turns
 from workloads import WORKLOADS, Case, Kind, open_case, read_pairs
-
-from plainformer.training.peak import synchronize
 
 OURS = "plainformer"
 SIDES: Mapping[Kind, Mapping[str, Callable[[Case], Callable[[Any], Any]]]] = {
-    "embed": embedding_contenders.EMBED,
-    "int8": embedding_contenders.INT8,
+    "embed": {**embedding_contenders.EMBED, **openvino_contenders.EMBED},
+    "int8": {**embedding_contenders.INT8, **openvino_contenders.INT8},
     "mlm": training_contenders.TRAIN,
     "classify": training_contenders.TRAIN,
     "tokenise": tokenizer_contenders.TOKENISE,
@@ -119,6 +119,9 @@ def prepare_contenders(
             if case.workload.kind == "int8":
                 notes[name]["spearman"] = score = spearman(call, case)
                 best = best or score
+                wanted = wanted or found  # of fp32
+                cosines = np.einsum("ij,ij->i", np.concatenate(found), np.concatenate(wanted))
+                notes[name]["lowest_cosine"] = float(cosines.min())
                 if score < best - SPEARMAN_LOSS:
                     raise Differs(f"Spearman {score:.4f} is below {best:.4f} of fp32")
             else:
@@ -135,36 +138,12 @@ def prepare_contenders(
     return ready, notes
 
 
-def take_turns(
-    ready: dict[str, Callable[[Any], Any]], case: Case, rounds: int
-) -> dict[str, list[float]]:
-    """Time the whole workload for each contender in each round, in seconds."""
-    seconds: dict[str, list[float]] = {name: [] for name in ready}
-    names = list(ready)
-    for number in range(rounds):
-        start = number % len(names)
-        for name in names[start:] + names[:start]:
-            gc.collect()
-            synchronize(case.device)
-            begin = time.perf_counter()
-            outputs(ready[name], case)
-            synchronize(case.device)
-            seconds[name].append(time.perf_counter() - begin)
-    return seconds
-
-
-def spread(values: Any) -> dict[str, float]:
-    """Return median and quartiles."""
-    low, middle, high = np.percentile(values, [25, 50, 75]).tolist()
-    return {"median": middle, "q1": low, "q3": high}
-
-
 def measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
     """Measure one workload; return all its figures."""
     work, lengths = case.workload, [len(row) for row in case.ids]
     ready, notes = prepare_contenders(case, options.contenders)
     before = peaks(case.device, case.dtype)
-    seconds = take_turns(ready, case, options.rounds)
+    seconds, calls = take_turns(ready, case, options.rounds)
     peak, torch_peak = map(max, before, peaks(case.device, case.dtype))
     int8 = f"{OURS}, int8"
     ours = np.array(seconds[int8 if int8 in seconds else OURS])
@@ -180,6 +159,8 @@ def measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
             "milliseconds_per_call": spread(1e3 * times / work.calls),
             "ours_is_faster": spread(times / ours),
         }
+        if work.lengths:
+            found[name]["by_length"] = by_length(calls[name], calls[OURS], case)
         if work.kind in ("embed", "mlm", "classify"):
             found[name]["of_peak"] = float(case.flops / np.median(times) / peak)
         if options.memory and work.is_training:

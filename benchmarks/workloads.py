@@ -42,6 +42,7 @@ TASK = Classification(labels=("even", "odd"), max_length=128)
 SPREAD = 0.65
 ON_CUDA = 16
 """A factor for the number of texts on a GPU, which larger batches keep busy."""
+LENGTHS = (8, 16, 32, 64, 128)
 SHAPES = {
     "bert-base": EncoderConfig.preset("bert-base"),
     "bert-mini": EncoderConfig.preset("bert-mini"),
@@ -64,6 +65,8 @@ class Workload:
     """Number of texts in all, or, in training, per step."""
     calls: int = 1
     """Number of calls for the texts of a round, or, in training, steps of a round."""
+    lengths: tuple[int, ...] = ()
+    """The lengths of the texts, in turn, where they are not drawn; each is reported by itself."""
 
     @property
     def is_training(self) -> bool:
@@ -73,12 +76,17 @@ class Workload:
 
 WORKLOADS = {
     "single": Workload("single short texts", "embed", "minilm", 41, 128, 32, calls=32),
+    "lengths": Workload("single texts by length", "embed", "minilm", 50, 128, 50, 50, LENGTHS),
+    "base-lengths": Workload(
+        "single texts by length", "embed", "bert-base", 50, 128, 50, 50, LENGTHS
+    ),
     "short": Workload("short texts", "embed", "minilm", 41, 128, 256),
     "long": Workload("long texts", "embed", "minilm", 185, 512, 64),
     "base-short": Workload("short texts", "embed", "bert-base", 41, 128, 64),
     "base-long": Workload("long texts", "embed", "bert-base", 185, 512, 16),
     "8k": Workload("texts of 8,192 tokens", "embed", "modern-small", 8192, 8192, 2),
     "int8": Workload("short texts in int8", "int8", "minilm", 41, 128, 256),
+    "int8-single": Workload("single texts in int8", "int8", "minilm", 41, 128, 32, calls=32),
     "mlm-fixed": Workload("MLM steps of 128 tokens", "mlm", "bert-mini-8k", 128, 128, 32, calls=4),
     "mlm": Workload("MLM steps of short texts", "mlm", "bert-mini", 42, 128, 96, calls=4),
     "mlm-base": Workload("MLM steps of long texts", "mlm", "bert-base", 185, 512, 16, calls=2),
@@ -124,7 +132,10 @@ class Case:
         """Return the texts of a round, in random order, cut to their drawn lengths."""
         work, lines = self.workload, read_lines(self.material / "text.txt")
         count = work.texts * (work.calls if work.is_training else 1)
-        sizes = draw_lengths(count, work.mean, work.longest)
+        if work.lengths:
+            sizes = [work.lengths[i % len(work.lengths)] for i in range(count)]
+        else:
+            sizes = draw_lengths(count, work.mean, work.longest)
         return [cut_text(lines, size, self.tokenizer, seed) for seed, size in enumerate(sizes)]
 
     @cached_property
