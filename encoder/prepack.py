@@ -85,5 +85,4 @@ def _join(model: PretrainedModel) -> None:
         if isinstance(layer, FeedForward) and isinstance(layer.up, PrepackedLinear):
             layer.up.act, layer.act = act, nn.Identity()
     for number, block in enumerate(blocks):
-        if not any(linear_layers(block, "block")):  # all are prepacked
-            blocks[number] = join_parts(block, act)
+        blocks[number] = join_parts(block, act)

@@ -92,5 +92,8 @@ def join_parts(block: nn.Module, act: str) -> nn.Module:
         and type(block.feed_forward) is FeedForward
         and type(block.attention_norm) is type(block.feed_forward_norm) is LayerNorm
     ):
-        return PrepackedBlock(block, act)
+        attention, feed = block.attention, block.feed_forward
+        linear = attention.qkv, attention.output, feed.up, feed.down
+        if all(layer.weight.is_mkldnn for layer in linear):  # none has an adapter, or is in int8
+            return PrepackedBlock(block, act)
     return block

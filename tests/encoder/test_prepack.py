@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from plainformer.encoder import Encoder, MaskedLM, prepack_weights
+from plainformer.encoder import (
+    Encoder,
+    MaskedLM,
+    prepack_weights,
+    quantize_int8,
+    quantize_static,
+)
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.prepack import PrepackedLinear
 from plainformer.encoder.prepacked_block import PrepackedBlock
@@ -116,3 +122,13 @@ def test_gradients_reach_the_inputs(act: str) -> None:
     expected = gradient()
     prepack_weights(model)
     assert_relative(gradient(), expected, 1e-5)
+
+
+@pytest.mark.parametrize("quantise", [quantize_int8, lambda m: quantize_static(m, [padded([7])])])
+def test_a_model_in_int8_stays_as_it_is(quantise) -> None:
+    model = quantise(randomise(Encoder(bert())).eval())
+    batch = padded([7, 3])
+    with torch.no_grad():
+        expected, before = model(**batch).last_hidden_state, kinds(model)
+        assert kinds(prepack_weights(model)) == before
+        assert torch.equal(model(**batch).last_hidden_state, expected)
