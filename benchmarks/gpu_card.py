@@ -7,6 +7,7 @@ import torch
 from gpu_checks import FORMATS, name_of
 from machine import peaks
 
+from plainformer.encoder.packing import to_device
 from plainformer.training.peak import synchronize
 
 NOMINAL = {
@@ -20,6 +21,8 @@ NOMINAL = {
 }
 """Dense bf16 operations a second by the data sheets (without sparsity)."""
 LAUNCHES = 2000
+IDS, PRODUCT = 2**16, 8192
+"""The ids of a large batch, and the size of matrices whose product takes some 20 milliseconds."""
 
 
 def nominal_peak(name: str) -> float | None:
@@ -45,12 +48,39 @@ def card(device: torch.device) -> dict[str, Any]:
             small.add_(1)
 
     found["microseconds_per_launch"] = 1e6 * seconds(device, launch) / LAUNCHES
+    found["waits"] = waits(device)
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         found["memory_bytes"] = properties.total_memory
         found["capability"] = ".".join(map(str, torch.cuda.get_device_capability(device)))
         found["cuda"] = torch.version.cuda
         found["nominal"] = nominal_peak(torch.cuda.get_device_name(device))
+    return found
+
+
+def waits(device: torch.device) -> dict[str, float]:
+    """Return the milliseconds for which the host waits to copy ids while the device works.
+
+    From ordinary memory, as training does it, and from pinned memory.
+    """
+    size = PRODUCT if device.type != "cpu" else 512
+    factor = torch.randn(size, size, device=device)
+    product = torch.empty_like(factor)
+    ids = torch.zeros(IDS, dtype=torch.int64)
+    found = {"work": 1e3 * seconds(device, lambda: torch.mm(factor, factor, out=product))}
+    for name in ("ordinary", "pinned"):
+        if name == "pinned" and device.type == "cpu":
+            continue
+        times = []
+        for _ in range(5):
+            torch.mm(factor, factor, out=product)
+            begin = time.perf_counter()
+            source = ids.pin_memory() if name == "pinned" else ids
+            there = to_device(source, device)
+            times.append(1e3 * (time.perf_counter() - begin))
+            synchronize(device)
+            del there
+        found[name] = min(times)
     return found
 
 

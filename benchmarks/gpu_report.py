@@ -15,7 +15,7 @@ from gpu import SECTIONS
 from gpu_contenders import OURS
 from gpu_pretraining import draw as draw_pretraining
 from gpu_works import works
-from report import draw, table
+from report import draw, ranked, table
 
 from plainformer.base import nan_to_null, write_json, write_text
 
@@ -92,11 +92,24 @@ def pages(data: Mapping[str, Any]) -> Iterator[str]:
     for work in measured(data).values():
         yield f"### {work['title']}, {work['model']}"
         yield table(work)
+        yield from busy(work)
         yield from (text for name, text in NOTES.items() if name in work["contenders"])
     found = data["pretraining"].get("pretraining")
     if found:
         yield "### What minutes of pretraining give"
         yield pretraining_page(found)
+
+
+def busy(work: Mapping[str, Any]) -> Iterator[str]:
+    """Return how many kernels the contenders launch in a call, and for how long they run."""
+    lines = [
+        f"{name}: {note['kernels']:,.0f} kernels a call, which run for "
+        f"{note['busy_milliseconds']:.2f} of {note['milliseconds_per_call']['median']:.2f} ms"
+        for name, note in ranked(work)
+        if note.get("kernels")
+    ]
+    if lines:
+        yield "  \n".join(lines)
 
 
 def line(note: Mapping[str, Any]) -> str:
@@ -129,6 +142,10 @@ def card_words(card: Mapping[str, Any]) -> Iterator[str]:
         yield f"nominal in bf16: {card['nominal'] / 1e12:g} TFLOP/s"
     yield f"a copy: {card['copied_bytes_per_second'] / 1e9:,.0f} GB/s, read and written"
     yield f"a launch: {card['microseconds_per_launch']:.1f} µs of the host"
+    if len(waits := card.get("waits", {})) == 3:
+        work, *copies = (f"{waits[name]:.2f}" for name in ("work", "ordinary", "pinned"))
+        yield f"behind {work} ms of work a copy of ids keeps the host for {copies[0]} ms"
+        yield f"from pinned memory for {copies[1]} ms"
     if "memory_bytes" in card:
         yield f"{card['memory_bytes'] / 2**30:.0f} GiB, CUDA {card['cuda']}"
 

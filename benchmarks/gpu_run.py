@@ -51,7 +51,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     for name, check in checks:
         yield Row(("checks", name), CHECK * factor, lambda _, check=check: check())
     least, most = (8.0, 8.0) if is_tiny else PRETRAINING
-    timed = sorted(gpu_speed.rows(is_tiny))
+    timed = sorted(gpu_speed.rows(is_tiny), key=lambda row: row[0])
     for when, name, contender, needed in timed:
         if when >= 4:
             break

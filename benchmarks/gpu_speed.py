@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from gpu_contenders import OURS, contenders, make
 from gpu_works import Bench, Call, LeftOut, Work, works
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
 
 from plainformer.training.peak import synchronize
 
@@ -62,6 +64,7 @@ def measure(bench: Bench, work: Work, name: str, first: Path, seconds: float) ->
         note["seconds"] = timed(bench, call, 1 if work.kind == "embed" else 0, seconds)
         if bench.device.type == "cuda":
             note["peak_bytes"] = torch.cuda.max_memory_allocated(bench.device)
+        note |= kernels(bench.device, call, work.calls)
     return note
 
 
@@ -112,6 +115,17 @@ def timed(bench: Bench, call: Call, size: int, seconds: float) -> list[float]:
         synchronize(bench.device)
         samples.append((time.perf_counter() - start) / size)
     return samples
+
+
+def kernels(device: torch.device, call: Call, calls: int) -> dict[str, float]:
+    """Count the kernels and copies of a call, and the milliseconds in which they run."""
+    kind = ProfilerActivity.CPU if device.type == "cpu" else ProfilerActivity.CUDA
+    with profile(activities=[kind]) as trace:
+        call()
+        synchronize(device)
+    there = [event for event in trace.events() if event.device_type != DeviceType.CPU]
+    busy = sum(event.time_range.elapsed_us() for event in there) / 1e3
+    return {"kernels": len(there) / calls, "busy_milliseconds": busy / calls}
 
 
 def clear(device: torch.device) -> None:
