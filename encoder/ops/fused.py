@@ -5,8 +5,7 @@ Attention has three forms; `attention_form` says which one serves a device and a
 | form   | serves                                             | computes                           |
 |--------|----------------------------------------------------|------------------------------------|
 | varlen | CUDA from capability 8 on, half precision, no bias | packed tokens, in one call         |
-| padded | all else on a GPU: a bias, fp32, T4, MPS, XPU;     | sequences padded to one length,    |
-|        | a batch that comes padded                          | in one call                        |
+| padded | a bias, fp32, T4, MPS, XPU; a padded batch         | sequences padded to one length     |
 | runs   | the CPU; on a GPU, sequences of one length         | each run of sequences of a length  |
 
 Of the forms compiled code contains `varlen`; the others depend on the lengths of a batch.
@@ -20,16 +19,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plainformer.encoder.attention_mask import AttentionMask
-from plainformer.encoder.ops import (
-    batched,
-    onednn,
-    padded,
-    plain,
-    sliding_window,
-    varlen,
-    vocabulary_loss,
-)
+from plainformer.encoder.ops import batched, onednn, padded, plain, sliding_window, varlen
 from plainformer.encoder.ops.compile_disable import disable_compile
+from plainformer.encoder.ops.vocabulary_loss import cross_entropy as cross_entropy
 from plainformer.encoder.packing import PaddedSequences
 
 Heads = Float[Tensor, "*tokens heads head_size"]
@@ -38,7 +30,6 @@ AttentionForm = Literal["varlen", "padded", "runs"]
 
 rotate = plain.rotate  # torch has no kernel for it
 linear = onednn.linear
-cross_entropy = vocabulary_loss.cross_entropy
 
 
 def attention(
@@ -73,7 +64,15 @@ def is_varlen(query: Heads, mask: AttentionMask) -> bool:
 def has_varlen(x: Tensor) -> bool:
     """Return whether FlashAttention reads `x`: half precision, on CUDA from capability 8 on."""
     is_half = x.dtype in (torch.float16, torch.bfloat16)
-    return is_half and x.is_cuda and torch.cuda.get_device_properties(x.device).major >= 8
+    return is_half and x.is_cuda and _is_recent(x.device)
+
+
+def _is_recent(device: torch.device) -> bool:
+    return torch.cuda.get_device_properties(device).major >= 8
+
+
+# Compiled code cannot ask: as torch.compiler.assume_constant_result, which imports the compiler.
+setattr(_is_recent, "_dynamo_marked_constant", True)  # noqa: B010
 
 
 @disable_compile

@@ -8,6 +8,7 @@ import pytest
 from tests.encoder.tools import python
 
 PROGRAM = """
+from types import SimpleNamespace
 import torch
 from torch._dynamo.utils import counters
 from plainformer.encoder import MaskedLM, Sequences
@@ -18,12 +19,15 @@ from tests.encoder.tools import assert_close, modern, randomise
 
 flash_on_cpu.install()
 on_gpu = {on_gpu}
-fused.has_varlen = lambda x: on_gpu
+fused.has_varlen = lambda x: fused._is_recent(x.device)
+# As the function of torch, it cannot be compiled.
+described = lambda device: SimpleNamespace(major=8 if on_gpu else 7)
+torch.cuda.get_device_properties = torch.compiler.disable(described)
 compile = torch.compile
 torch.compile = lambda f, **settings: compile(f, backend="{backend}", **settings)
 config = modern(attention_dropout={dropout})
 model, plain = (randomise(MaskedLM(config, backend=b)) for b in ("fused", "plain"))
-batches = [[15, 3], [19, 2, 2], [14, 24], [11], [3, 3, 3, 3], [40, 30, 7, 1], [2, 1]]
+batches = [[15, 3], [19, 2, 2], [3, 3, 3, 3], [40, 30, 7, 1], [2]]
 graphs = []
 with layers_in_training(model, compiled=True, recomputed=False):
     for lengths in batches:
@@ -57,14 +61,14 @@ def test_with_varlen_a_layer_is_one_graph() -> None:
     """A graph for each kind of layer (without a norm, local, global), in training and without."""
     counts, breaks = graphs(on_gpu=True, backend="eager", dropout=0.0)
     assert breaks == 0
-    assert counts == [6] * 7
+    assert counts == [6] * 5
 
 
 @pytest.mark.slow
 def test_with_dropout_too() -> None:
     counts, breaks = graphs(on_gpu=True, backend="aot_eager", dropout=0.1)
     assert breaks == 0
-    assert counts == [6] * 7
+    assert counts == [6] * 5
 
 
 @pytest.mark.slow

@@ -11,18 +11,26 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from plainformer.encoder import AttentionMask, MaskedLM, Sequences
+from plainformer.encoder import AttentionMask, MaskedLM, Sequences, ops
 from plainformer.encoder.ops import fused, varlen
 from tests.encoder.tools import bert, modern
 
 CUDA = "cuda" if torch.backends.cuda.is_built() else "cpu"
+
+CONFIGS = {
+    "bert": bert(),
+    "modern": modern(),
+    "dropout": bert(attention_dropout=0.1),
+    "alibi": bert(positions="alibi"),
+    "relative": bert(relative_bias=True, attention_dropout=0.1),
+}
 
 
 @pytest.mark.parametrize(
     ("device", "major", "is_varlen"),
     [(CUDA, 8, CUDA == "cuda"), (CUDA, 7, False), ("meta", 0, False)],
 )
-@pytest.mark.parametrize("config", [bert(), modern(), bert(attention_dropout=0.1)])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_no_number_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, config, device: str, major: int, is_varlen: bool
 ) -> None:
@@ -51,7 +59,13 @@ def test_no_number_is_waited_for(
         there = Sequences(sequences.lengths, bounds, positions).to(device)
         ids, at = (torch.ones(n, dtype=torch.long, device=device) for n in (12, 3))
         logits = model(ids, sequences=there, target_positions=at)
+        loss = ops.cross_entropy(logits, at)
+        if device != "cuda":  # torch's engine asks the driver of CUDA for its devices
+            loss.backward()
+            assert all(x.grad is not None for x in model.parameters())
     assert logits.device.type == device and logits.shape == (3, config.vocab_size)
+    assert loss.shape == () and loss.grad_fn is not None
+    is_varlen = is_varlen and config.positions != "alibi" and not config.relative_bias
     assert calls == [torch.bfloat16] * (config.num_hidden_layers if is_varlen else 0)
 
 
@@ -61,6 +75,7 @@ FORMS = [
     ("cuda", 9, torch.float32, {}, "padded"),
     ("cuda", 7, torch.float16, {}, "padded"),
     ("cuda", 9, torch.bfloat16, {"window": 2, "prefix": 1}, "padded"),
+    ("cuda", 9, torch.bfloat16, {"bias": torch.zeros(2, 9)}, "padded"),
     ("meta", 0, torch.float16, {}, "padded"),
     ("cpu", 0, torch.bfloat16, {}, "runs"),
 ]
