@@ -220,3 +220,4 @@ if __name__ == "__main__":
     report.data = data
     write_text(folder / "gpu.md", "\n\n".join(pages(data)) + "\n")
     report.draw()
+    sys.exit(1 if report.wrong else 0)

@@ -25,8 +25,10 @@ from gpu_works import Bench, LeftOut, works
 from machine import surroundings
 
 CHECK = 8.0
-PRETRAINING = 45.0, 150.0
+PRETRAINING = 45.0, 130.0
 """The fewest and the most seconds of pretraining."""
+PATIENCE = 240.0
+"""The most seconds for any row: its process is ended then."""
 RESERVE = 15.0
 """Seconds for the plots, and for what a row takes longer than expected."""
 
@@ -98,7 +100,8 @@ def run(options: argparse.Namespace, deadline: float) -> int:
             continue
         begin = time.monotonic()
         running.write_text("\t".join(row.key))
-        faulthandler.dump_traceback_later(60 + 4 * max(row.seconds, PRETRAINING[1]), exit=True)
+        limit = PATIENCE if options.size == "tiny" else min(PATIENCE, 30 + 4 * row.seconds)
+        faulthandler.dump_traceback_later(limit, exit=True)
         note, is_alive = attempt(row, left, device)
         faulthandler.cancel_dump_traceback_later()
         note["took"] = round(time.monotonic() - begin, 1)
