@@ -18,7 +18,8 @@ def test_signatures_are_equal() -> None:
     names = [n for n, f in vars(fused).items() if inspect.isfunction(f) and not n.startswith("_")]
     named = "attention rotate linear layer_norm rms_norm gelu gelu_tanh cross_entropy"
     assert set(named.split()) <= set(names)
-    for name in names:
+    choosing = {"attention_form", "is_varlen", "has_varlen", "disable_compile"}
+    for name in set(names) - choosing:
         form, other = getattr(fused, name), getattr(plain, name)
         assert str(inspect.signature(form)) == str(inspect.signature(other))
 
