@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from workloads import Case
 
+from plainformer.encoder import use_huge_pages
 from plainformer.finetune import Embedder
 
 BATCH = 32
@@ -40,6 +41,16 @@ def plainformer(case: Case) -> Embed:
     return Embedder.load(
         case.folder, max_length=longest, device=str(device), precision=case.precision
     )
+
+
+def plainformer_served(case: Case) -> Embed:
+    """Return `finetune.Embedder` as `serve` loads it: on pages of 2 MB, for single texts."""
+    on_cpu(case)
+    if case.workload.calls < case.workload.texts:
+        raise LeftOut("it is for single texts")
+    embedder = Embedder.load(case.folder, max_length=case.workload.longest)
+    use_huge_pages(embedder.model)
+    return embedder
 
 
 def plainformer_int8(case: Case) -> Embed:
@@ -335,6 +346,7 @@ INT8: dict[str, Callable[[Case], Embed]] = {
 }
 EMBED: dict[str, Callable[[Case], Embed]] = {
     "plainformer": plainformer,
+    "plainformer, as served": plainformer_served,
     "transformers eager, as called": partial(transformers, attention="eager"),
     "transformers sdpa, as called": SDPA,
     "transformers sdpa, sorted": partial(SDPA, is_sorted=True),

@@ -30,6 +30,7 @@ from plainformer.encoder.heads import (
     TokenClassifier,
     pool,
 )
+from plainformer.encoder.huge_pages import use_huge_pages
 from plainformer.encoder.int8 import quantize_int8
 from plainformer.encoder.int8_static import quantize_static
 from plainformer.encoder.model import Encoder, EncoderOutput
@@ -92,4 +93,5 @@ __all__ = [
     "rotary_angles",
     "save_added",
     "use_backend",
+    "use_huge_pages",
 ]

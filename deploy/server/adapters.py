@@ -24,6 +24,7 @@ from plainformer.encoder import (
     Sequences,
     TokenClassifier,
     check_finite,
+    use_huge_pages,
 )
 from plainformer.encoder.prepack import prepack_together
 from plainformer.encoder.pretrained import PretrainedModel
@@ -97,6 +98,8 @@ def load_adapters(folders: Mapping[str, Path], inference: Inference = AUTO) -> d
             share_base(model, first, f"{name} has another base")
         loaded[name] = Served.of_task(folder, Predictor(one.task, model, one.tokenizer))
     prepack_together([served.model for served in loaded.values()])
+    for served in loaded.values():
+        use_huge_pages(served.model)
     return loaded
 
 

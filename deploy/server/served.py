@@ -13,7 +13,7 @@ from jaxtyping import Float
 from plainformer.base import AUTO, Inference, UserError, find_folder, nan_to_null
 from plainformer.corpora import Row
 from plainformer.deploy.runtimes import Runtime, choose_runtime
-from plainformer.encoder import Encoder, MaskedLM, check_finite
+from plainformer.encoder import Encoder, MaskedLM, check_finite, use_huge_pages
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item
 from plainformer.finetune.data.rows import Input, as_rows, bounded
@@ -54,10 +54,13 @@ class Served:
         if one.embedder is not None and one.embedder.skipped:  # the graph pools every token
             if runtime not in ("auto", "torch"):
                 raise UserError(f"{folder} has a prompt that is not pooled: take --runtime torch")
+            use_huge_pages(one.model)
             return one
         taken, model = choose_runtime(
             runtime, find_folder(folder), one.model, one.tokenizer, one.max_length, inference.int8
         )
+        if taken == "torch":
+            use_huge_pages(one.model)
         return replace(one, runtime=taken, exported=None if taken == "torch" else model)
 
     @classmethod
