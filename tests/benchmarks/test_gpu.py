@@ -114,7 +114,7 @@ def test_every_contender_does_the_same_work(gpu_run: Any, tmp_path: Path) -> Non
     from gpu_works import Bench, LeftOut, works
 
     works = works(is_tiny=True)
-    for name in ("mlm-base", "single-modern"):
+    for name in ("mlm-base", "single-base"):
         for contender in contenders(works[name]):
             if contender.endswith("compiled"):
                 continue

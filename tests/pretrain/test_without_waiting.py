@@ -19,18 +19,14 @@ from tests.training.fakes import without_numbers
 BATCHES = MaskedBatches(CHUNKS, MASKING, 100, micro_batches=2)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
-@pytest.mark.parametrize("objective", ["mlm", "rtd"])
-def test_a_step_waits_for_nothing(
-    objective: str, optimizer: Literal["adamw", "muon", "sgd"]
-) -> None:
+@pytest.mark.parametrize(("objective", "optimizer"), [("mlm", "muon"), ("rtd", "adamw")])
+def test_a_step_waits_for_nothing(objective: str, optimizer: Literal["adamw", "muon"]) -> None:
     model: Any = electra() if objective == "rtd" else MaskedLM(SHAPE)
     loss: Any = ReplacedTokens(SPECIAL) if objective == "rtd" else masked_lm
     config = TrainingConfig(device="cpu", optimizer=optimizer)
     with without_numbers(model.train(), *BATCHES(0)) as own:
         made = build_optimizer(model, config)
-        for step in range(2):
-            taken = take_step(ModelCall(model), loss, lambda _: own, made, config, step)
+        taken = take_step(ModelCall(model), loss, lambda _: own, made, config, 0)
     assert taken.tokens == sum(batch.num_tokens for batch in own)
 
 
