@@ -221,7 +221,7 @@ def test_a_step_of_many_batches_is_timed_in_the_time_of_two(
 ) -> None:
     taken: list[int] = []
 
-    def step(whole: Any, objective: Any, batches: Any, *rest: Any) -> None:
+    def step(whole: Any, objective: Any, batches: Any, *rest: Any, **options: Any) -> None:
         taken.append(len(batches(0)))
         now[0] += 0.5 + 2.0 * len(batches(0))
 
