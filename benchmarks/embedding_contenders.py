@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 from workloads import Case
 
-from plainformer.encoder import use_huge_pages
+from plainformer.encoder import SentenceEncoder, quantize_static, use_huge_pages
 from plainformer.finetune import Embedder
+from plainformer.finetune.data.batch import Batch, by_length
 
 BATCH = 32
 Embed = Callable[[Sequence[str]], np.ndarray]
@@ -54,7 +55,17 @@ def plainformer_served(case: Case) -> Embed:
 
 
 def plainformer_int8(case: Case) -> Embed:
-    """Return `finetune.Embedder` in int8."""
+    """Return `finetune.Embedder` in int8, with ranges of activations found on other texts."""
+    on_cpu(case)
+    embedder = Embedder.load(case.folder, max_length=case.workload.longest)
+    batches = by_length(embedder.items(case.calibration))
+    inputs = [Batch.of([item for _, item in some]).encoder_inputs for some in batches]
+    model = SentenceEncoder.from_pretrained(case.folder)
+    return replace(embedder, model=quantize_static(model, inputs))
+
+
+def plainformer_dynamic(case: Case) -> Embed:
+    """Return `finetune.Embedder` in int8, with the ranges of activations as they come."""
     on_cpu(case)
     return Embedder.load(case.folder, max_length=case.workload.longest, int8=True)
 
@@ -340,6 +351,7 @@ def loading(make: Callable[[Case], Embed]) -> Callable[[Case], Embed]:
 SDPA = partial(transformers, attention="sdpa")
 INT8: dict[str, Callable[[Case], Embed]] = {
     "plainformer, int8": plainformer_int8,
+    "plainformer, int8 dynamic": plainformer_dynamic,
     "plainformer": plainformer,
     "transformers sdpa, as called": SDPA,
     "ONNX Runtime, int8, sorted": partial(onnx_runtime, is_int8=True),

@@ -20,10 +20,7 @@ from embedding_contenders import (
     their_tokenizer,
 )
 from torch import Tensor
-from workloads import Case, cut_text, read_lines
-
-CALIBRATION = 300
-"""The number of texts on which NNCF finds the ranges of activations."""
+from workloads import Case
 
 
 def openvino(case: Case, is_int8: bool = False) -> Embed:
@@ -57,10 +54,7 @@ def smoothed(case: Case) -> Path:
     file = case.folder / "smooth.xml"
     if file.exists():
         return file
-    tokenizer, lines = their_tokenizer(case), read_lines(case.material / "text.txt")
-    longest = case.workload.longest
-    sizes = np.random.default_rng(1).integers(4, longest, CALIBRATION)
-    texts = [cut_text(lines, size, case.tokenizer, 1000 + n) for n, size in enumerate(sizes)]
+    tokenizer = their_tokenizer(case)
 
     def feed(text: str) -> dict[str, np.ndarray]:
         batch = tokenizer([text], truncation=True, return_tensors="np")
@@ -68,7 +62,7 @@ def smoothed(case: Case) -> Path:
 
     model = openvino.Core().read_model(exported(case, "plain"))
     kind = nncf.ModelType.TRANSFORMER
-    quantised = nncf.quantize(model, nncf.Dataset(texts, feed), model_type=kind)
+    quantised = nncf.quantize(model, nncf.Dataset(case.calibration, feed), model_type=kind)
     openvino.save_model(quantised, file)
     return file
 

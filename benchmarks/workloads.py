@@ -42,6 +42,8 @@ TASK = Classification(labels=("even", "odd"), max_length=128)
 SPREAD = 0.65
 ON_CUDA = 16
 """A factor for the number of texts on a GPU, which larger batches keep busy."""
+CALIBRATION = 300
+"""The number of texts on which ranges of activations are found for int8."""
 LENGTHS = (8, 16, 32, 64, 128)
 SHAPES = {
     "bert-base": EncoderConfig.preset("bert-base"),
@@ -137,6 +139,13 @@ class Case:
         else:
             sizes = draw_lengths(count, work.mean, work.longest)
         return [cut_text(lines, size, self.tokenizer, seed) for seed, size in enumerate(sizes)]
+
+    @cached_property
+    def calibration(self) -> list[str]:
+        """Return other texts, on which the ranges of activations are found for int8."""
+        lines, longest = read_lines(self.material / "text.txt"), self.workload.longest
+        sizes = np.random.default_rng(1).integers(4, longest, CALIBRATION)
+        return [cut_text(lines, size, self.tokenizer, 1000 + n) for n, size in enumerate(sizes)]
 
     @cached_property
     def ids(self) -> list[list[int]]:

@@ -140,17 +140,7 @@ def remove_parts(
 def quantise_on(model: PretrainedModel, items: Sequence[Item]) -> None:
     """Quantise a model to int8, with ranges of activations found on some texts."""
     batches = [Batch.of([item for _, item in some]) for some in by_length(items)]
-    quantize_static(
-        model,
-        [
-            {
-                "input_ids": batch.input_ids,
-                "token_type_ids": batch.token_type_ids,
-                "sequences": batch.sequences,
-            }
-            for batch in (one.to(model.device) for one in batches)
-        ],
-    )
+    quantize_static(model, [batch.to(model.device).encoder_inputs for batch in batches])
 
 
 def write_model(opened: Opened, task: AnyTask, options: ShrinkOptions, folder: Path) -> None:

@@ -8,7 +8,7 @@ length; `in_order`, `first`, `mean` and `split` map outputs back to the order of
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -96,6 +96,12 @@ class Batch(Generic[ItemT]):
     def on_device(self, numbers: Sequence[int]) -> Int[Tensor, " _"]:
         """Copy numbers to the device of the batch, without waiting for it."""
         return to_device(torch.tensor(numbers, dtype=torch.int64), self.places.device)
+
+    @property
+    def encoder_inputs(self) -> dict[str, Any]:
+        """Return the arguments of an encoder for this batch."""
+        names = "input_ids", "token_type_ids", "sequences"
+        return {name: getattr(self, name) for name in names}
 
     @property
     def owners(self) -> Int[Tensor, " sequences"]:
