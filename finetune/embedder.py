@@ -76,6 +76,7 @@ class Embedder:
             max_length = longest(model.layout, tokenizer, positions)
         model.config.check_max_length(max_length, f"the model in {folder}", prompted)
         before = model.layout.prompt if prompt is None else model.layout.named(prompt)
+        model.base.pooler = None  # no sentence vector reads it
         return cls(placement.prepare(model), tokenizer, max_length, before)
 
     @torch.inference_mode()
