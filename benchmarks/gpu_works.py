@@ -130,7 +130,9 @@ class Work:
         sequences = self.batch.sequences
         if self.kind == "mlm":
             return 3 * masked_lm_flops(self.config, sequences, len(self.batch.labels))
-        return (3 if self.kind == "classify" else 1) * encoder_flops(self.config, sequences)
+        if self.kind == "classify":  # which reads the first token of each text
+            return 3 * encoder_flops(self.config, sequences, read=len(self.lengths))
+        return encoder_flops(self.config, sequences)
 
 
 def portions(batch: MaskedBatch, sizes: Sequence[int]) -> Iterator[MaskedBatch]:

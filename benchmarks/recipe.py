@@ -12,16 +12,18 @@ mean of all tokens, which a BERT folder cannot store, to measure the difference.
 """
 
 import argparse
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from statistics import mean, stdev
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
 
-from plainformer.encoder import Sequences, pool
+from plainformer.encoder import pool
+from plainformer.encoder.heads.headed_model import compute_all_tokens
+from plainformer.encoder.model import EncoderOutput
 from plainformer.finetune import TASKS, FinetuneConfig, read_examples
 from plainformer.finetune.fit import fit
 from plainformer.finetune.prediction.predictor import encode_all, measure
@@ -32,14 +34,10 @@ from plainformer.training import LoopConfig
 TASK_OF = {"stsb": "regression", "conll2003": "tagging", "msra-ner": "tagging"}
 
 
-class MeanPooler(nn.Module):
-    """A mean over tokens in place of BERT's pooler."""
-
-    def forward(
-        self, x: Float[Tensor, "tokens hidden"], sequences: Sequences
-    ) -> Float[Tensor, "sequences hidden"]:
-        """Return the mean of each sequence."""
-        return pool(x, sequences, "mean")
+def pool_mean(_: Any, __: Any, options: dict[str, Any], output: EncoderOutput) -> EncoderOutput:
+    """Put a mean over tokens in place of the output of BERT's pooler."""
+    mean_of_tokens = pool(output.last_hidden_state, options["sequences"], "mean")
+    return replace(output, pooler_output=mean_of_tokens)
 
 
 def score(config: FinetuneConfig, name: str, examples: int, pooling: str) -> float:
@@ -51,7 +49,8 @@ def score(config: FinetuneConfig, name: str, examples: int, pooling: str) -> flo
     task, tokenizer = kind.fit(config, train), load_tokenizer(config.model)
     model = build(task, config)
     if pooling == "mean":
-        model.encoder.pooler = MeanPooler()
+        compute_all_tokens(model.encoder)
+        model.encoder.register_forward_hook(pool_mean, with_kwargs=True)
     items = [item for _, item in encode_all(task, tokenizer, train)]
     fit(task, model, items, [], config, new={}, quiet=True)
     return next(iter(measure(task, model, encode_all(task, tokenizer, test)).scores().values()))

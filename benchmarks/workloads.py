@@ -188,8 +188,10 @@ class Case:
                 masked_lm_flops(self.config, batch.sequences, len(batch.labels))
                 for batch in self.inputs
             )
-        passes = 3 if self.workload.is_training else 1
-        return passes * encoder_flops(self.config, Sequences.of([len(row) for row in self.ids]))
+        sequences = Sequences.of([len(row) for row in self.ids])
+        if self.workload.kind == "classify":  # which reads the first token of each text
+            return 3 * encoder_flops(self.config, sequences, read=len(self.ids))
+        return encoder_flops(self.config, sequences)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ and −∞ for keys that the mask hides; rotary positions rotate Q and K before 
     y, _ = attention(x, AttentionMask(PaddedSequences(is_token)))  # x: (2, 5, 64), padded
 """
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from plainformer.base import UserError
 from plainformer.encoder import ops
-from plainformer.encoder.attention_mask import AttentionMask, Heads, Keys
+from plainformer.encoder.attention_mask import AttentionMask, Heads, Keys, Weights
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.positions import RotaryAngles
 
@@ -54,21 +54,21 @@ class MultiHeadAttention(nn.Module):
         mask: AttentionMask,
         rotary: RotaryAngles | None = None,
         output_attentions: bool = False,
-    ) -> tuple[
-        Float[Tensor, "*tokens hidden"], Float[Tensor, "sequences heads queries keys"] | None
-    ]:
-        """Compute the attended vectors, and, with `output_attentions`, the attention weights."""
+        read: Int[Tensor, " read"] | None = None,
+    ) -> tuple[Float[Tensor, "*outputs hidden"], Weights | None]:
+        """Compute the attended vectors of the tokens `read` (None: all), and weights on request."""
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (*tokens, 3, heads, head_size)
         query_key, value = qkv[..., :2, :, :], qkv[..., 2, :, :]
         if rotary is not None:
             query_key = ops.rotate(query_key, *rotary)
         query, key = query_key.unbind(-3)
         heads, weights = self.attend(query, key, value, mask, output_attentions)
-        return self.output(heads.flatten(-2)), weights
+        heads = heads.flatten(-2)
+        return self.output(heads if read is None else heads.index_select(0, read)), weights
 
     def attend(
         self, query: Heads, key: Keys, value: Keys, mask: AttentionMask, output_attentions: bool
-    ) -> tuple[Heads, Float[Tensor, "sequences heads queries keys"] | None]:
+    ) -> tuple[Heads, Weights | None]:
         """Compute the weighted means of the values, and, if requested, the weights."""
         dropout = self.dropout if self.training else 0.0
         if output_attentions:

@@ -27,6 +27,7 @@ from plainformer.encoder.packing import PaddedSequences, Sequences
 
 Heads = Float[Tensor, "*tokens heads head_size"]
 Keys = Float[Tensor, "*keys heads head_size"]
+Weights = Float[Tensor, "sequences heads queries keys"]
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ easier to train (Xiong et al. 2020, arXiv:2002.04745).
     y, _ = block(x, AttentionMask(Sequences.of([5])))  # x: (5, 64)
 """
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from plainformer.encoder.attention import MultiHeadAttention
-from plainformer.encoder.attention_mask import AttentionMask
+from plainformer.encoder.attention_mask import AttentionMask, Weights
 from plainformer.encoder.config import NormOrder
 from plainformer.encoder.feedforward import FeedForward, GatedFeedForward
 from plainformer.encoder.positions import RotaryAngles
@@ -51,17 +51,15 @@ class Block(nn.Module):
         mask: AttentionMask,
         rotary: RotaryAngles | None = None,
         output_attentions: bool = False,
-    ) -> tuple[
-        Float[Tensor, "*tokens hidden"], Float[Tensor, "sequences heads queries keys"] | None
-    ]:
-        """Compute the output of the block, and, with `output_attentions`, the attention weights."""
-        attend, feed = self.attention, self.feed_forward
+        read: Int[Tensor, " read"] | None = None,
+    ) -> tuple[Float[Tensor, "*outputs hidden"], Weights | None]:
+        """Compute the output for the tokens `read` (None: all), and weights on request."""
+        feed, normed = self.feed_forward, self.attention_norm(x) if self.pre_norm else x
+        y, weights = self.attention(normed, mask, rotary, output_attentions, read)
+        x = (x if read is None else x.index_select(0, read)) + self.dropout(y)
         if self.pre_norm:
-            y, weights = attend(self.attention_norm(x), mask, rotary, output_attentions)
-            x = x + self.dropout(y)
             x = x + self.dropout(feed(self.feed_forward_norm(x)))
         else:
-            y, weights = attend(x, mask, rotary, output_attentions)
-            x = self.attention_norm(x + self.dropout(y))
+            x = self.attention_norm(x)
             x = self.feed_forward_norm(x + self.dropout(feed(x)))
         return x, weights

@@ -72,6 +72,17 @@ def build_block(config: EncoderConfig, layer: int) -> Block:
     )
 
 
+def build_blocks(config: EncoderConfig) -> tuple[nn.ModuleList, nn.Module]:
+    """Build all blocks, and the norm after the last, where blocks normalise their inputs alone.
+
+    Layers that share parameters are one block, listed once.
+    """
+    count = 1 if config.share_layers else config.num_hidden_layers
+    blocks = nn.ModuleList(build_block(config, layer) for layer in range(count))
+    is_pre_norm = config.norm_order == "pre"
+    return blocks, build_norm(config, config.hidden_size) if is_pre_norm else nn.Identity()
+
+
 def build_norm(config: EncoderConfig, size: int) -> LayerNorm | RMSNorm:
     """Build a norm for vectors of this `size`."""
     if config.norm == "rms_norm":

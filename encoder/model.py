@@ -15,12 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from plainformer.encoder.attention_mask import AttentionMask
-from plainformer.encoder.build import (
-    build_block,
-    build_distance_bias,
-    build_embeddings,
-    build_norm,
-)
+from plainformer.encoder.build import build_blocks, build_distance_bias, build_embeddings
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.flops import encoder_flops
 from plainformer.encoder.init import initialise
@@ -42,6 +37,8 @@ class EncoderOutput:
     hidden_states: tuple[Float[Tensor, "*tokens hidden"], ...] | None = None
     """The embeddings, then the output of each block (of the last, after the final norm)."""
     attentions: tuple[Float[Tensor, "batch heads seq seq"], ...] | None = None
+    read: Int[Tensor, " read"] | None = None
+    """Indices of the packed tokens that `last_hidden_state` has; None: all."""
 
     def unpack(self, inputs: PackedInputs) -> "EncoderOutput":
         """Return a packed output in the layout of the inputs."""
@@ -51,6 +48,7 @@ class EncoderOutput:
             None if pooled is None else inputs.unpack_rows(pooled),
             None if states is None else tuple(map(inputs.unpack, states)),
             None if weights is None else tuple(map(inputs.unpack_attention, weights)),
+            self.read,
         )
 
 
@@ -61,11 +59,9 @@ class Pooler(nn.Module):
         super().__init__()
         self.dense = Linear(hidden_size, hidden_size)
 
-    def forward(
-        self, x: Float[Tensor, "*tokens hidden"], sequences: Sequences | PaddedSequences
-    ) -> Float[Tensor, "sequences hidden"]:
-        """Compute one vector for each sequence."""
-        return torch.tanh(self.dense(sequences.first(x)))
+    def forward(self, x: Float[Tensor, "sequences hidden"]) -> Float[Tensor, "sequences hidden"]:
+        """Compute the vector of each sequence from that of its first token."""
+        return torch.tanh(self.dense(x))
 
 
 class Encoder(PretrainedModel):
@@ -90,11 +86,7 @@ class Encoder(PretrainedModel):
         self.backend = backend
         self.embeddings = build_embeddings(config)
         self.distance_bias = build_distance_bias(config)
-        # Layers that share parameters are one block, listed once.
-        blocks = 1 if config.share_layers else config.num_hidden_layers
-        self.blocks = nn.ModuleList(build_block(config, i) for i in range(blocks))
-        is_pre_norm = config.norm_order == "pre"
-        self.final_norm = build_norm(config, config.hidden_size) if is_pre_norm else nn.Identity()
+        self.blocks, self.final_norm = build_blocks(config)
         has_pooler = config.classifier_head == "pooler" if pooler is None else pooler
         self.pooler = Pooler(config.hidden_size) if has_pooler else None
         self.soft_prompt: SoftPrompt | None = None
@@ -120,19 +112,20 @@ class Encoder(PretrainedModel):
         inputs_embeds: Vectors | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        read: Int[Tensor, " read"] | None = None,
     ) -> EncoderOutput:
         """Encode a padded batch, or, when `sequences` is given, a packed one.
 
         `PaddedSequences` let a batch stay padded, with static shapes, for `torch.export`.
         `attention_mask` is 1 where there is a token (default: everywhere). `inputs_embeds` replace
         the vectors of `input_ids` in the token table: positions and segments are added to them.
-        Attention weights are computed by the plain form, whichever the backend.
+        The plain form computes attention weights, whichever the backend. `read`: see `run_blocks`.
         """
         inputs = pack_inputs(input_ids, attention_mask, token_type_ids, sequences, inputs_embeds)
         x = self.embed(
             inputs.input_ids, inputs.token_type_ids, inputs.sequences, inputs.inputs_embeds
         )
-        output = self.run_blocks(x, inputs.sequences, output_hidden_states, output_attentions)
+        output = self.run_blocks(x, inputs.sequences, output_hidden_states, output_attentions, read)
         return output.unpack(inputs)
 
     def embed(
@@ -155,9 +148,15 @@ class Encoder(PretrainedModel):
         sequences: Sequences | PaddedSequences,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        read: Int[Tensor, " read"] | None = None,
     ) -> EncoderOutput:
-        """Compute the packed output from the embeddings of a packed batch."""
+        """Compute the packed output from the embeddings of a packed batch.
+
+        The last block computes the tokens `read` alone, from all keys and values, and no pooler is
+        run, unless hidden states or attention weights are requested, or there is a soft prompt.
+        """
         hidden_states, attentions, prompt, longer = [], [], self.soft_prompt, sequences
+        read = None if output_hidden_states or output_attentions or prompt is not None else read
         with use_backend(self.backend, override=False):
             if prompt is not None:
                 x, longer = prompt.insert(x, sequences, self.embeddings)
@@ -167,7 +166,8 @@ class Encoder(PretrainedModel):
                 mask, rotary = layer_inputs[self.config.is_local(layer)]
                 if output_hidden_states:
                     hidden_states.append(x)
-                x, weights = block(x, mask, rotary, output_attentions)
+                is_last = layer == self.config.num_hidden_layers - 1
+                x, weights = block(x, mask, rotary, output_attentions, read if is_last else None)
                 attentions.append(weights)
             x = self.final_norm(x)
             hidden_states.append(x)
@@ -175,12 +175,15 @@ class Encoder(PretrainedModel):
                 hidden_states = [prompt.remove(h, longer, sequences) for h in hidden_states]
                 attentions = [prompt.remove_weights(w) for w in attentions]
                 x = hidden_states[-1]
-            pooled = None if self.pooler is None else self.pooler(x, sequences)
+            pooled = None
+            if self.pooler is not None and read is None:
+                pooled = self.pooler(sequences.first(x))
         return EncoderOutput(
             last_hidden_state=x,
             pooler_output=pooled,
             hidden_states=tuple(hidden_states) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
+            read=read,
         )
 
     def _layer_inputs(

@@ -4,13 +4,13 @@ For a short text, Python takes half as long to call the modules as torch to comp
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from plainformer.encoder import ops
 from plainformer.encoder.attention import MultiHeadAttention
-from plainformer.encoder.attention_mask import AttentionMask
+from plainformer.encoder.attention_mask import AttentionMask, Weights
 from plainformer.encoder.block import Block
 from plainformer.encoder.feedforward import FeedForward
 from plainformer.encoder.norm import LayerNorm
@@ -45,17 +45,18 @@ class PrepackedBlock(Block):
         mask: AttentionMask,
         rotary: RotaryAngles | None = None,
         output_attentions: bool = False,
-    ) -> tuple[
-        Float[Tensor, "*tokens hidden"], Float[Tensor, "sequences heads queries keys"] | None
-    ]:
-        """Compute the output of the block, and, with `output_attentions`, the attention weights."""
+        read: Int[Tensor, " read"] | None = None,
+    ) -> tuple[Float[Tensor, "*outputs hidden"], Weights | None]:
+        """Compute the output for the tokens `read` (None: all), and weights on request."""
         is_plain = torch.is_grad_enabled() or ops.is_plain() or self.has_hooks()
         is_other = output_attentions or rotary is not None
         if is_plain or is_other or not isinstance(mask.sequences, Sequences):
-            return super().forward(x, mask, rotary, output_attentions)
+            return super().forward(x, mask, rotary, output_attentions, read)
         qkv, output, up, down = self.weights
         first, second = self.norms
         y = attend(fused_linear(x, *qkv), self.num_heads, mask)
+        if read is not None:
+            x, y = x.index_select(0, read), y.index_select(0, read)
         x = fused.layer_norm(fused_linear(y, *output).add_(x), *first)
         y = fused_linear(x, *up, self.act)
         return fused.layer_norm(fused_linear(y, *down).add_(x), *second), None

@@ -8,7 +8,7 @@ such a table from an encoder; `SentenceEncoder` pools its rows.
     model = SentenceEncoder(StaticEncoder(table), SentenceLayout(is_static=True))
 """
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from plainformer.encoder.config import EncoderConfig
@@ -42,6 +42,7 @@ class StaticEncoder(Encoder):
         sequences: Sequences | PaddedSequences,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        read: Int[Tensor, " read"] | None = None,
     ) -> EncoderOutput:
         """Return the rows of the table as they are: there are no blocks."""
         states = (x,) if output_hidden_states else None

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plainformer.encoder.heads.headed_model import compute_all_tokens
 from plainformer.encoder.packing import Packing
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import FAMILIES, headed
@@ -39,7 +40,7 @@ def find_first_difference(
     family = FAMILIES[theirs.config.model_type]
     pairs = paired_modules(ours, theirs, family)
     packing = Packing.of(batch["attention_mask"])
-    with torch.no_grad(), recording(_our_modules(pairs)) as mine:
+    with torch.no_grad(), recording(_our_modules(pairs)) as mine, compute_all_tokens(ours.base):
         ours(**batch)
     with torch.no_grad(), recording(_their_modules(pairs)) as other:
         run_theirs(theirs, ours, batch)

@@ -22,7 +22,9 @@ from torch import Tensor, nn
 from plainformer.encoder.attention import MultiHeadAttention
 from plainformer.encoder.block import Block
 from plainformer.encoder.feedforward import FeedForward, GatedFeedForward
+from plainformer.encoder.heads.headed_model import compute_all_tokens
 from plainformer.encoder.linear import Linear
+from plainformer.encoder.model import Encoder
 from plainformer.encoder.packing import Sequences
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.data.batch import Batch, Item, by_length
@@ -80,7 +82,7 @@ def by_gradient(task: AnyTask, model: PretrainedModel, items: Sequence[Item]) ->
     model.eval().requires_grad_(True)
     for some in by_length(items):
         batch = Batch.of([item for _, item in some]).to(device)
-        with _Activations(blocks, importance) as seen:
+        with _Activations(model.base, blocks, importance) as seen:
             loss = task.loss(model_outputs(task, model, batch), batch)[0]
         gradients = torch.autograd.grad(loss, [node for node, _, _ in seen.added])
         sequences = batch.sequences.prefixed(model.base.prompt_length)  # a soft prompt attends, too
@@ -110,13 +112,14 @@ def per_text(
 class _Activations:
     """Keep what the parts of a model add while it runs: (node of the graph, added, its scores)."""
 
-    def __init__(self, blocks: Sequence[Block], importance: Importance) -> None:
+    def __init__(self, encoder: Encoder, blocks: Sequence[Block], importance: Importance) -> None:
         self.added: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._blocks, self._importance = blocks, importance
+        self._encoder, self._blocks, self._importance = encoder, blocks, importance
         self._handles: list[Any] = []
 
     def __enter__(self) -> "_Activations":
         scores = self._importance
+        self._handles.append(compute_all_tokens(self._encoder))
         for number, block in enumerate(self._blocks):
             of_layer = scores.layers[number : number + 1]
             self._handles += [

@@ -13,13 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from plainformer.base import UserError
 from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.heads.parts import Select
 from plainformer.encoder.init import initialise
-from plainformer.encoder.inputs import Ids, Mask, Vectors, pack_inputs
+from plainformer.encoder.inputs import Ids, Mask, PackedInputs, Vectors, pack_inputs
 from plainformer.encoder.model import Encoder
 from plainformer.encoder.ops import Backend
 from plainformer.encoder.packing import PaddedSequences, Sequences
@@ -86,6 +89,10 @@ class HeadedModel(PretrainedModel):
         names = [name for name, _ in self.named_parameters() if not name.startswith("encoder.")]
         initialise(self, self.config, only=names if self.is_shared else None)
 
+    def reads(self, inputs: PackedInputs, **options: Any) -> Select | None:
+        """Return what selects the tokens that the head reads, of a row for each; None: all."""
+        return None
+
     def forward(
         self,
         input_ids: Ids | None = None,
@@ -111,9 +118,27 @@ class HeadedModel(PretrainedModel):
             inputs_embeds=inputs.inputs_embeds,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            read=self._read(inputs, options),
         )
         logits = self.apply_head(encoded, inputs, **options)
         if not (output_hidden_states or output_attentions):
             return logits
         encoded = encoded.unpack(inputs)
         return HeadedOutput(logits, encoded.hidden_states, encoded.attentions)
+
+    def _read(self, inputs: PackedInputs, options: dict[str, Any]) -> Int[Tensor, " read"] | None:
+        """Return the indices of the packed tokens that the head reads; None: all."""
+        select = self.reads(inputs, **options)
+        if select is None or isinstance(inputs.sequences, PaddedSequences):  # of static shapes
+            return None
+        positions = inputs.sequences.positions
+        return select(torch.arange(len(positions), device=positions.device))
+
+
+def compute_all_tokens(encoder: Encoder) -> RemovableHandle:
+    """Make an encoder compute the vectors of all tokens, for hooks, until the handle is removed."""
+
+    def ask(_: nn.Module, inputs: Any, options: dict[str, Any]) -> Any:
+        return inputs, {**options, "read": None}
+
+    return encoder.register_forward_pre_hook(ask, with_kwargs=True)

@@ -4,6 +4,8 @@ Sharing E between input and output (Press & Wolf 2017, arXiv:1608.05859) halves 
 small model. A config with `tie_word_embeddings=False` gives the output a matrix of its own.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from plainformer.encoder import ops
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.heads.headed_model import HeadedModel
-from plainformer.encoder.heads.parts import PredictionHead
+from plainformer.encoder.heads.parts import PredictionHead, Select, take
 from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.model import Encoder, EncoderOutput
@@ -39,6 +41,11 @@ class VocabularyModel(HeadedModel):
         self.decoder = None if tied else Linear(config.token_size, config.vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
+    def reads(self, inputs: PackedInputs, **options: Any) -> Select | None:
+        """Return what selects the targets of a packed batch; None where there are none."""
+        at = options.get("target_positions")
+        return None if at is None or inputs.packing is not None else lambda x: x[at]
+
     def token_logits(
         self,
         encoded: EncoderOutput,
@@ -50,10 +57,9 @@ class VocabularyModel(HeadedModel):
         The vocabulary is the widest product of a small model, so pretraining computes it for the
         masked tokens alone: `(targets, vocab)`.
         """
-        x = encoded.last_hidden_state
         if target_positions is None:
-            return inputs.unpack(self._logits(x))
-        return self._logits(inputs.unpack(x)[target_positions])
+            return inputs.unpack(self._logits(encoded.last_hidden_state))
+        return self._logits(take(encoded, inputs, lambda x: inputs.unpack(x)[target_positions]))
 
     def _logits(self, x: Float[Tensor, "*tokens hidden"]) -> Float[Tensor, "*tokens vocab"]:
         table = self.encoder.embeddings.tokens if self.decoder is None else self.decoder

@@ -7,11 +7,15 @@ order of sentences (Lan et al. 2019, arXiv:1909.11942). Class 0: the second segm
 first; class 1: it does not, or the two were swapped.
 """
 
+from typing import Any
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.heads.masked_lm import TargetPositions, VocabularyModel
+from plainformer.encoder.heads.parts import Select, pooler_output
 from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.model import Encoder, EncoderOutput
@@ -29,6 +33,11 @@ class PairedMaskedLM(VocabularyModel):
         self.classifier = Linear(self.config.hidden_size, 2)
         self.initialise()
 
+    def reads(self, inputs: PackedInputs, **options: Any) -> Select | None:
+        """Return what selects the first token of each text, and the targets."""
+        targets, first = super().reads(inputs, **options), inputs.sequences.first
+        return None if targets is None else lambda x: torch.cat([first(x), targets(x)])
+
     def apply_head(
         self,
         encoded: EncoderOutput,
@@ -36,5 +45,6 @@ class PairedMaskedLM(VocabularyModel):
         target_positions: TargetPositions | None = None,
     ) -> tuple[Float[Tensor, "*targets vocab"], Float[Tensor, "batch 2"]]:
         """Compute the logits over the vocabulary as `MaskedLM` does, and those of each pair."""
-        pair_logits = inputs.unpack_rows(self.classifier(encoded.pooler_output))
+        pooled = pooler_output(self.encoder, encoded, inputs)
+        pair_logits = inputs.unpack_rows(self.classifier(pooled))
         return self.token_logits(encoded, inputs, target_positions), pair_logits

@@ -1,5 +1,6 @@
 """Define the layers that several heads share."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -9,10 +10,14 @@ from torch import Tensor, nn
 from plainformer.encoder import ops
 from plainformer.encoder.build import build_norm
 from plainformer.encoder.config import EncoderConfig
+from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.linear import Linear
+from plainformer.encoder.model import Encoder, EncoderOutput
 from plainformer.encoder.packing import PaddedSequences, Sequences
 
 Pooling = Literal["cls", "mean"]
+Select = Callable[[Tensor], Tensor]
+"""A function that selects tokens from a row for each."""
 
 
 class DenseHead(nn.Module):
@@ -46,6 +51,29 @@ class PredictionHead(nn.Module):
 def token_head(config: EncoderConfig) -> nn.Module:
     """Build the layer before a token's classifier: ModernBERT's prediction head, or none."""
     return PredictionHead(config) if config.classifier_head == "prediction" else nn.Identity()
+
+
+def take(
+    encoded: EncoderOutput, inputs: PackedInputs, select: Select
+) -> Float[Tensor, "*selected hidden"]:
+    """Return the vectors of the tokens that `select` selects, where the encoder computed them."""
+    x, read = encoded.last_hidden_state, encoded.read
+    if read is None:
+        return select(x)
+    rows = torch.full_like(inputs.sequences.positions, -1)  # of x, for each token
+    rows[read] = torch.arange(len(read), device=read.device)
+    return x.index_select(0, select(rows))
+
+
+def pooler_output(
+    encoder: Encoder, encoded: EncoderOutput, inputs: PackedInputs
+) -> Float[Tensor, "sequences hidden"]:
+    """Return the output of the encoder's pooler, which is run here where few tokens are read."""
+    if encoded.pooler_output is not None:
+        return encoded.pooler_output
+    assert encoder.pooler is not None
+    pooled: Tensor = encoder.pooler(take(encoded, inputs, inputs.sequences.first))
+    return pooled
 
 
 def pool(

@@ -25,7 +25,7 @@ from plainformer.base import UserError, find_folder
 from plainformer.encoder import weights
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.heads.headed_model import HeadedModel
-from plainformer.encoder.heads.parts import pool
+from plainformer.encoder.heads.parts import Select, pool, take
 from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.model import Encoder, EncoderOutput
@@ -93,6 +93,12 @@ class SentenceEncoder(HeadedModel):
             )
         )
 
+    def reads(self, inputs: PackedInputs, **options: Any) -> Select | None:
+        """Return what selects the one token of each text that is pooled; None: several are."""
+        if self.layout.pooling == ("cls",) and not options.get("skip"):
+            return inputs.sequences.first
+        return inputs.sequences.last if self.layout.pooling == ("lasttoken",) else None
+
     def apply_head(
         self, encoded: EncoderOutput, inputs: PackedInputs, skip: int = 0
     ) -> Float[Tensor, "batch size"]:
@@ -101,7 +107,10 @@ class SentenceEncoder(HeadedModel):
         The first `skip` tokens of each text, fewer than it has, are not pooled.
         """
         # (*tokens, hidden) → (texts, modes · hidden) → (texts, size)
-        x = pool_all(encoded.last_hidden_state, inputs.sequences, self.layout.pooling, skip)
+        if select := self.reads(inputs, skip=skip):
+            x = take(encoded, inputs, select)
+        else:
+            x = pool_all(encoded.last_hidden_state, inputs.sequences, self.layout.pooling, skip)
         return inputs.unpack_rows(self.layers(x)[:, : self.size])
 
     def save_pretrained(self, folder: str | Path) -> None:

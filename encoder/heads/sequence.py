@@ -10,7 +10,7 @@
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -18,7 +18,15 @@ from torch import Tensor, nn
 from plainformer.base import UserError
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.heads.headed_model import HeadedModel
-from plainformer.encoder.heads.parts import DenseHead, Pooling, PredictionHead, pool
+from plainformer.encoder.heads.parts import (
+    DenseHead,
+    Pooling,
+    PredictionHead,
+    Select,
+    pool,
+    pooler_output,
+    take,
+)
 from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.model import Encoder, EncoderOutput
@@ -62,18 +70,22 @@ class TextModel(HeadedModel):
         self.classifier = Linear(config.hidden_size, outputs)
         self.initialise()
 
+    def reads(self, inputs: PackedInputs, **options: Any) -> Select | None:
+        """Return what selects the first token of each text; None for the mean over all."""
+        return None if self.pooling == "mean" else inputs.sequences.first
+
     def apply_head(
         self, encoded: EncoderOutput, inputs: PackedInputs
     ) -> Float[Tensor, "batch outputs"]:
         """Compute one row of logits for each text; zeros for a row without tokens."""
-        x, sequences = encoded.last_hidden_state, inputs.sequences
-        if isinstance(self.head, PredictionHead):
-            pooled = self.head(pool(x, sequences, self.pooling))
-        elif isinstance(self.head, DenseHead):
-            first = pool(x, sequences, "cls")
-            pooled = self.head(self.dropout(first) if self.dropout_before_dense else first)
+        if self.head is None:
+            pooled = pooler_output(self.encoder, encoded, inputs)
+        elif self.pooling == "mean":
+            pooled = self.head(pool(encoded.last_hidden_state, inputs.sequences, "mean"))
         else:
-            pooled = encoded.pooler_output
+            first = take(encoded, inputs, inputs.sequences.first)
+            is_dropped = isinstance(self.head, DenseHead) and self.dropout_before_dense
+            pooled = self.head(self.dropout(first) if is_dropped else first)
         return inputs.unpack_rows(self.classifier(self.dropout(pooled)))
 
 

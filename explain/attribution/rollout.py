@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from plainformer.base import UserError
+from plainformer.encoder.heads.headed_model import compute_all_tokens
 from plainformer.explain.attribution.gradients import at_output_of
 from plainformer.explain.attribution.variants import Variants
 from plainformer.finetune.data.batch import Batch
@@ -51,7 +52,8 @@ def reading(variants: Variants, batch: Batch[Any]) -> Float[Tensor, "decisions t
     """Compute the share of each token of the last layer in what each decision reads."""
     encoder, sequences = variants.model.base, batch.sequences
     last = encoder.final_norm
-    lengths = at_output_of(last, variants, batch, lambda _, gradient: gradient.norm(dim=-1))
+    with compute_all_tokens(encoder):
+        lengths = at_output_of(last, variants, batch, lambda _, gradient: gradient.norm(dim=-1))
     if encoder.soft_prompt is not None:  # whose vectors the layers see as tokens
         longer = sequences.prefixed(encoder.prompt_length)
         lengths = encoder.soft_prompt.remove(lengths.T, longer, sequences).T

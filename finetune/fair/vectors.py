@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from plainformer.encoder.heads.headed_model import compute_all_tokens
 from plainformer.encoder.heads.sentence import SentenceEncoder
 from plainformer.encoder.heads.sequence import TextModel
 from plainformer.encoder.pretrained import PretrainedModel
@@ -29,18 +30,24 @@ def vector_size(model: PretrainedModel) -> int:
 def sequence_vectors(model: PretrainedModel, batch: Batch[Any]) -> Iterator[list[Tensor]]:
     """Collect the vector of each sequence of a batch, in packed order, in a list of one tensor."""
     found: list[Tensor] = []
+    hooks = []
 
     def mean_of_tokens(_: Any, __: Any, output: Any) -> None:
         x, sequences = output.last_hidden_state, batch.sequences
         found.append(sequences.sum(x) / sequences.counts[:, None])
 
+    def keep_inputs(_: Any, inputs: Any) -> None:
+        found.append(inputs[0])
+
     if isinstance(model, TextModel):
-        hook = model.classifier.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
+        hooks.append(model.classifier.register_forward_pre_hook(keep_inputs))
     elif isinstance(model, SentenceEncoder):
-        hook = model.register_forward_hook(lambda _, __, output: found.append(output))
+        hooks.append(model.register_forward_hook(lambda _, __, output: found.append(output)))
     else:
-        hook = model.base.register_forward_hook(mean_of_tokens)
+        hooks.append(compute_all_tokens(model.base))
+        hooks.append(model.base.register_forward_hook(mean_of_tokens))
     try:
         yield found
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()

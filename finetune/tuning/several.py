@@ -115,7 +115,7 @@ def mixed(
             few = [length for length, of in zip(lengths, names, strict=True) if of == name]
             part = Sequences.of(few, x.device)
             pooler = model.base.pooler
-            encoded = EncoderOutput(x[own], None if pooler is None else pooler(x[own], part))
+            encoded = EncoderOutput(x[own], None if pooler is None else pooler(part.first(x[own])))
             found[name] = model.apply_head(encoded, PackedInputs(None, None, None, part, None))
     return found
 

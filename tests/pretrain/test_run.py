@@ -108,7 +108,7 @@ def test_context_is_learned(finished):
 
 def test_the_model_is_the_best_there_was(config, tmp_path):
     """A rate at which the loss goes up and down: the last weights are not the best."""
-    settings = replace(TRAINING, steps=40, eval_every=4, schedule="constant", learning_rate=0.1)
+    settings = replace(TRAINING, steps=44, eval_every=4, schedule="constant", learning_rate=0.1)
     out = tmp_path / "run"
     run(replace(config, out=out, training=settings), quiet=True)
     rows = [json.loads(line) for line in (out / "log.jsonl").open()]
