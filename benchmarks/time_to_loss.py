@@ -50,7 +50,7 @@ RATES: dict[str, dict[int, tuple[float, ...]]] = {
 """The learning rates of the sweep, by model and sequences per step; no best one is the last."""
 SWEPT = {"hf-bert": 2.0, "hf-modern": 1.5}
 """Millions of tokens of each run of the sweep."""
-TOKENS = (0.15, 0.3, 0.5, 0.8)
+TOKENS = (0.15, 0.3, 0.35, 0.5, 0.8)
 """Millions of tokens of the runs of ours."""
 RECIPE = Candidate(
     "modern",
