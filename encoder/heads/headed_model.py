@@ -128,11 +128,10 @@ class HeadedModel(PretrainedModel):
 
     def _read(self, inputs: PackedInputs, options: dict[str, Any]) -> Int[Tensor, " read"] | None:
         """Return the indices of the packed tokens that the head reads; None: all."""
-        select = self.reads(inputs, **options)
-        if select is None or isinstance(inputs.sequences, PaddedSequences):  # of static shapes
+        select, positions = self.reads(inputs, **options), inputs.sequences.positions
+        if select is None or positions.ndim == 2:  # a padded batch has no row of tokens
             return None
-        positions = inputs.sequences.positions
-        return select(torch.arange(len(positions), device=positions.device))
+        return select(torch.arange(positions.shape[0], device=positions.device))
 
 
 def compute_all_tokens(encoder: Encoder) -> RemovableHandle:

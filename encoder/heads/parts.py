@@ -61,7 +61,7 @@ def take(
     if read is None:
         return select(x)
     rows = torch.full_like(inputs.sequences.positions, -1)  # of x, for each token
-    rows[read] = torch.arange(len(read), device=read.device)
+    rows[read] = torch.arange(read.shape[0], device=read.device)
     return x.index_select(0, select(rows))
 
 

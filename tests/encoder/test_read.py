@@ -25,6 +25,7 @@ from plainformer.encoder.heads.headed_model import HeadedModel, compute_all_toke
 from plainformer.encoder.heads.parts import take
 from plainformer.encoder.inputs import pack_inputs
 from plainformer.encoder.prepack import prepack_weights
+from plainformer.encoder.traced import TracedSequences
 from plainformer.encoder.weights.sentence_layout import Mode, SentenceLayout
 from plainformer.finetune.tuning.prefix import add_prefix
 from plainformer.finetune.tuning.soft_prompt import add_soft_prompt
@@ -144,6 +145,15 @@ def test_a_padded_batch(make: Any) -> None:
     model, batch = randomise(make(bert())), padded([5, 0, 1, 7])
     asked = {"target_positions": batch["input_ids"] % 3 == 1} if make is MaskedLM else {}
     assert_exact(model, batch, **asked)
+
+
+@pytest.mark.parametrize("make", [SequenceClassifier, ChoiceScorer, sentences("lasttoken")])
+def test_a_traced_batch(make: Any) -> None:
+    model, batch = randomise(make(bert())), padded(LENGTHS)
+    traced = TracedSequences(batch.pop("attention_mask").bool())
+    with counting(model) as counts:
+        assert_exact(model, {**batch, "sequences": traced})
+    assert counts == [18, len(LENGTHS), 18, 18]
 
 
 def test_targets_in_any_order_and_more_than_once() -> None:
