@@ -60,9 +60,10 @@ PACKAGES = (
     "httptools",
 )
 SERVE = ("-m", "plainformer", "serve", "{run}", "--port", "0", "--runtime")
+SERVE_STATIC = ("-m", "plainformer", "serve", "{static}", "--port", "0", "--runtime")
 CONTENDERS: Mapping[str, Sequence[str]] = {
     "Plainformer, torch": (*SERVE, "torch"),
-    "Plainformer, torch int8": (*SERVE, "torch", "--int8"),
+    "Plainformer, torch int8": (*SERVE_STATIC, "torch"),
     "Plainformer, ONNX Runtime": (*SERVE, "onnxruntime"),
     "Plainformer, ONNX Runtime int8": (*SERVE, "onnxruntime", "--int8"),
     "Plainformer, OpenVINO": (*SERVE, "openvino"),
@@ -81,7 +82,8 @@ class Server:
     """A contender's process."""
 
     def __init__(self, name: str, material: Path, threads: int) -> None:
-        named = {"run": material / "exported", "theirs": material / "theirs"}
+        folders = {"run": "exported", "static": "static", "theirs": "theirs"}
+        named = {short: material / folder for short, folder in folders.items()}
         arguments = [part.format(**named) for part in CONTENDERS[name]]
         if "serve" not in arguments:
             arguments += ["--threads", str(threads)]

@@ -22,12 +22,15 @@ def prepare(material: Path) -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     material.mkdir(parents=True, exist_ok=True)
-    run, exported, theirs = (material / name for name in ("trec", "exported", "theirs"))
+    folders = ("trec", "exported", "static", "theirs")
+    run, exported, static, theirs = (material / name for name in folders)
     if not run.exists():
         names = ("--model", "minilm", "--train", "trec", "--epochs", "1", "--seed", "0")
         call("finetune", "classification", *names, "--out", str(run))
     if not exported.exists():
         call("export", str(run), "--out", str(exported), "--int8", "--data", "trec")
+    if not static.exists():
+        call("shrink", str(run), "--out", str(static), "--int8", "static", "--data", "trec")
     if not (theirs / "int8.onnx").exists():
         export_theirs(exported, theirs)
     if not (theirs / "smooth.xml").exists():
