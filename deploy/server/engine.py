@@ -53,11 +53,15 @@ class Request:
         self.results: list[Any] = [None] * len(items)
         self.done: Future[list[Any]] = Future()
 
-    def put(self, index: int, result: Any) -> None:
-        """Store a result; the last one completes the request."""
+    def put(self, index: int, result: Any) -> bool:
+        """Store a result; return whether it was the last one."""
         self.results[index] = result
         self.missing -= 1
-        if not self.missing and self.done.set_running_or_notify_cancel():
+        return not self.missing
+
+    def finish(self) -> None:
+        """Complete the request with its results."""
+        if self.done.set_running_or_notify_cancel():
             self.done.set_result(self.results)
 
     def fail(self, error: BaseException) -> None:
@@ -228,6 +232,8 @@ class Engine:
         if self._on_batch is not None:
             tokens = sum(item.num_tokens for item in items)
             self._on_batch(len(items), tokens, waited, monotonic() - begin)
+        pairs = zip(parts, results, strict=True)
         with self._changed:  # two batches may hold texts of one request
-            for (request, index), result in zip(parts, results, strict=True):
-                request.put(index, result)
+            whole = [request for (request, index), result in pairs if request.put(index, result)]
+        for request in whole:  # without the lock, which each new request needs
+            request.finish()

@@ -27,6 +27,7 @@ KINDS = {
 }
 """The `type` of an error, by its status. 499: the client closed the connection."""
 SHOWN_CHARACTERS = 500
+JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 class Refused(HTTPException):
@@ -38,8 +39,7 @@ class Refused(HTTPException):
 
 def reply(value: Any, status: int = 200, headers: Any = None) -> Response:
     """Make a response of a JSON value."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Response(text.encode(), status, headers, media_type="application/json")
+    return Response(JSON.encode(value).encode(), status, headers, media_type="application/json")
 
 
 def error_reply(status: int, message: str, headers: Any = None) -> Response:

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, Literal, Self, TypeVar
 
@@ -148,13 +149,11 @@ class OneLabel(SequenceTask[ClassExampleT, ClassPrediction], Generic[ClassExampl
         self, outputs: Float[Tensor, "items labels"], batch: Batch[Item]
     ) -> list[ClassPrediction]:
         """Predict by the softmax of the logits, most probable label first."""
-        rows = outputs.detach().softmax(-1).cpu().numpy()
-        return [self._prediction(row) for row in rows]
+        return [self._prediction(row) for row in outputs.detach().softmax(-1).tolist()]
 
-    def _prediction(self, row: Float[np.ndarray, " labels"]) -> ClassPrediction:
-        ranked = np.argsort(-row, kind="stable")
-        probabilities = {self.labels[i]: float(row[i]) for i in ranked}
-        return self.decide(ClassPrediction(self.labels[ranked[0]], probabilities))
+    def _prediction(self, row: list[float]) -> ClassPrediction:
+        ranked = sorted(zip(row, self.labels, strict=True), key=itemgetter(0), reverse=True)
+        return self.decide(ClassPrediction(ranked[0][1], {label: p for p, label in ranked}))
 
     def decide(self, prediction: ClassPrediction) -> ClassPrediction:
         """Choose one of two labels by the threshold, if there is one; add the set of labels."""
