@@ -9,9 +9,10 @@ minutes, and 2 more the first time, in which MiniLM is fine-tuned on TREC for on
 with, beside the thread that speaks HTTP: by default as many as there are cores.
 
 Every contender is a process of its own with the same weights: ours with each runtime in fp32 and
-int8, and those of `serving_baselines.py`, whose int8 is dynamic in ONNX Runtime, and that of NNCF
-with SmoothQuant in OpenVINO. The clients are one other process, in which 64 keep-alive
-connections each send a question of TREC's test set, wait for the answer, and send the next.
+int8 (with static ranges in torch), and those of `serving_baselines.py`, whose int8 is dynamic in
+ONNX Runtime, and that of NNCF with SmoothQuant in OpenVINO. The clients are one other process, in
+which 64 keep-alive connections each send a question of TREC's test set, wait for the answer, and
+send the next.
 
 1. Each server is warmed up, and then takes its turn in each round, which another one begins. Those
    whose turn it is not are stopped (SIGSTOP), so they take no time.
