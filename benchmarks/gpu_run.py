@@ -132,7 +132,7 @@ def attempt(row: Row, left: float, device: torch.device) -> tuple[dict[str, Any]
     gpu_speed.clear(device)
     try:
         gpu_speed.synchronize(device)
-    except Exception:
+    except RuntimeError:  # of the row: after an error of CUDA every later call fails
         return note, False
     return note, True
 

@@ -9,7 +9,7 @@ does in training when a loss is read. Vectors are read by the host after each ca
 import gc
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +73,10 @@ def _fitting(
 ) -> tuple[Call, np.ndarray] | None:
     """Make a contender and call it once; return None where the memory does not suffice."""
     held.close()
-    try:
+    with suppress(torch.OutOfMemoryError):
         call = make(bench, work, name, parts, held)
         return call, call().detach().float().cpu().numpy()
-    except torch.OutOfMemoryError:
-        pass  # the memory is free when the error and its frames are gone
-    clear(bench.device)
+    clear(bench.device)  # here, since the frames of the error held the tensors of the call
     return None
 
 

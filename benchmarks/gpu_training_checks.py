@@ -38,7 +38,7 @@ def training_checks(device: torch.device) -> Iterator[tuple[str, Check]]:
 
 @dataclass(frozen=True)
 class Tokens:
-    """A packed batch of tokens, each of which is to be reconstructed."""
+    """A packed batch in which every token is a target."""
 
     ids: Tensor
     sequences: Sequences

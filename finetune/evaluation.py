@@ -36,7 +36,7 @@ class Evaluation:
     warnings: tuple[str, ...]
     """Reasons to doubt the scores."""
     placement: str = "on cpu in fp32"
-    """Where the model computed, and in which numbers."""
+    """The device and the number format of the model, such as "on cuda:0 in bf16"."""
 
 
 def evaluate_folder(

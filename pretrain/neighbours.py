@@ -22,7 +22,7 @@ from plainformer.encoder import Encoder
 LAYERS = 2
 DISTANCES = (-1, 1)
 CONTRAST = 2.0
-"""How much lower the score is one token beside distance d, before the random part is added."""
+"""Difference of the scores at distance d and one token beside it, without the random part."""
 
 
 @torch.no_grad()

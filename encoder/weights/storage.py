@@ -42,7 +42,7 @@ FIELD, METHOD = "quantization_config", "plainformer"
 TABLES = ("encoder.blocks.", "encoder.embeddings.")
 """The modules whose matrices are rounded to int8; heads keep theirs."""
 RANGES = (".input_scale", ".input_zero", ".correction")
-"""What a layer with static activations has beside weight, scale and bias."""
+"""Endings of the names of a static int8 layer's tensors that describe the ranges of its inputs."""
 EXACT = (".scale", *RANGES)
 
 

@@ -18,7 +18,7 @@ from plainformer.finetune.metrics.spans import exact_match, word_f1
 
 
 class TableResults(Results):
-    """Some numbers for each row, of which the scores are computed."""
+    """The numbers of each row from which the scores are computed."""
 
     def __init__(self) -> None:
         super().__init__()

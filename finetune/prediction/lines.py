@@ -23,7 +23,7 @@ class Written:
     num_cut: int
     max_length: int
     placement: str
-    """Where the model computed, and in which numbers."""
+    """The device and the number format of the model, such as "on cuda:0 in bf16"."""
 
 
 def predict_lines(

@@ -1,4 +1,4 @@
-"""The options of every command that predicts: where a model computes, and in which numbers."""
+"""Define the options of every command that predicts: the device, the number format, int8."""
 
 import re
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ def check_device_name(name: str) -> None:
 
 @dataclass(frozen=True)
 class Inference:
-    """Where a model computes, and in which numbers."""
+    """The device and the number format of inference."""
 
     device: str = "auto"
     """Compute on this device: auto (a GPU if there is one: CUDA, MPS of Apple, XPU of Intel), cpu,
