@@ -239,8 +239,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     folder, entry = options.folder, options.entry
-    if folder is None and options.what != "table":
-        parser.error("give the folder of the prepared text")
+    if options.what != "table":
+        if folder is None or not (folder / "tokens").is_dir():
+            parser.error(f"no prepared text in {folder}: run time_to_loss.py prepare FOLDER first")
+        if not entry.is_file():
+            parser.error(f"there is no entry {entry}")
     try:
         match options.what:
             case "run":
