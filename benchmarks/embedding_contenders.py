@@ -16,6 +16,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from workloads import Case
 
 from plainformer.encoder import SentenceEncoder, quantize_static, use_huge_pages
+from plainformer.encoder.ops import shared_kernels
 from plainformer.finetune import Embedder
 from plainformer.finetune.data.batch import Batch, by_length
 
@@ -45,13 +47,18 @@ def plainformer(case: Case) -> Embed:
 
 
 def plainformer_served(case: Case) -> Embed:
-    """Return `finetune.Embedder` as `serve` loads it: on pages of 2 MB, for single texts."""
+    """Return `finetune.Embedder` as `serve` runs it: on pages of 2 MB, with shared kernels."""
     on_cpu(case)
     if case.workload.calls < case.workload.texts:
         raise LeftOut("it is for single texts")
     embedder = Embedder.load(case.folder, max_length=case.workload.longest)
     use_huge_pages(embedder.model)
-    return embedder
+
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        with patch.object(shared_kernels, "KEEPS_FEW_KERNELS", True):
+            return embedder(texts)
+
+    return embed
 
 
 def plainformer_int8(case: Case) -> Embed:

@@ -35,6 +35,7 @@ import numpy as np
 import torch
 
 from plainformer.base import UserError, find_folder
+from plainformer.base.allocator import keep_memory
 from plainformer.corpora import fetch
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune import (
@@ -261,9 +262,9 @@ def choose_rates(results: Results) -> None:
 
 
 def score_all(results: Results, seeds: int, part: int = 0, parts: int = 1) -> None:
-    """Train with each method on each set, seed by seed; of several parts, do one."""
-    for seed in range(seeds):
-        for title, of in SETS.items():
+    """Train with each method on each set, set by set; of several parts, do one."""
+    for title, of in SETS.items():
+        for seed in range(seeds):
             for number, name in enumerate(METHODS):
                 if ("score", title, name, seed) in results.found or number % parts != part:
                     continue
@@ -350,6 +351,7 @@ def main() -> None:
     parser.add_argument("--part", default="1/1", help="this part of so many: 2/4")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
+    keep_memory()  # as the command line does
     if options.what == "one":
         print(json.dumps(one_cost(options.method)))
         return

@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import embedding_contenders
+import exported_contenders
 import numpy as np
 import openvino_contenders
 import tokenizer_contenders
@@ -52,8 +53,16 @@ from workloads import WORKLOADS, Case, Kind, open_case, read_pairs
 
 OURS = "plainformer"
 SIDES: Mapping[Kind, Mapping[str, Callable[[Case], Callable[[Any], Any]]]] = {
-    "embed": {**embedding_contenders.EMBED, **openvino_contenders.EMBED},
-    "int8": {**embedding_contenders.INT8, **openvino_contenders.INT8},
+    "embed": {
+        **embedding_contenders.EMBED,
+        **openvino_contenders.EMBED,
+        **exported_contenders.EMBED,
+    },
+    "int8": {
+        **embedding_contenders.INT8,
+        **openvino_contenders.INT8,
+        **exported_contenders.INT8,
+    },
     "mlm": training_contenders.TRAIN,
     "classify": training_contenders.TRAIN,
     "tokenise": tokenizer_contenders.TOKENISE,

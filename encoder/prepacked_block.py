@@ -16,6 +16,7 @@ from plainformer.encoder.feedforward import FeedForward
 from plainformer.encoder.norm import LayerNorm
 from plainformer.encoder.ops import fused
 from plainformer.encoder.ops.prepacked import fused_linear
+from plainformer.encoder.ops.shared_kernels import share_kernel
 from plainformer.encoder.packing import Sequences
 from plainformer.encoder.positions import RotaryAngles
 
@@ -54,12 +55,14 @@ class PrepackedBlock(Block):
             return super().forward(x, mask, rotary, output_attentions, read)
         qkv, output, up, down = self.weights
         first, second = self.norms
-        y = attend(fused_linear(x, *qkv), self.num_heads, mask)
+        tokens, x = len(x), share_kernel(x)
+        y = attend(fused_linear(x, *qkv), self.num_heads, mask, tokens)
         if read is not None:
             x, y = x.index_select(0, read), y.index_select(0, read)
         x = fused.layer_norm(fused_linear(y, *output).add_(x), *first)
         y = fused_linear(x, *up, self.act)
-        return fused.layer_norm(fused_linear(y, *down).add_(x), *second), None
+        x = fused.layer_norm(fused_linear(y, *down).add_(x), *second)
+        return x if read is not None else x[:tokens], None
 
     def has_hooks(self) -> bool:
         """Return whether something watches or changes what the parts compute."""
@@ -67,18 +70,20 @@ class PrepackedBlock(Block):
 
 
 def attend(
-    qkv: Float[Tensor, "tokens entries"], num_heads: int, mask: AttentionMask
-) -> Float[Tensor, "tokens size"]:
-    """Compute attention from the product that holds queries, keys and values."""
-    tokens = len(qkv)
-    parts = qkv.view(tokens, 3, num_heads, -1)  # (tokens, 3, heads, head_size)
+    qkv: Float[Tensor, "rows entries"], num_heads: int, mask: AttentionMask, tokens: int
+) -> Float[Tensor, "rows size"]:
+    """Compute attention from the product that holds queries, keys and values.
+
+    The rows after those of the tokens share their kernel: nothing attends to them.
+    """
+    parts = qkv.view(len(qkv), 3, num_heads, -1)  # (rows, 3, heads, head_size)
     if tokens > mask.sequences.max_length or not mask.is_full:
-        query, key, value = parts.unbind(1)
-        return fused.attention(query, key, value, mask).flatten(1)
-    # One sequence: (3, 1, heads, tokens, head_size)
+        query, key, value = parts[:tokens].unbind(1)
+        return share_kernel(fused.attention(query, key, value, mask).flatten(1))
+    # One sequence: (3, 1, heads, rows, head_size)
     query, key, value = parts.permute(1, 2, 0, 3).unsqueeze(1).unbind()
-    y = scaled_dot_product_attention(query, key, value)
-    return y.transpose(1, 2).reshape(tokens, -1)
+    y = scaled_dot_product_attention(query, key[..., :tokens, :], value[..., :tokens, :])
+    return y.transpose(1, 2).reshape(len(qkv), -1)
 
 
 def join_parts(block: nn.Module, act: str) -> nn.Module:

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int8, UInt8
 from torch import Tensor
 
 from plainformer.encoder.ops import prepacked
+from plainformer.encoder.ops.shared_kernels import share_kernel
 
 Bytes = UInt8[Tensor, "*batch columns"]
 Grid = tuple[float, int]
@@ -88,6 +89,8 @@ def fused_linear(
     step, zero = out or (1.0, 0)
     dtype = torch.float32 if out is None else torch.uint8
     product: Callable[..., Tensor] = torch.ops.onednn.qlinear_pointwise
-    return product(
-        *(x, 1.0, 0), *(packed, scale, NO_ZERO), offset, *(step, zero, dtype), *(name, [], kind)
+    rows = share_kernel(x) if x.dim() == 2 else x
+    y = product(
+        *(rows, 1.0, 0), *(packed, scale, NO_ZERO), offset, *(step, zero, dtype), *(name, [], kind)
     )
+    return y if rows is x else y[: len(x)]

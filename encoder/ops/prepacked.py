@@ -12,6 +12,7 @@ from torch import Tensor
 
 from plainformer.encoder.ops import plain
 from plainformer.encoder.ops.onednn import HAS_ONEDNN
+from plainformer.encoder.ops.shared_kernels import share_kernel
 
 ACTIVATIONS: dict[str | None, tuple[Callable[[Tensor], Tensor], tuple[str, str]]] = {
     None: (lambda x: x, ("none", "")),
@@ -55,5 +56,6 @@ def fused_linear(
     if x.requires_grad and torch.is_grad_enabled():
         return plain_linear(x, weight, bias, act)
     _, (name, kind) = ACTIVATIONS[act]
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, name, [], kind)
-    return y
+    rows = share_kernel(x) if x.dim() == 2 else x
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, name, [], kind)
+    return y if rows is x else y[: len(x)]

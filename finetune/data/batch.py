@@ -111,6 +111,8 @@ class Batch(Generic[ItemT]):
 
     def to(self, device: torch.device) -> "Batch[ItemT]":
         """Return the same batch on `device`."""
+        if device == self.places.device:
+            return self
         return replace(
             self,
             input_ids=to_device(self.input_ids, device),

@@ -15,7 +15,7 @@ import sys
 # glibc's mallopt parameters (malloc.h)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 MAX_THRESHOLD = 2**31 - 1
-CACHED_KERNELS = "32"
+CACHED_KERNELS = "96"  # of short texts 64: 16 numbers of rows, four products
 RETURNED, KEPT = 2**22, 2**24
 """Bytes of the smallest block that is returned, and those that a thread may keep in all."""
 
@@ -58,8 +58,8 @@ def limit_kernel_cache() -> None:
 
     Call this before torch is imported. By default oneDNN keeps 1,024 kernels, and torch as many
     again: half a megabyte each, so that memory grows for hours. Sizes of large batches hardly ever
-    repeat, and compiling a kernel takes half a millisecond. Sizes of single texts do repeat, so
-    commands that read single texts keep the default.
+    repeat, and compiling a kernel takes a millisecond. Short texts of like length share kernels
+    where the number is limited (`encoder.ops.shared_kernels`).
     """
     for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(name, CACHED_KERNELS)

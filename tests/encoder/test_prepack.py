@@ -1,8 +1,11 @@
 """Weights in the kernel's order: the same answers, the same file, and only where it helps."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from plainformer.encoder import (
     Encoder,
@@ -62,6 +65,37 @@ def test_a_joined_block_computes_what_its_parts_compute(lengths, changes) -> Non
         assert_relative(found.last_hidden_state, expected.last_hidden_state, 1e-5)
         for one, other in zip(found.attentions, expected.attentions, strict=True):
             assert_relative(one, other, 1e-5)
+
+
+class Rows(TorchDispatchMode):
+    """Note the numbers of rows for which oneDNN compiles a kernel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if "linear_pointwise" in str(func):
+            self.seen.add(len(args[0]))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("prepare", [prepack_weights, lambda m: quantize_static(m, [padded([9])])])
+@pytest.mark.parametrize("config", [bert(), modern()])
+def test_texts_of_like_length_share_kernels(config, prepare, monkeypatch) -> None:
+    batches = [
+        padded(lengths) for lengths in ([1], [7], [8], [13], [7, 3, 12], [5, 5], [33, 34, 35, 36])
+    ]
+    model = prepare(randomise(Encoder(config)).eval())
+    with torch.no_grad():
+        expected = [model(**batch).last_hidden_state for batch in batches]
+        monkeypatch.setattr("plainformer.encoder.ops.shared_kernels.KEEPS_FEW_KERNELS", True)
+        with Rows() as rows:
+            found = [model(**batch).last_hidden_state for batch in batches]
+    poolers = {1, 2, 3, 4}  # a row for each text
+    assert rows.seen - poolers == {8, 16, 24, 138}
+    for one, other in zip(found, expected, strict=True):
+        assert_relative(one, other, 1e-5)
 
 
 @pytest.mark.parametrize("part", ["attention", "attention.output", "feed_forward_norm"])
