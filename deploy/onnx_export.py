@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from plainformer.base import UserError, atomic_path
 from plainformer.base.extras import need
+from plainformer.deploy.onnx_attention import translations
 from plainformer.encoder import (
     Encoder,
     PairedMaskedLM,
@@ -133,6 +134,7 @@ def export_onnx(model: PretrainedModel, path: Path, attentions: bool = False) ->
             input_names=input_names(model),
             output_names=(*output_names(model), *(("attentions",) if attentions else ())),
             opset_version=OPSET,
+            custom_translation_table=translations(),
         )
     assert graph is not None
     try:

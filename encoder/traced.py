@@ -51,7 +51,7 @@ class TracedSequences(PaddedSequences):
 
     def pad(self, x: Shaped[Tensor, "tokens *rest"]) -> Shaped[Tensor, "batch seq *rest"]:
         """Restore the padded batch, whose padding has the entries of some token."""
-        return x.index_select(0, self.inverse.flatten()).view(*self.is_token.shape, *x.shape[1:])
+        return x[self.inverse]
 
     def unpad(self, x: Shaped[Tensor, "batch seq *rest"]) -> Shaped[Tensor, "tokens *rest"]:
         """Select the real tokens."""
