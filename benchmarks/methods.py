@@ -10,13 +10,14 @@ weights. A seed draws the labelled examples, the head, the order and the dropout
 methods, so that differences are paired. Scores are those of the first 500 test examples.
 Self-training reads as many texts more, without their labels, and trains twice.
 
-Rates: each method that trains other parameters has the best of three rates on validation examples
-of TREC, with 500 labels of a seed of their own; the others have that of plain fine-tuning. Costs:
-20 steps on TREC in a process of its own, on one thread, methods in turns.
+Rates: each method that trains other parameters has its best rate on validation examples of TREC,
+with 500 labels of a seed of their own: of three at first, then of the next larger or smaller one
+for as long as that is best. The others have the rate of plain fine-tuning. Costs: 20 steps on TREC
+in a process of its own, on one thread, methods in turns.
 
-Every line of `--out` is one result. What is there is not run again, so the three can be stopped.
-Several processes share the work by `--part 1/4 --out part-1.jsonl`, each with a copy of the file
-that has the rates; the lines of all parts together are the results.
+Every line of `--out` is one result. What is there is not run again, so the three can be stopped; a
+score at another rate is. Several processes share the work by `--part 1/4 --out part-1.jsonl`, each
+with a copy of the file so far; of all parts together, the last line of each key is the result.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import json
 import resource
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
@@ -58,6 +60,8 @@ OUT = Path(__file__).parent / "results" / "methods.jsonl"
 STEPS, BATCH, COST_STEPS = 100, 16, 20
 TEST_EXAMPLES = 500
 RATES_SEED = 1000
+GRID = tuple(float(f"{digit}e{power}") for power in range(-6, 1) for digit in (1, 3))
+"""The rates that are tried."""
 MEMBERS = 3
 TOGETHER = tuple(f"{what} {MEMBERS}" for what in ("ensemble of", "soup of", "distilled from"))
 """Methods that combine several plain runs on the same examples."""
@@ -239,21 +243,42 @@ class Results:
             file.write(json.dumps(self.found[key], ensure_ascii=False) + "\n")
         print(*key, values, flush=True)
 
+    def tried(self, name: str) -> dict[float, float]:
+        """Return the rates of a method that were tried, with their scores."""
+        lines = self.found.values()
+        return {x["key"][2]: x["score"] for x in lines if list(x["key"][:2]) == ["rate", name]}
+
     def rate(self, name: str) -> float:
         """Return the best rate of a method, or that of plain fine-tuning."""
-        rates = METHODS[name].rates
-        if not rates:
+        if not METHODS[name].rates:
             return self.rate("plain")
-        return max(rates, key=lambda rate: self.found["rate", name, rate]["score"])
+        tried = self.tried(name)
+        return max(tried, key=lambda rate: tried[rate])
+
+    def has_score(self, title: str, name: str, seed: int, rate: float) -> bool:
+        """Return whether a score at this rate is there."""
+        line = self.found.get(("score", title, name, seed))
+        return line is not None and bool(line["rate"] == rate)
 
 
-def choose_rates(results: Results) -> None:
-    """Score each rate of each method on validation examples."""
+def next_rate(first: Sequence[float], tried: Mapping[float, float]) -> float | None:
+    """Return the rate to try next; None where the best one lies between two others."""
+    for rate in first:
+        if rate not in tried:
+            return rate
+    best = max(tried, key=lambda rate: tried[rate])
+    place = min(range(len(GRID)), key=lambda i: abs(GRID[i] - best))
+    if best == max(tried):
+        return GRID[place + 1]
+    return GRID[place - 1] if best == min(tried) else None
+
+
+def choose_rates(results: Results, names: Iterable[str]) -> None:
+    """Score rates of these methods on validation examples, until the best is known."""
     of = SETS["TREC, 500"]
-    for name, method in METHODS.items():
-        for rate in method.rates:
-            if ("rate", name, rate) in results.found:
-                continue
+    for name in names:
+        first = METHODS[name].rates
+        while first and (rate := next_rate(first, results.tried(name))) is not None:
             with TemporaryDirectory() as folder:
                 config = configured(name, of, rate, RATES_SEED, Path(folder) / "run")
                 assert config is not None
@@ -263,13 +288,15 @@ def choose_rates(results: Results) -> None:
 
 def score_all(results: Results, seeds: int, part: int = 0, parts: int = 1) -> None:
     """Train with each method on each set, set by set; of several parts, do one."""
+    names = list(METHODS)[part::parts]
+    choose_rates(results, ["plain", *names])
     for title, of in SETS.items():
         for seed in range(seeds):
-            for number, name in enumerate(METHODS):
-                if ("score", title, name, seed) in results.found or number % parts != part:
+            for name in names:
+                rate = results.rate(name)
+                if results.has_score(title, name, seed, rate):
                     continue
                 with TemporaryDirectory() as folder:
-                    rate = results.rate(name)
                     config = configured(name, of, rate, seed, Path(folder) / "run")
                     if config is None:
                         continue
@@ -283,7 +310,7 @@ def score_all(results: Results, seeds: int, part: int = 0, parts: int = 1) -> No
 def score_together(results: Results, title: str, seed: int) -> None:
     """Train `MEMBERS` models that differ in order and dropout; score what is made of them."""
     of, rate = SETS[title], results.rate("plain")
-    if all(("score", title, name, seed) in results.found for name in TOGETHER):
+    if all(results.has_score(title, name, seed, rate) for name in TOGETHER):
         return
     with TemporaryDirectory() as folder:
         members = [Path(folder) / f"member-{number}" for number in range(MEMBERS)]
@@ -356,7 +383,8 @@ def main() -> None:
         print(json.dumps(one_cost(options.method)))
         return
     results = Results(options.out)
-    choose_rates(results)
+    if options.what == "rates":
+        choose_rates(results, METHODS)
     if options.what == "scores":
         part, parts = map(int, options.part.split("/"))
         score_all(results, options.seeds, part - 1, parts)
