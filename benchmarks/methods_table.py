@@ -24,15 +24,22 @@ from plainformer.base.figures import BLUE, GREY, ORANGE, panels, save_png
 RESULTS = Path(__file__).parent / "results" / "methods.jsonl"
 Scores = Mapping[str, Mapping[str, Mapping[int, float]]]
 """Set -> method -> seed -> score."""
+LEFT, RIGHT = -15, 10
+"""The ends of the picture, in points."""
 
 
 def read(path: Path) -> tuple[Scores, dict[str, dict[str, float]]]:
     """Return the scores, and the median costs of each method."""
     scores: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    rates: dict[str, float] = {}
     costs: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for line in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
         kind, *key = line["key"]
         if kind == "score":
+            if rates.setdefault(key[1], line["rate"]) != line["rate"]:  # of a rate given up since
+                rates[key[1]] = line["rate"]
+                for of in scores.values():
+                    of.pop(key[1], None)
             scores[key[0]][key[1]][key[2]] = line["score"]
         if kind == "cost":
             costs[key[0]].append(line)
@@ -106,8 +113,10 @@ def draw(scores: Scores, path: Path) -> None:
                 colour = ORANGE if p < 0.05 else BLUE
                 axes.plot(each, [row] * len(each), ".", color=GREY, markersize=3)
                 axes.plot(difference, row, "D" if p < 0.05 else "o", color=colour, markersize=4.5)
+                if difference < LEFT:
+                    axes.text(LEFT + 0.3, row, f"← {difference:.0f}", fontsize=7, va="center")
         axes.axvline(0, color=GREY, linewidth=0.8)
-        axes.set_xlim(-15, 10)
+        axes.set_xlim(LEFT, RIGHT)
         axes.set_ylim(len(methods) - 0.5, -0.5)
         axes.set_yticks(range(len(methods)), methods if axes is found_axes[0] else [])
         axes.set_title(title, fontsize=10)

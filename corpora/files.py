@@ -93,6 +93,8 @@ def check_file(file: File) -> File:
     try:
         if path.is_dir():
             raise UserError(f"{path} is a folder; name a file in it")
+        if path.is_fifo():
+            raise UserError(f"{path} is a pipe, and files are read again: write it to a file")
         if path.stat().st_size == 0:
             raise NoText(f"{path} is empty")
     except FileNotFoundError:

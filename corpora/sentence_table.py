@@ -38,7 +38,7 @@ class WordsRow(Row):
 
 def has_header(file: File, columns: Mapping[str, str]) -> bool:
     """Tell whether the first line of a tab-separated table names its columns."""
-    _, first = next(read_lines(file))
+    _, first = next(read_lines(file), (1, ""))
     cells = [cell.strip().strip('"') for cell in first.split("\t")]
     return is_header(cells, columns.values())
 

@@ -57,7 +57,7 @@ def read_answers(row: Row) -> list[Answer]:
     context = row.string("context")
     (given,) = row.require("answers")
     name = row.fields.get("id")
-    source = f"{row.file}:{row.line}" + (f": question {name!r}" if name is not None else "")
+    source = row.source + (f": question {name!r}" if name is not None else "")
     answers = [_answer(text, start, context, source) for text, start in _pairs(given, source)]
     impossible = row.fields.get("is_impossible")
     if isinstance(impossible, bool) and impossible == bool(answers):

@@ -16,6 +16,7 @@ import re
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -108,7 +109,8 @@ class WebFile(io.RawIOBase):
         begin = 0
         if response.status == http.client.PARTIAL_CONTENT:
             begin, size = _range(found)
-        if found.get("Content-Encoding", "identity") != "identity" and not self.url.endswith(".gz"):
+        is_gzip = urllib.parse.urlsplit(self.url).path.endswith(".gz")
+        if found.get("Content-Encoding", "identity") != "identity" and not is_gzip:
             raise UserError(
                 f"{self.url}: the server compresses the file, which is not supported: "
                 "download it first"
@@ -158,6 +160,8 @@ def _with_retries(url: str, request: Callable[[], T]) -> T:
     for number in range(1, TRIES + 1):
         try:
             return request()
+        except (ValueError, http.client.InvalidURL) as error:
+            raise UserError(f"{url} is not a valid URL: {error}") from None
         except _FAULTS as error:
             fault = described(error)
             if isinstance(error, urllib.error.HTTPError) and error.code not in RETRIED_CODES:
@@ -173,8 +177,6 @@ def _with_retries(url: str, request: Callable[[], T]) -> T:
                 file=sys.stderr,
             )
             time.sleep(pause)
-        except ValueError as error:
-            raise UserError(f"{url} is not a valid URL: {error}") from None
     raise UserError(f"cannot read {url}: {fault}, {TRIES} times in a row")
 
 

@@ -114,7 +114,7 @@ def axes(model: PretrainedModel) -> tuple[dict[int, Any], ...]:
 
 
 def export_onnx(model: PretrainedModel, path: Path, attentions: bool = False) -> None:
-    """Write a model as one ONNX file; its weights beside it where they take more than 2 GB.
+    """Write a model as one ONNX file; its weights in a second one where they take more than 2 GB.
 
     `attentions`: add the attention weights of all layers and heads to the outputs; those of a query
     that is padding mean nothing.
@@ -137,9 +137,14 @@ def export_onnx(model: PretrainedModel, path: Path, attentions: bool = False) ->
             custom_translation_table=translations(),
         )
     assert graph is not None
+    import onnx_ir
+
+    data = f"{path.name}_data" if size > MOST_BYTES else None
     try:
         with atomic_path(path) as temporary:
-            graph.save(temporary, external_data=size > MOST_BYTES)
+            onnx_ir.save(graph.model, temporary, external_data=data)
+            if data is not None:
+                (temporary.parent / data).replace(path.parent / data)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from None
 

@@ -25,7 +25,7 @@ from plainformer.encoder.weights.adapter import CONFIG as ADAPTER_CONFIG
 FILES = (
     *(CARD, "LICENSE", "config.json", "task.json", "tuning.json", ADAPTER_CONFIG),
     *(*WEIGHTS, "model-*-of-*.safetensors", "encoder.safetensors", "head.safetensors"),
-    *("crf.safetensors", "onnx/*.onnx", "onnx/*.onnx_data"),
+    *("crf.safetensors", "onnx/*.onnx", "onnx/*.onnx_data", "torch/*.pt2"),
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.txt", "vocab.json", "merges.txt", "tokenizer.model", "spiece.model"),
     *("sentencepiece.bpe.model", "modules.json", "config_sentence_transformers.json"),

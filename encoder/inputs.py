@@ -67,6 +67,8 @@ def pack_inputs(
     elif sequences is not None:
         return PackedInputs(input_ids, inputs_embeds, token_type_ids, sequences, None)
     else:
+        if not is_padded:
+            raise UserError("input_ids are (batch, seq); packed ones, (tokens,), need sequences")
         if attention_mask is None:
             attention_mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         packing = Packing.of(attention_mask)

@@ -76,7 +76,8 @@ def attend(
 
     The rows after those of the tokens share their kernel: nothing attends to them.
     """
-    parts = qkv.view(len(qkv), 3, num_heads, -1)  # (rows, 3, heads, head_size)
+    head_size = qkv.shape[1] // (3 * num_heads)  # −1 is refused where there is no token
+    parts = qkv.view(len(qkv), 3, num_heads, head_size)  # (rows, 3, heads, head_size)
     if tokens > mask.sequences.max_length or not mask.is_full:
         query, key, value = parts[:tokens].unbind(1)
         return share_kernel(fused.attention(query, key, value, mask).flatten(1))

@@ -156,6 +156,9 @@ class FinetuneConfig:
             raise UserError("folds do not go with seeds: run them one after the other")
         if self.folds and self.valid is not None:
             raise UserError("folds take turns at validation: leave out either folds or valid")
+        for name in (name for name in ("folds", "valid") if getattr(self, name)):
+            if self.valid_share != type(self).valid_share:
+                raise UserError(f"valid_share holds out examples without {name}: leave one out")
         self.task.check(self)
         self.tuning.check(self)
         self.robust.check(self)

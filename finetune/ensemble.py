@@ -145,7 +145,7 @@ def refuse_other_tokenizer(folder: Path, tokenizer: Tokenizer, first: Path, its:
     """Raise `UserError` where two folders have different tokenizers."""
     if tokenizer.fingerprint() != its.fingerprint():
         raise UserError(
-            f"{folder} has another tokenizer than {first}: its token 17 is another token"
+            f"{folder} has another tokenizer than {first}: the same ids stand for other tokens"
         )
 
 

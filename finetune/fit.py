@@ -32,6 +32,7 @@ from plainformer.training import (
     TrainingConfig,
     TrainingObjective,
     by_items,
+    has_checkpoint,
     is_main,
     save_options,
     train,
@@ -62,9 +63,9 @@ def fit(
     distil = distillation(task, model, config)
     fair = fair_objective(task, model, items, config)
     order = by_items(len(items), config.batch_size, seed=config.training.seed)
-    if new is not None:
-        if is_main():
-            remember(new, config.out)
+    if new is not None and is_main():
+        remember(new, config.out)
+    if new is not None or not has_checkpoint(config.out):
         save_options(replace(config, resume=False), config.out)
 
     def batches(step: int) -> list[Batch[Item]]:
@@ -110,7 +111,7 @@ def fit_batches(
     model: ModelT,
     objective: TrainingObjective[ModelT, BatchT],
     batches: Batches[BatchT],
-    steps_per_epoch: int,
+    steps_per_epoch: float,
     config: FinetuneConfig,
     multipliers: LearningRateMultipliers,
     evaluate: Callable[[ModelT], dict[str, float]] | None,
@@ -129,7 +130,7 @@ def fit_batches(
     if config.epochs == 0:
         return None
     steps = round(config.epochs * steps_per_epoch)
-    every = config.training.eval_every or max(steps_per_epoch, steps // MAX_EVALUATIONS)
+    every = config.training.eval_every or max(round(steps_per_epoch), steps // MAX_EVALUATIONS)
     is_selecting = config.select and evaluate is not None
     given = vars(config.training)
     if not is_selecting:

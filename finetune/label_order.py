@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from plainformer.encoder import SequenceClassifier, TokenClassifier
+from plainformer.encoder import SentenceEncoder, SequenceClassifier, TokenClassifier
+from plainformer.encoder.heads.sentence import Projection
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.tasks.tagging.crf import Chain, ChainTagger
@@ -49,6 +50,11 @@ def reorder_head(model: PretrainedModel, order: Sequence[int]) -> None:
         for rows in (model.classifier.weight, model.classifier.bias):
             rows.copy_(rows[list(order)])
         model.labels = reordered(model.labels, order)
+    elif isinstance(model, SentenceEncoder):  # SetFit's last layer gives the logits
+        last = model.layers[-1]
+        assert isinstance(last, Projection) and last.linear.bias is not None
+        for rows in (last.linear.weight, last.linear.bias):
+            rows.copy_(rows[list(order)])
 
 
 def reordered(values: Sequence[T], order: Sequence[int]) -> tuple[T, ...]:

@@ -47,7 +47,7 @@ class Task(Calibrated, ABC, Generic[ExampleT, ItemT, PredictionT]):
     max_length: int
     """Tokens of the longest sequence."""
     overflow: Literal["truncate", "windows"] = "truncate"
-    """Truncate longer texts, or read them in overlapping windows."""
+    """The treatment of longer texts: truncated, or read in overlapping windows."""
     columns: tuple[str, ...] = ()
     """The map of field names in `COLUMNS` to columns of the user's files: "text=review"."""
 

@@ -7,7 +7,6 @@ arXiv:2403.08763): see the recipe `continue`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,7 +86,7 @@ def describe(start: Start, config: PretrainConfig) -> str:
 def new_words(config: PretrainConfig, tokenizer: Tokenizer, quiet: bool) -> list[str]:
     """Return the words of the new text that the tokenizer splits most."""
     for name in config.corpus:
-        if is_prepared(Path(name)):
+        if is_prepared(name):
             raise UserError(f"{name} is a prepared corpus: new words are learned from its text")
     corpus = Corpus.of(config.corpus, config.valid_share)
     with counting("looking for words", unit="bytes", quiet=quiet) as watch:

@@ -91,10 +91,10 @@ def prepare_shards(
 
     A resumed run reads the shards that it has, even if the text has changed.
     """
-    prepared = [name for name in names if is_prepared(Path(name))]
+    prepared = [name for name in names if is_prepared(name)]
     if prepared and len(names) > 1:
         raise UserError(f"{prepared[0]} is a prepared corpus: give it alone")
-    folder = Path(prepared[0]) if prepared else config.out / subfolder
+    folder = Path(prepared[0]).expanduser() if prepared else config.out / subfolder
     with main_first():
         if is_main() and not (prepared or (config.resume and (folder / FILE).exists())):
             corpus = Corpus.of(names, config.valid_share)

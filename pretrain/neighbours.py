@@ -1,4 +1,4 @@
-"""Start two heads of a new model as neighbour heads: they look one token back and one ahead.
+"""Start two heads in each of the first layers as neighbour heads: one token back, one ahead.
 
 A masked token follows from its neighbours first of all, but random attention is the same for all
 distances, and a small model spends most of a short training on finding its neighbours. Rotary

@@ -66,7 +66,7 @@ class Plan:
     """The model and the steps on which a budget is spent."""
 
     preset: str | None
-    """None: the run continues from a model"""
+    """The preset of a new model; None: the run continues from a model."""
     parameters: int
     weights: int
     """Parameters of the layers' matrices."""
@@ -232,6 +232,8 @@ def make_plan(
     peak = peak_flops(device, number_format(device, config.training.precision)) * world_size()
     peak = broadcast_from_main({"peak": peak})["peak"]
     memory = available_memory(device)
+    if memory is not None:  # all processes must choose the same size
+        memory = int(broadcast_from_main({"memory": memory})["memory"])
     presets, fresh = sizes(config), FRESH_EPOCHS * corpus_tokens
     limit = math.inf if budget.seconds is None else budget.seconds / 4
     chosen, steps, why = None, 0.0, "as you said" if len(presets) == 1 else "the largest there is"

@@ -24,6 +24,7 @@ from plainformer.training import (
     Objective,
     Result,
     full_disk,
+    has_checkpoint,
     is_main,
     local_indices,
     processes,
@@ -83,7 +84,7 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
     if config.model is not None:
         before = evaluate_before(config, objective, start, texts.held_out, evaluation)
 
-    is_new = saved is None or bool(config.budget)
+    is_new = saved is None or bool(config.budget) or not has_checkpoint(config.out)
     if config.budget:
         candidates = partial(candidate, objective, start, loss, texts)
         plan = make_plan(config, texts.new_tokens, candidates, partial(say, quiet=quiet))

@@ -63,10 +63,12 @@ class Tokenizer(ABC):
     _cached_words = CACHED_WORDS
 
     def copy_settings(self, other: "Tokenizer") -> None:
-        """Copy the settings of truncation, padding and decoding from another tokenizer."""
+        """Copy the settings of truncation, padding, token types and decoding from another one."""
         self.max_length = other.max_length
         self.truncation_side, self.padding_side = other.truncation_side, other.padding_side
         self.clean_up_spaces = other.clean_up_spaces
+        if not other.gives_token_types:
+            self.drop_token_types()
 
     def with_max_length(self, max_length: int | None) -> Self:
         """Return the same tokenizer with another limit of tokens."""

@@ -56,8 +56,6 @@ def trim(tokenizer: Tokenizer, kept: Sequence[int]) -> Tokenizer:
         case _:
             raise UserError("the vocabulary of a SentencePiece model cannot be trimmed")
     trimmed.copy_settings(tokenizer)
-    if not tokenizer.gives_token_types:
-        trimmed.drop_token_types()
     return trimmed
 
 
@@ -77,7 +75,7 @@ def _definition(tokenizer: HuggingFace, new: dict[int, int]) -> dict[str, Any]:
         changed = {"vocab": {t: new[id] for t, id in model["vocab"].items() if id in new}}
     return definition | {
         "model": model | changed,
-        "added_tokens": [token | {"id": new[token["id"]]} for token in added],
+        "added_tokens": [token | {"id": new[token["id"]]} for token in added if token["id"] in new],
         "post_processor": _renumbered(definition.get("post_processor"), new),
     }
 

@@ -97,7 +97,8 @@ class _Cache(dict[str, Value]):
         self._former: dict[str, Value] = {}
 
     def __missing__(self, chunk: str) -> Value:
-        value = self._former[chunk] if chunk in self._former else self._function(chunk)
+        former = self._former  # another thread may replace it
+        value = former[chunk] if chunk in former else self._function(chunk)
         if len(chunk) <= self.length:
             if len(self) >= self.entries:
                 self._former = dict(self)

@@ -5,7 +5,7 @@ batches(step) -> [batch, ...]        the data: a pure function of (seed, step)
 train(model, objective, batches, config, out)
 """
 
-from plainformer.training.checkpoint import full_disk
+from plainformer.training.checkpoint import full_disk, has_checkpoint
 from plainformer.training.config import LoopConfig, TrainingConfig
 from plainformer.training.curve import curve_figure
 from plainformer.training.device import (
@@ -65,6 +65,7 @@ __all__ = [
     "evaluate",
     "format_name",
     "full_disk",
+    "has_checkpoint",
     "is_main",
     "learning_rate",
     "least_memory",

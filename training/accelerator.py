@@ -29,7 +29,7 @@ def half_format(device: torch.device) -> torch.dtype | None:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Return whether the hardware has bf16; a CPU that lacks it computes the same, slowly."""
+    """Return whether `device` computes in bf16; a CPU always does, some slowly."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "xpu":

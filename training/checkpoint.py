@@ -73,6 +73,11 @@ class State:
     loss_scale: LossScale = field(default_factory=LossScale)
 
 
+def has_checkpoint(out: Path) -> bool:
+    """Return whether the run in `out` has a checkpoint to resume from."""
+    return any((out / "checkpoints").glob("step-*"))
+
+
 class Checkpoints:
     """The checkpoints of one run: of its model, its optimizer and its state."""
 
@@ -222,6 +227,8 @@ def _of_this_model(folder: Path) -> Iterator[None]:
         raise UserError(
             f"{folder} is damaged ({error}): remove it to resume from another"
         ) from None
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())  # PyTorch's list, a line each and any number of them
         raise UserError(f"{folder} was saved from another model: {reason[:300]}") from error

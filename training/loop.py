@@ -148,8 +148,9 @@ def train(
         call.train()
         while True:
             due = _over(state, config) or _due(state.step, config.eval_every)
-            if evaluate and due and state.evaluated < state.step and not leaving():
+            if evaluate and due and state.evaluated < state.step:
                 record.flush()
+            if evaluate and due and state.evaluated < state.step and not leaving():
                 metrics: Mapping[str, float] = {}
                 # With a sharded model all processes must finish the evaluation together.
                 give_up = nullcontext() if is_fsdp(call) else interruption.gives_up()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 FACTOR, INTERVAL = 2.0, 2000
 SMALLEST = 2.0**-14
-"""The scale at which an infinite gradient no longer is for lack of range."""
+"""The smallest scale: an infinite gradient at it is not for lack of range, and ends the run."""
 
 
 @dataclass

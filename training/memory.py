@@ -49,9 +49,16 @@ def _meminfo() -> int | None:
 
 
 def _cgroup() -> int | None:
-    """Return the free bytes within the memory limit of a container (cgroup v2)."""
+    """Return the free bytes within the memory limit of a container (cgroup v2).
+
+    Cached pages of files count as free: the system drops them when memory is needed.
+    """
     try:
         most = int((CGROUP / "memory.max").read_text(encoding="ascii"))  # "max": no limit
-        return max(0, most - int((CGROUP / "memory.current").read_text(encoding="ascii")))
-    except (OSError, ValueError):
+        used = int((CGROUP / "memory.current").read_text(encoding="ascii"))
+        lines = (CGROUP / "memory.stat").read_text(encoding="ascii").splitlines()
+        counts = dict(line.split() for line in lines)
+        cached = int(counts["inactive_file"]) + int(counts["active_file"])
+        return max(0, most - used + cached)
+    except (OSError, ValueError, KeyError):
         return None

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
+from plainformer.base.counts import clock, short
 from plainformer.base.progress import ProgressBar
 
 
 class TrainingProgress:
-    """Shows how far a run of `steps` steps is, on the standard error; nothing when `quiet`."""
+    """The progress display of a run of `steps` steps on standard error; nothing when `quiet`."""
 
     def __init__(self, label: str, steps: int, *, quiet: bool = False) -> None:
         self.label, self._steps = label, steps
@@ -40,10 +41,10 @@ class TrainingProgress:
             [
                 f"loss {means['loss']:.3f}",
                 *([] if accuracy is None else [f"acc {accuracy:.0%}"]),
-                f"{_short(tokens_per_second)} tok/s",
+                f"{short(tokens_per_second)} tok/s",
                 *([] if utilisation is None else [f"{utilisation:.0%} of peak"]),
                 f"lr {learning_rate:.1e}".replace("e-0", "e-"),
-                f"{_clock((self._steps - step) * self._seconds_per_step)} left",
+                f"{clock((self._steps - step) * self._seconds_per_step)} left",
             ]
         )
         self._bar.update(step, f"{step}/{self._steps}  {status}", is_last=step == self._steps)
@@ -51,16 +52,3 @@ class TrainingProgress:
     def say(self, line: str) -> None:
         """Print a line, above the bar where there is one."""
         self._bar.say(line)
-
-
-def _short(number: float) -> str:
-    """Format a number in few characters: 987, 12.3k, 1.25M."""
-    if number < 1e3:
-        return f"{number:.0f}"
-    return f"{number / 1e3:.1f}k" if number < 1e6 else f"{number / 1e6:.2f}M"
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -57,8 +57,9 @@ def loadings(facts: Facts) -> list[Loading]:
 
 def library_of(facts: Facts) -> str:
     """Return the hub's name of the library that most readers would open the model with."""
-    first, *others = [one.library for one in loadings(facts)]
-    return next((library for library in others if library != "onnx"), first)
+    libraries = [one.library for one in loadings(facts)]
+    others = (library for library in libraries[1:] if library != "onnx")
+    return next(others, libraries[0] if libraries else "plainformer")
 
 
 def own_loading(facts: Facts) -> Loading:

@@ -15,7 +15,7 @@ MOST_HEAD = 65_536
 
 
 class PatientConnection(HttpToolsProtocol):
-    """A connection whose head of a request has the time that it may rest, and a bounded size."""
+    """An HTTP connection that bounds the size and the time of a request's head."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -37,17 +37,17 @@ class PatientConnection(HttpToolsProtocol):
         self._wait()
 
     def on_headers_complete(self) -> None:
-        """Note a whole head."""
+        """Count unread bytes anew after a whole head."""
         self._unread = 0
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Note a part of a body."""
+        """Count unread bytes anew after a part of a body."""
         self._unread = 0
         super().on_body(body)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Cancel the timer of a closed connection."""
         super().connection_lost(exc)
         self._stop()
 

@@ -40,6 +40,20 @@ class Sent:
             self.complete = True
 
 
+def again(body: bytes, receive: Receive) -> Receive:
+    """Return what receives a body that was read already, and then what follows."""
+    first = True
+
+    async def received() -> Message:
+        nonlocal first
+        if not first:
+            return await receive()
+        first = False
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return received
+
+
 class Guard:
     """An application in front of another one."""
 
@@ -104,7 +118,7 @@ class Guard:
                 if route is not None:
                     await respond(route, scope, receive, sent, body)
                 else:
-                    await self._app(scope, receive, sent)
+                    await self._app(scope, again(body, receive), sent)
         except TimeoutError:
             if sent.complete:
                 raise

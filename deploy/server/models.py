@@ -116,13 +116,20 @@ class Models:
 
     async def reload(self) -> None:
         """Load each folder again, and swap it for the model that runs; keep it where that fails."""
+        threads = torch.get_num_threads()
+
+        def load(named: Mapping[str, Path], runtime: Runtime) -> dict[str, Served]:
+            """Load a group; a new thread begins with the number of threads that was set last."""
+            torch.set_num_threads(threads)
+            return load_group(named, self.inference, runtime)
+
         async with self._reloading:
             for old in {id(one.group): one.group for one in self.running.values()}.values():
                 named = {one.name: one.served.folder for one in old}
                 runtime = old[0].served.runtime
                 names = ", ".join(named)
                 try:
-                    new = await asyncio.to_thread(load_group, named, self.inference, runtime)
+                    new = await asyncio.to_thread(load, named, runtime)
                 except Exception as error:
                     print(f"{names} is not reloaded: {error}", file=sys.stderr, flush=True)
                     continue
@@ -154,20 +161,22 @@ def start(loaded: Mapping[str, Served], limits: Limits, metrics: Metrics) -> dic
     """Start the engine of a model, or of the adapters of one base."""
     (first, *others) = loaded.values()
     compute = compute_items if others else first.compute
-    threads = 1 if others or first.model.device.type != "cpu" else torch.get_num_threads()
+    threads = torch.get_num_threads()
+    workers = 1 if others or first.model.device.type != "cpu" else threads
 
-    def with_threads(items: Sequence[Item]) -> Sequence[Any]:
-        """Compute a batch on one thread, since others do so; a long text alone on all of them."""
+    def with_threads(items: Sequence[Any]) -> Sequence[Any]:
+        """Compute a batch on one thread where others do so, too; a long text alone on all."""
         is_long = len(items) == 1 and items[0].num_tokens >= LONG and engine.busy == 1
-        torch.set_num_threads(threads if is_long else 1)  # in this thread of Python
-        return first.compute(items)
+        # In this thread of Python; a new one begins with the number that another set last.
+        torch.set_num_threads(threads if workers == 1 or is_long else 1)
+        return compute(items)
 
     engine = Engine(
-        with_threads if threads > 1 else compute,
+        with_threads,
         wait=limits.wait_ms / 1000,
         queue=limits.queue,
         on_batch=metrics.of_batch,
-        workers=threads,
+        workers=workers,
     )
     group: list[Running] = []
     for name, served in loaded.items():

@@ -3,8 +3,7 @@
 distil_folder("minilm", Path("static"), size=256, data="stsb")
 """
 
-from plainformer.base.pca import principal_components
 from plainformer.deploy.static.folder import distil_folder
 from plainformer.deploy.static.vectors import distil, sif_weights
 
-__all__ = ["distil", "distil_folder", "principal_components", "sif_weights"]
+__all__ = ["distil", "distil_folder", "sif_weights"]

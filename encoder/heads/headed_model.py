@@ -90,7 +90,7 @@ class HeadedModel(PretrainedModel):
         initialise(self, self.config, only=names if self.is_shared else None)
 
     def reads(self, inputs: PackedInputs, **options: Any) -> Select | None:
-        """Return what selects the tokens that the head reads, of a row for each; None: all."""
+        """Return the function that selects the tokens the head reads; None: all tokens."""
         return None
 
     def forward(

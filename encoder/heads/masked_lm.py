@@ -42,7 +42,7 @@ class VocabularyModel(HeadedModel):
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def reads(self, inputs: PackedInputs, **options: Any) -> Select | None:
-        """Return what selects the targets of a packed batch; None where there are none."""
+        """Return the function that selects the targets of a packed batch; None without any."""
         at = options.get("target_positions")
         return None if at is None or inputs.packing is not None else lambda x: x[at]
 

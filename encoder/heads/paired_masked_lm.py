@@ -34,7 +34,7 @@ class PairedMaskedLM(VocabularyModel):
         self.initialise()
 
     def reads(self, inputs: PackedInputs, **options: Any) -> Select | None:
-        """Return what selects the first token of each text, and the targets."""
+        """Return the function that selects the first token of each text, and the targets."""
         targets, first = super().reads(inputs, **options), inputs.sequences.first
         return None if targets is None else lambda x: torch.cat([first(x), targets(x)])
 

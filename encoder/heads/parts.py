@@ -17,7 +17,7 @@ from plainformer.encoder.packing import PaddedSequences, Sequences
 
 Pooling = Literal["cls", "mean"]
 Select = Callable[[Tensor], Tensor]
-"""A function that selects tokens from a row for each."""
+"""A function that selects entries from a tensor with one entry for each token."""
 
 
 class DenseHead(nn.Module):
@@ -46,6 +46,11 @@ class PredictionHead(nn.Module):
         """Transform each vector."""
         y: Tensor = self.norm(self.act(self.dense(x)))
         return y
+
+
+def head_size(config: EncoderConfig) -> int:
+    """Return the size of the vectors that a classifier reads: ModernBERT's come from a head."""
+    return config.token_size if config.classifier_head == "prediction" else config.hidden_size
 
 
 def token_head(config: EncoderConfig) -> nn.Module:

@@ -94,7 +94,7 @@ class SentenceEncoder(HeadedModel):
         )
 
     def reads(self, inputs: PackedInputs, **options: Any) -> Select | None:
-        """Return what selects the one token of each text that is pooled; None: several are."""
+        """Return the function that selects the pooled token of each text; None: all are pooled."""
         if self.layout.pooling == ("cls",) and not options.get("skip"):
             return inputs.sequences.first
         return inputs.sequences.last if self.layout.pooling == ("lasttoken",) else None

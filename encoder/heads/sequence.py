@@ -23,6 +23,7 @@ from plainformer.encoder.heads.parts import (
     Pooling,
     PredictionHead,
     Select,
+    head_size,
     pool,
     pooler_output,
     take,
@@ -67,11 +68,11 @@ class TextModel(HeadedModel):
         elif config.classifier_head != "pooler":
             self.head = DenseHead(config)
         self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = Linear(config.hidden_size, outputs)
+        self.classifier = Linear(head_size(config), outputs)
         self.initialise()
 
     def reads(self, inputs: PackedInputs, **options: Any) -> Select | None:
-        """Return what selects the first token of each text; None for the mean over all."""
+        """Return the function that selects the first token of each text; None: all are read."""
         return None if self.pooling == "mean" else inputs.sequences.first
 
     def apply_head(

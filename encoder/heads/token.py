@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.heads.headed_model import HeadedModel
-from plainformer.encoder.heads.parts import token_head
+from plainformer.encoder.heads.parts import head_size, token_head
 from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.model import Encoder, EncoderOutput
@@ -31,7 +31,7 @@ class TokenClassifier(HeadedModel):
         self.labels = tuple(labels)
         self.head = token_head(self.config)
         self.dropout = nn.Dropout(self.config.classifier_dropout)
-        self.classifier = Linear(self.config.hidden_size, len(self.labels))
+        self.classifier = Linear(head_size(self.config), len(self.labels))
         self.initialise()
 
     def apply_head(

@@ -5,13 +5,12 @@ short texts are few, and larger products are faster: they need 0.7 of the kernel
 """
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+
+from plainformer.encoder.ops.sliding_window import Split
 
 MAX_LENGTH = 128
 MIN_PRODUCTS = 32  # in a batch, one for each head of each sequence
 MAX_SCORES = 2**18  # at a time, so that they stay in the cache
-Split = Float[Tensor, "sequences heads _ head_size"]
 
 
 def is_served(query: Split) -> bool:

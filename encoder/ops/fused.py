@@ -18,14 +18,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from plainformer.encoder.attention_mask import AttentionMask
+from plainformer.encoder.attention_mask import AttentionMask, Heads, Keys
 from plainformer.encoder.ops import batched, onednn, padded, plain, sliding_window, varlen
 from plainformer.encoder.ops.compile_disable import disable_compile
 from plainformer.encoder.ops.vocabulary_loss import cross_entropy as cross_entropy
 from plainformer.encoder.packing import PaddedSequences
 
-Heads = Float[Tensor, "*tokens heads head_size"]
-Keys = Float[Tensor, "*keys heads head_size"]
 AttentionForm = Literal["varlen", "padded", "runs"]
 
 rotate = plain.rotate  # torch has no kernel for it

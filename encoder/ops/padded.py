@@ -10,12 +10,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from plainformer.encoder.attention_mask import AttentionMask
+from plainformer.encoder.attention_mask import AttentionMask, Heads, Keys
 from plainformer.encoder.ops import sliding_window
 from plainformer.encoder.packing import PaddedSequences
-
-Heads = Float[Tensor, "*tokens heads head_size"]
-Keys = Float[Tensor, "*keys heads head_size"]
 
 
 def attention(query: Heads, key: Keys, value: Keys, mask: AttentionMask, dropout: float) -> Heads:

@@ -10,10 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from plainformer.encoder.attention_mask import AttentionMask
-
-Heads = Float[Tensor, "*tokens heads head_size"]
-Keys = Float[Tensor, "*keys heads head_size"]
+from plainformer.encoder.attention_mask import AttentionMask, Heads, Keys
 
 
 def attention(

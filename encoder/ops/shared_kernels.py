@@ -14,7 +14,7 @@ from torch.nn import functional as F
 KEEPS_FEW_KERNELS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY" in os.environ
 """Whether this process limits the number of compiled kernels."""
 MOST_SHARED, SHARED = 128, 8
-"""Numbers of rows up to the first share the kernel of the next multiple of the second."""
+"""The largest number of rows that is rounded up, and the multiple to which it is."""
 
 
 def share_kernel(x: Shaped[Tensor, "rows columns"]) -> Shaped[Tensor, "more columns"]:

@@ -37,7 +37,7 @@ class AugmentOptions:
 
     augment_synonyms: Path | None = None
     """Replace words by synonyms from this file: the words or phrases of one meaning on each line,
-    parted by tabs or commas."""
+    separated by tabs or commas."""
 
     augment_mlm: Path | None = None
     """Replace words by guesses of the masked language model in this folder (or of this name)."""

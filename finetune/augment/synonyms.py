@@ -41,7 +41,7 @@ def read_synonyms(path: str | Path) -> Synonyms:
         if len(group) < 2:
             raise UserError(
                 f"{path}:{number}: {group[0]!r:.60} is alone: write the words of one meaning on a "
-                "line, parted by tabs or commas"
+                "line, separated by tabs or commas"
             )
         for key in keys:
             found.setdefault(key, []).extend(p for p in group if key_of(p) != key)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from plainformer.base import UserError, at_least, between, check_bounds
+from plainformer.base import UserError, at_least, between, check_bounds, refuse_unused
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.tasks.prompt import Prompt
 from plainformer.finetune.tasks.sentence_embedding import SentenceEmbedding
@@ -15,7 +15,7 @@ from plainformer.finetune.tasks.sequence import SequenceTask
 class ContinualOptions:
     """Forget little of the tasks learned before."""
 
-    GROUPS: ClassVar[Mapping[str, str]] = {"ewc": "lasting learning"}
+    GROUPS: ClassVar[Mapping[str, str]] = {"ewc": "continual learning"}
     """First option of each group -> the heading of the group in the help."""
 
     ewc: float = 0.0
@@ -42,6 +42,8 @@ class ContinualOptions:
             replay=between(0, 1, open_="]"),
             buffer=at_least(1),
         )
+        if not self.replay:
+            refuse_unused(self, ("buffer",), "replay")
 
     def check(self, tasks: Mapping[str, AnyTask]) -> None:
         """Raise `UserError` for a task, in this order, with which a method cannot be used."""

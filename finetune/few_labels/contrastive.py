@@ -89,3 +89,12 @@ def with_classifier(
 def label_of(item: Item) -> int:
     """Return the number of the label of an encoded text."""
     return int(item.targets[0][0])
+
+
+def without_classifier(model: SentenceEncoder) -> SentenceEncoder:
+    """Return the model without the last layer that `with_classifier` added."""
+    layout = model.layout
+    layout = replace(layout, layers=layout.layers[:-1], folders=layout.folders[:-1])
+    plain = SentenceEncoder(model.encoder, layout)
+    plain.layers.load_state_dict(model.layers[:-1].state_dict())
+    return plain.eval()

@@ -1,7 +1,7 @@
 """Propose which texts of a pool to label next: those that a model would learn most from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from plainformer.finetune.data.example import Example, Prediction
 from plainformer.finetune.data.examples import read_examples
 from plainformer.finetune.data.rows import bounded
 from plainformer.finetune.embedder import Embedder
+from plainformer.finetune.few_labels.contrastive import without_classifier
 from plainformer.finetune.labels.answers import check_answers, predict_answers
 from plainformer.finetune.labels.coreset import k_center
 from plainformer.finetune.labels.uncertainty import entropy, margin
@@ -25,6 +26,8 @@ from plainformer.finetune.prediction.outputs import check_format, open_output, w
 from plainformer.finetune.prediction.predictor import Predictor
 from plainformer.finetune.run import training_examples
 from plainformer.finetune.task import AnyTask
+from plainformer.finetune.task_file import task_of
+from plainformer.finetune.tasks.classification import Classification
 from plainformer.finetune.tasks.tagging.sentences import Sentence
 from plainformer.finetune.tasks.texts import TextExample
 
@@ -105,7 +108,10 @@ def labelled_examples(run: Path, task: AnyTask, labelled: str | None, naming: Co
 
 def vectors(run: str | Path, examples: Sequence[Example]) -> Float[np.ndarray, "examples size"]:
     """Embed the texts of examples with the encoder of a run: the mean of its token vectors."""
-    return Embedder.load(run)([text_of(example) for example in examples])
+    embedder = Embedder.load(run)
+    if isinstance(task_of(run), Classification) and embedder.model.layout.layers:
+        embedder = replace(embedder, model=without_classifier(embedder.model))
+    return embedder([text_of(example) for example in examples])
 
 
 def text_of(example: Example) -> str | tuple[str, str]:

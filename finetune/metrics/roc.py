@@ -20,7 +20,7 @@ POINTS = 2000
 
 
 class StreamingROC:
-    """Collect the probabilities of each label, for texts with and without the label."""
+    """The probabilities of each label, collected for texts with and without the label."""
 
     def __init__(self, num_labels: int) -> None:
         self.num_labels = num_labels

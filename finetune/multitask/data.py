@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from plainformer.base import plural
+from plainformer.base import UserError, plural
 from plainformer.base.say import say
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.config import FinetuneConfig
@@ -22,7 +22,7 @@ from plainformer.finetune.prediction.predictor import MeanLoss, encode_all
 from plainformer.finetune.robust import RobustOptions, robust_objective
 from plainformer.finetune.run import read_task, refuse_model_folder, report_leakage
 from plainformer.finetune.task import AnyTask
-from plainformer.finetune.task_options import balance_of
+from plainformer.finetune.task_options import balance_of, contrastive_of
 from plainformer.tokenizer import Tokenizer
 from plainformer.training import Loss, TrainingObjective
 from plainformer.training.objective import yields_losses
@@ -31,8 +31,12 @@ from plainformer.training.objective import yields_losses
 def settings_of(config: TasksConfig, sections: Mapping[str, Any]) -> dict[str, FinetuneConfig]:
     """Return the settings of each task; raise `UserError` for those that cannot be trained with."""
     settings = {name: config.of_task(name, section) for name, section in sections.items()}
-    for one in settings.values():
+    for name, one in settings.items():
         refuse_model_folder(replace(one, out=config.out))
+        if contrastive_of(one.task):
+            raise UserError(
+                f"{config.tasks}: [{name}]: contrastive trains a model of its own: use finetune"
+            )
     return {name: with_length(one) for name, one in settings.items()}
 
 

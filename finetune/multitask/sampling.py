@@ -25,7 +25,7 @@ def probabilities(sizes: Sequence[int], temperature: float) -> Float[np.ndarray,
 
 
 class TaskOrder:
-    """Map a step to its task and to how many steps before had the same: a function of the seed."""
+    """The task of each step, and the number of its steps before: a function of the seed."""
 
     def __init__(self, shares: Float[np.ndarray, " tasks"], seed: int) -> None:
         self._bounds = np.cumsum(shares)[:-1]

@@ -132,7 +132,8 @@ def report_page(
 ) -> str:
     """Return the page as HTML."""
     metric = evaluation.metric
-    model, data = Path(about["model"]).name, Path(about["data"]).name
+    model = " + ".join(Path(part).name for part in about["model"].split(" + "))  # of an ensemble
+    data = Path(about["data"]).name
     title = f"{model} on {data}"
     parts = [
         f"<h1>{shown(title)}</h1>",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from plainformer.base import UserError, at_least, between, check_bounds
+from plainformer.base import UserError, at_least, between, check_bounds, refuse_unused
 from plainformer.finetune.tasks.sequence import SequenceTask
 
 if TYPE_CHECKING:
@@ -25,17 +25,19 @@ class RobustOptions:
     the loss is larger (FGM: 1 is usual); 0: off."""
 
     pgd: float = 0.0
-    """The same in several smaller steps, which stay within this distance (PGD); 0: off."""
+    """Train also on embeddings that are moved by several smaller steps, within this distance, to
+    where the loss is larger (PGD: 1 is usual); 0: off."""
 
     freelb: float = 0.0
-    """Train on the embeddings of each step of such an ascent, which starts from noise, in place of
-    the plain ones (FreeLB); 0: off."""
+    """Train on the embeddings of every step of an ascent of the loss, which starts from noise and
+    stays within this distance, in place of the plain ones (FreeLB: 1 is usual); 0: off."""
 
     ascent_steps: int = 3
     """Steps of pgd and freelb; each costs a forward and a backward pass."""
 
     ascent_rate: float = 0.0
-    """Length of such a step; 0: 2.5 times the distance, divided by the number of steps."""
+    """Length of a step of pgd and freelb; 0: 2.5 times the distance, divided by the number of
+    steps."""
 
     rdrop: float = 0.0
     """Make two passes with different dropout agree: the weight of the divergence of their
@@ -55,7 +57,8 @@ class RobustOptions:
 
     swa: float = 0.0
     """Evaluate and keep the mean of the weights after each step of this last share of the steps
-    (stochastic weight averaging: 0.25 is usual, with --schedule constant); 0: off."""
+    (stochastic weight averaging: 0.25 is usual, with --schedule constant; and --no-select, or
+    weights from before this share may score best and be kept); 0: off."""
 
     l2_sp: float = 0.0
     """Pull the weights of the encoder towards the pretrained ones, by this times their distance, in
@@ -82,6 +85,8 @@ class RobustOptions:
             ascent_steps=at_least(1),
             ascent_rate=at_least(0),
         )
+        if not (self.pgd or self.freelb):
+            refuse_unused(self, ("ascent_steps", "ascent_rate"), "pgd or freelb")
         adversaries = [name for name in ADVERSARIES if getattr(self, name)]
         if len(adversaries) > 1:
             raise UserError(
@@ -100,6 +105,11 @@ class RobustOptions:
         """Raise `UserError` where these options do not go with those of the run."""
         if self.rdrop and not config.dropout:
             raise UserError("rdrop compares passes with different dropout: dropout must be above 0")
+        if config.tuning.adalora and (self.ema or self.swa > 0.5):
+            raise UserError(
+                "adalora sets numbers to 0 in the first half of the steps, and their average is "
+                "not 0: leave out ema, or take a swa of at most 0.5"
+            )
         if self.mixup and not issubclass(config.kind, SequenceTask):
             raise UserError(
                 f"mixup mixes the vectors of whole texts, and {config.task.name} has other targets"

@@ -98,7 +98,8 @@ def default_space(config: FinetuneConfig) -> tuple[str, ...]:
         f"batch_size={','.join(map(str, sizes))}",
     ]
     if config.dropout:
-        words.append(f"dropout=0.0..{min(2 * config.dropout, 0.5):g}")
+        low = config.dropout / 2 if config.robust.rdrop else 0.0  # R-Drop needs some
+        words.append(f"dropout={low:#g}..{min(2 * config.dropout, 0.5):g}")
     return tuple(words)
 
 

@@ -256,8 +256,8 @@ def check_contrastive(options: ClassificationOptions, config: "FinetuneConfig") 
     }
     for name in (name for name, is_set in others.items() if is_set):
         raise UserError(
-            f"contrastive trains whole vectors and then a logistic regression, without {name}: "
-            "leave one out"
+            "contrastive (SetFit) has no loss of the labels while it trains, so it does not go "
+            f"with {name}: leave one out"
         )
 
 

@@ -138,7 +138,7 @@ class MultiLabel(SequenceTask[LabelsExample, LabelsPrediction]):
         for sign in {example.delimiter for example in examples} - {"", "|"}:
             first = next(example for example in examples if example.delimiter == sign)
             found.append(
-                f"labels are parted at {sign!r} ({first.source}: "
+                f"labels are split at {sign!r} ({first.source}: "
                 f"{' | '.join(first.labels or ())}); a label that holds one needs a list: "
                 '["a, b"]'
             )

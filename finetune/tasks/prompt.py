@@ -60,6 +60,8 @@ class PromptOptions(LabelOptions):
         super().__post_init__()
         for template in (self.template, *self.templates):
             check_template(template)
+        if self.templates and self.template != PromptOptions.template:
+            raise UserError("template is one, templates are several: give one of the two options")
         read_verbaliser(self.verbaliser)
 
     def check(self, config: "FinetuneConfig") -> None:
@@ -84,9 +86,9 @@ class Prompt(Classification):
     Options: ClassVar[type[TaskOptions]] = PromptOptions
 
     template: str
-    """Has {text} and [MASK] once, and may have {pair}."""
+    """The template, with {text} and [MASK] once, and maybe {pair}."""
     words: tuple[str, ...]
-    """One for each label."""
+    """The word of each label."""
     word_ids: tuple[int, ...]
     """The tokens of the words."""
     mask_id: int

@@ -146,9 +146,12 @@ class SentenceEmbedding(Task[SentenceExample, Item, SentencePrediction]):
         reading = declared(config.model, config.max_length)
         scores = [example.score for example in examples if example.score is not None]
         if not scores:
-            alone = min(config.batch_size, len(examples)) == 1
+            alone = min(config.batch_size, len(examples)) < 2 * config.accumulate
             if alone and not any(example.negative for example in examples):
-                raise UserError("in-batch negatives need at least two pairs in a batch")
+                raise UserError(
+                    "in-batch negatives need at least two pairs in each part of a batch: take a "
+                    "larger batch_size, or a smaller accumulate"
+                )
             return cls(scale=None, **reading)
         scale = min(scores), max(scores)
         task = cls(scale=scale, **reading)

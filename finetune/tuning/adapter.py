@@ -137,9 +137,3 @@ def add_tensors(model: PretrainedModel, adapter: Adapter, tensors: Tensors) -> N
     if not tensors:
         raise UserError(f"{TENSORS}: no tensors of {kind}")
     freeze_base(model)
-
-
-def adapter_of(folder: str | Path) -> Adapter | None:
-    """Return the adapter in `folder`; None where it is a whole model."""
-    place = find_folder(folder)
-    return Adapter.of(place) if is_adapter(place) else None

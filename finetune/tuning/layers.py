@@ -55,17 +55,22 @@ def freeze_base(model: PretrainedModel) -> None:
     pretrained with the encoder, and is frozen with it.
     """
     models = [module for module in model.modules() if isinstance(module, PretrainedModel)]
-    new = {name for part in models for name in part.newly_initialised}
+    new = {
+        id(parameter)
+        for part in models
+        for name, parameter in part.named_parameters()
+        if name in part.newly_initialised
+    }
     if model.has_decoder:
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name in new)
+        for parameter in model.parameters():
+            parameter.requires_grad_(id(parameter) in new)
     added = {
         f"{layer}.{name}".removeprefix(".")
         for layer, about in added_layers(model.base).items()
         for name in about["added"]
     }
     for name, parameter in model.base.named_parameters():
-        parameter.requires_grad_(name in added or f"encoder.{name}" in new)
+        parameter.requires_grad_(name in added or id(parameter) in new)
 
 
 def refuse_added(model: PretrainedModel) -> None:

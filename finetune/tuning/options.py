@@ -4,7 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from plainformer.base import UserError, above, at_least, between, check_bounds, did_you_mean
+from plainformer.base import (
+    UserError,
+    above,
+    at_least,
+    between,
+    check_bounds,
+    did_you_mean,
+    refuse_unused,
+)
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.finetune.tuning.adalora import add_adalora
 from plainformer.finetune.tuning.bitfit import train_biases
@@ -106,6 +114,8 @@ class TuningOptions:
             raise UserError("adapters_twice adds to adapters: give their size, such as adapters 64")
         if (self.lora or self.adalora) and not self.lora_targets:
             raise UserError("lora_targets are empty: name a layer, such as query")
+        if not (self.lora or self.adalora):
+            refuse_unused(self, ("lora_alpha", "lora_dropout", "lora_targets"), "lora or adalora")
         for target in self.lora_targets:
             if target not in LAYERS:
                 raise UserError(
@@ -133,6 +143,10 @@ class TuningOptions:
 
         Raises `UserError` where the model has no such layer.
         """
+        if self.chosen and not len(model.base.blocks):
+            raise UserError(
+                f"{self.chosen[0]} changes the layers of an encoder: a static model has none"
+            )
         if self.lora:
             (add_dora if self.dora else add_lora)(
                 model, self.lora, self.lora_alpha, self.lora_targets, self.lora_dropout

@@ -1,6 +1,6 @@
 """The base of every package: user errors, atomic file writes, and checked JSON."""
 
-from plainformer.base.bounds import above, at_least, between, check_bounds
+from plainformer.base.bounds import above, at_least, between, check_bounds, refuse_unused
 from plainformer.base.counts import plural
 from plainformer.base.errors import UserError, closest, did_you_mean
 from plainformer.base.files import (
@@ -60,6 +60,7 @@ __all__ = [
     "read_json",
     "read_json_list",
     "refuse_same_file",
+    "refuse_unused",
     "remove_folder",
     "replaced_folder",
     "write_json",

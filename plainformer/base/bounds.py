@@ -7,11 +7,15 @@ typos that would exhaust memory or time.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 from plainformer.base.errors import UserError
 from plainformer.base.json_reader import MAX_WHOLE
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True)
@@ -76,3 +80,13 @@ def check_bounds(settings: object, **bounds: Bounds) -> None:
         finite = all(map(math.isfinite, numbers))
         expected = f"{bound}{limit}" if finite else f"a finite number, {bound}"
         raise UserError(f"{name} must be {expected}, not {shown}")
+
+
+def refuse_unused(options: "DataclassInstance", names: Collection[str], method: str) -> None:
+    """Raise `UserError` for an option of a method that is off, where it is not the default."""
+    for given in fields(options):
+        value = getattr(options, given.name)
+        if given.name in names and value != given.default:
+            raise UserError(
+                f"{given.name} is an option of {method}: give that, too, or leave it out"
+            )

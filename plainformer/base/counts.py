@@ -1,4 +1,4 @@
-"""Write a count with its noun in the singular or plural."""
+"""Write counts and durations in words and in few characters."""
 
 
 def plural(count: int, one: str, many: str = "") -> str:
@@ -8,3 +8,18 @@ def plural(count: int, one: str, many: str = "") -> str:
     ('1 text', '0 texts', '2,000 copies')
     """
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def short(number: float) -> str:
+    """Write a number in few characters: 987, 12.3k, 1.25M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.0f}"
+
+
+def clock(seconds: float) -> str:
+    """Write seconds as minutes or hours: 4:12, 1h23."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, left = divmod(minutes, 60)
+    return f"{hours}h{left:02d}" if hours else f"{minutes}:{rest:02d}"

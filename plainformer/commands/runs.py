@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from plainformer.base import UserError
+from plainformer.base.counts import clock, short
 from plainformer.line import Positional
 from plainformer.options import parse
 from plainformer.runs import Run, differing_options, find_runs, why_not_comparable
@@ -103,12 +104,14 @@ def comparison(runs: Sequence[Run]) -> Table:
 
 
 NUMBERS: dict[str, Callable[[Run], str]] = {
-    "size": lambda run: short(run.parameters),
+    "size": lambda run: short(run.parameters) if run.parameters else "",
     "state": lambda run: run.state,
     "steps": lambda run: f"{run.steps}" + (f" of {run.total_steps}" if run.total_steps else ""),
-    "tokens": lambda run: short(run.tokens),
-    "time": lambda run: duration(run.seconds),
-    "tokens a second": lambda run: short(round(run.tokens / run.seconds) if run.seconds else None),
+    "tokens": lambda run: short(run.tokens) if run.tokens else "",
+    "time": lambda run: clock(run.seconds) if run.seconds else "",
+    "tokens a second": lambda run: (
+        short(run.tokens / run.seconds) if run.tokens and run.seconds else ""
+    ),
 }
 """Columns with the results of a run, for every kind of task."""
 COLUMNS: dict[str, Callable[[Run], str]] = {
@@ -144,22 +147,3 @@ def spoken(value: object) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value))
     return "" if value is None else str(value)
-
-
-def short(count: int | None) -> str:
-    """Format a count: 987, 12.3k, 1.25M; "" where it is unknown."""
-    if not count:
-        return ""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.3g}{letter}"
-    return str(count)
-
-
-def duration(seconds: float) -> str:
-    """Format seconds: 4:12, 1h23; "" for none."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, left = divmod(minutes, 60)
-    if not seconds:
-        return ""
-    return f"{hours}h{left:02d}" if hours else f"{minutes}:{rest:02d}"

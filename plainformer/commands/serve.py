@@ -95,7 +95,7 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(ServeOptions, "serve", arguments)
     token = options.token if options.token is not None else os.environ.get(TOKEN) or None
     check_token(token)
-    need("fastapi", "uvicorn", "prometheus_client", extra="serve", purpose="serving")
+    need("fastapi", "uvicorn", "httptools", "prometheus_client", extra="serve", purpose="serving")
     limit_kernel_cache()
     return_memory()
     from plainformer.deploy.server.run import serve

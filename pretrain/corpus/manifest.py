@@ -35,9 +35,8 @@ from plainformer.tokenizer import Tokenizer
 
 FORMAT = "plainformer corpus 1"
 FILE, UNFINISHED = "manifest.json", "unfinished"
-OURS = re.compile(r"manifest\.json|unfinished|(train|valid)-\d{5,}\.safetensors")
-
 SHARD = re.compile(r"(train|valid)-\d{5,}\.safetensors")
+OURS = re.compile(rf"manifest\.json|unfinished|{SHARD.pattern}")
 MAX_LINE = 64 * 2**20
 """Bytes of the longest first line of a journal."""
 
@@ -107,8 +106,9 @@ def provenance_of(corpus: Corpus, tokenizer: Tokenizer, shard_tokens: int) -> Pr
     }
 
 
-def is_prepared(folder: Path) -> bool:
+def is_prepared(folder: str | Path) -> bool:
     """Tell whether a folder holds a prepared corpus, complete or not."""
+    folder = Path(folder).expanduser()
     return _format(folder / FILE) == FORMAT or _format(folder / UNFINISHED) == FORMAT
 
 

@@ -50,7 +50,7 @@ class Tokens:
 
     ids: Shaped[np.ndarray, " tokens"]
     words: UInt8[np.ndarray, " tokens"]
-    """1 where a word begins"""
+    """1 for a token that begins a word, else 0."""
     sizes: Int64[np.ndarray, " documents"]
     """Tokens of each document."""
     hashes: Int64[np.ndarray, " documents"]

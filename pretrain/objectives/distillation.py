@@ -36,10 +36,11 @@ class Distillation:
         with torch.no_grad():
             taught = teacher(batch.input_ids, **inputs).float()  # (targets, vocab)
         logits = model(batch.input_ids, **inputs).float()
-        # The teacher's vocabulary may be padded to a round number: padding is no token.
-        taught = taught[:, : logits.shape[1]]
+        # A vocabulary may be padded to a round number: padding is no token.
+        size = min(taught.shape[1], logits.shape[1])
+        taught, own = taught[:, :size], logits[:, :size]
         soft = F.kl_div(
-            (logits / self.temperature).log_softmax(-1),
+            (own / self.temperature).log_softmax(-1),
             (taught / self.temperature).log_softmax(-1),
             reduction="sum",
             log_target=True,

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from plainformer.base import UserError
+from plainformer.base.pca import principal_components
 from plainformer.deploy.export import export_folder
-from plainformer.deploy.static import distil_folder, principal_components, sif_weights
+from plainformer.deploy.static import distil_folder, sif_weights
 from plainformer.deploy.static.vectors import ordinary_ids
 from plainformer.encoder import Encoder, SentenceEncoder
 from plainformer.encoder.static import StaticEncoder

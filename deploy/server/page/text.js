@@ -8,7 +8,7 @@ const ENGLISH = {
     ENGLISH.tasks[one.task] ?? one.task,
     one.labels.length ? `${one.labels.length} labels` : null,
     one.vector_size ? `vectors of ${one.vector_size} numbers` : null,
-    `${one.layers} layers × ${one.heads} heads`,
+    one.layers ? `${one.layers} layers × ${one.heads} heads` : null,
     `${one.max_length} tokens`,
   ],
   tasks: {
@@ -116,7 +116,7 @@ const CHINESE = {
     CHINESE.tasks[one.task] ?? one.task,
     one.labels.length ? `${one.labels.length} 个标签` : null,
     one.vector_size ? `向量有 ${one.vector_size} 个数` : null,
-    `${one.layers} 层 × ${one.heads} 个头`,
+    one.layers ? `${one.layers} 层 × ${one.heads} 个头` : null,
     `最多 ${one.max_length} 个词元`,
   ],
   tasks: {

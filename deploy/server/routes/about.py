@@ -16,7 +16,7 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class About(BaseModel):
-    """Describe a model: its task, its labels, and the columns it reads."""
+    """A model: its task, its labels, and the columns it reads."""
 
     name: str
     task: str
