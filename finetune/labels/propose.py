@@ -109,7 +109,7 @@ def labelled_examples(run: Path, task: AnyTask, labelled: str | None, naming: Co
 def vectors(run: str | Path, examples: Sequence[Example]) -> Float[np.ndarray, "examples size"]:
     """Embed the texts of examples with the encoder of a run: the mean of its token vectors."""
     embedder = Embedder.load(run)
-    if isinstance(task_of(run), Classification) and embedder.model.layout.layers:
+    if isinstance(task_of(Path(run)), Classification) and embedder.model.layout.layers:
         embedder = replace(embedder, model=without_classifier(embedder.model))
     return embedder([text_of(example) for example in examples])
 

@@ -87,6 +87,4 @@ def refuse_unused(options: "DataclassInstance", names: Collection[str], method: 
     for given in fields(options):
         value = getattr(options, given.name)
         if given.name in names and value != given.default:
-            raise UserError(
-                f"{given.name} is an option of {method}: give that, too, or leave it out"
-            )
+            raise UserError(f"{given.name} is an option of {method}: give both, or neither")
