@@ -84,7 +84,7 @@ def attend(
     # One sequence: (3, 1, heads, rows, head_size)
     query, key, value = parts.permute(1, 2, 0, 3).unsqueeze(1).unbind()
     y = scaled_dot_product_attention(query, key[..., :tokens, :], value[..., :tokens, :])
-    return y.transpose(1, 2).reshape(len(qkv), -1)
+    return y.transpose(1, 2).reshape(len(qkv), num_heads * head_size)
 
 
 def join_parts(block: nn.Module, act: str) -> nn.Module:

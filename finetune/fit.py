@@ -111,7 +111,7 @@ def fit_batches(
     model: ModelT,
     objective: TrainingObjective[ModelT, BatchT],
     batches: Batches[BatchT],
-    steps_per_epoch: float,
+    steps_per_epoch: int,
     config: FinetuneConfig,
     multipliers: LearningRateMultipliers,
     evaluate: Callable[[ModelT], dict[str, float]] | None,
@@ -120,17 +120,19 @@ def fit_batches(
     watch: Watch | None = None,
     before_step: Callable[[ModelT, int], None] | None = None,
     after_step: Callable[[ModelT, int], None] | None = None,
+    all_steps: Callable[[int], int] = lambda own: own,
 ) -> Result | None:
     """Train on `batches` with the methods of `config`, and average the weights if it says so.
 
     With `select`, the weights with the best `monitor` of `evaluate` are restored. `before_step` is
     called with the model and the step when the gradients are complete, after the methods of
     `config`; `after_step` with the model and the number of steps so far, after each one.
+    `all_steps` adds to the steps of the task those that are taken for others.
     """
     if config.epochs == 0:
         return None
-    steps = round(config.epochs * steps_per_epoch)
-    every = config.training.eval_every or max(round(steps_per_epoch), steps // MAX_EVALUATIONS)
+    steps = all_steps(round(config.epochs * steps_per_epoch))
+    every = config.training.eval_every or max(steps_per_epoch, steps // MAX_EVALUATIONS)
     is_selecting = config.select and evaluate is not None
     given = vars(config.training)
     if not is_selecting:

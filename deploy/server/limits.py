@@ -34,10 +34,9 @@ class Limits:
             timeout=above(0),
             wait_ms=between(0, 1000),
         )
-        if self.queue <= self.max_texts:  # /rerank embeds the query, too
+        if self.queue < self.max_texts:
             raise UserError(
-                f"queue {self.queue} must hold a whole request: more than max_texts, "
-                f"{self.max_texts}"
+                f"queue {self.queue} must hold a whole request: at least max_texts {self.max_texts}"
             )
 
     def check_texts(self, count: int) -> None:

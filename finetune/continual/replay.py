@@ -47,9 +47,9 @@ class Replayed:
         (chosen,) = self.orders[name](number)
         return name, chosen.tolist()
 
-    def steps(self, new: int) -> float:
+    def steps(self, new: int) -> int:
         """Return the number of all steps, replayed ones too, for `new` steps of the new task."""
-        return new / (1 - self.share) if len(self.orders) > 1 else new
+        return floor(new / (1 - self.share)) if len(self.orders) > 1 else new
 
 
 def buffer(items: Sequence[T], size: int, seed: int) -> list[T]:

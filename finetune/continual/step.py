@@ -77,13 +77,14 @@ def learn(
         model,
         objective,
         batches,
-        order.steps(orders[name].steps(epochs=1)),
+        orders[name].steps(epochs=1),
         settings,
         multipliers_of(model, settings, quiet),
         evaluate if new.held_out else None,
         new.task.monitor,
         quiet,
         before_step=hold if options.ewc else None,
+        all_steps=order.steps,
     )
     if options.ewc:
         few = buffer(new.items, FISHER_EXAMPLES, seed)

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 import random
 import sys
 import tracemalloc
@@ -15,6 +16,7 @@ import pytest
 import plainformer.corpora.tables
 from plainformer.base import UserError
 from plainformer.corpora import lines, read_documents, read_lines, read_rows, read_texts, suffix_of
+from plainformer.corpora.files import check_file
 
 zstd = pytest.importorskip("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
 fsspec = pytest.importorskip("fsspec")
@@ -236,3 +238,9 @@ def test_labelled_rows_are_read_packed_and_from_elsewhere(far, tmp_path):
         with pytest.raises(UserError, match=r"a\.jsonl\.gz:3: no column 'pair'"):
             rows[1].require("pair")
     assert [n for n, _ in read_lines(tmp_path / "a.jsonl.gz")] == [1, 2, 3]
+
+
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(UserError, match="is a pipe, and files are read again"):
+        check_file(str(tmp_path / "pipe.txt"))

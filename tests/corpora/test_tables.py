@@ -1,6 +1,7 @@
 """CSV and TSV as other programs write them: the right cells beside each file."""
 
 import csv
+import gzip
 import io
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from plainformer.base import UserError
 from plainformer.corpora import read_rows
 from plainformer.corpora.rows import MISSING, Columns, Doubtful, Row, read_columns, read_list
+from plainformer.corpora.sentence_table import has_header
 
 EXCEL = "\ufefftext;label\r\nhéllo, you;a\r\n"
 EXPECTED = [{"text": "héllo, you", "label": "a"}]
@@ -209,3 +211,8 @@ def test_columns_that_cannot_be_meant(options, message):
         "text": "a=b",
         "label": "c d",
     }
+
+
+def test_a_packed_table_of_nothing_has_no_header(tmp_path):
+    (tmp_path / "a.tsv.gz").write_bytes(gzip.compress(b""))
+    assert not has_header(str(tmp_path / "a.tsv.gz"), {})

@@ -183,7 +183,9 @@ def test_a_drop_that_brings_nothing_new_ends(server, monkeypatch):
         list(read_documents(f"{server.address}/drop,noranges/a.txt"))
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:9/a.txt", "http://[::1/a.txt"])
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:9/a.txt", "http://[::1/a.txt", "http://x/my file"]
+)
 def test_nobody_answers(address, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(plainformer.corpora.web, "PAUSE", 0.001)

@@ -134,3 +134,11 @@ def test_what_cannot_be_exported(models, tmp_path):
     model = quantize_int8(randomise(OURS["Encoder"](bert())))
     with pytest.raises(UserError, match="an int8 model cannot be exported"):
         export_onnx(model, tmp_path / "model.onnx")
+
+
+def test_weights_of_a_large_model_are_in_a_file_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("plainformer.deploy.onnx_export.MOST_BYTES", 0)
+    (tmp_path / "out").mkdir()
+    check(randomise(OURS["MaskedLM"](bert())).eval(), tmp_path / "out" / "model.onnx")
+    found = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert found == ["model.onnx", "model.onnx_data"]

@@ -81,6 +81,10 @@ def test_both_kinds(tmp_path):
     trimmed = check(whole, ["the red hen", "zebra hen"], tmp_path / "unigram")
     assert trimmed.vocab_size < whole.vocab_size
     transformers = pytest.importorskip("transformers")
+    grown = transformers.AutoTokenizer.from_pretrained(tmp_path / "unigram")
+    grown.add_tokens(["covid"])
+    grown.save_pretrained(tmp_path / "grown")
+    check(load_tokenizer(tmp_path / "grown"), ["the red hen"], None)  # without the added token
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "unigram")
     assert theirs("the red hen")["input_ids"] == trimmed.encode("the red hen").ids
 

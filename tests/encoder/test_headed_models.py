@@ -220,3 +220,14 @@ def test_a_subclass_is_saved_and_loaded_as_its_class(tmp_path: Path) -> None:
         assert type(again) is kind
         assert again.labels == ("noun", "verb", "other")
         assert torch.equal(again(**batch), model(**batch))
+
+
+@pytest.mark.parametrize(
+    "head", [MaskedLM, SequenceClassifier, TokenClassifier, QuestionAnswerer, ChoiceScorer]
+)
+def test_a_prediction_head_gives_vectors_of_the_size_of_the_token_table(head: Any) -> None:
+    model = randomise(head(modern(embedding_size=16, classifier_head="prediction"))).eval()
+    batch = padded([5, 3])
+    model(**batch)
+    if head is not MaskedLM:
+        assert model.classifier.weight.shape[1] == 16

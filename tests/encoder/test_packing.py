@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from plainformer.encoder import Encoder, MaskedLM, Packing, SequenceClassifier, Sequences
+from plainformer.base import UserError
+from plainformer.encoder import (
+    Encoder,
+    MaskedLM,
+    Packing,
+    SequenceClassifier,
+    Sequences,
+    prepack_weights,
+)
 from tests.encoder.tools import VOCAB, assert_close, bert, modern, padded, randomise
 
 CONFIGS = {
@@ -160,6 +168,9 @@ def test_a_batch_without_tokens(config: str, backend: Any, rows: int) -> None:
     assert torch.equal(out.pooler_output, torch.zeros(rows, 32))
     assert torch.equal(out.attentions[0], torch.zeros(rows, 4, 4, 4))
     assert torch.equal(randomise(MaskedLM(shape))(**batch), torch.zeros(rows, 4, VOCAB))
+    with torch.no_grad():
+        states = prepack_weights(Encoder(shape, backend=backend))(**batch).last_hidden_state
+    assert torch.equal(states, torch.zeros(rows, 4, 32))
     reads_all = shape.classifier_head == "prediction"
     for pooling in ("cls", "mean") if reads_all else ("cls",):
         classifier = randomise(SequenceClassifier(shape, pooling=pooling, backend=backend))
@@ -225,3 +236,8 @@ def test_logits_at_chosen_places(config: str) -> None:
     assert_close(lm(**packed, target_positions=mask), flat[mask], 1e-6)
     places = torch.tensor([5, 0, 12])
     assert_close(lm(**packed, target_positions=places), flat[places], 1e-6)
+
+
+def test_ids_without_a_batch_are_refused() -> None:
+    with pytest.raises(UserError, match=r"\(batch, seq\); packed ones"):
+        Encoder(CONFIGS["bert"])(torch.tensor([1, 2, 3]))

@@ -7,12 +7,14 @@ import torch
 from safetensors.torch import load_file
 
 from plainformer.base import UserError
-from plainformer.encoder import Encoder, EncoderConfig, SequenceClassifier
+from plainformer.encoder import Encoder, EncoderConfig, SequenceClassifier, TokenClassifier
 from plainformer.finetune import RobustOptions, finetune
 from plainformer.finetune.robust.l2_sp import PullToStart
 from plainformer.finetune.robust.reinit import reinit_layers
 from plainformer.finetune.run import build
 from plainformer.finetune.tasks.classification import Classification
+from plainformer.finetune.tasks.tagging.crf import ChainTagger
+from plainformer.finetune.tuning import add_lora
 from tests.finetune import gradients
 from tests.finetune import test_distributed as distributed
 from tests.finetune.test_robust import settings
@@ -111,3 +113,16 @@ def test_a_resumed_run_is_pulled_to_the_same_start(models, files, tmp_path):
     finetune(replace(config, out=resumed, resume=True), quiet=True)
     for name in ("model.safetensors", "log.jsonl", "metrics.json"):
         assert (resumed / name).read_bytes() == (config.out / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modern"])
+def test_fresh_layers_are_trained_under_a_tuned_encoder_with_a_crf_too(models, architecture):
+    tagger = TokenClassifier.from_pretrained(models[architecture], labels=("O", "B-x", "I-x"))
+    model = ChainTagger(tagger)
+    reinit_layers(model, 1)
+    add_lora(model, 2)
+    top = model.base.blocks[-1]
+    assert all(weight.requires_grad for weight in top.feed_forward.parameters())
+    layer = f"blocks.{len(model.base.blocks) - 1}.feed_forward.down.weight"
+    trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    assert any(name.endswith(layer) for name in trained)

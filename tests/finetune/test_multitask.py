@@ -370,6 +370,7 @@ def test_methods_combine(models, sections, tmp_path):
         ('[a]\ntrain = "x"\nbatch_size = "3"', "batch_size must be a whole number"),
         ('[a]\ntrain = "x"\nper_label = -1', r"\[a\]: per_label must be at least 0"),
         ('[a]\ntrain = "nothing-here.csv"', "nothing-here.csv"),
+        ('[a]\ntrain = "x"\ncontrastive = 20', r"\[a\]: contrastive trains a model of its own"),
     ],
 )
 def test_a_fault_in_the_file_of_tasks_is_named(models, tmp_path, content, fault):

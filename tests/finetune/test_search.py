@@ -15,7 +15,13 @@ import pytest
 from optuna.trial import TrialState
 
 from plainformer.base import UserError, read_json, write_json
-from plainformer.finetune import FinetuneConfig, Predictor, TaggingOptions, evaluate_folder
+from plainformer.finetune import (
+    FinetuneConfig,
+    Predictor,
+    RobustOptions,
+    TaggingOptions,
+    evaluate_folder,
+)
 from plainformer.finetune.data.fingerprint import fingerprints
 from plainformer.finetune.search import SearchConfig, run_search
 from plainformer.finetune.search.report import found_in
@@ -102,6 +108,8 @@ def test_the_default_space_surrounds_what_is_given():
         "batch_size": (4, 8, 16),
         "dropout": (0, 0.2),
     }
+    dropout = read_space(default_space(replace(config, robust=RobustOptions(rdrop=1.0))), config)
+    assert dropout["dropout"].values.ends == (0.05, 0.2), "R-Drop needs some"
 
 
 @pytest.mark.parametrize(

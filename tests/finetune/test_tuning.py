@@ -13,9 +13,12 @@ from plainformer.finetune import (
     ClassificationOptions,
     FinetuneConfig,
     Predictor,
+    RobustOptions,
     TuningOptions,
     finetune,
 )
+from plainformer.finetune.continual import ContinualOptions
+from plainformer.finetune.tasks.prompt import PromptOptions
 from plainformer.options import parse
 from plainformer.training import LoopConfig
 from tests.finetune import test_distributed as distributed
@@ -153,6 +156,8 @@ def test_the_table_is_printed(models, files, tmp_path, capsys):
         ({"lora": 8, "lora_alpha": 0.0}, "lora_alpha"),
         ({"lora": 8, "lora_targets": ("quary",)}, "no layer 'quary'; did you mean query"),
         ({"lora": 8, "lora_targets": ()}, "lora_targets are empty"),
+        ({"ia3": True, "lora_alpha": 99.0}, "lora_alpha is an option of lora or adalora"),
+        ({"lora_targets": ("down",)}, "lora_targets is an option of lora or adalora"),
     ],
 )
 def test_senseless_options_are_refused(options, message):
@@ -174,3 +179,19 @@ def test_added_to_random_weights_is_refused(tmp_path):
 def test_a_layer_that_the_model_has_not_is_refused(models, files, tmp_path):
     with pytest.raises(UserError, match="no layer of the model is named 'gate'"):
         finetune(settings(models, files, tmp_path, lora=2, lora_targets=("gate",)), quiet=True)
+
+
+def test_what_does_not_go_together_is_refused(models, files, tmp_path):
+    given = {"model": models["bert"], "train": files("train"), "out": tmp_path / "run"}
+    with pytest.raises(UserError, match="ascent_steps is an option of pgd or freelb"):
+        RobustOptions(fgm=1.0, ascent_steps=9)
+    with pytest.raises(UserError, match="buffer is an option of replay"):
+        ContinualOptions(buffer=7)
+    with pytest.raises(UserError, match="valid_share holds out examples without folds"):
+        FinetuneConfig(**given, folds=3, valid_share=0.5)
+    with pytest.raises(UserError, match="adalora sets numbers to 0"):
+        FinetuneConfig(**given, tuning=TuningOptions(adalora=4), robust=RobustOptions(ema=0.9))
+    with pytest.raises(UserError, match="template is one, templates are several"):
+        PromptOptions(
+            verbaliser="a=b,c=d", template="{text} [MASK]", templates=("{text} is [MASK]",)
+        )

@@ -1,5 +1,6 @@
 """Each loss against an independent one: that of transformers, or PyTorch's formula."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -367,3 +368,21 @@ def test_a_score_that_is_shared_is_no_prediction(dtype):
     for label, right in ((0, 0), (1, 0), (2, 1)):
         assert cross_entropy_loss(logits, torch.full((3,), label)).metrics["accuracy"] == right
     assert torch.equal(logits, before), "the scores are as they were"
+
+
+def test_padding_of_either_vocabulary_is_no_token():
+    """The loss is the same where one of the two has rows for padding, and they are never likely."""
+    student, teacher = models()
+    (batch,) = MaskedBatches(CHUNKS, MASKING, 200)(0)
+    wanted = Distillation(teacher, soft_share=1.0)(student, batch).metrics["soft"]
+    for padded in (student, teacher):
+        longer = MaskedLM(replace(shape(), vocab_size=shape().vocab_size + 6))
+        state = {**longer.state_dict()}
+        for name, tensor in padded.state_dict().items():
+            state[name] = state[name].clone()
+            state[name][tuple(slice(0, size) for size in tensor.shape)] = tensor
+        longer.load_state_dict(state)
+        longer.eval()
+        one, two = (longer, teacher) if padded is student else (student, longer)
+        found = Distillation(two, soft_share=1.0)(one, batch).metrics["soft"]
+        assert float(found) == pytest.approx(float(wanted), rel=1e-4)

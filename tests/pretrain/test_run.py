@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import shutil
 import signal
 from contextlib import redirect_stderr
 from dataclasses import replace
@@ -324,3 +325,13 @@ def test_a_prepared_corpus_that_was_replaced_is_refused(config, tmp_path):
     link.symlink_to(tmp_path / "b")
     with pytest.raises(UserError, match="corpus: the text has changed since the run"):
         run(replace(once, resume=True), quiet=True)
+
+
+def test_a_run_without_a_checkpoint_starts_anew_with_the_new_options(config, tmp_path):
+    first = short(config, tmp_path / "run")
+    run(first, quiet=True)
+    out = first.out
+    shutil.rmtree(out / "checkpoints")
+    training = replace(first.training, learning_rate=1e-3)
+    run(replace(first, resume=True, training=training), quiet=True)
+    assert json.loads((out / "options.json").read_text())["training"]["learning_rate"] == 1e-3

@@ -169,3 +169,11 @@ def test_a_sentencepiece_bpe_is_refused(tmp_path: Path) -> None:
     old = train_tokenizer(sentences(), kind="bpe", vocab_size=420)
     with pytest.raises(UserError, match="words cannot be added to SentencePiece's BPE"):
         extend(old, split_words(old, biology(), 2))
+
+
+def test_an_extended_tokenizer_has_no_token_types_where_the_old_one_had_none() -> None:
+    old = train_tokenizer(sentences(), vocab_size=300)
+    old.drop_token_types()
+    new = extend(old, ["photosynthesis"])
+    assert set(new.encode("the cat", "the dog").type_ids) == {0}
+    assert new.config() == old.config()

@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 
 from plainformer.base import UserError
 from plainformer.tokenizer import SPECIAL_TOKENS, WordPiece, load_tokenizer, train_tokenizer
+from plainformer.tokenizer.wordpiece import _Cache
 from tests.tokenizer.hostile import hostile
 
 SETTINGS = list(itertools.product([True, False], [None, True, False], [True, False]))
@@ -181,3 +182,17 @@ def test_caches_stay_small_and_change_nothing(wordpiece: WordPiece, monkeypatch)
     for cache in (small._pieces, small._matches):
         assert len(cache) <= 10 and len(cache._former) <= 10
     assert len(small._characters) <= 200
+
+
+def test_a_cache_may_change_while_it_is_read() -> None:
+    """Another thread may make the cache the former one between the look and the reading."""
+    cache = _Cache(len)
+    cache.entries = 1
+
+    class Changing(dict[str, int]):
+        def __contains__(self, key: object) -> bool:
+            cache._former = {}
+            return super().__contains__(key)
+
+    cache._former = Changing(word=4)
+    assert cache["word"] == 4

@@ -10,7 +10,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from plainformer.base import UserError
-from plainformer.training import choose_device, number_format, training_device
+from plainformer.training import available_memory, choose_device, number_format, training_device
 from plainformer.training.distributed import _backends
 from tests.training import toy
 
@@ -112,3 +112,17 @@ def test_a_name_without_a_device(machine):
     machine("mps")
     with pytest.raises(UserError, match="there is no device 'xpu' here: use auto, mps or cpu"):
         choose_device("xpu")
+
+
+def test_cached_files_are_free_memory_of_a_container(tmp_path, monkeypatch):
+    monkeypatch.setattr("plainformer.training.memory.CGROUP", tmp_path)
+    monkeypatch.setattr("plainformer.training.memory.MEMINFO", tmp_path / "none")
+    for name, text in {
+        "memory.max": "1000",
+        "memory.current": "900",
+        "memory.stat": "anon 100\ninactive_file 500\nactive_file 200",
+    }.items():
+        (tmp_path / name).write_text(text)
+    assert available_memory(torch.device("cpu")) == 800
+    (tmp_path / "memory.max").write_text("max")
+    assert available_memory(torch.device("cpu")) is None

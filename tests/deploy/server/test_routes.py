@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
-from plainformer.deploy.server import load_models
+from plainformer.deploy.server import create_app, load_models
 from plainformer.finetune import Embedder, Predictor
 from plainformer.finetune.prediction.outputs import answer
 from plainformer.tokenizer import load_tokenizer
@@ -182,3 +184,15 @@ def test_each_client_gets_its_own_answers_and_the_metrics_add_up(runs):
     assert float(numbers["te_batch_next_size_sum"]) == count
     assert float(numbers["te_batch_next_size_count"]) < 70  # some shared a batch
     assert float(numbers['te_queue_size{model="labels"}']) == 0
+
+
+def test_it_can_be_mounted_in_another_application(runs):
+    models = load_models([runs["labels"]])
+    whole = FastAPI()
+    whole.mount("/inner", create_app(models))
+    with TestClient(whole) as client:
+        text = "the red hen"
+        found = client.post("/inner/predict", json={"inputs": [text]})
+        assert found.status_code == 200, found.text
+        assert client.get("/inner/info").status_code == 200
+    models.close()

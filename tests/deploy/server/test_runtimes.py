@@ -102,6 +102,13 @@ def test_vectors_and_the_choice(runs, tmp_path, capsys, monkeypatch):
     for runtime in there():
         with pytest.raises(UserError, match="differs from the weights beside it"):
             Served.load(out, runtime=runtime)
+    monkeypatch.undo()
+    (out / "onnx" / "model.onnx").write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    assert Served.load(out).runtime == "torch"
+    assert "cannot open" in capsys.readouterr().err
+    for runtime in there():
+        with pytest.raises(UserError, match="cannot open"):
+            Served.load(out, runtime=runtime)
 
 
 def test_groups_need_little_padding():

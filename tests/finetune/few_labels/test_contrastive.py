@@ -26,7 +26,12 @@ from plainformer.finetune import (
 )
 from plainformer.finetune.data.batch import Batch
 from plainformer.finetune.few_labels import contrastive_pairs
-from plainformer.finetune.few_labels.contrastive import pairs_of, with_classifier
+from plainformer.finetune.few_labels.contrastive import (
+    pairs_of,
+    with_classifier,
+    without_classifier,
+)
+from plainformer.finetune.label_order import with_label_order
 from plainformer.finetune.tasks.sentence_embedding import SentenceEmbedding
 from tests.finetune.few_labels.conftest import TRAINING
 from tests.finetune.gradients import LABELS, TASK, TOKENIZER, items
@@ -94,12 +99,21 @@ def test_the_head_is_logistic_regression_on_the_vectors(
     logits = torch.from_numpy(Embedder.load(run.out)(texts))
     np.testing.assert_allclose(logits.softmax(-1).numpy(), said, atol=1e-6)
     close(logits.numpy(), theirs(run.out, texts))
+    whole = Embedder.load(run.out)
+    vectors = replace(whole, model=without_classifier(whole.model))(texts)
+    turned = with_label_order(
+        predictor.task, predictor.model, tuple(reversed(predictor.task.labels))
+    )
+    for one, other in zip(said, replace(predictor, task=turned)(texts), strict=True):
+        found = [other.probabilities[label] for label in predictor.task.labels]
+        assert found == pytest.approx(one, abs=1e-6)
     (run.out / "modules.json").write_text(json.dumps(modules[:-1]))
-    vectors = Embedder.load(run.out)
+    vectors_of = Embedder.load(run.out)
+    np.testing.assert_array_equal(vectors_of(texts), vectors)
     lines = Path(few["train"]).read_text().splitlines()[1:]
     learned, labels = zip(*(line.split("\t") for line in lines), strict=True)
-    regression = LogisticRegression(tol=1e-10, max_iter=9999).fit(vectors(learned), labels)
-    np.testing.assert_allclose(regression.predict_proba(vectors(texts)), said, atol=1e-4)
+    regression = LogisticRegression(tol=1e-10, max_iter=9999).fit(vectors_of(learned), labels)
+    np.testing.assert_allclose(regression.predict_proba(vectors), said, atol=1e-4)
 
 
 def test_a_label_that_is_never_seen_is_never_said() -> None:
@@ -116,10 +130,10 @@ def test_a_label_that_is_never_seen_is_never_said() -> None:
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"task": ClassificationOptions(contrastive=1, balance="focal")}, "without balance"),
+        ({"task": ClassificationOptions(contrastive=1, balance="focal")}, "go with balance"),
         ({"task": ClassificationOptions(contrastive=1, overflow="windows")}, "overflow windows"),
-        ({"robust": RobustOptions(mixup=0.2)}, "without mixup"),
-        ({"tuning": TuningOptions(lora=2)}, "without lora"),
+        ({"robust": RobustOptions(mixup=0.2)}, "go with mixup"),
+        ({"tuning": TuningOptions(lora=2)}, "go with lora"),
     ],
     ids=str,
 )
