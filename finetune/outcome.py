@@ -25,4 +25,4 @@ class Outcome:
     @property
     def score(self) -> float:
         """Return the main score: the first of the metric."""
-        return next(iter(self.metric.scores().values()))
+        return self.metric.main[1]

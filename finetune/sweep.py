@@ -40,7 +40,7 @@ from plainformer.finetune.data.fingerprint import fingerprints, refuse_changes, 
 from plainformer.finetune.data.split import folds
 from plainformer.finetune.distillation import check_teachers
 from plainformer.finetune.length import with_length
-from plainformer.finetune.metrics import Table
+from plainformer.finetune.metrics import Table, rankable
 from plainformer.finetune.outcome import Outcome
 from plainformer.finetune.promote import promote
 from plainformer.finetune.run import (
@@ -206,7 +206,7 @@ def over_seeds(config: FinetuneConfig, runs: Runs) -> Summary:
         return f"seed-{seed}", runs(f"seed-{seed}", seeded, lambda c: run_once(c, runs.quiet))
 
     found = dict(map(run, range(config.seeds)))
-    best = max(found, key=lambda name: sort_key(first(found[name])))
+    best = max(found, key=lambda name: rankable(first(found[name])))
     return Summary("seeds", found, best)
 
 
@@ -266,8 +266,3 @@ def format_spread(values: Sequence[float]) -> tuple[str, str]:
         return "–", "–"
     deviation = "" if found["sd"] is None else f" ± {found['sd']:.3f}"
     return f"{found['mean']:.3f}{deviation}", f"{min(values):.3f} – {max(values):.3f}"
-
-
-def sort_key(score: float) -> float:
-    """Return the score, or −∞ where it is not defined."""
-    return -math.inf if math.isnan(score) else score

@@ -22,7 +22,7 @@ from plainformer.finetune.continual.step import learn
 from plainformer.finetune.data.fingerprint import Fingerprints, remember
 from plainformer.finetune.multitask.data import TaskData, settings_of
 from plainformer.finetune.multitask.load import TASKS_FILE
-from plainformer.finetune.multitask.outcome import main_score, save_tasks
+from plainformer.finetune.multitask.outcome import save_tasks
 from plainformer.finetune.run import RESUMED_MAY_DIFFER, new_data
 from plainformer.training import (
     is_main,
@@ -105,7 +105,7 @@ def take_step(
         save_options(replace(settings, resume=False), settings.out)
     model, result = learn(config, data, folder, before, quiet)
     outcome = save_tasks(config, model, data, result, quiet)
-    found = {n: main_score(metric) for n, metric in outcome.metrics.items()}
+    found = {n: metric.main for n, metric in outcome.metrics.items()}
     with main_first():
         if is_main():
             scores = {n: {measure: value} for n, (measure, value) in found.items()}

@@ -17,7 +17,7 @@ from plainformer.base import Fields, UserError, nan_to_null, plural, read_json, 
 from plainformer.base.say import say
 from plainformer.finetune.data.fingerprint import FILE as DATA
 from plainformer.finetune.data.fingerprint import Fingerprints, remember
-from plainformer.finetune.metrics import Table
+from plainformer.finetune.metrics import Table, rankable
 from plainformer.finetune.outcome import Outcome
 from plainformer.finetune.prediction.predictor import Predictor, encode_all, measure
 from plainformer.finetune.promote import promote
@@ -90,12 +90,8 @@ class Stages:
         """Return the stage with the best validation score; the last where none is chosen by it."""
         if not (self.config.select and self.held_out):
             return list(self._finished)[-1]
-
-        def score(name: str) -> float:
-            value = next(iter(self._scores(name).values()))
-            return -math.inf if math.isnan(value) else value
-
-        return max(self._finished, key=score)
+        main = {name: next(iter(self._scores(name).values())) for name in self._finished}
+        return max(main, key=lambda name: rankable(main[name]))
 
     def keep(self, name: str) -> Outcome:
         """Copy the model of a stage to the folder of the run, and measure it."""

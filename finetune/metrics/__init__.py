@@ -1,6 +1,6 @@
 """Metrics of predictions, updated one example at a time."""
 
-from plainformer.finetune.metrics.base import Metric, Mistake, Table
+from plainformer.finetune.metrics.base import Metric, Mistake, Table, rankable
 from plainformer.finetune.metrics.choice import ChoiceMetric
 from plainformer.finetune.metrics.classification import ClassMetric
 from plainformer.finetune.metrics.multi_label import LabelsMetric
@@ -20,4 +20,5 @@ __all__ = [
     "RelationMetric",
     "RetrievalMetric",
     "Table",
+    "rankable",
 ]

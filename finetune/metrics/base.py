@@ -34,6 +34,11 @@ class Mistake:
     predicted: str = field(compare=False)
 
 
+def rankable(score: float) -> float:
+    """Return a score to compare by: −∞ where it is not defined."""
+    return -math.inf if math.isnan(score) else score
+
+
 class Metric(ABC):
     """Counts from which scores are computed.
 
@@ -55,7 +60,12 @@ class Metric(ABC):
 
     @abstractmethod
     def scores(self) -> dict[str, float]:
-        """Compute the scores, the one by which models are compared first."""
+        """Compute the scores, the main one first."""
+
+    @property
+    def main(self) -> tuple[str, float]:
+        """Return the name and the value of the main score, by which models are compared."""
+        return next(iter(self.scores().items()))
 
     def tables(self) -> list[Table]:
         """Return tables of more detailed scores; by default none."""

@@ -33,18 +33,13 @@ class SeveralOutcome:
     @property
     def score(self) -> float:
         """Return the mean of the tasks' main scores."""
-        return float(np.mean([main_score(metric)[1] for metric in self.metrics.values()]))
+        return float(np.mean([metric.main[1] for metric in self.metrics.values()]))
 
     def table(self) -> Table:
         """Tabulate the main score of each task, and their mean."""
-        rows = [(name, *main_score(metric), metric.count) for name, metric in self.metrics.items()]
+        rows = [(name, *metric.main, metric.count) for name, metric in self.metrics.items()]
         columns = ("task", "judged by", "score", "examples")
         return Table("scores", columns, [*rows, ("mean", "", self.score, "")])
-
-
-def main_score(metric: Metric) -> tuple[str, float]:
-    """Return the name and the value of the main score: the first of the metric."""
-    return next(iter(metric.scores().items()))
 
 
 def save_tasks(

@@ -26,7 +26,7 @@ from plainformer.finetune.micro_batches import micro_batches
 from plainformer.finetune.multitask.config import MultitaskConfig
 from plainformer.finetune.multitask.data import TaskBatch, TaskData, settings_of, several_objective
 from plainformer.finetune.multitask.load import TASKS_FILE
-from plainformer.finetune.multitask.outcome import SeveralOutcome, main_score, save_tasks
+from plainformer.finetune.multitask.outcome import SeveralOutcome, save_tasks
 from plainformer.finetune.multitask.sampling import TaskOrder, probabilities
 from plainformer.finetune.multitask.several_heads import SeveralHeads
 from plainformer.finetune.prediction.predictor import MeanLoss
@@ -138,7 +138,7 @@ def train_tasks(
         for name, one in data.items():
             loss = MeanLoss()
             metric = one.score(model.tasks[name], loss)[1]
-            label, value = main_score(metric)
+            label, value = metric.main
             found |= {f"{name}/loss": loss.value, f"{name}/{label}": value}
             scores.append(value)
             losses.append(loss.value)

@@ -69,7 +69,7 @@ def _(metric: Counted) -> dict[str, "Figure"]:
     counts: Int64[np.ndarray, "names names"] = np.array(
         [[metric.confusion[true, said] for said in names] for true in names], np.int64
     )
-    score, value = next(iter(metric.scores().items()))
+    score, value = metric.main
     shown = [name or DASH for name in names]
     return {"confusion": confusion_figure(shown, counts, f"{score} {value:.1%}")}
 

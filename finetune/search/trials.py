@@ -94,7 +94,7 @@ def reporting(trial: optuna.Trial) -> Watch:
 
 def finish(claim: Claim, outcome: Outcome, study: SharedStudy, out: Path) -> str:
     """Record the score of a trial; keep its run if it is the best so far."""
-    name, score = next(iter(outcome.metric.scores().items()))
+    name, score = outcome.metric.main
     if score != score:  # NaN: the score is not defined on these examples
         study.end(claim, None, TrialState.FAIL, f"its {name} is not defined")
         return f"failed: its {name} is not defined"

@@ -9,7 +9,6 @@ predictions instead, of any models of one task.
 """
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 import torch
 
 from plainformer.finetune.ensemble import Finetuned, mean_task
-from plainformer.finetune.metrics import Metric
+from plainformer.finetune.metrics import Metric, rankable
 
 Measure = Callable[[Finetuned], Metric]
 """A function that measures a model on validation examples."""
@@ -44,13 +43,13 @@ def uniform(members: Sequence[Finetuned]) -> Soup:
 def greedy(members: Sequence[Finetuned], measure: Measure) -> Soup:
     """Mix the best member with those with which the main score does not fall."""
     metrics = {member.folder: measure(member) for member in members}
-    scores = {folder: main_score(metric) for folder, metric in metrics.items()}
+    scores = {folder: rankable(metric.main[1]) for folder, metric in metrics.items()}
     best, *others = sorted(members, key=lambda member: scores[member.folder], reverse=True)
     used, mixed, metric = [best], best, metrics[best.folder]
     for member in others:
         tried = mean_weights([*used, member])
         found = measure(tried)
-        if main_score(found) >= main_score(metric):
+        if rankable(found.main[1]) >= rankable(metric.main[1]):
             used, mixed, metric = [*used, member], tried, found
     ranked = {member.folder: scores[member.folder] for member in (best, *others)}
     return Soup(mixed, tuple(member.folder for member in used), ranked, metric)
@@ -72,9 +71,3 @@ def mean_weights(members: Sequence[Finetuned]) -> Finetuned:
         }
     )
     return replace(first, task=mean_task(members), model=model)
-
-
-def main_score(metric: Metric) -> float:
-    """Return the main score of a metric; −∞ where it is not defined."""
-    score = next(iter(metric.scores().values()))
-    return -math.inf if math.isnan(score) else score

@@ -36,8 +36,7 @@ from plainformer.finetune.tasks.classification import (
     label_names,
     label_of,
 )
-from plainformer.finetune.tasks.tagging.sentences import strings
-from plainformer.finetune.tasks.texts import chosen
+from plainformer.finetune.tasks.texts import chosen, strings
 from plainformer.tokenizer import Encoding, Tokenizer, Tokens
 
 if TYPE_CHECKING:

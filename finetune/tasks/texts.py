@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from plainformer.base import UserError
-from plainformer.corpora import Row
+from plainformer.corpora import Row, suffix_of
 from plainformer.finetune.data.example import Example
 from plainformer.finetune.data.words import Words, join_text, of_part, split_text
 from plainformer.tokenizer import Tokens
@@ -74,3 +74,16 @@ def chosen(tokens: Tokens, places: Iterable[int]) -> Tokens:
         [tokens.offsets[i] for i in some],
         [tokens.word_ids[i] for i in some],
     )
+
+
+def strings(row: Row, name: str) -> tuple[str, ...]:
+    """Return a field as a list of strings; split a cell at spaces.
+
+    Raises `UserError` for any other value.
+    """
+    values = row.items(name)
+    if isinstance(values, str) and suffix_of(row.file) in (".csv", ".tsv"):
+        values = values.split()
+    if not isinstance(values, list | tuple) or not all(isinstance(v, str | int) for v in values):
+        raise UserError(f"{row.source}: column {name!r} is not a list of texts: {values!r:.40}")
+    return tuple(str(value) for value in values)

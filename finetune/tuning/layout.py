@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from plainformer.base import Fields
+from plainformer.base import Fields, UserError
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import Adapter
@@ -91,6 +91,14 @@ def places_by_layer(
         if f"{name}.{end}" in tensors:
             found.setdefault(place.layer, {})[name] = place
     return found
+
+
+def plain_layer(model: PretrainedModel, path: str) -> Linear:
+    """Return a layer to add parameters to; raise `UserError` where it has some."""
+    layer = model.get_submodule(path)
+    if type(layer) is not Linear:
+        raise UserError(f"{path} is a {type(layer).__name__} already")
+    return layer
 
 
 def needed(settings: Fields, **values: Any) -> None:

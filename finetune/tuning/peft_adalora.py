@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 
 from plainformer.base import UserError
-from plainformer.encoder.linear import Linear
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import Adapter
 from plainformer.encoder.weights.family import Tensors
 from plainformer.finetune.tuning.adalora import AdaLoraLinear
-from plainformer.finetune.tuning.layout import Layout, needed, places, places_by_layer
+from plainformer.finetune.tuning.layout import Layout, needed, places, places_by_layer, plain_layer
 from plainformer.finetune.tuning.merge import put
 from plainformer.finetune.tuning.peft_lora import ONLY, get, overlap, pair_of, parameter
 
@@ -78,9 +77,7 @@ def read(model: PretrainedModel, adapter: Adapter, tensors: Tensors) -> set[str]
     by_layer = places_by_layer(model, tensors, A)
     understood = set[str]()
     for path, found in by_layer.items():
-        base = model.get_submodule(path)
-        if type(base) is not Linear:
-            raise UserError(f"{path} is a {type(base).__name__} already")
+        base = plain_layer(model, path)
         parts = tuple(place.part for place in found.values())
         layer = AdaLoraLinear(base, parts, 1, scale, settings.number("lora_dropout", 0.0))
         for name, place in found.items():

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from plainformer.base import Fields, UserError
-from plainformer.encoder.linear import Linear
 from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import Adapter
 from plainformer.encoder.weights.family import Tensors
 from plainformer.finetune.tuning.ia3 import ScaledLinear
-from plainformer.finetune.tuning.layout import Layout, needed, places, places_by_layer
+from plainformer.finetune.tuning.layout import Layout, needed, places, places_by_layer, plain_layer
 from plainformer.finetune.tuning.merge import put
 from plainformer.finetune.tuning.peft_lora import overlap, parameter, parts_of
 
@@ -62,9 +61,7 @@ def read(model: PretrainedModel, adapter: Adapter, tensors: Tensors) -> set[str]
     needed(adapter.settings, **ONLY)
     by_layer = places_by_layer(model, tensors, SCALE)
     for path, found in by_layer.items():
-        base = model.get_submodule(path)
-        if type(base) is not Linear:
-            raise UserError(f"{path} is a {type(base).__name__} already")
+        base = plain_layer(model, path)
         scales, kinds = dict[str, Tensor](), set[bool]()
         for name, place in found.items():
             of_input = is_of_input(name, adapter.settings)

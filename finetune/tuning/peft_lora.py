@@ -21,7 +21,14 @@ from plainformer.encoder.pretrained import PretrainedModel
 from plainformer.encoder.weights import Adapter
 from plainformer.encoder.weights.family import Tensors
 from plainformer.finetune.tuning.dora import DoraLinear
-from plainformer.finetune.tuning.layout import Layout, Place, needed, places, places_by_layer
+from plainformer.finetune.tuning.layout import (
+    Layout,
+    Place,
+    needed,
+    places,
+    places_by_layer,
+    plain_layer,
+)
 from plainformer.finetune.tuning.lora import LoraLinear, lora_scale
 from plainformer.finetune.tuning.merge import put
 
@@ -116,9 +123,7 @@ def read(model: PretrainedModel, adapter: Adapter, tensors: Tensors) -> set[str]
     by_layer = places_by_layer(model, tensors, A)
     understood = set[str]()
     for path, found in by_layer.items():
-        base = model.get_submodule(path)
-        if type(base) is not Linear:
-            raise UserError(f"{path} is a {type(base).__name__} already")
+        base = plain_layer(model, path)
         pairs: dict[str, tuple[Tensor, Tensor, Tensor | None]] = {}
         scales = set()
         for name, place in found.items():

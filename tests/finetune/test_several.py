@@ -18,8 +18,9 @@ from plainformer.base import UserError, nan_to_null, write_text
 from plainformer.commands.finetune import run as command
 from plainformer.finetune import FinetuneConfig, Predictor, evaluate_folder, finetune
 from plainformer.finetune.data.split import folds
+from plainformer.finetune.metrics import rankable
 from plainformer.finetune.promote import promote
-from plainformer.finetune.sweep import Summary, sort_key
+from plainformer.finetune.sweep import Summary
 from plainformer.finetune.tasks.classification import ClassExample, Classification
 from plainformer.training import LoopConfig
 from tests.finetune.conftest import rows
@@ -172,7 +173,7 @@ def test_other_options_are_refused_by_name(three):
 
 def test_a_score_that_is_not_defined_is_never_the_best():
     found = {"seed-0": {"r": math.nan}, "seed-1": {"r": -0.5}}
-    assert max(found, key=lambda name: sort_key(found[name]["r"])) == "seed-1"
+    assert max(found, key=lambda name: rankable(found[name]["r"])) == "seed-1"
     summary = Summary("seeds", found, "seed-1")
     assert summary.tables()[0].rows == [("r", "–", "–")]
     written = nan_to_null(summary.to_json())

@@ -31,6 +31,7 @@ from plainformer.corpora import (
 from plainformer.finetune.data.example import Example, Prediction
 from plainformer.finetune.data.words import Word, Words
 from plainformer.finetune.tasks.tagging.iob import Span, are_entities, iob2, is_tag, spans
+from plainformer.finetune.tasks.texts import strings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,16 +221,3 @@ def check_scheme(example: Sentence) -> None:
                 f"{example.source_of(place)}: the tag {tag!r} of {example.words[place]!r} is not "
                 "of the form O, B-TYPE, I-TYPE (or E-, S-, M-, L-, U-), as others are"
             )
-
-
-def strings(row: Row, name: str) -> tuple[str, ...]:
-    """Return a field as a list of strings; split a cell at spaces.
-
-    Raises `UserError` for any other value.
-    """
-    values = row.items(name)
-    if isinstance(values, str) and suffix_of(row.file) in (".csv", ".tsv"):
-        values = values.split()
-    if not isinstance(values, list | tuple) or not all(isinstance(v, str | int) for v in values):
-        raise UserError(f"{row.source}: column {name!r} is not a list of texts: {values!r:.40}")
-    return tuple(str(value) for value in values)
