@@ -343,7 +343,7 @@ def test_a_text_that_may_be_missing_and_labels_that_were_parted_are_said(tmp_pat
     found = read(tmp_path, Classification, "f.csv", "text,label\nNA,x\nb,y\nnull,x\n")
     assert "2 texts read 'NA' " in Classification.remarks(config(), found)[-1]
     found = read(tmp_path, MultiLabel, "f.csv", 'text,labels\nt,"a, b"\nt,c\n')
-    assert "labels are parted at ','" in MultiLabel.remarks(config(), found)[-1]
+    assert "labels are split at ','" in MultiLabel.remarks(config(), found)[-1]
 
 
 def rows(seed: int) -> list[tuple[str, str]]:
