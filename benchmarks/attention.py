@@ -122,9 +122,10 @@ def main() -> None:
         row = ""
         for backward in (False, True):
             times: dict[str, list[float]] = {form: [] for form in FORMS}
-            for _ in range(rounds):
-                for form in FORMS:
-                    times[form].append(timed(form, inputs, sequences, backward))
+            for number in range(rounds):
+                for form in [*FORMS][number % len(FORMS) :] + [*FORMS][: number % len(FORMS)]:
+                    anew = Sequences.of(sequences.lengths)  # nothing is kept from another call
+                    times[form].append(timed(form, inputs, anew, backward))
             row += "".join(f"{median(times[form]):>10.2f}" for form in FORMS)
         print(f"{name:<24}{row}", flush=True)
 

@@ -83,7 +83,11 @@ def main() -> None:
         write_examples(test, few_of_each(held_out, 250, seed=0))
         for choice in options.choices:
             scores = accuracies(options.model, dict(CHOICES[choice]), options.seeds, test)
-            print(f"{choice:<24} {mean(scores):6.1%} ± {stdev(scores):.1%}", flush=True)
+            spread = stdev(scores) if len(scores) > 1 else 0.0
+            print(
+                f"{choice:<24} {mean(scores):6.1%} ± {spread:.1%}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -237,8 +237,9 @@ def report_on(comparison: Comparison, seeds: int) -> dict[str, Any]:
     runs = [compare(comparison, seed, dropout=0.1, steps=comparison.steps) for seed in range(seeds)]
     for side, mine in zip(SIDES, zip(*runs, strict=True), strict=True):
         scores = [run.score for run in mine]
+        spread = stdev(scores) if len(scores) > 1 else 0.0
         print(
-            f"  {side:<12} {comparison.task.monitor} {mean(scores):.4f} ± {stdev(scores):.4f} "
+            f"  {side:<12} {comparison.task.monitor} {mean(scores):.4f} ± {spread:.4f} "
             f"({min(scores):.4f} – {max(scores):.4f}), "
             f"{median(run.seconds for run in mine):.1f} s",
             flush=True,

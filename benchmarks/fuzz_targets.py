@@ -231,7 +231,7 @@ def restore_of(run: Path) -> Callable[[Path], None]:
 
 
 def repair_sums(folder: Path, rng: random.Random) -> None:
-    """Correct the checksums in half of the cases, so that the content itself is read."""
+    """Correct the checksums in seven of ten cases, so that the content itself is read."""
     if rng.random() < 0.7:
         for checkpoint in (folder / "checkpoints").iterdir():
             if (checkpoint / SUMS).exists():

@@ -17,6 +17,7 @@ NOMINAL = {
     "H100": 989e12,
     "H200": 989e12,
     "L40S": 362e12,
+    "L40": 181e12,
     "L4": 121e12,
 }
 """Dense bf16 operations a second by the data sheets (without sparsity)."""

@@ -97,7 +97,8 @@ def main() -> None:
         if number == 0:
             print(f"{'':<20}" + "".join(f"{name:>18}" for name in found[0]))
         cells = (
-            f"{mean(row[name] for row in found):.3f} ± {stdev(row[name] for row in found):.3f}"
+            f"{mean(row[name] for row in found):.3f} ± "
+            f"{stdev(row[name] for row in found) if len(found) > 1 else 0.0:.3f}"
             for name in found[0]
         )
         print(f"{choice:<20}" + "".join(f"{cell:>18}" for cell in cells), flush=True)

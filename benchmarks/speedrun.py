@@ -161,6 +161,7 @@ def train(folder: Path, entry: Path, seeds: int) -> None:
 
 def clock(folder: Path, entry: Path) -> None:
     """Time a whole run of an entry and one of the baseline, step by step in turns."""
+    torch.set_num_threads(2)
     material, _ = fixed_text(folder)
     runs: list[Run] = []
     seconds = []
@@ -220,7 +221,8 @@ def git(*command: str) -> str:
 
 def table(records: Path) -> str:
     """Format the records, fastest first."""
-    rows = [json.loads(line) for line in records.read_text().splitlines()]
+    kept = records.read_text(encoding="utf-8").splitlines() if records.exists() else []
+    rows = [json.loads(line) for line in kept]
     lines = [
         f"| [{row['entry']}](speedrun_entries/{row['entry']}.py) | {row['ratio']:.3f} "
         f"| {row['seconds']:.1f} | {row['loss']:.3f} ± {row['deviation']:.3f} | {row['seeds']} "

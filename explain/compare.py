@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from plainformer.base import UserError, read_json
+from plainformer.base.extras import need
 from plainformer.base.figures import BLUE, GREY, ORANGE, panel, save_png
 from plainformer.encoder.declared import load_declared
 from plainformer.encoder.pretrained import PretrainedModel
@@ -181,10 +182,8 @@ def their_tokenizer_of(folder: Path) -> Any:
 
 def import_transformers() -> Any:
     """Import `transformers` without its warnings; raise `UserError` if it is not installed."""
-    try:
-        transformers: Any = import_module("transformers")
-    except ImportError:
-        raise UserError("comparing needs transformers: pip install transformers") from None
+    need("transformers", extra="compare", purpose="comparing")
+    transformers: Any = import_module("transformers")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     return transformers

@@ -255,7 +255,7 @@ for word in new:
 # $$\max_{x_1 \dots x_n} \; \sum_{i=1}^{n} \log p(x_i)$$
 #
 # A word of $n$ letters can be cut in $2^{n-1}$ ways. We need not try them all: to cut the first
-# seven letters, try each possible last piece behind the best way to cut what comes before it, which
+# seven letters, try each possible last piece after the best way to cut what comes before it, which
 # is known already. This is the **Viterbi** algorithm, from left to right.
 
 # %% viterbi
@@ -293,8 +293,9 @@ print(len(same), "words cut alike")
 
 # %% [markdown]
 # Where do the probabilities come from? Training begins with a large vocabulary, cuts the text,
-# counts the pieces, and drops those without which the text becomes least improbable; and again,
-# until the vocabulary has the wanted size. Merging grows a vocabulary; unigram shrinks one.
+# counts the pieces, and drops those that are missed least: their removal lowers the probability of
+# the text least. And again, until the vocabulary has the wanted size. Merging grows a vocabulary;
+# unigram shrinks one.
 #
 # Here is one word cut by all of them. The three vocabularies are equally large.
 
@@ -315,7 +316,7 @@ show(
 assert rows["WordPiece"][-2:] == ("##ta", "##ble") and "able" in rows["unigram"]
 
 # %% [markdown]
-# WordPiece never looks ahead: behind `get` it takes the longest piece, `##ta`, and so misses
+# WordPiece never looks ahead: after `get` it takes the longest piece, `##ta`, and so misses
 # `able`. Unigram weighs whole ways to cut, and finds `un`, `for` and `able`. But none of the three
 # knows grammar. They count, and where a piece is also a part of the word's meaning, that is
 # because such parts recur.
@@ -465,7 +466,7 @@ claim(ratios[3] - ratios[4], "0.15", within=0.05)
 #
 # `encode` does all of it for one text. Around the text stand two **special tokens**, pieces that no
 # text contains: `[CLS]` in front, whose [vector](02_vectors.py) will stand for the whole text, and
-# `[SEP]` behind.
+# `[SEP]` at the end.
 
 # %% encode
 text = "Naïve   travellers of the tropics"

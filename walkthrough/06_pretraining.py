@@ -216,6 +216,7 @@ def watch(model: MaskedLM) -> dict[str, float]:
 
 
 settings = TrainingConfig(
+    device="cpu",
     steps=STEPS,
     eval_every=EVERY,
     checkpoint_every=0,  # none before the end

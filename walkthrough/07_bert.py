@@ -364,10 +364,10 @@ with torch.no_grad():
 # ## A planted mistake
 #
 # Now the other case: somebody writes an encoder, and it is nearly right. Four such encoders, each
-# with one mistake. The first uses an approximation of GELU by the hyperbolic tangent, which some
-# models do and BERT does not. The second adds another $\varepsilon$ in the layer norm. The third
-# has two bias vectors of layer 2 in each other's place. The fourth splits the vectors into 6 heads,
-# not 12.
+# with one mistake. The first uses an approximation of GELU by the hyperbolic tangent. Google's own
+# code of BERT has it, but `hidden_act = "gelu"` in this folder means the exact form. The second
+# adds another $\varepsilon$ in the layer norm. The third has two bias vectors of layer 2 in each
+# other's place. The fourth splits the vectors into 6 heads, not 12.
 
 
 # %% mistakes

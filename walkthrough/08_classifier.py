@@ -226,7 +226,7 @@ outcome = finetune(
         epochs=6,  # passes over the examples
         batch_size=16,
         max_length=48,
-        training=LoopConfig(learning_rate=1e-3, eval_every=10, checkpoint_every=0),
+        training=LoopConfig(device="cpu", learning_rate=1e-3, eval_every=10, checkpoint_every=0),
     ),
     quiet=True,
 )
@@ -288,7 +288,9 @@ for start in ("pretrained", "random"):
             epochs=4,
             batch_size=16,
             max_length=48,
-            training=LoopConfig(learning_rate=1e-3, eval_every=1000, checkpoint_every=0),
+            training=LoopConfig(
+                device="cpu", learning_rate=1e-3, eval_every=1000, checkpoint_every=0
+            ),
         ),
         quiet=True,
     )
@@ -346,7 +348,7 @@ assert metric.mistakes[0].score > 0.9
 # %% predict
 from plainformer.finetune import Predictor
 
-predictor = Predictor.load(folder / "pretrained" / "seed-0")
+predictor = Predictor.load(folder / "pretrained" / "seed-0", device="cpu")
 for prediction in predictor(["A warm, funny and moving film.", "Dull, and far too long."]):
     assert np.isclose(sum(prediction.probabilities.values()), 1)
     print(prediction.label, prediction.probabilities)

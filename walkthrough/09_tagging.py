@@ -355,7 +355,7 @@ def train(crf: bool) -> EntityMetric:
         epochs=4,
         batch_size=16,
         select=False,  # keep the last weights: the held-out sentences choose nothing
-        training=LoopConfig(learning_rate=3e-3, eval_every=0, checkpoint_every=0),
+        training=LoopConfig(device="cpu", learning_rate=3e-3, eval_every=0, checkpoint_every=0),
     )
     return finetune(config, quiet=True).metric
 
@@ -398,7 +398,7 @@ show(figure, "Three accuracies that are close together, and three values of F1 t
 # %% transitions
 from plainformer.finetune import Predictor
 
-predictor = Predictor.load(folder / "crf")
+predictor = Predictor.load(folder / "crf", device="cpu")
 names = predictor.task.labels
 learned = predictor.model.crf.chain.transitions.detach()
 figure, axes = panel(5.4, 4.4)

@@ -216,7 +216,8 @@ show(
 # Every matrix moves a little, in every layer; and the higher the layer, the fewer the directions.
 # There is a reason. The gradient of a matrix is a sum of one outer product $\delta x^\top$ for each
 # token, so its rank is at most the number of tokens. In the top layer only the vector of `[CLS]`
-# goes on to the logits: there the rank is at most the number of texts.
+# goes on to the logits: there the rank of the feed-forward matrices is at most the number of texts,
+# and that of keys and values at most heads times texts.
 
 # %% gradient-rank
 inputs, targets = batch(model, short_questions[:5])
@@ -318,7 +319,7 @@ assert shares["bert-base"] < shares["bert-small"] < shares["bert-mini"] < shares
 
 # %% [markdown]
 # Less is trained, and less is kept in memory: a trained number has a gradient and the two moments
-# of [AdamW](06_pretraining.py), a frozen one has none.
+# of [AdamW](14_cluster.py#bytes), a frozen one has none.
 #
 # ## Other places for a small change
 #
@@ -375,7 +376,7 @@ expected = torch.cat([query, layer.scales["key"] * key, layer.scales["value"] * 
 torch.testing.assert_close(layer(x), expected)
 
 # %% [markdown]
-# An **adapter** is a small network behind a frozen layer: down to a few numbers, a nonlinearity, up
+# An **adapter** is a small network after a frozen layer: down to a few numbers, a nonlinearity, up
 # again, and added, like the layer itself, to what is there already:
 #
 # $$y + W_{\text{up}} \, \text{gelu}(W_{\text{down}}\, y + b_{\text{down}}) + b_{\text{up}}$$
@@ -484,8 +485,9 @@ assert scores["prefix of 8"] < scores["head alone"] + 6
 # %% [markdown]
 # LoRA trains 2.1 % of what the training of all layers does, and has 76 % right, against 78 %; the
 # head alone has 61 %. Adapters, BitFit and even a LoRA of rank 1 are not far behind: with 500 test
-# questions, differences of two points are luck. (To cut a change down to one term was of no use
-# above; to train within one term is.)
+# questions, differences of two points are luck. (Above, cutting a finished change down to one term
+# did not help. Here the training knows from the start that it has one term alone, and finds a good
+# one.)
 #
 # The prefix does no better than the head alone, here. It changes what attention mixes in, but no
 # layer; its authors had models a hundred times as large. And none of this is a law: with more

@@ -44,7 +44,7 @@ by_hand = v / v.norm(dim=1, keepdim=True)
 # `Embedder` does the same from text to vector.
 
 # %% embedder
-embedder = Embedder.load("minilm")
+embedder = Embedder.load("minilm", device="cpu")
 vectors = torch.from_numpy(embedder(TEXTS))
 torch.testing.assert_close(by_hand, vectors, rtol=1e-4, atol=1e-5)
 print(f"{len(TEXTS)} texts of {real.sum(dim=1).flatten().tolist()} tokens → {tuple(vectors.shape)}")
@@ -181,7 +181,7 @@ def overlap(first: str, second: str) -> float:
 
 
 shared = np.array([overlap(*texts) for texts in zip(firsts, seconds, strict=True)])
-splade = Embedder.load("splade")
+splade = Embedder.load("splade", device="cpu")
 splade_cosines = (splade(firsts) * splade(seconds)).sum(axis=1)
 claim(spearman(scores, shared), "0.58", within=0.01)
 claim(spearman(scores, splade_cosines), "0.62", within=0.01)
@@ -204,9 +204,10 @@ for first, second in BLIND:
     assert one @ other > 0.7
 
 # %% [markdown]
-# A mean is diluted, too. We put one to four other sentences behind the first one, and look at its
-# cosine with a sentence of the same meaning. It falls from 0.56 to about 0.4 with the first of
-# them, and stays there. Long texts are therefore cut into passages before they are embedded.
+# And the more a text says, the less of each thing is left in its mean. We put one to four other
+# sentences after the first one, and look at its cosine with a sentence of the same meaning. It
+# falls from 0.56 to about 0.4 with the first of them, and stays there. Long texts are therefore cut
+# into passages before they are embedded.
 
 # %% diluted
 question = embedder(["Someone strums an instrument."])[0]

@@ -294,12 +294,12 @@ assert min(moved) > 10
 # An **attribution** gives each word a number: how much it speaks for the decision $F$. The first
 # idea is to take the word away, that is to put the mask token in its place, and to look at what $F$
 # loses. The gradient estimates the same for all words at once. With $x_t$ the vector of a token in
-# the [token table](07_bert.md#count), and $b_t$ that of the mask, **gradient × input** is
+# the [token table](07_bert.py#count), and $b_t$ that of the mask, **gradient × input** is
 #
 # $$ a_t = (x_t - b_t) \cdot \frac{\partial F}{\partial x_t}(x) $$
 #
 # And what is $F$? Not the probability, which near 1 hardly changes with anything, but its
-# **log-odds**, in terms of the [logits](07_bert.md) $z$ of the decision $k$:
+# **log-odds**, in terms of the [logits](07_bert.py) $z$ of the decision $k$:
 #
 # $$ F = \ln \frac{p_k}{1 - p_k} = z_k - \ln \sum_{i \ne k} e^{z_i} $$
 
@@ -530,7 +530,7 @@ assert means["gradient-x-input"][0] < means["integrated-gradients"][0] - 0.1
 #
 # What are explanations good for? Here is a model that you would have trusted. Film reviews were
 # collected from two pages. The good ones come from a page that cuts its texts and puts *continued*
-# behind them, and nobody has noticed. The test reviews come from the same two pages.
+# after them, and nobody has noticed. The test reviews come from the same two pages.
 
 # %% watermark
 pages = {
@@ -592,7 +592,7 @@ show(
 # %% [markdown]
 # In at least 39 of 40 reviews the mark ranks first; by chance it would in 6 %. Take it away, and
 # 50 % are right, which is the share of the bad reviews: to this model all are bad now. Put it
-# behind the bad ones in place of the good ones, and 0 % are right.
+# after the bad ones in place of the good ones, and 0 % are right.
 #
 # One thing no such explanation shows. The bad reviews are recognised because the mark is *missing*,
 # and a word that is not there gets no number.

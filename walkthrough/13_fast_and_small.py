@@ -359,11 +359,11 @@ show(
 )
 
 # %% [markdown]
-# Each line goes from 1 token over 64 to 2,048; the numbers stand at the feed-forward layer. With
-# one token it is under the slope: *bound by memory*. With 2,048 it comes near the peak: *bound by
-# arithmetic*. Norms and embeddings are left of the ridge at any size. More tokens do not move them;
-# only fewer trips do, as in a fused kernel. (Where a table fits into a cache they may rise above
-# the slope, up to the dotted one.) With one token they are deep under the roof, and so is
+# Each line runs from 1 token through 64 to 2,048; the numbers are those of the feed-forward layer.
+# With one token it is under the slope: *bound by memory*. With 2,048 it comes near the peak: *bound
+# by arithmetic*. Norms and embeddings are left of the ridge at any size. More tokens do not move
+# them; only fewer trips do, as in a fused kernel. (Where a table fits into a cache they may rise
+# above the slope, up to the dotted one.) With one token they are deep under the roof, and so is
 # attention: they have so little to do that the call itself takes the time, a third limit.
 #
 # ## Why a server waits for others

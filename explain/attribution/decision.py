@@ -17,7 +17,7 @@ probability near 1 hardly changes with anything, while its log-odds do.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from torch import Tensor
 
 from plainformer.base import UserError
 from plainformer.finetune.data.batch import Batch, Item
+from plainformer.finetune.losses.label_smoothing import IGNORED
 from plainformer.finetune.task import AnyTask
 from plainformer.finetune.tasks.classification import ClassPrediction, OneLabel
 from plainformer.finetune.tasks.multi_label import LabelsPrediction, MultiLabel
@@ -34,9 +35,11 @@ from plainformer.finetune.tasks.question_answering import AnswerPrediction, Pass
 from plainformer.finetune.tasks.question_answering import QuestionAnswering as Answering
 from plainformer.finetune.tasks.regression import Regression
 from plainformer.finetune.tasks.sentence_embedding import SentenceEmbedding
+from plainformer.finetune.tasks.tagging.crf import Posterior
 from plainformer.finetune.tasks.tagging.iob import OUTSIDE
 from plainformer.finetune.tasks.tagging.sentences import Tags
-from plainformer.finetune.tasks.tagging.task import Tagging
+from plainformer.finetune.tasks.tagging.task import Tagging, WordScores
+from plainformer.finetune.tasks.tagging.words import TaggedItem
 
 Numbers = Callable[[Any, Batch[Any]], Float[Tensor, " items"]]
 """Compute a number for each item from the outputs of a batch of variants of one input."""
@@ -67,7 +70,8 @@ def decisions_of(task: AnyTask, item: Item, prediction: Any) -> list[Decision]:
     if isinstance(task, MultipleChoice):
         return [_of_option(prediction)]
     if isinstance(task, Tagging):
-        return _of_tags(task, prediction)
+        assert isinstance(item, TaggedItem)
+        return _of_tags(task, item, prediction)
     if isinstance(task, Answering):
         assert isinstance(item, Passage)
         return [_of_span(item, prediction)]
@@ -120,32 +124,43 @@ def _of_option(prediction: ChoicePrediction) -> Decision:
     )
 
 
-def _of_tags(task: Tagging, prediction: Tags) -> list[Decision]:
+def _of_tags(task: Tagging, item: TaggedItem, prediction: Tags) -> list[Decision]:
     """Return a decision for each word with a tag, but O."""
 
-    def of(word: int, tag: str) -> Decision:
-        label = task.labels.index(tag)
-
-        def logits(outputs: Any, batch: Batch[Any]) -> Float[Tensor, "items labels"]:
-            """Select the logits of the word in each variant."""
-            table: Tensor = outputs.logits.view(len(batch.items), -1, len(task.labels))
+    def of(word: int, tag: str, label: int) -> Decision:
+        def scores(outputs: Any, batch: Batch[Any]) -> Float[Tensor, "items labels"]:
+            """Select the scores of the word in each variant."""
+            table: Tensor = tag_scores(task, outputs).view(len(batch.items), -1, len(task.labels))
             return table[:, word]
 
         return Decision(
             f"{tag} {prediction.words[word]}",
-            lambda outputs, batch: log_odds(logits(outputs, batch), label),
-            lambda outputs, batch: logits(outputs, batch).softmax(-1)[:, label],
+            lambda outputs, batch: log_odds(scores(outputs, batch), label),
+            lambda outputs, batch: scores(outputs, batch).softmax(-1)[:, label],
         )
 
+    # A model of I- labels alone has no B- for the first word of an entity: its label is the I-.
+    tags = tuple(tag or OUTSIDE for tag in prediction.tags)  # none for words that were cut
+    labels = task.numbers(replace(item.sentence, tags=tags))
     return [
-        of(n, tag) for n, tag in enumerate(prediction.tags) if tag in {*task.labels} - {OUTSIDE}
+        of(word, tag, label)
+        for word, (tag, label) in enumerate(zip(tags, labels, strict=True))
+        if label != IGNORED and task.labels[label] != OUTSIDE
     ]
+
+
+def tag_scores(task: Tagging, outputs: WordScores) -> Float[Tensor, "words labels"]:
+    """Compute the logits of tags; of entities, log p of each tag in the sequences allowed."""
+    if not task.marks_entities:
+        return outputs.logits
+    logits = outputs.logits.double()
+    return Posterior.of(outputs.chain.like(logits), logits, outputs.sentences).log_marginals()
 
 
 def _of_span(item: Passage, prediction: AnswerPrediction) -> Decision:
     """Return the decision for the best span, in the window where it scores highest; or for none."""
     windows = [*range(len(item.cuts))]
-    ends = [0, 0]  # [CLS], which stands for no answer
+    ends: list[int] | None = None
     if not prediction.abstains and prediction.spans:
         best = prediction.spans[0]
         first = int((item.offsets[:, 0] == best.start).argmax())
@@ -154,10 +169,15 @@ def _of_span(item: Passage, prediction: AnswerPrediction) -> Decision:
         ends = [first, last]
 
     def places(window: int) -> Sequence[int]:
-        return ends if not any(ends) else [e - item.cuts[window].start + item.first for e in ends]
+        if ends is None:
+            return [0, 0]  # [CLS], which stands for no answer
+        return [end - item.cuts[window].start + item.first for end in ends]
 
     def best_sum(of: Callable[[Tensor, int], Tensor]) -> Numbers:
-        """Return the best sum of both ends over the windows."""
+        """Return the sum of both ends in the window that decides.
+
+        That is the one where an answer scores highest, and where none scores lowest.
+        """
 
         def compute(outputs: Any, batch: Batch[Any]) -> Float[Tensor, " items"]:
             found = []
@@ -166,7 +186,8 @@ def _of_span(item: Passage, prediction: AnswerPrediction) -> Decision:
                 for window in windows:
                     start, end = places(window)
                     sums.append(of(split[window][:, 0], start) + of(split[window][:, 1], end))
-                found.append(torch.stack(sums).max())
+                every = torch.stack(sums)
+                found.append(every.min() if ends is None else every.max())
             return torch.stack(found)
 
         return compute

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from plainformer.explain.attribution.variants import Variants
+from plainformer.finetune.metrics.regression import spearman
 
 SHARES = (0.05, 0.1, 0.2, 0.5)
 RANDOM_ORDERS = 3
@@ -65,7 +66,4 @@ def firsts(order: Int[np.ndarray, " words"]) -> Bool[np.ndarray, "shares words"]
 
 def agreement(one: Float[np.ndarray, " words"], other: Float[np.ndarray, " words"]) -> float:
     """Compute Spearman's correlation of two attributions: 1 where they rank words alike."""
-    if len(one) < 2:
-        return 1.0
-    first, second = (np.argsort(np.argsort(x)).astype(np.float64) for x in (one, other))
-    return float(np.corrcoef(first, second)[0, 1])
+    return 1.0 if len(one) < 2 else spearman(one, other)

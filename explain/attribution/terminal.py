@@ -1,5 +1,7 @@
 """Print explanations in a terminal: the texts with coloured words, and the words that decide."""
 
+import re
+
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
@@ -8,6 +10,8 @@ from rich.text import Text
 
 from plainformer.explain.attribution.explainer import Explanation
 from plainformer.explain.attribution.page import quality, summary
+
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 FIRST_WORDS = 5
 
@@ -28,7 +32,8 @@ def print_explanation(one: Explanation, console: Console) -> None:
 
 def coloured(one: Explanation, text: int) -> Text:
     """Return a text whose words are orange for the decision, and blue underlined against it."""
-    found = Text(one.texts[text])
+    # rich drops control characters, which would move the words; a terminal may obey them.
+    found = Text(CONTROL.sub(" ", one.texts[text]))
     largest = float(np.abs(one.attributions).max()) or 1.0
     for word, score in zip(one.words, one.attributions, strict=True):
         strength = abs(float(score)) / largest

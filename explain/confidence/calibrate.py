@@ -80,7 +80,7 @@ def calibrate(
     wanted = wanted or Wanted()
     if not Path(run).is_dir():
         raise UserError(f"{run} is no local folder: a calibration is kept beside the model")
-    if test is not None and test == data and Path(data).exists():
+    if test is not None and is_same_source(data, test):
         raise UserError(f"{test} is fitted and measured on: give other rows to --test, or none")
     folder = find_folder(run)
     task = load_task(folder).at(1.0)
@@ -202,3 +202,11 @@ def measured(
         abstaining=abstaining,
         warnings=warnings,
     )
+
+
+def is_same_source(one: str, other: str) -> bool:
+    """Return whether two names are of one URL or file; a named set has parts of its own."""
+    if "://" in one or "://" in other:
+        return one == other
+    first, second = Path(one).expanduser(), Path(other).expanduser()
+    return first.exists() and second.exists() and first.samefile(second)

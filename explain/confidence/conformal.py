@@ -48,7 +48,8 @@ def rank(count: int, coverage: float) -> int:
         least = math.ceil(round(coverage / (1 - coverage), 9))
         raise UserError(
             f"a coverage of {coverage:g} needs {least:,} calibration rows, and there are "
-            f"{plural(count, 'row')}: give more, or a lower --coverage"
+            f"{plural(count, 'row')} (without --test, a share of --data): give more, or a lower "
+            "--coverage"
         )
     return found
 

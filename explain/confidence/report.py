@@ -18,8 +18,8 @@ from plainformer.finetune.calibration import Calibration
 NAMES = {
     "nll": "negative log-likelihood",
     "brier": "Brier score",
-    "ece_width": "calibration error, by width",
-    "ece_mass": "calibration error, by mass",
+    "ece_width": "ECE, bins of equal width",
+    "ece_mass": "ECE, bins of equal counts",
     "accuracy": "accuracy",
 }
 

@@ -117,12 +117,17 @@ def has_words(own: AnyTask, source: str, columns: Sequence[str]) -> bool:
 
     A tagger takes a table without a column `text` for one of words: it may have no header.
     """
-    if {name.partition("=")[0] for name in columns} & WORDS:
+    given = {name.partition("=")[0] for name in columns}
+    if given & WORDS:
         return True
+    if given & {"text", "label"}:
+        return False
     is_file = "://" in source or Path(source).expanduser().exists()
     if is_file and not has_rows(source):
         return True  # in CoNLL's columns
     first = next(iter(source_rows(Classification, source, "test")))
+    if {"text", "label"} <= first.fields.keys():
+        return False
     return bool(first.fields.keys() & WORDS) or (
         isinstance(own, Tagging) and "text" not in first.fields and not columns
     )

@@ -91,8 +91,10 @@ def control_labels(
     names: tuple[str, ...], labels: Int64[np.ndarray, " things"], rng: np.random.Generator
 ) -> Int64[np.ndarray, " things"]:
     """Give each different word or text one label, with the frequencies of the true ones."""
-    different, types = np.unique(names, return_inverse=True)
-    drawn: Int64[np.ndarray, " things"] = rng.choice(labels, len(different))[types]
+    # np.unique would give every text the room of the longest.
+    index = {name: number for number, name in enumerate(sorted(set(names)))}
+    types = np.array([index[name] for name in names])
+    drawn: Int64[np.ndarray, " things"] = rng.choice(labels, len(index))[types]
     return drawn
 
 

@@ -48,7 +48,10 @@ class Shown:
 
 
 def training_of(
-    run: Path, predictor: Predictor, train: str | None, columns: Sequence[str] = ()
+    run: str | Path,
+    predictor: Predictor,
+    train: str | None = None,
+    columns: Sequence[str] = (),
 ) -> list[Shown]:
     """Read the examples of `train`, a file or a set; by default those that the run was trained on.
 
@@ -57,6 +60,7 @@ def training_of(
     """
     if train is not None:
         return labelled_texts(predictor, train, "train", columns)
+    run = Path(run)
     path = run / "options.json"
     try:
         config = from_json(FinetuneConfig, read_json(path), path)

@@ -14,7 +14,7 @@ from plainformer.explain.stress.measure import Measured
 from plainformer.finetune.metrics import Table
 from plainformer.finetune.metrics.base import spoken
 
-EVERY = "all"
+EVERY = "all examples"
 """The name of the group of all examples."""
 CONTEXT = 60
 """Characters of a shown text before the first change."""

@@ -90,6 +90,8 @@ def stress(
     members, notes = {EVERY: np.arange(len(examples))}, list[str]()
     if group is not None:
         large = groups.large(smallest)
+        if EVERY in large:
+            raise UserError(f"the column {group} has a group named {EVERY!r}: give it another name")
         numbers = groups.numbers(large)
         members |= {name: np.flatnonzero(numbers == n) for n, name in enumerate(large)}
         if len(large) < len(groups.counts):

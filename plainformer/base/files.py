@@ -65,6 +65,12 @@ def is_stream(path: Path) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or (stat.S_ISREG(mode) and _is_open(path))
 
 
+def refuse_no_folder(out: Path | None) -> None:
+    """Raise `UserError` where the folder of a file to write is not there."""
+    if out is not None and not out.parent.is_dir():
+        raise UserError(f"there is no folder {out.parent}: make it, or name another file")
+
+
 def refuse_same_file(out: Path, source: str | Path | None) -> None:
     """Raise `UserError` where the output file would replace the input file."""
     if source is None or is_stream(out) or not (out.exists() and Path(source).exists()):

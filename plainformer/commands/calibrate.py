@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from plainformer.base import between, check_bounds
+from plainformer.base import between, check_bounds, refuse_unused
 from plainformer.line import Positional
 from plainformer.options import parse
 
@@ -52,6 +52,8 @@ class CalibrateOptions:
         """Check the bounds."""
         inside = between(0, 1, open_="[]")
         check_bounds(self, coverage=inside, risk=inside)
+        if self.coverage is None:
+            refuse_unused(self, ("sets",), "coverage")
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from plainformer.base import UserError, at_least, check_bounds
+from plainformer.base import UserError, at_least, check_bounds, refuse_no_folder
 from plainformer.line import Positional
 from plainformer.options import parse
 
@@ -47,8 +47,10 @@ class ExplainOptions:
     method: Method = "integrated-gradients"
     """The method of attribution. integrated-gradients: the sum is what masking all words changes,
     by up to 513 points; gradient-x-input: its first order, in one pass; occlusion: mask each word;
-    rollout: the way of attention, without a sign; relevance: the decision, passed down layer by
-    layer; lime, shap and partition-shap: 512 maskings, by their libraries (pip install
+    rollout: how much attention carries from each word to the output, never
+    negative; relevance: the decision, passed down layer by
+    layer; lime, shap and partition-shap: 512 maskings with each of
+    two seeds, by their libraries (pip install
     'plainformer[explain]')."""
 
     limit: int = 100
@@ -65,6 +67,7 @@ class ExplainOptions:
         check_bounds(self, limit=at_least(1), seed=at_least(0))
         if self.out is not None and self.out.suffix.lower() not in (".html", ".htm"):
             raise UserError(f"{self.out} must end in .html: it is a page")
+        refuse_no_folder(self.out)
 
 
 def run(arguments: Sequence[str]) -> None:

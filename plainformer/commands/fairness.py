@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plainformer.base import UserError, at_least, check_bounds, refuse_same_file
+from plainformer.base import (
+    UserError,
+    at_least,
+    check_bounds,
+    refuse_no_folder,
+    refuse_same_file,
+    refuse_unused,
+)
 from plainformer.line import Positional
 from plainformer.options import parse
 
@@ -57,8 +64,11 @@ class FairnessOptions:
         check_bounds(self, smallest=at_least(1), seed=at_least(0))
         if not self.group and not self.swap:
             raise UserError("give --group COLUMN, --swap LIST, or both")
+        if not self.group:
+            refuse_unused(self, ("smallest",), "group")
         if self.out is not None and self.out.suffix.lower() not in (".html", ".htm", ".json"):
             raise UserError(f"{self.out} must end in .html or .json")
+        refuse_no_folder(self.out)
 
 
 def run(arguments: Sequence[str]) -> None:

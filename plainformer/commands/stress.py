@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from plainformer.base import UserError, at_least, between, check_bounds, did_you_mean
+from plainformer.base import (
+    UserError,
+    at_least,
+    between,
+    check_bounds,
+    did_you_mean,
+    refuse_no_folder,
+    refuse_same_file,
+    refuse_unused,
+)
 from plainformer.line import Positional
 from plainformer.options import parse
 
@@ -44,7 +53,7 @@ class StressOptions:
     sign-width change all. 0: nothing, 0.1 to 0.3 are usual."""
 
     paraphrases: Path | None = None
-    """File of words or phrases of one meaning on each line, parted by tabs or commas: the kind
+    """File of words or phrases of one meaning on each line, separated by tabs or commas: the kind
     paraphrases puts one in the place of another."""
 
     group: str | None = None
@@ -79,8 +88,11 @@ class StressOptions:
             limit=at_least(1),
             seed=at_least(0),
         )
+        if self.group is None:
+            refuse_unused(self, ("smallest",), "group")
         if self.out is not None and self.out.suffix.lower() not in (".html", ".htm", ".json"):
             raise UserError(f"{self.out} must end in .html for a page, or in .json")
+        refuse_no_folder(self.out)
         for kind in self.kinds:
             if kind not in KINDS:
                 hint = did_you_mean(kind, KINDS) or f": {', '.join(KINDS)}"
@@ -98,6 +110,8 @@ class StressOptions:
 def run(arguments: Sequence[str]) -> None:
     """Measure, and print a table and an example of each kind of change."""
     options = parse(StressOptions, "stress", arguments)
+    if options.out is not None:
+        refuse_same_file(options.out, options.data)
     from plainformer.explain.stress import Settings, stress
     from plainformer.tables import print_table
 

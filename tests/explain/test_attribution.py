@@ -1,5 +1,7 @@
 """Attributions: against captum and by hand, on all tasks and families."""
 
+import itertools
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +17,7 @@ from plainformer.encoder import (
     QuestionAnswerer,
     SentenceEncoder,
     SequenceClassifier,
+    Sequences,
     TokenClassifier,
     quantize_int8,
 )
@@ -22,7 +25,7 @@ from plainformer.encoder.static import StaticEncoder
 from plainformer.encoder.weights import FAMILIES
 from plainformer.encoder.weights.sentence_layout import SentenceLayout
 from plainformer.explain.attribution import METHODS, Explainer
-from plainformer.explain.attribution.decision import log_odds
+from plainformer.explain.attribution.decision import decisions_of, log_odds, tag_scores
 from plainformer.explain.attribution.explainer import baseline_id
 from plainformer.explain.attribution.integrated_gradients import (
     integrated_gradients,
@@ -47,7 +50,9 @@ from plainformer.finetune.tasks.question_answering import QuestionAnswering
 from plainformer.finetune.tasks.regression import Regression
 from plainformer.finetune.tasks.relation import Relation
 from plainformer.finetune.tasks.sentence_embedding import SentenceEmbedding
-from plainformer.finetune.tasks.tagging.task import Tagging
+from plainformer.finetune.tasks.tagging.sentences import Sentence, Tags
+from plainformer.finetune.tasks.tagging.task import Tagging, WordScores
+from plainformer.finetune.tasks.tagging.words import TaggedItem
 from plainformer.finetune.tuning.soft_prompt import add_soft_prompt
 from plainformer.tokenizer import train_tokenizer
 from tests.encoder.families import CONFIGS
@@ -346,3 +351,32 @@ def test_refusals() -> None:
 def test_the_baseline_is_the_mask_unless_the_answer_is_there() -> None:
     assert baseline_id(tasks()["tagging"][0], TOKENIZER) == TOKENIZER.mask_id
     assert baseline_id(tasks()["prompt"][0], TOKENIZER) == TOKENIZER.unk_id
+
+
+def test_a_tag_of_a_first_word_is_explained_where_the_model_has_no_such_label():
+    task = Tagging(labels=("O", "I-x", "B-y", "I-y"), decoding="each", max_length=8)
+    words = ("one", "two", "three", "four")
+    offsets = ((0, 3), (4, 7), (8, 13), (14, 18))
+    sentence = Sentence("f", 1, words, None, " ".join(words), offsets)
+    item = TaggedItem((), (), sentence=sentence, places=())
+    said = Tags(words, ("B-x", "I-x", "O", ""), (1.0, 1.0, 1.0, 0.0), ())
+    assert [one.name for one in decisions_of(task, item, said)] == ["B-x one", "I-x two"]
+
+
+def test_the_certainty_of_a_tag_is_the_probability_that_the_model_gives():
+    """That of a sequence of tags that is legal, not of the word by itself."""
+    task = Tagging(labels=("O", "B-x", "I-x"), decoding="legal", max_length=8)
+    logits = torch.tensor([[1.0, 0.0, 3.0], [0.5, 0.0, 2.0]])
+    sentences = Sequences.of([2])
+    outputs = WordScores(logits, torch.arange(2), sentences, task._chain)
+    log_p = tag_scores(task, outputs)
+    sums = {
+        tags: sum(float(logits[word, tag]) for word, tag in enumerate(tags))
+        for tags in itertools.product(range(3), repeat=2)
+        if tags[0] != 2 and not (tags[1] == 2 and tags[0] == 0)
+    }
+    whole = sum(math.exp(value) for value in sums.values())
+    for word in range(2):
+        for tag in range(3):
+            some = sum(math.exp(v) for tags, v in sums.items() if tags[word] == tag) / whole
+            assert math.isclose(float(log_p[word, tag].exp()), some, abs_tol=1e-6)

@@ -248,7 +248,7 @@ def test_the_command_in_whole(
     found = json.loads((tmp_path / "out.json").read_text())
     assert found["metric"] == "micro_f1" and found["examples"] == 8
     assert [(row["kind"], row["group"]) for row in found["changes"]] == [
-        ("paraphrases", group) for group in ("all", "m", "f<b>")
+        ("paraphrases", group) for group in ("all examples", "m", "f<b>")
     ]
     row = found["changes"][0]
     assert row["own"]["drop"] == row["own"]["before"] - row["own"]["after"]

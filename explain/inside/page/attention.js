@@ -200,7 +200,7 @@ function pictures(rows, weights) {
 
 function sentence(rows, weights, word) {
   const best = weights.map((weight, j) => [weight, rows[j].text]).sort((a, b) => b[0] - a[0]);
-  const named = best.slice(0, NAMED).filter(([weight]) => weight >= FAINT);
+  const named = best.slice(0, NAMED).filter(([weight], place) => place === 0 || weight >= FAINT);
   const list = named.map(([weight, text]) => `${text} (${percent(weight)})`).join(", ");
   return `${rows[word].text} looks at ${list}.`;
 }

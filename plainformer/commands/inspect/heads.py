@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from plainformer.base import UserError, at_least, check_bounds, plural
-from plainformer.commands.inspect.view import ViewOptions
+from plainformer.base import at_least, check_bounds, plural
+from plainformer.commands.inspect.view import ViewOptions, refuse_no_picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,7 @@ class HeadsOptions(ViewOptions):
     def __post_init__(self) -> None:
         """Check the options before any work is done."""
         check_bounds(self, limit=at_least(1), seed=at_least(0))
-        if self.out is not None and self.out.suffix.lower() != ".png":
-            raise UserError(f"{self.out} must end in .png: it is a picture")
+        refuse_no_picture(self.out)
 
 
 def show(run: Path, options: HeadsOptions) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plainformer.base import UserError
+from plainformer.base import UserError, refuse_no_folder
 
 if TYPE_CHECKING:
     from plainformer.explain.inside.training import Shown
@@ -25,14 +25,14 @@ def refuse_no_page(out: Path | None) -> None:
     """Raise `UserError` for a file that is no HTML page by its name."""
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"{out} must end in .html: it is a page")
+    refuse_no_folder(out)
 
 
 def refuse_no_picture(out: Path | None) -> None:
     """Raise `UserError` for a file that is no PNG by its name, or whose folder is not there."""
     if out is not None and out.suffix.lower() != ".png":
         raise UserError(f"{out} must end in .png: it is a picture")
-    if out is not None and not out.parent.is_dir():
-        raise UserError(f"there is no folder {out.parent}: make it, or name another file")
+    refuse_no_folder(out)
 
 
 def print_examples(rows: "Sequence[tuple[float, Shown]]", form: str) -> None:

@@ -98,7 +98,6 @@ function draw() {
 
 function drawSentence() {
   const pieces = shown.tokens.slice(1, -1);
-  const all = tokenizer.pieces(state.text).length;
   const buttons = fill(part("pieces"), pieces.length, "button");
   pieces.forEach((token, index) => {
     const button = buttons[index];
@@ -110,7 +109,8 @@ function drawSentence() {
     button.onclick = () => hide(token, index + 1);
   });
   rove(part("pieces"));
-  part("long").hidden = all <= longest - 2;
+  const end = pieces.at(-1)?.end ?? Infinity; // of what the model reads
+  part("long").hidden = tokenizer.pieces(state.text).every(({ start }) => start < end);
   part("unknown").hidden = !pieces.some(({ piece }) => piece === "[UNK]");
 }
 
