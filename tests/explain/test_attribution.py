@@ -357,9 +357,10 @@ def test_a_tag_of_a_first_word_is_explained_where_the_model_has_no_such_label():
     task = Tagging(labels=("O", "I-x", "B-y", "I-y"), decoding="each", max_length=8)
     words = ("one", "two", "three", "four")
     offsets = ((0, 3), (4, 7), (8, 13), (14, 18))
-    sentence = Sentence("f", 1, words, None, " ".join(words), offsets)
+    sentence = Sentence(source="f:1", words=words, tags=None, text=" ".join(words), offsets=offsets)
     item = TaggedItem((), (), sentence=sentence, places=())
-    said = Tags(words, ("B-x", "I-x", "O", ""), (1.0, 1.0, 1.0, 0.0), ())
+    tags = ("B-x", "I-x", "O", "")
+    said = Tags(words=words, tags=tags, scores=(1.0, 1.0, 1.0, 0.0), entities=())
     assert [one.name for one in decisions_of(task, item, said)] == ["B-x one", "I-x two"]
 
 
