@@ -24,6 +24,8 @@ from plainformer.base.figures import BLUE, GREY, ORANGE, panels, save_png
 RESULTS = Path(__file__).parent / "results" / "methods.jsonl"
 Scores = Mapping[str, Mapping[str, Mapping[int, float]]]
 """Set -> method -> seed -> score."""
+FEWEST = 3
+"""Seeds of plain fine-tuning without which a set is left out."""
 LEFT, RIGHT = -15, 10
 """The ends of the picture, in points."""
 
@@ -44,7 +46,8 @@ def read(path: Path) -> tuple[Scores, dict[str, dict[str, float]]]:
         if kind == "cost":
             costs[key[0]].append(line)
     names = "seconds", "peak_mib", "bytes", "trained"
-    return scores, {
+    begun = {title for title, of in scores.items() if len(of["plain"]) < FEWEST}
+    return {title: of for title, of in scores.items() if title not in begun}, {
         method: {name: median(line[name] for line in lines) for name in names}
         for method, lines in costs.items()
     }
