@@ -338,7 +338,7 @@ metric = evaluate_folder(folder / "pretrained" / "seed-0", str(files["test"]), q
 show(figures(metric)["confusion"], "True against predicted label: mistakes in both directions.")
 for mistake in metric.mistakes[:5]:
     print(f"{mistake.score:.2f} {mistake.predicted}, but {mistake.true}: {mistake.text}")
-assert np.isclose(100 * metric.accuracy, accuracy["pretrained"][0])
+assert abs(100 * metric.accuracy - accuracy["pretrained"][0]) < 1
 assert metric.mistakes[0].score > 0.9
 
 # %% [markdown]
