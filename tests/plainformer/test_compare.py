@@ -51,7 +51,7 @@ def test_exit_code_2_for_what_the_user_can_put_right(
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     assert main(["compare", str(folder)]) == 2
     error = capsys.readouterr().err
-    assert "pip install transformers" in error
+    assert "pip install 'plainformer[compare]'" in error
     assert error.count("\n") == 1
 
 
