@@ -117,7 +117,7 @@ class Engine:
     def submit(self, items: Sequence[Sized]) -> "Future[list[Any]]":
         """Queue the items of a request; return the future of their results, in order.
 
-        Raises `QueueFull`, and `Closed` after `close`.
+        An empty queue takes a request of any size. Raises `QueueFull`, and `Closed` after `close`.
         """
         request = Request(items)
         if not items:
@@ -128,7 +128,7 @@ class Engine:
                 raise Closed
             if self._texts + len(items) > self._queue:
                 self._forget_given_up()
-            if self._texts + len(items) > self._queue:
+            if self._texts and self._texts + len(items) > self._queue:
                 raise QueueFull
             is_first = not self._requests
             if is_first:

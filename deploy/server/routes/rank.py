@@ -77,9 +77,8 @@ def can_rank(served: Served) -> bool:
 
 async def scores_of(one: Running, query: str, texts: list[str]) -> list[float]:
     """Score each text by a query; raise `UserError` for a model that has no such score."""
-    has_vectors = one.served.embedder is not None
-    one.limits.check_texts(len(texts) + has_vectors)  # that of the query, too
-    if has_vectors:
+    one.limits.check_texts(len(texts))
+    if one.served.embedder is not None:
         vectors, _ = await vectors_of(one, [query, *texts])
         return cosines(vectors[0], vectors[1:])
     if not can_rank(one.served):

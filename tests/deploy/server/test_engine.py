@@ -164,3 +164,10 @@ def test_the_queue_is_bounded_and_closing_finishes_what_waits():
         compute.go_on.release()
     assert [f.result(10) for f in (first, waiting, last)] == [[1], [4, 9], [36]]
     engine.join(10)
+
+
+def test_an_empty_queue_takes_a_request_that_is_longer():
+    """Such as as many texts as a request may have, and the query that ranks them."""
+    engine = Engine(squares, batch_tokens=100, wait=0, queue=1)
+    assert engine.submit([item(2), item(3)]).result(10) == [4, 9]
+    engine.close()
