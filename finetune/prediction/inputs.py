@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,13 @@ class Inputs:
                 yield from (with_texts(task, columns.of(rows)) for rows in arriving)
         else:
             yield with_texts(task, file_rows(type(task), str(self.file), columns))
+
+    def first(self, task: AnyTask, limit: int) -> Iterator[Row]:
+        """Yield all texts, or the first rows of a file; say on stderr where it has more."""
+        rows = (row for portion in self.portions(task) for row in portion)
+        yield from islice(rows, None if self.texts else limit)
+        if next(rows, None) is not None:
+            print(f"only the first {limit:,} inputs were read: see --limit", file=sys.stderr)
 
     def count(self, task: AnyTask) -> int | None:
         """Count the rows, up to one that cannot be read; None for a stream."""

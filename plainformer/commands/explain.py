@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -83,9 +82,8 @@ def run(arguments: Sequence[str]) -> None:
 
     inputs = Inputs(options.text, options.file, options.columns)
     explainer = Explainer.load(options.run)
-    rows = (row for portion in inputs.portions(explainer.predictor.task) for row in portion)
     console, kept = Console(highlight=False), []
-    some = islice(rows, options.limit)
+    some = inputs.first(explainer.predictor.task, options.limit)
 
     def watch(number: int) -> AbstractContextManager[Callable[[int], None]]:
         return late_bar(f"text {number}", "passes")

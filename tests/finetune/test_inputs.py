@@ -15,6 +15,7 @@ from plainformer.encoder import SequenceClassifier
 from plainformer.finetune import Predictor
 from plainformer.finetune.data.batch import BATCH_TOKENS, Batch
 from plainformer.finetune.data.rows import as_rows, bounded
+from plainformer.finetune.prediction.inputs import Inputs
 from plainformer.finetune.prediction.predictor import encode_all
 from plainformer.finetune.tasks.classification import ClassExample, Classification
 from plainformer.tokenizer import as_list
@@ -137,3 +138,14 @@ def test_a_text_beyond_bounds_is_named_by_file_and_line(name):
     assert next(rows) is fine
     with pytest.raises(UserError, match=rf"f\.jsonl:2: column '{name}' has 4,194,305 characters"):
         next(rows)
+
+
+def test_where_a_file_has_more_inputs_than_are_read_it_is_said(tmp_path, capsys):
+    (tmp_path / "texts.txt").write_text("one\ntwo\nthree\n")
+    task = Classification(labels=("a", "b"), max_length=8)
+    given = Inputs(file=str(tmp_path / "texts.txt"))
+    assert len(list(given.first(task, 2))) == 2
+    assert "only the first 2 inputs were read" in capsys.readouterr().err
+    assert len(list(given.first(task, 3))) == 3
+    assert len(list(Inputs(texts=("a", "b", "c")).first(task, 2))) == 3
+    assert not capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -56,7 +55,7 @@ def show(run: Path, options: AttentionOptions) -> None:
     inputs = Inputs(options.text, options.file, options.columns)
     predictor = open_model(run)
     task = predictor.task
-    rows = islice((row for some in inputs.portions(task) for row in some), options.limit)
+    rows = inputs.first(task, options.limit)
     kept: list[SequenceAttention] = []
     cut = 0
 

@@ -1,7 +1,6 @@
 """`plainformer inspect influence RUN --text … | --file F`."""
 
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -43,8 +42,7 @@ def show(run: Path, options: InfluenceOptions) -> None:
     predictor = open_model(run)
     task = predictor.task
     check_last_layer(task)
-    rows = (row for portion in inputs.portions(task) for row in portion)
-    examples = queries(predictor, islice(rows, options.limit))
+    examples = queries(predictor, inputs.first(task, options.limit))
     training = training_of(run, predictor, options.train, options.columns)
     found = influences_on(predictor, examples, training, checkpoints, quiet=False)
     for example, some in zip(examples, found, strict=True):

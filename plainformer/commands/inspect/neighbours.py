@@ -1,7 +1,6 @@
 """`plainformer inspect neighbours RUN --text … | --file F`."""
 
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -35,8 +34,7 @@ def show(run: Path, options: NeighboursOptions) -> None:
     inputs = Inputs(options.text, options.file).shared(options.columns, options.train)
     predictor = open_model(run)
     task = predictor.task
-    rows = (row for portion in inputs.portions(task) for row in portion)
-    examples = queries(predictor, islice(rows, options.limit))
+    examples = queries(predictor, inputs.first(task, options.limit))
     training = training_of(run, predictor, options.train, options.columns)
     found = neighbours_of(predictor, examples, training, options.count, quiet=False)
     for example, some in zip(examples, found, strict=True):
