@@ -94,7 +94,9 @@ def coloured(one: Explanation, text: int, name: str) -> str:
 
 def summary(one: Explanation) -> str:
     """Say how certain the decision is, and by which method it is explained."""
-    return f"certainty {one.certainty:.3f}, value {one.value:+.3f}, by {one.method}"
+    if one.value == one.certainty:  # a score, or a cosine
+        return f"value {one.value:+.3f}, by {one.method}"
+    return f"probability {one.certainty:.3f}, log-odds {one.value:+.3f}, by {one.method}"
 
 
 def quality(one: Explanation) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from plainformer.explain.fairness.tables import (
     score_table,
     words_found,
 )
-from plainformer.explain.page import shown, write_html
-from plainformer.finetune.metrics.base import Table, spoken
+from plainformer.explain.page import as_html, shown, write_html
+
+small = partial(as_html, heading="h3")
 
 STYLE = """
 main { max-width: 68rem; }
@@ -82,13 +84,13 @@ def as_json(
 def group_article(report: GroupReport) -> str:
     """Return what was found for the groups of a column as HTML."""
     labels = labels_of(report.compared)
-    rates = "".join(table(rate_table(report, label)) for label in labels)
+    rates = "".join(small(rate_table(report, label)) for label in labels)
     details = f"<details><summary>Rates of each label</summary>{rates}</details>" if labels else ""
     return (
         f'<article>\n<h2 dir="auto">Groups of {shown(report.groups.name)}</h2>\n'
         + "".join(f'<p class="faint" dir="auto">{shown(s)}</p>' for s in group_sentences(report))
-        + table(score_table(report))
-        + table(gap_table(report, report.compared.gaps))
+        + small(score_table(report))
+        + small(gap_table(report, report.compared.gaps))
         + f"{details}\n</article>"
     )
 
@@ -97,7 +99,7 @@ def swap_article(report: SwapReport) -> str:
     """Return what was found with a list of words as HTML."""
     parts = []
     for sides in report.pairs:
-        parts.append(table(direction_table(report, sides, sides.directions)))
+        parts.append(small(direction_table(report, sides, sides.directions)))
         parts.append(f'<p class="faint" dir="auto">{shown(flips_found(sides))}</p>')
         parts += [flip(one) for one in sides.examples]
     return (
@@ -113,17 +115,3 @@ def flip(one: Flip) -> str:
         for text, answer in zip(one.texts, one.answers, strict=True)
     )
     return f'<div class="flip"><p class="faint">{shown(one.source)}</p>{lines}</div>'
-
-
-def table(one: Table) -> str:
-    """Return a table as HTML, which scrolls where it is too wide."""
-    head = "".join(f'<th scope="col">{shown(column)}</th>' for column in one.columns)
-    body = "".join(
-        "<tr>" + "".join(f'<td dir="auto">{shown(spoken(cell))}</td>' for cell in row) + "</tr>"
-        for row in one.rows
-    )
-    return (
-        f"<h3>{shown(one.title)}</h3>\n"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{shown(one.title)}"><table>'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n"
-    )

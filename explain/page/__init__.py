@@ -12,9 +12,11 @@ import html
 from pathlib import Path
 
 from plainformer.base import write_text
+from plainformer.finetune.metrics import Table
+from plainformer.finetune.metrics.base import spoken
 from plainformer.finetune.report.page import UNSHOWABLE
 
-__all__ = ["POLICY", "shown", "write_html"]
+__all__ = ["POLICY", "as_html", "shown", "write_html"]
 
 STYLE = """
 :root { color-scheme: light dark; --text: #1a202c; --faint: #5a6577; --line: #dde3ea;
@@ -63,3 +65,17 @@ def write_html(
 def shown(text: str) -> str:
     """Escape a text for HTML."""
     return html.escape(UNSHOWABLE.sub("\ufffd", text))
+
+
+def as_html(table: Table, heading: str = "h2") -> str:
+    """Return a table as HTML, which scrolls where it is too wide."""
+    heads = "".join(f'<th scope="col">{shown(column)}</th>' for column in table.columns)
+    rows = "".join(
+        "<tr>" + "".join(f'<td dir="auto">{shown(spoken(cell))}</td>' for cell in row) + "</tr>\n"
+        for row in table.rows
+    )
+    return (
+        f"<{heading}>{shown(table.title)}</{heading}>\n"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{shown(table.title)}">\n'
+        f"<table><thead><tr>{heads}</tr></thead>\n<tbody>{rows}</tbody></table></div>\n"
+    )

@@ -5,10 +5,9 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 from plainformer.base.words import words_of
-from plainformer.explain.page import shown, write_html
+from plainformer.explain.page import as_html, shown, write_html
 from plainformer.explain.stress.report import Shown
 from plainformer.finetune.metrics import Table
-from plainformer.finetune.metrics.base import spoken
 
 STYLE = """
 main { max-width: 70rem; }
@@ -25,20 +24,6 @@ def write_page(
     """Write the page, which appears when it is complete."""
     parts = [*map(as_html, tables), *map(article, examples)]
     write_html(path, title, about, "\n".join(parts), STYLE)
-
-
-def as_html(table: Table) -> str:
-    """Return a table as HTML, which scrolls where it is too wide."""
-    heads = "".join(f"<th>{shown(column)}</th>" for column in table.columns)
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{shown(spoken(cell))}</td>' for cell in row)}</tr>\n"
-        for row in table.rows
-    )
-    return (
-        f'<h2>{shown(table.title)}</h2>\n<div class="scroll" tabindex="0" role="region" '
-        f'aria-label="{shown(table.title)}">\n<table><thead><tr>{heads}</tr></thead>\n'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
 
 
 def article(one: Shown) -> str:

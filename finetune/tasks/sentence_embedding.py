@@ -198,8 +198,8 @@ class SentenceEmbedding(Task[SentenceExample, Item, SentencePrediction]):
 
     @classmethod
     def of_folder(cls, folder: Path) -> "SentenceEmbedding":
-        """Make the task with the settings of a sentence-transformers folder."""
-        return cls(scale=None, **declared(folder))
+        """Make the task with the settings of a sentence-transformers folder, to look inside."""
+        return cls(scale=None, **declared(folder, learns=False))
 
     def build(self, config: "FinetuneConfig") -> PretrainedModel:
         """Load the pretrained encoder and the modules that its folder declares."""
@@ -315,22 +315,22 @@ class SentenceEmbedding(Task[SentenceExample, Item, SentencePrediction]):
             metric.add(prediction.directions[:2], example.text, known(example.pair), example.source)
 
 
-def declared(model: str | Path, max_length: int = 0) -> dict[str, Any]:
+def declared(model: str | Path, max_length: int = 0, learns: bool = True) -> dict[str, Any]:
     """Read prompt, case and length limit from a folder; `max_length` 0: the declared limit.
 
     Raises:
-        UserError: the folder declares settings that training does not support.
+        UserError: something `learns`, and the folder declares what that does not support.
     """
     folder = find_folder(model)
     layout = read_layout(folder)
     if layout is None:
         return {"max_length": max_length or default_length(folder)}
-    if layout.similarity != "cosine":
+    if learns and layout.similarity != "cosine":
         raise UserError(
             f"{folder}: similarity_fn_name {layout.similarity!r} is not supported where something "
             "is learned: only 'cosine' is"
         )
-    if layout.prompt and not layout.include_prompt:
+    if learns and layout.prompt and not layout.include_prompt:
         raise UserError(
             f"{folder}: a default prompt with include_prompt false is not supported in this task"
         )
