@@ -18,7 +18,7 @@ from time import perf_counter
 
 import numpy as np
 
-from plainformer.base import find_folder
+from plainformer.base import UserError, find_folder
 
 SETTINGS = {"all": (1024, False), "32": (32, False), "96": (96, False), "96, shared": (96, True)}
 VARIABLES = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"
@@ -68,6 +68,10 @@ def main() -> None:
     if given.one is not None:
         print(*measure(find_folder(given.model), given.texts, SETTINGS[given.one][1]))
         return
+    try:
+        find_folder(given.model)
+    except UserError as error:
+        parser.error(str(error))
     found: dict[str, list[list[float]]] = {name: [] for name in SETTINGS}
     for _ in range(given.rounds):
         for name, (kept, _) in SETTINGS.items():

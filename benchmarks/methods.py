@@ -370,6 +370,14 @@ def num_trained(model: PretrainedModel, config: FinetuneConfig) -> int:
     return sum(p.numel() for name, p in named if p.requires_grad and multiplier(name))
 
 
+def part_of(text: str) -> tuple[int, int]:
+    """Read a part such as 2/4; raise `ValueError` for any other text."""
+    part, parts = map(int, text.split("/"))
+    if not 1 <= part <= parts:
+        raise ValueError
+    return part, parts
+
+
 def main() -> None:
     """Run what the command line says, and append each result to the file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -377,7 +385,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--method", choices=list(METHODS), default="plain")
-    parser.add_argument("--part", default="1/1", help="this part of so many: 2/4")
+    parser.add_argument("--part", default="1/1", type=part_of, help="this part of so many: 2/4")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     keep_memory()  # as the command line does
@@ -388,7 +396,7 @@ def main() -> None:
     if options.what == "rates":
         choose_rates(results, METHODS)
     if options.what == "scores":
-        part, parts = map(int, options.part.split("/"))
+        part, parts = options.part
         score_all(results, options.seeds, part - 1, parts)
     if options.what == "costs":
         measure_costs(results, options.rounds)

@@ -109,7 +109,7 @@ def load(
         # On one thread, since the server computes several batches at once.
         exported = MODELS[name](path, model.config, threads=1)
     except Exception as error:  # each runtime has classes of its own
-        reason = str(error).strip().splitlines()
+        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{name} cannot open {path}: {reason[0][:200]}") from None
     if unknown := set(exported.input_names).difference(INPUTS):
         raise UserError(f"{path} reads {', '.join(sorted(unknown))}, which no tokenizer gives")

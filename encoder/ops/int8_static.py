@@ -25,7 +25,7 @@ HAS_KERNEL = (
     and "AVX512" in torch.backends.cpu.get_cpu_capability()
     and hasattr(torch.ops.onednn, "qlinear_pointwise")
 )
-"""Whether oneDNN multiplies bytes here: without VNNI instructions its sums may overflow."""
+"""The presence of oneDNN's product of bytes; without VNNI instructions its sums may overflow."""
 NO_ZERO = torch.zeros(1, dtype=torch.int32)  # that of the weights
 
 

@@ -16,8 +16,7 @@ from torch.nn import functional as F
 HAS_ONEDNN = "AVX512" in torch.backends.cpu.get_cpu_capability() and hasattr(
     torch.ops.mkldnn, "_linear_pointwise"
 )
-"""Whether linear layers use oneDNN: without AVX-512 both are equally fast, and off x86 torch has
-oneDNN or a faster library already."""
+"""The presence of a oneDNN that is faster than what torch calls: on x86 with AVX-512."""
 MIN_TRAINING_FLOPS = 5 * 10**8
 """The least operations of a product that oneDNN computes in training: it compiles a kernel for each
 new size, in half a millisecond, and the sizes of training batches rarely repeat."""

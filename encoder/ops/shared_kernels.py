@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 KEEPS_FEW_KERNELS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY" in os.environ
-"""Whether this process limits the number of compiled kernels."""
+"""The presence of a limit on the compiled kernels that this process keeps."""
 MOST_SHARED, SHARED = 128, 8
 """The largest number of rows that is rounded up, and the multiple to which it is."""
 

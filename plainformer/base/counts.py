@@ -12,9 +12,10 @@ def plural(count: int, one: str, many: str = "") -> str:
 
 def short(number: float) -> str:
     """Write a number in few characters: 987, 12.3k, 1.25M."""
+    rounded = float(f"{number:.3g}")  # so that 999,960 is 1M, not 1e+03k
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g}{letter}"
+        if rounded >= size:
+            return f"{rounded / size:.3g}{letter}"
     return f"{number:.0f}"
 
 
