@@ -57,7 +57,7 @@ class Comparison:
 
     name: str
     config: FinetuneConfig
-    task: Task[Any, Any]
+    task: Task[Any, Any, Any]
     train: list[Item]
     test: list[tuple[Any, Item]]
     steps: int

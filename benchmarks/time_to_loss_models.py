@@ -58,11 +58,10 @@ class Candidate:
         settings = (self.model, self.layers, self.hidden, self.sequences, self.optimizer)
         return " ".join(map(str, (*settings, self.mask_ratio, self.dense_head, self.dropout)))
 
-    @property
-    def shape(self) -> dict[str, int]:
+    def shape(self, vocabulary: int) -> dict[str, int]:
         """Return the sizes of the model, under the names of its config."""
         return {
-            "vocab_size": VOCABULARY,
+            "vocab_size": vocabulary,
             "hidden_size": self.hidden,
             "num_hidden_layers": self.layers,
             "num_attention_heads": self.hidden // 64,
@@ -92,7 +91,7 @@ DEFAULTS = {name: field.default for name, field in Candidate.__dataclass_fields_
 class Theirs(nn.Module):
     """A masked language model of transformers that takes a packed batch and pads it."""
 
-    def __init__(self, candidate: Candidate) -> None:
+    def __init__(self, candidate: Candidate, vocabulary: int) -> None:
         super().__init__()
         import transformers
 
@@ -103,11 +102,11 @@ class Theirs(nn.Module):
                 if dropout is None
                 else {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
             )
-            config = transformers.BertConfig(**candidate.shape, **shares)
+            config = transformers.BertConfig(**candidate.shape(vocabulary), **shares)
             self.model = transformers.BertForMaskedLM(config)
         else:
             config = transformers.ModernBertConfig(
-                **candidate.shape,
+                **candidate.shape(vocabulary),
                 sparse_prediction=True,
                 pad_token_id=0,
                 cls_token_id=2,
@@ -169,11 +168,11 @@ def build(
     """Build a model and its loss: `as_called` by its users, or the faster equivalent."""
     torch.manual_seed(candidate.seed)
     if candidate.model.startswith("hf-"):
-        return Theirs(candidate), theirs if as_called else theirs_at_masked
+        return Theirs(candidate, tokenizer.vocab_size), theirs if as_called else theirs_at_masked
     preset = {"bert": "bert-mini", "modern": "modern-tiny"}[candidate.model]
     shape = EncoderConfig.preset(
         preset,
-        **candidate.shape,
+        **candidate.shape(tokenizer.vocab_size),
         pad_token_id=tokenizer.pad_id,
         initializer_range=candidate.initializer_range,
     )

@@ -5,7 +5,8 @@
 | `modern`   | all defaults: the settings that trained fastest in our experiments                 |
 |            | (benchmarks/LOG.md)                                                                |
 | `bert`     | BERT as published (Devlin et al. 2018, arXiv:1810.04805, A.2): BERT-base, masked   |
-|            | words and next sentences, a million steps of 131,072 tokens, AdamW, a rate of 1e-4 |
+|            | words and next sentences, a million steps of 131,072 tokens, AdamW, a rate of      |
+|            | 1e-4; but 512 tokens in every sequence, where BERT took 128 in 90 % of the steps   |
 | `continue` | for a pretrained model: a rate that rises again and falls again (Gupta et al.      |
 |            | 2023, arXiv:2308.04014); the default with `--model`                                |
 

@@ -626,8 +626,8 @@ assert max(accuracy.values()) - min(accuracy.values()) < 0.12
 #
 # ## Exercises
 #
-# **1.** How many parameters has an LSTM? It has four gates, each with a matrix for the input, one
-# for the state, and two biases.
+# **1.** How many parameters has an LSTM? It has three gates and the new content, which torch counts
+# as a fourth gate; each has a matrix for the input, one for the state, and two biases.
 
 
 # %% exercise-1

@@ -2,8 +2,8 @@
 # # Small changes to big models
 #
 # Fine-tuning moves every number of a model, and leaves a copy of all of them for each task. Is that
-# necessary? We look at what it changes, replace it by changes of a thousandth of the size, measure
-# how good they are, and end with two tasks in one batch of one model.
+# necessary? We look at what it changes, replace it by changes of a few thousandths of the size,
+# measure how good they are, and end with two tasks in one batch of one model.
 
 # %% setup
 from pathlib import Path
@@ -259,7 +259,7 @@ assert torch.linalg.matrix_rank(B @ A) == 2
 # $A$ is random at the start and $B$ is 0, so the model first computes what it did before.
 # `add_lora` puts them into the layers that `targets` name. The attention of this project computes
 # query, key and value in [one matrix](07_bert.py); each named part of it gets its own $A$ and $B$.
-# The factor is $s = \alpha / r$: whoever changes the rank need not look for another learning rate.
+# The factor is $s = \alpha / r$, so that another rank needs another learning rate less often.
 
 # %% lora
 from plainformer.finetune.tuning import add_lora, merge_added

@@ -326,9 +326,10 @@ show(
 # %% [markdown]
 # ## A short training
 #
-# What is alike is decided by the pairs. TREC's questions are labelled with the type of their answer
-# in 49 fine types: a city, a date, a person's description. We declare two questions alike when
-# their types are, whatever they are about, and train SPLADE on such pairs for 40 steps.
+# What is alike is decided by the pairs. TREC's questions are labelled with the type of their
+# answer: a city, a date, a person's description. Of its 50 fine types 49 occur in this training
+# part. We declare two questions alike when their types are, whatever they are about, and train
+# SPLADE on such pairs for 40 steps.
 
 # %% questions
 train = [row.fields for row in read_rows(fetch("trec") / "train.jsonl")]

@@ -695,10 +695,10 @@ claim(100 * smaller, "51 %", within=0.5)
 #
 # A packed batch has another length each time, and its boundaries are read while it runs. That suits
 # torch, which takes each call as it comes. A model that is [exported](../docs/deployment.md), as a
-# graph for other programs, must be one fixed list of operations for all batches; so its batches
-# stay padded, and its mask says which entries count. Some accelerators go further and want every
-# shape to be known beforehand. Then lengths are rounded up to a few sizes, *buckets*, and texts of
-# one bucket share a batch. What is the waste?
+# graph for other programs, is one fixed list of operations for all batches. It takes and gives
+# padded batches, and packs them inside: attention alone sees padding. Some accelerators go further
+# and want every shape to be known beforehand. Then lengths are rounded up to a few sizes,
+# *buckets*, and texts of one bucket share a batch. What is the waste?
 
 # %% buckets
 rounded_up = (lengths + 7) // 8 * 8
