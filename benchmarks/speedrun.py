@@ -15,7 +15,6 @@ import hashlib
 import importlib.util
 import json
 import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -257,7 +256,7 @@ def main() -> None:
             case "table":
                 print(table(RECORDS))
     except UserError as error:
-        sys.exit(f"error: {error}")
+        parser.exit(2, f"error: {error}\n")
 
 
 if __name__ == "__main__":
