@@ -56,8 +56,8 @@ class Row:
     line: int
     named: Mapping[str, str] | None = None
     """The user's columns by field name, where they can be chosen."""
-    columns: tuple[str, ...] = ()
-    """The columns of the file, where fields have other names."""
+    columns: Mapping[str, Any] | None = None
+    """The values by column of the file, where fields may have other names."""
 
     @property
     def source(self) -> str:
@@ -113,7 +113,7 @@ class Row:
         return (self.named or {}).get(name, name)
 
     def _no_column(self, name: str) -> UserError:
-        columns = self.columns or tuple(self.fields)
+        columns = tuple(self.columns or self.fields)
         there = ", ".join(columns) or "none"
         parts = self._column(name).split(",")
         column = next((part for part in parts if part not in columns), self._column(name))
@@ -190,7 +190,7 @@ class Columns:
                     seen.add(name)
                 elif name in self.required:
                     fields.pop(name, None)
-            yield replace(row, fields=fields, named=self.named, columns=tuple(row.fields))
+            yield replace(row, fields=fields, named=self.named, columns=row.fields)
         absent = [name for name in self.named if name in self.required and name not in seen]
         if row is not None and absent:
             raise UserError(missing_column(row, self.named[absent[0]]))

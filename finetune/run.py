@@ -26,7 +26,12 @@ from plainformer.finetune.data.fingerprint import (
 from plainformer.finetune.data.leakage import NAMED, Overlap
 from plainformer.finetune.data.split import hold_out
 from plainformer.finetune.distillation import check_teachers
-from plainformer.finetune.fair.groups import group_scores, group_tables, with_groups
+from plainformer.finetune.fair.groups import (
+    group_scores,
+    group_tables,
+    held_out_groups,
+    with_groups,
+)
 from plainformer.finetune.few_labels import train_with_unlabelled
 from plainformer.finetune.few_labels.contrastive import pairs_of, similarity_task, with_classifier
 from plainformer.finetune.fit import Watch, fit, tune_and_score
@@ -173,6 +178,7 @@ def finetune_on(
     copies = augmented(examples, config, quiet)
     items += [item for _, item in encode_all(task, tokenizer, copies)]
     items = with_groups(task, items, [*examples, *copies], config)
+    groups_held_out = held_out_groups(config) if held_out else {}
     new = with_copies(new, copies, config.out)
     held_out_items = list(encode_all(task, tokenizer, held_out))
     similarity = similarity_task(task, config) if contrastive_of(config.task) else None
@@ -191,7 +197,7 @@ def finetune_on(
         result = fit(similarity, model, pairs, [], config, new, quiet)
         model = with_classifier(model, similarity, items, task)
     task, metric = tune_and_score(task, model, held_out_items, config.select)
-    groups = group_scores(task, model, held_out_items, config)
+    groups = group_scores(task, model, held_out_items, groups_held_out)
     never = never_predicted(metric, config)
     say((f"warning: {warning}" for warning in never), quiet)
     if is_main():

@@ -117,6 +117,8 @@ def parts_of(task: AnyTask, wanted: Wanted, has_test: bool) -> list[str]:
             f"{name} predicts no probabilities, and so has no temperature: --coverage 0.9 gives "
             "its scores an interval"
         )
+    if not task.has_probabilities and wanted.sets != "lac":
+        raise UserError(f"{name} predicts an interval, not a set: leave out --sets {wanted.sets}")
     if wanted.coverage is not None and not task.has_sets:
         raise UserError(f"{name} does not choose one answer of several: it has no --coverage")
     chooses = wanted.coverage is not None or wanted.risk is not None

@@ -27,6 +27,9 @@ from plainformer.finetune.tasks.tagging.crf import Posterior
 from plainformer.finetune.tasks.tagging.task import Tagging
 from plainformer.training.accelerator import widest_float
 
+COLDEST = 1e6
+"""A β at which only the most probable answers count, unless outputs are all but equal."""
+
 Slope = Callable[[float], float]
 
 
@@ -81,6 +84,11 @@ def solved(slope: Slope, count: int) -> float:
 
     few, many = np.log(1 / HIGHEST), np.log(1 / LOWEST)
     if slope(1 / LOWEST) <= 0:
+        if slope(COLDEST) > 0:
+            raise UserError(
+                f"the best temperature is below {LOWEST}: the answers are all but equally probable "
+                "to the model; train it for longer"
+            )
         raise UserError(
             f"the model is right, or nearly, in all of {plural(count, 'answer')} that the "
             "temperature is fitted to: give more rows"

@@ -11,7 +11,9 @@
 Intervals are those of the bootstrap over all rows, in which groups keep their rows; that of a
 difference is of the two groups that are farthest apart in the rows given, so it may reach below 0.
 Of many groups two are always far apart: whether that is more than chance is said by `chance`, the
-share of 1,000 random permutations of the rows' groups whose difference is as large.
+share of 1,000 random permutations of the rows' groups whose difference is as large. Of many labels,
+too, one is always far apart: the chance of a label's difference is the share of permutations in
+which the largest difference of any label is as large (Westfall & Young 1993).
 
 A value whose denominator in a group has fewer than `smallest` rows is left out, with its group, of
 the differences: a recall of two texts says nothing.
@@ -68,7 +70,8 @@ class Gap:
     """The group with the lowest value."""
     highest: str
     chance: float
-    """The share of random groupings of the same sizes with a difference at least as large."""
+    """The share of random groupings of the same sizes with a difference at least as large: of a
+    label, in any label."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,12 @@ class Compared:
     gaps: list[Gap]
 
     @property
-    def worst(self) -> str:
-        """Return the group with the worst first score."""
+    def worst(self) -> str | None:
+        """Return the group with the worst first score; None where no group has one."""
         sign = self.measures[0].better
         scores = {group: sign * found[0].value for group, found in self.groups.items()}
-        return min(scores, key=lambda group: (np.isnan(scores[group]), scores[group]))
+        known = {group: score for group, score in scores.items() if not np.isnan(score)}
+        return min(known, key=known.__getitem__, default=None)
 
 
 def compare(
@@ -131,7 +135,7 @@ def compare(
     intervals = bootstrap_all(statistics, results.count, SAMPLES, seed)
     estimates = [Estimate(float(x), *ends) for x, ends in zip(points, intervals, strict=True)]
     generator = np.random.default_rng(seed)
-    random = np.stack([permuted(generator) for _ in range(SAMPLES)])
+    random = with_largest(np.stack([permuted(generator) for _ in range(SAMPLES)]), gaps)
     at_least = (~(random < found - TOLERANCE)).sum(0)  # NaN counts as large
     chances = np.where(np.isnan(found), np.nan, (1 + at_least) / (1 + SAMPLES))
     width = len(results.measures)
@@ -175,6 +179,17 @@ def differences(values: Table, gaps: Sequence[Pair]) -> Float64[np.ndarray, " ga
     first, second = np.array([(gap.first, gap.second) for gap in gaps]).T
     larger: Float64[np.ndarray, " gaps"] = np.fmax(apart[first], apart[second])
     return larger
+
+
+def with_largest(
+    apart: Float64[np.ndarray, "samples gaps"], gaps: Sequence[Pair]
+) -> Float64[np.ndarray, "samples gaps"]:
+    """Replace the differences of labels by the largest of any label, for each kind of gap."""
+    found = apart.copy()
+    for name in {gap.name for gap in gaps if gap.label is not None}:
+        some = [n for n, gap in enumerate(gaps) if gap.name == name and gap.label is not None]
+        found[:, some] = np.fmax.reduce(apart[:, some], axis=1, keepdims=True)
+    return found
 
 
 def farthest(values: Table, gaps: Sequence[Pair]) -> tuple[Numbers, Numbers, Numbers]:

@@ -34,7 +34,8 @@ td:first-child { white-space: normal; min-width: 6rem; }
 """
 ABOUT = (
     "Values stand with their 95 % intervals. Chance: the share of random groups of the same sizes "
-    "whose difference is as large; p: the exact probability of counts as one-sided as these."
+    "whose difference is as large, for a label in any label; p: the exact probability of counts as "
+    "one-sided as these."
 )
 
 

@@ -166,7 +166,7 @@ def _sentence(example: Sentence, edits: Edits) -> Sentence:
         parts = new.split()
         if len(new) == end - start:
             parts = [new[a - start : b - start] for a, b in spans.values()]
-        if len(parts) == len(spans):
+        if spans and len(parts) == len(spans):  # a text may have more than the given words
             words[min(spans) : max(spans) + 1] = parts
     text, offsets = join_words(tuple(words))
     return replace(example, words=tuple(words), text=text, offsets=tuple(offsets))

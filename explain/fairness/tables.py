@@ -18,10 +18,12 @@ def group_sentences(report: GroupReport) -> list[str]:
     groups, compared = report.groups, report.compared
     first = compared.measures[0].name
     worst, gap = compared.worst, compared.gaps[0]
-    found = [
-        f"worst by {first}: {worst} with {value_of(compared.groups[worst][0])}; the largest "
-        f"difference of two groups is {value_of(gap.difference)}",
-    ]
+    found = [f"worst by {first}: none, for it is undefined in every group"]
+    if worst is not None:
+        found = [
+            f"worst by {first}: {worst} with {value_of(compared.groups[worst][0])}; the largest "
+            f"difference of two groups is {value_of(gap.difference)}",
+        ]
     if report.small:
         found.append(
             f"groups of fewer than {plural(report.smallest, 'row')} have no figures: "
@@ -77,7 +79,10 @@ def gap_table(report: GroupReport, gaps: Sequence[Gap]) -> Table:
 
 
 def largest_gaps(compared: Compared) -> list[Gap]:
-    """Return the gaps of the scores and, of each kind of gap of labels, the largest."""
+    """Return the gaps of the scores and, of each kind of gap of labels, the largest.
+
+    Their `chance` is that of the largest of all labels.
+    """
     found = [gap for gap in compared.gaps if gap.label is None]
     for name in dict.fromkeys(gap.name for gap in compared.gaps if gap.label is not None):
         some = [g for g in compared.gaps if g.name == name and g.label is not None]

@@ -24,6 +24,9 @@ Scores = dict[str, tuple[float, float]]
 """A score and its denominator, by name."""
 Tally = Int64[np.ndarray, "3 labels"]
 """True positives, false positives and false negatives of each label."""
+Score = Callable[[tuple[str, ...], Tally, int, int, bool], Scores]
+"""Labels, their counts, how many rows are right in all labels, how many rows there are, and whether
+they are as many as were added -> the scores."""
 
 
 class LabelResults(Results):
@@ -33,7 +36,7 @@ class LabelResults(Results):
         self,
         labels: Names,
         read: Callable[[Any, Any], tuple[Names, Names, Names]],
-        scores: Callable[[tuple[str, ...], Tally, int, int], Scores],
+        scores: Score,
         rates: tuple[str, ...] = (SELECTED, RECALL, FALSE_ALARMS),
     ) -> None:
         super().__init__()
@@ -60,7 +63,7 @@ class LabelResults(Results):
         self._rows, self._cells, self._counts = np.array(counted, np.int64).reshape(-1, 3).T
         self._is_exact: Bool[np.ndarray, " rows"] = np.array(self._exact, bool)
         self._counted = []
-        names = self._scores(self.labels, self._tally(np.arange(0)), 0, 0)
+        names = self._scores(self.labels, self._tally(np.arange(0)), 0, 0, False)
         self.measures = (
             *(Measure(name, better=1) for name in names),
             *(
@@ -74,8 +77,9 @@ class LabelResults(Results):
         """Compute the scores, then each rate of each label."""
         tally = self._tally(rows)
         exact = int(np.count_nonzero(self._is_exact[rows]))
-        scores = self._scores(self.labels, tally, exact, len(rows)).values()
-        values, wholes = (np.array(column, np.float64) for column in zip(*scores, strict=True))
+        scores = self._scores(self.labels, tally, exact, len(rows), len(rows) == self.count)
+        columns = zip(*scores.values(), strict=True)
+        values, wholes = (np.array(column, np.float64) for column in columns)
         right, wrong, missed = tally
         true, said = right + missed, right + wrong
         rates = {
@@ -141,37 +145,49 @@ def _part(part: float, whole: float) -> tuple[float, float]:
     return (part / whole if whole else float("nan")), whole
 
 
-def class_scores(labels: tuple[str, ...], tally: Tally, exact: int, rows: int) -> Scores:
+def class_scores(
+    labels: tuple[str, ...], tally: Tally, exact: int, rows: int, whole: bool
+) -> Scores:
     """Compute accuracy and macro F1, as `ClassMetric` does."""
     right, _, missed = tally.sum(1).tolist()
     accuracy = _part(right, right + missed)
     return {"accuracy": accuracy, "macro_f1": (_macro_f1(tally), accuracy[1])}
 
 
-def relation_scores(negative: str | None) -> Callable[[tuple[str, ...], Tally, int, int], Scores]:
+def relation_scores(negative: str | None) -> Score:
     """Return the scores of relations, as `RelationMetric` computes them."""
 
-    def compute(labels: tuple[str, ...], tally: Tally, exact: int, rows: int) -> Scores:
+    def compute(
+        labels: tuple[str, ...], tally: Tally, exact: int, rows: int, whole: bool
+    ) -> Scores:
         """Compute micro F1 over the relations, then the scores of a classifier."""
         kept = np.array([label != negative for label in labels])
         right, wrong, missed = tally[:, kept].sum(1).tolist()
         micro = _part(2 * right, 2 * right + wrong + missed)[0], float(rows)
-        return {"micro_f1": micro, **class_scores(labels, tally, exact, rows)}
+        return {"micro_f1": micro, **class_scores(labels, tally, exact, rows, whole)}
 
     return compute
 
 
-def multi_label_scores(labels: tuple[str, ...], tally: Tally, exact: int, rows: int) -> Scores:
-    """Compute F1 over all decisions and exact matches, as `LabelsMetric` does."""
+def multi_label_scores(
+    labels: tuple[str, ...], tally: Tally, exact: int, rows: int, whole: bool
+) -> Scores:
+    """Compute F1 over all decisions and exact matches, as `LabelsMetric` does.
+
+    Of a part of the rows, macro F1 is over the labels that occur in it or were predicted: a group
+    that does not have a label is not worse for that.
+    """
     right, wrong, missed = tally.sum(1).tolist()
     return {
         "micro_f1": (_part(2 * right, 2 * right + wrong + missed)[0], rows),
-        "macro_f1": (float(_f1(tally).mean()), rows),
+        "macro_f1": (float(_f1(tally).mean()) if whole else _macro_f1(tally), rows),
         "exact_match": _part(exact, rows),
     }
 
 
-def entity_scores(labels: tuple[str, ...], tally: Tally, exact: int, rows: int) -> Scores:
+def entity_scores(
+    labels: tuple[str, ...], tally: Tally, exact: int, rows: int, whole: bool
+) -> Scores:
     """Compute F1, precision and recall over all entities, as `EntityMetric` does."""
     right, wrong, missed = tally.sum(1).tolist()
     return {

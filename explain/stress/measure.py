@@ -5,7 +5,7 @@ same ones, but for `hotflip`, which follows the gradient of each.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,11 +43,16 @@ class Answers:
     examples: Sequence[Any]
     predictions: Sequence[Any]
 
+    @property
+    def pairs(self) -> Iterator[tuple[Any, Any]]:
+        """Return each example with its prediction."""
+        return zip(self.examples, self.predictions, strict=True)
+
     @cached_property
     def results(self) -> Results:
         """Return what is needed of each example to score any selection of them."""
         found = results_of(self.predictor.task)
-        for pair in zip(self.examples, self.predictions, strict=True):
+        for pair in self.pairs:
             found.add(*pair)
         found.finish()
         return found
@@ -73,7 +78,7 @@ class Comparison:
     @cached_property
     def flipped(self) -> Float[np.ndarray, " examples"]:
         """Return 1 for each example whose answer is another, else 0; NaN for numbers."""
-        pairs = zip(self.before.predictions, self.after.predictions, strict=True)
+        pairs = zip(self.before.pairs, self.after.pairs, strict=True)
         found = [is_flipped(self.before.predictor.task, *pair) for pair in pairs]
         return np.array([np.nan if flip is None else flip for flip in found], np.float64)
 

@@ -45,9 +45,8 @@ class Stressed:
         """Say what was measured, in one sentence."""
         models = " beside ".join(names_of(self.folders))
         share = f"{100 * self.settings.strength:g} %"
-        return (
-            f"{models}: {self.metric} of {self.examples:,} examples, {share} of the words changed"
-        )
+        count = plural(self.examples, "example")
+        return f"{models}: {self.metric} of {count}, {share} of the words changed"
 
     def write(self, path: Path) -> None:
         """Write the report as JSON or as a page, by the ending of the file."""

@@ -25,7 +25,7 @@ def group_of(row: Row, column: str) -> str | None:
 
 def no_column(row: Row, column: str) -> str:
     """Return the message for a column of groups that does not exist, naming those there are."""
-    there = row.columns or tuple(row.fields)
+    there = tuple(row.columns or row.fields)
     if isinstance(row, WordsRow) and {*there} <= {"words", "tags"}:
         return (
             "a file of this kind has no column for groups: write the sentences as .jsonl, with the "

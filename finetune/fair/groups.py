@@ -1,7 +1,8 @@
 """Read the group of each example from the user's column, and score each group on its own.
 
     items = with_groups(task, items, examples, config)          each item bears its group
-    scores = group_scores(task, model, held_out, config)        each group's own, of validation
+    groups = held_out_groups(config)                            of validation, before training
+    scores = group_scores(task, model, held_out, groups)        each group's own
 
 Groups are not fields of examples: tasks, and the models that are saved, know nothing of them.
 """
@@ -93,13 +94,9 @@ def group_scores(
     task: AnyTask,
     model: PretrainedModel,
     held_out: Sequence[tuple[Any, Any]],
-    config: "FinetuneConfig",
+    groups: Groups,
 ) -> dict[str, dict[str, float]]:
-    """Measure the validation examples of each group: their number ("examples") and scores.
-
-    There are none where their file has no column of groups.
-    """
-    groups = held_out_groups(config) if config.fair.group and held_out else {}
+    """Measure the validation examples of each group: their number ("examples") and scores."""
     found = {}
     for name in sorted(set(groups.values())):
         own = [pair for pair in held_out if groups[pair[0].source] == name]
@@ -109,14 +106,18 @@ def group_scores(
 
 
 def held_out_groups(config: "FinetuneConfig") -> Groups:
-    """Return the groups of the validation examples; none where their file has no such column."""
+    """Return the groups of the validation examples; none where no row has the column.
+
+    Raises `UserError` with file and line for a row without a group, where others have one.
+    """
+    if not config.fair.group:
+        return {}
     source = config.valid or (config.train if is_set(config.train) else None)
     if source is None or config.folds:
         return read_groups(config)
     kind = config.kind
     rows = source_rows(kind, source, "valid", kind.naming(config.columns))
-    first = next(iter(rows), None)
-    if first is None or config.fair.group not in first.fields:
+    if not any(config.fair.group in row.fields for row in rows):
         return {}
     return read_groups(config, source, "valid")
 

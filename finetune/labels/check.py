@@ -54,6 +54,8 @@ class Asked:
     given: int
     answers: tuple[str, ...]
     p: Float[np.ndarray, " answers"]
+    of_several: bool = False
+    """True for a label that a text has or has not, beside others: `answers` are then `HAS`."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Doubts:
     def table(self) -> Table:
         """Count the doubtful labels for each pair of given and suggested label."""
         names = (
-            (f"{asked.about}: " * (asked.answers == HAS) + doubt.given, doubt.suggested)
+            (f"{asked.about}: " * asked.of_several + doubt.given, doubt.suggested)
             for asked, doubt in self.rows
         )
         counts = Counter(names).most_common()
@@ -132,7 +134,8 @@ def questions(task: AnyTask, example: Any, item: Item, answers: Answers) -> Iter
     text = example.preview
     if isinstance(task, MultiLabel):
         for label, p in zip(task.labels, answers, strict=True):
-            yield Asked(example.source, text, label, int(label in example.labels), HAS, p)
+            given = int(label in example.labels)
+            yield Asked(example.source, text, label, given, HAS, p, of_several=True)
     elif isinstance(task, Tagging):
         numbered = zip(task.numbers(example), answers, strict=False)  # the text may be cut
         for word, (number, p) in enumerate(numbered):
@@ -149,7 +152,7 @@ def find_doubts(every: Iterable[Asked]) -> Doubts:
     """Find the doubtful labels: those of a text together, and each of several on its own."""
     groups: dict[str, list[Asked]] = defaultdict(list)
     for asked in every:
-        groups[asked.about if asked.answers == HAS else ""].append(asked)
+        groups[asked.about if asked.of_several else ""].append(asked)
     found = [pair for group in groups.values() for pair in doubts(group)]
     found.sort(key=lambda pair: pair[1].p_given - pair[1].p_suggested)
     return Doubts(tuple(found), sum(map(len, groups.values())))

@@ -85,10 +85,12 @@ def new_data(
     if saved is None:
         return found
     known = config.out / TASKS_FILE
-    if read_json(known) != sections:
-        raise UserError(
-            f"the run in {config.out} was started with other tasks, or other options of one, than "
-            f"{config.tasks} has: resume it with --tasks {known}, or choose another folder"
+    saved_sections = read_json(known)
+    if saved_sections != sections or list(saved_sections) != list(sections):
+        raise UserError(  # draws, and the optimizer's state, go by the number of a task
+            f"the run in {config.out} was started with other tasks, another order of them or other "
+            f"options of one, than {config.tasks} has: resume it with --tasks {known}, or choose "
+            "another folder"
         )
     for name, one in settings.items():
         refuse_changes(found[name], one.out, one)

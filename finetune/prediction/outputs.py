@@ -7,10 +7,10 @@
 | .tsv           | the same between tabs, without quotes: no cell may hold a tab or a line break  |
 
 A row keeps its columns, followed by the prediction. Where both have a column of one name, the value
-of the row is kept as `given_NAME`: `label` is always the prediction.
+of the row is kept as `given_NAME`: `label` is always the prediction. Where the row has that column,
+too, as where predictions are predicted again, it is `given_given_NAME`.
 """
 
-import csv
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from plainformer.base import UserError, atomic_path, is_stream, nan_to_null
-from plainformer.corpora import Row
+from plainformer.corpora import MISSING, Doubtful, Row
 from plainformer.finetune.data.example import Prediction
 
 DECIMALS = 6
@@ -73,16 +73,22 @@ def writer(file: TextIO, ending: str) -> Write:
 def answer(row: Row, prediction: Prediction) -> dict[str, Any]:
     """Merge the columns of a row with its prediction."""
     predicted = {name: _rounded(value) for name, value in prediction.to_json().items()}
-    names = row.named or {}
+    columns = row.columns or row.fields
+    of_labels = {
+        f"{name}.{label}"  # as `_flat` names it
+        for name, value in predicted.items()
+        if isinstance(value, dict)
+        for label in value
+    }
     kept: dict[str, Any] = {}
-    for name, value in row.fields.items():
-        if names.get(name, name) != name:
-            continue  # another name of a column that is there
-        value = list(value) if isinstance(value, tuple) else value
-        if name not in predicted:
-            kept[name] = value
-        elif name not in REPEATED:
-            kept[f"given_{name}"] = value
+    for name, value in columns.items():
+        free = name
+        if name in predicted or name in of_labels:
+            if name in REPEATED:
+                continue
+            while free in predicted or free in of_labels or free in columns:
+                free = f"given_{free}"
+        kept[free] = list(value) if isinstance(value, tuple) else value
     return {**kept, **predicted}
 
 
@@ -91,7 +97,6 @@ class _Table:
 
     def __init__(self, file: TextIO, ending: str) -> None:
         self._file, self._ending = file, ending
-        self._csv = csv.writer(file, lineterminator="\n")
         self._columns: list[str] | None = None
 
     def write(self, row: Row, prediction: Prediction) -> None:
@@ -109,7 +114,7 @@ class _Table:
 
     def _record(self, cells: Iterable[str], row: Row) -> None:
         if self._ending == ".csv":
-            self._csv.writerow(cells)
+            self._file.write(",".join(map(_quoted, cells)) + "\n")
             return
         line = "\t".join(cells := list(cells))
         if line.count("\t") >= len(cells) or "\n" in line or "\r" in line:
@@ -133,7 +138,18 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, bool | list | dict):
         return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
+    return value if isinstance(value, str) else str(value)
+
+
+def _quoted(cell: str) -> str:
+    """Quote a cell that holds a sign of the format, or a text that may stand for a missing value.
+
+    One that was read without quotes stays without: it may have been a missing value.
+    """
+    may_be_missing = cell in MISSING and not isinstance(cell, Doubtful)
+    if may_be_missing or any(sign in cell for sign in ',"\r\n'):
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
 
 
 def _rounded(value: Any) -> Any:

@@ -14,6 +14,7 @@ from jaxtyping import Float64, Int64
 from plainformer.base import plural
 from plainformer.base.figures import BLUE, GREY, panel, user_text_style
 from plainformer.finetune.metrics import ClassMetric, LabelsMetric, Metric, NumberMetric
+from plainformer.finetune.metrics.base import spoken
 from plainformer.finetune.metrics.roc import StreamingROC
 from plainformer.finetune.tasks.tagging.entities import DASH, NOTHING, Counted
 
@@ -103,12 +104,14 @@ def roc_figure(labels: Sequence[str], roc: StreamingROC) -> "Figure":
     """Plot the true against the false positive rate, one curve per label."""
     figure, axes = panel(*SQUARE)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":")
+    lines, names = [], []
     for number, (label, area) in enumerate(zip(labels[:MAX_CURVES], roc.areas(), strict=False)):
-        axes.plot(*roc.curve(number), label=f"{shortened(label)} ({area:.3f})")
+        lines += axes.plot(*roc.curve(number))
+        names.append(f"{shortened(label)} ({spoken(area)})")
     axes.set_xlabel("false positive rate")
     axes.set_ylabel("true positive rate")
     axes.set_title("ROC, and the area under it")
-    legend = axes.legend(loc="lower right", frameon=False, fontsize=8)
+    legend = axes.legend(lines, names, loc="lower right", frameon=False, fontsize=8)
     for text in legend.get_texts():
         text.set(**user_text_style())
     return figure

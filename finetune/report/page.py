@@ -132,7 +132,8 @@ def report_page(
 ) -> str:
     """Return the page as HTML."""
     metric = evaluation.metric
-    model = " + ".join(Path(part).name for part in about["model"].split(" + "))  # of an ensemble
+    folders = map(Path, about["model"].split(" + "))  # of an ensemble
+    model = " + ".join(folder.name or folder.resolve().name for folder in folders)
     data = Path(about["data"]).name
     title = f"{model} on {data}"
     parts = [

@@ -314,10 +314,11 @@ def label_of(row: Row, labelled: bool) -> str | None:
     if isinstance(given, str) and re.match(r"""\[\s*['"]""", given):
         given = row.items("label")
     if isinstance(given, list) and len(given) == 1 and isinstance(given[0], str):
-        return given[0].strip()
-    if isinstance(given, list):
+        label = given[0].strip()
+    elif isinstance(given, list):
         raise UserError(f"{row.source}: {given!r:.40} is not one label: see the task multi-label")
-    label = row.sure_string("label").strip()
+    else:
+        label = row.sure_string("label").strip()
     if not label:
         raise UserError(f"{row.source}: the label is empty")
     return label

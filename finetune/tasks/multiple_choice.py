@@ -240,10 +240,10 @@ def number_of(label: Any, options: Sequence[str], source: str) -> int:
         raise UserError(f"{source}: {options.count(label)} options read {label!r:.40}: number it")
     if isinstance(label, str) and label in options:
         return options.index(label)
-    number = str(label)
-    if isinstance(label, bool) or not number.isdecimal() or int(number) >= len(options):
+    numbers = [*map(str, range(len(options)))]
+    if isinstance(label, bool) or str(label) not in numbers:
         raise UserError(
             f"{source}: the label {label!r:.40} is neither an option nor a number from 0 to "
             f"{len(options) - 1}"
         )
-    return int(number)
+    return numbers.index(str(label))

@@ -162,8 +162,9 @@ class Regression(SequenceTask[ScoreExample, ScorePrediction]):
 
 def read_score(row: Row) -> float:
     """Read the column `score`; raise `UserError` for anything but a finite number."""
+    given = row.string("score")
     try:
-        score = float(row.string("score"))
+        score = math.nan if "_" in given else float(given)  # Python reads 1_000, no table does
     except ValueError:
         score = math.nan
     if not math.isfinite(score):

@@ -27,6 +27,7 @@ from plainformer.finetune.data.rows import as_rows
 from plainformer.finetune.data.words import split_text
 from plainformer.finetune.prediction.predictor import Predictor, encode_all, no_progress
 from plainformer.finetune.task_file import save_task
+from plainformer.finetune.tasks.question_answering import AnswerPrediction, QuestionExample, Span
 from plainformer.finetune.tasks.tagging.sentences import Tags
 from tests.encoder.tools import randomise
 from tests.explain.test_attribution import TOKENIZER, tasks
@@ -207,8 +208,9 @@ def test_two_models_see_the_same_changes_and_the_gain_is_the_difference(
 
 
 def test_tags_are_compared_by_the_words_that_are_still_there() -> None:
-    def said(words: str, tags: str) -> Tags:
-        return Tags(tuple(words.split()), tuple(tags.split()), (1.0,) * len(words.split()), None)
+    def said(words: str, tags: str) -> tuple[None, Tags]:
+        given = tuple(words.split())
+        return None, Tags(given, tuple(tags.split()), (1.0,) * len(given), None)
 
     task, _, _ = tasks()["tagging"]
     before = said("Ada met Bo here", "P O P O")
@@ -216,6 +218,28 @@ def test_tags_are_compared_by_the_words_that_are_still_there() -> None:
     assert is_flipped(task, before, said("Ada Bo here", "P O O"))
     assert not is_flipped(task, before, said("Ada met Bo Bo here", "P O P O O"))
     assert is_flipped(task, before, said("Adq met Bo here", "O O P O"))
+
+
+def test_spans_are_compared_by_their_words_in_the_context() -> None:
+    def said(context: str, answer: str) -> tuple[QuestionExample, AnswerPrediction]:
+        example = QuestionExample(question="q", context=context, answers=(), source="f:1")
+        start = context.find(answer)
+        spans = (Span(answer, start, start + len(answer), 1.0),)
+        return example, AnswerPrediction(spans, None, 0.0, not answer)
+
+    task, _, _ = tasks()["question-answering"]
+    before = said("Ada met the old Bo there.", "Bo")
+    for context, answer, flips in (
+        ("Ada met the old Bp there.", "Bp", False),
+        ("Ada met the old Bo there", "the old Bo", True),
+        ("Ada met the old Bo there", "Ada", True),
+        ("Ada met the old B\u200bo there", "B\u200bo", False),
+        ("Ada met Bo Bo there.", "Bo", False),
+        ("Ada met the old there.", "old", True),
+        ("Ada met the old Bo there.", "", True),
+        ("Ada met the old Bp there. Cy met Bo.", "Cy", True),
+    ):
+        assert is_flipped(task, before, said(context, answer)) == flips, context
 
 
 def folder(path: Path, name: str, seed: int = 0) -> Path:

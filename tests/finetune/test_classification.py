@@ -180,6 +180,11 @@ def test_a_label_that_all_texts_have_has_no_area():
     assert math.isnan(metric.scores()["macro_auc"])
 
 
+def test_every_curve_is_in_the_legend_and_an_undefined_area_is_a_dash():
+    (axes,) = figures(metric_of(("_a", "b"), [0, 0], [0, 1]))["roc"].axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["_a (–)", "b (–)"]
+
+
 @pytest.mark.parametrize(
     ("declared", "asked", "expected"),
     [

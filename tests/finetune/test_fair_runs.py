@@ -139,6 +139,18 @@ def test_validation_examples_need_no_group(models, write, tmp_path):
     assert "groups" not in read_json(tmp_path / "run" / "metrics.json")
 
 
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_validation_example_without_a_group_is_named_before_training(
+    models, write, tmp_path, number
+):
+    some = rows(9, 0.5, 3)
+    del some[number]["source"]
+    config = settings(models, write, tmp_path / "run", valid=write("some", some))
+    with pytest.raises(UserError, match=rf"some\.jsonl:{number + 1}: no column 'source'"):
+        finetune(config, quiet=True)
+    assert not (tmp_path / "run" / "options.json").exists()
+
+
 def test_folds_copies_balance_and_other_tasks(models, write, tmp_path):
     dro = FairOptions(group="source", group_dro=0.1, group_adversarial=0.1)
     short = {"epochs": 0.5, "fair": dro}

@@ -1,23 +1,27 @@
 """What is no text is refused alike, wherever texts are taken; nothing is dropped unsaid."""
 
+import csv
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from plainformer.base import UserError
-from plainformer.corpora import Row
+from plainformer.corpora import Columns, Row, read_rows
 from plainformer.encoder import SequenceClassifier
 from plainformer.finetune import Predictor
 from plainformer.finetune.data.batch import BATCH_TOKENS, Batch
 from plainformer.finetune.data.rows import as_rows, bounded
 from plainformer.finetune.prediction.inputs import Inputs
+from plainformer.finetune.prediction.outputs import answer, open_output, writer
 from plainformer.finetune.prediction.predictor import encode_all
-from plainformer.finetune.tasks.classification import ClassExample, Classification
+from plainformer.finetune.tasks.classification import ClassExample, Classification, ClassPrediction
 from plainformer.tokenizer import as_list
 from plainformer.tokenizer.inputs import LONGEST_TEXT
 from tests.finetune.inputs import LISTS, PAIRS, TEXTS, of_many, of_one
@@ -138,6 +142,60 @@ def test_a_text_beyond_bounds_is_named_by_file_and_line(name):
     assert next(rows) is fine
     with pytest.raises(UserError, match=rf"f\.jsonl:2: column '{name}' has 4,194,305 characters"):
         next(rows)
+
+
+SAID = ClassPrediction("None", {"None": 0.75, "b": 0.25})
+
+
+def predicted(folder: Path, rows: Iterable[Row]) -> Path:
+    """Write a prediction for each row as CSV."""
+    path = folder / "out.csv"
+    with open_output(path) as file:
+        write = writer(file, ".csv")
+        for row in rows:
+            write(row, SAID)
+    return path
+
+
+def test_predictions_are_predicted_again_and_keep_every_column(tmp_path):
+    first = predicted(tmp_path, [Row({"text": "x", "label": "a"}, "f", 1)])
+    again = predicted(tmp_path, [*read_rows(first)])
+    (found,) = read_rows(again)
+    assert found.fields == {
+        "text": "x",
+        "given_label": "a",
+        "given_given_label": "None",
+        "given_probabilities.None": "0.75",
+        "given_probabilities.b": "0.25",
+        "label": "None",
+        "probabilities.None": "0.75",
+        "probabilities.b": "0.25",
+    }
+
+
+@pytest.mark.parametrize("own", [{}, {"text": "the title"}])
+def test_a_column_keeps_its_name_and_one_of_the_name_of_a_field_is_kept(own):
+    rows = [Row({**own, "review": "fine"}, "f", 1)]
+    (row,) = Columns({"text": "review"}, frozenset({"text"})).of(rows)
+    assert row.fields["text"] == "fine"
+    assert answer(row, SAID) == {**own, "review": "fine", **SAID.to_json()}
+    (other,) = Columns({"text": "review"}).of([Row({"text": "fine"}, "f", 1)])
+    assert answer(other, SAID)["text"] == "fine"
+
+
+def test_a_csv_is_read_as_it_was_written(tmp_path):
+    texts = ["a\rb", "a\nb", 'a "b", c', "NA", "", "plain"]
+    path = predicted(tmp_path, [Row({"text": text}, "f", n) for n, text in enumerate(texts)])
+    rows = [*read_rows(path)]
+    assert [row.fields["text"] for row in rows] == texts
+    assert {row.sure_string("label") for row in rows} == {"None"}
+    assert rows[3].sure_string("text") == "NA"
+    with path.open(newline="") as file:
+        assert [row["text"] for row in csv.DictReader(file)] == texts
+    (tmp_path / "in.csv").write_text("text,note\na,NA\n")
+    (row,) = read_rows(predicted(tmp_path, read_rows(tmp_path / "in.csv")))
+    with pytest.raises(UserError, match="may be a missing value"):
+        row.sure_string("note")
 
 
 def test_where_a_file_has_more_inputs_than_are_read_it_is_said(tmp_path, capsys):

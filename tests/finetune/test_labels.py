@@ -158,7 +158,7 @@ def test_planted_wrong_labels_are_found():
 def test_each_label_of_several_has_thresholds_of_its_own():
     """The same probabilities, of which one label's are always higher."""
     asked = [
-        Asked(f"f:{n}", "t", about, given, HAS, np.array([1 - p, p]))
+        Asked(f"f:{n}", "t", about, given, HAS, np.array([1 - p, p]), of_several=True)
         for about, raised in (("rare", 0.0), ("common", 0.4))
         for n, (given, p) in enumerate(((1, 0.5 + raised), (1, 0.1 + raised), (0, 0.3 + raised)))
     ]
@@ -167,6 +167,18 @@ def test_each_label_of_several_has_thresholds_of_its_own():
         ("common", a.source) for a, _ in find_doubts(asked[3:]).rows
     }
     assert found == by_one and found
+
+
+@pytest.mark.parametrize("about", ["", "word"])
+def test_classes_and_tags_may_be_called_no_and_yes(about):
+    p = [(1, 0.1), (1, 0.9), (1, 0.8), (0, 0.2), (0, 0.1)]
+    asked = [
+        Asked(f"f:{n}", "t", about and f"{about} {n}", given, HAS, np.array([1 - yes, yes]))
+        for n, (given, yes) in enumerate(p)
+    ]
+    found = find_doubts(asked)
+    assert [one.source for one, _ in found.rows] == ["f:0"]
+    assert found.table().rows == [("yes", "no", 1)]
 
 
 # The probabilities of answers

@@ -391,6 +391,9 @@ def test_another_run_is_not_overwritten_nor_continued_with_other_tasks(unbroken,
     other = replace(unbroken, resume=True, tasks=tmp_path / "other.json")
     with pytest.raises(UserError, match="was started with other tasks"):
         multitask(other, quiet=True)
+    write_json(tmp_path / "other.json", dict(reversed(unbroken.read_tasks().items())))
+    with pytest.raises(UserError, match="another order of them"):
+        multitask(other, quiet=True)
     with pytest.raises(UserError, match=r"temperature=2\.0, not 3\.0"):
         multitask(replace(unbroken, resume=True, temperature=3.0), quiet=True)
     with pytest.raises(UserError, match="temperature must be above 0"):

@@ -156,6 +156,7 @@ def test_a_column_for_each_label(tmp_path):
         ({"text": "t", "label": "pos", "answer": "reject", "_input_hash": 7}, (), "'reject', so"),
         ({"text": "t", "label": ["pos", "neg"]}, (), "is not one label: see the task multi-label"),
         ({"text": "t", "label": []}, (), "is not one label"),
+        ({"text": "t", "label": [" "]}, (), "the label is empty"),
         ({"text": "t", "label": [["a"]]}, (), "is not one label"),
         ({"text": "t", "label": {"a": 1}}, (), "is not one text"),
     ],

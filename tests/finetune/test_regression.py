@@ -141,7 +141,7 @@ def test_numbers_in_any_form(tmp_path) -> None:
     assert [e.score for e in read(tmp_path, "f.csv", "text,score\na,1e-3\nb, 2\n")] == [0.001, 2.0]
 
 
-@pytest.mark.parametrize("score", ["Infinity", '"high"', '""', "true", "1e999", '"1,5"'])
+@pytest.mark.parametrize("score", ["Infinity", '"high"', '""', "true", "1e999", '"1,5"', '"1_000"'])
 def test_what_is_no_number_is_named_by_file_and_line(tmp_path, score) -> None:
     rows = f'{{"text": "t", "score": 1}}\n{{"text": "t", "score": {score}}}\n'
     with pytest.raises(UserError, match=r"f\.jsonl:2: the score is no finite number: "):
@@ -230,6 +230,12 @@ def test_from_rows_to_a_folder_that_transformers_opens(models, tokenizer, tmp_pa
 
     again = finetune(config(**{**settings, "model": run}, out=tmp_path / "again", epochs=0), True)
     assert again.metric.scores() == outcome.metric.scores(), "what was learned is gone on from"
+
+
+def test_no_correlation_is_beyond_one():
+    series = np.random.default_rng(0).normal(size=(200, 7))
+    assert max(metric_of(x, 3 * x).scores()["pearson"] for x in series) == 1
+    assert min(metric_of(x, -3 * x).scores()["pearson"] for x in series) == -1
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -147,6 +147,12 @@ def test_a_figure_that_is_not_defined_is_a_dash_and_null(tmp_path):
     assert saved["per_label"]["a"]["auc"] is None
 
 
+def test_a_model_in_the_current_folder_has_the_name_of_the_folder(log, tmp_path, monkeypatch):
+    monkeypatch.chdir(log)
+    page = Page(write_report(tmp_path, evaluation("ab"), Path(), "f.csv").read_text("utf-8"))
+    assert f"{log.name} on f.csv" in page.words
+
+
 def test_what_there_is_not_has_no_heading(tmp_path):
     """No mistakes, no log, nothing to warn of."""
     right = ClassMetric(("a", "b"))

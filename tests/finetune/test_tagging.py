@@ -12,6 +12,7 @@ import torch
 from transformers import AutoTokenizer
 
 from plainformer.base import UserError, write_text
+from plainformer.corpora import Row
 from plainformer.encoder import TokenClassifier
 from plainformer.finetune import (
     FinetuneConfig,
@@ -25,6 +26,7 @@ from plainformer.finetune.run import build
 from plainformer.finetune.task_file import load_task
 from plainformer.finetune.tasks.tagging.crf import ChainTagger
 from plainformer.finetune.tasks.tagging.iob import spans
+from plainformer.finetune.tasks.tagging.sentences import Sentence
 from plainformer.finetune.tasks.tagging.task import IGNORED, Tagging
 from plainformer.training import LoopConfig
 from tests.finetune.conftest import config_of
@@ -127,6 +129,20 @@ def test_raw_text_is_split_and_words_are_taken_as_they_are():
     )
     assert raw.words == ("Herr", "Müller", ",", "我", "!") and raw.text == "Herr Müller, 我!"
     assert given.words == ("Herr", "Müller") and given.tags is None
+
+
+def test_words_beside_a_text_are_looked_up_in_it():
+    def read(text: str, words: list[str]) -> Sentence:
+        return Tagging.read(Row({"text": text, "words": words}, Path("f"), 1), labelled=False)
+
+    text = "«I  met Ada», said Ada."
+    words = ["I", "met", "Ada", "Ada", "."]
+    found = read(text, words)
+    assert found.text == text and [text[a:b] for a, b in found.offsets] == words
+    assert found.offsets[2:4] == ((8, 11), (19, 22))
+    with pytest.raises(UserError, match=r"f:1: word 2, 'Ada', is not in the text after those bef"):
+        read("Ada met me", ["met", "Ada"])
+    assert read(" ", ["Ada"]).text == "Ada"
 
 
 # Learning

@@ -8,7 +8,8 @@
 | any other, and a .tsv | lines in CoNLL columns, or CoNLL-U: `corpora.conll`                      |
 | without a header      |                                                                          |
 
-An unlabelled row may have `text` in place of words and tags.
+An unlabelled row may have `text` in place of words and tags, or beside the words: then they are
+looked up in it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -169,6 +170,9 @@ def read_sentence(row: Row, labelled: bool) -> Sentence:
         )
     words = strings(row, "words")
     text, offsets = join_words(words)
+    given = row.fields.get("text")
+    if not labelled and isinstance(given, str) and given.strip():
+        text, offsets = given, offsets_in(given, words, row.source)
     tags = strings(row, "tags") if labelled else None
     sentence = Sentence(
         words=words,
@@ -190,6 +194,21 @@ def read_sentence(row: Row, labelled: bool) -> Sentence:
                 place = sentence.source_of(number)
                 raise UserError(f"{place}: the tag of {words[number]!r} is empty")
     return sentence
+
+
+def offsets_in(text: str, words: Sequence[str], source: str) -> list[tuple[int, int]]:
+    """Find each word after the one before it; raise `UserError` for one that is not there."""
+    found, end = list[tuple[int, int]](), 0
+    for word in words:
+        start = text.find(word, end)
+        if start < 0:
+            raise UserError(
+                f"{source}: word {len(found) + 1}, {word!r:.40}, is not in the text after those "
+                "before it: leave the text or the words out"
+            )
+        end = start + len(word)
+        found.append((start, end))
+    return found
 
 
 def plain_tags(sentence: Sentence, tags: Sequence[str], scores: Sequence[float]) -> Tags:

@@ -83,6 +83,7 @@ def test_rows_to_measure_on_may_be_given(
     [
         ("score", Wanted(), "has no temperature: --coverage 0.9"),
         ("score", Wanted(coverage=0.9, risk=0.1), "cannot abstain"),
+        ("score", Wanted(coverage=0.9, sets="aps"), "leave out --sets aps"),
         ("vectors", Wanted(), "sentence-embedding has no probabilities of labels"),
         ("answers", Wanted(), "question-answering has no probabilities of labels"),
         ("tags", Wanted(coverage=0.9), "does not choose one answer"),

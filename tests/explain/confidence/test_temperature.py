@@ -58,6 +58,8 @@ def test_no_temperature_for_a_model_that_never_errs_or_knows_nothing() -> None:
         best_temperature(logits, np.arange(4))
     with pytest.raises(UserError, match="no temperature helps"):
         best_temperature(logits, np.array([1, 2, 3, 0]))
+    with pytest.raises(UserError, match=r"below 0\.01: the answers are all but equally probable"):
+        best_temperature(1e-4 * logits, np.array([0, 1, 2, 0]))
 
 
 def test_measures_are_those_of_scikit_learn_and_by_hand() -> None:

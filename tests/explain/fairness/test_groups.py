@@ -13,6 +13,8 @@ from plainformer.corpora import Row, WordsRow
 from plainformer.corpora.rows import Doubtful
 from plainformer.explain.fairness import gaps
 from plainformer.explain.fairness.gaps import Compared, Gap, compare
+from plainformer.explain.fairness.measure import GroupReport
+from plainformer.explain.fairness.tables import group_sentences, largest_gaps
 from plainformer.explain.groups import groups_of
 from plainformer.explain.results import Results, results_of
 from plainformer.finetune.data.example import Prediction
@@ -273,6 +275,48 @@ def test_chance_is_that_of_a_permutation_test(monkeypatch: pytest.MonkeyPatch) -
     )
     ours = found_gap(compare(found, ("f", "m"), of_rows), "accuracy").chance
     assert ours == pytest.approx(theirs.pvalue, abs=0.06)
+
+
+def test_the_chance_of_the_largest_gap_of_many_labels_is_rarely_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Groups that differ in nothing: one of 20 labels is always far apart."""
+    monkeypatch.setattr(gaps, "SAMPLES", 60)
+    random, of_rows = np.random.default_rng(0), np.arange(300) % 2
+    labels, small = tuple(f"l{n:02}" for n in range(20)), 0
+    for _ in range(40):
+        pairs = [classified(random, labels) for _ in of_rows]
+        found = compare(results(Classification(labels=labels, **KEPT), pairs), ("f", "m"), of_rows)
+        (parity,) = [gap for gap in largest_gaps(found) if gap.name == gaps.PARITY]
+        small += parity.chance < 0.05
+    assert small <= 6  # compared with its own label alone: 17
+
+
+def test_macro_f1_of_a_group_is_over_the_labels_that_it_has() -> None:
+    labels, of = ("a", "b", "c", "never"), dict.fromkeys(LABELS, 0.5)
+    pairs: list[tuple[Any, Any]] = [
+        (LabelsExample(text="t", labels=given, source="f:1"), LabelsPrediction(given, of))
+        for given in (("a",), ("a", "b"), ("c",))
+    ]
+    found = results(MultiLabel(labels=labels, **KEPT), pairs)
+    column = [one.name for one in found.measures].index("macro_f1")
+    for rows, wanted in (([0, 1, 2], 3 / 4), ([0], 1), ([1, 2], 1)):
+        assert found.values(np.array(rows))[0][column] == pytest.approx(wanted)
+
+
+def test_no_group_is_the_worst_where_none_has_the_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gaps, "SAMPLES", 2)
+    task = Regression(**KEPT)
+    pairs: list[tuple[Any, Any]] = [
+        (ScoreExample(text="t", score=1.0, source="f:1"), ScorePrediction(float(n)))
+        for n in range(4)
+    ]
+    (groups,) = groups_of(["sex"], rows("f", "f", "m", "m"))
+    numbers = groups.numbers(("f", "m"))
+    compared = compare(results(task, pairs), ("f", "m"), numbers)
+    assert compared.worst is None
+    said = group_sentences(GroupReport(groups, 1, compared))
+    assert said == ["worst by spearman: none, for it is undefined in every group"]
 
 
 def test_a_rate_of_too_few_rows_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
