@@ -40,7 +40,8 @@ def help_lines(
     chosen = []
     if choice is not None:
         chosen = [choice.name if choice.is_given else f"[{choice.field.upper()}]"]
-    usage = " ".join(["usage: plainformer", command, *chosen, *required, "[OPTION…]"])
+    spare = [f"[{head(option)}]" for option in options if option.positional and not option.required]
+    usage = " ".join(["usage: plainformer", command, *chosen, *required, *spare, "[OPTION…]"])
     yield from textwrap.wrap(usage, width, subsequent_indent=" " * 7, break_on_hyphens=False)
     yield ""
     about = [inspect.getdoc(kind) or ""]

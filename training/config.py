@@ -33,7 +33,8 @@ class LoopConfig:
     """Share of the steps, at the end, in which the learning rate falls to 0 (wsd only)."""
 
     weight_decay: float = 0.01
-    """Decoupled weight decay of the matrices; biases and norms have none."""
+    """Weight decay of the matrices; biases and norms have none. Decoupled from the gradient with
+    adamw and muon, added to it with sgd."""
 
     optimizer: Literal["adamw", "muon", "sgd"] = "adamw"
     """adamw; muon (Muon for the matrices of the blocks, AdamW for the rest); or sgd (with momentum:
