@@ -50,6 +50,8 @@ def help_lines(
         about.append(f"--recipe NAME takes those of a recipe: {' or '.join(recipes)}.")
     for paragraph in "\n\n".join(about).split("\n\n"):
         yield from textwrap.wrap(paragraph, width)
+    for name, given in recipes.items():
+        yield from entry(name, given or "all defaults", width)
     if choice is not None and choice.is_given:
         yield from ["", *entry(choice.name, f"{inspect.getdoc(choice.kinds[choice.name])}", width)]
     elif choice is not None:
