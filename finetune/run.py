@@ -51,6 +51,7 @@ from plainformer.training import (
     full_disk,
     is_main,
     main_first,
+    refuse_missing_trackers,
     run_folder,
     saved_options,
     training_device,
@@ -103,6 +104,7 @@ def is_new_run(config: FinetuneConfig) -> bool:
         raise UserError(f"{config.out} holds several runs: choose another folder for this one")
     saved = saved_options(config, config.out, resume=config.resume, may_differ=RESUMED_MAY_DIFFER)
     training_device(config.training)
+    refuse_missing_trackers(config.training.track)
     return saved is None
 
 

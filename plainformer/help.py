@@ -40,7 +40,8 @@ def help_lines(
     chosen = []
     if choice is not None:
         chosen = [choice.name if choice.is_given else f"[{choice.field.upper()}]"]
-    usage = " ".join(["usage: plainformer", command, *chosen, *required, "[OPTION…]"])
+    spare = [f"[{head(option)}]" for option in options if option.positional and not option.required]
+    usage = " ".join(["usage: plainformer", command, *chosen, *required, *spare, "[OPTION…]"])
     yield from textwrap.wrap(usage, width, subsequent_indent=" " * 7, break_on_hyphens=False)
     yield ""
     about = [inspect.getdoc(kind) or ""]
@@ -49,6 +50,8 @@ def help_lines(
         about.append(f"--recipe NAME takes those of a recipe: {' or '.join(recipes)}.")
     for paragraph in "\n\n".join(about).split("\n\n"):
         yield from textwrap.wrap(paragraph, width)
+    for name, given in recipes.items():
+        yield from entry(name, given or "all defaults", width)
     if choice is not None and choice.is_given:
         yield from ["", *entry(choice.name, f"{inspect.getdoc(choice.kinds[choice.name])}", width)]
     elif choice is not None:

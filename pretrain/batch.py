@@ -44,7 +44,10 @@ class PackedText:
         tokenizer: Tokenizer,
         order: Int64[np.ndarray, " sequences"] | None = None,
     ) -> "PackedText":
-        """Pack each row into a sequence: [CLS] a [SEP], or of a pair [CLS] a [SEP] b [SEP]."""
+        """Pack each row into a sequence: [CLS] a [SEP], or of a pair [CLS] a [SEP] b [SEP].
+
+        A segment that was cut within a word begins a new one.
+        """
         cls_id, sep_id = [tokenizer.cls_id], [tokenizer.sep_id]
         ids: list[np.ndarray | list[int]] = []
         starts: list[np.ndarray | list[int]] = []
@@ -54,7 +57,7 @@ class PackedText:
             starts.append([1])
             for number, (tokens, word_starts) in enumerate(row):
                 ids += [tokens, sep_id]
-                starts += [word_starts, [1]]
+                starts += [[1][: len(tokens)], word_starts[1:], [1]]
                 sizes.append(len(tokens) + 1 + (number == 0))
         pairs = None if order is None else np.repeat(np.arange(len(sizes)) % 2, sizes)
         flat = np.concatenate(ids).astype(np.int64)

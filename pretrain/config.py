@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
-from plainformer.base import UserError, above, at_least, between, check_bounds
+from plainformer.base import UserError, above, at_least, between, check_bounds, refuse_unused
 from plainformer.pretrain.budget import Budget
 from plainformer.pretrain.masking import Unit
 from plainformer.pretrain.objectives import check_options, choose_objective
@@ -42,7 +42,7 @@ class PretrainConfig:
 
     model: Path | None = None
     """Continue from this pretrained model, a folder or a name: its weights (with the heads that the
-    objective needs) and its tokenizer."""
+    objective needs) and its tokenizer. The default recipe is then `continue`."""
 
     new_words: int = 0
     """With --model: add up to this many words of the new text to the vocabulary, those that save
@@ -103,7 +103,8 @@ class PretrainConfig:
     """Size of a batch in tokens, filled with whole sequences; 0: 2048, or chosen by --budget."""
 
     accumulate: int = 1
-    """Gradient accumulation: batches for one optimizer step. --budget chooses it, too."""
+    """Gradient accumulation: batches for one optimizer step; chosen by --budget, unless
+    --batch-tokens is given."""
 
     budget: str | None = None
     """Limit the cost of the run: a time on this machine (90s, 30m, 2h, 1d), or a number of
@@ -150,8 +151,16 @@ class PretrainConfig:
             raise UserError("corpus must be at least one file or name")
         if 0 < self.batch_tokens < self.max_length:
             raise UserError(f"batch_tokens must be at least max_length, not {self.batch_tokens}")
+        if not self.replay:
+            refuse_unused(self, ("replay_share",), "replay")
+        if self.training.patience and not self.training.eval_every:
+            raise UserError("patience counts evaluations: give eval_every, too, or leave it out")
         if self.budget is not None:
             Budget.of(self.budget)
+            if self.accumulate > 1 and not self.batch_tokens:
+                raise UserError(
+                    "budget chooses accumulate: leave it out, or give batch_tokens, too"
+                )
         if self.model is None:
             self._check_new_model()
         elif self.preset is not None:

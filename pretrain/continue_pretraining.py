@@ -133,7 +133,6 @@ class Retokenized:
                 tokens = self.own.spell(join_pieces(self.chunks.tokenizer, tokens))
             ids += tokens
             starts += [1, *[0] * (len(tokens) - 1)]
-        starts[:1] = segment[1][:1].tolist()
         room = self.positions - 2
         return np.array(ids[:room]), np.array(starts[:room])
 

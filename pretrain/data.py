@@ -113,11 +113,12 @@ class Chunks:
         shard = self.shards[number]
         return shard.ids[first:last], shard.words[first:last]
 
-    def document(self, chunk: Sequence[int]) -> tuple[int, int]:
-        """Return the shard and the number of the document of a chunk."""
+    def document(self, chunk: Sequence[int]) -> tuple[int, int, int]:
+        """Return the shard, first token and last token + 1 of the document of a chunk."""
         number, first, _ = chunk
         documents = self.shards[number].documents
-        return number, int(np.searchsorted(documents, first, side="right"))
+        end = int(np.searchsorted(documents, first, side="right"))
+        return number, int(documents[end - 1]), int(documents[end])
 
     def text(self, items: Rows, rng: np.random.Generator) -> PackedText:
         """Pack these chunks, shorter ones first."""

@@ -90,6 +90,11 @@ class Evaluation:
             found |= {prefix + name: value for name, value in metrics.items()}
         return found
 
+    @property
+    def tokens(self) -> int:
+        """Count the tokens of all texts, which an evaluation reads."""
+        return sum(batch.num_tokens for batches in self.held_out.values() for batch in batches)
+
     def fingerprint(self, config: PretrainConfig, tokenizer: Tokenizer) -> dict[str, Any]:
         """Return fingerprints of all that a held-out loss depends on, except the model."""
         digest = hashlib.sha256()
@@ -107,10 +112,11 @@ class Evaluation:
 def held_out_batches(
     config: PretrainConfig, text: TextSource, corrupt: Corruption, predicts_tokens: bool
 ) -> list[MaskedBatch]:
-    """Make the batches of every evaluation; raise `UserError` when they have no token target."""
-    size = max(BATCH_TOKENS, config.max_length)
-    held_out = with_step_counts(list(fixed_batches(text, corrupt, size, config.valid_tokens)))
-    if predicts_tokens and not held_out[0].counts.targets:
+    """Make the batches of every evaluation; raise `UserError` when there is nothing to measure."""
+    size, held_out = max(BATCH_TOKENS, config.max_length), list[MaskedBatch]()
+    if any(len(text[block]) for block in range(len(text))):
+        held_out = with_step_counts(list(fixed_batches(text, corrupt, size, config.valid_tokens)))
+    if not held_out or (predicts_tokens and not held_out[0].counts.targets):
         raise UserError("the held-out text is too short to measure on: hold out a larger share")
     return held_out
 

@@ -28,7 +28,7 @@ from typing import Any
 
 from rich.table import Table
 
-from plainformer.base import UserError
+from plainformer.base import UserError, read_json
 from plainformer.encoder import PRESETS
 from plainformer.encoder.flops import layer_weights
 from plainformer.encoder.pretrained import PretrainedModel
@@ -38,6 +38,7 @@ from plainformer.pretrain.config import DEFAULT_BATCH, PretrainConfig
 from plainformer.pretrain.data import MaskedBatches
 from plainformer.pretrain.objectives import choose_objective
 from plainformer.training import (
+    PLAN,
     Flops,
     Objective,
     all_reduce_sum,
@@ -48,6 +49,7 @@ from plainformer.training import (
     number_format,
     peak_flops,
     seconds_per_step,
+    state_size,
     world_size,
 )
 
@@ -149,6 +151,8 @@ class Candidate:
     loss: Objective[Any, MaskedBatch]
     batches: MaskedBatches
     flops: Flops[MaskedBatch]
+    held_out: int
+    """Tokens of an evaluation."""
     limit: float = math.inf
     """Seconds of a step above which it is timed only once."""
 
@@ -185,7 +189,7 @@ class Candidate:
 
     def evaluation_at(self, seconds: float) -> float:
         """Estimate the seconds of an evaluation from those of a step."""
-        return self.config.valid_tokens * seconds / max(self.step[0], 1) / 3
+        return self.held_out * seconds / max(self.step[0], 1) / 3
 
     def steps(self, budget: Budget, speed: float | None = None) -> float:
         """Count the steps within the budget, at a given rate of operations, or as timed.
@@ -200,15 +204,17 @@ class Candidate:
         return (budget.seconds - evaluation) / (seconds + (evaluation / every if every else 0.0))
 
     def least_memory(self) -> int:
-        """Estimate the least memory of training, in bytes."""
-        shape = self.model.config
+        """Estimate the least memory of training, in bytes, of one process."""
+        shape, training = self.model.config, self.config.training
         return least_memory(
             sum(p.numel() for p in self.model.parameters()),
+            state_size(self.model, training),
             layers=shape.num_hidden_layers,
             hidden=shape.hidden_size,
             intermediate=shape.intermediate_size,
             tokens=self.config.batch_tokens,
-            recomputed=self.config.training.activation_checkpointing,
+            recomputed=training.activation_checkpointing,
+            shards=world_size() if training.parallel == "fsdp" else 1,
         )
 
 
@@ -251,7 +257,7 @@ def make_plan(
             break
         affordable = found.steps(budget, peak)
         if affordable < 1 and not chosen:
-            raise UserError(too_small(config, found, found.step[1] / peak, "at least "))
+            raise UserError(too_small(config, found, found.step[1] / peak, bound="at least "))
         if not chosen or affordable * found.step[0] >= wanted:
             say(f"planning {config.budget}: timing steps of {preset or 'the model'}")
             affordable = found.steps(budget)
@@ -265,20 +271,23 @@ def make_plan(
             break
     assert chosen is not None
     planning = broadcast_from_main({"planning": time.monotonic() - begin})["planning"]
-    if budget.seconds is not None and (left := budget.seconds - planning) > 0:
-        steps = chosen.steps(replace(budget, seconds=left))
+    spent = ""
+    if budget.seconds is not None:
+        steps = chosen.steps(replace(budget, seconds=budget.seconds - planning))
+        spent = f"planning took {spoken(planning)}, "
     if steps < 1:
-        raise UserError(too_small(config, chosen, chosen.seconds))
+        raise UserError(too_small(config, chosen, chosen.seconds, spent))
     return Plan.of(chosen, int(steps), corpus_tokens, why, planning)
 
 
-def too_small(config: PretrainConfig, chosen: "Candidate", seconds: float, bound: str = "") -> str:
+def too_small(
+    config: PretrainConfig, chosen: Candidate, seconds: float, spent: str = "", bound: str = ""
+) -> str:
     """Make the error for a budget shorter than one step."""
-    needed = spoken(seconds) if seconds >= 10 else f"{seconds:.2g} seconds"
     return (
         f"a budget of {config.budget} is too small for planning, one step of "
-        f"{chosen.config.preset or 'the model'} and an evaluation: a step takes "
-        f"{bound}{needed} and {chosen.step[1]:.2g} operations; give more, a smaller "
+        f"{chosen.config.preset or 'the model'} and an evaluation: {spent}a step takes "
+        f"{bound}{spoken(seconds)} and {chosen.step[1]:.2g} operations; give more, a smaller "
         "--preset, or smaller batches (--batch-tokens, --accumulate)"
     )
 
@@ -334,7 +343,14 @@ def left_open(config: PretrainConfig) -> set[str]:
 
 
 def resume_plan(config: PretrainConfig, saved: Mapping[str, Any]) -> PretrainConfig:
-    """Fill in the choices of the plan of the run to resume."""
+    """Fill in the choices of the plan of the run to resume; refuse another budget than its own."""
+    path = config.out / PLAN
+    begun = read_json(path).get("budget") if path.exists() else None
+    if begun is None or Budget.of(str(begun)) != Budget.of(config.budget or ""):
+        raise UserError(
+            f"the run in {config.out} was started with budget={begun}, not {config.budget}: resume "
+            "it with the same options, or choose another folder"
+        )
     filled = {name: saved[name] for name in left_open(config)}
     training = replace(config.training, steps=saved["training"]["steps"])
     return replace(config, **filled, training=training)
@@ -354,8 +370,9 @@ def sizes(config: PretrainConfig) -> Sequence[str | None]:
 
 
 def spoken(seconds: float) -> str:
-    """Write a duration: 12 seconds, 5.3 minutes, 2.5 hours, 3.1 days."""
+    """Write a duration: 1.2 seconds, 12 seconds, 5.3 minutes, 2.5 hours, 3.1 days."""
     for size, name in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {name}"
-    return f"{seconds:.0f} seconds"
+    number = f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.2g}"
+    return f"{number} second{'' if number == '1' else 's'}"

@@ -10,7 +10,8 @@
 | `continue` | for a pretrained model: a rate that rises again and falls again (Gupta et al.      |
 |            | 2023, arXiv:2308.04014); the default with `--model`                                |
 
-Other options override those of a recipe: `--recipe bert --preset bert-mini --steps 20000`.
+Other options override those of a recipe: `--recipe bert --preset bert-mini --steps 20000`. Only the
+command line applies recipes; in Python, `PretrainConfig` has the options of `modern` by default.
 """
 
 RECIPES: dict[str, str] = {

@@ -21,6 +21,7 @@ from plainformer.pretrain.plan import Candidate, left_open, make_plan, resume_pl
 from plainformer.pretrain.plateau import PlateauWatch
 from plainformer.pretrain.start import Start, build_model, new_start
 from plainformer.training import (
+    PLAN,
     Objective,
     Result,
     full_disk,
@@ -28,6 +29,7 @@ from plainformer.training import (
     is_main,
     local_indices,
     processes,
+    refuse_missing_trackers,
     run_folder,
     save_options,
     saved_options,
@@ -63,7 +65,9 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
     may_differ = MAY_DIFFER | left_open(config)
     saved = saved_options(config, config.out, resume=config.resume, may_differ=may_differ)
     training_device(config.training)
-    if config.budget and saved and not saved["budget"]:
+    refuse_missing_trackers(config.training.track)
+    budget = config.budget
+    if budget and saved and not saved["budget"]:
         config = resume_plan(config, saved)
 
     objective = choose_objective(config.objective)
@@ -86,12 +90,12 @@ def run(config: PretrainConfig, quiet: bool) -> Result:
 
     is_new = saved is None or bool(config.budget) or not has_checkpoint(config.out)
     if config.budget:
-        candidates = partial(candidate, objective, start, loss, texts)
+        candidates = partial(candidate, objective, start, loss, texts, evaluation.tokens)
         plan = make_plan(config, texts.new_tokens, candidates, partial(say, quiet=quiet))
         say(plan.table(), quiet)
         config = plan.settle(config)
         model = model if config.model else build_model(config, objective, tokenizer)
-    save_setup(config, start, texts, evaluation, is_new)
+    save_setup(config, start, texts, evaluation, is_new, budget)
 
     watch = PlateauWatch(texts.entropy, objective.token_metric)
     result = train(
@@ -127,6 +131,7 @@ def candidate(
     start: Start,
     loss: Objective[Any, MaskedBatch],
     texts: Texts,
+    held_out: int,
     config: PretrainConfig,
 ) -> Candidate:
     """Make a model and batches of these options, to be timed and discarded."""
@@ -134,11 +139,16 @@ def candidate(
     tokenizer = start.tokenizer
     model = build_model(config, objective, tokenizer) if is_new else copy.deepcopy(start.model)
     batches = texts.batches(config, objective, tokenizer)
-    return Candidate(config, model, loss, batches, partial(objective.flops, model, loss))
+    return Candidate(config, model, loss, batches, partial(objective.flops, model, loss), held_out)
 
 
 def save_setup(
-    config: PretrainConfig, start: Start, texts: Texts, evaluation: Evaluation, is_new: bool
+    config: PretrainConfig,
+    start: Start,
+    texts: Texts,
+    evaluation: Evaluation,
+    is_new: bool,
+    budget: str | None,
 ) -> None:
     """Save all that a resumed run needs, and what the run is evaluated on."""
     if not is_main():
@@ -146,6 +156,7 @@ def save_setup(
     with full_disk(config.out):
         if is_new:
             write_json(config.out / DATA, texts.fingerprints)
+            write_json(config.out / PLAN, {"budget": budget})
             start.tokenizer.save(config.out)
             save_options(replace(config, resume=False), config.out)
         fingerprint = evaluation.fingerprint(config, start.tokenizer)

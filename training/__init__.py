@@ -6,7 +6,7 @@ train(model, objective, batches, config, out)
 """
 
 from plainformer.training.checkpoint import full_disk, has_checkpoint
-from plainformer.training.config import LoopConfig, TrainingConfig
+from plainformer.training.config import LoopConfig, TrainingConfig, refuse_unread
 from plainformer.training.curve import curve_figure
 from plainformer.training.device import (
     autocast,
@@ -29,16 +29,18 @@ from plainformer.training.evaluation import evaluate
 from plainformer.training.loop import Result, train
 from plainformer.training.memory import available_memory, least_memory
 from plainformer.training.objective import Batch, Batches, Flops, Loss, Objective, TrainingObjective
-from plainformer.training.optimizer import LearningRateMultipliers
-from plainformer.training.options import run_folder, save_options, saved_options
+from plainformer.training.optimizer import LearningRateMultipliers, state_size
+from plainformer.training.options import PLAN, run_folder, save_options, saved_options
 from plainformer.training.peak import peak_flops
 from plainformer.training.sampler import Order, Replay, by_items, by_tokens
 from plainformer.training.schedule import learning_rate
 from plainformer.training.shuffle import Shuffle
 from plainformer.training.step_time import seconds_per_step
+from plainformer.training.trackers import refuse_missing_trackers
 from plainformer.training.weighted_sum import Term, weighted_sum
 
 __all__ = [
+    "PLAN",
     "Batch",
     "Batches",
     "Flops",
@@ -74,10 +76,13 @@ __all__ = [
     "number_format",
     "peak_flops",
     "processes",
+    "refuse_missing_trackers",
+    "refuse_unread",
     "run_folder",
     "save_options",
     "saved_options",
     "seconds_per_step",
+    "state_size",
     "train",
     "training_device",
     "weighted_sum",

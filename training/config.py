@@ -1,11 +1,20 @@
 """Define the settings of the training loop."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from plainformer.base import UserError, above, at_least, between, check_bounds
 from plainformer.base.inference import Precision, check_device_name
+
+READ_BY = {
+    "decay": ("schedule", ("wsd",)),
+    "matrix_learning_rate": ("optimizer", ("muon",)),
+    "momentum": ("optimizer", ("sgd",)),
+    "betas": ("optimizer", ("adamw", "muon")),
+    "eps": ("optimizer", ("adamw", "muon")),
+}
+"""Option -> the option that must have one of these values for it to have an effect."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,8 @@ class LoopConfig:
     """Share of the steps, at the end, in which the learning rate falls to 0 (wsd only)."""
 
     weight_decay: float = 0.01
-    """Decoupled weight decay of the matrices; biases and norms have none."""
+    """Weight decay of the matrices; biases and norms have none. Decoupled from the gradient with
+    adamw and muon, added to it with sgd."""
 
     optimizer: Literal["adamw", "muon", "sgd"] = "adamw"
     """adamw; muon (Muon for the matrices of the blocks, AdamW for the rest); or sgd (with momentum:
@@ -141,3 +151,16 @@ class TrainingConfig(LoopConfig):
         """Raise UserError for a value out of bounds, or values that contradict each other."""
         super().__post_init__()
         check_bounds(self, steps=at_least(1))
+
+
+def refuse_unread(config: LoopConfig, arguments: Iterable[str]) -> None:
+    """Raise `UserError` for an option in the arguments of a command that has no effect.
+
+    Options of a recipe or a file, which are not among the arguments, are no fault.
+    """
+    given = {argument.partition("=")[0] for argument in arguments}
+    for name, (reader, values) in READ_BY.items():
+        option = f"--{name.replace('_', '-')}"
+        if option in given and getattr(config, reader) not in values:
+            methods = " or ".join(f"--{reader} {value}" for value in values)
+            raise UserError(f"{option} is an option of {methods}: give both, or neither")

@@ -17,7 +17,7 @@ from typing import Literal
 
 import torch
 
-from plainformer.base import UserError, write_json
+from plainformer.base import UserError, read_json, write_json
 from plainformer.training.checkpoint import Checkpoints, State, full_disk, load_tensors, tensors
 from plainformer.training.config import TrainingConfig
 from plainformer.training.device import autocast, number_format, training_device
@@ -30,6 +30,7 @@ from plainformer.training.distributed import (
 )
 from plainformer.training.objective import Batches, BatchT, Flops, ModelT, TrainingObjective
 from plainformer.training.optimizer import LearningRateMultipliers, build_optimizer, full_rate
+from plainformer.training.options import PLAN
 from plainformer.training.parallel import is_fsdp, layers_in_training, to_device, unshard, wrap_ddp
 from plainformer.training.peak import peak_flops
 from plainformer.training.progress import TrainingProgress
@@ -137,7 +138,8 @@ def train(
         Record(out, state, display, peak, config.on_spike, config.track, loss_label) as record,
     ):
         if is_main():
-            write_json(out / "plan.json", {"steps": config.steps})
+            plan = read_json(out / PLAN) if (out / PLAN).exists() else {}
+            write_json(out / PLAN, {**plan, "steps": config.steps})
         if before is not None and state.step == 0:
             record.evaluation(before, best=False)
 

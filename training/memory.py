@@ -1,10 +1,11 @@
 """Measure the free memory of a device, and estimate the least that training takes.
 
-    bytes ≥ 16 · parameters + 4 · layers · tokens · (6 · hidden + 2 · intermediate)
+    bytes ≥ 4 · (2 · parameters + state) / shards
+            + 4 · layers · tokens · (6 · hidden + 2 · intermediate)
 
-Weights, gradients and AdamW's two moments are four float32 per parameter; the backward pass needs
-at least the inputs of the matrices and norms of each layer, or, with activation checkpointing, one
-vector per token and layer.
+Weights, gradients and the state of the optimizer are float32, and with fsdp split among the
+processes; the backward pass needs at least the inputs of the matrices and norms of each layer, or,
+with activation checkpointing, one vector per token and layer.
 """
 
 from pathlib import Path
@@ -27,16 +28,21 @@ def available_memory(device: torch.device) -> int | None:
 
 def least_memory(
     parameters: int,
+    state: int,
     *,
     layers: int,
     hidden: int,
     intermediate: int,
     tokens: int,
     recomputed: bool = False,
+    shards: int = 1,
 ) -> int:
-    """Estimate the least memory of training, in bytes, for batches of this many tokens."""
+    """Estimate the least memory of training, in bytes, for batches of this many tokens.
+
+    `state` is the size of the optimizer's state: see `training.optimizer.state_size`.
+    """
     per_token = hidden if recomputed else 6 * hidden + 2 * intermediate
-    return 16 * parameters + 4 * layers * tokens * per_token
+    return 4 * (2 * parameters + state) // shards + 4 * layers * tokens * per_token
 
 
 def _meminfo() -> int | None:

@@ -73,6 +73,15 @@ def build_optimizer(
     return kind(param_groups, betas=config.betas, eps=config.eps, fused=fused)
 
 
+def state_size(model: nn.Module, config: TrainingConfig) -> int:
+    """Count the numbers of the optimizer's state: AdamW has two for each parameter, others one."""
+    total = sum(parameter.numel() for parameter in model.parameters())
+    if config.optimizer == "sgd":
+        return total if config.momentum else 0
+    matrices = block_matrices(model) if config.optimizer == "muon" else {}
+    return 2 * total - sum(matrix.numel() for matrix in matrices)
+
+
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return the optimizer's state as "parameter name.exp_avg", ".momentum_buffer" …"""
     return {

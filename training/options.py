@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 FILE = "options.json"
+PLAN = "plan.json"
+"""The file with the number of steps planned, and of pretraining the budget that they come from."""
 BEGUN = ("log.jsonl", "checkpoints", "metrics.json")
 """Names in the folder of a started run, which holds at least one of them."""
 

@@ -84,9 +84,10 @@ class Record:
         self._out, self._state, self._display, self._peak = out, state, display, peak
         self._on_spike, self._loss_label = on_spike, loss_label
         self._drawn = time.monotonic()
+        # First: once there is a log, the run has begun, and cannot be tried again.
+        self._trackers = trackers(track, out, state.step)
         self._log = Lines(out / "log.jsonl", state.log_bytes)
         self._speed = Lines(out / "speed.jsonl", state.speed_bytes)
-        self._trackers = trackers(track, out, state.step)
         self._pending: list[Step] = []
         self._tokens, self._steps, self._since = state.tokens, state.step, time.perf_counter()
 

@@ -5,6 +5,7 @@ names begin with training/, held_out/ and speed/. A resumed run continues the sa
 """
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -75,6 +76,13 @@ TOOLS: dict[ToolName, type[Tracker]] = {
     "tensorboard": TensorBoard,
     "wandb": WeightsAndBiases,
 }
+
+
+def refuse_missing_trackers(names: Sequence[ToolName]) -> None:
+    """Raise `UserError` for a tracker that is not installed, before any work is done."""
+    for name in names:
+        if find_spec(name) is None:
+            raise UserError(f"{name} is not installed: pip install {name}")
 
 
 def trackers(names: Sequence[ToolName], out: Path, step: int) -> list[Tracker]:

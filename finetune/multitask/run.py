@@ -40,6 +40,7 @@ from plainformer.training import (
     local_indices,
     main_first,
     processes,
+    refuse_missing_trackers,
     run_folder,
     save_options,
     saved_options,
@@ -81,6 +82,7 @@ def new_data(
     may_differ = {*RESUMED_MAY_DIFFER, "tasks"}
     saved = saved_options(config, config.out, resume=config.resume, may_differ=may_differ)
     training_device(config.training)
+    refuse_missing_trackers(config.training.track)
     found = {name: fingerprints(one) for name, one in settings.items()}
     if saved is None:
         return found

@@ -25,7 +25,7 @@ from plainformer.finetune.search.options import SearchConfig
 from plainformer.finetune.search.report import BEST, Found, described, write_report
 from plainformer.finetune.search.space import with_values
 from plainformer.finetune.search.study import SCORE, Claim, SharedStudy
-from plainformer.training import training_device
+from plainformer.training import refuse_missing_trackers, training_device
 
 RUNGS = 10
 """The parts of a run, at whose ends trials are compared."""
@@ -37,6 +37,7 @@ def run_trials(config: SearchConfig, quiet: bool = False) -> Found:
     refuse_model_folder(config)
     config = replace(config, max_length=with_length(config.given).max_length)
     training_device(config.training)
+    refuse_missing_trackers(config.training.track)
     study = SharedStudy(config, fingerprints(config))
     while (claim := study.claim()) is not None:
         begun = "goes on with one that was left: " if claim.is_continued else ""

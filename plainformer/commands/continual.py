@@ -10,9 +10,10 @@ def run(arguments: Sequence[str]) -> None:
     """Learn tasks one after the other, and print the score of each after each step."""
     from plainformer.deploy.card import write_card
     from plainformer.finetune.continual import ContinualConfig, continual
-    from plainformer.training import is_main
+    from plainformer.training import is_main, refuse_unread
 
     config = parse(ContinualConfig, "continual", arguments)
+    refuse_unread(config.training, arguments)
     scores = continual(config)
     if not is_main():
         return

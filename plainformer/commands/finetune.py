@@ -11,9 +11,10 @@ def run(arguments: Sequence[str]) -> None:
     """Fine-tune, and print the scores on the validation examples."""
     from plainformer.deploy.card import write_card
     from plainformer.finetune import FinetuneConfig, Summary, finetune
-    from plainformer.training import is_main
+    from plainformer.training import is_main, refuse_unread
 
     config = parse(FinetuneConfig, "finetune", arguments)
+    refuse_unread(config.training, arguments)
     result = finetune(config)
     if not is_main():
         return

@@ -10,9 +10,10 @@ def run(arguments: Sequence[str]) -> None:
     """Fine-tune for several tasks, and print the score of each on its validation examples."""
     from plainformer.deploy.card import write_card
     from plainformer.finetune.multitask import MultitaskConfig, multitask
-    from plainformer.training import is_main
+    from plainformer.training import is_main, refuse_unread
 
     config = parse(MultitaskConfig, "multitask", arguments)
+    refuse_unread(config.training, arguments)
     outcome = multitask(config)
     if not is_main():
         return

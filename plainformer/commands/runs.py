@@ -14,6 +14,7 @@ from rich.text import Text
 
 from plainformer.base import UserError
 from plainformer.base.counts import clock, short
+from plainformer.commands.inspect.view import refuse_no_picture
 from plainformer.line import Positional
 from plainformer.options import parse
 from plainformer.runs import Run, differing_options, find_runs, why_not_comparable
@@ -40,6 +41,10 @@ class RunsOptions:
     by: Literal["steps", "tokens", "seconds"] = "steps"
     """Horizontal axis of the curves."""
 
+    def __post_init__(self) -> None:
+        """Check the picture before it overwrites another file."""
+        refuse_no_picture(self.plot)
+
 
 def run(arguments: Sequence[str]) -> None:
     """Print the runs, then notes on files that could not be read."""
@@ -61,7 +66,7 @@ def run(arguments: Sequence[str]) -> None:
         console.print(comparison(runs))
         for other in runs[1:]:
             reason = why_not_comparable(runs[0], other)
-            said = f"does not compare: {reason}" if reason else "compares: measured on the same"
+            said = f"do not compare: {reason}" if reason else "compare: measured on the same"
             print(f"held-out {other.main_metric} of {other.folder} and {runs[0].folder} {said}")
     else:
         width = PIPED if is_piped else console.width

@@ -23,10 +23,12 @@ def draw_curves(runs: Sequence[Run], png: Path, by: str = "steps") -> None:
     for name, axes in zip(names, found, strict=True):
         for number, run in enumerate(runs):
             x, colour = x_of_steps(run, by), f"C{number % 10}"
+            points = run.values(name)
             if name == "loss" and (losses := run.training_losses()):
                 steps, values = smoothed(losses)
-                axes.plot(x(steps), values, color=colour, linewidth=0.8, alpha=0.4)
-            if points := run.values(name):
+                label = None if points else str(run.folder)
+                axes.plot(x(steps), values, color=colour, linewidth=0.8, alpha=0.4, label=label)
+            if points:
                 steps, values = np.array(points, dtype=np.float64).T
                 axes.plot(x(steps), values, "o-", color=colour, markersize=3, label=str(run.folder))
         axes.set_xlabel(by)

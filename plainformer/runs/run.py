@@ -193,7 +193,7 @@ def find_runs(folder: Path) -> list[Run]:
 
 def lower_is_better(name: str) -> bool:
     """Tell whether smaller values of a metric are better."""
-    return name.endswith(("loss", "perplexity", "error"))
+    return name.endswith(("loss", "perplexity", "error", "mse", "mae", "nats_per_character"))
 
 
 def read_object(path: Path, notes: list[str]) -> dict[str, Any] | None:

@@ -4,7 +4,6 @@ text.py         read the documents of files and named sets, in a training and a 
 prepare.py      tokenize them in several processes (worker_pool.py) and write shards
 shards.py       the token files: written once, then mapped into memory
 manifest.py     the index of a corpus, and the journal of one that is being written
-progress.py     show how much has been read
 """
 
 from plainformer.pretrain.corpus.manifest import (

@@ -177,7 +177,7 @@ def read_shards(folder: Path, tokenizer: Tokenizer, split: Split) -> list[Shard]
     if manifest.provenance["tokenizer"] != fingerprint:
         raise UserError(
             f"{folder} was written with another tokenizer: give the one it was written with, or "
-            "remove the folder to have it written anew"
+            "write a corpus with this one (plainformer corpus)"
         )
     return [read_shard(folder, entry, fingerprint) for entry in manifest.entries(split)]
 

@@ -6,7 +6,8 @@
 
 The draws are samples without a gradient, and a draw that equals the original counts as original.
 The generator is narrower; both share the embeddings of tokens, positions and segments. Only the
-discriminator is fine-tuned.
+discriminator is fine-tuned. The generator's text is masked as BERT's: 80 % [MASK], 10 % random and
+10 % unchanged; in the code of ELECTRA 85 % of the chosen tokens become [MASK], and none is random.
 """
 
 from dataclasses import dataclass, replace

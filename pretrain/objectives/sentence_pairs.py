@@ -3,7 +3,7 @@
     [CLS] first [SEP] second [SEP]        loss = −log softmax(W pooler(x) + c)[class]
 
 - `nsp`, next-sentence prediction (Devlin et al. 2018, arXiv:1810.04805): in half of the pairs the
-  second segment is that of another document;
+  second segment is that of another document, as a rule of the same batch;
 - `sop`, sentence-order prediction (Lan et al. 2019, arXiv:1909.11942): in half of the pairs the two
   segments are swapped.
 
@@ -14,14 +14,17 @@ come from one forward pass.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Int64
 
-from plainformer.base import UserError
+from plainformer.base import UserError, find_folder, read_json
 from plainformer.encoder import EncoderConfig, PairedMaskedLM
 from plainformer.encoder.flops import paired_masked_lm_flops
+from plainformer.encoder.weights import FAMILIES, find
 from plainformer.pretrain.batch import Corruption, MaskedBatch, PackedText, Segment
 from plainformer.pretrain.corpus import Shard
 from plainformer.pretrain.data import Chunks, Rows
@@ -36,6 +39,10 @@ if TYPE_CHECKING:
     from plainformer.pretrain.config import PretrainConfig
 
 PairName = Literal["nsp", "sop"]
+ONE_DOCUMENT = (
+    "nsp needs two documents of at least two tokens in the training text and in the held-out text: "
+    "give more text, or hold out a larger share"
+)
 
 
 @dataclass(frozen=True)
@@ -67,31 +74,45 @@ class SegmentPairs:
         if self.name == "sop":
             pairs = [pair[::-1] if w else pair for pair, w in zip(pairs, wrong, strict=True)]
         else:
-            wrong = self._exchange(chunks, pairs, wrong)
+            self._rotate(chunks, pairs, wrong, rng)
         sizes = [len(first[0]) + len(second[0]) for first, second in pairs]
         by_size = np.argsort(sizes, kind="stable")
         rows = [pairs[i] for i in by_size.tolist()]
         return PackedText.packed(rows, self.chunks.tokenizer, wrong[by_size].astype(np.int64))
 
-    def _exchange(
-        self, chunks: list[list[int]], pairs: list[tuple[Segment, Segment]], wrong: np.ndarray
-    ) -> np.ndarray:
-        """Exchange the second segments of neighbours among the `wrong` pairs, in place.
+    def _rotate(
+        self,
+        chunks: list[list[int]],
+        pairs: list[tuple[Segment, Segment]],
+        wrong: np.ndarray,
+        rng: np.random.Generator,
+    ) -> None:
+        """Give each `wrong` pair, in place, the second segment of the next one.
 
-        Neighbours have similar lengths, so the length does not reveal the class; a segment that
-        is too long for its new pair is cut. A pair whose neighbour is of the same document stays
-        as it was. Return a mask of the pairs that are wrong now.
+        Neighbours have similar lengths. Where the next pair is of the same document (as in a batch
+        of one), the segment is that of a document elsewhere. One that is too long is cut.
         """
         room = self.chunks.max_length - 2
-        exchanged = np.zeros(len(pairs), bool)
-        chosen = np.flatnonzero(wrong).tolist()
-        for i, j in zip(chosen[::2], chosen[1::2], strict=False):
-            if self.chunks.document(chunks[i]) != self.chunks.document(chunks[j]):
-                for k, (ids, starts) in ((i, pairs[j][1]), (j, pairs[i][1])):
-                    keep = room - len(pairs[k][0][0])
-                    pairs[k] = pairs[k][0], (ids[:keep], starts[:keep])
-                exchanged[[i, j]] = True
-        return exchanged
+        chosen, seconds = np.flatnonzero(wrong).tolist(), [second for _, second in pairs]
+        for i, j in zip(chosen, [*chosen[1:], *chosen[:1]], strict=True):
+            is_own = self.chunks.document(chunks[i]) == self.chunks.document(chunks[j])
+            ids, starts = self._elsewhere(chunks[i], rng) if is_own else seconds[j]
+            first = pairs[i][0]
+            keep = min(room - len(first[0]), len(seconds[j][0]))  # the batch must not grow
+            pairs[i] = first, (ids[:keep], starts[:keep])
+
+    def _elsewhere(self, chunk: list[int], rng: np.random.Generator) -> Segment:
+        """Cut the second segment of another document: of a block drawn, the nearest in length."""
+        shard, begin, end = self.chunks.document(chunk)
+        drawn = int(rng.integers(len(self)))
+        for block in range(drawn, drawn + len(self)):
+            rows = self[block % len(self)]
+            rows = rows[(rows[:, 0] != shard) | (rows[:, 1] < begin) | (rows[:, 1] >= end)]
+            if len(rows):
+                sizes = rows[:, 2] - rows[:, 1]
+                nearest = rows[np.abs(sizes - (chunk[2] - chunk[1])).argmin()]
+                return cut(*self.chunks.tokens(nearest.tolist()), rng)[1]
+        raise UserError(ONE_DOCUMENT)
 
 
 def cut(ids: np.ndarray, starts: np.ndarray, rng: np.random.Generator) -> tuple[Segment, Segment]:
@@ -168,10 +189,24 @@ class SentencePairObjective(PretrainingObjective[PairedMaskedLM]):
             )
         return PairedMaskedLM(shape)
 
+    def load(self, config: "PretrainConfig", folder: Path) -> PairedMaskedLM:
+        """Load the model to continue from; raise `UserError` where it has no head for pairs."""
+        raw = read_json(find(find_folder(folder)) / "config.json")
+        family = FAMILIES.get(str(raw.get("model_type")))
+        if family is not None and self.model_class.class_name not in family.heads:
+            raise UserError(
+                f"{folder} is a {family.model_type}, which has no head for pairs: for {self.name} "
+                "continue from a BERT or an ALBERT"
+            )
+        return super().load(config, folder)
+
     def read(
         self, config: "PretrainConfig", shards: Sequence[Shard], tokenizer: Tokenizer
     ) -> SegmentPairs:
-        """Read pairs of segments."""
+        """Read pairs of segments; raise `UserError` for nsp where there is but one document."""
+        documents = chain.from_iterable(np.diff(shard.documents) for shard in shards)
+        if self.name == "nsp" and len(list(islice(filter(lambda n: n >= 2, documents), 2))) < 2:
+            raise UserError(ONE_DOCUMENT)
         return SegmentPairs(Chunks(shards, tokenizer, config.max_length - 1), self.name)
 
     def corrupt(self, masking: Masking) -> Corruption:

@@ -177,11 +177,39 @@ def test_a_vocabulary_too_large_for_the_text(refused, corpus, tmp_path, kind):
         (["--device", "gpu"], "device must be auto, cpu, cuda, cuda:1, mps, xpu …, not 'gpu'"),
         (["--valid-share", 1e-9], "the valid part of the text holds no tokens"),
         (["--learning-rate", 1e9], "try a lower learning rate"),
+        (["--budget", "1m"], "--budget chooses the steps: leave out --steps"),
+        (["--schedule", "linear", "--decay=0.3"], "--decay is an option of --schedule wsd: give"),
+        (
+            ["--optimizer", "adamw", "--matrix-learning-rate", 0.1],
+            "--matrix-learning-rate is an option of --optimizer muon",
+        ),
+        (["--momentum", 0.5], "--momentum is an option of --optimizer sgd"),
+        (
+            ["--optimizer", "sgd", "--betas", 0.9, 0.9],
+            "--betas is an option of --optimizer adamw or --optimizer muon",
+        ),
+        (["--replay-share", 0.5], "replay_share is an option of replay: give both, or neither"),
+        (["--eval-every", 0, "--patience", 1], "patience counts evaluations: give eval_every"),
     ],
 )
 def test_options_that_cannot_work(call, pretraining, options, fault):
     code, out, err = call(*pretraining, *options)
     assert (code, out) == (2, "") and fault in err
+
+
+def test_only_what_is_on_the_line_must_have_an_effect(call, pretraining, tmp_path):
+    """Not what a recipe or a file says: --recipe bert has betas, and so has every run."""
+    options = ["--recipe", "bert", "--objective", "mlm", "--optimizer", "sgd"]
+    assert call(*pretraining, *options).code == 0
+    file = tmp_path / "run" / "options.json"
+    assert call("pretrain", "--config", file, "--out", tmp_path / "again").code == 0
+
+
+def test_a_prepared_corpus_has_its_held_out_part(call, refused, pretraining, corpus, tokenizer):
+    prepared = pretraining[pretraining.index("--out") + 1].parent / "prepared"
+    line = ["corpus", "--files", corpus, "--tokenizer", tokenizer, "--out", prepared]
+    assert call(*line).code == 0
+    assert "leave out --valid-share" in refused(*pretraining, "--corpus", prepared)
 
 
 def test_max_length_beyond_the_models_positions(call, finetuning):

@@ -56,6 +56,12 @@ def test_every_option_is_explained(call):
         assert "(required)" in out and "(default:" in out and "--config FILE" in out
 
 
+def test_the_help_of_pretrain_tells_what_a_recipe_is(call):
+    out = " ".join(call("pretrain", "--help").out.split())
+    assert "modern all defaults bert --preset bert-base" in out
+    assert "continue --optimizer adamw --learning-rate 3e-4" in out
+
+
 def test_the_help_of_finetune_fits_into_80_columns(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert max(map(len, call("finetune", "--help").out.splitlines())) <= 80

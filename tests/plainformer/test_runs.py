@@ -52,10 +52,20 @@ def test_runs_are_listed_and_compared(call, pretraining, finetuning, tmp_path, m
     differing = {line.split()[0] for line in out.splitlines()}
     assert {"batch_tokens", "training.learning_rate"} <= differing
     assert not {"preset", "out", "training.steps", "max_length"} & differing
-    assert "compares: measured on the same" in out
+    assert "compare: measured on the same" in out
     assert (tmp_path / "ab.png").read_bytes().startswith(b"\x89PNG")
 
-    assert "does not compare: another stage" in call("runs", tmp_path / "a", tmp_path / "task").out
+    assert "do not compare: another stage" in call("runs", tmp_path / "a", tmp_path / "task").out
+
+
+def test_only_a_picture_is_overwritten(refused, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert "must end in .png" in refused("runs", tmp_path, "--plot", tmp_path / "notes.txt")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_the_help_names_the_folders(call):
+    assert "usage: plainformer runs [FOLDERS …] [OPTION…]" in call("runs", "--help").out
 
 
 def test_what_is_no_run_is_said_in_a_line(call, refused, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import plainformer.pretrain.run
 import plainformer.training.step_time
 from plainformer.base import UserError
 from plainformer.encoder import PRESETS, EncoderConfig
@@ -100,7 +102,8 @@ def make(wordpiece: Tokenizer) -> Callable[[PretrainConfig], Candidate]:
         text = objective.read(config, shards, wordpiece)
         batches = MaskedBatches(text, corrupt, config.batch_tokens, config.accumulate)
         model, loss = objective.build(config, shape), objective.loss(config, wordpiece)
-        return Candidate(config, model, loss, batches, partial(objective.flops, model, loss))
+        flops = partial(objective.flops, model, loss)
+        return Candidate(config, model, loss, batches, flops, held_out=config.valid_tokens)
 
     return candidate
 
@@ -174,9 +177,25 @@ def test_a_budget_that_is_too_small(make: Any, machine: list[str]) -> None:
             make_plan(replace(CONFIG, budget=budget, preset="modern-tiny"), 10**6, make)
 
 
+def test_a_budget_that_planning_uses_up_is_not_spent_again(
+    make: Any, machine: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 1100.0])
+    monkeypatch.setattr("plainformer.pretrain.plan.time.monotonic", lambda: next(clock))
+    config = replace(CONFIG, budget="1000s", preset="modern-tiny")
+    with pytest.raises(UserError, match=r"too small .*: planning took 18\.3 minutes, "):
+        make_plan(config, 10**6, make)
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0.012, "0.012 seconds"), (1.5, "1.5 seconds"), (14, "14 seconds"), (912, "15.2 minutes")],
+    [
+        (1.0, "1 second"),
+        (0.012, "0.012 seconds"),
+        (1.5, "1.5 seconds"),
+        (14, "14 seconds"),
+        (912, "15.2 minutes"),
+    ],
 )
 def test_what_a_step_takes_is_said_as_a_person_would(make: Any, seconds: float, said: str) -> None:
     config = replace(CONFIG, preset="modern-tiny", budget=None).with_defaults()
@@ -192,6 +211,27 @@ def test_a_model_that_does_not_fit_is_refused_or_passed_over(
     plan = make_plan(replace(CONFIG, budget="1e14"), 10**9, make)
     assert plan.preset == tiny.PRESET
     assert plan.why == "a larger one does not fit into 0.1 GiB of memory"
+
+
+def test_memory_is_that_of_the_optimizer_and_of_a_shard(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def least(**settings: Any) -> int:
+        training = replace(CONFIG.training, **settings)
+        config = replace(CONFIG, preset="modern-tiny", budget=None, training=training)
+        found: Candidate = make(config.with_defaults())
+        return found.least_memory()
+
+    model = make(replace(CONFIG, preset="modern-tiny", budget=None).with_defaults()).model
+    parameters = sum(p.numel() for p in model.parameters())
+    matrices = sum(p.numel() for block in model.blocks for p in block.parameters() if p.ndim == 2)
+    adamw = least(optimizer="adamw")
+    assert adamw - least(optimizer="muon") == 4 * matrices
+    assert adamw - least(optimizer="sgd") == 4 * parameters
+    assert adamw - least(optimizer="sgd", momentum=0.0) == 8 * parameters
+    monkeypatch.setattr("plainformer.pretrain.plan.world_size", lambda: 4)
+    assert least(optimizer="adamw") == adamw
+    assert adamw - least(optimizer="adamw", parallel="fsdp") == 12 * parameters
 
 
 def test_what_takes_too_long_is_refused_before_anything_is_timed(
@@ -241,6 +281,27 @@ def test_a_step_of_many_batches_is_timed_in_the_time_of_two(
     assert taken == [1], "it is slow enough to be known"
 
 
+def test_compiling_is_not_the_time_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    times: list[float] = []
+
+    def step(*rest: Any, **options: Any) -> None:
+        now[0] += times.pop(0)
+
+    now = [0.0]
+    config = replace(toy.CONFIG, compile=True)
+    monkeypatch.setattr(plainformer.training.step_time, "SECONDS", 3.0)
+    monkeypatch.setattr(plainformer.training.step_time, "take_step", step)
+    monkeypatch.setattr(plainformer.training.step_time.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(
+        plainformer.training.step_time, "layers_in_training", lambda *_, **options: nullcontext()
+    )
+    batches = lambda step: toy.batches(step)[:1]  # noqa: E731
+    for second in (2.0, 20.0):
+        times[:] = [30.0, second, 2.0]
+        assert seconds_per_step(toy.Model(), toy.objective, batches, config, limit=10) == second
+    assert len(times) == 1, "it is slow enough to be known"
+
+
 def test_the_plan_is_shown(make: Any, machine: list[str]) -> None:
     from rich.console import Console
 
@@ -255,8 +316,9 @@ def test_the_plan_is_shown(make: Any, machine: list[str]) -> None:
 
 
 def test_times_are_spoken() -> None:
-    said = [spoken(seconds) for seconds in (12, 119, 318, 9000, 268_000)]
-    assert said == ["12 seconds", "119 seconds", "5.3 minutes", "2.5 hours", "3.1 days"]
+    said = [spoken(seconds) for seconds in (1.02, 1.26, 12, 119, 318, 9000, 268_000)]
+    assert said[:4] == ["1 second", "1.3 seconds", "12 seconds", "119 seconds"]
+    assert said[4:] == ["5.3 minutes", "2.5 hours", "3.1 days"]
 
 
 @pytest.fixture(scope="module")
@@ -284,7 +346,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_resumed_run_keeps_its_plan(
     config: PretrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where it is resumed with another budget; not with another preset than was planned."""
+    """It is not resumed with another budget, nor with another preset than was planned."""
     config = replace(config, out=tmp_path / "run")
 
     def interrupted(*arguments: Any, **settings: Any) -> None:
@@ -298,11 +360,49 @@ def test_a_resumed_run_keeps_its_plan(
     assert saved["batch_tokens"] >= 32 and saved["training"]["steps"] > 4
     with monkeypatch.context() as patch:
         patch.setattr("plainformer.pretrain.run.make_plan", pytest.fail)
-        result = pretrain(replace(config, resume=True, budget="1h"), quiet=True)
+        for budget in ("1h", "2e9"):
+            with pytest.raises(UserError, match=f"started with budget=1e9, not {budget}"):
+                pretrain(replace(config, resume=True, budget=budget), quiet=True)
+        result = pretrain(replace(config, resume=True, budget="1000000000"), quiet=True)
         assert result.steps == saved["training"]["steps"]
+        pretrain(replace(config, resume=True), quiet=True)
         with pytest.raises(UserError, match="preset=modern-speck, not modern-mini"):
             pretrain(replace(config, resume=True, preset="modern-mini"), quiet=True)
     assert json.loads((config.out / "options.json").read_text()) == saved
+
+
+def test_a_run_that_was_begun_without_a_budget_has_none(
+    config: PretrainConfig, tmp_path: Path
+) -> None:
+    training = replace(config.training, steps=2)
+    plain = replace(config, out=tmp_path / "run", budget=None, preset=tiny.PRESET)
+    pretrain(replace(plain, training=training), quiet=True)
+    with pytest.raises(UserError, match="started with budget=None, not 1e9"):
+        pretrain(replace(plain, budget="1e9", resume=True), quiet=True)
+
+
+def test_accumulation_is_chosen_with_the_batch() -> None:
+    with pytest.raises(UserError, match="budget chooses accumulate"):
+        replace(CONFIG, accumulate=4)
+    assert replace(CONFIG, accumulate=4, batch_tokens=64).accumulate == 4
+
+
+def test_an_evaluation_is_of_what_is_held_out(
+    config: PretrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not of `valid_tokens`, of which there may be fewer."""
+    seen: list[int] = []
+    plan = plainformer.pretrain.run.make_plan
+
+    def watched(config: PretrainConfig, tokens: int, make: Any, *rest: Any) -> Any:
+        seen.append(
+            make(replace(config, budget=None, preset=tiny.PRESET, batch_tokens=64)).held_out
+        )
+        return plan(config, tokens, make, *rest)
+
+    monkeypatch.setattr("plainformer.pretrain.run.make_plan", watched)
+    pretrain(replace(config, out=tmp_path / "run", budget="3e8"), quiet=True)
+    assert 100 < seen[0] < 1000 < config.valid_tokens
 
 
 def test_planning_leaves_no_trace_in_what_is_learned(

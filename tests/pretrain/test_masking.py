@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, chisquare
 
 from plainformer.base import UserError
-from plainformer.pretrain import Chunks, Masking
+from plainformer.pretrain import Chunks, Masking, PackedText
 from plainformer.pretrain.masking import (
     LONGEST_SPAN,
     SPAN_P,
@@ -51,6 +51,17 @@ def test_only_chosen_places_change_and_none_is_or_becomes_special(text, ratio, u
     assert np.array_equal(masked[others], ids[others])
     new = masked[places]
     assert ((new == MASK) | (new >= SPECIAL)).all()
+
+
+@pytest.mark.parametrize("unit", ["words", "spans"])
+def test_the_rest_of_a_word_that_was_cut_is_chosen_too(wordpiece, unit):
+    ids, starts = np.arange(SPECIAL, SPECIAL + 8), np.array([0, 0, 1, 0, 1, 0, 0, 1])
+    text = PackedText.packed([[(ids, starts)]], wordpiece)
+    assert text.words.tolist() == [0, 1, 1, 2, 2, 3, 3, 3, 4, 5]
+    rule, rng = masking(ratio=0.5, unit=unit), np.random.default_rng(0)
+    chosen = [rule.mask(text.ids, text.words, text.special, rng)[1] for _ in range(100)]
+    counts = np.bincount(np.concatenate(chosen), minlength=len(text.ids))
+    assert counts[1] == counts[2] and 25 < counts[1] < 75
 
 
 @given(texts(), st.floats(0.01, 0.99), st.integers(0, 2**32))

@@ -220,5 +220,7 @@ def test_what_cannot_work_is_refused_before_any_work(config, tmp_path, changes, 
 def test_texts_of_one_token_have_no_order(config, tmp_path):
     (tmp_path / "short.txt").write_text("".join(f"{word}\n" for word in [".", "a", "b"] * 40))
     lonely = short(config, "nsp", tmp_path / "run", corpus=(str(tmp_path / "short.txt"),))
-    with pytest.raises(UserError, match="nothing to train on"):
+    with pytest.raises(UserError, match="two documents of at least two tokens"):
         pretrain(replace(lonely, valid_share=0.5), quiet=True)
+    with pytest.raises(UserError, match="held-out text is too short to measure on"):
+        pretrain(replace(lonely, valid_share=0.5, objective=("sop",)), quiet=True)

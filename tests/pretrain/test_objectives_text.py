@@ -1,5 +1,7 @@
 """What each objective hides of a text, and what it asks for."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from plainformer.pretrain import Chunks, Masking, PackedText
+from plainformer.base import UserError
+from plainformer.pretrain import Chunks, Masking, PackedText, PretrainConfig
 from plainformer.pretrain.batch import with_step_counts
 from plainformer.pretrain.corpus import Shard
 from plainformer.pretrain.data import MaskedBatches
-from plainformer.pretrain.objectives import Denoising, SegmentPairs, next_tokens
+from plainformer.pretrain.objectives import (
+    Denoising,
+    SegmentPairs,
+    choose_objective,
+    next_tokens,
+)
 from plainformer.pretrain.objectives.denoising import SHUFFLED, choose_trigrams
 from plainformer.pretrain.objectives.sentence_pairs import cut
 from tests.pretrain.markov import FIRST, MASK, make_tokenizer
@@ -155,16 +163,18 @@ def test_order_is_swapped_in_half_of_the_pairs():
     assert seen > 300 and low <= wrong <= high
 
 
-def test_the_second_segment_is_another_documents_in_about_half_of_the_pairs():
-    """A little less: where the number of wrong ones is odd, one finds no neighbour."""
-    batches, seen, wrong = pairs(ladders(400), "nsp"), 0, 0
-    for step in range(25):
+@pytest.mark.parametrize(("budget", "steps"), [(200, 25), (40, 160), (16, 300)])
+def test_the_second_segment_is_another_documents_in_half_of_the_pairs(budget, steps):
+    """Also where a batch holds one or two pairs."""
+    batches, seen, wrong = pairs(ladders(400), "nsp", budget=budget), 0, 0
+    for step in range(steps):
         (batch,) = batches(step)
         for first, second, order in segments(batch):
             if order == 0:
                 assert first + second == list(range(first[0], first[0] + 12))
             seen, wrong = seen + 1, wrong + order
-    assert seen > 300 and 0.36 < wrong / seen < 0.54
+    low, high = binom.interval(0.999, seen, 0.5)
+    assert seen >= 300 and low <= wrong <= high
 
 
 @settings(max_examples=25)
@@ -175,7 +185,7 @@ def test_pairs_keep_to_their_lengths(sizes, max_length, seed):
     documents = [[FIRST + (i + k) % LETTERS for k in range(n)] for i, n in enumerate(sizes)]
     if max(sizes) < 2:
         return
-    for name in ("sop", "nsp"):
+    for name in ("sop", "nsp") if sum(size >= 2 for size in sizes) >= 2 else ("sop",):
         batches = pairs(documents, name, max_length, budget=3 * max_length, seed=seed)
         (batch,) = batches(0)
         assert max(batch.sequences.lengths) <= max_length
@@ -187,11 +197,24 @@ def test_pairs_keep_to_their_lengths(sizes, max_length, seed):
 
 
 def test_a_document_never_lends_to_itself():
-    """One long document in many chunks: whatever is drawn, every pair stays right."""
-    document = [FIRST + i % LETTERS for i in range(400)]
-    batches = pairs([document], "nsp", max_length=12, budget=120)
-    for step in range(5):
-        assert not batches(step)[0].order.any()
+    """Two documents, a long one in many chunks: nearly every wrong pair has a part of the other."""
+    half = LETTERS // 2
+    long, short = ([FIRST + i % half for i in range(400)], [FIRST + half] * 10)
+    batches, wrong = pairs([long, short], "nsp", max_length=12, budget=120), 0
+    for step in range(4):
+        for first, second, order in segments(batches(step)[0]):
+            assert order == ((first[0] < FIRST + half) != (second[0] < FIRST + half))
+            wrong += order
+    assert wrong > 8
+
+
+@pytest.mark.parametrize("documents", [[[FIRST] * 400], [[FIRST] * 9, [FIRST]]])
+def test_one_document_has_no_other_to_take_a_segment_from(documents):
+    config = PretrainConfig(corpus=("x",), tokenizer=Path("t"), out=Path("o"), objective=("nsp",))
+    shards = [shard_of(documents)]
+    with pytest.raises(UserError, match="nsp needs two documents of at least two tokens"):
+        choose_objective(("nsp",)).read(config, shards, TOKENIZER)
+    assert choose_objective(("sop",)).read(config, shards, TOKENIZER)
 
 
 def test_batches_of_a_step_know_what_all_of_them_hold():

@@ -219,8 +219,22 @@ def test_curves(tmp_path: Path) -> None:
         assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_run_that_is_not_evaluated_yet_is_in_the_legend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(
+        "plainformer.runs.curves.save_png", lambda figure, _: figures.append(figure)
+    )
+    begun = Run.read(make(tmp_path / "begun", log=lines(LOG[:2])))
+    draw_curves([Run.read(make(tmp_path / "a")), begun], tmp_path / "p.png")
+    named = [text.get_text() for text in figures[0].axes[0].get_legend().get_texts()]
+    assert named == [str(tmp_path / "a"), str(tmp_path / "begun")]
+
+
 def test_what_is_better() -> None:
-    assert all(map(lower_is_better, ["loss", "mlm_loss", "perplexity", "squared_error"]))
+    lower = ["loss", "mlm_loss", "perplexity", "squared_error", "mse", "mae"]
+    assert all(map(lower_is_better, [*lower, "old_nats_per_character"]))
     assert not any(map(lower_is_better, ["accuracy", "f1", "spearman"]))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from plainformer.base import UserError
+from plainformer.training import refuse_missing_trackers
 from tests.training import toy
 
 CONFIG = replace(toy.CONFIG, steps=12, eval_every=4, checkpoint_every=4)
@@ -105,7 +106,10 @@ def test_what_is_not_installed_is_named(tmp_path, monkeypatch, name):
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UserError, match=rf"{name} is not installed: pip install {name}"):
+        refuse_missing_trackers((name,))
+    with pytest.raises(UserError, match=rf"{name} is not installed: pip install {name}"):
         toy.run(tmp_path / "run", replace(CONFIG, track=(name,)))
+    toy.run(tmp_path / "run", CONFIG)  # nothing has begun
 
 
 def test_wandb_without_an_account(tmp_path, monkeypatch):
