@@ -153,6 +153,9 @@ def test_a_doubtful_cell_is_no_label(word):
         ("[]", []),
         ("[1, 0, 1]", [1, 0, 1]),
         ("[1., 0.]", [1.0, 0.0]),
+        ("[.5, -2., 1e-3, '']", [0.5, -2.0, 0.001, ""]),
+        ("[01, 1, -2]", ["01", 1, -2]),
+        ("(007)", ["007"]),
         ("[True, False]", [True, False]),
         ("['a, b']", ["a, b"]),
         ('{"choices": ["a", "b"]}', {"choices": ["a", "b"]}),
@@ -166,8 +169,9 @@ def test_a_list_in_a_cell(cell, found):
 
 
 @pytest.mark.parametrize(
-    "cell", ["['joy' 'anger']", "[joy, anger]", "{'a', 'b'}", "['a', ['b']]", "[nan, 'a']", "['a"]
-)
+    "cell", ["['joy' 'anger']", "[joy, anger]", "{'a', 'b'}", "['a', ['b']]", "[nan, 'a']", "['a",
+             "[...]", "[.]", "[1.2.3, 2.0]", "[٣, 'a']"]
+)  # fmt: skip
 def test_a_list_that_cannot_be_read(cell):
     if cell == "['a":
         assert read_list(cell, "f:1") == cell
