@@ -60,6 +60,7 @@ def test_a_csv_as_others_write_it(tmp_path, name, content, rows):
         ('text\tn\n"" a "b"" c"\t1\n', [{"text": '"" a "b"" c"', "n": "1"}]),
         ('"text"\t"n"\n"a\tb ""c"""\t1\n', [{"text": 'a\tb "c"', "n": "1"}]),  # R
         ("text,n\nhi,1\n", [{"text": "hi", "n": "1"}]),
+        ("text (a, b, c)\tn\nhi, you\t1\n", [{"text (a, b, c)": "hi, you", "n": "1"}]),
         ("text\nhi, you; and | me\n", [{"text": "hi, you; and | me"}]),
     ],
 )
