@@ -20,7 +20,7 @@ Comments are skipped, and so are ranges (1-2) and empty nodes (8.1) of CoNLL-U.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 
 from plainformer.base import UserError, did_you_mean
 from plainformer.corpora.files import File
@@ -40,6 +40,10 @@ TAG_NAMES = (
     "upos",
 )
 CONLLU_COLUMNS = 10
+MAX_WORDS = 1000
+"""Words of a file without sentence boundaries after which it is refused."""
+SAMPLE = 20
+"""Sentences at the start of a file by which comments are recognised."""
 _INDEX = re.compile(r"\d+(?:[-.]\d+)?")
 _BETWEEN = re.compile(r"\d+[-.]\d+")
 _ALL: Mapping[str, str] = {}
@@ -66,6 +70,7 @@ class Line:
 
     number: int
     columns: list[str]
+    has_tab: bool
 
 
 def read_conll(path: File, columns: Mapping[str, str] = _ALL) -> Iterator[Tagged]:
@@ -87,7 +92,10 @@ def parse_conll(
     lines: Iterable[tuple[int, str]], file: File, columns: Mapping[str, str] = _ALL
 ) -> Iterator[Tagged]:
     """Yield the sentences of numbered lines; errors name `file`."""
-    blocks = _blocks(lines, file)
+    raw = _blocks(lines, file)
+    sample = list(islice(raw, SAMPLE))
+    commented = _are_commented(sample)
+    blocks = filter(None, (_words(block, commented) for block in chain(sample, raw)))
     head: list[list[Line]] = []
     for block in blocks:  # one word is too few to recognise a column of numbers
         head.append(block)
@@ -134,8 +142,9 @@ def is_header(cells: Sequence[str], named: Iterable[str] = ()) -> bool:
 
 
 def _blocks(lines: Iterable[tuple[int, str]], file: File) -> Iterator[list[Line]]:
-    """Yield the lines of each sentence, without comments."""
+    """Yield the lines of each sentence."""
     block: list[Line] = []
+    is_parted = False
     for number, text in lines:
         columns = _columns(text)
         if text.startswith("#begin document"):
@@ -143,11 +152,16 @@ def _blocks(lines: Iterable[tuple[int, str]], file: File) -> Iterator[list[Line]
                 f"{file}:{number}: CoNLL-2012 is not supported: write a word and its tag per line"
             )
         if columns[0] in ("", "-DOCSTART-"):
-            yield from _without_comments(block)
+            if block:
+                yield block
+            is_parted = is_parted or bool(block)
             block = []
         else:
-            block.append(Line(number, columns))
-    yield from _without_comments(block)
+            block.append(Line(number, columns, "\t" in text.strip()))
+        if len(block) > MAX_WORDS and not is_parted:
+            raise UserError(f"{file}: sentences are not separated: leave a blank line after each")
+    if block:
+        yield block
 
 
 def _columns(text: str) -> list[str]:
@@ -159,17 +173,30 @@ def _columns(text: str) -> list[str]:
     return re.split(r"[ \t]+", content.strip(" \t"))
 
 
-def _without_comments(block: list[Line]) -> Iterator[list[Line]]:
-    """Drop leading lines that begin with # and differ from a word in the number of columns."""
+def _are_commented(blocks: Iterable[Sequence[Line]]) -> bool:
+    """Tell whether each of several sentences begins with a comment: # and what is no tag."""
+    many = [block for block in blocks if len(block) > 1]
+    tags = {line.columns[-1] for block in many for line in block[1:]}
+    return len(many) > 1 and all(
+        block[0].columns[0] == "#" and block[0].columns[-1] not in tags for block in many
+    )
+
+
+def _words(block: list[Line], commented: bool) -> list[Line]:
+    """Drop leading comments: lines that begin with # and have other columns than a word.
+
+    Where the sentences are `commented`, the first such line is one, whatever its columns.
+    """
     start = 0
     while start < len(block) and block[start].columns[0].startswith("#"):
-        rest = block[start + 1 :]
-        is_word = not rest or len(block[start].columns) == len(rest[-1].columns)
-        if is_word and not (len(block[start].columns) > 2 and rest and _has_indices(rest)):
+        line, rest = block[start], block[start + 1 :]
+        is_word = not rest or len(line.columns) == len(rest[-1].columns)
+        if is_word and rest and line.columns[0] == "#":
+            is_word = line.has_tab == rest[-1].has_tab and not (commented and start == 0)
+        if is_word and not (len(line.columns) > 2 and rest and _has_indices(rest)):
             break
         start += 1
-    if block[start:]:
-        yield block[start:]
+    return block[start:]
 
 
 def _has_indices(block: Sequence[Line]) -> bool:

@@ -14,6 +14,7 @@ folder or a glob. Both are streamed: only a buffer is held in memory.
 
 import glob
 import io
+import os
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -39,6 +40,7 @@ DECOMPRESSORS: dict[str, tuple[str, ...]] = {
     ".zst": ("compression.zstd", "backports.zstd"),
 }
 """The modules that decompress each suffix; the first installed one is used."""
+STREAM_DECOMPRESSORS = ("BZ2Decompressor", "LZMADecompressor", "ZstdDecompressor")
 SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 BUFFER = 1 << 17
 
@@ -90,6 +92,9 @@ def check_file(file: File) -> File:
             raise NoText(f"{file} is empty")
         return str(file)
     path = expanded(file)
+    shown = str(path).encode(errors="backslashreplace").decode()
+    if shown != str(path):
+        raise UserError(f"{shown}: the name is not UTF-8: rename the file or its folder")
     try:
         if path.is_dir():
             raise UserError(f"{path} is a folder; name a file in it")
@@ -115,9 +120,11 @@ def _near(path: Path) -> str:
 
 
 def suffix_of(file: File) -> str:
-    """Return the suffix of a file's format: ".jsonl" for a.jsonl and a.jsonl.gz."""
+    """Return the suffix of a file's format: ".jsonl" for a.jsonl, a.jsonl.gz and a.ndjson."""
     path = _name(file)
-    return Path(path.stem if path.suffix.lower() in DECOMPRESSORS else path.name).suffix.lower()
+    name = path.stem if path.suffix.lower() in DECOMPRESSORS else path.name
+    suffix = Path(name).suffix.lower()
+    return ".jsonl" if suffix in (".ndjson", ".jsonlines") else suffix
 
 
 def is_compressed(file: File) -> bool:
@@ -173,11 +180,47 @@ def open_file(
         if is_compressed(file):
             module = _decompressor(file)
             damage = [vars(module)[n] for n in ("LZMAError", "ZstdError") if n in vars(module)]
-            decompressed = open_files.enter_context(module.open(stream, "rb"))
+            kind = next((vars(module)[n] for n in STREAM_DECOMPRESSORS if n in vars(module)), None)
+            decompressed = open_files.enter_context(
+                module.open(stream, "rb") if kind is None else _Streams(stream, kind)
+            )
             faults = (OSError, EOFError, zlib.error, *damage)
             fault = f"{file} is damaged or cut short"
             stream = io.BufferedReader(_Watched(decompressed, None, faults, fault), BUFFER)
         yield stream
+
+
+class _Streams(io.RawIOBase):
+    """The decompressed bytes of one stream or several.
+
+    The readers of `bz2`, `lzma` and `zstd` drop everything from a damaged second stream on.
+    """
+
+    def __init__(self, file: io.BufferedReader, kind: Callable[[], Any]) -> None:
+        self._file, self._kind, self._stream = file, kind, kind()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        content = b""
+        while not content:
+            data = b""
+            if self._stream.eof:
+                data = self._stream.unused_data.lstrip(b"\0")  # .xz may be padded
+                while not data:
+                    more = self._file.read1(BUFFER)
+                    if not more:
+                        return 0
+                    data = more.lstrip(b"\0")
+                self._stream = self._kind()
+            elif self._stream.needs_input:
+                data = self._file.read1(BUFFER)
+                if not data:
+                    raise EOFError("the data ends within a stream")
+            content = self._stream.decompress(data, len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
 
 
 class _Watched(io.RawIOBase):
@@ -245,7 +288,7 @@ def _decompressor(file: File) -> ModuleType:
 def _local_files(given: str) -> list[File]:
     path = expanded(given)
     if path.is_dir():
-        found = [p for p in path.rglob("*") if p.is_file() and _is_data_file(p.relative_to(path))]
+        found = [p for p in _walk(path) if p.is_file() and _is_data_file(p.relative_to(path))]
         if not found:
             raise UserError(f"{path} has no {', '.join(FOLDER_SUFFIXES)} file")
     elif path.exists() or not glob.has_magic(given):
@@ -256,6 +299,23 @@ def _local_files(given: str) -> list[File]:
         if not found:
             raise UserError(f"no file matches {given}")
     return list(found)
+
+
+def _walk(top: Path) -> Iterator[Path]:
+    """Yield what is in a folder and its subfolders, also linked ones, each folder once."""
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}")
+
+    seen = set()
+    for folder, inner, names in os.walk(top, onerror=refuse, followlinks=True):
+        state = Path(folder).stat()
+        if (state.st_dev, state.st_ino) in seen:
+            inner.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        yield from (Path(folder, name) for name in names)
 
 
 def _remote_files(given: str) -> list[File]:

@@ -30,8 +30,8 @@ def read_lines(
     after each read.
 
     Raises:
-        UserError: the file is missing, empty, binary, damaged or in another encoding, or a line is
-            longer than `LONGEST_LINE` bytes.
+        UserError: the file is missing, empty, binary, damaged or in another encoding, its lines
+            end in carriage returns, or a line is longer than `LONGEST_LINE` bytes.
     """
     file = check_file(file)
     with open_file(file, watch) as stream:
@@ -61,7 +61,18 @@ def read_lines(
                     "file first: in Excel save it as CSV UTF-8, elsewhere for example "
                     f"iconv -f WINDOWS-1252 -t UTF-8 {Path(file).name}"
                 ) from error
-            yield number, line.removeprefix("\ufeff") if number == 1 else line
+            if number == 1:
+                line = line.removeprefix("\ufeff")
+                _refuse_returns(line, file)
+            if "\0" in line:
+                raise UserError(f"{file}:{number}: the line contains a zero byte: remove it")
+            yield number, line
+
+
+def _refuse_returns(first: str, file: File) -> None:
+    """Raise `UserError` where carriage returns alone end the lines, by the first line."""
+    if "\r" in first.rstrip("\r\n"):
+        raise UserError(f"{file}: its lines end in carriage returns: save it with line feeds")
 
 
 def _wide_lines(stream: io.BufferedReader, encoding: str, file: File) -> Iterator[tuple[int, str]]:
@@ -74,6 +85,8 @@ def _wide_lines(stream: io.BufferedReader, encoding: str, file: File) -> Iterato
                 raise UserError(
                     f"{file}:{number}: the line is longer than {LONGEST_LINE >> 20} MiB"
                 )
+            if number == 1:
+                _refuse_returns(line, file)
             yield number, line
     except UnicodeError as error:
         raise UserError(f"{file}:{number + 1}: not {encoding.upper()}: {error}") from None

@@ -7,11 +7,12 @@
 | .parquet    | the column "text"         | a row                                                |
 | any other   | each line, if not blank   | –                                                    |
 
-Files may be compressed (.gz .bz2 .xz .zst) and remote (see `corpora.files`). Only one record, or
-one batch of Parquet rows, is held in memory. Errors name the file and the line; the line of a
-Parquet file is the number of the row.
+.ndjson and .jsonlines are other names of .jsonl. Files may be compressed (.gz .bz2 .xz .zst) and
+remote (see `corpora.files`). Only one record, or one batch of Parquet rows, is held in memory.
+Errors name the file and the line; the line of a Parquet file is the number of the row.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -144,7 +145,11 @@ def _parquet(file: File, watch: Watch = None, only: str | None = None) -> Iterat
         # With a buffer, pyarrow reads pages as needed instead of a whole row group.
         options = {"buffer_size": BUFFER, "pre_buffer": False}
         with open_file(file, watch) as stream, parquet.ParquetFile(stream, **options) as table:
-            columns = [only] if only in table.schema_arrow.names else None
+            given = table.schema_arrow.names
+            columns = [only] if only in given else None
+            twice = [name for name, count in Counter(given).items() if count > 1]
+            if set(twice).intersection(columns or given):
+                raise UserError(f"{file}: two columns are named {twice[0]!r}: rename one")
             names = class_names(table.schema_arrow.metadata, file)
             for batch in table.iter_batches(batch_size=PARQUET_BATCH, columns=columns):
                 for fields in batch.to_pylist():
@@ -153,6 +158,11 @@ def _parquet(file: File, watch: Watch = None, only: str | None = None) -> Iterat
                     yield Row(named, file, number)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: not a valid Parquet file: {error}") from error
+    except (OverflowError, ValueError) as error:  # a date after 9999, a time in nanoseconds
+        raise UserError(
+            f"{file}: a value that Python cannot hold ({error}): drop its column, or write it as "
+            "text"
+        ) from error
 
 
 _ROW_READERS: dict[str, Callable[..., Iterator[Row]]] = {

@@ -32,7 +32,8 @@ MISSING = frozenset((
 TRUTH = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 """The values, in lower case, of a column that stands for one label."""
 
-_ITEM = r"""'(?:[^'\\]|\\['"\\])*'|"(?:[^"\\]|\\['"\\])*"|-?[\d.]+(?:e[+-]?\d+)?|True|False"""
+_NUMBER = r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]+)?"
+_ITEM = rf"""'(?:[^'\\]|\\['"\\])*'|"(?:[^"\\]|\\['"\\])*"|{_NUMBER}|True|False"""
 _LIST = re.compile(rf"[\[(]\s*(?:(?:{_ITEM})\s*(?:,\s*(?:{_ITEM})\s*)*,?\s*)?[\])]")
 
 
@@ -154,9 +155,10 @@ def _item(found: str) -> Any:
     if found in ("True", "False"):
         return found == "True"
     try:
-        return int(found)
+        number = int(found)
     except ValueError:
         return float(found)
+    return number if str(number) == found else found  # 007 is a code, another than 7
 
 
 @dataclass(frozen=True)

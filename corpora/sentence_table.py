@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from plainformer.base import UserError
-from plainformer.corpora.conll import is_header
+from plainformer.corpora.conll import MAX_WORDS, is_header
 from plainformer.corpora.files import File, check_file
 from plainformer.corpora.lines import read_lines
 from plainformer.corpora.rows import Row
@@ -22,8 +22,6 @@ from plainformer.corpora.tables import read_records
 
 MAX_SINGLE_WORDS = 20
 """Consecutive one-word sentences after which each row is taken for a word."""
-MAX_WORDS = 1000
-"""Words of a file without sentence boundaries after which it is refused."""
 
 Words = list[tuple[int, dict[str, str]]]
 """The line and the cells of each word."""

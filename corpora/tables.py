@@ -44,23 +44,21 @@ def read_records(
     declared = re.fullmatch(r'"?sep=(.)"?\s*', first, re.IGNORECASE)
     if declared:
         number, first = next(lines, (2, ""))
-    if "\r" in first.rstrip("\r\n"):
-        raise UserError(f"{file}: its lines end in carriage returns: save it with line feeds")
-    delimiter = (
-        declared[1] if declared else delimiter_of(first, "\t" if suffix_of(file) == ".tsv" else ",")
-    )
+    is_tsv = suffix_of(file) == ".tsv"
+    delimiter = declared[1] if declared else delimiter_of(first, is_tsv)
     whole = _chained((number, first), lines)
-    if suffix_of(file) == ".tsv" and delimiter == "\t" and not first.startswith('"'):
+    if is_tsv and delimiter == "\t" and not first.startswith('"'):
         records = _plain(whole)
     else:
         records = _quoted(whole, file, delimiter)
     yield from _under_header(records, file, delimiter)
 
 
-def delimiter_of(header: str, default: str = ",") -> str:
-    """Find the most frequent delimiter of a header; prefer `default` in a tie."""
+def delimiter_of(header: str, is_tsv: bool) -> str:
+    """Find the most frequent delimiter of a header, or the tab of a .tsv."""
     outside = re.sub(r'"(?:[^"]|"")*"', "", header)
-    return max((default, *DELIMITERS), key=outside.count)
+    most = max(DELIMITERS, key=outside.count)
+    return "\t" if is_tsv and ("\t" in outside or most not in outside) else most
 
 
 def _chained(first: tuple[int, str], rest: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:

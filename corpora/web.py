@@ -151,7 +151,8 @@ def _head(url: str) -> Any:
 
 def _request(url: str, headers: dict[str, str], method: str = "GET") -> Any:
     headers = {"User-Agent": "plainformer", "Accept-Encoding": "identity", **headers}
-    request = urllib.request.Request(url, headers=headers, method=method)
+    quoted = urllib.parse.quote(url, safe="%/:=&?#+!$,;'@()*[]~")
+    request = urllib.request.Request(quoted, headers=headers, method=method)
     return urllib.request.urlopen(request, timeout=TIMEOUT)
 
 

@@ -7,6 +7,7 @@ class adds special tokens, truncation, windows and padding.
 import copy
 import hashlib
 import json
+import operator
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -55,7 +56,7 @@ class Tokenizer(ABC):
     special_tokens: dict[str, str]
     template: Template
     gives_token_types: bool = True
-    """If False, every token has type 0, also in the second text of a pair."""
+    """Whether the template's token types are used; otherwise every token has type 0."""
     max_length: int | None = None
     truncation_side: str = "right"
     padding_side: str = "right"
@@ -200,12 +201,20 @@ class Tokenizer(ABC):
         return ids[0] if len(ids) == 1 and ids[0] not in self.special_ids else None
 
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
-        """Return the text of token ids."""
-        text = self._decode(ids, skip_special_tokens)
+        """Return the text of token ids, also of a tensor of them.
+
+        Raises:
+            UserError: an id is not in the vocabulary.
+        """
+        numbers = [operator.index(id) for id in ids]
+        for number in numbers:
+            if not 0 <= number <= self.largest_id:
+                raise UserError(f"there is no token {number}: ids are from 0 to {self.largest_id}")
+        text = self._decode(numbers, skip_special_tokens)
         return _without_spaces(text) if self.clean_up_spaces else text
 
     @abstractmethod
-    def _decode(self, ids: Iterable[int], skip_special_tokens: bool) -> str: ...
+    def _decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str: ...
 
     @abstractmethod
     def definition(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ The template of special tokens is found by encoding a pair of one-letter texts.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -126,8 +126,8 @@ class HuggingFace(Tokenizer):
         apart = map(self._added.__contains__, encoding.ids)
         return Tokens(encoding.ids, offsets, refine(text, offsets, word_ids, apart))
 
-    def _decode(self, ids: Iterable[int], skip_special_tokens: bool) -> str:
-        return self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
+    def _decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
+        return self._backend.decode(ids, skip_special_tokens=skip_special_tokens)
 
     def for_words(self) -> "HuggingFace":
         """Return the variant for word tagging: RoBERTa's with a space before each word.

@@ -15,7 +15,7 @@ from plainformer.tokenizer.folder import FLAGS, TokenizerFolder, read_folder
 from plainformer.tokenizer.huggingface import HuggingFace
 from plainformer.tokenizer.pipelines import template_of
 from plainformer.tokenizer.sentence_piece import MODEL_FILE, SentencePiece, is_ours
-from plainformer.tokenizer.wordpiece import LONGEST_WORD, PREFIX, WordPiece
+from plainformer.tokenizer.wordpiece import DECODER, LONGEST_WORD, PREFIX, WordPiece
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
@@ -109,6 +109,7 @@ def _is_wordpiece(definition: Fields, roles: Roles) -> bool:
         and {"lowercase", "strip_accents", "handle_chinese_chars"} <= normalizer.values.keys()
         and template == Template.bert(named["cls"] or 0, named["sep"] or 0)
         and definition.fields("pre_tokenizer").values.get("type") == "BertPreTokenizer"
+        and definition.values.get("decoder") == DECODER
         and all(_is_plain(added, vocabulary) for added in definition.items("added_tokens", []))
     )
 

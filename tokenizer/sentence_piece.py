@@ -203,7 +203,7 @@ class SentencePiece(Tokenizer):
             yield origin[position], origin[0] if opens_text else ends[last - 1]
             position = last
 
-    def _decode(self, ids: Iterable[int], skip_special_tokens: bool) -> str:
+    def _decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
         """Join pieces to text, with spaces around the special tokens that are kept."""
         parts: list[str] = []
         run: list[int] = []

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
+from random import Random
 from typing import Literal
 
 from plainformer.base import UserError
@@ -28,7 +29,9 @@ RESERVED = str.maketrans({"▅": " ", DELIMITER: " ", "\0": " "})
 LONGEST_PART = 1 << 12
 """Characters of a sentence at most: SentencePiece takes quadratic time on repetitions."""
 MERGED_WORDS = 1 << 19
-"""WordPiece is trained on this many most frequent words, at 2 KB of memory each."""
+"""Most frequent words on which WordPiece is trained, at 2 KB of memory each."""
+SAMPLED = 100_000_000
+"""Characters at most on which unigram and bpe are trained, at 10 to 70 bytes of memory each."""
 EMPTY = "the texts to train a tokenizer on are empty"
 COVERAGE = 0.9995
 """Fraction of the text that the characters in the vocabulary must cover (Kudo, 2018)."""
@@ -45,6 +48,9 @@ def train_tokenizer(
 ) -> Tokenizer:
     """Train a tokenizer whose special tokens are [PAD] [UNK] [CLS] [SEP] [MASK], at ids 0 to 4.
 
+    Of texts above `SAMPLED` characters, unigram and bpe are trained on a random sample, the same
+    each time, so that memory is bounded.
+
     Args:
         texts: the texts; they are read once.
         kind: the algorithm.
@@ -57,31 +63,21 @@ def train_tokenizer(
         UserError: the texts are empty, or too small for so large a vocabulary.
     """
     if kind == "wordpiece":
-        return _wordpiece(_Checked(texts), vocab_size, lowercase, min_frequency, progress)
+        return _wordpiece(_checked(texts), vocab_size, lowercase, min_frequency, progress)
     if kind in ("unigram", "bpe"):
-        return _sentencepiece(_Checked(texts), kind, vocab_size, lowercase, progress)
+        return _sentencepiece(_checked(texts), kind, vocab_size, lowercase, progress)
     raise UserError(f"there is no tokenizer kind {kind!r}: choose wordpiece, unigram or bpe")
 
 
-class _Checked:
-    """Checked texts for a trainer, and the error that their iteration raised, if any."""
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        self._texts = texts
-        self.error: Exception | None = None
-
-    def __iter__(self) -> Iterator[str]:
-        empty = True
-        try:
-            for text in self._texts:
-                refuse_surrogates(text)
-                empty = empty and not text.strip()
-                yield text
-            if empty:
-                raise UserError(EMPTY)
-        except Exception as error:
-            self.error = error
-            raise
+def _checked(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the texts; raise `UserError` for invalid Unicode and where all of them are empty."""
+    empty = True
+    for text in texts:
+        refuse_surrogates(text)
+        empty = empty and not text.strip()
+        yield text
+    if empty:
+        raise UserError(EMPTY)
 
 
 def _too_large(vocab_size: int, possible: int) -> UserError:
@@ -99,7 +95,7 @@ def _too_small(vocab_size: int, needed: int) -> UserError:
 
 
 def _wordpiece(
-    texts: _Checked, vocab_size: int, lowercase: bool, min_frequency: int, progress: bool
+    texts: Iterable[str], vocab_size: int, lowercase: bool, min_frequency: int, progress: bool
 ) -> WordPiece:
     """Count words, choose the alphabet, and let `tokenizers` learn the merges.
 
@@ -160,15 +156,16 @@ def _repeat(words: Mapping[str, int]) -> Iterator[str]:
 
 
 def _sentencepiece(
-    texts: _Checked, kind: str, vocab_size: int, lowercase: bool, progress: bool
+    texts: Iterable[str], kind: str, vocab_size: int, lowercase: bool, progress: bool
 ) -> SentencePiece:
     import sentencepiece
 
     pad, unk, *control = SPECIAL_TOKENS.values()
     model = io.BytesIO()
+    sample = _sample(_sentences(texts))
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_sentences(texts),
+            sentence_iterator=iter(sample),
             model_writer=model,
             model_type=kind,
             vocab_size=vocab_size,
@@ -188,8 +185,6 @@ def _sentencepiece(
             minloglevel=0 if progress else 2,
         )
     except RuntimeError as error:
-        if texts.error:
-            raise texts.error from None
         message = str(error)
         if possible := re.search(r"Vocabulary size too high .* <= (\d+)", message):
             raise _too_large(vocab_size, int(possible[1])) from None
@@ -206,3 +201,18 @@ def _sentences(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         for part in cut_at_spaces(text.translate(RESERVED), LONGEST_PART):
             yield part_han(part, DELIMITER)
+
+
+def _sample(sentences: Iterable[str]) -> list[str]:
+    """Return the sentences, or so small a random share that `SAMPLED` characters are left."""
+    random = Random(0)
+    kept: list[str] = []
+    size, share = 0, 1.0
+    for sentence in sentences:
+        if share == 1 or random.random() < share:
+            kept.append(sentence)
+            size += len(sentence)
+        while size > SAMPLED:
+            kept = [one for one in kept if random.random() < 0.5]
+            size, share = sum(map(len, kept)), share / 2
+    return kept

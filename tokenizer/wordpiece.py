@@ -36,6 +36,8 @@ from plainformer.tokenizer.encoding import CharSpan, Template, Tokens
 
 PREFIX = "##"
 LONGEST_WORD = 100
+DECODER = {"type": "WordPiece", "prefix": PREFIX, "cleanup": True}
+"""The decoder of `tokenizer.json` that is implemented here."""
 MAX_CHARACTERS = 1 << 16
 """Characters at most whose replacement is kept."""
 
@@ -324,7 +326,7 @@ class WordPiece(Tokenizer):
             start, ids = end, self._continuations
         return tuple(pieces)
 
-    def _decode(self, ids: Iterable[int], skip_special_tokens: bool) -> str:
+    def _decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
         """Join pieces into words, and words with spaces, except before `.`, `?`, `!` and `,`."""
         text = ""
         special = self.special_ids if skip_special_tokens else frozenset()
@@ -361,7 +363,7 @@ class WordPiece(Tokenizer):
                 "sep": [sep, self.sep_id],
                 "cls": [cls, self.cls_id],
             },
-            "decoder": {"type": "WordPiece", "prefix": PREFIX, "cleanup": True},
+            "decoder": DECODER,
             "model": {
                 "type": "WordPiece",
                 "unk_token": self.special_tokens["unk"],

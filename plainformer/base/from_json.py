@@ -14,6 +14,7 @@ from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from plainformer.base.errors import UserError, did_you_mean
+from plainformer.base.files import expanded
 from plainformer.base.json_reader import describe_json
 
 T = TypeVar("T")
@@ -129,9 +130,11 @@ def _plain(kind: Any, value: Any, name: str) -> Any:
         raise UserError(
             f"{name} must be a whole number of at most 19 digits, not {describe_json(value)}"
         )
-    if kind in (str, Path) and "\0" in value and kind is Path:
+    if kind is not Path:
+        return value
+    if "\0" in value:
         raise UserError(f"{name} must be a path, without a zero byte")
-    return kind(value) if kind is Path else value
+    return expanded(value)
 
 
 def _tuple(hint: Any, value: Any, name: str) -> Any:

@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from plainformer.base.errors import UserError
+from plainformer.base.files import expanded
 
 # config, weights and tokenizer
 DOWNLOADED_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
@@ -21,7 +22,7 @@ def find_folder(name: str | Path) -> Path:
     Raises:
         UserError: there is neither such a folder nor such a model.
     """
-    path, name = Path(name), str(name)
+    path, name = expanded(name), str(name)
     if not name:
         raise UserError("an empty path names no folder")
     if path.is_dir():
@@ -61,7 +62,7 @@ def hub_id(name: str | Path) -> str | None:
     """
     from plainformer.base.models import models
 
-    if Path(name).is_dir() or not str(name):
+    if expanded(name).is_dir() or not str(name):
         return None
     if str(name) in models:
         return models[str(name)].hub

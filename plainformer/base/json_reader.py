@@ -37,11 +37,12 @@ def parse_json(text: str | bytes, source: object) -> Any:
 
     Raises:
         NotJSON: not JSON, or not UTF-8.
-        UserError: nested deeper than `MAX_DEPTH`, or half of a surrogate pair.
+        UserError: nested deeper than `MAX_DEPTH`, half of a surrogate pair, or two values of one
+            name.
     """
     try:
         text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
-        value = json.loads(text)
+        value = _DECODER.decode(text)
     except UnicodeDecodeError as error:
         raise NotJSON(f"{source}: not UTF-8 text (byte {error.start})") from None
     except json.JSONDecodeError as error:
@@ -51,6 +52,8 @@ def parse_json(text: str | bytes, source: object) -> Any:
         raise UserError(f"{source}: a number in the JSON has too many digits") from None
     except RecursionError:
         raise UserError(f"{source}: JSON nested deeper than {MAX_DEPTH} levels") from None
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _refuse_depth(value, source)
     if "\\u" in text and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
@@ -58,6 +61,19 @@ def parse_json(text: str | bytes, source: object) -> Any:
             f"{source}: half of a surrogate pair (\\ud800 to \\udfff) is not valid text"
         )
     return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its names and values; raise `UserError` for two values of one name."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        for name, value in pairs:
+            if values[name] != value:
+                raise UserError(f"two values of {name!r:.60} in one JSON object: remove one")
+    return values
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def _refuse_depth(value: Any, source: object) -> None:

@@ -7,6 +7,7 @@ kept. The command holds a lock on the marker, which the system releases when the
 
 import errno
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from plainformer.base.errors import UserError
 from plainformer.base.scratch import (
     MARK,
     clear_leftovers,
+    files_in,
     install,
     is_same_file,
     make_folders,
@@ -66,7 +68,7 @@ def replaced_folder(folder: str | Path, maker: str) -> Iterator[Path]:
         new = scratch / "new"
         new.mkdir()
         yield new
-        write_mark(new, maker, sorted(path.name for path in new.iterdir()))
+        write_mark(new, maker, files_in(new))
         install(new.rename(scratch / "ready"), folder)
 
 
@@ -111,15 +113,17 @@ def _held(
 
 def _refuse_others(folder: Path, maker: str, own: bool, exactly: bool, shown: object) -> None:
     """Raise `UserError` where a folder holds files that `maker` did not write."""
-    found = _visible(folder)
-    if own or not found:
+    strangers = _visible(folder)
+    if own or not strangers:
         return
-    mark = read_mark(folder) or {"made_by": None, "files": []}
-    if mark["made_by"] not in (None, maker):
-        raise UserError(
-            f"{shown} was written by `plainformer {mark['made_by']}`: choose another folder"
-        )
-    strangers = sorted(set(found) - set(mark["files"])) if exactly or not mark["made_by"] else []
+    mark = read_mark(folder)
+    if mark is not None:
+        if mark["made_by"] != maker:
+            raise UserError(
+                f"{shown} was written by `plainformer {mark['made_by']}`: choose another folder"
+            )
+        visible = (name for name in files_in(folder) if not re.search(r"(^|/)\.", name))
+        strangers = sorted(set(visible) - set(mark["files"])) if exactly else []
     if strangers:
         raise UserError(
             f"{shown} holds files that `plainformer {maker}` did not write ({strangers[0]}): "

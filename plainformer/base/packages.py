@@ -19,8 +19,12 @@ from typing import Any
 
 from plainformer.base.errors import UserError
 from plainformer.base.files import atomic_folder, checksum, expanded, write_json
+from plainformer.base.hub import holds_something
 from plainformer.base.json_reader import Fields, read_json
 from plainformer.base.output_folder import output_folder
+from plainformer.base.scratch import read_mark, write_mark
+
+MAKER = "data fetch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +65,8 @@ def cached_folder(
     one downloads, and the others wait.
 
     Raises:
-        UserError: the download fails or has another checksum than the pinned one.
+        UserError: the download fails or has another checksum than the pinned one, or the folder
+            holds anything else.
     """
     from rich.console import Console
 
@@ -72,7 +77,12 @@ def cached_folder(
     if fault is None:
         return folder
     is_there = folder.is_dir()
-    with output_folder(folder, "data fetch", own=True, wait=True):
+    if not _is_ours(folder, name):
+        raise UserError(
+            f"{folder} is in the place of {name}, but was not fetched: move it, or set "
+            "PLAINFORMER_CACHE to another folder"
+        )
+    with output_folder(folder, MAKER, own=True, wait=True):
         fault = _fault(folder, files, facts)  # another process may have written it meanwhile
         if fault is None:
             return folder
@@ -90,11 +100,22 @@ def cached_folder(
                     card = write(archive, unfinished)
                     sums = {file.name: checksum(file) for file in sorted(unfinished.iterdir())}
                     write_json(unfinished / "card.json", {**card, **facts, "files": sums})
+                    write_mark(unfinished, MAKER, [])
         except OSError as error:
             raise UserError(
                 f"cannot write {name} to {folder}: {error.strerror or error}"
             ) from error
     return folder
+
+
+def _is_ours(folder: Path, name: str) -> bool:
+    """Tell whether a folder may be replaced: it is empty, or has our marker or the set's card."""
+    if not holds_something(folder) or (read_mark(folder) or {}).get("made_by") == MAKER:
+        return True
+    try:
+        return bool(read_json(folder / "card.json").get("name") == name)
+    except UserError:
+        return False
 
 
 def _fault(folder: Path, files: Iterable[str], facts: Mapping[str, Any]) -> str | None:

@@ -8,7 +8,7 @@
 
 The system releases a lock when its process ends, however it ends. So the next writer in FOLDER
 recognises the scratch folders of ended processes, completes or undoes their writes, and removes
-them.
+them. Where there are no locks, those are the scratch folders older than a day.
 """
 
 import json
@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +31,8 @@ if sys.platform != "win32":
 
 PREFIX = ".plainformer-"
 LOCK = "lock"
+OLD = 24 * 3600
+"""Seconds after which a scratch folder counts as left over where there are no locks."""
 MARK = ".plainformer"
 """The marker file of a folder: which command wrote it, and which files (see `read_mark`)."""
 
@@ -39,13 +42,19 @@ def try_lock(descriptor: int) -> bool:
 
     Where the file system or the operating system has no locks, the result is True.
     """
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+    return _lock(descriptor) is not False
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Lock an open file as `try_lock` does; return None where there are no locks."""
+    if sys.platform == "win32":
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
     return True
 
 
@@ -111,7 +120,10 @@ def clear_leftovers(parent: Path) -> None:
         with suppress(OSError):
             lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                if try_lock(lock) and is_same_file(lock, folder / LOCK):
+                is_free = _lock(lock)
+                if is_free is None:
+                    is_free = time.time() - os.fstat(lock).st_mtime > OLD
+                if is_free and is_same_file(lock, folder / LOCK):
                     _recover(folder, parent)
                     shutil.rmtree(folder)
             finally:
@@ -137,20 +149,20 @@ def install(ready: Path, folder: Path) -> None:
         return
     old = read_mark(folder) or {}
     for name in sorted(set(old.get("files", ())) - set(new["files"])):
-        _remove(folder / name)
+        path = folder / name
+        path.unlink(missing_ok=True)
+        remove_empty([parent for parent in path.parents if folder in parent.parents])
     for name in new["files"]:
-        if (ready / name).is_dir():
-            _remove(folder / name)
         if (ready / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (ready / name).replace(folder / name)
     (ready / MARK).replace(folder / MARK)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def files_in(folder: Path) -> list[str]:
+    """List the files in a folder and its subfolders by their relative names."""
+    paths = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(path.relative_to(folder).as_posix() for path in paths)
 
 
 def write_mark(folder: Path, maker: str, files: list[str]) -> None:

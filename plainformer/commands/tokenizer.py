@@ -29,7 +29,8 @@ class TrainOptions:
     """Size of the vocabulary, special tokens included."""
 
     kind: Literal["wordpiece", "unigram", "bpe"] = "wordpiece"
-    """wordpiece: BERT's; unigram, bpe: SentencePiece's, for any language."""
+    """wordpiece: BERT's; unigram, bpe: SentencePiece's, for any language, learned from a random
+    sample where the text is longer than 100 million characters."""
 
     lowercase: bool = True
     """Lower-case the text and strip accents (wordpiece); unigram and bpe: lower-case only."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from plainformer.base import UserError, find_folder
+from plainformer.base.from_json import typed
 from plainformer.tokenizer import train_tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +18,13 @@ ROOT = Path(__file__).parents[2]
 def test_a_folder_is_itself(tmp_path: Path) -> None:
     assert find_folder(tmp_path) == tmp_path
     assert find_folder(str(tmp_path)) == tmp_path
+
+
+def test_the_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "model").mkdir()
+    assert find_folder("~/model") == tmp_path / "model"
+    assert typed(Path, "~/model", "out") == tmp_path / "model", "as for --out=~/model"
 
 
 def test_what_is_no_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

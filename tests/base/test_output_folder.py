@@ -1,5 +1,6 @@
 """A folder for output: not one of others, not one in which another process writes."""
 
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from plainformer.base import UserError, is_inside, output_folder, replaced_folder
+from plainformer.base.scratch import clear_leftovers, scratch_folder
 from tests.base.processes import another_process_in
 
 
@@ -66,6 +68,40 @@ def test_a_folder_is_written_again_by_the_command_that_wrote_it(tmp_path: Path) 
     ):
         raise AssertionError
     assert names(out) == {"b", "c", "notes.txt", ".plainformer"}
+
+
+def test_a_file_of_others_in_a_subfolder_is_kept(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for inner in ("onnx/deep/a", "onnx/deep/b", "torch/a"):
+        with replaced_folder(out, "export") as new:
+            (new / inner).parent.mkdir(parents=True)
+            (new / inner).write_text("new")
+        assert {name for name in names(out) if (out / name).is_file()} == {inner, ".plainformer"}
+    assert names(out) == {"torch", "torch/a", ".plainformer"}, "emptied folders are gone"
+    (out / "torch" / ".hidden").write_text("mine")
+    (out / "torch" / "mine").symlink_to(tmp_path)
+    with pytest.raises(UserError, match=r"\(torch/mine\)"), replaced_folder(out, "export"):
+        raise AssertionError
+    (out / "torch" / "mine").unlink()
+    with replaced_folder(out, "export") as new:
+        (new / "a").write_text("new")
+    assert names(out) == {"a", "torch", "torch/.hidden", ".plainformer"}
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK])
+def test_without_locks_only_old_scratch_folders_are_left_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with scratch_folder(tmp_path) as scratch:
+        clear_leftovers(tmp_path)
+        assert scratch.exists(), "it may be in use"
+        os.utime(scratch / "lock", (0, 0))
+        clear_leftovers(tmp_path)
+        assert not scratch.exists()
 
 
 def test_a_folder_is_not_replaced_when_the_block_raises(tmp_path: Path) -> None:

@@ -59,6 +59,15 @@ UD = """# sent_id = 1
         # MultiCoNER's comments
         ("# id 7f domain=en x\nEU _ _ B-ORG\n. _ _ O\n", {}, [("EU .", "B-ORG O", (2, 3))]),
         ("0 EU B-ORG\n1 . O\n", {}, [("EU .", "B-ORG O", (1, 2))]),
+        ("# id 7f\tdomain=en\nEU _ _ B-ORG\n. _ _ O\n", {}, [("EU .", "B-ORG O", (2, 3))]),
+        ("# s1\nthe\tDET\ncat\tNOUN\n", {}, [("the cat", "DET NOUN", (2, 3))]),
+        # comments that only their number tells from words
+        (
+            "# s1\nthe DET\ncat NOUN\n\n# s2\n# SYM\n1 NUM\n\n# O\n",
+            {},
+            [("the cat", "DET NOUN", (2, 3)), ("# 1", "SYM NUM", (6, 7)), ("#", "O", (9,))],
+        ),
+        ("# O\n1 O\n\n# O\n2 O\n", {}, [("# 1", "O O", (1, 2)), ("# 2", "O O", (4, 5))]),
         # headers
         ("word tag\nEU B-ORG\n", {}, [("EU", "B-ORG", (2,))]),
         ("tag\tpos\tword\nB-ORG\tNNP\tEU\n", {}, [("EU", "B-ORG", (2,))]),
@@ -108,6 +117,7 @@ def test_a_column_that_is_not_there(tmp_path, column):
         ("EU B-ORG\nrejects\n", ":2: no tag after the word 'rejects'"),
         ("EU NNP B-ORG\nrejects O\n", ":2: 2 columns, where the lines before have 3"),
         ("\n\n", "has no words"),
+        ("-DOCSTART- O\n\n" + "a O\n" * 1001, "sentences are not separated: leave a blank line"),
     ],
 )
 def test_a_fault_is_named_by_file_and_line(tmp_path, content, message):

@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import json
+import os
+import shutil
 import zipfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -96,7 +98,7 @@ def test_a_set_goes_from_its_wheel_to_the_readers(tiny, cache):
     assert card["left out"] == {"too dull": 3}
     assert card["labels"] == ({} if tiny.kind == "text" else {"even": 25, "odd": 25})
     assert {"licence", "citation", "split", "title", "name"} <= card.keys()
-    assert set(card["files"]) == {path.name for path in folder.iterdir()} - {"card.json"}
+    assert set(card["files"]) == set(os.listdir(folder)) - {"card.json", ".plainformer"}
     plain = [text for part in ("train", "valid") for text in read_texts(folder / f"{part}.txt")]
     assert sorted(plain) == sorted(set(LINES) - set(texts_of_part(folder, "test")))
 
@@ -144,6 +146,23 @@ def test_a_cached_set_that_is_not_as_it_was_written_is_made_anew(tiny, cache, fa
     fetch("tiny")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert "downloading it again" in capsys.readouterr().err
+
+
+def test_a_folder_that_was_not_fetched_is_not_replaced(tiny, cache):
+    (cache / "tiny").mkdir()
+    assert fetch("tiny") == cache / "tiny", "an empty folder is taken"
+    mine = cache / "tiny" / "train.txt"
+    for card in (None, "[]", '{"name": "mine"}'):
+        shutil.rmtree(cache / "tiny")
+        (cache / "tiny").mkdir()
+        mine.write_text("mine")
+        if card is not None:
+            (cache / "tiny" / "card.json").write_text(card)
+        with pytest.raises(UserError, match="was not fetched: move it, or set PLAINFORMER_CACHE"):
+            fetch("tiny")
+        assert mine.read_text() == "mine"
+    (cache / "tiny" / "card.json").write_text('{"name": "tiny"}')
+    assert sorted(texts_of(fetch("tiny"), tiny)) == sorted(LINES)
 
 
 def test_a_cached_set_that_is_whole_is_given_at_once(tiny, cache):

@@ -142,6 +142,16 @@ def test_a_damaged_packed_file_is_one_error_with_its_name(tmp_path, packing):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("packing", PACKERS)
+def test_damage_in_a_second_stream_is_an_error(tmp_path, packing):
+    pack, path = PACKERS[packing], tmp_path / f"a.txt{packing}"
+    path.write_bytes(pack(b"one\n") + b"?" + pack(b"two\n"))
+    with pytest.raises(UserError, match=rf"a\.txt{packing} is damaged or cut short"):
+        list(read_texts(path))
+    path.write_bytes(pack(b"one\n") + bytes(4) + pack(b"two\n") + bytes(8))
+    assert list(read_texts(path)) == ["one", "two"], "zeros fill up a block"
+
+
 def test_a_line_is_named_also_in_a_packed_file(tmp_path, far):
     content = gzip.compress(b"one\ntwo\ncaf\xe9\n")
     (tmp_path / "a.txt.gz").write_bytes(content)

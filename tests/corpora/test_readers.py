@@ -1,6 +1,8 @@
 import csv
+import errno
 import gzip
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -34,9 +36,11 @@ def test_every_format_gives_the_same_texts(tmp_path):
     write(tmp_path / "c.csv", 'id,text\n1,one\n2,"two"\n')
     write(tmp_path / "d.tsv", "text\tid\none\t1\ntwo\t2\n")
     parquet.write_table(pyarrow.table({"text": ["one", "two"]}), tmp_path / "e.parquet")
+    for name in ("f.ndjson", "g.jsonlines"):
+        write(tmp_path / name, '{"text": "one"}\n{"text": "two"}\n')
     for path in tmp_path.iterdir():
         assert list(read_texts(path)) == ["one", "two"], path
-    assert list(read_texts(tmp_path)) == ["one", "two"] * 5
+    assert list(read_texts(tmp_path)) == ["one", "two"] * 7
 
 
 def test_folders_and_globs_are_read_in_order_and_each_file_once(tmp_path):
@@ -73,11 +77,14 @@ def test_paths_are_checked_before_anything_is_read(tmp_path):
         ("a.txt", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "zero bytes"),
         ("a.txt", "wide".encode("utf-16-le"), "UTF-16.*iconv"),
         ("a.txt", "wide".encode("utf-16") + b"!", r"a\.txt:1: not UTF-16"),
+        ("a.txt", b"one\rtwo\r", r"a\.txt: its lines end in carriage returns"),
+        ("a.txt", b"one\n" * 9999 + b"t\0wo\n", r"a\.txt:10000: the line contains a zero byte"),
         ("a.json", b"[]", "jsonl"),
         ("a.xlsx", b"PK\3\4", "is a spreadsheet: save it as CSV UTF-8 or as Parquet"),
         ("a.jsonl", b'{"text": "one"}\n{"text": \n', r"a\.jsonl:2: not JSON"),
         ("a.jsonl", b'\n["one"]\n', r"a\.jsonl:2: not a JSON object"),
         ("a.jsonl", b'{"text": "\\ud800"}\n', r"a\.jsonl:1: .*surrogate"),
+        ("a.jsonl", b'{"text": "a", "text": "b"}\n', r"a\.jsonl:1: two values of 'text'"),
         ("a.jsonl", b'{"text": 3}\n', r"a\.jsonl:1: the text is not a string"),
         ("a.jsonl", b'{"text": null}\n', r"a\.jsonl:1: no value in column 'text'"),
         ("a.jsonl", b'{"body": "x", "id": 1}\n', r"a\.jsonl:1: no column 'text'; .*body, id"),
@@ -96,6 +103,56 @@ def test_a_fault_is_named_by_file_and_line(tmp_path, name, content, message):
         list(read_texts(path))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    write(tmp_path / "elsewhere" / "a.txt", "a")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "corpus")
+    assert list(read_texts(tmp_path / "corpus")) == ["a"]
+
+
+def test_a_folder_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
+    write(tmp_path / "a.txt", "a")
+    write(tmp_path / "closed" / "b.txt", "b")
+    scandir = os.scandir
+
+    def closed(path):
+        if "closed" in str(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(UserError, match=r"cannot read .*closed: Permission denied"):
+        read_texts(tmp_path)
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path):
+    write(tmp_path / os.fsdecode(b"caf\xe9.txt"), "a")
+    with pytest.raises(UserError, match=r"caf\\udce9\.txt: the name is not UTF-8"):
+        read_texts(tmp_path)
+
+
+def test_columns_of_parquet_that_cannot_be_read(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    times = {
+        "day": pyarrow.array([10**8], pyarrow.date32()),
+        "second": pyarrow.array([10**15], pyarrow.timestamp("s")),
+    }
+    for name, values in times.items():
+        table = pyarrow.table({"text": ["a"], name: values})
+        parquet.write_table(table, tmp_path / "a.parquet")
+        with pytest.raises(UserError, match=r"a\.parquet: a value that Python cannot hold"):
+            list(read_rows(tmp_path / "a.parquet"))
+        assert list(read_texts(tmp_path / "a.parquet")) == ["a"]
+    table = pyarrow.table([["a"], ["b"]], names=["text", "text"])
+    parquet.write_table(table, tmp_path / "a.parquet")
+    for read in (read_rows, read_texts):
+        with pytest.raises(UserError, match=r"a\.parquet: two columns are named 'text'"):
+            list(read(tmp_path / "a.parquet"))
 
 
 def test_paths_that_name_nothing(tmp_path):

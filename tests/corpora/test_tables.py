@@ -60,6 +60,7 @@ def test_a_csv_as_others_write_it(tmp_path, name, content, rows):
         ('text\tn\n"" a "b"" c"\t1\n', [{"text": '"" a "b"" c"', "n": "1"}]),
         ('"text"\t"n"\n"a\tb ""c"""\t1\n', [{"text": 'a\tb "c"', "n": "1"}]),  # R
         ("text,n\nhi,1\n", [{"text": "hi", "n": "1"}]),
+        ("text (a, b, c)\tn\nhi, you\t1\n", [{"text (a, b, c)": "hi, you", "n": "1"}]),
         ("text\nhi, you; and | me\n", [{"text": "hi, you; and | me"}]),
     ],
 )
@@ -153,6 +154,9 @@ def test_a_doubtful_cell_is_no_label(word):
         ("[]", []),
         ("[1, 0, 1]", [1, 0, 1]),
         ("[1., 0.]", [1.0, 0.0]),
+        ("[.5, -2., 1e-3, '']", [0.5, -2.0, 0.001, ""]),
+        ("[01, 1, -2]", ["01", 1, -2]),
+        ("(007)", ["007"]),
         ("[True, False]", [True, False]),
         ("['a, b']", ["a, b"]),
         ('{"choices": ["a", "b"]}', {"choices": ["a", "b"]}),
@@ -166,8 +170,9 @@ def test_a_list_in_a_cell(cell, found):
 
 
 @pytest.mark.parametrize(
-    "cell", ["['joy' 'anger']", "[joy, anger]", "{'a', 'b'}", "['a', ['b']]", "[nan, 'a']", "['a"]
-)
+    "cell", ["['joy' 'anger']", "[joy, anger]", "{'a', 'b'}", "['a', ['b']]", "[nan, 'a']", "['a",
+             "[...]", "[.]", "[1.2.3, 2.0]", "[٣, 'a']"]
+)  # fmt: skip
 def test_a_list_that_cannot_be_read(cell):
     if cell == "['a":
         assert read_list(cell, "f:1") == cell

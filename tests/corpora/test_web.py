@@ -184,13 +184,18 @@ def test_a_drop_that_brings_nothing_new_ends(server, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "address", ["http://127.0.0.1:9/a.txt", "http://[::1/a.txt", "http://x/my file"]
+    "address", ["http://127.0.0.1:9/a.txt", "http://127.0.0.1:9/my file", "http://[::1/a.txt"]
 )
 def test_nobody_answers(address, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(plainformer.corpora.web, "PAUSE", 0.001)
     with pytest.raises(UserError, match=r"cannot read .*refused|is not a valid URL"):
         find_files([address])
+
+
+def test_an_address_need_not_be_quoted(server):
+    server.files["%E8%AF%AD%20a%2B.txt"] = CONTENT
+    assert list(read_texts(f"{server.address}/plain/语 a%2B.txt")) == TEXTS
 
 
 @pytest.mark.parametrize("way", ["plain", "drop,always", "notag"])

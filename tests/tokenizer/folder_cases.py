@@ -32,6 +32,7 @@ SPACES = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
 NFKD = {"type": "NFKD"}
 BY_SPACE = {"type": "WhitespaceSplit"}
 OLD_METASPACE = {"type": "Metaspace", "replacement": "▁", "add_prefix_space": True, "str_rep": "▁"}
+UNCHANGED = {"tokenizer_class": "PreTrainedTokenizerFast"}
 BERT_ENDS = {"sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}
 
 FOLDERS: dict[str, Callable[[], Files]] = {
@@ -252,6 +253,14 @@ FOLDERS: dict[str, Callable[[], Files]] = {
     ),
     "albert with a table of characters": lambda: changed(
         "albert", {}, {"normalizer": {"type": "Sequence", "normalizers": [NFKD, table(), SPACES]}}
+    ),
+    "bert's decoder, unchanged": lambda: changed("bert, uncased", UNCHANGED),
+    "a decoder that keeps the spaces": lambda: changed(
+        "bert, uncased", UNCHANGED, {"decoder": {"cleanup": False}}
+    ),
+    "no decoder": lambda: changed("bert, uncased", UNCHANGED, {"decoder": None}),
+    "bert with another decoder, which is rebuilt": lambda: changed(
+        "bert, uncased", {}, {"decoder": {"cleanup": False}}
     ),
     "distilbert without the model's type": lambda: untyped(saved("distilbert")),
     "roberta without a template": lambda: changed(

@@ -55,6 +55,26 @@ def test_a_reader_keeps_its_own_error(kind) -> None:
         train_tokenizer(texts(), kind=kind, vocab_size=300)
 
 
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_long_text_is_learned_from_a_sample(kind, texts, monkeypatch) -> None:
+    whole = train_tokenizer(texts, kind=kind, vocab_size=360).fingerprint()
+    size = sum(map(len, texts))
+    prints, kept = [], list[int]()
+    sample = train._sample
+
+    def remembered(sentences: Iterator[str]) -> list[str]:
+        found = sample(sentences)
+        kept.append(sum(map(len, found)))
+        return found
+
+    monkeypatch.setattr(train, "_sample", remembered)
+    for most in (2 * size, size // 2, size // 2):
+        monkeypatch.setattr(train, "SAMPLED", most)
+        prints.append(train_tokenizer(texts, kind=kind, vocab_size=360).fingerprint())
+    assert prints[0] == whole != prints[1] == prints[2]
+    assert size // 5 < kept[1] <= size // 2
+
+
 DROPPED = ["\u200b", "\x01", "\ufeff", "\0", "\u200b \u200c\u200e", "\x7f\x02"]
 
 

@@ -3,7 +3,9 @@ import json
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
@@ -11,7 +13,14 @@ from tokenizers.normalizers import BertNormalizer
 from transformers import AutoTokenizer
 
 from plainformer.base import UserError
-from plainformer.tokenizer import SPECIAL_TOKENS, WordPiece, load_tokenizer, train_tokenizer
+from plainformer.tokenizer import (
+    SPECIAL_TOKENS,
+    HuggingFace,
+    SentencePiece,
+    WordPiece,
+    load_tokenizer,
+    train_tokenizer,
+)
 from plainformer.tokenizer.wordpiece import _Cache
 from tests.tokenizer.hostile import hostile
 
@@ -107,6 +116,23 @@ def test_decoding_joins_pieces_and_punctuation(wordpiece: WordPiece) -> None:
     assert wordpiece.decode(wordpiece.encode("Walking,  the encoder!").ids) == (
         "walking, the encoder!"
     )
+
+
+def test_ids_to_decode_are_whole_numbers_of_the_vocabulary(
+    wordpiece: WordPiece, sentencepiece: SentencePiece
+) -> None:
+    general = HuggingFace(wordpiece.definition(), config={}, special_tokens={})
+    for tokenizer in (wordpiece, sentencepiece, general):
+        ids = tokenizer.encode("walking the encoder").ids
+        for skip in (True, False):
+            text = tokenizer.decode(ids, skip_special_tokens=skip)
+            assert tokenizer.decode(torch.tensor(ids), skip_special_tokens=skip) == text
+            assert tokenizer.decode(iter(np.array(ids)), skip_special_tokens=skip) == text
+        for wrong in (-100, tokenizer.vocab_size):
+            with pytest.raises(UserError, match=f"there is no token {wrong}: ids are from 0 to"):
+                tokenizer.decode([*ids, wrong])
+        with pytest.raises(TypeError):
+            tokenizer.decode([1.0])
 
 
 def test_saved_folder_opens_everywhere_with_equal_ids(wordpiece, texts, tmp_path: Path) -> None:
