@@ -56,7 +56,7 @@ class Tokenizer(ABC):
     special_tokens: dict[str, str]
     template: Template
     gives_token_types: bool = True
-    """Whether the template's token types are used; otherwise every token has type 0."""
+    """Use of the template's token types; without it, every token has type 0."""
     max_length: int | None = None
     truncation_side: str = "right"
     padding_side: str = "right"
