@@ -25,7 +25,7 @@ from plainformer.encoder.positions import LearnedPositions
 
 DRAWS = (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_)  # of torch's own layers
 is_init_enabled: ContextVar[bool] = ContextVar("is_init_enabled", default=True)
-OUTPUT_MATRICES = ("attention.output", "feed_forward.down", "head.dense")
+OUTPUT_MATRICES = ("attention.output", "feed_forward.down", "head.dense", "decoder")
 
 
 class SkipDraws(TorchFunctionMode):

@@ -54,14 +54,20 @@ def pack_inputs(
     sequences: Sequences | PaddedSequences | None,
     inputs_embeds: Vectors | None = None,
 ) -> PackedInputs:
-    """Pack a padded batch; leave one with `sequences` as it is.
+    """Pack a padded batch; leave one with `sequences`, which need no mask, as it is.
 
-    Raises `UserError` unless there are either ids or vectors.
+    Raises `UserError` unless there are either ids or vectors, and the others have their shape.
     """
     tokens = input_ids if inputs_embeds is None else inputs_embeds
     if tokens is None or (input_ids is not None and inputs_embeds is not None):
         raise UserError("a model needs either input_ids or inputs_embeds")
-    is_padded = tokens.ndim == (2 if inputs_embeds is None else 3)
+    shape = tokens.shape if inputs_embeds is None else tokens.shape[:-1]
+    for name, x in (("attention_mask", attention_mask), ("token_type_ids", token_type_ids)):
+        if x is not None and x.shape != shape:
+            raise UserError(f"{name} {tuple(x.shape)} must have the shape of the ids, {(*shape,)}")
+    if attention_mask is not None and sequences is not None:
+        raise UserError("sequences say where the tokens are: leave out attention_mask")
+    is_padded = len(shape) == 2
     if isinstance(sequences, TracedSequences) and is_padded:
         packing: Packing | TracedSequences = sequences
     elif sequences is not None:
@@ -70,7 +76,7 @@ def pack_inputs(
         if not is_padded:
             raise UserError("input_ids are (batch, seq); packed ones, (tokens,), need sequences")
         if attention_mask is None:
-            attention_mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+            attention_mask = torch.ones(shape, dtype=torch.bool, device=tokens.device)
         packing = Packing.of(attention_mask)
 
     def pack(x: Tensor | None) -> Tensor | None:

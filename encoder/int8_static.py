@@ -37,8 +37,10 @@ class Range:
     high: Columns
 
     def add(self, x: Float[Tensor, "*batch columns"]) -> None:
-        """Widen the range to these inputs."""
+        """Widen the range to these inputs, if there are any."""
         rows = x.flatten(0, -2)
+        if not len(rows):
+            return
         self.low, self.high = self.low.minimum(rows.amin(0)), self.high.maximum(rows.amax(0))
 
     def smoothed(self, weight: Float[Tensor, "rows columns"]) -> tuple[Columns, Columns, float]:

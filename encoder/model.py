@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from plainformer.base import UserError
 from plainformer.encoder.attention_mask import AttentionMask
 from plainformer.encoder.build import build_blocks, build_distance_bias, build_embeddings
 from plainformer.encoder.config import EncoderConfig
@@ -122,6 +123,8 @@ class Encoder(PretrainedModel):
         The plain form computes attention weights, whichever the backend. `read`: see `run_blocks`.
         """
         inputs = pack_inputs(input_ids, attention_mask, token_type_ids, sequences, inputs_embeds)
+        if read is not None and (inputs.packing is not None or inputs.sequences.positions.ndim > 1):
+            raise UserError("read selects tokens of a packed batch: give it with sequences alone")
         x = self.embed(
             inputs.input_ids, inputs.token_type_ids, inputs.sequences, inputs.inputs_embeds
         )
@@ -175,16 +178,11 @@ class Encoder(PretrainedModel):
                 hidden_states = [prompt.remove(h, longer, sequences) for h in hidden_states]
                 attentions = [prompt.remove_weights(w) for w in attentions]
                 x = hidden_states[-1]
-            pooled = None
-            if self.pooler is not None and read is None:
-                pooled = self.pooler(sequences.first(x))
-        return EncoderOutput(
-            last_hidden_state=x,
-            pooler_output=pooled,
-            hidden_states=tuple(hidden_states) if output_hidden_states else None,
-            attentions=tuple(attentions) if output_attentions else None,
-            read=read,
-        )
+            pooler = self.pooler if read is None else None
+            pooled = None if pooler is None else pooler(sequences.first(x))
+        states = tuple(hidden_states) if output_hidden_states else None
+        weights = tuple(attentions) if output_attentions else None
+        return EncoderOutput(x, pooled, states, weights, read)
 
     def _layer_inputs(
         self, sequences: Sequences | PaddedSequences

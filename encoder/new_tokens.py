@@ -14,6 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from plainformer.base import UserError
 from plainformer.encoder.heads.masked_lm import VocabularyModel
 
 
@@ -22,15 +23,20 @@ def extend_vocabulary(model: VocabularyModel, first: int, pieces: Sequence[Seque
     """Add the tokens `first`, `first` + 1 … to `model`, one for each entry of `pieces`.
 
     An entry holds the ids of the pieces, all below `first`. Rows from `first` on that the model has
-    already are padding of its vocabulary to a round number, and are overwritten.
+    already are padding of its vocabulary to a round number, and are overwritten. Raises `UserError`
+    for an entry without pieces.
     """
+    for token, ids in enumerate(pieces, start=first):
+        if len(ids) == 0:
+            raise UserError(f"token {token} has no pieces to take the mean of: leave it out")
     config = model.config
     vocab_size = max(config.vocab_size, first + len(pieces))
 
     def grown(rows: Tensor) -> nn.Parameter:
         means = [rows[list(ids)].mean(dim=0) for ids in pieces]
         behind = rows[first + len(pieces) :]
-        return nn.Parameter(torch.cat([rows[:first], torch.stack(means), behind]))
+        table = torch.cat([rows[:first], torch.stack(means), behind])
+        return nn.Parameter(table, requires_grad=rows.requires_grad)
 
     tokens, decoder = model.encoder.embeddings.tokens, model.decoder
     tokens.weight, tokens.num_embeddings = grown(tokens.weight), vocab_size

@@ -3,7 +3,7 @@
 oneDNN copies a matrix into its own layout before each product; here it is copied once. Nothing is
 rounded and no memory is added. The activation of a feed-forward layer becomes part of the product
 before it, and a block of BERT becomes one function (`prepacked_block.py`). The model cannot be
-trained afterwards; saving it writes the weights in their own layout.
+trained, copied or pickled afterwards; saving it writes the weights in their own layout.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from plainformer.base import UserError
 from plainformer.encoder import ops
 from plainformer.encoder.feedforward import FeedForward
 from plainformer.encoder.merge import Mergeable, linear_layers, replace_linear
@@ -38,6 +39,10 @@ class PrepackedLinear(nn.Module):
     def forward(self, x: Float[Tensor, "*batch columns"]) -> Float[Tensor, "*batch rows"]:
         """Compute act(x Wᵀ + b)."""
         return ops.prepacked_linear(x, self.weight, self.bias, self.act)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Raise `UserError`: torch cannot copy a tensor in the kernel's layout."""
+        raise UserError("a prepacked model can be neither copied nor pickled: do so before prepack")
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         destination[f"{prefix}weight"] = self.weight.to_dense()

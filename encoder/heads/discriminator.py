@@ -9,7 +9,7 @@ from torch import Tensor
 from plainformer.base import UserError
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.heads.headed_model import HeadedModel
-from plainformer.encoder.heads.parts import DenseHead
+from plainformer.encoder.heads.parts import DenseHead, check_family
 from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.model import Encoder, EncoderOutput
@@ -25,6 +25,7 @@ class Discriminator(HeadedModel):
         super().__init__(encoder, backend=backend)
         if self.config.classifier_head not in ACTIVATIONS:
             raise UserError("a discriminator needs a dense classifier_head: gelu, as in ELECTRA")
+        check_family(self.config, self.class_name)
         self.head = DenseHead(self.config)
         self.classifier = Linear(self.config.hidden_size, 1)
         self.initialise()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from plainformer.encoder.config import EncoderConfig
 from plainformer.encoder.heads.masked_lm import TargetPositions, VocabularyModel
-from plainformer.encoder.heads.parts import Select, pooler_output
+from plainformer.encoder.heads.parts import Select, check_family, pooler_output
 from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.model import Encoder, EncoderOutput
@@ -30,6 +30,7 @@ class PairedMaskedLM(VocabularyModel):
 
     def __init__(self, encoder: Encoder | EncoderConfig, backend: Backend | None = None) -> None:
         super().__init__(encoder, backend=backend)
+        check_family(self.config, self.class_name)
         self.classifier = Linear(self.config.hidden_size, 2)
         self.initialise()
 

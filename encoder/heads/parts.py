@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from plainformer.base import UserError
 from plainformer.encoder import ops
 from plainformer.encoder.build import build_norm
 from plainformer.encoder.config import EncoderConfig
@@ -14,6 +15,8 @@ from plainformer.encoder.inputs import PackedInputs
 from plainformer.encoder.linear import Linear
 from plainformer.encoder.model import Encoder, EncoderOutput
 from plainformer.encoder.packing import PaddedSequences, Sequences
+from plainformer.encoder.weights import FAMILIES
+from plainformer.encoder.weights.save import family_of_config
 
 Pooling = Literal["cls", "mean"]
 Select = Callable[[Tensor], Tensor]
@@ -46,6 +49,14 @@ class PredictionHead(nn.Module):
         """Transform each vector."""
         y: Tensor = self.norm(self.act(self.dense(x)))
         return y
+
+
+def check_family(config: EncoderConfig, class_name: str) -> None:
+    """Raise `UserError` for a head that the family of `config` has not: no folder could hold it."""
+    family = family_of_config(config)
+    if class_name not in family.heads:
+        fit = " and ".join(kind for kind, other in FAMILIES.items() if class_name in other.heads)
+        raise UserError(f"a model of type {family.model_type} has no {class_name}: only {fit} have")
 
 
 def head_size(config: EncoderConfig) -> int:

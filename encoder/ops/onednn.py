@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from plainformer.encoder.ops.first_derivative import first_derivative_only
 
 HAS_ONEDNN = "AVX512" in torch.backends.cpu.get_cpu_capability() and hasattr(
     torch.ops.mkldnn, "_linear_pointwise"
@@ -65,7 +66,7 @@ class _Linear(Function):
         return _product(x, weight, bias)
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Compute gradient · W, gradientᵀ · x and Σ gradient, each only if it is needed."""
         x, weight = ctx.saved_tensors

@@ -77,17 +77,19 @@ def layer_norm(
     eps: float,
 ) -> Float[Tensor, "*batch hidden"]:
     """Compute (x − mean) / √(variance + eps) · weight + bias (Ba et al. 2016, arXiv:1607.06450)."""
-    centred = x - x.mean(-1, keepdim=True)
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))  # a square overflows in fp16
+    centred = wide - wide.mean(-1, keepdim=True)
     variance = centred.square().mean(-1, keepdim=True)
     normed = centred / torch.sqrt(variance + eps) * weight
-    return normed if bias is None else normed + bias
+    return (normed if bias is None else normed + bias).type_as(x)
 
 
 def rms_norm(
     x: Float[Tensor, "*batch hidden"], weight: Float[Tensor, " hidden"], eps: float
 ) -> Float[Tensor, "*batch hidden"]:
     """Compute x / √(mean(x²) + eps) · weight (Zhang & Sennrich 2019, arXiv:1910.07467)."""
-    return x / torch.sqrt(x.square().mean(-1, keepdim=True) + eps) * weight
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    return (wide / torch.sqrt(wide.square().mean(-1, keepdim=True) + eps) * weight).type_as(x)
 
 
 def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from plainformer.encoder.ops.first_derivative import first_derivative_only
 
 
 def cross_entropy(
@@ -29,7 +30,8 @@ def cross_entropy(
 class _CrossEntropy(Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
-        counted, index = labels != -100, labels.clamp_min(0)[:, None]
+        counted = labels != -100
+        index = labels.where(counted, 0)[:, None]
         top = logits.amax(-1, keepdim=True)
         exponentials = (logits - top).exp_()
         sums = exponentials.sum(-1, keepdim=True)
@@ -38,7 +40,7 @@ class _CrossEntropy(Function):
         return losses.where(counted, 0.0).sum()
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """Compute (softmax(logits) − one-hot(label)) · gradient; 0 where the label is −100."""
         exponentials, sums, index, counted = ctx.saved_tensors

@@ -1,6 +1,8 @@
 """DistilBERT (Sanh et al. 2019, arXiv:1910.01108): half of BERT's layers, no segments, no pooler.
 
-`transformers` has no dropout before its pre-classifier; here there is one, as in RoBERTa.
+`transformers` has no dropout before its pre-classifier; here there is one, as in RoBERTa. In
+training it drops before the classifier of tokens with `dropout`, and of answers with `qa_dropout`;
+here every head does with `seq_classif_dropout`, and `qa_dropout` is not kept.
 """
 
 from typing import Any
@@ -50,7 +52,7 @@ SEQUENCE = {"head.dense": "pre_classifier", "classifier": "classifier"}
 
 
 ALIASES = ("hidden_size", "num_hidden_layers", "num_attention_heads")
-"""BERT's names for `dim`, `n_layers` and `n_heads`; where both are present, `dim` etc. decide."""
+"""BERT's names for `dim`, `n_layers` and `n_heads`; where both are present, BERT's decide."""
 
 
 def _read(raw: Fields) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """ELECTRA (Clark et al. 2020, arXiv:2003.10555): BERT with embeddings of another size.
 
-The discriminator is fine-tuned; the generator is a masked LM.
+The discriminator is fine-tuned; the generator is a masked LM. In training multiple choice,
+`transformers` drops before the classifier with `summary_last_dropout`; here `classifier_dropout`
+holds for it, too.
 """
 
 from typing import Any

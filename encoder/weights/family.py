@@ -34,6 +34,7 @@ ENCODERS_ONLY = {
     "add_cross_attention": False,
     "position_embedding_type": "absolute",
 }
+"""Fields with the one value that is supported, which null means, too."""
 ARCHITECTURES = {
     "Encoder": "Model",
     "MaskedLM": "ForMaskedLM",
@@ -99,8 +100,9 @@ class Family:
         """Convert a `config.json`; raise `UserError` for an unsupported field."""
         raw = Fields(config, "config.json")
         for name, only in self.fixed.items():
-            if config.get(name) not in (None, only):
-                raise UserError(f"{name} {config[name]!r:.60} is not supported: only {only!r} is")
+            value = config.get(name, only)
+            if value != only and not (value is None and name in ENCODERS_ONLY):
+                raise UserError(f"{name} {value!r:.60} is not supported: only {only!r} is")
         if config.get("pruned_heads"):
             raise UserError("pruned_heads is not supported: save the model without it")
         values: dict[str, Any] = {}
@@ -136,6 +138,12 @@ class Family:
     def architectures(self) -> dict[str, str]:
         """Return the class of `transformers` for each class name."""
         return {k: self.class_prefix + v if self.names else k for k, v in ARCHITECTURES.items()}
+
+    @property
+    def head_modules(self) -> set[str]:
+        """Return the modules of all heads, by the names of Hugging Face."""
+        named = [name for names in self.heads.values() for name in names.values()]
+        return {name for one in named for name in ((one,) if isinstance(one, str) else one)}
 
     def hf_names(self, name: str, class_name: str) -> tuple[str, ...]:
         """Return the Hugging Face name, or names, of the tensor `name` of a model."""
@@ -191,9 +199,10 @@ class Family:
         biases, of which only its own is added. Raises `UserError` where a copy differs.
         """
         for copy, original in self._copies(tied).items():
-            if copy in tensors and (not tied or original not in tensors):
-                tensors[original] = tensors[copy]
-            elif copy in tensors and not torch.equal(tensors[copy], tensors[original]):
+            found = tensors.pop(copy, None)
+            if found is not None and (not tied or original not in tensors):
+                tensors[original] = found
+            elif found is not None and not torch.equal(found, tensors[original]):
                 raise UserError(f"tie_word_embeddings is true, but {copy} is not {original}")
 
     def with_second_bias(self, tensors: Tensors) -> Tensors:

@@ -1,7 +1,8 @@
 """Load a model from a folder: build it, check its tensors, copy them.
 
 Loading is strict: a tensor that is missing, unknown, of another shape or no floating-point number
-is an error that names it. The tensors of another head are left in the file; a head that the caller
+is an error that names it. The tensors of another head are left in the file, and so are unknown ones
+beside those of the head, unless `config.json` names the class of the model; a head that the caller
 declares new (`labels=…`, `new_head=True`) may be missing. Each tensor is copied from the mapped
 file to its parameter: loading needs little more memory than the model.
 """
@@ -71,7 +72,8 @@ def load(
             classifier = family.heads.get(cls.class_name, {}).get("classifier", "classifier")
             tensors = {k: v for k, v in tensors.items() if not k.startswith(f"{classifier}.")}
         if cls.has_decoder:
-            family.settle_decoder(tensors, config.tie_word_embeddings)
+            for part in (tensors, more):
+                family.settle_decoder(part, config.tie_word_embeddings)
         arguments = read_settings(raw, cls.saved_settings, settings)
         if cls.class_name == "Encoder":
             pooler = f"{family.prefix}pooler."
@@ -81,7 +83,8 @@ def load(
             plan = cls(config, **arguments)
         own = {name: more[name] for name in more.keys() & targets_in(plan, family).keys()}
         tensors |= own
-        missing = check(plan, tensors, family, new_head or "labels" in settings)
+        is_named = family.architectures[cls.class_name] in named_architectures(raw)
+        missing = check(plan, tensors, family, new_head or "labels" in settings, is_named)
         with skip_init():
             model = cls(config, **arguments)
         model.newly_initialised = copy_tensors(tensors, model, family, missing)
@@ -89,12 +92,16 @@ def load(
             load_int8(model, stored, family, activations)
         if add is not None and adapter is not None:
             model.newly_initialised = names_of(model, family, own)
-            heads = family.head_prefixes
-            added = {n: t for n, t in more.items() if n not in own and not n.startswith(heads)}
+            modules = modules_in(plan, family) - {name.rpartition(".")[0] for name in missing}
+            added = {
+                name: tensor
+                for name, tensor in more.items()
+                if name not in own and not is_of_another_head(name, modules, family)
+            }
             add(model, adapter, added)
     except UserError as error:
-        is_named = str(error).startswith(str(folder))
-        raise UserError(str(error) if is_named else f"{folder}: {error}") from None
+        says_where = str(error).startswith(str(folder))
+        raise UserError(str(error) if says_where else f"{folder}: {error}") from None
     return model.eval()
 
 
@@ -132,16 +139,36 @@ def targets_in(model: "PretrainedModel", family: Family) -> Tensors:
     }
 
 
+def modules_in(model: "PretrainedModel", family: Family) -> set[str]:
+    """Return the names that Hugging Face has for the modules of a model; a tied decoder is one."""
+    decoder = family.hf_names("decoder.weight", model.class_name) if model.has_decoder else ()
+    return {name.rpartition(".")[0] for name in (*targets_in(model, family), *decoder)}
+
+
+def is_of_another_head(name: str, modules: set[str], family: Family) -> bool:
+    """Tell whether the tensor `name` is in a head, and its innermost known module not in `modules`.
+
+    In a tagger of RoBERTa, classifier.lora_A is its own, classifier.dense.lora_A of another head.
+    """
+    known, parts = modules | family.head_modules, name.split(".")
+    around = (".".join(parts[:count]) for count in reversed(range(len(parts))))
+    inner = next((module for module in around if module and module in known), None)
+    return name.startswith(family.head_prefixes) and inner not in modules
+
+
 def names_of(model: "PretrainedModel", family: Family, own: Tensors) -> tuple[str, ...]:
     """Return the names of the model's tensors whose parts are all among `own`."""
     named = {n: family.hf_names(n, model.class_name) for n in headed(model).state_dict()}
     return tuple(name for name, parts in named.items() if own.keys() >= set(parts))
 
 
-def check(plan: "PretrainedModel", tensors: Tensors, family: Family, new_head: bool) -> list[str]:
+def check(
+    plan: "PretrainedModel", tensors: Tensors, family: Family, new_head: bool, is_named: bool
+) -> list[str]:
     """Compare the file's tensors with the shapes of `plan`; return those missing of a `new_head`.
 
-    Raises `UserError` naming the tensors that are missing, unexpected, of the wrong shape or no
+    `is_named`: the folder names the class of `plan`, so that a head in it is this one. Raises
+    `UserError` naming the tensors that are missing, unexpected, of the wrong shape or no
     floating-point numbers.
     """
     targets = targets_in(plan, family)
@@ -155,7 +182,13 @@ def check(plan: "PretrainedModel", tensors: Tensors, family: Family, new_head: b
         )
         raise UserError("missing tensors: " + listed(missing) + (hint if are_of_heads else ""))
     known = {*targets, family.prefix + "embeddings.position_ids"}
-    unexpected = [n for n in tensors if n not in known and not n.startswith(family.head_prefixes)]
+    unknown, modules = [n for n in tensors if n not in known], modules_in(plan, family)
+    unexpected = [
+        name
+        for name in unknown
+        if not name.startswith(family.head_prefixes)
+        or (is_named and not is_of_another_head(name, modules, family))
+    ]
     if unexpected:
         raise UserError("unexpected tensors: " + listed(sorted(unexpected)))
     found = {name: tensors[name] for name in targets if name in tensors}

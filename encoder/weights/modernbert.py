@@ -1,6 +1,9 @@
 """ModernBERT (Warner et al. 2024, arXiv:2412.13663): `model_type: modernbert`.
 
-Its config is read in the form of `transformers` 4 and of 5, and written for both.
+Its config is read in the form of `transformers` 4 and of 5, and written for both. In training,
+`transformers` drops with `attention_dropout` after the output matrix of attention, too, and with
+`mlp_dropout` before that of the feed-forward layer; here what is added to the input of either is
+dropped with `mlp_dropout`. Published models have 0 for both.
 """
 
 from typing import Any
@@ -39,6 +42,7 @@ NAMES = {
 }
 HEAD = {"head.dense": "head.dense", "head.norm": "head.norm"}
 DECISION = {**HEAD, "classifier": "classifier"}
+ROPES = "full_attention", "sliding_attention"
 
 
 def _read(raw: Fields) -> dict[str, Any]:
@@ -49,11 +53,16 @@ def _read(raw: Fields) -> dict[str, Any]:
         raise UserError("rope_scaling is not supported")
     # `sliding_window` counts the tokens on one side, `local_attention` those on both.
     window = raw.whole("sliding_window", None)
+    if others := sorted(raw.fields("rope_parameters").values.keys() - {*ROPES}):
+        raise UserError(f"rope_parameters with {others[0]} are not supported")
+    global_theta = _theta(raw, "full_attention", "global_rope_theta", 160_000.0)
+    # Version 4 reads null as the base of the global layers.
+    local = global_theta if raw.values.get("local_rope_theta", 0) is None else 10_000.0
     return {
         "bias": bias,
         "global_attn_every_n_layers": _every_n_layers(raw),
-        "global_rope_theta": _theta(raw, "full_attention", "global_rope_theta", 160_000.0),
-        "local_rope_theta": _theta(raw, "sliding_attention", "local_rope_theta", 10_000.0),
+        "global_rope_theta": global_theta,
+        "local_rope_theta": _theta(raw, "sliding_attention", "local_rope_theta", local),
         **({} if window is None else {"local_attention": 2 * window}),
     }
 

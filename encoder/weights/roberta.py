@@ -1,7 +1,9 @@
 """RoBERTa (Liu et al. 2019, arXiv:1907.11692), and the families that differ in their vocabulary.
 
 Positions begin at row `pad_token_id + 1` of the table. `max_position_embeddings` of `config.json`
-counts all rows, that of `EncoderConfig` the positions of a text.
+counts all rows, that of `EncoderConfig` the positions of a text. In training multiple choice,
+`transformers` drops before the classifier with `hidden_dropout_prob`; here with
+`classifier_dropout`, where the config has it.
 """
 
 from typing import Any

@@ -19,7 +19,8 @@ def deviation(name: str, config: EncoderConfig) -> float:
         return SIGMA
     if name == "classifier.weight":
         return 128**-0.5
-    if name.endswith(("attention.output.weight", "feed_forward.down.weight", "head.dense.weight")):
+    outputs = ("attention.output", "feed_forward.down", "head.dense", "decoder")
+    if name.removesuffix(".weight").endswith(outputs):
         return SIGMA / (2 * config.num_hidden_layers) ** 0.5
     return SIGMA
 
@@ -29,8 +30,9 @@ def deviation(name: str, config: EncoderConfig) -> float:
     [
         bert(**WIDE, initializer_range=SIGMA),
         modern(**WIDE, initializer_range=SIGMA, norm_bias=True, bias=True),
+        modern(**WIDE, initializer_range=SIGMA, tie_word_embeddings=False),
     ],
-    ids=["bert", "modern"],
+    ids=["bert", "modern", "untied modern"],
 )
 @pytest.mark.parametrize("cls", [MaskedLM, SequenceClassifier])
 def test_the_table(config: EncoderConfig, cls: type) -> None:

@@ -184,3 +184,14 @@ def test_a_folder_of_other_ranges_is_refused(tmp_path) -> None:
     (tmp_path / "static" / "config.json").write_text(config.replace("static", "int8"), "utf-8")
     with pytest.raises(UserError, match=r"activations are int8, and .* has ranges"):
         Encoder.from_pretrained(tmp_path / "static")
+
+
+def test_a_batch_without_tokens_says_nothing_of_the_ranges() -> None:
+    one, other = (randomise(Encoder(bert())) for _ in range(2))
+    empty = {name: tensor * 0 for name, tensor in BATCH.items()}
+    quantize_static(one, [BATCH])
+    quantize_static(other, [empty, BATCH])
+    for name, tensor in one.state_dict().items():
+        assert torch.equal(other.state_dict()[name], tensor), name
+    with pytest.raises(UserError, match="there are no texts"):
+        quantize_static(Encoder(bert()), [empty])

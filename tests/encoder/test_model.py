@@ -12,7 +12,7 @@ from torch import Tensor
 
 from plainformer.encoder import Encoder, MaskedLM, ops, use_backend
 from plainformer.encoder.build import build_norm
-from tests.encoder.tools import assert_close, bert, modern, padded, randomise
+from tests.encoder.tools import assert_close, bert, modern, padded, python, randomise
 
 VARIANTS = {
     f"{positions}-{norm}-{order}": bert(positions=positions, norm=norm, norm_order=order)
@@ -186,6 +186,41 @@ def test_token_types_are_zero_by_default() -> None:
     zeros = {**batch, "token_type_ids": torch.zeros_like(batch["token_type_ids"])}
     del batch["token_type_ids"]
     assert torch.equal(model(**batch).last_hidden_state, model(**zeros).last_hidden_state)
+
+
+def test_inputs_of_other_shapes_are_refused() -> None:
+    """In a process of its own: in this one the run-time type check would speak first."""
+    program = """
+import torch
+from plainformer.base import UserError
+from plainformer.encoder import Encoder, MaskedLM, Sequences
+from tests.encoder.tools import bert
+ids, row = torch.full((2, 7), 5), torch.full((7,), 5)
+def ones(*shape):
+    return torch.ones(shape, dtype=torch.int64)
+for options in (
+    {"attention_mask": ones(2, 5)},
+    {"attention_mask": ones(1, 7)},
+    {"token_type_ids": ones(2, 9)},
+    {"token_type_ids": ones(1, 7)},
+    {"attention_mask": ones(7), "input_ids": row, "sequences": Sequences.of([7])},
+    {"token_type_ids": ones(8), "input_ids": row, "sequences": Sequences.of([7])},
+):
+    for cls in (Encoder, MaskedLM):
+        try:
+            print(cls(bert())(**{"input_ids": ids, **options}))
+        except UserError as error:
+            print(error)
+"""
+    refusals = [
+        "attention_mask (2, 5) must have the shape of the ids, (2, 7)",
+        "attention_mask (1, 7) must have the shape of the ids, (2, 7)",
+        "token_type_ids (2, 9) must have the shape of the ids, (2, 7)",
+        "token_type_ids (1, 7) must have the shape of the ids, (2, 7)",
+        "sequences say where the tokens are: leave out attention_mask",
+        "token_type_ids (8,) must have the shape of the ids, (7,)",
+    ]
+    assert python(program).splitlines() == [line for line in refusals for _ in range(2)]
 
 
 def test_threads_do_not_share_a_choice() -> None:

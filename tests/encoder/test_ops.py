@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from plainformer.base import UserError
 from plainformer.encoder import ops, use_backend
 from plainformer.encoder.ops import fused, onednn, plain, prepacked
 from tests.encoder.tools import PRECISIONS, assert_relative, both, draw, python
@@ -108,6 +109,16 @@ def test_rms_norm(dtype: torch.dtype, bound: float) -> None:
         assert_relative(plain.rms_norm(x, weight, 1e-5), theirs(x), 1e-13)
 
 
+@pytest.mark.parametrize("norm", ["layer_norm", "rms_norm"])
+def test_a_norm_in_half_precision_does_not_overflow(norm: str) -> None:
+    """The square of 300 is beyond fp16."""
+    x, one = 300 * draw(5, 16, dtype=torch.float16), torch.ones(16, dtype=torch.float16)
+    y = getattr(plain, norm)(x, one, *([None] if norm == "layer_norm" else []), 1e-5)
+    assert y.dtype == torch.float16
+    expected = getattr(F, norm)(x.float(), (16,), eps=1e-5)
+    assert_relative(y, expected.half(), 2e-3)
+
+
 @pytest.mark.parametrize("form", [plain, fused])
 def test_eps_stands_inside_the_root(form: Any) -> None:
     """Of a constant row the variance is 0, of a row of 1e-3 the mean square is 1e-6."""
@@ -162,6 +173,26 @@ def test_cross_entropy_of_impossible_classes_and_large_logits(form: Any) -> None
     loss = form.cross_entropy(logits, torch.tensor([1, -100]))
     assert_relative(loss, torch.tensor(2.0).log(), 1e-6)
     assert form.cross_entropy(logits, torch.tensor([-100, 2])) == 1000
+
+
+@pytest.mark.parametrize("form", [plain, fused])
+@pytest.mark.parametrize("label", [-1, 5])
+def test_a_label_that_is_no_class_is_refused(form: Any, label: int) -> None:
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        form.cross_entropy(draw(2, 5), torch.tensor([label, 0]))
+
+
+def test_a_second_derivative_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a gradient that passes for a constant."""
+    monkeypatch.setattr(onednn, "MIN_TRAINING_FLOPS", 0)
+    monkeypatch.setattr(onednn, "HAS_ONEDNN", True)
+    x, labels = draw(2, 5, dtype=torch.float32).requires_grad_(), torch.tensor([1, 2])
+    for form in (ops.cross_entropy, lambda a, _: ops.linear(a, a).exp().sum()):
+        with pytest.raises(UserError, match=r'no second derivative: take use_backend\("plain"\)'):
+            torch.autograd.grad(form(x, labels), x, create_graph=True)
+        with use_backend("plain"):
+            (gradient,) = torch.autograd.grad(form(x, labels), x, create_graph=True)
+        assert gradient.requires_grad
 
 
 def test_cross_entropy_of_a_retained_graph() -> None:

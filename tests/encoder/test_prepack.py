@@ -1,5 +1,7 @@
 """Weights in the kernel's order: the same answers, the same file, and only where it helps."""
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -7,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from plainformer.base import UserError
 from plainformer.encoder import (
     Encoder,
     MaskedLM,
@@ -138,6 +141,14 @@ def test_nothing_is_learned_afterwards() -> None:
     model = prepack_weights(Encoder(bert()))
     with pytest.raises(RuntimeError):
         model(**padded([3])).last_hidden_state.sum().backward()
+
+
+@pytest.mark.parametrize("config", [bert(), modern()])
+def test_a_copy_is_refused_in_words(config) -> None:
+    model = prepack_weights(Encoder(config))
+    for copied in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(UserError, match="neither copied nor pickled"):
+            copied(model)
 
 
 @pytest.mark.parametrize("act", ["gelu", "relu"])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from plainformer.base import UserError
 from plainformer.encoder import (
     ChoiceScorer,
     Encoder,
@@ -24,6 +25,7 @@ from plainformer.encoder import (
 from plainformer.encoder.heads.headed_model import HeadedModel, compute_all_tokens
 from plainformer.encoder.heads.parts import take
 from plainformer.encoder.inputs import pack_inputs
+from plainformer.encoder.packing import PaddedSequences
 from plainformer.encoder.prepack import prepack_weights
 from plainformer.encoder.traced import TracedSequences
 from plainformer.encoder.weights.sentence_layout import Mode, SentenceLayout
@@ -190,6 +192,14 @@ def test_an_encoder_returns_the_tokens_asked_for() -> None:
     assert_close(take(found, inputs, lambda x: x[[0, 17]]), expected[[0, 17]], 1e-5)
     with pytest.raises(IndexError):  # a vector that was not computed
         take(found, inputs, lambda x: x[[1]])
+
+
+def test_tokens_of_a_padded_batch_are_not_selected() -> None:
+    encoder, batch = Encoder(bert()), padded(LENGTHS)
+    kept = {"input_ids": batch["input_ids"], "sequences": PaddedSequences(batch["input_ids"] > 0)}
+    for given in (batch, kept):
+        with pytest.raises(UserError, match=r"read .* with sequences alone"):
+            encoder(**given, read=torch.tensor([1, 0]))
 
 
 def test_dropout_is_the_same_in_distribution() -> None:

@@ -73,6 +73,9 @@ def test_modernbert_config_that_is_not_supported(tmp_path: Path) -> None:
             ({"mlp_bias": True}, "biases"),
             ({"layer_types": ["sliding_attention"] * 4}, "layer_types"),
             ({"rope_parameters": {"full_attention": {"rope_type": "yarn"}}}, "yarn"),
+            ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "rope_parameters .*factor"),
+            ({"rope_parameters": {"rope_theta": 7.0}}, "rope_parameters .*rope_theta"),
+            ({"decoder_bias": None}, "decoder_bias None is not supported: only True is"),
         ]
     ):
         Encoder(modern()).save_pretrained(tmp_path / str(i))
@@ -135,6 +138,17 @@ def test_a_tensor_is_no_floating_point_number(folder: Path) -> None:
     name = "encoder.layer.0.intermediate.dense.weight"
     edit_tensors(folder, **{name: torch.ones(48, 32, dtype=torch.int8)})
     refused(folder, rf"no floating-point numbers: bert\.{name} is torch\.int8")
+
+
+@pytest.mark.parametrize("name", ["head.dense.bias", "head.norm.bias", "classifier.extra.weight"])
+def test_a_tensor_beside_those_of_the_head_is_unexpected(name: str, tmp_path: Path) -> None:
+    """In a folder of this class; another one may have such a head."""
+    SequenceClassifier(modern()).save_pretrained(tmp_path)
+    edit_tensors(tmp_path, **{name: torch.zeros(32)})
+    refused(tmp_path, f"unexpected tensors: {name}$", SequenceClassifier)
+    Encoder.from_pretrained(tmp_path)
+    edit_config(tmp_path, architectures=["SomethingElse"])
+    SequenceClassifier.from_pretrained(tmp_path)
 
 
 def test_query_and_key_of_other_shapes(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from plainformer.base import UserError
 from plainformer.encoder import MaskedLM, PairedMaskedLM, extend_vocabulary
 from tests.encoder.families import inputs, pair
 from tests.encoder.tools import VOCAB, assert_close, bert, modern, padded, randomise
@@ -60,6 +61,21 @@ def test_rows_of_a_padded_vocabulary_are_used_first():
     assert torch.equal(grown[: VOCAB - 5], rows[: VOCAB - 5])
     assert torch.equal(grown[VOCAB - 5], rows[PIECES[0]].mean(0))
     assert torch.equal(grown[VOCAB - 2 :], rows[VOCAB - 2 :])
+
+
+def test_a_token_without_pieces_is_refused():
+    model = MaskedLM(bert())
+    with pytest.raises(UserError, match=f"token {VOCAB + 1} has no pieces"):
+        extend_vocabulary(model, VOCAB, [[5], []])
+    assert model.config.vocab_size == VOCAB
+
+
+def test_a_frozen_table_stays_frozen():
+    model = MaskedLM(bert())
+    model.encoder.requires_grad_(False)
+    extend_vocabulary(model, VOCAB, PIECES)
+    assert not model.encoder.embeddings.tokens.weight.requires_grad
+    assert model.bias.requires_grad
 
 
 def test_new_rows_learn():

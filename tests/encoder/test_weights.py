@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from plainformer.base import UserError
 from plainformer.encoder import (
     Encoder,
+    EncoderConfig,
     MaskedLM,
     QuestionAnswerer,
     SequenceClassifier,
@@ -43,6 +44,7 @@ CONFIGS = {
 }
 FAMILY = {"bert": "bert", "modern": "modernbert", "one-layer-modern": "modernbert"}
 FAMILY |= {"sinusoidal": "bert", "many-layers": "bert", "relu": "bert", "tanh-form": "bert"}
+ROBERTA = bert(architecture="roberta", classifier_head="tanh", position_offset=1)
 MODELS = (Encoder, MaskedLM, SequenceClassifier, TokenClassifier, QuestionAnswerer)
 ONE_OF_EACH = pytest.mark.parametrize("config", ["bert", "modern", "alibi"])
 
@@ -172,6 +174,37 @@ def test_a_head_of_another_kind_is_left_in_the_file(config: str, tmp_path: Path)
         assert not torch.equal(model.classifier.weight, old.classifier.weight)
         if config == "modern":
             assert torch.equal(model.head.dense.weight, old.head.dense.weight)
+
+
+@pytest.mark.parametrize(
+    ("config", "cls", "module", "other"),
+    [
+        (bert(), SequenceClassifier, "bert.pooler.dense", MaskedLM),
+        (bert(), SequenceClassifier, "classifier", MaskedLM),
+        (bert(), MaskedLM, "cls.predictions.transform.dense", TokenClassifier),
+        (bert(), MaskedLM, "cls.predictions.decoder", Encoder),
+        (modern(), TokenClassifier, "head.dense", Encoder),
+        (modern(), SequenceClassifier, "classifier", TokenClassifier),
+        (ROBERTA, SequenceClassifier, "classifier.dense", TokenClassifier),
+        (ROBERTA, TokenClassifier, "classifier", SequenceClassifier),
+    ],
+)
+def test_an_adapter_of_a_head_is_handed_on(
+    config: EncoderConfig, cls: Any, module: str, other: Any, tmp_path: Path
+) -> None:
+    """To the method, which refuses what it does not know; but not to a model without that head."""
+    cls(config).save_pretrained(tmp_path / "base")
+    (tmp_path / "adapter").mkdir()
+    settings = json.dumps({"base_model_name_or_path": str(tmp_path / "base")})
+    (tmp_path / "adapter" / "adapter_config.json").write_text(settings)
+    tensors = {f"base_model.model.{module}.lora_A.weight": torch.zeros(2, 32)}
+    save_file(tensors, tmp_path / "adapter" / "adapter_model.safetensors")
+    seen: list[str] = []
+    cls.from_pretrained(tmp_path / "adapter", add=lambda *given: seen.extend(given[2]))
+    assert seen == [f"{module}.lora_A.weight"]
+    new = {} if other is Encoder else {"new_head": True}
+    other.from_pretrained(tmp_path / "adapter", add=lambda *given: seen.extend(given[2]), **new)
+    assert len(seen) == 1
 
 
 def test_a_new_head_for_words(tmp_path: Path) -> None:

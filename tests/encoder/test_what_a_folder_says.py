@@ -11,7 +11,7 @@ from torch import Tensor
 from plainformer.encoder import Encoder, MaskedLM, SequenceClassifier, TokenClassifier, use_backend
 from plainformer.encoder.weights import read_labels
 from tests.encoder.families import FAMILY, inputs, pair, their_config
-from tests.encoder.tools import assert_close, bert, edit_config, refused
+from tests.encoder.tools import assert_close, bert, edit_config, modern, refused
 
 transformers = pytest.importorskip("transformers")
 ROBERTAS = ["roberta", "xlm-roberta", "camembert", "mpnet"]
@@ -143,6 +143,26 @@ def test_modernbert_in_all_its_words(said: dict[str, Any], tmp_path: Path) -> No
     mask = batch["attention_mask"].bool()
     expected = theirs(**batch).last_hidden_state[mask]
     assert_close(ours(**batch).last_hidden_state[mask], expected, 1e-5)
+
+
+def test_no_local_base_is_the_global_one(tmp_path: Path) -> None:
+    """As version 4 of transformers reads it; 5 has no null there."""
+    Encoder(modern()).save_pretrained(tmp_path)
+    edit_config(tmp_path, rope_parameters=None, global_rope_theta=7.0, local_rope_theta=None)
+    config = Encoder.from_pretrained(tmp_path).config
+    assert (config.global_rope_theta, config.local_rope_theta) == (7.0, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("family", "field"),
+    [("electra", "summary_activation"), ("roberta", "hidden_act"), ("mpnet", "pad_token_id")],
+)
+def test_null_is_not_the_supported_value(family: str, field: str, tmp_path: Path) -> None:
+    pair(family, "Encoder", tmp_path)
+    edit_config(tmp_path, is_decoder=None, position_embedding_type=None)
+    Encoder.from_pretrained(tmp_path)
+    edit_config(tmp_path, **{field: None})
+    refused(tmp_path, f"{field} None is not supported: only ")
 
 
 @pytest.mark.parametrize(
