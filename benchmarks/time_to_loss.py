@@ -53,7 +53,7 @@ RATES: dict[str, dict[int, tuple[float, ...]]] = {
 """The learning rates of the sweep, by model and sequences per step; no best one is the last."""
 SWEPT = {"hf-bert": 2.0, "hf-modern": 1.5}
 """Millions of tokens of each run of the sweep."""
-TOKENS = (0.15, 0.3, 0.35, 0.5, 0.8)
+TOKENS = (0.15, 0.3, 0.35, 0.5, 0.8, 1.05)
 """Millions of tokens of the runs of ours."""
 RECIPE = Candidate(
     "modern",
@@ -68,7 +68,7 @@ RECIPE = Candidate(
     initializer_range=0.049,
     neighbours=True,
 )
-WIDE_TOKENS = (0.1, 0.15, 0.2, 0.3)
+WIDE_TOKENS = (0.125, 0.15, 0.2, 0.3, 0.9)
 """The same at 6 × 256."""
 WIDE_BERT = replace(BERT, layers=6, hidden=256)
 WIDE_MODERNBERT = replace(MODERNBERT, layers=6, hidden=256, learning_rate=1e-3)

@@ -55,8 +55,8 @@ def check_family(config: EncoderConfig, class_name: str) -> None:
     """Raise `UserError` for a head that the family of `config` has not: no folder could hold it."""
     family = family_of_config(config)
     if class_name not in family.heads:
-        fit = " and ".join(kind for kind, other in FAMILIES.items() if class_name in other.heads)
-        raise UserError(f"a model of type {family.model_type} has no {class_name}: only {fit} have")
+        fit = ", ".join(kind for kind, other in FAMILIES.items() if class_name in other.heads)
+        raise UserError(f"a model of type {family.model_type} has no {class_name}: take {fit}")
 
 
 def head_size(config: EncoderConfig) -> int:

@@ -191,8 +191,8 @@ def is_token(length: int) -> Tensor:
     ],
 )
 def test_a_batch_that_stays_padded_gives_the_same_logits(config: Any, head: Any) -> None:
-    if head is Discriminator and config is not DENSE:
-        return
+    if {Discriminator: config is not DENSE, PairedMaskedLM: config is DENSE}.get(head):
+        return  # no such head
     model = randomise(head(config))
     batch, sequences = staying_padded()
     got, expected = model(**batch | sequences), model(**batch)

@@ -143,10 +143,10 @@ def test_a_discriminator_serves_others(tmp_path: Path) -> None:
 
 def test_a_family_without_such_a_head() -> None:
     """Refused where it is built, not after its pretraining."""
-    with pytest.raises(UserError, match="modernbert has no PairedMaskedLM: only bert and albert"):
+    with pytest.raises(UserError, match="modernbert has no PairedMaskedLM: take bert, albert"):
         PairedMaskedLM(modern())
     roberta = replace(FAMILIES["roberta"].defaults, **SMALL)
-    with pytest.raises(UserError, match="roberta has no Discriminator: only electra and plainf"):
+    with pytest.raises(UserError, match="roberta has no Discriminator: take electra, plainf"):
         Discriminator(replace(roberta))
     with pytest.raises(UserError, match="dense"):
         Discriminator(bert())
