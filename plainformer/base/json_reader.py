@@ -26,6 +26,7 @@ SHOWN_CHARACTERS = 60
 
 _REQUIRED: Any = object()
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class NotJSON(UserError):
@@ -56,7 +57,8 @@ def parse_json(text: str | bytes, source: object) -> Any:
         raise UserError(f"{source}: {error}") from None
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _refuse_depth(value, source)
-    if "\\u" in text and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
+    escaped = _ESCAPED_SURROGATE.search(text)  # a literal one is not UTF-8
+    if escaped and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
         raise UserError(
             f"{source}: half of a surrogate pair (\\ud800 to \\udfff) is not valid text"
         )
