@@ -69,11 +69,11 @@ RECIPE = Candidate(
     neighbours=True,
 )
 WIDE_TOKENS = (0.125, 0.15, 0.2, 0.3, 0.9)
-"""The same at 6 × 256."""
+"""Millions of tokens of the runs of ours at 6 × 256."""
 WIDE_BERT = replace(BERT, layers=6, hidden=256)
 WIDE_MODERNBERT = replace(MODERNBERT, layers=6, hidden=256, learning_rate=1e-3)
 WIDE_RECIPE = replace(RECIPE, layers=6, hidden=256, initializer_range=0.035)
-"""The candidates of 6 × 256: theirs at rates that are good for 4 × 128, not swept again."""
+"""Candidates of 6 × 256; the rates of the first two are those that are good for 4 × 128."""
 CHANGES: dict[str, dict[str, Any]] = {
     "nothing": {},
     "BERT's architecture": {"model": "bert"},

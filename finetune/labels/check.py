@@ -55,7 +55,7 @@ class Asked:
     answers: tuple[str, ...]
     p: Float[np.ndarray, " answers"]
     of_several: bool = False
-    """True for a label that a text has or has not, beside others: `answers` are then `HAS`."""
+    """The mark of a label that a text has or has not, beside others: `answers` are then `HAS`."""
 
 
 @dataclass(frozen=True)
