@@ -8,7 +8,6 @@ import copy
 import hashlib
 import json
 import operator
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, lru_cache
@@ -386,32 +385,3 @@ def _check(text: str, pair: str | None) -> None:
     check_text(text)
     if pair is not None:
         check_text(pair, "the pair")
-
-
-def by_word(ids: Iterable[int], word_ids: Iterable[int]) -> list[list[int]]:
-    """Group ids by word."""
-    words: list[list[int]] = []
-    last = None
-    for id, word in zip(ids, word_ids, strict=True):
-        if word == last:
-            words[-1].append(id)
-        else:
-            words.append([id])
-            last = word
-    return words
-
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def refuse_surrogates(text: str) -> None:
-    """Check that a text is valid Unicode.
-
-    Raises:
-        UserError: it contains a lone surrogate.
-    """
-    if not text.isascii() and (found := _SURROGATE.search(text)):
-        raise UserError(
-            f"text contains a lone surrogate at character {found.start()}: it is not valid "
-            "Unicode; read the file as UTF-8 with errors='replace'"
-        )

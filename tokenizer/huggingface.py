@@ -12,9 +12,10 @@ from typing import Any
 from tokenizers import Tokenizer as Backend
 
 from plainformer.base import UserError
-from plainformer.tokenizer.base import Tokenizer, by_word, refuse_surrogates
+from plainformer.tokenizer.base import Tokenizer
 from plainformer.tokenizer.encoding import Template, TemplatePart, Tokens, trim
-from plainformer.tokenizer.word_ids import refine
+from plainformer.tokenizer.inputs import refuse_surrogates
+from plainformer.tokenizer.word_ids import by_word, refine
 
 _DEFAULT_NAMES = {
     "pad": ("[PAD]", "<pad>"),

@@ -10,6 +10,7 @@
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from plainformer.base import UserError
 
 LONGEST_TEXT = 1 << 22
 """Characters of a text at most; tokenizing that many takes up to half a gigabyte."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def check_text(text: object, name: str = "the text") -> None:
@@ -72,3 +74,16 @@ def describe(value: object) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return str(value)
     return f"{type(value).__name__} {value!r:.40}"
+
+
+def refuse_surrogates(text: str) -> None:
+    """Check that a text is valid Unicode.
+
+    Raises:
+        UserError: it contains a lone surrogate.
+    """
+    if not text.isascii() and (found := _SURROGATE.search(text)):
+        raise UserError(
+            f"text contains a lone surrogate at character {found.start()}: it is not valid "
+            "Unicode; read the file as UTF-8 with errors='replace'"
+        )

@@ -37,12 +37,11 @@ from plainformer.tokenizer.base import (
     SPECIAL_TOKENS,
     Tokenizer,
     added_token,
-    by_word,
-    refuse_surrogates,
 )
 from plainformer.tokenizer.chinese import HAN_FIRST, SPACE_BEFORE_HAN
 from plainformer.tokenizer.encoding import CharSpan, Template, Tokens, trim
-from plainformer.tokenizer.word_ids import SPACE, PieceWords
+from plainformer.tokenizer.inputs import refuse_surrogates
+from plainformer.tokenizer.word_ids import SPACE, PieceWords, by_word
 
 MODEL_FILE = "tokenizer.model"
 # The field `add_dummy_prefix: false`, in bytes: the last occurrence of a field counts.

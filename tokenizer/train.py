@@ -16,8 +16,9 @@ from typing import Literal
 
 from plainformer.base import UserError
 from plainformer.base.words import cut_at_spaces
-from plainformer.tokenizer.base import SPECIAL_TOKENS, Tokenizer, refuse_surrogates
+from plainformer.tokenizer.base import SPECIAL_TOKENS, Tokenizer
 from plainformer.tokenizer.chinese import part_han
+from plainformer.tokenizer.inputs import refuse_surrogates
 from plainformer.tokenizer.sentence_piece import SentencePiece
 from plainformer.tokenizer.wordpiece import PREFIX, WordPiece, count_words
 

@@ -120,3 +120,16 @@ def refine(
         if is_apart:
             before = "space"
     return corrected
+
+
+def by_word(ids: Iterable[int], word_ids: Iterable[int]) -> list[list[int]]:
+    """Group ids by word."""
+    words: list[list[int]] = []
+    last = None
+    for id, word in zip(ids, word_ids, strict=True):
+        if word == last:
+            words[-1].append(id)
+        else:
+            words.append([id])
+            last = word
+    return words

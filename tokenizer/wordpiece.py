@@ -31,8 +31,9 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from plainformer.base import UserError, write_text
 from plainformer.base.words import cut_at_spaces
-from plainformer.tokenizer.base import SPECIAL_TOKENS, Tokenizer, added_token, refuse_surrogates
+from plainformer.tokenizer.base import SPECIAL_TOKENS, Tokenizer, added_token
 from plainformer.tokenizer.encoding import CharSpan, Template, Tokens
+from plainformer.tokenizer.inputs import refuse_surrogates
 
 PREFIX = "##"
 LONGEST_WORD = 100

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,10 +22,9 @@ from plainformer.pretrain.masking import Masking
 from plainformer.pretrain.objectives import choose_objective
 from plainformer.pretrain.plan import Candidate, make_plan, sizes, spoken, step_tokens, too_small
 from plainformer.tokenizer import Tokenizer
-from plainformer.training import TrainingConfig, seconds_per_step
+from plainformer.training import TrainingConfig
 from tests.pretrain import tiny
 from tests.pretrain.test_run import assert_same_run
-from tests.training import toy
 
 SMALLEST = "the smallest there is, though even it gets few tokens"
 CONFIG = PretrainConfig(
@@ -254,52 +252,6 @@ def test_evaluations_and_planning_are_paid_for(make: Any, machine: list[str]) ->
     assert plan.evaluating == pytest.approx(
         -(-plan.steps // 10) * 20_000 / tokens * step / 3, rel=1e-3
     )
-
-
-def test_a_step_of_many_batches_is_timed_in_the_time_of_two(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    taken: list[int] = []
-
-    def step(whole: Any, objective: Any, batches: Any, *rest: Any, **options: Any) -> None:
-        taken.append(len(batches(0)))
-        now[0] += 0.5 + 2.0 * len(batches(0))
-
-    now = [0.0]
-    monkeypatch.setattr(plainformer.training.step_time, "SECONDS", 3.0)
-    monkeypatch.setattr(plainformer.training.step_time, "take_step", step)
-    monkeypatch.setattr(plainformer.training.step_time.time, "perf_counter", lambda: now[0])
-    seconds = seconds_per_step(
-        toy.Model(), toy.objective, lambda step: [toy.batches(0)[0]] * 16, toy.CONFIG
-    )
-    assert seconds == pytest.approx(0.5 + 16 * 2.0)
-    assert max(taken) == 2
-    taken.clear()
-    assert seconds_per_step(
-        toy.Model(), toy.objective, lambda step: [toy.batches(0)[0]] * 16, toy.CONFIG, limit=1.0
-    ) == pytest.approx(16 * 2.5)
-    assert taken == [1], "it is slow enough to be known"
-
-
-def test_compiling_is_not_the_time_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    times: list[float] = []
-
-    def step(*rest: Any, **options: Any) -> None:
-        now[0] += times.pop(0)
-
-    now = [0.0]
-    config = replace(toy.CONFIG, compile=True)
-    monkeypatch.setattr(plainformer.training.step_time, "SECONDS", 3.0)
-    monkeypatch.setattr(plainformer.training.step_time, "take_step", step)
-    monkeypatch.setattr(plainformer.training.step_time.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(
-        plainformer.training.step_time, "layers_in_training", lambda *_, **options: nullcontext()
-    )
-    batches = lambda step: toy.batches(step)[:1]  # noqa: E731
-    for second in (2.0, 20.0):
-        times[:] = [30.0, second, 2.0]
-        assert seconds_per_step(toy.Model(), toy.objective, batches, config, limit=10) == second
-    assert len(times) == 1, "it is slow enough to be known"
 
 
 def test_the_plan_is_shown(make: Any, machine: list[str]) -> None:
