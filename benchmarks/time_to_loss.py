@@ -29,7 +29,7 @@ from typing import Any
 
 from time_to_loss_models import LENGTH, VOCABULARY, Candidate, build
 
-from plainformer.base import atomic_path, write_json
+from plainformer.base import UserError, atomic_path, write_json
 from plainformer.pretrain.batch import MaskedBatch, with_step_counts
 from plainformer.pretrain.corpus import Corpus, prepare_corpus, read_shards
 from plainformer.pretrain.data import Chunks, MaskedBatches, fixed_batches
@@ -121,8 +121,9 @@ class Material:
 
     def hidden_characters(self) -> float:
         """Return the mean number of characters of a hidden token."""
+        tokenizer = self.tokenizer
         names = [
-            self.tokenizer.token(int(id)).removeprefix("##")
+            tokenizer.token(int(id)).removeprefix("##")
             for batch in self.held_out()
             for id in batch.labels
         ]
@@ -327,8 +328,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
     material = Material(options.folder)
+    if options.what != "prepare" and not (options.folder / "tokens").is_dir():
+        parser.error(f"no prepared text in {options.folder}: run prepare first")
+    if options.what == "report" and not (options.folder / "seconds.json").exists():
+        parser.error(f"no seconds of a step in {options.folder}: run time first")
+    for group in options.groups:
+        if group[0] != "{" and group not in groups():
+            parser.error(f"there is no group {group!r}: choose {', '.join(groups())}")
     if options.what == "prepare":
-        prepare(options.folder, options.text, options.vocabulary)
+        try:
+            prepare(options.folder, options.text, options.vocabulary)
+        except UserError as error:
+            parser.error(str(error))
     elif options.what == "train":
         for group in options.groups:
             for candidate in (
