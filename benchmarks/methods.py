@@ -16,8 +16,9 @@ for as long as that is best. The others have the rate of plain fine-tuning. Cost
 in a process of its own, on one thread, methods in turns.
 
 Every line of `--out` is one result. What is there is not run again, so the three can be stopped; a
-score at another rate is. Several processes share the work by `--part 1/4 --out part-1.jsonl`, each
-with a copy of the file so far; of all parts together, the last line of each key is the result.
+score at another rate is. Several processes share the work by `--part 1/4` or `--sets films`, each
+with an `--out` of its own, a copy of the file so far; of all together, the last line of each key is
+the result.
 """
 
 import argparse
@@ -133,11 +134,14 @@ def choose_rates(results: Results, names: Iterable[str]) -> None:
             results.add("rate", name, rate, score=next(iter(scores.values())))
 
 
-def score_all(results: Results, seeds: int, part: int = 0, parts: int = 1) -> None:
-    """Train with each method on each set, set by set; of several parts, do one."""
+def score_all(
+    results: Results, titles: Iterable[str], seeds: int, part: int = 0, parts: int = 1
+) -> None:
+    """Train with each method on each of these sets, set by set; of several parts, do one."""
     names = list(METHODS)[part::parts]
     choose_rates(results, ["plain", *names])
-    for title, of in SETS.items():
+    for title in titles:
+        of = SETS[title]
         for seed in range(seeds):
             for name in names:
                 rate = results.rate(name)
@@ -232,6 +236,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--method", choices=list(METHODS), default="plain")
+    parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--part", default="1/1", type=part_of, help="this part of so many: 2/4")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
@@ -244,7 +249,7 @@ def main() -> None:
         choose_rates(results, METHODS)
     if options.what == "scores":
         part, parts = options.part
-        score_all(results, options.seeds, part - 1, parts)
+        score_all(results, options.sets, options.seeds, part - 1, parts)
     if options.what == "costs":
         measure_costs(results, options.rounds)
 

@@ -53,3 +53,8 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef) -> None:
     """Let a fixture of several tests, which is made before `seeded`, draw the same numbers too."""
     if fixturedef.scope != "function":
         seed_all()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the chapters: one takes up to a minute, in which others would have ended."""
+    items.sort(key=lambda item: item.path.name != "test_chapters.py")
