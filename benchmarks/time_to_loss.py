@@ -68,7 +68,7 @@ RECIPE = Candidate(
     initializer_range=0.049,
     neighbours=True,
 )
-WIDE_TOKENS = (0.125, 0.15, 0.2, 0.3, 0.9)
+WIDE_TOKENS = (0.125, 0.13, 0.15, 1.1)
 """Millions of tokens of the runs of ours at 6 × 256."""
 WIDE_BERT = replace(BERT, layers=6, hidden=256)
 WIDE_MODERNBERT = replace(MODERNBERT, layers=6, hidden=256, learning_rate=1e-3)
