@@ -209,7 +209,12 @@ def main() -> None:
     if options.what == "one":
         print(json.dumps(one_cost(options.model, options.method)))
         return
-    results = Results(options.out)
+    if not options.out.parent.is_dir():
+        parser.error(f"no folder {options.out.parent} for the results")
+    try:
+        results = Results(options.out)
+    except (ValueError, LookupError, TypeError):
+        parser.error(f"{options.out} has a line that is no result of this command")
     if options.what == "scores":
         score_all(results, options.model, options.seeds)
     if options.what == "costs":

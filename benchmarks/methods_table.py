@@ -24,7 +24,7 @@ from plainformer.base.figures import BLUE, GREY, ORANGE, panels, save_png
 RESULTS = Path(__file__).parent / "results" / "methods.jsonl"
 Scores = Mapping[str, Mapping[str, Mapping[int, float]]]
 """Set -> method -> seed -> score."""
-FEWEST = 3
+FEWEST = 5
 """Seeds of plain fine-tuning without which a set is left out."""
 LEFT, RIGHT = -15, 10
 """The ends of the picture, in points."""
@@ -130,7 +130,11 @@ def draw(scores: Scores, path: Path) -> None:
 def main() -> None:
     """Write the table and the picture beside the results."""
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS
-    scores, costs = read(path)
+    try:
+        scores, costs = read(path)
+    except (OSError, ValueError, LookupError, TypeError):
+        print(f"{path} is no file of results of methods.py", file=sys.stderr)
+        raise SystemExit(2) from None
     text = "\n".join(table(scores, costs)) + "\n"
     with atomic_path(path.with_suffix(".md")) as file:
         write_text(file, text)
