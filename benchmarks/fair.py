@@ -36,6 +36,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from results_file import Results
 from scipy.stats import ttest_rel
 
 from plainformer.base import find_folder
@@ -113,27 +114,15 @@ def scores_of(rows: Rows, said: list[str]) -> dict[str, float]:
     return dict(zip(SCORES, (whole, min(cells.values()), gap), strict=True))
 
 
-class Results:
-    """The results in a file of JSON lines, each known by its key."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        lines = path.read_text().splitlines() if path.exists() else []
-        self.found = {tuple(line["key"]): line for line in map(json.loads, lines)}
-
-    def add(self, *key: str | int, **values: float) -> None:
-        """Append a result."""
-        self.found[key] = {"key": key, **values}
-        with self.path.open("a") as file:
-            file.write(json.dumps(self.found[key]) + "\n")
-        print(*key, values, flush=True)
+class ByMethod(Results):
+    """The results, by method."""
 
     def of(self, *first: str) -> dict[int, dict[str, float]]:
         """Return the results of a kind, a model and a method, by seed or round."""
         return {key[3]: line for key, line in self.found.items() if key[:3] == first}
 
 
-def score_all(results: Results, model: str, seeds: int) -> None:
+def score_all(results: ByMethod, model: str, seeds: int) -> None:
     """Train with each method, seed by seed."""
     torch.set_num_threads(1)
     test = planted("test", 0.5, 0)[:TEST_EXAMPLES]
@@ -147,7 +136,7 @@ def score_all(results: Results, model: str, seeds: int) -> None:
         results.add("score", model, name, seed, **scores_of(test, [one.label for one in said]))
 
 
-def measure_costs(results: Results, model: str, rounds: int) -> None:
+def measure_costs(results: ByMethod, model: str, rounds: int) -> None:
     """Measure each method in a process of its own, methods in turns."""
     for number, name in product(range(rounds), METHODS):
         if ("cost", model, name, number) not in results.found:
@@ -170,7 +159,7 @@ def one_cost(model: str, name: str) -> dict[str, float]:
     return {"seconds": (spent[2] - spent[1]) / COST_STEPS, "peak_mib": peak}
 
 
-def table(results: Results, model: str) -> None:
+def table(results: ByMethod, model: str) -> None:
     """Print a row for each method: costs, and scores with their differences to plain training."""
     print(f"| {'':30} | ms of CPU a step | peak MiB | {' | '.join(SCORES)} |")
     print("| --- |" + " ---: |" * (2 + len(SCORES)))
@@ -204,17 +193,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--method", choices=list(METHODS), default="plain")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=ByMethod, default=str(OUT))
     options = parser.parse_args()
     if options.what == "one":
         print(json.dumps(one_cost(options.model, options.method)))
         return
-    if not options.out.parent.is_dir():
-        parser.error(f"no folder {options.out.parent} for the results")
-    try:
-        results = Results(options.out)
-    except (ValueError, LookupError, TypeError):
-        parser.error(f"{options.out} has a line that is no result of this command")
+    results = options.out
     if options.what == "scores":
         score_all(results, options.model, options.seeds)
     if options.what == "costs":

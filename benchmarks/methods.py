@@ -31,10 +31,10 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from methods_compared import METHODS, SETS, STEPS, Set, configured, drawn, examples_of
+from results_file import Results
 
 from plainformer.base.allocator import keep_memory
 from plainformer.encoder.pretrained import PretrainedModel
@@ -76,20 +76,8 @@ def score_of(folders: Path | list[Path], of: Set, part: str) -> dict[str, float]
     return dict(metric.scores())
 
 
-class Results:
-    """The results in a file of JSON lines, each known by its key."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        lines = path.read_text().splitlines() if path.exists() else []
-        self.found = {tuple(line["key"]): line for line in map(json.loads, lines)}
-
-    def add(self, *key: str | int | float, **values: Any) -> None:
-        """Append a result."""
-        self.found[key] = {"key": key, **values}
-        with self.path.open("a") as file:
-            file.write(json.dumps(self.found[key], ensure_ascii=False) + "\n")
-        print(*key, values, flush=True)
+class RatesAndScores(Results):
+    """The results, with the rate of each method."""
 
     def tried(self, name: str) -> dict[float, float]:
         """Return the rates of a method that were tried, with their scores."""
@@ -121,7 +109,7 @@ def next_rate(first: Sequence[float], tried: Mapping[float, float]) -> float | N
     return GRID[place - 1] if best == min(tried) else None
 
 
-def choose_rates(results: Results, names: Iterable[str]) -> None:
+def choose_rates(results: RatesAndScores, names: Iterable[str]) -> None:
     """Score rates of these methods on validation examples, until the best is known."""
     of = SETS["TREC, 500"]
     for name in names:
@@ -135,7 +123,7 @@ def choose_rates(results: Results, names: Iterable[str]) -> None:
 
 
 def score_all(
-    results: Results, titles: Iterable[str], seeds: int, part: int = 0, parts: int = 1
+    results: RatesAndScores, titles: Iterable[str], seeds: int, part: int = 0, parts: int = 1
 ) -> None:
     """Train with each method on each of these sets, set by set; of several parts, do one."""
     names = list(METHODS)[part::parts]
@@ -158,7 +146,7 @@ def score_all(
                 score_together(results, title, seed)
 
 
-def score_together(results: Results, title: str, seed: int) -> None:
+def score_together(results: RatesAndScores, title: str, seed: int) -> None:
     """Train `MEMBERS` models that differ in order and dropout; score what is made of them."""
     of, rate = SETS[title], results.rate("plain")
     if all(results.has_score(title, name, seed, rate) for name in TOGETHER):
@@ -183,7 +171,7 @@ def score_together(results: Results, title: str, seed: int) -> None:
         results.add("score", title, name, seed, score=score, monitor=monitor, rate=rate)
 
 
-def measure_costs(results: Results, rounds: int) -> None:
+def measure_costs(results: RatesAndScores, rounds: int) -> None:
     """Measure each method in a process of its own, methods in turns."""
     for number in range(rounds):
         for name in METHODS:
@@ -238,18 +226,13 @@ def main() -> None:
     parser.add_argument("--method", choices=list(METHODS), default="plain")
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--part", default="1/1", type=part_of, help="this part of so many: 2/4")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=RatesAndScores, default=str(OUT))
     options = parser.parse_args()
     keep_memory()  # as the command line does
     if options.what == "one":
         print(json.dumps(one_cost(options.method)))
         return
-    if not options.out.parent.is_dir():
-        parser.error(f"no folder {options.out.parent} for the results")
-    try:
-        results = Results(options.out)
-    except (ValueError, LookupError, TypeError):
-        parser.error(f"{options.out} has a line that is no result of this command")
+    results = options.out
     if options.what == "rates":
         choose_rates(results, METHODS)
     if options.what == "scores":
