@@ -58,16 +58,18 @@ TOGETHER = tuple(f"{what} {MEMBERS}" for what in ("ensemble of", "soup of", "dis
 """Methods that combine several plain runs on the same examples."""
 
 
-def run(config: FinetuneConfig, of: Set, seed: int, part: str) -> dict[str, float]:
-    """Train once; return the scores on the first examples of a part, main score first."""
+def train(config: FinetuneConfig, of: Set, seed: int) -> None:
+    """Train once, on the labelled examples of a seed."""
     examples = drawn(of, seed)
     task = config.kind.fit(config, examples)
     finetune_on(task, examples, [], config, {}, quiet=True)
-    return score_of(config.out, of, part)
 
 
 def score_of(folders: Path | list[Path], of: Set, part: str) -> dict[str, float]:
-    """Return the scores of a model, or of several together, on the first examples of a part."""
+    """Return the scores of a model, or of several together, on the first examples of a part.
+
+    The main score is first.
+    """
     found = Predictor.load(folders)
     judged = islice(examples_of(of.task, of.name, part), TEST_EXAMPLES)
     metric = found.task.metric()
@@ -118,7 +120,8 @@ def choose_rates(results: RatesAndScores, names: Iterable[str]) -> None:
             with TemporaryDirectory() as folder:
                 config = configured(name, of, rate, RATES_SEED, Path(folder) / "run")
                 assert config is not None
-                scores = run(config, of, RATES_SEED, "valid")
+                train(config, of, RATES_SEED)
+                scores = score_of(config.out, of, "valid")
             results.add("rate", name, rate, score=next(iter(scores.values())))
 
 
@@ -139,7 +142,8 @@ def score_all(
                     config = configured(name, of, rate, seed, Path(folder) / "run")
                     if config is None:
                         continue
-                    scores = run(config, of, seed, "test")
+                    train(config, of, seed)
+                    scores = score_of(config.out, of, "test")
                 (monitor, score), *_ = scores.items()
                 results.add("score", title, name, seed, score=score, monitor=monitor, rate=rate)
             if part == len(METHODS) % parts:
@@ -156,16 +160,14 @@ def score_together(results: RatesAndScores, title: str, seed: int) -> None:
         for number, member in enumerate(members):
             config = configured("plain", of, rate, RATES_SEED * (number + 1) + seed, member)
             assert config is not None
-            run(config, of, seed, "test")
+            train(config, of, seed)
         soup(members, Path(folder) / "soup")
         student = configured("plain", of, rate, seed, Path(folder) / "student")
         assert student is not None
         student = replace(student, distillation=DistillationOptions(teacher=tuple(members)))
-        found = (
-            score_of(members, of, "test"),
-            score_of(Path(folder) / "soup", of, "test"),
-            run(student, of, seed, "test"),
-        )
+        train(student, of, seed)
+        together = members, Path(folder) / "soup", Path(folder) / "student"
+        found = [score_of(folders, of, "test") for folders in together]
     for name, scores in zip(TOGETHER, found, strict=True):
         (monitor, score), *_ = scores.items()
         results.add("score", title, name, seed, score=score, monitor=monitor, rate=rate)
