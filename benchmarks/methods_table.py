@@ -33,16 +33,16 @@ LEFT, RIGHT = -15, 10
 def read(path: Path) -> tuple[Scores, dict[str, dict[str, float]]]:
     """Return the scores, and the median costs of each method."""
     scores: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
-    rates: dict[tuple[str, str], float] = {}
+    rates: dict[str, float] = {}
     costs: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for line in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
         kind, *key = line["key"]
         if kind == "score":
-            title, method, seed = key
-            if rates.setdefault((title, method), line["rate"]) != line["rate"]:
-                rates[title, method] = line["rate"]
-                scores[title].pop(method, None)  # of a rate given up since
-            scores[title][method][seed] = line["score"]
+            if rates.setdefault(key[1], line["rate"]) != line["rate"]:  # of a rate given up since
+                rates[key[1]] = line["rate"]
+                for of in scores.values():
+                    of.pop(key[1], None)
+            scores[key[0]][key[1]][key[2]] = line["score"]
         if kind == "cost":
             costs[key[0]].append(line)
     names = "seconds", "peak_mib", "bytes", "trained"
