@@ -151,7 +151,7 @@ def score_all(
 
 
 def score_together(results: RatesAndScores, title: str, seed: int) -> None:
-    """Train `MEMBERS` models that differ in order and dropout; score what is made of them."""
+    """Train `MEMBERS` models that differ in head, order and dropout; score what is made of them."""
     of, rate = SETS[title], results.rate("plain")
     if all(results.has_score(title, name, seed, rate) for name in TOGETHER):
         return

@@ -135,6 +135,9 @@ def main() -> None:
     except (OSError, ValueError, LookupError, TypeError):
         print(f"{path} is no file of results of methods.py", file=sys.stderr)
         raise SystemExit(2) from None
+    if not scores:
+        print(f"{path}: no set has {FEWEST} seeds of plain fine-tuning yet", file=sys.stderr)
+        raise SystemExit(2)
     text = "\n".join(table(scores, costs)) + "\n"
     with atomic_path(path.with_suffix(".md")) as file:
         write_text(file, text)

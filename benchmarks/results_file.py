@@ -18,8 +18,11 @@ class Results:
         if not self.path.parent.is_dir():
             raise ArgumentTypeError(f"no folder {self.path.parent} for the results")
         self.found: dict[tuple[str | int | float, ...], dict[str, Any]] = {}
-        there = self.path.exists()
-        lines = self.path.read_text(encoding="utf-8").splitlines() if there else []
+        try:
+            there = self.path.exists()
+            lines = self.path.read_text(encoding="utf-8").splitlines() if there else []
+        except (OSError, UnicodeDecodeError) as error:
+            raise ArgumentTypeError(f"{path} is no file of results: {error}") from None
         for number, text in enumerate(lines, start=1):
             try:
                 line = json.loads(text)
