@@ -1,19 +1,20 @@
 """Compare methods of fine-tuning: what each is worth beside plain fine-tuning, and what it costs.
 
-    python benchmarks/methods.py rates               chooses the learning rate of each method
+    python benchmarks/methods.py rates               chooses the learning rates
     python benchmarks/methods.py scores [--seeds 5]  trains with each method on each set
     python benchmarks/methods.py costs [--rounds 3]  measures seconds, memory and bytes
     python benchmarks/methods_table.py               prints the table and draws the picture
 
 All start from `minilm` and take the same number of steps on batches of 16, without selecting
-weights. A seed draws the labelled examples, the head, the order and the dropout, the same for all
-methods, so that differences are paired. Scores are those of the first 500 test examples.
-Self-training reads as many texts more, without their labels, and trains twice.
+weights: 100, and on two sets LoRA and plain fine-tuning also 300. A seed draws the labelled
+examples, the head, the order and the dropout, the same for all methods, so that differences are
+paired. Scores are those of the first 500 test examples. Self-training reads as many texts more,
+without their labels, and trains twice.
 
-Rates: each method that trains other parameters has its best rate on validation examples of TREC,
-with 500 labels of a seed of their own: of three at first, then of the next larger or smaller one
-for as long as that is best. The others have the rate of plain fine-tuning. Costs: 20 steps on TREC
-in a process of its own, on one thread, methods in turns.
+Rates: each method that trains other parameters has, for each data set, its best rate on validation
+examples, with 500 labels of a seed of their own and 100 steps: of three at first, then of the next
+larger or smaller one for as long as that is best. The others have the rate of plain fine-tuning.
+Costs: 20 steps on TREC in a process of its own, on one thread, methods in turns.
 
 Every line of `--out` is one result. What is there is not run again, so the three can be stopped; a
 score at another rate is. Several processes share the work by `--part 1/4` or `--sets films`, each
@@ -50,7 +51,7 @@ from plainformer.finetune.soup import soup
 OUT = Path(__file__).parent / "results" / "methods.jsonl"
 COST_STEPS = 20
 TEST_EXAMPLES = 500
-RATES_SEED = 1000
+RATES_SEED, RATES_EXAMPLES = 1000, 500
 GRID = tuple(float(f"{digit}e{power}") for power in range(-6, 1) for digit in (1, 3))
 """The rates that are tried."""
 MEMBERS = 3
@@ -81,17 +82,18 @@ def score_of(folders: Path | list[Path], of: Set, part: str) -> dict[str, float]
 class RatesAndScores(Results):
     """The results, with the rate of each method."""
 
-    def tried(self, name: str) -> dict[float, float]:
-        """Return the rates of a method that were tried, with their scores."""
-        lines = self.found.values()
-        return {x["key"][2]: x["score"] for x in lines if list(x["key"][:2]) == ["rate", name]}
+    def tried(self, of: Set, name: str) -> dict[float, float]:
+        """Return the rates of a method that were tried on a data set, with their scores."""
+        begin = ["rate", of.name, name]
+        return {x["key"][3]: x["score"] for x in self.found.values() if list(x["key"][:3]) == begin}
 
-    def rate(self, name: str) -> float:
-        """Return the best rate of a method, or that of plain fine-tuning."""
-        if not METHODS[name].rates:
-            return self.rate("plain")
-        tried = self.tried(name)
-        return max(tried, key=lambda rate: tried[rate])
+    def rate(self, of: Set, name: str) -> float | None:
+        """Return the best rate of a method for a data set, or that of plain fine-tuning.
+
+        None where no rate was tried: the method does not go with the task.
+        """
+        tried = self.tried(of, name if METHODS[name].rates else "plain")
+        return max(tried, key=lambda rate: tried[rate], default=None)
 
     def has_score(self, title: str, name: str, seed: int, rate: float) -> bool:
         """Return whether a score at this rate is there."""
@@ -100,43 +102,41 @@ class RatesAndScores(Results):
 
 
 def next_rate(first: Sequence[float], tried: Mapping[float, float]) -> float | None:
-    """Return the rate to try next; None where the best one lies between two others."""
+    """Return the rate to try next; None where both beside the best one were tried."""
     for rate in first:
         if rate not in tried:
             return rate
-    best = max(tried, key=lambda rate: tried[rate])
-    place = min(range(len(GRID)), key=lambda i: abs(GRID[i] - best))
-    if best == max(tried):
-        return GRID[place + 1]
-    return GRID[place - 1] if best == min(tried) else None
+    best = GRID.index(max(tried, key=lambda rate: tried[rate]))
+    return next((rate for rate in GRID[max(best - 1, 0) : best + 2] if rate not in tried), None)
 
 
-def choose_rates(results: RatesAndScores, names: Iterable[str]) -> None:
-    """Score rates of these methods on validation examples, until the best is known."""
-    of = SETS["TREC, 500"]
+def choose_rates(results: RatesAndScores, title: str, names: Iterable[str]) -> None:
+    """Score rates of these methods on validation examples of a set, until the best is known."""
+    of = replace(SETS[title], examples=RATES_EXAMPLES, steps=STEPS)
     for name in names:
         first = METHODS[name].rates
-        while first and (rate := next_rate(first, results.tried(name))) is not None:
+        while first and (rate := next_rate(first, results.tried(of, name))) is not None:
             with TemporaryDirectory() as folder:
                 config = configured(name, of, rate, RATES_SEED, Path(folder) / "run")
-                assert config is not None
+                if config is None:
+                    break
                 train(config, of, RATES_SEED)
                 scores = score_of(config.out, of, "valid")
-            results.add("rate", name, rate, score=next(iter(scores.values())))
+            results.add("rate", of.name, name, rate, score=next(iter(scores.values())))
 
 
 def score_all(
     results: RatesAndScores, titles: Iterable[str], seeds: int, part: int = 0, parts: int = 1
 ) -> None:
     """Train with each method on each of these sets, set by set; of several parts, do one."""
-    names = list(METHODS)[part::parts]
-    choose_rates(results, ["plain", *names])
     for title in titles:
         of = SETS[title]
+        names = list(of.methods or METHODS)[part::parts]
+        choose_rates(results, title, ["plain", *names])
         for seed in range(seeds):
             for name in names:
-                rate = results.rate(name)
-                if results.has_score(title, name, seed, rate):
+                rate = results.rate(of, name)
+                if rate is None or results.has_score(title, name, seed, rate):
                     continue
                 with TemporaryDirectory() as folder:
                     config = configured(name, of, rate, seed, Path(folder) / "run")
@@ -146,13 +146,15 @@ def score_all(
                     scores = score_of(config.out, of, "test")
                 (monitor, score), *_ = scores.items()
                 results.add("score", title, name, seed, score=score, monitor=monitor, rate=rate)
-            if part == len(METHODS) % parts:
+            if part == len(METHODS) % parts and not of.methods:
                 score_together(results, title, seed)
 
 
 def score_together(results: RatesAndScores, title: str, seed: int) -> None:
     """Train `MEMBERS` models that differ in head, order and dropout; score what is made of them."""
-    of, rate = SETS[title], results.rate("plain")
+    of = SETS[title]
+    rate = results.rate(of, "plain")
+    assert rate is not None
     if all(results.has_score(title, name, seed, rate) for name in TOGETHER):
         return
     with TemporaryDirectory() as folder:
@@ -192,7 +194,7 @@ def one_cost(name: str) -> dict[str, float]:
     with TemporaryDirectory() as folder:
         config = configured(name, of, 1e-4, 0, Path(folder) / "run")
         assert config is not None
-        config = replace(config, epochs=config.epochs * COST_STEPS / STEPS)
+        config = replace(config, epochs=config.epochs * COST_STEPS / of.steps)
         examples = drawn(of, 0)
         task = config.kind.fit(config, examples)
         trained = num_trained(build(task, config), config)
@@ -235,10 +237,11 @@ def main() -> None:
         print(json.dumps(one_cost(options.method)))
         return
     results = options.out
+    part, parts = options.part
     if options.what == "rates":
-        choose_rates(results, METHODS)
+        for title in options.sets:
+            choose_rates(results, title, list(SETS[title].methods or METHODS)[part - 1 :: parts])
     if options.what == "scores":
-        part, parts = options.part
         score_all(results, options.sets, options.seeds, part - 1, parts)
     if options.what == "costs":
         measure_costs(results, options.rounds)

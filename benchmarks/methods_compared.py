@@ -25,12 +25,14 @@ STEPS, BATCH = 100, 16
 
 @dataclass(frozen=True)
 class Set:
-    """A data set with its task and the number of its training examples."""
+    """A data set with its task, the number of its training examples, and the steps of a run."""
 
     name: str
     task: str
     examples: int = 500
-    options: dict[str, Any] = field(default_factory=dict)
+    steps: int = STEPS
+    methods: tuple[str, ...] = ()
+    """Empty: all."""
 
 
 SETS = {
@@ -40,6 +42,14 @@ SETS = {
     "STS-B": Set("stsb", "regression"),
     "CoNLL": Set("conll2003", "tagging"),
 }
+LONGER = 3
+SETS |= {
+    f"{title}, {LONGER * STEPS} steps": replace(
+        SETS[title], steps=LONGER * STEPS, methods=("plain", "LoRA, all layers")
+    )
+    for title in ("TREC, 100", "CoNLL")
+}
+"""Where LoRA is behind in few steps, both in more."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +122,7 @@ def configured(name: str, of: Set, rate: float, seed: int, out: Path) -> Finetun
     method = METHODS[name]
     kind = TASKS[of.task]
     try:
-        task = kind.Options(**of.options, **method.options)
+        task = kind.Options(**method.options)
         loop = LoopConfig(
             learning_rate=rate, eval_every=0, checkpoint_every=0, seed=seed, **method.training
         )
@@ -122,14 +132,14 @@ def configured(name: str, of: Set, rate: float, seed: int, out: Path) -> Finetun
             out=out,
             max_length=128,
             batch_size=BATCH,
-            epochs=STEPS * BATCH / of.examples / method.longer,
+            epochs=of.steps * BATCH / of.examples / method.longer,
             task=task,
             training=loop,
         )
         if name == "SetFit":
-            times = max(1, round(STEPS * BATCH / of.examples / 2))
+            times = max(1, round(of.steps * BATCH / of.examples / 2))
             task = kind.Options(contrastive=times)
-            return replace(plain, task=task, epochs=STEPS * BATCH / of.examples / times / 2)
+            return replace(plain, task=task, epochs=of.steps * BATCH / of.examples / times / 2)
         if name == "self-training":
             texts = write_unlabelled(of, seed, out.with_suffix(".jsonl"))
             once = UnlabelledOptions(unlabelled=str(texts), rounds=1)

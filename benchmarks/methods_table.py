@@ -2,10 +2,10 @@
 
     python benchmarks/methods_table.py [FILE.jsonl]
 
-Writes the table (.md) and the picture (.png) beside the results. A score is the mean over the
-seeds ± its standard deviation, in percent; then the mean difference to plain fine-tuning on the
-same examples, with a star where a paired t-test over the seeds gives p < 0.05. With five seeds and
-this many comparisons, one star in twenty is chance.
+Writes the table (.md) and the picture (.png) beside the results; runs of more steps have a table
+of their own. A score is the mean over the seeds ± its standard deviation, in percent; then the mean
+difference to plain fine-tuning on the same examples, with a star where a paired t-test over the
+seeds gives p < 0.05. With five seeds and this many comparisons, one star in twenty is chance.
 """
 
 import json
@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
+from methods_compared import SETS
 from scipy.stats import ttest_rel
 
 from plainformer.base import atomic_path, write_text
@@ -33,16 +34,16 @@ LEFT, RIGHT = -15, 10
 def read(path: Path) -> tuple[Scores, dict[str, dict[str, float]]]:
     """Return the scores, and the median costs of each method."""
     scores: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
-    rates: dict[str, float] = {}
+    rates: dict[tuple[str, str], float] = {}
     costs: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for line in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
         kind, *key = line["key"]
         if kind == "score":
-            if rates.setdefault(key[1], line["rate"]) != line["rate"]:  # of a rate given up since
-                rates[key[1]] = line["rate"]
-                for of in scores.values():
-                    of.pop(key[1], None)
-            scores[key[0]][key[1]][key[2]] = line["score"]
+            title, method, seed = key
+            if rates.setdefault((title, method), line["rate"]) != line["rate"]:
+                rates[title, method] = line["rate"]
+                scores[title].pop(method, None)  # of a rate given up since
+            scores[title][method][seed] = line["score"]
         if kind == "cost":
             costs[key[0]].append(line)
     names = "seconds", "peak_mib", "bytes", "trained"
@@ -128,17 +129,20 @@ def draw(scores: Scores, path: Path) -> None:
 
 
 def main() -> None:
-    """Write the table and the picture beside the results."""
+    """Write the tables and the picture beside the results."""
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS
     try:
-        scores, costs = read(path)
+        found, costs = read(path)
+        scores = {title: found[title] for title in found if not SETS[title].methods}
     except (OSError, ValueError, LookupError, TypeError):
         print(f"{path} is no file of results of methods.py", file=sys.stderr)
         raise SystemExit(2) from None
     if not scores:
         print(f"{path}: no set has {FEWEST} seeds of plain fine-tuning yet", file=sys.stderr)
         raise SystemExit(2)
-    text = "\n".join(table(scores, costs)) + "\n"
+    of_some_methods = {title: found[title] for title in found if title not in scores}
+    both = [scores, of_some_methods] if of_some_methods else [scores]
+    text = "\n".join("\n".join(table(each, costs)) + "\n" for each in both)
     with atomic_path(path.with_suffix(".md")) as file:
         write_text(file, text)
     draw(scores, path.with_suffix(".png"))
